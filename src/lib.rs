@@ -1,0 +1,5 @@
+//! SIP back-to-back user agent with completion of calls (RFC 6910).
+
+pub mod random;
+pub mod sip;
+pub mod time;

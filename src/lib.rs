@@ -2,4 +2,7 @@
 
 pub mod random;
 pub mod sip;
+pub mod table;
 pub mod time;
+pub mod transaction;
+pub mod wheel;

@@ -329,3 +329,204 @@ impl<T> Slot<T> {
 fn to_usize(count: u32) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn filled(count: u32) -> (Table<u32>, Vec<Key>) {
+        let mut table = Table::new(100_000);
+        let keys = (0..count).map(|value| table.insert(value).expect("there is room"));
+        let keys = keys.collect();
+        (table, keys)
+    }
+
+    fn allocated<T>(table: &Table<T>) -> usize {
+        let chunks = table.chunks.iter();
+        chunks.filter(|chunk| !chunk.is_unallocated()).count()
+    }
+
+    #[test]
+    fn a_key_finds_its_entry_and_nothing_once_it_has_gone() {
+        let (mut table, keys) = filled(3);
+        assert_eq!(table.get(keys[1]), Some(&1));
+        assert_eq!(table.remove(keys[1]), Some(1));
+        assert_eq!(table.get(keys[1]), None);
+        assert_eq!(table.remove(keys[1]), None);
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn a_stale_key_does_not_find_the_next_entry_of_its_slot() {
+        let (mut table, keys) = filled(1);
+        table.remove(keys[0]);
+        let next = table.insert(7).expect("there is room");
+        assert_eq!(next.index, keys[0].index);
+        assert_eq!((table.get(keys[0]), table.get(next)), (None, Some(&7)));
+    }
+
+    #[test]
+    fn a_stale_key_finds_nothing_after_its_chunk_was_freed_and_filled_again() {
+        let (mut table, stale) = filled(256);
+        for &key in &stale {
+            table.remove(key);
+        }
+        for value in 0..256 {
+            table.insert(value).expect("there is room");
+        }
+        assert!(stale.iter().all(|&key| table.get(key).is_none()));
+    }
+
+    #[test]
+    fn a_key_survives_as_a_number() {
+        let (table, keys) = filled(300);
+        let key = Key::from_bits(keys[299].to_bits());
+        assert_eq!(table.get(key), Some(&299));
+        assert_eq!(Key::from_bits(u64::MAX).to_bits(), u64::MAX);
+    }
+
+    #[test]
+    fn a_full_table_takes_no_more_until_one_has_gone() {
+        let mut table = Table::new(2);
+        let first = table.insert('a').expect("there is room");
+        table.insert('b').expect("there is room");
+        assert_eq!(table.insert('c'), Err(Full));
+        table.remove(first);
+        assert!(table.insert('d').is_ok());
+    }
+
+    #[test]
+    fn the_key_of_a_taken_entry_finds_nothing_and_nobody_gets_its_slot() {
+        let (mut table, keys) = filled(2);
+        assert_eq!(table.take(keys[0]), Some(0));
+        assert_eq!(table.get(keys[0]), None);
+        assert_eq!(table.take(keys[0]), None);
+        assert_eq!(table.remove(keys[0]), None);
+        assert_eq!((table.len(), table.taken()), (2, 1));
+        let other = table.insert(9).expect("there is room");
+        assert_ne!(other.index, keys[0].index);
+    }
+
+    #[test]
+    fn an_entry_that_was_put_back_is_as_before() {
+        let (mut table, keys) = filled(1);
+        let value = table.take(keys[0]).expect("it is there");
+        assert!(table.put_back(keys[0], value + 1));
+        assert_eq!((table.get(keys[0]), table.taken()), (Some(&1), 0));
+    }
+
+    #[test]
+    fn what_was_not_taken_can_neither_be_put_back_nor_discarded() {
+        let (mut table, keys) = filled(1);
+        assert!(!table.put_back(keys[0], 5));
+        assert!(!table.discard(keys[0]));
+        table.remove(keys[0]);
+        assert!(!table.put_back(keys[0], 5));
+        assert!(!table.discard(keys[0]));
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn the_slot_of_a_lost_entry_is_free_once_it_is_discarded() {
+        let (mut table, keys) = filled(1);
+        table.take(keys[0]);
+        assert!(table.discard(keys[0]));
+        assert_eq!((table.len(), table.taken()), (0, 0));
+        assert_eq!(table.insert(1).map(|key| key.index), Ok(keys[0].index));
+    }
+
+    #[test]
+    fn the_lowest_free_slot_is_filled_first() {
+        let (mut table, keys) = filled(300);
+        for at in [290, 70, 3, 130] {
+            table.remove(keys[at]);
+        }
+        let mut fill = || table.insert(0).expect("there is room").index;
+        assert_eq!([fill(), fill(), fill(), fill()], [3, 70, 130, 290]);
+    }
+
+    #[test]
+    fn an_emptied_table_keeps_one_chunk_of_the_many() {
+        let (mut table, keys) = filled(20_000);
+        for &key in keys.iter().rev() {
+            table.remove(key);
+        }
+        assert_eq!(allocated(&table), 1);
+        assert!(table.chunks.capacity() < 16 && table.open.len() <= 1);
+    }
+
+    #[test]
+    fn memory_goes_back_below_an_entry_that_stays() {
+        let (mut table, keys) = filled(20_000);
+        for &key in &keys[..19_999] {
+            table.remove(key);
+        }
+        assert_eq!(allocated(&table), 2);
+        assert_eq!(table.get(keys[19_999]), Some(&19_999));
+    }
+
+    #[test]
+    fn an_entry_that_comes_and_goes_at_the_edge_of_a_chunk_allocates_nothing() {
+        let (mut table, _keys) = filled(CHUNK);
+        for _ in 0..3 {
+            let key = table.insert(0).expect("there is room");
+            assert_eq!(allocated(&table), 2);
+            table.remove(key);
+            assert_eq!(allocated(&table), 2);
+        }
+    }
+
+    #[test]
+    fn the_oldest_entry_is_found_whatever_slot_it_has() {
+        let (mut table, keys) = filled(3);
+        table.remove(keys[0]);
+        table.insert(9).expect("there is room");
+        assert_eq!(table.oldest(), Some((keys[1], &1)));
+    }
+
+    proptest! {
+        /// The table does what a map does, whatever is done to it.
+        #[test]
+        fn a_table_is_a_map(steps in prop::collection::vec((0..6_u8, any::<prop::sample::Index>()), 0..2_000)) {
+            let mut table = Table::new(300);
+            let mut keys = Vec::new();
+            let mut map = BTreeMap::new();
+            let mut taken = BTreeMap::new();
+            for (value, (step, at)) in steps.into_iter().enumerate() {
+                // Three of six steps insert, and keys that have gone are tried as well.
+                let key = (!keys.is_empty()).then(|| *at.get(&keys));
+                match (step, key) {
+                    (1, Some(key)) => prop_assert_eq!(table.remove(key), map.remove(&key)),
+                    (2, Some(key)) => {
+                        let value = map.remove(&key);
+                        prop_assert_eq!(table.take(key), value);
+                        taken.extend(value.map(|value| (key, value)));
+                    }
+                    (3, Some(key)) => {
+                        let value = taken.remove(&key);
+                        prop_assert_eq!(table.put_back(key, value.unwrap_or(0)), value.is_some());
+                        map.extend(value.map(|value| (key, value)));
+                    }
+                    (4, Some(key)) => {
+                        prop_assert_eq!(table.discard(key), taken.remove(&key).is_some());
+                    }
+                    _ => {
+                        let is_full = map.len() + taken.len() == 300;
+                        let key = table.insert(value).ok();
+                        prop_assert_eq!(key.is_none(), is_full);
+                        map.extend(key.map(|key| (key, value)));
+                        keys.extend(key);
+                    }
+                }
+                prop_assert_eq!((table.len(), table.taken()), (map.len() + taken.len(), taken.len()));
+            }
+            let entries: Vec<_> = table.iter().map(|(key, value)| (key, *value)).collect();
+            prop_assert!(entries.is_sorted_by_key(|(key, _)| key.index));
+            prop_assert_eq!(entries, map.into_iter().collect::<Vec<_>>());
+        }
+    }
+}

@@ -229,3 +229,127 @@ struct Node<K> {
 fn to_usize(index: u64) -> usize {
     usize::try_from(index).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(ms: u64) -> Timestamp {
+        Duration::from_millis(ms).into()
+    }
+
+    fn drain(wheel: &mut Wheel<u32>, now: Timestamp) -> Vec<u32> {
+        std::iter::from_fn(|| wheel.take_due(now)).collect()
+    }
+
+    #[test]
+    fn keys_come_out_in_the_order_of_their_deadlines() {
+        let mut wheel = Wheel::new();
+        for (key, deadline) in [(1, 500), (2, 32_000), (3, 20), (4, 4_000)] {
+            wheel.arm(at(0), key, at(deadline));
+        }
+        assert_eq!(drain(&mut wheel, at(32_000)), [3, 1, 4, 2]);
+        assert!(wheel.is_empty());
+    }
+
+    #[test]
+    fn keys_of_one_slot_come_out_in_the_order_of_arming() {
+        let mut wheel = Wheel::new();
+        for (key, deadline) in [(1, 509), (2, 501), (3, 505)] {
+            wheel.arm(at(0), key, at(deadline));
+        }
+        assert_eq!(drain(&mut wheel, at(510)), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_key_is_never_early_and_at_most_10_ms_late() {
+        let mut wheel = Wheel::new();
+        wheel.arm(at(0), 1, at(501));
+        assert_eq!(wheel.next_due(), Some(at(510)));
+        assert_eq!(wheel.take_due(at(509)), None);
+        assert_eq!(wheel.take_due(at(510)), Some(1));
+        assert_eq!(wheel.next_due(), None);
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_is_due_at_once() {
+        let mut wheel = Wheel::new();
+        wheel.arm(at(60_000), 1, at(60_500));
+        assert_eq!(wheel.take_due(at(60_100)), None);
+        wheel.arm(at(60_100), 2, at(100));
+        assert_eq!(wheel.take_due(at(60_100)), Some(2));
+    }
+
+    #[test]
+    fn beyond_the_horizon_a_key_comes_out_early_to_be_armed_again() {
+        let mut wheel = Wheel::new();
+        let deadline = at(180_000);
+        wheel.arm(at(0), 1, deadline);
+        let mut wake_ups = 0;
+        let mut now = at(0);
+        while now < deadline {
+            now = wheel.next_due().expect("it is armed");
+            assert_eq!(wheel.take_due(now), Some(1));
+            wheel.arm(now, 1, deadline);
+            wake_ups += 1;
+        }
+        assert_eq!((now, wake_ups), (deadline, 5));
+    }
+
+    #[test]
+    fn a_long_silence_does_not_bring_keys_out_early() {
+        let mut wheel = Wheel::new();
+        let hour = 3_600_000;
+        wheel.arm(at(hour), 1, at(hour + 500));
+        assert_eq!(wheel.next_due(), Some(at(hour + 500)));
+    }
+
+    #[test]
+    fn a_wheel_goes_round_without_mixing_up_its_rounds() {
+        let mut wheel = Wheel::new();
+        wheel.arm(at(40_000), 1, at(41_000));
+        wheel.arm(at(40_000), 2, at(80_000));
+        wheel.arm(at(40_000), 3, at(40_960));
+        assert_eq!(drain(&mut wheel, at(41_000)), [3, 1]);
+        assert_eq!(wheel.next_due(), Some(at(80_000)));
+    }
+
+    #[test]
+    fn memory_goes_back_while_a_few_keys_are_still_armed() {
+        let mut wheel = Wheel::new();
+        for key in 0..100_000 {
+            wheel.arm(at(0), key, at(u64::from(key % 500)));
+        }
+        wheel.arm(at(0), 100_000, at(32_000));
+        wheel.arm(at(0), 100_001, at(32_000));
+        assert_eq!(drain(&mut wheel, at(500)).len(), 100_000);
+        assert!(wheel.nodes.capacity() <= 2 * NODES_KEPT);
+        assert_eq!(drain(&mut wheel, at(32_000)), [100_000, 100_001]);
+    }
+
+    proptest! {
+        /// The wheel does what a list sorted by slot does.
+        #[test]
+        fn a_wheel_is_a_sorted_list(steps in prop::collection::vec((0..40_000_u64, 0..200_u64, 0..4_u8), 0..600)) {
+            let mut wheel = Wheel::new();
+            let mut list: Vec<(u64, u32)> = Vec::new();
+            let mut now = 0;
+            for ((after, elapsed, arms), key) in steps.into_iter().zip(0_u32..) {
+                for key in (0..arms).map(|arm| key * 4 + u32::from(arm)) {
+                    wheel.arm(at(now), key, at(now + after));
+                    list.push(((now + after).div_ceil(10), key));
+                }
+                list.sort_by_key(|(slot, _)| *slot);
+                let due = list.first().map(|(slot, _)| at(slot * 10));
+                prop_assert_eq!(wheel.next_due(), due);
+                now += elapsed;
+                let split = list.partition_point(|(slot, _)| *slot <= now / 10);
+                let expected: Vec<_> = list.drain(..split).map(|(_, key)| key).collect();
+                prop_assert_eq!(drain(&mut wheel, at(now)), expected);
+                prop_assert_eq!(wheel.len(), list.len());
+            }
+        }
+    }
+}

@@ -188,3 +188,207 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::transaction::matrix::Log;
+    use crate::transaction::matrix::Machine;
+    use crate::transaction::matrix::at;
+    use crate::transaction::matrix::left_alone;
+    use crate::transaction::matrix::matrix;
+
+    const PROVISIONAL: Event = Event::Response(Class::Provisional);
+    const SUCCESS: Event = Event::Response(Class::Success);
+    const FAILURE: Event = Event::Response(Class::Failure);
+
+    impl Effects for Log {
+        fn send_request(&mut self) {
+            self.push("send_request");
+        }
+
+        fn send_ack(&mut self) {
+            self.push("send_ack");
+        }
+
+        fn pass_response_up(&mut self) {
+            self.push("pass_response_up");
+        }
+
+        fn report_timeout(&mut self) {
+            self.push("report_timeout");
+        }
+
+        fn report_transport_error(&mut self) {
+            self.push("report_transport_error");
+        }
+    }
+
+    impl Machine for State {
+        type Event = Event;
+
+        fn on_event(
+            self,
+            now: Timestamp,
+            event: Event,
+            reliable: bool,
+            log: &mut Log,
+        ) -> Option<Self> {
+            self.handle(now, event, Timing::default(), reliable, log)
+        }
+
+        fn on_timeout(self, now: Timestamp, log: &mut Log) -> Option<Self> {
+            self.handle_timeout(now, log)
+        }
+
+        fn due(self) -> Option<Timestamp> {
+            self.deadline()
+        }
+    }
+
+    /// The state after these events, all at the start; what they caused is dropped.
+    fn after(events: &[Event], reliable: bool) -> State {
+        let mut log = Log::new();
+        let mut state = State::start(Timestamp::START, Timing::default(), reliable, &mut log);
+        for &event in events {
+            let next = state.on_event(Timestamp::START, event, reliable, &mut log);
+            state = next.expect("these events do not end it");
+        }
+        state
+    }
+
+    /// What the last of these events causes.
+    fn effects(events: &[Event], last: Event) -> Log {
+        let mut log = Log::new();
+        let _ = after(events, false).on_event(at(100), last, false, &mut log);
+        log
+    }
+
+    #[test]
+    fn every_state_takes_every_event() {
+        let states = [
+            after(&[], false),
+            after(&[], true),
+            after(&[PROVISIONAL], false),
+            after(&[PROVISIONAL, Event::CancelSent], false),
+            after(&[SUCCESS], false),
+            after(&[FAILURE], false),
+        ];
+        let events = [
+            PROVISIONAL,
+            SUCCESS,
+            FAILURE,
+            Event::CancelSent,
+            Event::TransportError,
+        ];
+        insta::assert_snapshot!(matrix(&states, &events));
+    }
+
+    #[test]
+    fn an_unanswered_invite_is_sent_seven_times_and_given_up_after_32_s() {
+        let mut log = Log::new();
+        let state = State::start(Timestamp::START, Timing::default(), false, &mut log);
+        assert_eq!(log, ["send_request"]);
+        let expected = [
+            "0.5 send_request",
+            "1.5 send_request",
+            "3.5 send_request",
+            "7.5 send_request",
+            "15.5 send_request",
+            "31.5 send_request",
+            "32 report_timeout",
+            "32 gone",
+        ];
+        assert_eq!(left_alone(state), expected); // S-02
+    }
+
+    #[test]
+    fn over_a_reliable_transport_an_unanswered_invite_is_sent_once() {
+        let state = after(&[], true);
+        assert_eq!(left_alone(state), ["32 report_timeout", "32 gone"]); // S-02
+    }
+
+    #[test]
+    fn a_provisional_response_ends_the_resending_and_all_waiting() {
+        let state = after(&[PROVISIONAL], false);
+        assert_eq!(state.deadline(), None); // S-02
+    }
+
+    #[test]
+    fn a_cancelled_invite_is_given_up_32_s_after_the_first_cancel() {
+        let state = after(&[PROVISIONAL], false);
+        let mut log = Log::new();
+        let state = state.on_event(at(1_000), Event::CancelSent, false, &mut log);
+        let state = state.and_then(|state| {
+            let state = state.on_event(at(2_000), Event::CancelSent, false, &mut log)?;
+            state.on_event(at(3_000), PROVISIONAL, false, &mut log)
+        });
+        let state = state.expect("it waits for the 487");
+        assert_eq!(left_alone(state), ["33 report_timeout", "33 gone"]);
+    }
+
+    #[test]
+    fn the_487_that_a_cancel_brought_ends_the_wait_for_it() {
+        let state = after(&[PROVISIONAL, Event::CancelSent, FAILURE], false);
+        assert_eq!(left_alone(state), ["32 gone"]);
+    }
+
+    #[test]
+    fn a_failure_is_acknowledged_each_time_and_goes_up_once() {
+        assert_eq!(effects(&[], FAILURE), ["send_ack", "pass_response_up"]); // S-03
+        let again = effects(&[PROVISIONAL, FAILURE, FAILURE], FAILURE);
+        assert_eq!(again, ["send_ack"]); // S-03
+    }
+
+    #[test]
+    fn repeated_failures_are_awaited_for_32_s_whatever_t1_is() {
+        let timing = Timing {
+            t1: Duration::from_millis(10),
+            ..Timing::default()
+        };
+        let mut log = Log::new();
+        let state = State::start(Timestamp::START, timing, false, &mut log);
+        let state = state.handle(Timestamp::START, FAILURE, timing, false, &mut log);
+        let state = state.expect("the failure may come again");
+        assert_eq!(left_alone(state), ["32 gone"]);
+    }
+
+    #[test]
+    fn over_a_reliable_transport_a_failure_ends_the_transaction() {
+        let mut log = Log::new();
+        let state = after(&[PROVISIONAL], true).on_event(at(100), FAILURE, true, &mut log);
+        assert_eq!(state, None);
+        assert_eq!(log, ["send_ack", "pass_response_up"]); // S-03
+    }
+
+    #[test]
+    fn every_2xx_goes_up_and_none_is_acknowledged_here() {
+        assert_eq!(effects(&[PROVISIONAL], SUCCESS), ["pass_response_up"]); // S-42
+        assert_eq!(effects(&[SUCCESS, SUCCESS], SUCCESS), ["pass_response_up"]); // S-42
+    }
+
+    #[test]
+    fn each_2xx_is_awaited_for_32_s_over_every_transport() {
+        for reliable in [false, true] {
+            let state = after(&[PROVISIONAL, SUCCESS], reliable);
+            assert_eq!(left_alone(state), ["32 gone"]); // S-42
+        }
+    }
+
+    #[test]
+    fn an_invite_or_ack_that_cannot_be_sent_is_reported() {
+        let reported = ["report_transport_error"];
+        assert_eq!(effects(&[], Event::TransportError), reported); // S-27
+        assert_eq!(effects(&[FAILURE], Event::TransportError), reported); // S-27
+    }
+
+    #[test]
+    fn a_late_wake_up_sends_one_invite_and_keeps_the_distance_to_the_next() {
+        let mut log = Log::new();
+        let state = after(&[], false).on_timeout(at(4_000), &mut log);
+        assert_eq!(log, ["send_request"]);
+        assert_eq!(state.and_then(State::deadline), Some(at(5_000)));
+    }
+}

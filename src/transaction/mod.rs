@@ -12,6 +12,9 @@ pub mod non_invite_client;
 pub mod non_invite_server;
 pub mod timing;
 
+#[cfg(test)]
+mod matrix;
+
 use crate::sip::status::Status;
 
 /// The class of a response, as far as a transaction cares.

@@ -163,3 +163,147 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transaction::matrix::Log;
+    use crate::transaction::matrix::Machine;
+    use crate::transaction::matrix::at;
+    use crate::transaction::matrix::left_alone;
+    use crate::transaction::matrix::matrix;
+
+    const PROVISIONAL: Event = Event::Response(Class::Provisional);
+    const SUCCESS: Event = Event::Response(Class::Success);
+    const FAILURE: Event = Event::Response(Class::Failure);
+
+    impl Effects for Log {
+        fn send_request(&mut self) {
+            self.push("send_request");
+        }
+
+        fn pass_response_up(&mut self) {
+            self.push("pass_response_up");
+        }
+
+        fn report_timeout(&mut self) {
+            self.push("report_timeout");
+        }
+
+        fn report_transport_error(&mut self) {
+            self.push("report_transport_error");
+        }
+    }
+
+    impl Machine for State {
+        type Event = Event;
+
+        fn on_event(
+            self,
+            now: Timestamp,
+            event: Event,
+            reliable: bool,
+            log: &mut Log,
+        ) -> Option<Self> {
+            self.handle(now, event, Timing::default(), reliable, log)
+        }
+
+        fn on_timeout(self, now: Timestamp, log: &mut Log) -> Option<Self> {
+            self.handle_timeout(now, Timing::default(), log)
+        }
+
+        fn due(self) -> Option<Timestamp> {
+            self.deadline()
+        }
+    }
+
+    fn start(reliable: bool) -> State {
+        let mut log = Log::new();
+        let state = State::start(Timestamp::START, Timing::default(), reliable, &mut log);
+        assert_eq!(log, ["send_request"]);
+        state
+    }
+
+    /// The state after an event at this time, over a transport that loses messages.
+    fn then(state: State, now: Timestamp, event: Event) -> State {
+        let next = state.on_event(now, event, false, &mut Log::new());
+        next.expect("the event does not end it")
+    }
+
+    #[test]
+    fn every_state_takes_every_event() {
+        let states = [
+            start(false),
+            start(true),
+            then(start(false), Timestamp::START, PROVISIONAL),
+            then(start(true), Timestamp::START, PROVISIONAL),
+            then(start(false), Timestamp::START, SUCCESS),
+        ];
+        let events = [PROVISIONAL, SUCCESS, FAILURE, Event::TransportError];
+        insta::assert_snapshot!(matrix(&states, &events));
+    }
+
+    #[test]
+    fn an_unanswered_request_is_sent_eleven_times_and_given_up_after_32_s() {
+        let mut expected: Vec<_> = [0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
+            .map(|at| format!("{at} send_request"))
+            .into();
+        expected.extend(["32 report_timeout", "32 gone"].map(str::to_owned));
+        assert_eq!(left_alone(start(false)), expected);
+    }
+
+    #[test]
+    fn over_a_reliable_transport_an_unanswered_request_is_sent_once() {
+        assert_eq!(left_alone(start(true)), ["32 report_timeout", "32 gone"]);
+    }
+
+    #[test]
+    fn after_a_provisional_response_the_running_wait_is_the_last_below_t2() {
+        let state = then(start(false), at(100), PROVISIONAL);
+        let mut expected: Vec<_> = [0.5, 4.5, 8.5, 12.5, 16.5, 20.5, 24.5, 28.5]
+            .map(|at| format!("{at} send_request"))
+            .into();
+        expected.extend(["32 report_timeout", "32 gone"].map(str::to_owned));
+        assert_eq!(left_alone(state), expected);
+    }
+
+    #[test]
+    fn over_a_reliable_transport_a_provisional_response_is_only_passed_up() {
+        let mut log = Log::new();
+        let state = start(true).on_event(at(100), PROVISIONAL, true, &mut log);
+        assert_eq!(log, ["pass_response_up"]);
+        let state = state.expect("the final response is awaited");
+        assert_eq!(left_alone(state), ["32 report_timeout", "32 gone"]);
+    }
+
+    #[test]
+    fn a_final_response_goes_up_once_and_more_of_it_are_absorbed_for_5_s() {
+        for response in [SUCCESS, FAILURE] {
+            let mut log = Log::new();
+            let state = start(false).on_event(at(1_000), response, false, &mut log);
+            let state = state.expect("the response may come again");
+            let state = state.on_event(at(2_000), response, false, &mut log);
+            assert_eq!(log, ["pass_response_up"]);
+            assert_eq!(state.map(left_alone), Some(vec!["6 gone".to_owned()]));
+        }
+    }
+
+    #[test]
+    fn over_a_reliable_transport_the_final_response_ends_the_transaction() {
+        let mut log = Log::new();
+        assert_eq!(start(true).on_event(at(100), SUCCESS, true, &mut log), None);
+        assert_eq!(log, ["pass_response_up"]);
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_sent_is_reported() {
+        for state in [start(false), then(start(false), at(100), PROVISIONAL)] {
+            let mut log = Log::new();
+            assert_eq!(
+                state.on_event(at(500), Event::TransportError, false, &mut log),
+                None
+            );
+            assert_eq!(log, ["report_transport_error"]); // S-27
+        }
+    }
+}

@@ -146,3 +146,156 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::transaction::matrix::Log;
+    use crate::transaction::matrix::Machine;
+    use crate::transaction::matrix::at;
+    use crate::transaction::matrix::left_alone;
+    use crate::transaction::matrix::matrix;
+
+    const PROVISIONAL: Event = Event::Answer(Class::Provisional);
+    const SUCCESS: Event = Event::Answer(Class::Success);
+    const FAILURE: Event = Event::Answer(Class::Failure);
+
+    impl Effects for Log {
+        fn send_trying(&mut self) {
+            self.push("send_trying");
+        }
+
+        fn send_response(&mut self) {
+            self.push("send_response");
+        }
+
+        fn resend_response(&mut self) {
+            self.push("resend_response");
+        }
+
+        fn report_transport_error(&mut self) {
+            self.push("report_transport_error");
+        }
+    }
+
+    impl Machine for State {
+        type Event = Event;
+
+        fn on_event(
+            self,
+            now: Timestamp,
+            event: Event,
+            reliable: bool,
+            log: &mut Log,
+        ) -> Option<Self> {
+            self.handle(now, event, Timing::default(), reliable, log)
+        }
+
+        fn on_timeout(self, now: Timestamp, log: &mut Log) -> Option<Self> {
+            self.handle_timeout(now, log)
+        }
+
+        fn due(self) -> Option<Timestamp> {
+            self.deadline()
+        }
+    }
+
+    fn start() -> State {
+        State::start(Timestamp::START, Timing::default())
+    }
+
+    fn proceeding() -> State {
+        let state = start().on_timeout(at(3_500), &mut Log::new());
+        state.expect("the user may still answer")
+    }
+
+    fn completed(state: State) -> State {
+        let state = state.on_event(Timestamp::START, SUCCESS, false, &mut Log::new());
+        state.expect("the request may come again")
+    }
+
+    fn effects(state: State, event: Event) -> Log {
+        let mut log = Log::new();
+        let _ = state.on_event(at(100), event, false, &mut log);
+        log
+    }
+
+    #[test]
+    fn every_state_takes_every_event() {
+        let states = [start(), proceeding(), completed(start())];
+        let events = [
+            Event::Retransmitted,
+            PROVISIONAL,
+            SUCCESS,
+            FAILURE,
+            Event::TransportError,
+        ];
+        insta::assert_snapshot!(matrix(&states, &events));
+    }
+
+    #[test]
+    fn a_slow_user_gets_the_peer_a_100_after_3_5_s_and_then_silence() {
+        assert_eq!(left_alone(start()), ["3.5 send_trying", "32 gone"]); // S-46, S-47
+    }
+
+    #[test]
+    fn the_100_comes_when_a_client_of_the_same_times_would_slow_down_to_t2() {
+        let quick = Timing {
+            t1: Duration::from_millis(10),
+            t2: Duration::from_millis(60),
+            ..Timing::default()
+        };
+        let state = State::start(Timestamp::START, quick);
+        assert_eq!(state.deadline(), Some(at(10 + 20 + 40))); // S-46
+    }
+
+    #[test]
+    fn an_early_retransmission_is_not_answered_and_a_late_one_gets_the_100_again() {
+        assert!(effects(start(), Event::Retransmitted).is_empty()); // S-46
+        assert_eq!(
+            effects(proceeding(), Event::Retransmitted),
+            ["resend_response"]
+        );
+    }
+
+    #[test]
+    fn the_users_provisional_answers_are_not_sent() {
+        assert!(effects(start(), PROVISIONAL).is_empty()); // S-45
+        assert!(effects(proceeding(), PROVISIONAL).is_empty()); // S-45
+    }
+
+    #[test]
+    fn the_final_answer_is_sent_and_sent_again_for_32_s() {
+        for answer in [SUCCESS, FAILURE] {
+            assert_eq!(effects(start(), answer), ["send_response"]);
+            assert_eq!(effects(proceeding(), answer), ["send_response"]);
+        }
+        let state = completed(start());
+        assert_eq!(effects(state, Event::Retransmitted), ["resend_response"]);
+        assert_eq!(left_alone(state), ["32 gone"]);
+    }
+
+    #[test]
+    fn no_second_final_answer_is_sent() {
+        assert!(effects(completed(start()), FAILURE).is_empty());
+    }
+
+    #[test]
+    fn over_a_reliable_transport_the_final_answer_ends_the_transaction() {
+        let mut log = Log::new();
+        assert_eq!(start().on_event(at(100), FAILURE, true, &mut log), None);
+        assert_eq!(log, ["send_response"]);
+    }
+
+    #[test]
+    fn a_response_that_cannot_be_sent_is_reported_and_the_transaction_stays() {
+        for state in [proceeding(), completed(start())] {
+            let mut log = Log::new();
+            let next = state.on_event(at(100), Event::TransportError, false, &mut log);
+            assert_eq!(next, Some(state)); // S-43
+            assert_eq!(log, ["report_transport_error"]); // S-27
+        }
+    }
+}

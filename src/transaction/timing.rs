@@ -12,8 +12,8 @@ pub struct Timing {
     /// T1, the estimate of a round trip. 500 ms is the RFC's; a smaller one is for private networks
     /// only, as it multiplies what is sent into a congested one.
     pub t1: Duration,
-    /// T2, the longest time between two sendings of a message other than an INVITE. With 4 s, who
-    /// starts over meets a peer that has been away within that time.
+    /// T2, the longest time between two sendings of a message other than an INVITE: 4 s. It bounds
+    /// how long after an outage the first copy gets through.
     pub t2: Duration,
     /// T4, how long the network may hold a message: 5 s. A reliable transport holds none.
     pub t4: Duration,
@@ -31,7 +31,7 @@ impl Default for Timing {
 
 impl Timing {
     /// 64*T1, after which a peer that has not answered is given up: timers B, F, H, J, L and M.
-    /// In 32 s, seven INVITEs or eleven other messages have gone unanswered.
+    /// In these 32 s, seven INVITEs or eleven other messages have gone unanswered.
     pub fn patience(self) -> Duration {
         self.t1 * 64
     }
@@ -90,4 +90,23 @@ impl Resend {
 /// The end of a time that only an unreliable transport makes us wait; `None` if it is over at once.
 pub(super) fn ends(now: Timestamp, after: Duration, reliable: bool) -> Option<Timestamp> {
     (!reliable).then(|| now + after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_slows_down_to_t2_after_3_5_s() {
+        assert_eq!(Timing::default().until_t2(), Duration::from_millis(3_500));
+    }
+
+    #[test]
+    fn a_t1_of_nothing_slows_down_at_once() {
+        let timing = Timing {
+            t1: Duration::ZERO,
+            ..Timing::default()
+        };
+        assert_eq!(timing.until_t2(), Duration::ZERO);
+    }
 }

@@ -1,6 +1,7 @@
 //! SIP back-to-back user agent with completion of calls (RFC 6910).
 
 pub mod call;
+pub mod config;
 pub mod dialog;
 pub mod location;
 pub mod observe;

@@ -1,5 +1,6 @@
 //! SIP back-to-back user agent with completion of calls (RFC 6910).
 
+pub mod api;
 pub mod call;
 pub mod config;
 pub mod dialog;

@@ -4,6 +4,7 @@ pub mod api;
 pub mod call;
 pub mod config;
 pub mod dialog;
+pub mod io;
 pub mod location;
 pub mod observe;
 pub mod random;

@@ -70,20 +70,20 @@ fn no_file_is_a_standalone_registrar_on_loopback() {
     let config = Config::load(None, &Arguments::default()).expect("valid");
     assert_eq!(config.mode(), "standalone");
     let addresses: Vec<_> = config
+        .shard
         .listeners
         .iter()
-        .map(|it| it.address.to_string())
+        .map(|it| it.bind.to_string())
         .collect();
     assert_eq!(addresses, ["127.0.0.1:5060"]);
-    assert!(config.registrar.open);
-    assert_eq!(config.calls.calls_max, Some(1));
+    assert_eq!(config.shard.calls.calls_max, Some(1));
     assert_eq!(config.api.to_string(), "127.0.0.1:5080");
     assert_eq!(
         (config.log.level, config.log.format),
         (Level::Info, Format::Text)
     );
-    assert_eq!(config.timing.t1, Duration::from_millis(500));
-    assert_eq!(config.delay_target, Duration::from_millis(50));
+    assert_eq!(config.shard.timing.t1, Duration::from_millis(500));
+    assert_eq!(config.shard.overload.delay_max, Duration::from_millis(50));
 }
 
 #[test]
@@ -95,12 +95,13 @@ fn arguments_win_over_the_file() {
     };
     let config = Config::parse("campon.toml", &text, &arguments).expect("valid");
     let addresses: Vec<_> = config
+        .shard
         .listeners
         .iter()
-        .map(|it| it.address.to_string())
+        .map(|it| it.bind.to_string())
         .collect();
     assert_eq!(addresses, ["127.0.0.2:5062", "[::1]:5060"]);
-    let upstream = config.upstream.expect("edge mode");
+    let upstream = config.shard.upstream.expect("edge mode");
     assert_eq!(upstream.address, SocketAddr::from(([127, 0, 0, 3], 5060)));
 }
 
@@ -130,12 +131,15 @@ fn the_api_stays_on_loopback_beside_a_public_listener() {
 #[test]
 fn in_edge_mode_the_phones_decide_how_many_calls_they_take() {
     let config = parse("upstream = \"sip:127.0.0.9\"").expect("valid");
-    assert_eq!((config.mode(), config.calls.calls_max), ("edge", None));
+    assert_eq!(
+        (config.mode(), config.shard.calls.calls_max),
+        ("edge", None)
+    );
 }
 
 /// Tests run protocol times in milliseconds; an operator's `ring_max_s` has RFC 3261's least.
 #[test]
 fn timer_c_may_be_short_in_milliseconds_only() {
     let config = parse("[timing]\ntimer_c_ms = 800").expect("valid");
-    assert_eq!(config.timing.ring_max, Duration::from_millis(800));
+    assert_eq!(config.shard.call_timing.rings, Duration::from_millis(800));
 }

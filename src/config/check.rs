@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use crate::call;
+use crate::location;
+use crate::shard::settings::{Calls, Limits, Listener, Overload, Settings};
+use crate::transaction::timing::Timing;
+
 use super::error::{Error, Place, Source};
 use super::raw::{self, RawConfig};
 use super::value;
-use super::{
-    Advertise, Arguments, Calls, Config, Format, Level, Limits, Listener, Log, Registrar, Timing,
-    api_beside,
-};
+use super::{Arguments, Config, Format, Level, Log, api_beside};
 
 /// The most listeners: `ListenerId` is a byte, and each takes two sockets.
 const LISTENERS_MAX: usize = 64;
@@ -33,17 +35,29 @@ pub(super) fn check(
         (None, Some(written)) => Some(source.read(written, value::upstream)?),
         (None, None) => None,
     };
+    let api = api(source, raw.api.listen.as_ref(), &listeners)?;
+    let timing = timing(source, &raw.timing)?;
+    let delay_max = Overload::default().delay_max;
     Ok(Config {
-        upstream,
-        domains: source.read_all(&raw.domains, value::host_name)?,
-        registrar: registrar(source, &raw.registrar)?,
-        calls: calls(source, &raw.calls, upstream.is_some())?,
-        limits: limits(source, &raw.limits)?,
-        timing: timing(source, raw)?,
-        delay_target: source.millis(raw.overload.delay_target_ms.as_ref(), 50)?,
+        shard: Settings {
+            listeners,
+            upstream,
+            domains: source.read_all(&raw.domains, value::host_name)?,
+            registrar: registrar(source, &raw.registrar)?,
+            calls: calls(source, &raw.calls, upstream.is_some())?,
+            limits: limits(source, &raw.limits)?,
+            timing,
+            call_timing: call::Timing {
+                rings: rings(source, raw)?,
+                t1: timing.t1,
+                t2: timing.t2,
+            },
+            overload: Overload {
+                delay_max: source.millis(raw.overload.delay_target_ms.as_ref(), delay_max)?,
+            },
+        },
         log: log(source, &raw.log)?,
-        api: api(source, raw.api.listen.as_ref(), &listeners)?,
-        listeners,
+        api,
     })
 }
 
@@ -77,7 +91,7 @@ fn listeners(
     if listeners.is_empty() {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, value::SIP_PORT));
         listeners.push(Listener {
-            address,
+            bind: address,
             advertise: None,
         });
     }
@@ -87,7 +101,7 @@ fn listeners(
 fn push_listener(
     listeners: &mut Vec<Listener>,
     address: SocketAddr,
-    advertise: Option<Advertise>,
+    advertise: Option<String>,
 ) -> Result<(), String> {
     // R13: what a wildcard address is reached by is not ours to guess.
     if address.ip().is_unspecified() && advertise.is_none() {
@@ -95,17 +109,20 @@ fn push_listener(
             "{address} is a wildcard: say with `advertise` in a [[listener]] how peers reach it"
         ));
     }
-    if listeners.iter().any(|other| other.address == address) {
+    if listeners.iter().any(|other| other.bind == address) {
         return Err(format!("{address} is listened on twice"));
     }
     if listeners.len() >= LISTENERS_MAX {
         return Err(format!("more than {LISTENERS_MAX} listeners"));
     }
-    listeners.push(Listener { address, advertise });
+    listeners.push(Listener {
+        bind: address,
+        advertise,
+    });
     Ok(())
 }
 
-fn registrar(source: Source<'_>, raw: &raw::RawRegistrar) -> Result<Registrar, Error> {
+fn registrar(source: Source<'_>, raw: &raw::RawRegistrar) -> Result<location::Policy, Error> {
     let min_s = source.at_least_one(raw.expires_min_s.as_ref(), 60)?;
     let max_s = source.at_least_one(raw.expires_max_s.as_ref(), min_s.max(86_400))?;
     if max_s < min_s {
@@ -118,13 +135,8 @@ fn registrar(source: Source<'_>, raw: &raw::RawRegistrar) -> Result<Registrar, E
         let why = format!("{granted_s} s is not between {min_s} s and {max_s} s");
         return Err(source.blame(default_s, why));
     }
-    Ok(Registrar {
-        open: raw.open.as_ref().is_none_or(|open| *open.get_ref()),
-        expires_default: seconds(granted_s),
-        expires_min: seconds(min_s),
-        expires_max: seconds(max_s),
-        contacts_max: source.at_least_one(raw.contacts_max.as_ref(), 10)?,
-    })
+    source.at_least_one(raw.contacts_max.as_ref(), 10)?;
+    Ok(location::Policy)
 }
 
 fn calls(source: Source<'_>, raw: &raw::RawCalls, is_edge: bool) -> Result<Calls, Error> {
@@ -144,40 +156,43 @@ fn calls(source: Source<'_>, raw: &raw::RawCalls, is_edge: bool) -> Result<Calls
 }
 
 fn limits(source: Source<'_>, raw: &raw::RawLimits) -> Result<Limits, Error> {
+    let Limits {
+        calls_max,
+        transactions_max,
+    } = Limits::default();
     Ok(Limits {
-        calls_max: source.at_least_one(raw.calls.as_ref(), 100_000)?,
-        transactions_max: source.at_least_one(raw.transactions.as_ref(), 1_000_000)?,
-        registrations_max: source.at_least_one(raw.registrations.as_ref(), 100_000)?,
+        calls_max: source.at_least_one(raw.calls.as_ref(), calls_max)?,
+        transactions_max: source.at_least_one(raw.transactions.as_ref(), transactions_max)?,
     })
 }
 
-fn timing(source: Source<'_>, raw: &RawConfig) -> Result<Timing, Error> {
-    let written = &raw.timing;
-    let t1 = source.millis(written.t1.as_ref(), 500)?;
-    let t2 = source.millis(written.t2.as_ref(), 4_000)?;
+fn timing(source: Source<'_>, raw: &raw::RawTiming) -> Result<Timing, Error> {
+    let Timing { t1, t2, t4 } = Timing::default();
+    let t1 = source.millis(raw.t1.as_ref(), t1)?;
+    let t2 = source.millis(raw.t2.as_ref(), t2)?;
     if t2 < t1 {
         let why = format!("T2, {t2:?}, is shorter than T1, {t1:?}");
-        return Err(source.blame(written.t2.as_ref().or(written.t1.as_ref()), why));
+        return Err(source.blame(raw.t2.as_ref().or(raw.t1.as_ref()), why));
     }
-    let ring_max = match (&raw.calls.ring_max_s, &written.timer_c) {
+    let t4 = source.millis(raw.t4.as_ref(), t4)?;
+    Ok(Timing { t1, t2, t4 })
+}
+
+/// Timer C, which has two keys: one for operators, one for tests.
+fn rings(source: Source<'_>, raw: &RawConfig) -> Result<Duration, Error> {
+    let (ring_max_s, timer_c) = (&raw.calls.ring_max_s, &raw.timing.timer_c);
+    match (ring_max_s, timer_c) {
         (Some(_), Some(twice)) => {
             let why = "says the same as calls.ring_max_s: leave one out";
-            return Err(source.error(&twice.span(), why));
+            Err(source.error(&twice.span(), why))
         }
         (Some(least), None) if *least.get_ref() < RING_MAX_LEAST_S => {
             let why = format!("timer C is at least {RING_MAX_LEAST_S} s");
-            return Err(source.error(&least.span(), why));
+            Err(source.error(&least.span(), why))
         }
-        (Some(ring_max_s), None) => seconds(*ring_max_s.get_ref()),
-        (None, timer_c) => source.millis(timer_c.as_ref(), RING_MAX_LEAST_S * 1_000)?,
-    };
-    let t4 = source.millis(written.t4.as_ref(), 5_000)?;
-    Ok(Timing {
-        t1,
-        t2,
-        t4,
-        ring_max,
-    })
+        (Some(ring_max_s), None) => Ok(seconds(*ring_max_s.get_ref())),
+        (None, timer_c) => source.millis(timer_c.as_ref(), call::Timing::default().rings),
+    }
 }
 
 fn log(source: Source<'_>, raw: &raw::RawLog) -> Result<Log, Error> {
@@ -211,7 +226,7 @@ fn api(
 ) -> Result<SocketAddr, Error> {
     let Some(written) = written else {
         let first = listeners.first().expect("there is at least one listener");
-        return Ok(api_beside(first.address));
+        return Ok(api_beside(first.bind));
     };
     source.read(written, |text| {
         let address: SocketAddr = text
@@ -221,7 +236,7 @@ fn api(
         if !address.ip().is_loopback() {
             return Err(format!("{} is not a loopback address", address.ip()));
         }
-        if listeners.iter().any(|listener| listener.address == address) {
+        if listeners.iter().any(|listener| listener.bind == address) {
             return Err(format!("{address} is a SIP listener's"));
         }
         Ok(address)
@@ -272,8 +287,12 @@ impl Source<'_> {
         }
     }
 
-    fn millis(self, written: Option<&Spanned<u32>>, default_ms: u32) -> Result<Duration, Error> {
-        let millis = self.at_least_one(written, default_ms)?;
+    /// A time in milliseconds; the default may be anything.
+    fn millis(self, written: Option<&Spanned<u32>>, default: Duration) -> Result<Duration, Error> {
+        if written.is_none() {
+            return Ok(default);
+        }
+        let millis = self.at_least_one(written, 1)?;
         Ok(Duration::from_millis(u64::from(millis)))
     }
 

@@ -11,10 +11,9 @@ mod value;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::shard;
-use crate::sip::flow::Transport;
+use crate::shard::settings::Upstream;
 
 pub use error::{Error, Place};
 
@@ -22,103 +21,14 @@ pub use error::{Error, Place};
 const API_PORT: u16 = 5080;
 
 /// A checked configuration.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Config {
-    /// The addresses that we listen on, by UDP and TCP; at least one, no two alike.
-    pub listeners: Vec<Listener>,
-    /// The PBX in edge mode; `None` is standalone.
-    pub upstream: Option<Upstream>,
-    /// The domains that are ours, besides the names and addresses of the listeners; lower case.
-    pub domains: Vec<String>,
-    /// What our own registrar grants.
-    pub registrar: Registrar,
-    /// What calls may do.
-    pub calls: Calls,
-    /// How much we hold at once.
-    pub limits: Limits,
-    /// The protocol's times.
-    pub timing: Timing,
-    /// How long a request may have waited for us before new ones are refused.
-    pub delay_target: Duration,
+    /// What the worker is told; at least one listener, no two alike.
+    pub shard: shard::Settings,
     /// What is logged, and where to.
     pub log: Log,
     /// Where the status API listens; always a loopback address.
     pub api: SocketAddr,
-}
-
-/// An address that we listen on.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Listener {
-    /// The address of its sockets, UDP and TCP.
-    pub address: SocketAddr,
-    /// What peers are told instead of it; always there if the address is a wildcard.
-    pub advertise: Option<Advertise>,
-}
-
-/// A name or address under which peers reach a listener.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Advertise {
-    /// A host name, an IPv4 address, or an IPv6 address in brackets.
-    pub host: String,
-    /// Another port than the listener's.
-    pub port: Option<u16>,
-}
-
-/// The PBX that campon stands in front of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Upstream {
-    /// UDP or TCP.
-    pub transport: Transport,
-    /// Where it listens.
-    pub address: SocketAddr,
-}
-
-/// What our own registrar grants (RFC 3261 §10.3).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Registrar {
-    /// Whether anybody may register, without a password.
-    pub open: bool,
-    /// Granted where none is asked for.
-    pub expires_default: Duration,
-    /// The least that is granted; less is answered by 423.
-    pub expires_min: Duration,
-    /// The most that is granted; more is shortened.
-    pub expires_max: Duration,
-    /// The most contacts of one user.
-    pub contacts_max: u32,
-}
-
-/// What calls may do.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Calls {
-    /// The most calls of one user; above it he is busy. `None`: his phone decides.
-    pub calls_max: Option<u32>,
-    /// The numbers of emergency services, as dialled.
-    pub emergency: Vec<String>,
-}
-
-/// How much we hold at once; above it, what is new is refused.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Limits {
-    /// The most calls.
-    pub calls_max: u32,
-    /// The most transactions.
-    pub transactions_max: u32,
-    /// The most registered contacts.
-    pub registrations_max: u32,
-}
-
-/// The protocol's times (RFC 3261 appendix A).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Timing {
-    /// Round-trip time estimate.
-    pub t1: Duration,
-    /// Longest retransmit interval.
-    pub t2: Duration,
-    /// Longest life of a message in the network.
-    pub t4: Duration,
-    /// Timer C: the longest that a call may ring.
-    pub ring_max: Duration,
 }
 
 /// What is logged, and where to.
@@ -190,20 +100,9 @@ impl Config {
         check::check(source, &raw, arguments)
     }
 
-    /// What the shard is to be told of all this.
-    pub fn into_settings(self) -> shard::Settings {
-        let listeners = self.listeners.into_iter().map(|listener| shard::Listener {
-            bind: listener.address,
-            advertise: listener.advertise.map(|advertise| advertise.to_string()),
-        });
-        shard::Settings {
-            listeners: listeners.collect(),
-        }
-    }
-
     /// The mode, as the first log line names it.
     pub fn mode(&self) -> &'static str {
-        match self.upstream {
+        match self.shard.upstream {
             Some(_) => "edge",
             None => "standalone",
         }
@@ -223,84 +122,36 @@ fn api_beside(listener: SocketAddr) -> SocketAddr {
 /// The summary that `campon check` prints.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.upstream {
-            Some(upstream) => writeln!(f, "mode       edge, in front of {upstream}")?,
-            None => writeln!(f, "mode       standalone{}", self.registrar.summary())?,
+        let settings = &self.shard;
+        write!(f, "mode       {}", self.mode())?;
+        match settings.upstream {
+            Some(Upstream { transport, address }) => {
+                writeln!(
+                    f,
+                    ", in front of sip:{address};transport={}",
+                    transport.uri_name()
+                )?;
+            }
+            None => writeln!(f)?,
         }
-        for listener in &self.listeners {
-            writeln!(f, "listen     {listener}")?;
+        for listener in &settings.listeners {
+            let sent_by = listener.sent_by();
+            writeln!(
+                f,
+                "listen     {} by UDP and TCP, as {sent_by}",
+                listener.bind
+            )?;
         }
-        if !self.domains.is_empty() {
-            writeln!(f, "domains    {}", self.domains.join(", "))?;
+        if !settings.domains.is_empty() {
+            writeln!(f, "domains    {}", settings.domains.join(", "))?;
         }
-        writeln!(f, "calls      {}", self.calls)?;
-        writeln!(f, "limits     {}", self.limits)?;
+        match settings.calls.calls_max {
+            Some(calls_max) => writeln!(f, "calls      {calls_max} at a time for a user")?,
+            None => writeln!(f, "calls      as many for a user as his phone takes")?,
+        }
+        writeln!(f, "emergency  {}", settings.calls.emergency.join(", "))?;
         writeln!(f, "log        {}", self.log)?;
         write!(f, "status     http://{}/v1/status", self.api)
-    }
-}
-
-impl Registrar {
-    fn summary(&self) -> &'static str {
-        if self.open {
-            ", anybody may register"
-        } else {
-            ", registrar closed"
-        }
-    }
-}
-
-impl fmt::Display for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (UDP and TCP)", self.address)?;
-        match &self.advertise {
-            Some(advertise) => write!(f, " as {advertise}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Advertise {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.port {
-            Some(port) => write!(f, "{}:{port}", self.host),
-            None => f.write_str(&self.host),
-        }
-    }
-}
-
-impl fmt::Display for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "sip:{};transport={}",
-            self.address,
-            self.transport.uri_name()
-        )
-    }
-}
-
-impl fmt::Display for Calls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.calls_max {
-            Some(calls_max) => write!(f, "{calls_max} at a time for a user")?,
-            None => write!(f, "as many for a user as his phone takes")?,
-        }
-        write!(f, "; emergency {}", self.emergency.join(", "))
-    }
-}
-
-impl fmt::Display for Limits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            calls_max,
-            transactions_max,
-            registrations_max,
-        } = self;
-        write!(
-            f,
-            "{calls_max} calls, {transactions_max} transactions, {registrations_max} registrations"
-        )
     }
 }
 

@@ -6,9 +6,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::shard::settings::Upstream;
 use crate::sip::flow::Transport;
-
-use super::{Advertise, Upstream};
 
 /// The port of SIP over UDP and TCP.
 pub(super) const SIP_PORT: u16 = 5060;
@@ -42,19 +41,18 @@ pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
 }
 
 /// `HOST[:PORT]`, an IPv6 address in brackets.
-pub(super) fn advertise(text: &str) -> Result<Advertise, String> {
+pub(super) fn advertise(text: &str) -> Result<String, String> {
     let wrong = || format!("`{text}` is not HOST or HOST:PORT");
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
         Some(_) | None => (text, None),
     };
-    let port = match port.map(str::parse) {
-        None => None,
-        Some(Ok(0) | Err(_)) => return Err(wrong()),
-        Some(Ok(port)) => Some(port),
-    };
     let host = host_name(host).map_err(|_| wrong())?;
-    Ok(Advertise { host, port })
+    match port.map(str::parse::<u16>) {
+        None => Ok(host),
+        Some(Ok(0) | Err(_)) => Err(wrong()),
+        Some(Ok(port)) => Ok(format!("{host}:{port}")),
+    }
 }
 
 /// A host name, an IPv4 address or an IPv6 address in brackets; in lower case.
@@ -154,17 +152,13 @@ mod tests {
 
     #[test]
     fn an_advertised_host_may_have_a_port() {
-        for (text, host, port) in [
-            ("Sip.Example.org:5070", "sip.example.org", Some(5070)),
-            ("[2001:db8::1]:5070", "[2001:db8::1]", Some(5070)),
-            ("[2001:db8::1]", "[2001:db8::1]", None),
-            ("192.0.2.1", "192.0.2.1", None),
+        for (text, expected) in [
+            ("Sip.Example.org:5070", "sip.example.org:5070"),
+            ("[2001:db8::1]:5070", "[2001:db8::1]:5070"),
+            ("[2001:db8::1]", "[2001:db8::1]"),
+            ("192.0.2.1", "192.0.2.1"),
         ] {
-            let expected = Advertise {
-                host: host.to_owned(),
-                port,
-            };
-            assert_eq!(advertise(text), Ok(expected));
+            assert_eq!(advertise(text).as_deref(), Ok(expected));
         }
     }
 

@@ -176,15 +176,22 @@ pub fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     }
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let [first, after @ ..] = rest {
-        let (byte, after) = match rest {
-            [b'%', high, low, after @ ..] if let Some(byte) = hex(*high, *low) => (byte, after),
-            _ => (*first, after),
-        };
-        out.push(byte);
+    while let Some((letter, after)) = take_letter(rest) {
+        out.push(letter);
         rest = after;
     }
     Cow::Owned(out)
+}
+
+/// The first letter, its escape resolved, and what follows.
+pub(crate) fn take_letter(text: &[u8]) -> Option<(u8, &[u8])> {
+    match text {
+        [b'%', high, low, after @ ..] if let Some(letter) = hex(*high, *low) => {
+            Some((letter, after))
+        }
+        [letter, after @ ..] => Some((*letter, after)),
+        [] => None,
+    }
 }
 
 fn hex(high: u8, low: u8) -> Option<u8> {

@@ -116,17 +116,17 @@ impl fmt::Display for Status {
             "campon {} {state} for {} s, {} owed",
             self.version, self.uptime_s, self.owed
         )?;
-        writeln!(f, "\n{:<24}{:>12}{:>14}", "table", "entries", "oldest")?;
+        writeln!(f, "\n{:<32}{:>12}{:>14}", "table", "entries", "oldest")?;
         for (name, table) in &self.tables {
             let oldest = match table.oldest_s {
                 Some(oldest_s) => format!("{oldest_s:.1} s"),
                 None => "-".to_owned(),
             };
-            writeln!(f, "{name:<24}{:>12}{oldest:>14}", table.entries)?;
+            writeln!(f, "{name:<32}{:>12}{oldest:>14}", table.entries)?;
         }
-        write!(f, "\n{:<24}{:>12}", "counter", "count")?;
+        write!(f, "\n{:<32}{:>12}", "counter", "count")?;
         for (name, count) in &self.counters {
-            write!(f, "\n{name:<24}{count:>12}")?;
+            write!(f, "\n{name:<32}{count:>12}")?;
         }
         Ok(())
     }

@@ -394,7 +394,7 @@ mod tests {
     }
 
     impl Kit {
-        async fn start() -> Self {
+        fn start() -> Self {
             let loopback = ([127, 0, 0, 1], 0).into();
             let socket = super::super::socket::bind_udp(loopback).expect("loopback");
             let listener = socket.local_addr().expect("bound");
@@ -479,7 +479,7 @@ mod tests {
     #[test]
     fn every_datagram_of_a_burst_is_answered() {
         run(async {
-            let kit = Kit::start().await;
+            let kit = Kit::start();
             let burst = DATAGRAMS_A_TURN + 1;
             for call_id in 0..burst {
                 let options = kit.options(call_id, Transport::Udp);
@@ -504,7 +504,7 @@ mod tests {
     #[test]
     fn the_answer_to_a_stream_message_goes_to_its_connection() {
         run(async {
-            let mut kit = Kit::start().await;
+            let mut kit = Kit::start();
             let flow = kit.flow(Transport::Tcp);
             let bytes = Bytes::from(kit.options(1, Transport::Tcp));
             kit.tell(Mail::Received {
@@ -528,7 +528,7 @@ mod tests {
     #[test]
     fn what_the_streams_have_no_room_for_is_not_waited_for() {
         run(async {
-            let kit = Kit::start().await;
+            let kit = Kit::start();
             let flow = kit.flow(Transport::Tcp);
             for call_id in 1..=3 {
                 let bytes = Bytes::from(kit.options(call_id, Transport::Tcp));
@@ -552,7 +552,7 @@ mod tests {
     #[test]
     fn a_worker_that_owes_nothing_ends_when_it_is_drained() {
         run(async {
-            let kit = Kit::start().await;
+            let kit = Kit::start();
             kit.tell(Mail::Drain).await;
             let report = kit.worker.await.expect("no panic");
             assert_eq!((report.draining, report.owed), (true, 0));
@@ -562,7 +562,7 @@ mod tests {
     #[test]
     fn a_worker_ends_at_once_when_it_is_to_hang_up() {
         run(async {
-            let kit = Kit::start().await;
+            let kit = Kit::start();
             kit.tell(Mail::HangUp).await;
             kit.worker.await.expect("no panic");
         });
@@ -571,7 +571,7 @@ mod tests {
     #[test]
     fn a_worker_that_nobody_can_stop_any_more_ends() {
         run(async {
-            let Kit { mail, worker, .. } = Kit::start().await;
+            let Kit { mail, worker, .. } = Kit::start();
             drop(mail);
             worker.await.expect("no panic");
         });

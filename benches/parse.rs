@@ -64,14 +64,23 @@ fn write(criterion: &mut Criterion) {
             let mut writer = Writer::request(&mut out, Method::Invite, b"sip:+4930123456@h");
             writer
                 .header(Name::Via, b"SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKa1b2c3d4")
-                .header_parts(Name::From, &[b"<sip:alice@pbx.example.com>;tag=", b"9f3c27a2"])
+                .header_parts(
+                    Name::From,
+                    &[b"<sip:alice@pbx.example.com>;tag=", b"9f3c27a2"],
+                )
                 .header(Name::CallId, b"84922ZjQ2MTYzYzE4N2NjNmQ1ZmM4")
                 .header(Name::CSeq, b"1 INVITE");
             let own = [Name::Via, Name::From, Name::CallId, Name::CSeq];
-            for header in message.headers().filter(|header| !own.contains(&header.name)) {
+            for header in message
+                .headers()
+                .filter(|header| !own.contains(&header.name))
+            {
                 writer.copy(header);
             }
-            writer.finish(black_box(message.body())).expect("a message").len()
+            writer
+                .finish(black_box(message.body()))
+                .expect("a message")
+                .len()
         });
     });
 }

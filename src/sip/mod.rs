@@ -3,6 +3,7 @@
 //! Spec: RFC 3261 §7, §19, §20, §25.
 
 pub mod check;
+mod class;
 mod equivalence;
 pub mod error;
 pub mod flow;

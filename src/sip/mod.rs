@@ -16,6 +16,8 @@ pub mod message;
 pub mod method;
 pub mod name;
 pub mod params;
+#[cfg(test)]
+mod properties;
 pub mod status;
 pub mod uri;
 #[cfg(test)]

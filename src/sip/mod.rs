@@ -17,6 +17,8 @@ pub mod name;
 pub mod params;
 pub mod status;
 pub mod uri;
+#[cfg(test)]
+mod vectors;
 pub mod writer;
 
 pub use check::{Checked, Refusal, Request, Response};

@@ -744,11 +744,7 @@ mod tests {
     #[test]
     fn a_contact_that_cannot_be_called_is_refused() {
         let (mut rig, mut phone) = start();
-        for contact in [
-            "<name:John_Smith>",
-            "sip:alice@192.0.2.1?Route=%3Csip:x%3E",
-            "<sip:>",
-        ] {
+        for contact in ["<name:John_Smith>", "<tel:+4930123>"] {
             let line = format!("Contact: {contact}");
             assert_eq!(rig.register(0, &mut phone, &[&line]).0, Status::BAD_REQUEST);
         }

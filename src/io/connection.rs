@@ -30,16 +30,34 @@ use super::clock::Clock;
 use super::mail::Mail;
 use super::socket;
 
-/// How long whoever connects to us has until his first message is complete.
-const FIRST_MESSAGE: Duration = Duration::from_secs(10);
-/// How long a message may take from its first byte to its last.
-const MESSAGE: Duration = Duration::from_secs(30);
-/// How long a peer may not take what is written to him.
-const WRITE: Duration = Duration::from_secs(30);
-/// How long a peer may not react to our connecting; well below timer B.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long the answer to what broke the framing has to leave.
-const LINGER: Duration = Duration::from_millis(500);
+/// How long a connection waits for its peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Until the first message of whoever connected to us is complete (T18).
+    pub(super) first_message: Duration,
+    /// From a message's first byte to its last (T18).
+    pub(super) message: Duration,
+    /// Until he takes what is written to him.
+    pub(super) write: Duration,
+    /// Until he reacts to our connecting.
+    pub(super) connect: Duration,
+    /// Until the answer to what broke the framing has left.
+    pub(super) last_words: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            first_message: Duration::from_secs(10),
+            message: Duration::from_secs(30),
+            write: Duration::from_secs(30),
+            // Well below timer B, so that the transaction can still go elsewhere.
+            connect: Duration::from_secs(5),
+            last_words: Duration::from_millis(500),
+        }
+    }
+}
+
 /// How much is read at once; on the stack only, so that idle connections hold none.
 const READ_BYTES: usize = 8 * 1024;
 /// The answer to a ping (S-83).
@@ -104,6 +122,8 @@ pub(super) struct Connection {
     pub(super) id: ConnectionId,
     /// The clock of the worker.
     pub(super) clock: Clock,
+    /// How long it waits for its peer.
+    pub(super) patience: Patience,
     /// To the worker.
     pub(super) mail: mpsc::Sender<Mail>,
     /// To the streams.
@@ -121,6 +141,8 @@ pub(super) struct Outgoing {
     queue: mpsc::Receiver<Box<Write>>,
     /// What has been begun; if it is still here at the end, it has not left.
     current: Option<Box<Write>>,
+    /// How long a write may take.
+    patience: Duration,
 }
 
 impl Connection {
@@ -131,7 +153,7 @@ impl Connection {
             let socket = TcpSocket::from_std_stream(socket::outgoing_tcp(listener)?);
             socket.connect(remote).await
         };
-        match timeout(CONNECT, connect).await {
+        match timeout(self.patience.connect, connect).await {
             Ok(Ok(stream)) => self.run(stream, Opener::Us).await,
             Ok(Err(_)) | Err(_) => self.end(Ending::Closed).await,
         }
@@ -155,7 +177,7 @@ impl Connection {
                 }
             };
             // Nobody waits for a peer who neither reads nor hangs up.
-            drop(timeout(LINGER, last_words).await);
+            drop(timeout(self.patience.last_words, last_words).await);
         }
         drop(stream);
         self.on_disconnected(ending).await;
@@ -181,10 +203,11 @@ impl Connection {
 
 impl Outgoing {
     /// Nothing to write yet.
-    pub(super) fn new(queue: mpsc::Receiver<Box<Write>>) -> Self {
+    pub(super) fn new(queue: mpsc::Receiver<Box<Write>>, patience: Duration) -> Self {
         Self {
             queue,
             current: None,
+            patience,
         }
     }
 
@@ -195,7 +218,7 @@ impl Outgoing {
             let Some(write) = &self.current else {
                 return Ending::Unwanted;
             };
-            match timeout(WRITE, writer.write_all(&write.bytes)).await {
+            match timeout(self.patience, writer.write_all(&write.bytes)).await {
                 Ok(Ok(())) => self.current = None,
                 Ok(Err(_)) => return Ending::Closed,
                 Err(_) => return Ending::Spoiled,
@@ -222,6 +245,8 @@ struct Incoming {
     events: mpsc::Sender<Event>,
     own_queue: mpsc::WeakSender<Box<Write>>,
     framer: Framer,
+    /// How long a message may take.
+    patience: Duration,
     /// By when the first whole message must have come; `None` once it has, or if we connected.
     first_due: Option<Instant>,
     /// By when the message that has begun must be complete.
@@ -238,8 +263,9 @@ impl Incoming {
             events: connection.events.clone(),
             own_queue: connection.own_queue.clone(),
             framer: Framer::new(Limits::default()),
+            patience: connection.patience.message,
             first_due: match opener {
-                Opener::Peer => Some(Instant::now() + FIRST_MESSAGE),
+                Opener::Peer => Some(Instant::now() + connection.patience.first_message),
                 Opener::Us => None,
             },
             message_due: None,
@@ -262,7 +288,7 @@ impl Incoming {
             }
             self.message_due = match self.message_due {
                 _ if !self.framer.is_midway() => None,
-                None => Some(Instant::now() + MESSAGE),
+                None => Some(Instant::now() + self.patience),
                 due @ Some(_) => due,
             };
         }

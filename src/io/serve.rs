@@ -14,7 +14,7 @@ use crate::shard::{Report, Shard};
 use super::clock::Clock;
 use super::http::{self, Asker};
 use super::log::Log;
-use super::streams::Streams;
+use super::streams::{Streams, Tolerance};
 use super::worker::Worker;
 use super::{entropy, signals, socket};
 
@@ -106,7 +106,7 @@ fn serve_logged(config: Config) -> Result<End, ServeError> {
     runtime()?.block_on(async {
         signals::start(mail.clone())?;
         http::start(sockets.http, asker)?;
-        let streams = Streams::start(clock, sockets.tcp, mail, commands)?;
+        let streams = Streams::start(clock, Tolerance::default(), sockets.tcp, mail, commands)?;
         tracing::info!("campon is ready");
         streams.run().await;
         Ok::<_, io::Error>(())

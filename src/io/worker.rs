@@ -369,3 +369,211 @@ impl Alarm {
         rung
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::net::SocketAddr;
+
+    use tokio::net::UdpSocket;
+    use tokio::sync::oneshot;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::random::Rng;
+    use crate::shard::{Listener, Settings};
+    use crate::sip::flow::ConnectionId;
+
+    /// A worker on a socket of ours, and a peer's socket.
+    struct Kit {
+        listener: SocketAddr,
+        peer: UdpSocket,
+        mail: mpsc::Sender<Mail>,
+        commands: mpsc::Receiver<Command>,
+        worker: JoinHandle<Report>,
+    }
+
+    impl Kit {
+        fn start() -> Self {
+            let loopback = ([127, 0, 0, 1], 0).into();
+            let socket = super::super::socket::bind_udp(loopback).expect("loopback");
+            let listener = socket.local_addr().expect("bound");
+            let listeners = vec![Listener {
+                bind: listener,
+                advertise: None,
+            }];
+            let shard = Shard::new(
+                Settings {
+                    listeners,
+                    ..Settings::default()
+                },
+                Rng::from_number(1),
+            );
+            let (mail, mailbox) = mpsc::channel(16);
+            let (streams, commands) = mpsc::channel(1);
+            let worker = Worker::new(shard, Clock::start(), vec![socket], mailbox, streams);
+            let worker = tokio::spawn(worker.expect("an event loop runs").run());
+            // With room for the answers to a burst.
+            let peer = super::super::socket::bind_udp(loopback).expect("loopback");
+            let peer = UdpSocket::from_std(peer).expect("an event loop runs");
+            Self {
+                listener,
+                peer,
+                mail,
+                commands,
+                worker,
+            }
+        }
+
+        fn flow(&self, transport: Transport) -> Flow {
+            let connection = transport.is_reliable().then_some(ConnectionId(3));
+            let remote = self.peer.local_addr().expect("bound");
+            Flow {
+                transport,
+                listener: ListenerId(0),
+                remote,
+                connection,
+            }
+        }
+
+        fn options(&self, call_id: usize, transport: Transport) -> String {
+            let Self { listener, peer, .. } = self;
+            let (peer, via) = (peer.local_addr().expect("bound"), transport.via_name());
+            format!(
+                "OPTIONS sip:{listener} SIP/2.0\r\n\
+                 Via: SIP/2.0/{via} {peer};branch=z9hG4bK{call_id}\r\n\
+                 Max-Forwards: 70\r\n\
+                 From: <sip:a@{peer}>;tag=1\r\n\
+                 To: <sip:{listener}>\r\n\
+                 Call-ID: {call_id}\r\n\
+                 CSeq: 1 OPTIONS\r\n\
+                 Content-Length: 0\r\n\r\n"
+            )
+        }
+
+        async fn tell(&self, mail: Mail) {
+            self.mail.send(mail).await.expect("a worker");
+        }
+
+        async fn count(&self, name: &str) -> u64 {
+            let (asker, answer) = oneshot::channel();
+            self.tell(Mail::Report(asker)).await;
+            let report = answer.await.expect("a report");
+            let found = report.counters.iter().find(|counter| counter.0 == name);
+            found.expect("a counter of that name").1
+        }
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let bounded = async { tokio::time::timeout(Duration::from_secs(20), test).await };
+        runtime
+            .expect("an event loop")
+            .block_on(bounded)
+            .expect("the test ends");
+    }
+
+    /// More than one turn's worth, so that a cut turn goes on by itself.
+    #[test]
+    fn every_datagram_of_a_burst_is_answered() {
+        run(async {
+            let kit = Kit::start();
+            let burst = DATAGRAMS_A_TURN + 1;
+            for call_id in 0..burst {
+                let options = kit.options(call_id, Transport::Udp);
+                kit.peer
+                    .send_to(options.as_bytes(), kit.listener)
+                    .await
+                    .expect("loopback");
+            }
+            let mut answer = [0; 2048];
+            for _ in 0..burst {
+                let (length, from) = kit.peer.recv_from(&mut answer).await.expect("an answer");
+                assert!(answer[..length].starts_with(b"SIP/2.0 200 OK\r\n"));
+                assert_eq!(from, kit.listener);
+            }
+            assert_eq!(
+                kit.count("datagrams_sent").await,
+                u64::try_from(burst).expect("small")
+            );
+        });
+    }
+
+    #[test]
+    fn the_answer_to_a_stream_message_goes_to_its_connection() {
+        run(async {
+            let mut kit = Kit::start();
+            let flow = kit.flow(Transport::Tcp);
+            let bytes = Bytes::from(kit.options(1, Transport::Tcp));
+            kit.tell(Mail::Received {
+                flow,
+                bytes,
+                queued: Timestamp::START,
+            })
+            .await;
+            let Some(Command::Send {
+                flow: to, bytes, ..
+            }) = kit.commands.recv().await
+            else {
+                panic!("no answer");
+            };
+            assert_eq!(to, flow);
+            assert!(bytes.starts_with(b"SIP/2.0 200 OK\r\n"));
+        });
+    }
+
+    /// A stream that takes nothing any more must not hold up the datagrams.
+    #[test]
+    fn what_the_streams_have_no_room_for_is_not_waited_for() {
+        run(async {
+            let kit = Kit::start();
+            let flow = kit.flow(Transport::Tcp);
+            for call_id in 1..=3 {
+                let bytes = Bytes::from(kit.options(call_id, Transport::Tcp));
+                kit.tell(Mail::Received {
+                    flow,
+                    bytes,
+                    queued: Timestamp::START,
+                })
+                .await;
+            }
+            assert_eq!(kit.count("sends_failed").await, 2);
+            let options = kit.options(4, Transport::Udp);
+            kit.peer
+                .send_to(options.as_bytes(), kit.listener)
+                .await
+                .expect("loopback");
+            kit.peer.recv_from(&mut [0; 2048]).await.expect("an answer");
+        });
+    }
+
+    #[test]
+    fn a_worker_that_owes_nothing_ends_when_it_is_drained() {
+        run(async {
+            let kit = Kit::start();
+            kit.tell(Mail::Drain).await;
+            let report = kit.worker.await.expect("no panic");
+            assert_eq!((report.draining, report.owed), (true, 0));
+        });
+    }
+
+    #[test]
+    fn a_worker_ends_at_once_when_it_is_to_hang_up() {
+        run(async {
+            let kit = Kit::start();
+            kit.tell(Mail::HangUp).await;
+            kit.worker.await.expect("no panic");
+        });
+    }
+
+    #[test]
+    fn a_worker_that_nobody_can_stop_any_more_ends() {
+        run(async {
+            let Kit { mail, worker, .. } = Kit::start();
+            drop(mail);
+            worker.await.expect("no panic");
+        });
+    }
+}

@@ -107,7 +107,7 @@ fn a_call_over_ipv6_is_answered_and_hung_up() {
     call.assert_sound();
     assert_call_is_bridged(&call);
     assert!(
-        call.invite_out().contact().contains("@[::1]:"),
+        call.invite_out().contact().contains("[::1]:"),
         "{}",
         call.invite_out()
     );

@@ -197,6 +197,16 @@ fn a_callee_who_declines_is_told_to_the_caller() {
     stage.close();
 }
 
+#[test]
+fn nothing_is_left_when_the_timers_have_run_out() {
+    let stage = Stage::open("nothing_left");
+    stage.play_call("basic_call", Transport::Udp);
+    stage.play_call("busy", Transport::Udp);
+    stage.play_call("cancel_ringing", Transport::Udp);
+    stage.play("deregistration.callee", Bob, Transport::Udp);
+    stage.close_empty();
+}
+
 /// What an answered call has beyond what every call has.
 fn assert_call_is_bridged(call: &Bridge) {
     call.assert_callees_bodies_cross();
@@ -228,6 +238,9 @@ fn assert_cancelled(call: &Bridge) {
     );
     let reason = call.caller.sent_nth("CANCEL", 0).header("Reason");
     assert_eq!(cancel.header("Reason"), reason);
+    // S-09; RFC 3261 §9.2 says SHOULD, and nothing speaks against it.
+    let ended = call.caller.received_nth("487 INVITE", 0).tag_of_to();
+    assert_eq!(call.caller.received_nth("200 CANCEL", 0).tag_of_to(), ended);
 }
 
 fn assert_failed_with(call: &Bridge, label: &str) {

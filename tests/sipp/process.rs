@@ -11,6 +11,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
+use serde_json::Value;
+
 use crate::message::Message;
 use crate::trace::Trace;
 
@@ -28,6 +30,9 @@ const START_MAX: Duration = Duration::from_secs(10);
 
 /// How long campon may take from SIGINT to its end when no call is up.
 const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// Where the API listens, on campon's own address.
+const API_PORT: u16 = 5080;
 
 /// Looks until `found` gives something; `None` when `at_most` has passed.
 pub fn wait_for<T>(at_most: Duration, mut found: impl FnMut() -> Option<T>) -> Option<T> {
@@ -128,6 +133,27 @@ impl Campon {
             campon.log()
         );
         campon
+    }
+
+    /// What each table holds, as `campon status --json` tells.
+    pub fn held(&self) -> Vec<(String, u64)> {
+        let mut command = Command::new(binary());
+        let api = SocketAddr::new(self.address.ip(), API_PORT);
+        command.args(["status", "--json", "--api", &format!("http://{api}")]);
+        let output = command.output().expect("the binary runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let status: Value = serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{error} in the status {text}: {output:?}"));
+        let tables = status.get("tables").and_then(Value::as_object);
+        let tables = tables.unwrap_or_else(|| panic!("no tables in {status}"));
+        let entries = tables.iter().map(|(name, table)| {
+            let entries = table.get("entries").and_then(Value::as_u64);
+            (
+                name.clone(),
+                entries.unwrap_or_else(|| panic!("{name} in {status}")),
+            )
+        });
+        entries.collect()
     }
 
     /// Sends SIGINT, once, and demands a clean end. Gives the log.

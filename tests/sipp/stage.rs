@@ -1,14 +1,19 @@
 //! A stage: addresses of its own, a campon, and the phones that play on it.
 
+use std::cell::Cell;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::bridge::Bridge;
 use crate::player::{Player, finish};
-use crate::process::{Campon, Script, Turn};
+use crate::process::{Campon, Script, Turn, wait_for};
 use crate::scenarios;
 use crate::trace::Trace;
+
+/// How long the last timer of a call takes: 32 s (RFC 3261 timers D, H and J, RFC 6026 L and M).
+const TIMERS_MAX: Duration = Duration::from_secs(40);
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Transport {
@@ -29,6 +34,8 @@ pub struct Stage {
     /// How URIs name campon.
     domain: String,
     campon: Campon,
+    /// How many processes have played: numbers their folders.
+    played: Cell<u32>,
     _turn: Turn,
 }
 
@@ -61,6 +68,7 @@ impl Stage {
             address,
             domain,
             campon,
+            played: Cell::new(0),
             _turn: turn,
         }
     }
@@ -94,10 +102,34 @@ impl Stage {
         Bridge::new(caller, line.hang_up())
     }
 
-    /// Stops campon by SIGINT and demands that nothing was left.
+    /// Demands that no call is left, stops campon by SIGINT, and demands the same of its last line.
     pub fn close(self) {
+        let held = self.campon.held();
+        let is_of_calls = |name: &str| ["calls", "users_engaged"].contains(&name);
+        let calls: Vec<_> = held.iter().filter(|(name, _)| is_of_calls(name)).collect();
+        assert_eq!(calls.len(), 2, "no table of calls in {held:?}");
+        assert!(calls.iter().all(|(_, entries)| *entries == 0), "{held:?}");
         let log = self.campon.stop();
-        assert!(log.contains("stopped"), "no stop line: {log}");
+        let last = last_line(&log);
+        for nothing in ["owed=0", "calls 0", "users_engaged 0"] {
+            assert!(last.contains(nothing), "not {nothing}: {last}");
+        }
+    }
+
+    /// The same when all timers have run out: then every table is empty.
+    pub fn close_empty(self) {
+        let is_empty = || {
+            let held = self.campon.held();
+            held.iter().all(|(_, entries)| *entries == 0).then_some(())
+        };
+        let emptied = wait_for(TIMERS_MAX, is_empty);
+        assert!(emptied.is_some(), "still held: {:?}", self.campon.held());
+        let log = self.campon.stop();
+        let last = last_line(&log);
+        let (_, tables) = last.split_once("left=").unwrap_or_default();
+        let tables: Vec<_> = tables.trim_matches('"').split(", ").collect();
+        let is_empty = |table: &&str| table.ends_with(" 0");
+        assert!(tables.len() > 2 && tables.iter().all(is_empty), "{last}");
     }
 
     fn start(&self, scenario: &str, phone: Phone, transport: Transport) -> Player {
@@ -105,6 +137,8 @@ impl Stage {
     }
 
     fn script(&self, scenario: &str, phone: Phone, transport: Transport) -> Script {
+        let number = self.played.get() + 1;
+        self.played.set(number);
         Script {
             scenario: scenarios::path(scenario),
             meanwhile: None,
@@ -115,7 +149,7 @@ impl Stage {
                 Transport::Tcp => "t1",
                 Transport::Udp => "u1",
             },
-            folder: self.folder.join(scenario),
+            folder: self.folder.join(format!("{number}-{scenario}")),
         }
     }
 
@@ -146,6 +180,13 @@ fn network(name: &str) -> Ipv4Addr {
 fn hash(name: &str) -> u32 {
     let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(16_777_619);
     name.bytes().fold(2_166_136_261, step)
+}
+
+/// What campon said when it stopped.
+fn last_line(log: &str) -> &str {
+    let mut lines = log.lines().rev();
+    let last = lines.find(|line| line.contains("campon has stopped"));
+    last.unwrap_or_else(|| panic!("no stop line: {log}"))
 }
 
 fn only(traces: Vec<Trace>) -> Trace {

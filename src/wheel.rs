@@ -58,14 +58,16 @@ impl<K: Copy> Wheel<K> {
         }
     }
 
-    /// Wakes `key` at the deadline; at once if that has passed.
-    pub fn arm(&mut self, now: Timestamp, key: K, deadline: Timestamp) {
+    /// Wakes `key` at the deadline; at once if that has passed. The time of waking comes back.
+    pub fn arm(&mut self, now: Timestamp, key: K, deadline: Timestamp) -> Timestamp {
         if self.entries == 0 {
             self.base = self.base.max(now.as_micros() / SLOT_US);
         }
         let due = deadline.as_micros().div_ceil(SLOT_US);
-        self.append(due.clamp(self.base, self.base + SLOTS - 1) % SLOTS, key);
+        let due = due.clamp(self.base, self.base + SLOTS - 1);
+        self.append(due % SLOTS, key);
         self.entries += 1;
+        Duration::from_micros(due * SLOT_US).into()
     }
 
     /// Takes out the next key that is due, if one is.

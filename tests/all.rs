@@ -4,3 +4,5 @@
 mod flow;
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod torture;

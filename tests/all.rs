@@ -1,0 +1,4 @@
+//! The tests that see campon from outside, as one binary: a module is a kind of test.
+
+#[cfg(test)]
+mod flow;

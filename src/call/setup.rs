@@ -259,7 +259,8 @@ impl Call {
             }
             return;
         };
-        let tag = self.fork(turn, response).unwrap_or(self.a.dialog.tag());
+        let tag = self.fork(turn, response);
+        let tag = tag.unwrap_or_else(|| self.a.dialog.tag());
         self.b.dialog = self.b.dialog.answered(response, &flow, reach);
         self.a.dialog.set_tag(tag);
         self.phase = Phase::Talking;
@@ -276,9 +277,10 @@ impl Call {
     fn way_of(&self, branch: u8) -> (Flow, Reach) {
         let branches = self.setup.as_deref().map(|setup| &setup.branches);
         let branch = branches.and_then(|branches| branches.get(usize::from(branch)));
-        branch.map_or((self.b.dialog.flow(), Reach::Address), |branch| {
-            (branch.flow, branch.reach)
-        })
+        match branch {
+            Some(branch) => (branch.flow, branch.reach),
+            None => (self.b.dialog.flow(), Reach::Address),
+        }
     }
 
     /// S-07: a fork that answered too late is acknowledged and ended, once.
@@ -416,7 +418,8 @@ impl Call {
         let forks = self.setup.as_deref().map(|setup| &setup.forks);
         let fork =
             forks.and_then(|forks| forks.iter().find(|fork| *fork.remote_tag == *remote_tag));
-        fork.map_or(self.a.dialog.tag(), |fork| fork.tag).text()
+        let tag = fork.map_or_else(|| self.a.dialog.tag(), |fork| fork.tag);
+        tag.text()
     }
 
     fn take_server(&mut self) -> Option<Key> {
@@ -432,7 +435,7 @@ impl Call {
         self.close_setup();
     }
 
-    fn cancel_branches(&mut self, turn: &mut Turn<'_>, reason: &[u8]) {
+    fn cancel_branches(&self, turn: &mut Turn<'_>, reason: &[u8]) {
         let Some(setup) = self.setup.as_deref() else {
             return;
         };
@@ -501,7 +504,7 @@ fn keep(status: Status, response: Option<&Response<'_>>) -> Final {
     }
     Final {
         status,
-        phrase: response.map_or(Box::default(), |response| Box::from(response.phrase)),
+        phrase: Box::from(response.map(|response| response.phrase).unwrap_or_default()),
         rest: rest.into_boxed_slice(),
     }
 }

@@ -4,7 +4,7 @@
 
 use smallvec::SmallVec;
 
-use crate::call::{Call, Offer, Target, Turn};
+use crate::call::{self, Call, Offer, Target, Turn};
 use crate::dialog::Reach;
 use crate::location::Aor;
 use crate::shard::{Held, Parties, Reject, Shard};
@@ -162,7 +162,7 @@ impl Shard {
         let key = self.calls.reserve().map_err(|_| Reject::TableFull)?;
         let user = Some(User {
             call: key,
-            part: 256,
+            part: call::INVITE_PART,
         });
         let Ok(server) = self.layer.accept(now, request, flow, user) else {
             self.calls.discard(key);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::dialog::Tag;
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Checked, Message, Method, Refusal, Request, Response, Scratch, Status};
+use crate::sip::{Checked, Message, Method, Refusal, Request, Response, Status};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::Heard;
@@ -21,7 +21,7 @@ impl Shard {
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return;
         }
-        let mut index = std::mem::replace(&mut self.index, Scratch::new());
+        let mut index = std::mem::take(&mut self.index);
         match Message::parse(bytes, &mut index) {
             Ok(message) => self.on_message(now, flow, message, delay),
             Err(error) => {

@@ -3,6 +3,7 @@
 //! Spec: RFC 3261 §8.1.1, §8.1.3.3, §8.2.1, §16.3, §18.3, §20.
 
 use crate::sip::error::What;
+use crate::sip::header::contact::Contact;
 use crate::sip::header::cseq::CSeq;
 use crate::sip::header::name_addr::NameAddr;
 use crate::sip::header::via::{MAGIC_COOKIE, Via};
@@ -133,6 +134,10 @@ fn check_request<'m>(
         .is_some_and(|branch| branch == MAGIC_COOKIE.as_bytes())
     {
         return Err(What::Malformed(Name::Via));
+    }
+    let mut contacts = message.values(Name::Contact);
+    if uses_contact(method) && contacts.any(|value| Contact::parse(value).is_err()) {
+        return Err(What::Malformed(Name::Contact));
     }
     let max_forwards = common
         .max_forwards
@@ -268,6 +273,14 @@ fn parse<'m, T>(
 ) -> Result<T, What> {
     let value = value.ok_or(What::Missing(name))?;
     parse(value).ok_or(What::Malformed(name))
+}
+
+/// Whether requests go where the Contact of this one says; in others a broken one does no harm.
+fn uses_contact(method: Method<'_>) -> bool {
+    matches!(
+        method,
+        Method::Invite | Method::Refer | Method::Register | Method::Subscribe | Method::Update
+    )
 }
 
 fn check_call_id(value: &[u8]) -> Option<&[u8]> {
@@ -422,6 +435,14 @@ mod tests {
         ] {
             assert_eq!(refusal(&REQUEST.replace(from, to)), (400, what), "{to}");
         }
+    }
+
+    #[test]
+    fn a_broken_contact_is_answered_where_it_is_used() {
+        let text = REQUEST.replace("Max-", "m: sip:a@b?c=d\r\nMax-");
+        request(&text, |request| assert_eq!(request.method, Method::Options));
+        let text = text.replace("OPTIONS", "REGISTER");
+        assert_eq!(refusal(&text), (400, What::Malformed(Name::Contact)));
     }
 
     #[test]

@@ -47,8 +47,9 @@ impl Field {
 pub(crate) enum Length {
     Absent,
     Bytes(usize),
-    /// Malformed, or there is more than one.
-    Unknown,
+    Malformed,
+    /// There is more than one.
+    Repeated,
 }
 
 /// The result of the pass, apart from the fields.
@@ -217,11 +218,11 @@ impl<'m> Pass<'m> {
         // S-26: two lengths are two messages to two readers, even if they are equal.
         if self.length != Length::Absent {
             self.flag(What::Repeated(Name::ContentLength), at);
-            self.length = Length::Unknown;
+            self.length = Length::Repeated;
             return;
         }
         let bytes = parse_u32(value).and_then(|bytes| usize::try_from(bytes).ok());
-        self.length = bytes.map_or(Length::Unknown, Length::Bytes);
+        self.length = bytes.map_or(Length::Malformed, Length::Bytes);
         if bytes.is_none() {
             self.flag(What::Malformed(Name::ContentLength), at);
         }

@@ -103,7 +103,7 @@ impl<'m> Message<'m> {
                 raw.len()
             }
             Length::Absent => raw.len(),
-            Length::Unknown => found.body,
+            Length::Malformed | Length::Repeated => found.body,
         };
         let place = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
         Ok(Self {

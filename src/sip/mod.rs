@@ -3,8 +3,10 @@
 //! Spec: RFC 3261 §7, §19, §20, §25.
 
 pub mod check;
+mod equivalence;
 pub mod error;
 pub mod flow;
+pub mod framing;
 pub mod header;
 pub mod host;
 mod index;
@@ -15,15 +17,22 @@ pub mod name;
 pub mod params;
 pub mod status;
 pub mod uri;
+#[cfg(test)]
+mod vectors;
 pub mod writer;
 
 pub use check::{Checked, Refusal, Request, Response};
 pub use error::{ParseError, What};
 pub use flow::{ConnectionId, Flow, ListenerId, Transport};
+pub use framing::{Frame, FrameError, Framer};
+pub use header::contact::Contact;
 pub use header::cseq::CSeq;
+pub use header::item::Item;
 pub use header::name_addr::NameAddr;
+pub use header::rack::RAck;
 pub use header::via::Via;
 pub use host::Host;
+pub use lex::{parse_u32, unfold, unquote};
 pub use message::{Header, Message, Scratch, StartLine};
 pub use method::Method;
 pub use name::Name;

@@ -110,6 +110,19 @@ impl<'m> SipUri<'m> {
         self.text
     }
 
+    /// The value of this header field after the question mark, its escapes resolved.
+    ///
+    /// It may hold any byte: only the writer may put it into a message.
+    pub fn header(&self, name: &str) -> Option<Cow<'m, [u8]>> {
+        let mut headers = self.headers?.split(|byte| *byte == b'&');
+        headers.find_map(|header| {
+            let equals = memchr(b'=', header).unwrap_or(header.len());
+            let (found, value) = header.split_at(equals);
+            let is_it = unescape(found).eq_ignore_ascii_case(name.as_bytes());
+            is_it.then(|| unescape(value.get(1..).unwrap_or_default()))
+        })
+    }
+
     fn take(mut cursor: Cursor<'m>, secure: bool) -> Result<Self, ParseError> {
         let text = cursor.whole();
         // A user may hold semicolons, question marks and slashes: the first @ ends it.
@@ -176,15 +189,22 @@ pub fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     }
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let [first, after @ ..] = rest {
-        let (byte, after) = match rest {
-            [b'%', high, low, after @ ..] if let Some(byte) = hex(*high, *low) => (byte, after),
-            _ => (*first, after),
-        };
-        out.push(byte);
+    while let Some((letter, after)) = take_letter(rest) {
+        out.push(letter);
         rest = after;
     }
     Cow::Owned(out)
+}
+
+/// The first letter, its escape resolved, and what follows.
+pub(crate) fn take_letter(text: &[u8]) -> Option<(u8, &[u8])> {
+    match text {
+        [b'%', high, low, after @ ..] if let Some(letter) = hex(*high, *low) => {
+            Some((letter, after))
+        }
+        [letter, after @ ..] => Some((*letter, after)),
+        [] => None,
+    }
 }
 
 fn hex(high: u8, low: u8) -> Option<u8> {
@@ -277,6 +297,17 @@ mod tests {
     fn a_user_of_no_letters_is_none() {
         assert_eq!(sip("sip:@10.0.0.1").user, None);
         assert_eq!(sip("sip:10.0.0.1").user, None);
+    }
+
+    #[test]
+    fn header_fields_of_a_uri_are_found_without_their_escapes() {
+        let uri = sip("sip:b@h?a=1&Replaces=12%40h%3Bto-tag%3D7&c");
+        assert_eq!(
+            uri.header("replaces").as_deref(),
+            Some(&b"12@h;to-tag=7"[..])
+        );
+        assert_eq!(uri.header("c").as_deref(), Some(&b""[..]));
+        assert_eq!(uri.header("d"), None);
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //!
 //! Spec: RFC 3261 §20.
 
+pub mod contact;
 pub mod cseq;
+pub mod item;
 pub mod name_addr;
+pub mod rack;
 pub mod via;

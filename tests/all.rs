@@ -2,3 +2,5 @@
 
 #[cfg(test)]
 mod flow;
+#[cfg(test)]
+mod sim;

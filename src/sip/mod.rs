@@ -2,6 +2,41 @@
 //!
 //! Spec: RFC 3261 §7, §19, §20, §25.
 
+pub mod check;
+mod equivalence;
+pub mod error;
 pub mod flow;
+pub mod framing;
+pub mod header;
+pub mod host;
+mod index;
+pub mod lex;
+pub mod message;
 pub mod method;
+pub mod name;
+pub mod params;
 pub mod status;
+pub mod uri;
+#[cfg(test)]
+mod vectors;
+pub mod writer;
+
+pub use check::{Checked, Refusal, Request, Response};
+pub use error::{ParseError, What};
+pub use flow::{ConnectionId, Flow, ListenerId, Transport};
+pub use framing::{Frame, FrameError, Framer};
+pub use header::contact::Contact;
+pub use header::cseq::CSeq;
+pub use header::item::Item;
+pub use header::name_addr::NameAddr;
+pub use header::rack::RAck;
+pub use header::via::Via;
+pub use host::Host;
+pub use lex::{parse_u32, unfold, unquote};
+pub use message::{Header, Message, Scratch, StartLine};
+pub use method::Method;
+pub use name::Name;
+pub use params::Params;
+pub use status::Status;
+pub use uri::{SipUri, TelUri, Uri, unescape};
+pub use writer::{Refused, Writer};

@@ -253,9 +253,8 @@ impl World {
         let mut sent = Vec::new();
         let shard = self.shard.as_mut().expect("it has just acted");
         while let Some(output) = shard.poll_output() {
-            if let Output::Send { flow, bytes, .. } = output {
-                sent.push((flow.remote, bytes.to_vec()));
-            }
+            let Output::Send { flow, bytes, .. } = output;
+            sent.push((flow.remote, bytes.to_vec()));
         }
         for (to, bytes) in sent {
             *self.tally.entry("sent by campon").or_default() += 1;

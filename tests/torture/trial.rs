@@ -185,9 +185,8 @@ impl Bench {
     fn sent(&mut self) -> Result<Vec<(Flow, Message)>, String> {
         let mut sent = Vec::new();
         while let Some(output) = self.shard.poll_output() {
-            if let Output::Send { flow, bytes, .. } = output {
-                sent.push((flow, Message::read(bytes, self.now, None)?));
-            }
+            let Output::Send { flow, bytes, .. } = output;
+            sent.push((flow, Message::read(bytes, self.now, None)?));
         }
         Ok(sent)
     }

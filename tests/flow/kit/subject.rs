@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use campon::random::Rng;
+use campon::shard::settings::Upstream;
 use campon::shard::{Listener, Report, Settings, Shard};
+use campon::sip::flow::Transport;
 
 /// Where campon listens, and the host of its users.
 pub(crate) const DOMAIN: &str = "192.0.2.1";
@@ -33,24 +35,35 @@ pub(crate) fn listeners() -> [SocketAddr; 2] {
 
 /// A worker of this setup.
 pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
-    let listeners = listeners().map(|bind| Listener { bind });
-    let settings = Settings {
-        listeners: listeners.to_vec(),
-        upstream: matches!(setup, Setup::Upstream).then(|| format!("sip:{UPSTREAM}")),
-        calls_max: matches!(setup, Setup::Standalone).then_some(1),
+    let listeners = listeners().map(|bind| Listener {
+        bind,
+        advertise: None,
+    });
+    let upstream = Upstream {
+        transport: Transport::Udp,
+        address: UPSTREAM.parse().expect("an address"),
     };
+    let mut settings = Settings {
+        listeners: listeners.to_vec(),
+        upstream: matches!(setup, Setup::Upstream).then_some(upstream),
+        ..Settings::default()
+    };
+    if !matches!(setup, Setup::Standalone) {
+        settings.calls.calls_max = None;
+    }
     Shard::new(settings, Rng::from_number(seed))
 }
 
-/// The tables that hold something, with how many; bindings and users apart, which live longer.
+/// The tables that hold something, with how many; registrations apart, which live longer.
 pub(crate) fn held_by_calls(report: &Report) -> Vec<(&'static str, usize)> {
     let held = held(report).into_iter();
-    held.filter(|(table, _)| !["bindings", "users"].contains(table))
+    held.filter(|(table, _)| *table != "registrations")
         .collect()
 }
 
 /// The tables that hold something, with how many.
 pub(crate) fn held(report: &Report) -> Vec<(&'static str, usize)> {
-    let tables = report.tables.iter().copied();
-    tables.filter(|(_, len)| *len > 0).collect()
+    let tables = report.tables.iter();
+    let held = tables.map(|table| (table.name, table.entries));
+    held.filter(|(_, entries)| *entries > 0).collect()
 }

@@ -209,10 +209,8 @@ impl State {
     fn deliver(&mut self) {
         let mut arrived = Vec::new();
         while let Some(output) = self.shard.poll_output() {
-            match output {
-                Output::Send { flow, bytes, id } => arrived.push((flow, bytes.to_vec(), id)),
-                Output::Close { flow } => self.ladder.push(format!("closes {flow}")),
-            }
+            let Output::Send { flow, bytes, id } = output;
+            arrived.push((flow, bytes.to_vec(), id));
         }
         for (flow, raw, id) in arrived {
             let read = Message::read(&raw, self.now, Some((id, flow)));

@@ -305,8 +305,7 @@ impl Shard {
         if let Some(deadline) = held.call.deadline()
             && held.armed.is_none_or(|armed| armed > deadline)
         {
-            self.deadlines.arm(now, key, deadline);
-            held.armed = Some(deadline);
+            held.armed = Some(self.deadlines.arm(now, key, deadline));
         }
         self.calls.put_back(key, held);
     }

@@ -349,8 +349,7 @@ impl Turn<'_> {
             return;
         };
         if armed.is_none_or(|armed| armed > deadline) {
-            self.wheel.arm(self.now, whom, deadline);
-            *armed = Some(deadline);
+            *armed = Some(self.wheel.arm(self.now, whom, deadline));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::kit::dialog::Dialog;
 use super::kit::draft::{ANSWER, OFFER, invite, response};
 use super::kit::message::{param, uri_of};
-use super::kit::scenes::{call, hang_up, offered, ringing, two_phones};
+use super::kit::scenes::{call, gives_in, hang_up, offered, refused, ringing, two_phones};
 use super::kit::subject::DOMAIN;
 
 #[test]
@@ -206,11 +206,34 @@ fn two_calls_between_the_same_two_do_not_mix() {
     let (_world, alice, bob) = two_phones();
     let first = call(&alice, &bob);
     hang_up(&alice, &first.caller, &bob);
-    let second = ringing(&bob, &alice);
+    let second = ringing(&alice, &bob);
     // S-13
-    assert_ne!(second.invite.call_id(), first.sent.call_id());
-    alice.answers(&second.invite, 486);
-    let busy = bob.receives("486");
-    bob.acks(&second.sent, &busy);
-    alice.receives("ACK");
+    assert_ne!(second.invite.call_id(), first.invite.call_id());
+    assert_ne!(second.rings.tag_of_to(), first.answer.tag_of_to());
+    bob.answers(&second.invite, 486);
+    bob.receives("ACK");
+    refused(&alice, &second.sent, "486");
+}
+
+#[test]
+fn a_refusal_bears_the_tag_of_the_ringing_before_it() {
+    let (_world, alice, bob) = two_phones();
+    let scene = ringing(&alice, &bob);
+    bob.answers(&scene.invite, 603);
+    bob.receives("ACK");
+    let refusal = refused(&alice, &scene.sent, "603");
+    // S-12
+    assert_eq!(refusal.tag_of_to(), scene.rings.tag_of_to());
+}
+
+#[test]
+fn the_end_of_a_call_that_was_taken_back_bears_the_tag_of_its_ringing() {
+    let (_world, alice, bob) = two_phones();
+    let scene = ringing(&alice, &bob);
+    alice.cancels(&scene.sent);
+    alice.receives("200");
+    gives_in(&bob, &scene.invite);
+    let refusal = refused(&alice, &scene.sent, "487");
+    // S-12
+    assert_eq!(refusal.tag_of_to(), scene.rings.tag_of_to());
 }

@@ -195,3 +195,23 @@ fn a_fork_that_still_rings_after_the_answer_is_not_heard() {
     bob.receives("ACK");
     hang_up(&bob, &Dialog::of_callee(&invite, &one), &alice);
 }
+
+/// Found by simulation: after a call that was taken back, the second fork's answer was not heard, and
+/// that phone repeated it for 32 s.
+#[test]
+fn the_answer_of_a_second_fork_after_the_end_of_the_call_is_hung_up() {
+    let (_world, alice, bob) = two_phones();
+    let (sent, invite) = offered(&alice, &bob);
+    bob.sends(response(&invite, 200).tagged("one").with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    alice.acks(&sent, &answer);
+    bob.receives("ACK");
+    hang_up(&alice, &Dialog::of_caller(&sent, &answer), &bob);
+    bob.sends(response(&invite, 200).tagged("two").with_sdp(ANSWER));
+    // S-07
+    assert_eq!(bob.receives("ACK").tag_of_to(), "two");
+    let bye = bob.receives("BYE");
+    assert_eq!(bye.tag_of_to(), "two");
+    bob.answers(&bye, 200);
+    alice.receives_nothing();
+}

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::kit::dialog::Dialog;
-use super::kit::draft::{ANSWER, OFFER, invite, request, response};
+use super::kit::draft::{ANSWER, OFFER, invite, reinvite, request, response};
 use super::kit::party::assert_came_at;
 use super::kit::scenes::{call, hang_up, offered, refused, ringing, two_phones};
 use super::kit::subject::DOMAIN;
@@ -290,4 +290,36 @@ fn a_response_that_could_not_be_sent_does_not_end_the_transaction() {
     alice.acks(&scene.sent, &answer);
     bob.receives("ACK");
     hang_up(&alice, &Dialog::of_caller(&scene.sent, &answer), &bob);
+}
+
+/// Found by simulation: the caller's phone waited for ever for the answer to its re-INVITE.
+#[test]
+fn an_answer_to_a_change_is_repeated_though_the_call_has_ended() {
+    let (world, alice, bob) = two_phones();
+    let call = call(&alice, &bob);
+    let sent = alice.sends(reinvite(&call.caller).with_sdp(OFFER));
+    let change = bob.receives("INVITE");
+    bob.sends(response(&change, 200).with_sdp(ANSWER));
+    let lost = alice.receives("200");
+    bob.hangs_up(&call.callee);
+    let bye = alice.receives("BYE");
+    alice.answers(&bye, 200);
+    world.advance(Duration::from_millis(600));
+    bob.receives_each(["ACK", "200"]);
+    // S-05
+    let answer = alice.receives("200");
+    assert_eq!(answer.raw, lost.raw);
+    alice.acks(&sent, &answer);
+}
+
+/// Found by simulation: a phone whose ACK was lost repeated its answer for 32 s.
+#[test]
+fn an_answer_heard_again_after_the_call_has_ended_is_acknowledged_again() {
+    let (_world, alice, bob) = two_phones();
+    let call = call(&alice, &bob);
+    hang_up(&alice, &call.caller, &bob);
+    bob.sends_again(&call.answered);
+    // S-42
+    assert_eq!(bob.receives("ACK").tag_of_to(), call.answered.tag_of_to());
+    alice.receives_nothing();
 }

@@ -94,14 +94,15 @@ fn a_bye_on_a_stream_is_not_repeated() {
 }
 
 #[test]
-fn a_phone_whose_connection_has_ended_cannot_be_called() {
+fn a_phone_whose_connection_has_ended_is_called_at_its_contact() {
     let (world, alice, bob) = alice_and_bob_over_tcp();
     bob.disconnects();
     world.quiet();
-    let sent = alice.sends(invite("bob"));
-    let refusal = alice.receives_final();
-    assert!((404..=500).contains(&refusal.status()), "{refusal}");
-    alice.acks(&sent, &refusal);
+    let (sent, invite) = offered(&alice, &bob);
+    assert_eq!(invite.connection(), None);
+    world.could_not_send(&invite);
+    // S-27
+    refused(&alice, &sent, "500");
     bob.receives_nothing();
 }
 

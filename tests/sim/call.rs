@@ -77,8 +77,8 @@ pub(crate) enum Taking {
 pub(crate) enum End {
     /// Nothing, or it answered our BYE.
     Unheard,
-    /// It hung up.
-    Bye,
+    /// It hung up, or heard from us that the call is over.
+    Known,
     /// It answered our BYE with 481, and has not hung up: the call was lost in between.
     Unknown,
 }
@@ -110,6 +110,8 @@ pub(crate) struct Call {
     pub(crate) session: String,
     /// What the other must call his answer in the ACK.
     pub(crate) asked: Option<String>,
+    /// What to say if the other side does not hang up: our offer was not answered.
+    pub(crate) unanswered: Option<String>,
     pub(crate) talks: Duration,
     pub(crate) changes: Vec<Duration>,
     /// What was heard of the end.
@@ -134,6 +136,7 @@ impl Call {
             changing: false,
             session: String::new(),
             asked: None,
+            unanswered: None,
             talks: Duration::ZERO,
             changes: Vec::new(),
             end: End::Unheard,

@@ -12,6 +12,9 @@ mod world;
 use network::Conditions;
 use world::{Between, Outcome, run};
 
+/// Of so many seeds the faults are shown; the first are enough to begin with.
+const FAILURES_SHOWN: usize = 10;
+
 /// How many seeds each test runs; `CAMPON_SEEDS` says otherwise.
 #[expect(
     clippy::disallowed_methods,
@@ -23,14 +26,20 @@ fn seeds() -> u64 {
 }
 
 fn run_all(between: Between, conditions: Conditions) -> Vec<Outcome> {
-    (1..=seeds())
-        .map(|seed| {
-            let outcome = run(seed, between, conditions);
-            let faults = outcome.faults.join("\n");
-            assert!(faults.is_empty(), "seed {seed}:\n{faults}");
-            outcome
-        })
-        .collect()
+    let outcomes: Vec<_> = (1..=seeds())
+        .map(|seed| run(seed, between, conditions))
+        .collect();
+    let mut failed = Vec::new();
+    for (seed, outcome) in (1..).zip(&outcomes) {
+        if !outcome.faults.is_empty() {
+            failed.push(format!("seed {seed}:\n  {}", outcome.faults.join("\n  ")));
+        }
+    }
+    let (count, seeds) = (failed.len(), seeds());
+    failed.truncate(FAILURES_SHOWN);
+    let shown = failed.join("\n");
+    assert!(failed.is_empty(), "{count} of {seeds} seeds:\n{shown}");
+    outcomes
 }
 
 /// The median over the seeds of how often something happened.

@@ -144,6 +144,9 @@ impl Phone {
                 self.faults
                     .push(format!("{} is left {:?}", call.id, call.phase));
             }
+            if let Some(what) = call.unanswered.as_ref().filter(|_| call.end != End::Known) {
+                self.faults.push(what.clone());
+            }
             if call.end == End::Unknown {
                 self.faults.push(format!("{} was lost in between", call.id));
             }

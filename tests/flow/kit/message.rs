@@ -5,7 +5,7 @@
 use std::fmt;
 
 use campon::shard::SendId;
-use campon::sip::flow::Flow;
+use campon::sip::flow::{ConnectionId, Flow};
 use campon::time::Timestamp;
 
 /// A message with the instant at which it was sent or came.
@@ -34,8 +34,8 @@ impl Message {
         let mut lines = head.split("\r\n");
         let start = lines.next().unwrap_or_default().to_owned();
         let headers = lines.map(field).collect::<Result<Vec<_>, _>>()?;
-        if head.replace("\r\n", "").contains(['\r', '\n', '\0']) {
-            return Err("a CR, LF or NUL inside a line".to_owned());
+        if head.replace("\r\n", "").contains(['\r', '\n']) {
+            return Err("a CR or LF inside a line".to_owned());
         }
         let body = raw[end + 4..].to_vec();
         Ok(Self {
@@ -46,6 +46,18 @@ impl Message {
             headers,
             body,
         })
+    }
+
+    /// Reads what a party sends: it may fold its headers.
+    pub(crate) fn of_party(raw: &[u8], at: Timestamp) -> Result<Self, String> {
+        let text = String::from_utf8_lossy(raw);
+        let unfolded = text.replace("\r\n ", " ").replace("\r\n\t", " ");
+        let mut message = Self::read(unfolded.as_bytes(), at, None)?;
+        message.raw = raw.to_vec();
+        if let Some(end) = find(raw, b"\r\n\r\n") {
+            message.body = raw[end + 4..].to_vec();
+        }
+        Ok(message)
     }
 
     /// Whether it is a request.
@@ -171,6 +183,11 @@ impl Message {
     /// The URI of the Contact.
     pub(crate) fn contact(&self) -> &str {
         uri_of(self.header("Contact"))
+    }
+
+    /// The connection that campon chose to send it over.
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+        self.origin.and_then(|(_, flow)| flow.connection)
     }
 
     /// What is wrong with a message of campon's, whatever the ladder.

@@ -36,7 +36,7 @@ impl Party {
             transport,
             serial,
         });
-        let sent = Message::read(&raw, now, None);
+        let sent = Message::of_party(&raw, now);
         state.carry(self.seat, &raw);
         sent.expect("a party writes whole messages")
     }
@@ -86,6 +86,15 @@ impl Party {
             Some(message) => state.fail(&format!("{name} awaits {kind} and got\n{message}")),
             None => state.fail(&format!("{name} awaits {kind} and got nothing")),
         }
+    }
+
+    /// Waits for the next message, at most this long, and takes it.
+    #[track_caller]
+    pub(crate) fn receives_within(&self, time: Duration, kind: &str) -> Message {
+        let seat = self.seat;
+        let has_come = |state: &super::world::State| !state.seats[seat].inbox.is_empty();
+        self.world.0.borrow_mut().advance_until(time, has_come);
+        self.receives(kind)
     }
 
     /// Takes all that has come, which must be of one kind.

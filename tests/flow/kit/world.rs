@@ -160,7 +160,7 @@ impl World {
 impl State {
     /// A party's bytes reach campon.
     pub(super) fn carry(&mut self, seat: usize, raw: &[u8]) {
-        let read = Message::read(raw, self.now, None);
+        let read = Message::of_party(raw, self.now);
         let text = read.as_ref().map_or("something", Message::start).to_owned();
         if let Ok(message) = read
             && message.is_request()
@@ -191,7 +191,12 @@ impl State {
         self.deliver();
     }
 
-    fn advance(&mut self, time: Duration) {
+    pub(super) fn advance(&mut self, time: Duration) {
+        self.advance_until(time, |_| false);
+    }
+
+    /// Lets time pass until it is over or something is as wished.
+    pub(super) fn advance_until(&mut self, time: Duration, wished: impl Fn(&Self) -> bool) {
         let until = self.now + time;
         let (mut at_once, mut last) = (0, None);
         while let Some(due) = self.shard.poll_timeout().filter(|due| *due <= until) {
@@ -201,6 +206,9 @@ impl State {
             self.now = self.now.max(due);
             self.shard.handle_timeout(self.now);
             self.deliver();
+            if wished(self) {
+                return;
+            }
         }
         self.now = until;
     }

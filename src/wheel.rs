@@ -58,16 +58,17 @@ impl<K: Copy> Wheel<K> {
         }
     }
 
-    /// Wakes `key` at the deadline; at once if that has passed. The time of waking comes back.
+    /// Wakes `key` at the deadline, at once if that has passed; says when, which is earlier than the
+    /// deadline if that lies beyond the horizon.
     pub fn arm(&mut self, now: Timestamp, key: K, deadline: Timestamp) -> Timestamp {
         if self.entries == 0 {
             self.base = self.base.max(now.as_micros() / SLOT_US);
         }
         let due = deadline.as_micros().div_ceil(SLOT_US);
-        let due = due.clamp(self.base, self.base + SLOTS - 1);
-        self.append(due % SLOTS, key);
+        let wakes = due.clamp(self.base, self.base + SLOTS - 1);
+        self.append(wakes % SLOTS, key);
         self.entries += 1;
-        Duration::from_micros(due * SLOT_US).into()
+        deadline.min(Duration::from_micros(wakes * SLOT_US).into())
     }
 
     /// Takes out the next key that is due, if one is.
@@ -316,6 +317,15 @@ mod tests {
         wheel.arm(at(40_000), 3, at(40_960));
         assert_eq!(drain(&mut wheel, at(41_000)), [3, 1]);
         assert_eq!(wheel.next_due(), Some(at(80_000)));
+    }
+
+    /// Whoever takes the deadline for the wake-up does not arm again, and never wakes.
+    #[test]
+    fn a_key_is_told_when_it_wakes() {
+        let mut wheel = Wheel::new();
+        assert_eq!(wheel.arm(at(0), 1, at(501)), at(501));
+        assert_eq!(wheel.arm(at(30_000), 2, at(62_000)), at(40_950));
+        assert_eq!(wheel.arm(at(30_000), 3, at(20)), at(20));
     }
 
     #[test]

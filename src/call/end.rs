@@ -19,18 +19,26 @@ use crate::transaction::reply;
 pub(super) struct Acked {
     number: u32,
     /// Content-Type and body of the ACK, which had them because the INVITE had no offer.
-    content: Option<Box<(Box<[u8]>, Box<[u8]>)>>,
+    content: Option<Box<Content>>,
+}
+
+#[derive(Debug)]
+struct Content {
+    content_type: Box<[u8]>,
+    body: Box<[u8]>,
 }
 
 impl Acked {
     pub(super) fn new(number: u32, ack: &Message<'_>) -> Self {
         let content_type = ack.first(Name::ContentType).unwrap_or_default();
         let has_body = !ack.body().is_empty();
-        let content = (Box::from(content_type), Box::from(ack.body()));
-        Self {
-            number,
-            content: has_body.then(|| Box::new(content)),
-        }
+        let content = has_body.then(|| {
+            Box::new(Content {
+                content_type: Box::from(content_type),
+                body: Box::from(ack.body()),
+            })
+        });
+        Self { number, content }
     }
 
     pub(super) fn empty(number: u32) -> Self {
@@ -41,8 +49,8 @@ impl Acked {
     }
 
     pub(super) fn content(&self) -> Option<(&[u8], &[u8])> {
-        let (content_type, body) = self.content.as_deref()?;
-        Some((content_type, body))
+        let content = self.content.as_deref()?;
+        Some((&content.content_type, &content.body))
     }
 }
 

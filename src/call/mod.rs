@@ -83,11 +83,11 @@ pub struct Contacts(Vec<[Box<[u8]>; 2]>);
 impl Contacts {
     /// The Contacts of listeners with these sent-by.
     pub fn new(sent_by: &[Box<[u8]>]) -> Self {
-        let both = |sent_by: &Box<[u8]>| {
+        let both = |sent_by: &[u8]| {
             [b">".as_slice(), b";transport=tcp>"]
-                .map(|end| [b"<sip:", &**sent_by, end].concat().into_boxed_slice())
+                .map(|end| [b"<sip:", sent_by, end].concat().into_boxed_slice())
         };
-        Self(sent_by.iter().map(both).collect())
+        Self(sent_by.iter().map(|sent_by| both(sent_by)).collect())
     }
 
     /// The Contact for a peer behind this flow.
@@ -130,6 +130,9 @@ enum Part {
     /// Another request within the call.
     Exchange(u8),
 }
+
+/// The part that A's INVITE belongs to.
+pub const INVITE_PART: u16 = 0x100;
 
 impl Part {
     fn of(part: u16) -> Self {
@@ -244,7 +247,7 @@ impl Call {
         let ack = self
             .negotiation
             .as_deref()
-            .and_then(negotiation::Negotiation::deadline);
+            .map(negotiation::Negotiation::deadline);
         rings.into_iter().chain(ack).min()
     }
 

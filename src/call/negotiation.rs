@@ -68,12 +68,12 @@ impl Negotiation {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Timestamp> {
+    pub(super) fn deadline(&self) -> Timestamp {
         match self.state {
-            State::Pending { until, .. } => Some(until),
+            State::Pending { until, .. } => until,
             State::Answered {
                 resend, gives_up, ..
-            } => Some(resend.min(gives_up)),
+            } => resend.min(gives_up),
         }
     }
 }
@@ -196,7 +196,7 @@ impl Call {
         self.relay_within(turn, server, asker, response);
         if is_end_of_dialog(status) {
             // S-15, S-20: the other side knows nothing of the call any more.
-            self.lose(turn, &[asker]);
+            self.lose(turn, &[asker, answerer]);
         }
     }
 
@@ -237,7 +237,7 @@ impl Call {
     }
 
     /// A re-INVITE is withdrawn by who sent it; the other side's answer decides (RFC 3261 §9).
-    pub(super) fn cancel_reinvite(&mut self, turn: &mut Turn<'_>, reason: &[u8]) {
+    pub(super) fn cancel_reinvite(&self, turn: &mut Turn<'_>, reason: &[u8]) {
         if let Some(pending) = self.negotiation.as_deref()
             && let State::Pending { client, .. } = pending.state
         {
@@ -327,7 +327,7 @@ impl Call {
     }
 
     /// A repeated 2xx of a re-INVITE whose ACK got lost.
-    fn on_late_success(&mut self, turn: &mut Turn<'_>, response: &Response<'_>) {
+    fn on_late_success(&self, turn: &mut Turn<'_>, response: &Response<'_>) {
         if !response.status.is_success() {
             return;
         }

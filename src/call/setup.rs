@@ -259,7 +259,8 @@ impl Call {
             }
             return;
         };
-        let tag = self.fork(turn, response).unwrap_or(self.a.dialog.tag());
+        let tag = self.fork(turn, response);
+        let tag = tag.unwrap_or_else(|| self.a.dialog.tag());
         self.b.dialog = self.b.dialog.answered(response, &flow, reach);
         self.a.dialog.set_tag(tag);
         self.phase = Phase::Talking;
@@ -276,9 +277,10 @@ impl Call {
     fn way_of(&self, branch: u8) -> (Flow, Reach) {
         let branches = self.setup.as_deref().map(|setup| &setup.branches);
         let branch = branches.and_then(|branches| branches.get(usize::from(branch)));
-        branch.map_or((self.b.dialog.flow(), Reach::Address), |branch| {
-            (branch.flow, branch.reach)
-        })
+        match branch {
+            Some(branch) => (branch.flow, branch.reach),
+            None => (self.b.dialog.flow(), Reach::Address),
+        }
     }
 
     /// S-07: a fork that answered too late is acknowledged and ended, once.
@@ -391,7 +393,7 @@ impl Call {
             return;
         };
         let status = not_the_whole_service(best.status);
-        let tag = self.a.dialog.tag().text();
+        let tag = self.answer_tag().text();
         let answer = crate::transaction::servers::Answer {
             status,
             phrase: &best.phrase,
@@ -405,10 +407,18 @@ impl Call {
     /// Ends A's INVITE with a failure of our own.
     pub(super) fn finish(&mut self, turn: &mut Turn<'_>, status: Status) {
         if let Some(server) = self.take_server() {
-            let tag = self.a.dialog.tag().text();
-            respond_plainly(turn, server, status, reply::Tag::Ours(&tag));
+            let tag = self.answer_tag();
+            self.a.dialog.set_tag(tag);
+            respond_plainly(turn, server, status, reply::Tag::Ours(&tag.text()));
             self.outcome = Outcome::Failed(status);
         }
+    }
+
+    /// S-12: the tag of an answer of our own to A: that of what A heard last, if it heard anything.
+    pub fn answer_tag(&self) -> Tag {
+        let setup = self.setup.as_deref().filter(|_| self.answered.is_none());
+        let fork = setup.and_then(|setup| setup.forks.last());
+        fork.map_or_else(|| self.a.dialog.tag(), |fork| fork.tag)
     }
 
     /// S-12: what A heard while it rang and the final response have the same tag.
@@ -416,7 +426,8 @@ impl Call {
         let forks = self.setup.as_deref().map(|setup| &setup.forks);
         let fork =
             forks.and_then(|forks| forks.iter().find(|fork| *fork.remote_tag == *remote_tag));
-        fork.map_or(self.a.dialog.tag(), |fork| fork.tag).text()
+        let tag = fork.map_or_else(|| self.answer_tag(), |fork| fork.tag);
+        tag.text()
     }
 
     fn take_server(&mut self) -> Option<Key> {
@@ -432,7 +443,7 @@ impl Call {
         self.close_setup();
     }
 
-    fn cancel_branches(&mut self, turn: &mut Turn<'_>, reason: &[u8]) {
+    fn cancel_branches(&self, turn: &mut Turn<'_>, reason: &[u8]) {
         let Some(setup) = self.setup.as_deref() else {
             return;
         };
@@ -501,7 +512,7 @@ fn keep(status: Status, response: Option<&Response<'_>>) -> Final {
     }
     Final {
         status,
-        phrase: response.map_or(Box::default(), |response| Box::from(response.phrase)),
+        phrase: Box::from(response.map(|response| response.phrase).unwrap_or_default()),
         rest: rest.into_boxed_slice(),
     }
 }

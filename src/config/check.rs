@@ -123,20 +123,28 @@ fn push_listener(
 }
 
 fn registrar(source: Source<'_>, raw: &raw::RawRegistrar) -> Result<location::Policy, Error> {
-    let min_s = source.at_least_one(raw.expires_min_s.as_ref(), 60)?;
-    let max_s = source.at_least_one(raw.expires_max_s.as_ref(), min_s.max(86_400))?;
+    let usual = location::Policy::default();
+    let min_s = source.at_least_one(raw.expires_min_s.as_ref(), usual.expires_min_s)?;
+    let max_s = min_s.max(usual.expires_max_s);
+    let max_s = source.at_least_one(raw.expires_max_s.as_ref(), max_s)?;
     if max_s < min_s {
         let why = format!("{max_s} s is less than expires_min_s, {min_s} s");
         return Err(source.blame(raw.expires_max_s.as_ref(), why));
     }
     let default_s = raw.expires_default_s.as_ref();
-    let granted_s = source.at_least_one(default_s, 3_600.clamp(min_s, max_s))?;
+    let granted_s = source.at_least_one(default_s, usual.expires_s.clamp(min_s, max_s))?;
     if !(min_s..=max_s).contains(&granted_s) {
         let why = format!("{granted_s} s is not between {min_s} s and {max_s} s");
         return Err(source.blame(default_s, why));
     }
-    source.at_least_one(raw.contacts_max.as_ref(), 10)?;
-    Ok(location::Policy)
+    let contacts_max = source.at_least_one(raw.contacts_max.as_ref(), 10)?;
+    Ok(location::Policy {
+        expires_s: granted_s,
+        expires_min_s: min_s,
+        expires_max_s: max_s,
+        contacts_max: usize::try_from(contacts_max).unwrap_or(usize::MAX),
+        ..usual
+    })
 }
 
 fn calls(source: Source<'_>, raw: &raw::RawCalls, is_edge: bool) -> Result<Calls, Error> {

@@ -96,6 +96,7 @@ impl Dialog {
     }
 
     /// The dialog that this response makes of a client's half; `flow` is where the INVITE went.
+    #[must_use]
     pub fn answered(&self, response: &Response<'_>, flow: &Flow, reach: Reach) -> Self {
         let mut routes = Vec::new();
         let values: smallvec::SmallVec<[&[u8]; 4]> =

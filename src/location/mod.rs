@@ -1,69 +1,56 @@
-//! Stand-in.
-use crate::sip::flow::Flow;
-use crate::sip::{Host, Request, SipUri, Status, Uri};
-use crate::time::Timestamp;
-use std::net::IpAddr;
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Aor(Box<[u8]>);
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Policy;
-#[derive(Debug)]
-pub struct Domains {
-    ips: Vec<IpAddr>,
+//! Who is registered where.
+//!
+//! Spec: RFC 3261 §10.
+//!
+//! - A [`Registrar`] takes REGISTER requests and keeps the bindings of each [`Aor`]; it is open: who
+//!   asks is not authenticated.
+//! - What it gives for a call are [`Target`]s: a Request-URI, and the flow that leads there.
+
+mod aor;
+mod binding;
+mod registrar;
+mod reject;
+mod wanted;
+
+#[cfg(test)]
+mod rig;
+
+pub use crate::location::aor::Aor;
+pub use crate::location::aor::Domains;
+pub use crate::location::binding::Target;
+pub use crate::location::registrar::Registrar;
+
+/// What a registrar grants, and how much it keeps.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Policy {
+    /// How long a binding lasts when the phone does not say: RFC 3261 §10.2.1.1 suggests an hour.
+    pub expires_s: u32,
+    /// The shortest time granted; below, a phone costs more in REGISTERs than in calls. Requests for
+    /// an hour or more are never too short (RFC 3261 §10.3).
+    pub expires_min_s: u32,
+    /// The longest time granted, after which a phone that has gone is forgotten.
+    pub expires_max_s: u32,
+    /// Most bindings of one AOR; each of them rings at every call.
+    pub contacts_max: usize,
+    /// Most AORs with bindings; at 1 KiB each, the default is 100 MB.
+    pub aors_max: usize,
+    /// Most AORs that are remembered without a binding, so that their callers are told 480 and not
+    /// 404; the one that has been gone for longest makes way.
+    pub gone_max: usize,
+    /// Most bytes of an AOR, and of a binding's Contact and Call-ID; phones need 100 to 400.
+    pub binding_bytes_max: usize,
 }
-impl Domains {
-    pub fn new<'d>(ips: impl Iterator<Item = IpAddr>, _d: impl Iterator<Item = &'d str>) -> Self {
-        Self { ips: ips.collect() }
-    }
-    pub fn aor(&self, uri: &Uri<'_>) -> Option<Aor> {
-        uri.as_sip().and_then(|s| s.user).map(|u| Aor(Box::from(u)))
-    }
-    pub fn is_own(&self, uri: &SipUri<'_>) -> bool {
-        match uri.host {
-            Host::V4(a) => self.ips.contains(&IpAddr::V4(a)),
-            Host::V6(a) => self.ips.contains(&IpAddr::V6(a)),
-            Host::Name(_) => false,
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            expires_s: 3_600,
+            expires_min_s: 60,
+            expires_max_s: 7_200,
+            contacts_max: 10,
+            aors_max: 100_000,
+            gone_max: 10_000,
+            binding_bytes_max: 1_024,
         }
-    }
-}
-#[derive(Debug)]
-pub struct Target<'t> {
-    pub uri: &'t [u8],
-    pub flow: Flow,
-    pub is_nat: bool,
-}
-#[derive(Debug)]
-pub struct Registrar;
-impl Registrar {
-    pub fn new(_: Policy) -> Self {
-        Self
-    }
-    pub fn handle_register(
-        &mut self,
-        _now: Timestamp,
-        _r: &Request<'_>,
-        _f: &Flow,
-        _d: &Domains,
-        out: &mut Vec<u8>,
-    ) -> Status {
-        out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
-        Status::OK
-    }
-    pub fn targets(&self, _now: Timestamp, _a: &Aor) -> impl Iterator<Item = Target<'_>> {
-        std::iter::empty()
-    }
-    pub fn is_known(&self, _a: &Aor) -> bool {
-        false
-    }
-    pub fn is_registered_at(&self, _a: &Aor, _f: &Flow) -> bool {
-        false
-    }
-    pub fn handle_disconnected(&mut self, _f: &Flow) {}
-    pub fn handle_timeout(&mut self, _n: Timestamp) {}
-    pub fn poll_timeout(&self) -> Option<Timestamp> {
-        None
-    }
-    pub fn len(&self) -> usize {
-        0
     }
 }

@@ -305,8 +305,7 @@ impl Shard {
         if let Some(deadline) = held.call.deadline()
             && held.armed.is_none_or(|armed| armed > deadline)
         {
-            self.deadlines.arm(now, key, deadline);
-            held.armed = Some(deadline);
+            held.armed = Some(self.deadlines.arm(now, key, deadline));
         }
         self.calls.put_back(key, held);
     }
@@ -344,5 +343,103 @@ fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::HungUp(Side::A) => "caller hung up",
         Outcome::HungUp(Side::B) => "callee hung up",
         Outcome::Lost => "lost",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::flow::{ListenerId, Transport};
+
+    const NOW: Timestamp = Timestamp::START;
+
+    fn shard() -> Shard {
+        let listener = Listener {
+            bind: "127.0.0.1:5060".parse().expect("an address"),
+            advertise: None,
+        };
+        let upstream = settings::Upstream {
+            transport: Transport::Udp,
+            address: "127.0.0.2:5060".parse().expect("an address"),
+        };
+        let settings = Settings {
+            listeners: vec![listener],
+            upstream: Some(upstream),
+            ..Settings::default()
+        };
+        Shard::new(settings, Rng::from_number(1))
+    }
+
+    fn receive(shard: &mut Shard, message: &str) -> Vec<String> {
+        let flow = Flow {
+            transport: Transport::Udp,
+            listener: ListenerId(0),
+            remote: "127.0.0.3:5060".parse().expect("an address"),
+            connection: None,
+        };
+        let input = Input::Received {
+            flow,
+            bytes: message.as_bytes(),
+            delay: Duration::ZERO,
+        };
+        shard.handle_input(NOW, input);
+        sent(shard)
+    }
+
+    fn sent(shard: &mut Shard) -> Vec<String> {
+        let mut sent = Vec::new();
+        while let Some(Output::Send { bytes, .. }) = shard.poll_output() {
+            sent.push(String::from_utf8_lossy(bytes).into_owned());
+        }
+        sent
+    }
+
+    fn request(method: &str, call: &str, extra: &str) -> String {
+        format!(
+            "{method} sip:bob@127.0.0.1 SIP/2.0\r\n\
+             Via: SIP/2.0/UDP 127.0.0.3;branch=z9hG4bK{call}{method}\r\n\
+             Max-Forwards: 70\r\n\
+             From: <sip:alice@127.0.0.1>;tag={call}\r\n\
+             To: <sip:bob@127.0.0.1>\r\n\
+             Call-ID: {call}\r\n\
+             CSeq: 1 {method}\r\n\
+             Contact: <sip:alice@127.0.0.3>\r\n\
+             {extra}Content-Length: 0\r\n\r\n"
+        )
+    }
+
+    /// A panic while one message is handled costs that message and nothing else.
+    #[test]
+    fn a_panic_costs_one_message_and_no_other_call() {
+        let mut shard = shard();
+        assert_eq!(receive(&mut shard, &request("INVITE", "one", "")).len(), 2);
+
+        let fatal = request("INVITE", "two", "X-Failpoint: receive\r\n");
+        assert_eq!(receive(&mut shard, &fatal), Vec::<String>::new());
+        assert_eq!(shard.counters.panics, 1);
+
+        assert_eq!(shard.calls.len(), 1);
+        let cancel = request("CANCEL", "one", "").replace("oneCANCEL", "oneINVITE");
+        let answers = receive(&mut shard, &cancel);
+        assert!(
+            answers
+                .iter()
+                .any(|answer| answer.starts_with("SIP/2.0 487"))
+        );
+    }
+
+    /// A panic inside a call costs that call, and its users are free again.
+    #[test]
+    fn a_panic_inside_a_call_costs_that_call() {
+        let mut shard = shard();
+        receive(&mut shard, &request("INVITE", "one", ""));
+        receive(&mut shard, &request("INVITE", "two", ""));
+        let (key, _) = shard.calls.iter().next().expect("two calls are up");
+        shard.guarded(|shard| {
+            shard.with_call(NOW, key, |_, _| panic!("failpoint"));
+        });
+        assert_eq!(shard.calls.len(), 1);
+        assert_eq!(shard.calls.taken(), 0);
+        assert!(shard.in_hand.is_none());
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::dialog::Tag;
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Checked, Message, Method, Refusal, Request, Response, Scratch, Status};
+use crate::sip::{Checked, Message, Method, Refusal, Request, Response, Status};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::Heard;
@@ -21,7 +21,7 @@ impl Shard {
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return;
         }
-        let mut index = std::mem::replace(&mut self.index, Scratch::new());
+        let mut index = std::mem::take(&mut self.index);
         match Message::parse(bytes, &mut index) {
             Ok(message) => self.on_message(now, flow, message, delay),
             Err(error) => {
@@ -96,9 +96,18 @@ impl Shard {
 
     /// S-09: 200 to the CANCEL, whatever becomes of the INVITE.
     fn on_cancel(&mut self, now: Timestamp, flow: &Flow, request: &Request<'_>, server: Key) {
-        self.layer
-            .refuse(&request.message, flow, Status::OK, reply::NOTHING);
-        if let Some(user) = self.layer.user(server) {
+        let user = self.layer.user(server);
+        let held = user.and_then(|user| self.calls.get(user.call));
+        // RFC 3261 §9.2: the tag is that of the INVITE's answer.
+        let tag = held.map(|held| held.call.answer_tag().text());
+        let ok = Status::OK;
+        match &tag {
+            Some(tag) => self.layer.answer_with_tag(&request.message, flow, ok, tag),
+            None => self
+                .layer
+                .refuse(&request.message, flow, ok, reply::NOTHING),
+        }
+        if let Some(user) = user {
             self.with_call(now, user.call, |call, turn| {
                 call.handle_cancel(turn, user.part, request);
             });

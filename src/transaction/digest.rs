@@ -40,7 +40,7 @@ impl Hasher for Already {
     }
 
     fn write_u128(&mut self, digest: u128) {
-        self.0 = (digest & u128::from(u64::MAX)) as u64;
+        self.0 = u64::try_from(digest >> 64).unwrap_or_default();
     }
 }
 

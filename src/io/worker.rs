@@ -381,6 +381,7 @@ mod tests {
 
     use super::*;
     use crate::random::Rng;
+    use crate::shard::settings::Overload;
     use crate::shard::{Listener, Settings};
     use crate::sip::flow::ConnectionId;
 
@@ -402,13 +403,16 @@ mod tests {
                 bind: listener,
                 advertise: None,
             }];
-            let shard = Shard::new(
-                Settings {
-                    listeners,
-                    ..Settings::default()
-                },
-                Rng::from_number(1),
-            );
+            // However slow the machine is, nothing is refused for it.
+            let overload = Overload {
+                delay_max: Duration::from_mins(1),
+            };
+            let settings = Settings {
+                listeners,
+                overload,
+                ..Settings::default()
+            };
+            let shard = Shard::new(settings, Rng::from_number(1));
             let (mail, mailbox) = mpsc::channel(16);
             let (streams, commands) = mpsc::channel(1);
             let worker = Worker::new(shard, Clock::start(), vec![socket], mailbox, streams);

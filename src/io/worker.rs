@@ -397,7 +397,7 @@ mod tests {
     impl Kit {
         fn start() -> Self {
             let loopback = ([127, 0, 0, 1], 0).into();
-            let socket = super::super::socket::bind_udp(loopback).expect("loopback");
+            let socket = crate::io::socket::bind_udp(loopback).expect("loopback");
             let listener = socket.local_addr().expect("bound");
             let listeners = vec![Listener {
                 bind: listener,
@@ -418,7 +418,7 @@ mod tests {
             let worker = Worker::new(shard, Clock::start(), vec![socket], mailbox, streams);
             let worker = tokio::spawn(worker.expect("an event loop runs").run());
             // With room for the answers to a burst.
-            let peer = super::super::socket::bind_udp(loopback).expect("loopback");
+            let peer = crate::io::socket::bind_udp(loopback).expect("loopback");
             let peer = UdpSocket::from_std(peer).expect("an event loop runs");
             Self {
                 listener,

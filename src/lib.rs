@@ -1,7 +1,10 @@
 //! SIP back-to-back user agent with completion of calls (RFC 6910).
 
+pub mod api;
 pub mod call;
+pub mod config;
 pub mod dialog;
+pub mod io;
 pub mod location;
 pub mod observe;
 pub mod random;

@@ -79,7 +79,7 @@ impl Call {
         }
         self.relay_within(turn, server, asker, response);
         if is_end_of_dialog(response.status) {
-            self.lose(turn, &[asker]);
+            self.lose(turn, &[Side::A, Side::B]);
         }
     }
 

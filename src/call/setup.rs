@@ -393,7 +393,7 @@ impl Call {
             return;
         };
         let status = not_the_whole_service(best.status);
-        let tag = self.a.dialog.tag().text();
+        let tag = self.answer_tag().text();
         let answer = crate::transaction::servers::Answer {
             status,
             phrase: &best.phrase,
@@ -407,10 +407,18 @@ impl Call {
     /// Ends A's INVITE with a failure of our own.
     pub(super) fn finish(&mut self, turn: &mut Turn<'_>, status: Status) {
         if let Some(server) = self.take_server() {
-            let tag = self.a.dialog.tag().text();
-            respond_plainly(turn, server, status, reply::Tag::Ours(&tag));
+            let tag = self.answer_tag();
+            self.a.dialog.set_tag(tag);
+            respond_plainly(turn, server, status, reply::Tag::Ours(&tag.text()));
             self.outcome = Outcome::Failed(status);
         }
+    }
+
+    /// S-12: the tag of an answer of our own to A: that of what A heard last, if it heard anything.
+    pub fn answer_tag(&self) -> Tag {
+        let setup = self.setup.as_deref().filter(|_| self.answered.is_none());
+        let fork = setup.and_then(|setup| setup.forks.last());
+        fork.map_or_else(|| self.a.dialog.tag(), |fork| fork.tag)
     }
 
     /// S-12: what A heard while it rang and the final response have the same tag.
@@ -418,7 +426,7 @@ impl Call {
         let forks = self.setup.as_deref().map(|setup| &setup.forks);
         let fork =
             forks.and_then(|forks| forks.iter().find(|fork| *fork.remote_tag == *remote_tag));
-        let tag = fork.map_or_else(|| self.a.dialog.tag(), |fork| fork.tag);
+        let tag = fork.map_or_else(|| self.answer_tag(), |fork| fork.tag);
         tag.text()
     }
 

@@ -406,6 +406,7 @@ mod tests {
         assert_eq!(way("192.0.2.1:5060", from, own), (from, false));
         let private = "sip:alice@10.0.0.7:5060;transport=tcp";
         assert_eq!(way("10.0.0.7:5060", from, private), (from, true));
+        assert_eq!(way("10.8.0.1:5060", from, private), (from, true));
         assert_eq!(
             way("192.0.2.1", from, "sip:alice@x.invalid;transport=ws"),
             (from, false)
@@ -441,6 +442,27 @@ mod tests {
         };
         rig.register(2, &mut phone, &[&format!("Contact: <{contact}>")]);
         assert_eq!(rig.targets(2, ALICE)[0].flow, again);
+    }
+
+    #[test]
+    fn a_connection_that_ends_is_no_loss_to_another() {
+        let mut rig = Rig::new(Policy::default());
+        let flows = [3, 4].map(|connection| tcp("203.0.113.5:40000", connection));
+        for (flow, to) in flows
+            .into_iter()
+            .zip(["<sip:alice@127.0.0.1>", "<sip:bob@127.0.0.1>"])
+        {
+            let mut phone = Phone {
+                to,
+                sent_by: "10.0.0.7",
+                flow,
+                ..Phone::alice()
+            };
+            rig.register(0, &mut phone, &["Contact: <sip:x@10.0.0.7>"]);
+        }
+        rig.registrar.handle_disconnected(&flows[0]);
+        rig.registrar.handle_disconnected(&flows[1]);
+        assert!(rig.targets(1, "sip:bob@127.0.0.1").is_empty());
     }
 
     #[test]

@@ -143,9 +143,7 @@ impl Shard {
         let Some(calls_max) = self.settings.calls.calls_max else {
             return Ok(());
         };
-        let calls_back = request.message.first(Name::Priority);
-        let is_psap = calls_back.is_some_and(|value| value.eq_ignore_ascii_case(b"psap-callback"));
-        if is_psap || self.is_emergency(request) || self.users.legs(callee) < calls_max {
+        if is_urgent(request) || self.is_emergency(request) || self.users.legs(callee) < calls_max {
             return Ok(());
         }
         Err(Reject::UserBusy)
@@ -218,4 +216,13 @@ impl Shard {
         };
         Call::invite(key, &mut turn, &offer)
     }
+}
+
+/// RFC 3261 §20.26, RFC 7090: a call that must get through, such as the one back to who called for
+/// help.
+fn is_urgent(request: &Request<'_>) -> bool {
+    let priority = request.message.first(Name::Priority).unwrap_or_default();
+    [b"emergency".as_slice(), b"psap-callback"]
+        .iter()
+        .any(|urgent| urgent.eq_ignore_ascii_case(priority))
 }

@@ -96,9 +96,18 @@ impl Shard {
 
     /// S-09: 200 to the CANCEL, whatever becomes of the INVITE.
     fn on_cancel(&mut self, now: Timestamp, flow: &Flow, request: &Request<'_>, server: Key) {
-        self.layer
-            .refuse(&request.message, flow, Status::OK, reply::NOTHING);
-        if let Some(user) = self.layer.user(server) {
+        let user = self.layer.user(server);
+        let held = user.and_then(|user| self.calls.get(user.call));
+        // RFC 3261 §9.2: the tag is that of the INVITE's answer.
+        let tag = held.map(|held| held.call.answer_tag().text());
+        let ok = Status::OK;
+        match &tag {
+            Some(tag) => self.layer.answer_with_tag(&request.message, flow, ok, tag),
+            None => self
+                .layer
+                .refuse(&request.message, flow, ok, reply::NOTHING),
+        }
+        if let Some(user) = user {
             self.with_call(now, user.call, |call, turn| {
                 call.handle_cancel(turn, user.part, request);
             });

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::sip::class::Class;
 use crate::sip::error::{ParseError, What};
 use crate::sip::lex::Cursor;
 
@@ -46,7 +47,7 @@ impl<'m> Host<'m> {
             let address = parse_v6(inside).filter(|_| cursor.eat(b']'));
             return address.map(Self::V6).ok_or(error);
         }
-        let name = cursor.take_while(is_in_name);
+        let name = cursor.take_all(Class::HOST);
         let begins_well = name
             .first()
             .is_some_and(|byte| !matches!(byte, b'.' | b'-'));
@@ -76,11 +77,6 @@ fn parse_v6(text: &[u8]) -> Option<Ipv6Addr> {
     let text = str::from_utf8(text).ok()?;
     let address = text.parse().ok();
     address.or_else(|| text.replacen(":::", "::", 1).parse().ok())
-}
-
-/// Names with `_` are no host names but stand in many private networks.
-fn is_in_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
 impl PartialEq for Host<'_> {

@@ -9,7 +9,7 @@
 use memchr::{memchr, memchr2, memrchr};
 
 use crate::sip::error::{ParseError, What};
-use crate::sip::lex::{is_lws, parse_u32, quoted_len};
+use crate::sip::lex::{parse_u32, quoted_len, trim_end, trim_start};
 use crate::sip::message::{HEADER_BYTES_MAX, HEADERS_MAX, StartLine};
 use crate::sip::method::{Method, is_token};
 use crate::sip::name::Name;
@@ -156,62 +156,46 @@ impl<'m> Pass<'m> {
     fn field(&mut self) -> Option<Field> {
         let start = self.at;
         let rest = self.rest();
-        let spelled = rest
+        let len = rest
             .iter()
-            .position(|byte| !is_token(*byte))
+            .position(|byte| *byte == b':' || *byte <= b' ')
             .unwrap_or(rest.len());
-        let blanks = rest.get(spelled..).unwrap_or_default();
+        let (spelled, mut after) = rest.split_at(len);
         // S-33: blanks may stand before the colon.
-        let colon = blanks
-            .iter()
-            .position(|byte| !matches!(byte, b' ' | b'\t'))
-            .unwrap_or(0);
-        self.at += spelled + colon;
-        let is_field = blanks.get(colon) == Some(&b':');
+        while let [b' ' | b'\t', more @ ..] = after {
+            after = more;
+        }
+        let colon = self.head.len() - after.len();
+        self.at = colon;
         let mut end = self.line_end();
         // S-33: a line that begins with a blank continues the one before.
-        while matches!(self.rest(), [b' ' | b'\t', ..]) {
+        while let [b' ' | b'\t', ..] = self.rest() {
             end = self.line_end();
         }
-        let spelled = u8::try_from(spelled)
+        let name = Name::of(spelled);
+        let is_name = name != Name::Other || is_all_token(spelled);
+        let Some(len) = u8::try_from(len)
             .ok()
-            .filter(|len| *len > 0 && is_field);
-        let Some(spelled) = spelled else {
+            .filter(|_| is_name && after.starts_with(b":"))
+        else {
             self.flag(What::Line, start);
             return None;
         };
-        Some(self.known(
-            start,
-            spelled,
-            start + usize::from(spelled) + colon + 1,
-            end,
-        ))
-    }
-
-    fn known(&mut self, start: usize, spelled: u8, mut value: usize, mut end: usize) -> Field {
-        let head = self.head;
-        while value < end && head.get(value).is_some_and(|byte| is_lws(*byte)) {
-            value += 1;
-        }
-        while value < end && head.get(end - 1).is_some_and(|byte| is_lws(*byte)) {
-            end -= 1;
-        }
-        let name = Name::of(
-            head.get(start..start + usize::from(spelled))
-                .unwrap_or_default(),
-        );
+        let value = trim_start(self.head.get(colon + 1..end).unwrap_or_default());
+        let value_start = end - value.len();
+        let value = trim_end(value);
         if name == Name::ContentLength {
-            self.content_length(start, head.get(value..end).unwrap_or_default());
+            self.content_length(start, value);
         }
-        // HEADER_BYTES_MAX keeps all places within 16 bits but for leading line ends.
+        // A message is no larger than 16 bits can count.
         let place = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
-        Field {
+        Some(Field {
             name,
-            spelled,
+            spelled: len,
             start: place(start),
-            value: place(value),
-            end: place(end),
-        }
+            value: place(value_start),
+            end: place(value_start + value.len()),
+        })
     }
 
     fn content_length(&mut self, at: usize, value: &[u8]) {
@@ -304,6 +288,10 @@ fn has_unescaped_nul(quoted: &[u8]) -> bool {
         }
     }
     false
+}
+
+fn is_all_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().copied().all(is_token)
 }
 
 type Start<'m> = (StartLine<'m>, Option<ParseError>);

@@ -6,21 +6,32 @@ use std::borrow::Cow;
 
 use memchr::{memchr2, memchr3};
 
+use crate::sip::class::Class;
 use crate::sip::error::{ParseError, What};
-use crate::sip::method::is_token;
 
 /// Whether a byte is part of linear white space, folds included.
+#[inline]
 pub(crate) fn is_lws(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+    Class::LWS.has(byte)
 }
 
 /// The text without white space at its ends.
-pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
+pub(crate) fn trim(text: &[u8]) -> &[u8] {
+    trim_end(trim_start(text))
+}
+
+#[inline]
+pub(crate) fn trim_start(mut text: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = text
         && is_lws(*first)
     {
         text = rest;
     }
+    text
+}
+
+#[inline]
+pub(crate) fn trim_end(mut text: &[u8]) -> &[u8] {
     while let [rest @ .., last] = text
         && is_lws(*last)
     {
@@ -150,30 +161,42 @@ pub(crate) struct Cursor<'m> {
 }
 
 impl<'m> Cursor<'m> {
+    #[inline]
     pub(crate) fn new(text: &'m [u8]) -> Self {
         Self { text, rest: text }
     }
 
+    #[inline]
     pub(crate) fn take_while(&mut self, is_wanted: impl Fn(u8) -> bool) -> &'m [u8] {
         let len = self.rest.iter().position(|byte| !is_wanted(*byte));
         self.take(len.unwrap_or(self.rest.len()))
     }
 
+    /// Takes bytes as long as they are of this set.
+    #[inline]
+    pub(crate) fn take_all(&mut self, class: Class) -> &'m [u8] {
+        self.take_while(|byte| class.has(byte))
+    }
+
+    #[inline]
     pub(crate) fn take_token(&mut self) -> &'m [u8] {
-        self.take_while(is_token)
+        self.take_all(Class::TOKEN)
     }
 
     /// Takes as many bytes, or all that are left.
+    #[inline]
     pub(crate) fn take(&mut self, len: usize) -> &'m [u8] {
         let (taken, rest) = self.rest.split_at_checked(len).unwrap_or((self.rest, &[]));
         self.rest = rest;
         taken
     }
 
+    #[inline]
     pub(crate) fn skip_lws(&mut self) {
         self.rest = trim_start(self.rest);
     }
 
+    #[inline]
     pub(crate) fn eat(&mut self, byte: u8) -> bool {
         match self.rest {
             [first, rest @ ..] if *first == byte => {
@@ -185,6 +208,7 @@ impl<'m> Cursor<'m> {
     }
 
     /// Eats the byte with white space around it.
+    #[inline]
     pub(crate) fn eat_spaced(&mut self, byte: u8) -> bool {
         self.skip_lws();
         let eaten = self.eat(byte);
@@ -194,15 +218,18 @@ impl<'m> Cursor<'m> {
         eaten
     }
 
+    #[inline]
     pub(crate) fn peek(&self) -> Option<u8> {
         self.rest.first().copied()
     }
 
+    #[inline]
     pub(crate) fn rest(&self) -> &'m [u8] {
         self.rest
     }
 
     /// Bytes before the cursor.
+    #[inline]
     pub(crate) fn at(&self) -> usize {
         self.text.len() - self.rest.len()
     }
@@ -226,24 +253,6 @@ impl<'m> Cursor<'m> {
     pub(crate) fn error(&self, what: What) -> ParseError {
         ParseError::new(what, self.at())
     }
-}
-
-fn trim_start(mut text: &[u8]) -> &[u8] {
-    while let [first, rest @ ..] = text
-        && is_lws(*first)
-    {
-        text = rest;
-    }
-    text
-}
-
-fn trim_end(mut text: &[u8]) -> &[u8] {
-    while let [rest @ .., last] = text
-        && is_lws(*last)
-    {
-        text = rest;
-    }
-    text
 }
 
 #[cfg(test)]

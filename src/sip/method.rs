@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::sip::class::Class;
+
 /// A method; case-sensitive, and any token is one.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(missing_docs, reason = "each variant is the method of its name")]
@@ -101,6 +103,7 @@ impl fmt::Display for Method<'_> {
 }
 
 /// Whether a byte may stand in a token (RFC 3261 §25.1).
+#[inline]
 pub fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+    Class::TOKEN.has(byte)
 }

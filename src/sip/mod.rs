@@ -3,6 +3,7 @@
 //! Spec: RFC 3261 §7, §19, §20, §25.
 
 pub mod check;
+mod class;
 mod equivalence;
 pub mod error;
 pub mod flow;
@@ -15,6 +16,8 @@ pub mod message;
 pub mod method;
 pub mod name;
 pub mod params;
+#[cfg(test)]
+mod properties;
 pub mod status;
 pub mod uri;
 #[cfg(test)]

@@ -30,24 +30,6 @@ macro_rules! names {
                     Self::Other => "",
                 }
             }
-
-            fn of_long(spelled: &[u8]) -> Self {
-                let candidate = match key(spelled) {
-                    $(keys::$name => Self::$name,)*
-                    _ => return Self::Other,
-                };
-                if spelled.eq_ignore_ascii_case(candidate.as_str().as_bytes()) {
-                    candidate
-                } else {
-                    Self::Other
-                }
-            }
-        }
-
-        /// The key of each name; two alike would be an unreachable arm above.
-        #[expect(non_upper_case_globals, reason = "each is called as its variant")]
-        mod keys {
-            $(pub(super) const $name: u64 = super::key($spelled.as_bytes());)*
         }
     };
 }
@@ -131,11 +113,26 @@ names! {
 
 impl Name {
     /// The name spelled so, in its long or compact form and in any case.
+    #[inline]
     pub fn of(spelled: &[u8]) -> Self {
         // S-33: one name, however it is spelled.
         match spelled {
             [letter] => Self::of_compact(*letter),
             _ => Self::of_long(spelled),
+        }
+    }
+
+    fn of_long(spelled: &[u8]) -> Self {
+        let candidate = SLOTS
+            .get(usize::from(slot(spelled)))
+            .copied()
+            .unwrap_or(Self::Other);
+        let long = candidate.as_str().as_bytes();
+        // Most peers spell as the standard does, which is compared faster.
+        if spelled == long || spelled.eq_ignore_ascii_case(long) {
+            candidate
+        } else {
+            Self::Other
         }
     }
 
@@ -176,8 +173,28 @@ impl fmt::Display for Name {
     }
 }
 
-/// The first and the last four letters without their case: no two known names share them.
-const fn key(spelled: &[u8]) -> u64 {
+/// Spreads the known names over 1024 slots; found by trial, checked where `SLOTS` is built.
+const SPREAD: u64 = 0xb6d4_ae3b_aa83_e61d;
+
+/// The known name of each slot.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "done when this is built, where it fails the build"
+)]
+static SLOTS: [Name; 1024] = {
+    let mut slots = [Name::Other; 1024];
+    let mut names = Name::ALL;
+    while let [name, rest @ ..] = names {
+        let slot = slot(name.as_str().as_bytes()) as usize;
+        assert!(matches!(slots[slot], Name::Other), "two names in one slot");
+        slots[slot] = *name;
+        names = rest;
+    }
+    slots
+};
+
+/// The slot of a name, by its first and last letters without their case.
+const fn slot(spelled: &[u8]) -> u16 {
     let (first, last) = match (spelled.first_chunk(), spelled.last_chunk()) {
         (Some(first), Some(last)) => (*first, *last),
         _ => match spelled {
@@ -186,10 +203,12 @@ const fn key(spelled: &[u8]) -> u64 {
             _ => return 0,
         },
     };
-    match [first, last].as_flattened().first_chunk() {
-        Some(letters) => u64::from_be_bytes(*letters) | 0x2020_2020_2020_2020,
-        None => 0,
-    }
+    let letters = match [first, last].as_flattened().first_chunk() {
+        Some(letters) => u64::from_le_bytes(*letters) | 0x2020_2020_2020_2020,
+        None => return 0,
+    };
+    let [high, low, ..] = letters.wrapping_mul(SPREAD).to_be_bytes();
+    u16::from_be_bytes([high, low]) >> 6
 }
 
 #[cfg(test)]

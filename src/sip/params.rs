@@ -2,10 +2,9 @@
 //!
 //! Spec: RFC 3261 §7.3.1, §25.1 (generic-param, uri-parameters).
 
-use memchr::memchr2;
-
+use crate::sip::class::Class;
 use crate::sip::error::{ParseError, What};
-use crate::sip::lex::{Cursor, is_lws, quoted_len, trim};
+use crate::sip::lex::{Cursor, quoted_len, trim};
 
 /// Most parameters of one value; more are an attack on linear searches.
 pub const PARAMS_MAX: usize = 64;
@@ -113,7 +112,7 @@ impl<'m> Iterator for Iter<'m> {
 }
 
 fn check_one(cursor: &mut Cursor<'_>) -> Result<(), ParseError> {
-    if cursor.take_while(is_name).is_empty() {
+    if cursor.take_all(Class::PARAM_NAME).is_empty() {
         return Err(cursor.error(What::Param));
     }
     cursor.skip_lws();
@@ -125,31 +124,22 @@ fn check_one(cursor: &mut Cursor<'_>) -> Result<(), ParseError> {
         let len = quoted_len(cursor.rest()).ok_or_else(|| cursor.error(What::Quote))?;
         cursor.take(len);
     } else {
-        cursor.take_while(is_value);
+        cursor.take_all(Class::PARAM_VALUE);
     }
     cursor.skip_lws();
     Ok(())
 }
 
-fn is_name(byte: u8) -> bool {
-    is_value(byte) && byte != b'='
-}
-
-/// Wider than a token, for `received=[2001:db8::1]`, `maddr=`, UTF-8 and escapes in URIs.
-fn is_value(byte: u8) -> bool {
-    !is_lws(byte) && !matches!(byte, 0..0x20 | 0x7f | b'"' | b',' | b';' | b'<' | b'>')
-}
-
 /// Bytes up to the next semicolon outside a quoted string.
 fn param_len(text: &[u8]) -> usize {
+    // Values are short: a plain loop beats a vectorised search.
     let mut at = 0;
     while let Some(rest) = text.get(at..)
-        && let Some(found) = memchr2(b';', b'"', rest)
+        && let Some(found) = rest.iter().position(|byte| matches!(byte, b';' | b'"'))
     {
         at += found;
-        let special = rest.get(found..).unwrap_or_default();
-        match special {
-            [b'"', ..] => at += quoted_len(special).unwrap_or(special.len()),
+        match rest.get(found..) {
+            Some(quoted @ [b'"', ..]) => at += quoted_len(quoted).unwrap_or(quoted.len()),
             _ => return at,
         }
     }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+use crate::sip::class::Class;
 use crate::sip::error::{ParseError, What};
 use crate::sip::lex::{Cursor, parse_port};
 
@@ -58,24 +59,23 @@ pub struct TelUri<'m> {
 impl<'m> Uri<'m> {
     /// Parses a URI that is the whole text, without angle brackets.
     pub fn parse(text: &'m [u8]) -> Result<Self, ParseError> {
-        if let Some(at) = text.iter().position(|byte| !is_in_uri(*byte)) {
-            return Err(ParseError::new(What::Uri, at));
+        if !text
+            .iter()
+            .fold(true, |fits, byte| fits & Class::URI.has(*byte))
+        {
+            return Err(ParseError::new(What::Uri, 0));
         }
         let mut cursor = Cursor::new(text);
-        let scheme = cursor.take_while(is_in_scheme);
+        let scheme = cursor.take_all(Class::SCHEME);
         if !scheme.first().is_some_and(u8::is_ascii_alphabetic) || !cursor.eat(b':') {
             return Err(cursor.error(What::Scheme));
         }
-        Ok(if scheme.eq_ignore_ascii_case(b"sip") {
-            Self::Sip(SipUri::take(cursor, false)?)
-        } else if scheme.eq_ignore_ascii_case(b"sips") {
-            Self::Sip(SipUri::take(cursor, true)?)
-        } else if scheme.eq_ignore_ascii_case(b"tel") {
-            Self::Tel(TelUri::take(cursor)?)
-        } else if scheme.eq_ignore_ascii_case(b"urn") {
-            Self::Urn(text)
-        } else {
-            Self::Other(text)
+        Ok(match Scheme::of(scheme) {
+            Scheme::Sip => Self::Sip(SipUri::take(cursor, false)?),
+            Scheme::Sips => Self::Sip(SipUri::take(cursor, true)?),
+            Scheme::Tel => Self::Tel(TelUri::take(cursor)?),
+            Scheme::Urn => Self::Urn(text),
+            Scheme::Other => Self::Other(text),
         })
     }
 
@@ -207,6 +207,26 @@ pub(crate) fn take_letter(text: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
+enum Scheme {
+    Sip,
+    Sips,
+    Tel,
+    Urn,
+    Other,
+}
+
+impl Scheme {
+    fn of(text: &[u8]) -> Self {
+        match text {
+            [b'S' | b's', b'I' | b'i', b'P' | b'p'] => Self::Sip,
+            [b'S' | b's', b'I' | b'i', b'P' | b'p', b'S' | b's'] => Self::Sips,
+            [b'T' | b't', b'E' | b'e', b'L' | b'l'] => Self::Tel,
+            [b'U' | b'u', b'R' | b'r', b'N' | b'n'] => Self::Urn,
+            _ => Self::Other,
+        }
+    }
+}
+
 fn hex(high: u8, low: u8) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
@@ -228,15 +248,6 @@ fn take_port(cursor: &mut Cursor<'_>) -> Result<Option<u16>, ParseError> {
     let error = cursor.error(What::Port);
     let digits = cursor.take_while(|byte| byte.is_ascii_digit());
     parse_port(digits).map(Some).ok_or(error)
-}
-
-fn is_in_scheme(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
-}
-
-/// Wider than the grammar (`#` and UTF-8 in users are common); narrow enough to be copied anywhere.
-fn is_in_uri(byte: u8) -> bool {
-    byte > b' ' && !matches!(byte, b'"' | b'<' | b'>' | 0x7f)
 }
 
 fn is_in_number(byte: u8) -> bool {

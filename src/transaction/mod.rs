@@ -190,26 +190,23 @@ impl Layer {
     ///
     /// `rest` is a fragment of the writer. The To tag depends on the request alone.
     pub fn refuse(&mut self, message: &Message<'_>, flow: &Flow, status: Status, rest: &[u8]) {
-        let value = message.first(Name::Via).unwrap_or_default();
-        let via = Via::parse(value).ok();
-        let to = via.map_or(*flow, |via| reply::destination(&via, flow));
-        let mut head = Vec::with_capacity(512);
-        reply::write_head(&mut head, message, via.as_ref(), flow);
         let tag = self.digester.stateless_tag(&[
             message.first(Name::CallId).unwrap_or_default(),
             message.first(Name::From).unwrap_or_default(),
             message.first(Name::CSeq).unwrap_or_default(),
         ]);
-        let tag = branch::hex(tag);
-        let has_tag = message.first(Name::To).is_none_or(reply::has_tag);
-        let tag = if has_tag {
-            Tag::AsReceived
-        } else {
-            Tag::Ours(&tag)
-        };
-        self.outbox.write(to, SendId::default(), |out| {
-            reply::compose(out, (status, b""), &head, tag, rest);
-        });
+        self.answer_once(message, flow, (status, &branch::hex(tag)), rest);
+    }
+
+    /// As [`Self::refuse`], with a To tag of the caller's choosing and nothing else.
+    pub fn answer_with_tag(
+        &mut self,
+        message: &Message<'_>,
+        flow: &Flow,
+        status: Status,
+        tag: &[u8],
+    ) {
+        self.answer_once(message, flow, (status, tag), reply::NOTHING);
     }
 
     /// Sends a request and waits for its answers.
@@ -305,6 +302,30 @@ impl Layer {
     /// How many client transactions there are.
     pub fn clients(&self) -> Count {
         self.clients.count()
+    }
+
+    fn answer_once(
+        &mut self,
+        message: &Message<'_>,
+        flow: &Flow,
+        answer: (Status, &[u8]),
+        rest: &[u8],
+    ) {
+        let (status, tag) = answer;
+        let value = message.first(Name::Via).unwrap_or_default();
+        let via = Via::parse(value).ok();
+        let to = via.map_or(*flow, |via| reply::destination(&via, flow));
+        let mut head = Vec::with_capacity(512);
+        reply::write_head(&mut head, message, via.as_ref(), flow);
+        let has_tag = message.first(Name::To).is_none_or(reply::has_tag);
+        let tag = if has_tag {
+            Tag::AsReceived
+        } else {
+            Tag::Ours(tag)
+        };
+        self.outbox.write(to, SendId::default(), |out| {
+            reply::compose(out, (status, b""), &head, tag, rest);
+        });
     }
 
     fn split(&mut self, now: Timestamp) -> (&mut Servers, &mut Clients, Turn<'_>) {

@@ -108,6 +108,7 @@ fn its_sender_hears_100_only_after_timer_e_is_at_t2() {
     assert_eq!(alice.waiting_with_100s(), 0);
     world.advance(Duration::from_millis(300));
     alice.receives("100");
+    bob.receives_copies("INFO");
     bob.answers(&info, 200);
     alice.receives("200");
     hang_up(&alice, &call.caller, &bob);
@@ -164,8 +165,10 @@ fn one_that_the_callee_knows_no_call_for_ends_it() {
     bob.answers(&info, 481);
     // S-15
     alice.receives("481");
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    for party in [&alice, &bob] {
+        let bye = party.receives("BYE");
+        party.answers(&bye, 481);
+    }
 }
 
 #[test]

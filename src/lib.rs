@@ -1,7 +1,14 @@
 //! SIP back-to-back user agent with completion of calls (RFC 6910).
 
+pub mod api;
+pub mod call;
+pub mod config;
+pub mod dialog;
+pub mod io;
+pub mod location;
 pub mod observe;
 pub mod random;
+pub mod shard;
 pub mod sip;
 pub mod table;
 pub mod time;

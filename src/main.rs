@@ -1,3 +1,125 @@
-//! Command line.
+//! Command line: what campon can be told to do, and the exit code.
 
-fn main() {}
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use campon::config::{Arguments, Config};
+use campon::io::{End, fetch_status, serve};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+/// Nobody was left waiting.
+const CLEAN: u8 = 0;
+/// Something was left at the stop, or the start failed, or nobody answered.
+const FAILED: u8 = 1;
+/// The operator erred: in the configuration or in the arguments.
+const OPERATOR: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  campon serve                            a registrar on 127.0.0.1:5060; two softphones can call
+  campon serve --listen 127.0.0.1:5060 --upstream sip:127.0.0.1:5070
+                                          in front of a PBX, without a file
+  campon check /etc/campon.toml           is this configuration fine, and what does it mean?
+  campon status --json                    what does the running campon hold?
+
+Exit codes:
+  0  all went well; nobody was left waiting
+  1  calls were left at the stop, or the start failed, or nobody answered
+  2  the configuration or an argument is wrong: one line says where and why
+
+Signals:
+  SIGINT or SIGTERM once: no new calls; campon ends with the last call. Twice: it hangs up.";
+
+/// SIP back-to-back user agent that stands in front of a PBX, or serves phones by itself.
+#[derive(Debug, Parser)]
+#[command(name = "campon", version, after_help = EXAMPLES)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves phones until SIGINT or SIGTERM.
+    Serve {
+        /// The configuration; without it, a registrar on loopback that anybody may register at.
+        #[arg(long, value_name = "FILE")]
+        config: Option<String>,
+        /// Listens here by UDP and TCP, instead of where the file says; may be repeated.
+        #[arg(long, value_name = "IP[:PORT]")]
+        listen: Vec<String>,
+        /// Stands in front of the PBX at sip:IP[:PORT][;transport=udp|tcp].
+        #[arg(long, value_name = "SIP-URI")]
+        upstream: Option<String>,
+    },
+    /// Checks a configuration, and says what it means.
+    Check {
+        /// The configuration.
+        file: String,
+    },
+    /// Shows what a running campon holds and has counted.
+    Status {
+        /// Prints the JSON document instead of tables.
+        #[arg(long)]
+        json: bool,
+        /// Where the API of that campon listens.
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5080")]
+        api: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let code = match CommandLine::parse().command {
+        None => print(CommandLine::command().render_help()),
+        Some(Command::Serve {
+            config,
+            listen,
+            upstream,
+        }) => run_serve(config.as_deref(), &Arguments { listen, upstream }),
+        Some(Command::Check { file }) => run_check(&file),
+        Some(Command::Status { json, api }) => run_status(json, &api),
+    };
+    ExitCode::from(code)
+}
+
+fn run_serve(file: Option<&str>, arguments: &Arguments) -> u8 {
+    let config = match Config::load(file, arguments) {
+        Ok(config) => config,
+        Err(error) => return complain(error, OPERATOR),
+    };
+    match serve(config) {
+        Ok(End::Clean) => CLEAN,
+        Ok(End::Left) => FAILED,
+        Err(error) => complain(error, FAILED),
+    }
+}
+
+fn run_check(file: &str) -> u8 {
+    match Config::load(Some(file), &Arguments::default()) {
+        Ok(config) => print(format_args!("{config}\n{file} is fine")),
+        Err(error) => complain(error, OPERATOR),
+    }
+}
+
+fn run_status(json: bool, api: &str) -> u8 {
+    match fetch_status(api) {
+        Ok(status) if json => print(status.to_json()),
+        Ok(status) => print(status),
+        Err(error) => complain(error, FAILED),
+    }
+}
+
+/// To the standard output; a reader who has gone, as `head` does, is no failure.
+fn print(text: impl Display) -> u8 {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => FAILED,
+        Ok(()) | Err(_) => CLEAN,
+    }
+}
+
+/// One line on the standard error.
+fn complain(error: impl Display, code: u8) -> u8 {
+    drop(writeln!(io::stderr(), "campon: {error}"));
+    code
+}

@@ -139,14 +139,16 @@ counters! {
         calls_started
         /// Messages that were thrown away, because nobody could be told what was wrong with them.
         messages_dropped
+        /// Requests that were answered 400 or the like, because they could not be read.
+        messages_malformed
         /// Messages that came in.
         messages_received
         /// Messages that went out.
         messages_sent
-        /// Requests that were refused with 503, because they had waited too long.
-        overload_refused
         /// Panics that were caught: each one is a bug of ours.
         panics
+        /// S-44: responses that answer nothing that we sent.
+        responses_stray
     }
 }
 

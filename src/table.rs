@@ -74,26 +74,14 @@ impl<T> Table<T> {
 
     /// Adds an entry.
     pub fn insert(&mut self, value: T) -> Result<Key, Full> {
-        if self.entries >= self.entries_max {
-            return Err(Full);
-        }
-        let at = self.open_chunk();
-        let generation = self.next_generation;
-        let chunk = self.chunks.get_mut(at).ok_or(Full)?;
-        let slot = chunk.fill(generation, value);
-        if chunk.free == 0 {
-            self.set_open(at, false);
-        }
-        if self.spare == Some(at) {
-            self.spare = None;
-        }
-        self.next_generation = generation.wrapping_add(1);
-        self.entries += 1;
-        let base = u32::try_from(at).map_err(|_| Full)? * CHUNK;
-        Ok(Key {
-            index: base + slot,
-            generation,
-        })
+        self.fill(|generation| Slot::Held { generation, value })
+    }
+
+    /// Adds an entry that is yet to be made, as if it were taken: [`Self::put_back`] fills it.
+    pub fn reserve(&mut self) -> Result<Key, Full> {
+        let key = self.fill(|generation| Slot::Taken { generation })?;
+        self.taken += 1;
+        Ok(key)
     }
 
     /// Takes an entry out for a while: its key stays reserved and finds nothing until
@@ -181,6 +169,29 @@ impl<T> Table<T> {
     pub fn oldest(&self) -> Option<(Key, &T)> {
         let age = |key: Key| self.next_generation.wrapping_sub(key.generation);
         self.iter().max_by_key(|(key, _)| age(*key))
+    }
+
+    fn fill(&mut self, slot: impl FnOnce(u32) -> Slot<T>) -> Result<Key, Full> {
+        if self.entries >= self.entries_max {
+            return Err(Full);
+        }
+        let at = self.open_chunk();
+        let generation = self.next_generation;
+        let chunk = self.chunks.get_mut(at).ok_or(Full)?;
+        let place = chunk.fill(slot(generation));
+        if chunk.free == 0 {
+            self.set_open(at, false);
+        }
+        if self.spare == Some(at) {
+            self.spare = None;
+        }
+        self.next_generation = generation.wrapping_add(1);
+        self.entries += 1;
+        let base = u32::try_from(at).map_err(|_| Full)? * CHUNK;
+        Ok(Key {
+            index: base + place,
+            generation,
+        })
     }
 
     /// The lowest chunk with a free slot, allocated.
@@ -283,11 +294,10 @@ impl<T> Chunk<T> {
     }
 
     /// Fills the lowest free slot.
-    fn fill(&mut self, generation: u32, value: T) -> u32 {
+    fn fill(&mut self, with: Slot<T>) -> u32 {
         let lowest = self.free.trailing_zeros();
         let slot = self.slots.get_mut(to_usize(lowest));
-        *slot.expect("an open chunk is allocated and has a free slot") =
-            Slot::Held { generation, value };
+        *slot.expect("an open chunk is allocated and has a free slot") = with;
         self.free &= !(1 << lowest);
         lowest
     }

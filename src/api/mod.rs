@@ -1,0 +1,4 @@
+//! The documents of the HTTP API: what a worker reports, as JSON and as text; no sockets.
+
+pub mod problem;
+pub mod status;

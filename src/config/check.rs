@@ -1,0 +1,323 @@
+//! From what was written to what it means: every rule between values, and every default.
+//!
+//! Spec: RFC 3261 §10.3 (expiry), §16.6 (timer C), appendix A (T1, T2, T4).
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use crate::call;
+use crate::location;
+use crate::shard::settings::{Calls, Limits, Listener, Overload, Settings};
+use crate::transaction::timing::Timing;
+
+use super::error::{Error, Place, Source};
+use super::raw::{self, RawConfig};
+use super::value;
+use super::{Arguments, Config, Format, Level, Log, api_beside};
+
+/// The most listeners: `ListenerId` is a byte, and each takes two sockets.
+const LISTENERS_MAX: usize = 64;
+/// Timer C is longer than three minutes.
+const RING_MAX_LEAST_S: u32 = 181;
+
+/// Checks everything; stops at the first error.
+pub(super) fn check(
+    source: Source<'_>,
+    raw: &RawConfig,
+    arguments: &Arguments,
+) -> Result<Config, Error> {
+    let listeners = listeners(source, &raw.listener, arguments)?;
+    let upstream = match (&arguments.upstream, &raw.upstream) {
+        (Some(text), _) => Some(argument("--upstream", value::upstream(text))?),
+        (None, Some(written)) => Some(source.read(written, value::upstream)?),
+        (None, None) => None,
+    };
+    let api = api(source, raw.api.listen.as_ref(), &listeners)?;
+    let timing = timing(source, &raw.timing)?;
+    let delay_max = Overload::default().delay_max;
+    Ok(Config {
+        shard: Settings {
+            listeners,
+            upstream,
+            domains: source.read_all(&raw.domains, value::host_name)?,
+            registrar: registrar(source, &raw.registrar)?,
+            calls: calls(source, &raw.calls, upstream.is_some())?,
+            limits: limits(source, &raw.limits)?,
+            timing,
+            call_timing: call::Timing {
+                rings: rings(source, raw)?,
+                t1: timing.t1,
+                t2: timing.t2,
+            },
+            overload: Overload {
+                delay_max: source.millis(raw.overload.delay_target_ms.as_ref(), delay_max)?,
+            },
+        },
+        log: log(source, &raw.log)?,
+        api,
+    })
+}
+
+fn listeners(
+    source: Source<'_>,
+    written: &[Spanned<raw::RawListener>],
+    arguments: &Arguments,
+) -> Result<Vec<Listener>, Error> {
+    let mut listeners = Vec::new();
+    for text in &arguments.listen {
+        let address = argument("--listen", value::listen_address(text))?;
+        argument("--listen", push_listener(&mut listeners, address, None))?;
+    }
+    if !listeners.is_empty() {
+        return Ok(listeners);
+    }
+    for entry in written {
+        let Some(written) = &entry.get_ref().address else {
+            let why = "is missing: write address = \"IP:PORT\"";
+            return Err(source.error_of("listener.address", &entry.span(), why));
+        };
+        let advertise = entry.get_ref().advertise.as_ref();
+        let advertise = advertise
+            .map(|host| source.read(host, value::advertise))
+            .transpose()?;
+        let address = source.read(written, value::listen_address)?;
+        source.read(written, |_| {
+            push_listener(&mut listeners, address, advertise)
+        })?;
+    }
+    if listeners.is_empty() {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, value::SIP_PORT));
+        listeners.push(Listener {
+            bind: address,
+            advertise: None,
+        });
+    }
+    Ok(listeners)
+}
+
+fn push_listener(
+    listeners: &mut Vec<Listener>,
+    address: SocketAddr,
+    advertise: Option<String>,
+) -> Result<(), String> {
+    // R13: what a wildcard address is reached by is not ours to guess.
+    if address.ip().is_unspecified() && advertise.is_none() {
+        return Err(format!(
+            "{address} is a wildcard: say with `advertise` in a [[listener]] how peers reach it"
+        ));
+    }
+    if listeners.iter().any(|other| other.bind == address) {
+        return Err(format!("{address} is listened on twice"));
+    }
+    if listeners.len() >= LISTENERS_MAX {
+        return Err(format!("more than {LISTENERS_MAX} listeners"));
+    }
+    listeners.push(Listener {
+        bind: address,
+        advertise,
+    });
+    Ok(())
+}
+
+fn registrar(source: Source<'_>, raw: &raw::RawRegistrar) -> Result<location::Policy, Error> {
+    let usual = location::Policy::default();
+    let min_s = source.at_least_one(raw.expires_min_s.as_ref(), usual.expires_min_s)?;
+    let max_s = min_s.max(usual.expires_max_s);
+    let max_s = source.at_least_one(raw.expires_max_s.as_ref(), max_s)?;
+    if max_s < min_s {
+        let why = format!("{max_s} s is less than expires_min_s, {min_s} s");
+        return Err(source.blame(raw.expires_max_s.as_ref(), why));
+    }
+    let default_s = raw.expires_default_s.as_ref();
+    let granted_s = source.at_least_one(default_s, usual.expires_s.clamp(min_s, max_s))?;
+    if !(min_s..=max_s).contains(&granted_s) {
+        let why = format!("{granted_s} s is not between {min_s} s and {max_s} s");
+        return Err(source.blame(default_s, why));
+    }
+    let contacts_max = source.at_least_one(raw.contacts_max.as_ref(), 10)?;
+    Ok(location::Policy {
+        expires_s: granted_s,
+        expires_min_s: min_s,
+        expires_max_s: max_s,
+        contacts_max: usize::try_from(contacts_max).unwrap_or(usize::MAX),
+        ..usual
+    })
+}
+
+fn calls(source: Source<'_>, raw: &raw::RawCalls, is_edge: bool) -> Result<Calls, Error> {
+    let calls_max = match raw.calls_max.as_ref() {
+        // R20: behind a PBX, the phone and the PBX decide who is busy.
+        None if is_edge => None,
+        written @ (None | Some(_)) => Some(source.at_least_one(written, 1)?),
+    };
+    let emergency = match &raw.emergency {
+        None => vec!["112".to_owned(), "911".to_owned()],
+        Some(numbers) => source.read_all(numbers, value::dialled)?,
+    };
+    Ok(Calls {
+        calls_max,
+        emergency,
+    })
+}
+
+fn limits(source: Source<'_>, raw: &raw::RawLimits) -> Result<Limits, Error> {
+    let Limits {
+        calls_max,
+        transactions_max,
+    } = Limits::default();
+    Ok(Limits {
+        calls_max: source.at_least_one(raw.calls.as_ref(), calls_max)?,
+        transactions_max: source.at_least_one(raw.transactions.as_ref(), transactions_max)?,
+    })
+}
+
+fn timing(source: Source<'_>, raw: &raw::RawTiming) -> Result<Timing, Error> {
+    let Timing { t1, t2, t4 } = Timing::default();
+    let t1 = source.millis(raw.t1.as_ref(), t1)?;
+    let t2 = source.millis(raw.t2.as_ref(), t2)?;
+    if t2 < t1 {
+        let why = format!("T2, {t2:?}, is shorter than T1, {t1:?}");
+        return Err(source.blame(raw.t2.as_ref().or(raw.t1.as_ref()), why));
+    }
+    let t4 = source.millis(raw.t4.as_ref(), t4)?;
+    Ok(Timing { t1, t2, t4 })
+}
+
+/// Timer C, which has two keys: one for operators, one for tests.
+fn rings(source: Source<'_>, raw: &RawConfig) -> Result<Duration, Error> {
+    let (ring_max_s, timer_c) = (&raw.calls.ring_max_s, &raw.timing.timer_c);
+    match (ring_max_s, timer_c) {
+        (Some(_), Some(twice)) => {
+            let why = "says the same as calls.ring_max_s: leave one out";
+            Err(source.error(&twice.span(), why))
+        }
+        (Some(least), None) if *least.get_ref() < RING_MAX_LEAST_S => {
+            let why = format!("timer C is at least {RING_MAX_LEAST_S} s");
+            Err(source.error(&least.span(), why))
+        }
+        (Some(ring_max_s), None) => Ok(seconds(*ring_max_s.get_ref())),
+        (None, timer_c) => source.millis(timer_c.as_ref(), call::Timing::default().rings),
+    }
+}
+
+fn log(source: Source<'_>, raw: &raw::RawLog) -> Result<Log, Error> {
+    let levels = [
+        Level::Error,
+        Level::Warn,
+        Level::Info,
+        Level::Debug,
+        Level::Trace,
+    ];
+    let formats = [Format::Text, Format::Json];
+    Ok(Log {
+        level: source.word(
+            raw.level.as_ref(),
+            Level::Info,
+            &levels.map(|level| (level.as_str(), level)),
+        )?,
+        format: source.word(
+            raw.format.as_ref(),
+            Format::Text,
+            &formats.map(|format| (format.as_str(), format)),
+        )?,
+        file: raw.file.as_ref().map(|file| PathBuf::from(file.get_ref())),
+    })
+}
+
+fn api(
+    source: Source<'_>,
+    written: Option<&Spanned<String>>,
+    listeners: &[Listener],
+) -> Result<SocketAddr, Error> {
+    let Some(written) = written else {
+        let first = listeners.first().expect("there is at least one listener");
+        return Ok(api_beside(first.bind));
+    };
+    source.read(written, |text| {
+        let address: SocketAddr = text
+            .parse()
+            .map_err(|_| format!("`{text}` is not IP:PORT"))?;
+        // The API asks nobody who he is; so nobody from outside may ask it.
+        if !address.ip().is_loopback() {
+            return Err(format!("{} is not a loopback address", address.ip()));
+        }
+        if listeners.iter().any(|listener| listener.bind == address) {
+            return Err(format!("{address} is a SIP listener's"));
+        }
+        Ok(address)
+    })
+}
+
+impl Source<'_> {
+    fn read<T>(
+        self,
+        written: &Spanned<String>,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, Error> {
+        read(written.get_ref()).map_err(|why| self.error(&written.span(), why))
+    }
+
+    fn read_all<T>(
+        self,
+        written: &[Spanned<String>],
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>, Error> {
+        written.iter().map(|one| self.read(one, &read)).collect()
+    }
+
+    /// One word of these.
+    fn word<T: Copy>(
+        self,
+        written: Option<&Spanned<String>>,
+        default: T,
+        words: &[(&str, T)],
+    ) -> Result<T, Error> {
+        let Some(written) = written else {
+            return Ok(default);
+        };
+        self.read(written, |text| {
+            let found = words.iter().find(|(word, _)| *word == text);
+            let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            found
+                .map(|row| row.1)
+                .ok_or_else(|| format!("`{text}` is none of {}", words.join(", ")))
+        })
+    }
+
+    fn at_least_one(self, written: Option<&Spanned<u32>>, default: u32) -> Result<u32, Error> {
+        match written {
+            None => Ok(default),
+            Some(zero) if *zero.get_ref() == 0 => Err(self.error(&zero.span(), "must not be 0")),
+            Some(written) => Ok(*written.get_ref()),
+        }
+    }
+
+    /// A time in milliseconds; the default may be anything.
+    fn millis(self, written: Option<&Spanned<u32>>, default: Duration) -> Result<Duration, Error> {
+        if written.is_none() {
+            return Ok(default);
+        }
+        let millis = self.at_least_one(written, 1)?;
+        Ok(Duration::from_millis(u64::from(millis)))
+    }
+
+    /// The error of a value that does not go with another; defaults go with each other.
+    fn blame(self, written: Option<&Spanned<u32>>, why: String) -> Error {
+        self.error(&written.map(Spanned::span).unwrap_or_default(), why)
+    }
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}
+
+fn argument<T>(name: &str, read: Result<T, String>) -> Result<T, Error> {
+    read.map_err(|why| Error {
+        place: Place::Argument,
+        key: name.to_owned(),
+        why,
+    })
+}

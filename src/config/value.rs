@@ -1,0 +1,182 @@
+//! Single values as an operator writes them: addresses, names, numbers to dial.
+//!
+//! Spec: RFC 3261 §19.1.1, §25.1 (`host`).
+//!
+//! Each function says what would be right where a text is not.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::shard::settings::Upstream;
+use crate::sip::flow::Transport;
+
+/// The port of SIP over UDP and TCP.
+pub(super) const SIP_PORT: u16 = 5060;
+
+/// `IP:PORT` or `IP`, of a socket of ours.
+pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let address = socket_address(text).ok_or_else(|| format!("`{text}` is not IP:PORT"))?;
+    if address.ip().is_multicast() {
+        return Err(format!("{address} is a multicast address"));
+    }
+    if address.port() == 0 {
+        return Err("port 0 is no address to be reached at".to_owned());
+    }
+    Ok(address)
+}
+
+/// `sip:IP[:PORT][;transport=udp|tcp]`.
+pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
+    let wrong = || format!("`{text}` is not sip:IP[:PORT][;transport=udp|tcp]");
+    let rest = text.strip_prefix("sip:").ok_or_else(wrong)?;
+    let (place, transport) = match rest.split_once(';') {
+        None | Some((_, "transport=udp")) => (until_semicolon(rest), Transport::Udp),
+        Some((place, "transport=tcp")) => (place, Transport::Tcp),
+        Some(_) => return Err(wrong()),
+    };
+    let address = socket_address(place).ok_or_else(wrong)?;
+    if address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0 {
+        return Err(wrong());
+    }
+    Ok(Upstream { transport, address })
+}
+
+/// `HOST[:PORT]`, an IPv6 address in brackets.
+pub(super) fn advertise(text: &str) -> Result<String, String> {
+    let wrong = || format!("`{text}` is not HOST or HOST:PORT");
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
+        Some(_) | None => (text, None),
+    };
+    let host = host_name(host).map_err(|_| wrong())?;
+    match port.map(str::parse::<u16>) {
+        None => Ok(host),
+        Some(Ok(0) | Err(_)) => Err(wrong()),
+        Some(Ok(port)) => Ok(format!("{host}:{port}")),
+    }
+}
+
+/// A host name, an IPv4 address or an IPv6 address in brackets; in lower case.
+pub(super) fn host_name(text: &str) -> Result<String, String> {
+    let is_host = if let Some(v6) = text.strip_prefix('[') {
+        let v6 = v6.strip_suffix(']').map(str::parse::<Ipv6Addr>);
+        matches!(v6, Some(Ok(address)) if !address.is_unspecified())
+    } else if let Ok(v4) = text.parse::<Ipv4Addr>() {
+        !v4.is_unspecified()
+    } else {
+        is_domain(text)
+    };
+    if is_host {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(format!("`{text}` is not a host name or address"))
+    }
+}
+
+/// A number as somebody dials it: digits, `+`, `*`, `#`.
+pub(super) fn dialled(text: &str) -> Result<String, String> {
+    let is_key = |byte: u8| byte.is_ascii_digit() || b"*#+".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_key) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not a number as it is dialled"))
+    }
+}
+
+fn until_semicolon(text: &str) -> &str {
+    text.split(';').next().unwrap_or_default()
+}
+
+/// `IP:PORT` or `IP`, an IPv6 address in brackets or, without a port, bare.
+fn socket_address(text: &str) -> Option<SocketAddr> {
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let inside = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let ip: IpAddr = inside.unwrap_or(text).parse().ok()?;
+    Some(SocketAddr::new(ip, SIP_PORT))
+}
+
+fn is_domain(text: &str) -> bool {
+    let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_label = |label: &str| {
+        let edges = [label.bytes().next(), label.bytes().last()];
+        label.bytes().all(is_inside) && edges.iter().all(|edge| edge.is_some_and(|b| b != b'-'))
+    };
+    // A last label that begins with a digit is a mistyped address.
+    let top = text.rsplit('.').next().unwrap_or_default();
+    text.split('.').all(is_label) && !top.starts_with(|first: char| first.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_port_has_the_port_of_sip() {
+        assert_eq!(
+            listen_address("127.0.0.1"),
+            Ok(([127, 0, 0, 1], 5060).into())
+        );
+        assert_eq!(
+            listen_address("::1"),
+            Ok((Ipv6Addr::LOCALHOST, 5060).into())
+        );
+        assert_eq!(
+            listen_address("[::1]:5070"),
+            Ok((Ipv6Addr::LOCALHOST, 5070).into())
+        );
+    }
+
+    #[test]
+    fn an_upstream_may_name_its_transport() {
+        let tcp = upstream("sip:127.0.0.1:5070;transport=tcp").expect("valid");
+        assert_eq!((tcp.transport, tcp.address.port()), (Transport::Tcp, 5070));
+        let udp = upstream("sip:[::1];transport=udp").expect("valid");
+        assert_eq!((udp.transport, udp.address.port()), (Transport::Udp, 5060));
+    }
+
+    #[test]
+    fn an_upstream_is_one_address_without_a_user() {
+        for wrong in [
+            "127.0.0.1",
+            "sip:a@127.0.0.1",
+            "sip:pbx",
+            "sip:0.0.0.0",
+            "sip:127.0.0.1;lr",
+        ] {
+            assert!(upstream(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_advertised_host_may_have_a_port() {
+        for (text, expected) in [
+            ("Sip.Example.org:5070", "sip.example.org:5070"),
+            ("[2001:db8::1]:5070", "[2001:db8::1]:5070"),
+            ("[2001:db8::1]", "[2001:db8::1]"),
+            ("192.0.2.1", "192.0.2.1"),
+        ] {
+            assert_eq!(advertise(text).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn what_no_peer_could_reach_is_not_advertised() {
+        for wrong in [
+            "",
+            "0.0.0.0",
+            "[::]",
+            "::1",
+            "a..b",
+            "-a",
+            "192.0.2.300",
+            "h:0",
+            "h:x",
+            "a b",
+        ] {
+            assert!(advertise(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The operating system's random numbers, as the seed of ours.
+
+use crate::random::Rng;
+
+/// A generator that nobody outside can foresee.
+pub(super) fn seeded() -> Result<Rng, getrandom::Error> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)?;
+    Ok(Rng::from_seed(seed))
+}

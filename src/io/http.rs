@@ -1,0 +1,87 @@
+//! The HTTP listener of the API: asks the other threads, answers with documents of `api`.
+//!
+//! Spec: RFC 9110 §9.3.1, §15; RFC 9457.
+
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::api::problem::{self, Problem};
+use crate::api::status::Status;
+use crate::shard::Report;
+
+use super::clock::Clock;
+use super::mail::{Command, Mail};
+
+/// How long the other threads have to answer: far more than a turn takes.
+const ANSWER: Duration = Duration::from_secs(2);
+const JSON: &str = "application/json";
+
+/// Asks the other threads.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    /// The clock of the worker.
+    pub(super) clock: Clock,
+    /// To the worker.
+    pub(super) mail: mpsc::Sender<Mail>,
+    /// To the streams, which it does not keep from ending.
+    pub(super) commands: mpsc::WeakSender<Command>,
+}
+
+/// Answers requests for as long as the event loop of this thread runs.
+pub(super) fn start(listener: std::net::TcpListener, asker: Asker) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let router = Router::new()
+        .route(
+            "/v1/status",
+            get(status).fallback(async || refuse(Problem::METHOD)),
+        )
+        .fallback(async || refuse(Problem::PATH))
+        .with_state(asker);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(())
+}
+
+async fn status(State(asker): State<Asker>) -> Response {
+    match timeout(ANSWER, asker.report()).await {
+        Ok(Some(report)) => {
+            let document = Status::new(asker.clock.now(), &report).to_json();
+            respond(StatusCode::OK, JSON, document)
+        }
+        Ok(None) | Err(_) => refuse(Problem::WORKER),
+    }
+}
+
+fn refuse(problem: Problem) -> Response {
+    let code = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    respond(code, problem::MEDIA_TYPE, problem.to_json())
+}
+
+fn respond(code: StatusCode, media_type: &'static str, document: String) -> Response {
+    (code, [(header::CONTENT_TYPE, media_type)], document + "\n").into_response()
+}
+
+impl Asker {
+    /// What the worker and the streams hold; `None` if they are gone.
+    async fn report(&self) -> Option<Report> {
+        let (asker, worker) = oneshot::channel();
+        self.mail.send(Mail::Report(asker)).await.ok()?;
+        let (asker, streams) = oneshot::channel();
+        self.commands
+            .upgrade()?
+            .send(Command::Report(asker))
+            .await
+            .ok()?;
+        let (mut report, streams) = (worker.await.ok()?, streams.await.ok()?);
+        report.tables.extend(streams.tables);
+        report.counters.extend(streams.counters);
+        Some(report)
+    }
+}

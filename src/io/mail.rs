@@ -1,0 +1,56 @@
+//! What the threads tell each other.
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::shard::{Report, SendId};
+use crate::sip::flow::Flow;
+use crate::time::Timestamp;
+
+/// What a worker is told, in the order in which it happened.
+#[derive(Debug)]
+pub(super) enum Mail {
+    /// A stream closed.
+    Disconnected {
+        /// The stream.
+        flow: Flow,
+    },
+    /// The operator wants to stop when the last call has ended.
+    Drain,
+    /// The operator wants to stop now.
+    HangUp,
+    /// A message that was to leave by a stream did not.
+    NotSent {
+        /// As the shard gave it.
+        id: SendId,
+        /// As the shard gave it.
+        flow: Flow,
+    },
+    /// A whole message came by a stream.
+    Received {
+        /// The stream.
+        flow: Flow,
+        /// The message.
+        bytes: Bytes,
+        /// When it was put here.
+        queued: Timestamp,
+    },
+    /// Somebody asks what the worker holds.
+    Report(oneshot::Sender<Report>),
+}
+
+/// What the streams are told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Somebody asks what the streams hold: a table and counters.
+    Report(oneshot::Sender<Report>),
+    /// Sends a message by a stream.
+    Send {
+        /// The stream; without a connection, any to that address, or a new one.
+        flow: Flow,
+        /// The message.
+        bytes: Bytes,
+        /// Comes back in [`Mail::NotSent`].
+        id: SendId,
+    },
+}

@@ -1,0 +1,30 @@
+//! Sockets, threads and the one clock: everything that the core is handed, and nothing else.
+//!
+//! Three threads, each with one job, that share nothing but channels and the log's buffer:
+//!
+//! ```text
+//!   worker   the shard and the datagram sockets
+//!   main     stream connections, HTTP, signals     ── mail ──► worker ── commands ──► main
+//!   log      writes what the other two log
+//! ```
+//!
+//! The worker never waits for the others: what does not fit into a channel is not sent, and it is
+//! told so.
+
+mod client;
+mod clock;
+mod connection;
+mod datagrams;
+mod entropy;
+mod http;
+mod log;
+mod mail;
+mod roster;
+mod serve;
+mod signals;
+mod socket;
+mod streams;
+mod worker;
+
+pub use client::{StatusError, fetch_status};
+pub use serve::{End, ServeError, serve};

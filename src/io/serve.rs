@@ -1,0 +1,177 @@
+//! Starts everything, waits for the end, and says what was left.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+
+use crate::api::status::left_in_tables;
+use crate::config::Config;
+use crate::shard::{Report, Shard};
+
+use super::clock::Clock;
+use super::http::{self, Asker};
+use super::log::Log;
+use super::streams::{Streams, Tolerance};
+use super::worker::Worker;
+use super::{entropy, signals, socket};
+
+/// Mail that waits for the worker; streams are read no further while it is full.
+const MAIL_MAX: usize = 1024;
+/// Messages that wait to be given to their connections; past it they are not sent.
+const COMMANDS_MAX: usize = 4096;
+
+/// Why serving did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} by {protocol}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// `UDP`, `TCP` or `HTTP`.
+        protocol: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The log file cannot be written.
+    #[error("cannot write the log to {file}: {source}")]
+    Log {
+        /// The file.
+        file: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system gives no random numbers.
+    #[error("no random numbers: {0}")]
+    Random(#[from] getrandom::Error),
+    /// The system gives no thread, event loop or signals.
+    #[error("cannot start: {0}")]
+    Start(#[from] io::Error),
+    /// The worker ended by a panic, which has been printed.
+    #[error("the worker ended unexpectedly")]
+    Worker,
+}
+
+/// How serving ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// Nobody was left waiting.
+    Clean,
+    /// Calls were up, or somebody was owed an answer.
+    Left,
+}
+
+/// Every socket, bound before anything starts.
+struct Sockets {
+    udp: Vec<UdpSocket>,
+    tcp: Vec<TcpListener>,
+    http: TcpListener,
+}
+
+/// Serves until the operator wants to stop.
+pub fn serve(config: Config) -> Result<End, ServeError> {
+    let log = Log::open(&config.log).map_err(|source| {
+        let file = config
+            .log
+            .file
+            .as_ref()
+            .map(|file| file.display().to_string());
+        ServeError::Log {
+            file: file.unwrap_or_default(),
+            source,
+        }
+    })?;
+    let end = serve_logged(config);
+    log.close();
+    end
+}
+
+fn serve_logged(config: Config) -> Result<End, ServeError> {
+    announce(&config);
+    let sockets = Sockets::bind(&config)?;
+    let clock = Clock::start();
+    let shard = Shard::new(config.shard, entropy::seeded()?);
+    let (mail, mailbox) = mpsc::channel(MAIL_MAX);
+    let (streams, commands) = mpsc::channel(COMMANDS_MAX);
+    let asker = Asker {
+        clock,
+        mail: mail.clone(),
+        commands: streams.downgrade(),
+    };
+    let udp = sockets.udp;
+    let worker = spawn_worker(move || Worker::new(shard, clock, udp, mailbox, streams))?;
+    runtime()?.block_on(async {
+        signals::start(mail.clone())?;
+        http::start(sockets.http, asker)?;
+        let streams = Streams::start(clock, Tolerance::default(), sockets.tcp, mail, commands)?;
+        tracing::info!("campon is ready");
+        streams.run().await;
+        Ok::<_, io::Error>(())
+    })?;
+    let report = worker.join().map_err(|_| ServeError::Worker)??;
+    let left = left_in_tables(&report);
+    tracing::info!(owed = report.owed, left, "campon has stopped");
+    Ok(if report.owed == 0 {
+        End::Clean
+    } else {
+        End::Left
+    })
+}
+
+/// The first line of the log: which campon this is and where it stands.
+fn announce(config: &Config) {
+    let listen: Vec<_> = config
+        .shard
+        .listeners
+        .iter()
+        .map(|it| it.bind.to_string())
+        .collect();
+    tracing::info!(
+        mode = config.mode(),
+        listen = listen.join(" "),
+        upstream = config.shard.upstream.map(|upstream| upstream.address.to_string()),
+        status = %config.api,
+        "campon {}",
+        env!("CARGO_PKG_VERSION"),
+    );
+}
+
+impl Sockets {
+    fn bind(config: &Config) -> Result<Self, ServeError> {
+        let (mut udp, mut tcp) = (Vec::new(), Vec::new());
+        for listener in &config.shard.listeners {
+            // S-23: the port of UDP listens on TCP as well.
+            udp.push(bind(listener.bind, "UDP", socket::bind_udp)?);
+            tcp.push(bind(listener.bind, "TCP", socket::bind_tcp)?);
+        }
+        let http = bind(config.api, "HTTP", socket::bind_tcp)?;
+        Ok(Self { udp, tcp, http })
+    }
+}
+
+fn bind<T>(
+    address: SocketAddr,
+    protocol: &'static str,
+    bind: impl FnOnce(SocketAddr) -> io::Result<T>,
+) -> Result<T, ServeError> {
+    bind(address).map_err(|source| ServeError::Listen {
+        address,
+        protocol,
+        source,
+    })
+}
+
+/// Runs a worker on a thread of its own, with an event loop of its own.
+fn spawn_worker(
+    worker: impl FnOnce() -> io::Result<Worker> + Send + 'static,
+) -> io::Result<JoinHandle<io::Result<Report>>> {
+    let run = || runtime()?.block_on(async { Ok(worker()?.run().await) });
+    thread::Builder::new().name("worker".to_owned()).spawn(run)
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}

@@ -1,0 +1,56 @@
+//! Who is registered where.
+//!
+//! Spec: RFC 3261 §10.
+//!
+//! - A [`Registrar`] takes REGISTER requests and keeps the bindings of each [`Aor`]; it is open: who
+//!   asks is not authenticated.
+//! - What it gives for a call are [`Target`]s: a Request-URI, and the flow that leads there.
+
+mod aor;
+mod binding;
+mod registrar;
+mod reject;
+mod wanted;
+
+#[cfg(test)]
+mod rig;
+
+pub use crate::location::aor::Aor;
+pub use crate::location::aor::Domains;
+pub use crate::location::binding::Target;
+pub use crate::location::registrar::Registrar;
+
+/// What a registrar grants, and how much it keeps.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Policy {
+    /// How long a binding lasts when the phone does not say: RFC 3261 §10.2.1.1 suggests an hour.
+    pub expires_s: u32,
+    /// The shortest time granted; below, a phone costs more in REGISTERs than in calls. Requests for
+    /// an hour or more are never too short (RFC 3261 §10.3).
+    pub expires_min_s: u32,
+    /// The longest time granted, after which a phone that has gone is forgotten.
+    pub expires_max_s: u32,
+    /// Most bindings of one AOR; each of them rings at every call.
+    pub contacts_max: usize,
+    /// Most AORs with bindings; at 1 KiB each, the default is 100 MB.
+    pub aors_max: usize,
+    /// Most AORs that are remembered without a binding, so that their callers are told 480 and not
+    /// 404; the one that has been gone for longest makes way.
+    pub gone_max: usize,
+    /// Most bytes of an AOR, and of a binding's Contact and Call-ID; phones need 100 to 400.
+    pub binding_bytes_max: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            expires_s: 3_600,
+            expires_min_s: 60,
+            expires_max_s: 7_200,
+            contacts_max: 10,
+            aors_max: 100_000,
+            gone_max: 10_000,
+            binding_bytes_max: 1_024,
+        }
+    }
+}

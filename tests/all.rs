@@ -1,0 +1,8 @@
+//! The tests that see campon from outside, as one binary: a module is a kind of test.
+
+#[cfg(test)]
+mod flow;
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod torture;

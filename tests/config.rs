@@ -1,0 +1,145 @@
+//! Configuration files: what is refused, where, and what the checked result holds.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use campon::config::{Arguments, Config, Error, Format, Level, Place};
+
+fn parse(text: &str) -> Result<Config, Error> {
+    Config::parse("campon.toml", text, &Arguments::default())
+}
+
+/// Each file's first line says what is expected: `# LINE | KEY | how the reason begins`.
+#[test]
+fn every_broken_file_is_refused_at_its_line_and_key() {
+    let files: Vec<_> = fs::read_dir("tests/config/broken")
+        .expect("test data")
+        .flatten()
+        .collect();
+    assert!(files.len() >= 20, "{} files", files.len());
+    for file in files {
+        let text = fs::read_to_string(file.path()).expect("UTF-8");
+        let expected = text.lines().next().expect("a first line");
+        let mut expected = expected.trim_start_matches("# ").split(" | ");
+        let error = parse(&text).expect_err("broken");
+        let name = file.path().display().to_string();
+        let line = expected
+            .next()
+            .and_then(|line| line.parse().ok())
+            .expect("a line number");
+        assert_eq!(
+            error.place,
+            Place::Line("campon.toml".to_owned(), line),
+            "{name}: {error}"
+        );
+        assert_eq!(Some(&*error.key), expected.next(), "{name}: {error}");
+        let why = expected.next().expect("a reason").trim();
+        assert!(error.why.starts_with(why), "{name}: {error}");
+    }
+}
+
+#[test]
+fn an_error_is_one_line_that_names_file_line_and_key() {
+    let error = parse("[timing]\nt1_ms = 0\n").expect_err("zero");
+    assert_eq!(
+        error.to_string(),
+        "campon.toml:2: timing.t1_ms: must not be 0"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(Some("tests/config/none.toml"), &Arguments::default());
+    let error = error.expect_err("no such file").to_string();
+    assert!(
+        error.starts_with("tests/config/none.toml: file: cannot be read: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn every_key_has_its_effect() {
+    let text = fs::read_to_string("tests/config/full.toml").expect("test data");
+    let config = parse(&text).expect("valid");
+    insta::assert_snapshot!(format!("{config}\n\n{config:#?}"));
+}
+
+#[test]
+fn no_file_is_a_standalone_registrar_on_loopback() {
+    let config = Config::load(None, &Arguments::default()).expect("valid");
+    assert_eq!(config.mode(), "standalone");
+    let addresses: Vec<_> = config
+        .shard
+        .listeners
+        .iter()
+        .map(|it| it.bind.to_string())
+        .collect();
+    assert_eq!(addresses, ["127.0.0.1:5060"]);
+    assert_eq!(config.shard.calls.calls_max, Some(1));
+    assert_eq!(config.api.to_string(), "127.0.0.1:5080");
+    assert_eq!(
+        (config.log.level, config.log.format),
+        (Level::Info, Format::Text)
+    );
+    assert_eq!(config.shard.timing.t1, Duration::from_millis(500));
+    assert_eq!(config.shard.overload.delay_max, Duration::from_millis(50));
+}
+
+#[test]
+fn arguments_win_over_the_file() {
+    let text = fs::read_to_string("tests/config/full.toml").expect("test data");
+    let arguments = Arguments {
+        listen: vec!["127.0.0.2:5062".to_owned(), "[::1]".to_owned()],
+        upstream: Some("sip:127.0.0.3".to_owned()),
+    };
+    let config = Config::parse("campon.toml", &text, &arguments).expect("valid");
+    let addresses: Vec<_> = config
+        .shard
+        .listeners
+        .iter()
+        .map(|it| it.bind.to_string())
+        .collect();
+    assert_eq!(addresses, ["127.0.0.2:5062", "[::1]:5060"]);
+    let upstream = config.shard.upstream.expect("edge mode");
+    assert_eq!(upstream.address, SocketAddr::from(([127, 0, 0, 3], 5060)));
+}
+
+#[test]
+fn an_argument_that_does_not_hold_is_named() {
+    let wildcard = Arguments {
+        listen: vec!["0.0.0.0:5060".to_owned()],
+        upstream: None,
+    };
+    let error = Config::load(None, &wildcard)
+        .expect_err("a wildcard")
+        .to_string();
+    assert!(
+        error.starts_with("--listen: 0.0.0.0:5060 is a wildcard"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_api_stays_on_loopback_beside_a_public_listener() {
+    let config = parse("[[listener]]\naddress = \"192.0.2.1:5060\"").expect("valid");
+    assert_eq!(config.api.to_string(), "127.0.0.1:5080");
+    let config = parse("[[listener]]\naddress = \"127.0.0.7:5060\"").expect("valid");
+    assert_eq!(config.api.to_string(), "127.0.0.7:5080");
+}
+
+#[test]
+fn in_edge_mode_the_phones_decide_how_many_calls_they_take() {
+    let config = parse("upstream = \"sip:127.0.0.9\"").expect("valid");
+    assert_eq!(
+        (config.mode(), config.shard.calls.calls_max),
+        ("edge", None)
+    );
+}
+
+/// Tests run protocol times in milliseconds; an operator's `ring_max_s` has RFC 3261's least.
+#[test]
+fn timer_c_may_be_short_in_milliseconds_only() {
+    let config = parse("[timing]\ntimer_c_ms = 800").expect("valid");
+    assert_eq!(config.shard.call_timing.rings, Duration::from_millis(800));
+}

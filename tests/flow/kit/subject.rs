@@ -1,0 +1,69 @@
+//! The one place that knows how a worker is built and read: the kit's side of `Shard`.
+
+use std::net::SocketAddr;
+
+use campon::random::Rng;
+use campon::shard::settings::Upstream;
+use campon::shard::{Listener, Report, Settings, Shard};
+use campon::sip::flow::Transport;
+
+/// Where campon listens, and the host of its users.
+pub(crate) const DOMAIN: &str = "192.0.2.1";
+
+/// The same on IPv6.
+pub(crate) const DOMAIN_V6: &str = "[2001:db8::1]";
+
+/// Where the upstream is, where there is one.
+pub(crate) const UPSTREAM: &str = "192.0.2.200:5060";
+
+/// How a world's campon is set up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Setup {
+    /// Its own registrar, and one call a user.
+    #[default]
+    Standalone,
+    /// Standalone without a limit of calls.
+    Unlimited,
+    /// What is for nobody registered goes to [`UPSTREAM`].
+    Upstream,
+}
+
+/// Campon's addresses, in the order of their `ListenerId`.
+pub(crate) fn listeners() -> [SocketAddr; 2] {
+    [DOMAIN, DOMAIN_V6].map(|host| format!("{host}:5060").parse().expect("an address"))
+}
+
+/// A worker of this setup.
+pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
+    let listeners = listeners().map(|bind| Listener {
+        bind,
+        advertise: None,
+    });
+    let upstream = Upstream {
+        transport: Transport::Udp,
+        address: UPSTREAM.parse().expect("an address"),
+    };
+    let mut settings = Settings {
+        listeners: listeners.to_vec(),
+        upstream: matches!(setup, Setup::Upstream).then_some(upstream),
+        ..Settings::default()
+    };
+    if !matches!(setup, Setup::Standalone) {
+        settings.calls.calls_max = None;
+    }
+    Shard::new(settings, Rng::from_number(seed))
+}
+
+/// The tables that hold something, with how many; registrations apart, which live longer.
+pub(crate) fn held_by_calls(report: &Report) -> Vec<(&'static str, usize)> {
+    let held = held(report).into_iter();
+    held.filter(|(table, _)| *table != "registrations")
+        .collect()
+}
+
+/// The tables that hold something, with how many.
+pub(crate) fn held(report: &Report) -> Vec<(&'static str, usize)> {
+    let tables = report.tables.iter();
+    let held = tables.map(|table| (table.name, table.entries));
+    held.filter(|(_, entries)| *entries > 0).collect()
+}

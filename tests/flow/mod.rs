@@ -1,0 +1,16 @@
+//! Ladders: each arrow in virtual time, each text at both ends.
+
+mod basic;
+mod bye;
+mod cancel;
+mod failures;
+mod forks;
+pub(crate) mod kit;
+mod limits;
+mod outsiders;
+mod registrar;
+mod reinvite;
+mod repeats;
+mod requests;
+mod routing;
+mod streams;

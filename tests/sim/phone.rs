@@ -1,0 +1,287 @@
+//! A phone: a user agent with transactions and calls of its own, driven by plans and messages.
+//!
+//! Spec: RFC 3261 §8, §9, §12 to §15; nothing in it is campon's.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use campon::random::Rng;
+use campon::time::Timestamp;
+
+use super::call::{Call, End, Phase};
+use super::transaction::{Client, Due, Heard, Packet, Repeat, Server};
+use super::wire::{self, Parts};
+use crate::flow::kit::message::Message;
+use crate::flow::kit::subject::DOMAIN;
+
+/// What came of one INVITE.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    /// Each final response that is not a repetition: code and To tag.
+    pub(crate) finals: Vec<(u16, String)>,
+    /// Timer B.
+    pub(crate) timed_out: bool,
+}
+
+/// One phone.
+#[derive(Debug)]
+pub(crate) struct Phone {
+    /// The user that it is registered for.
+    pub(crate) user: String,
+    /// Where it is.
+    pub(crate) address: SocketAddr,
+    pub(crate) rng: Rng,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) out: Vec<Packet>,
+    /// How often what happened.
+    pub(crate) tally: BTreeMap<&'static str, u64>,
+    /// By the branch of the INVITE.
+    pub(crate) verdicts: BTreeMap<String, Verdict>,
+    /// What must never happen and did.
+    pub(crate) faults: Vec<String>,
+    /// Whether other forks may answer from behind its address.
+    pub(crate) has_forks: bool,
+    serial: u64,
+}
+
+impl Phone {
+    pub(crate) fn new(user: String, address: SocketAddr, seed: u64) -> Self {
+        Self {
+            user,
+            address,
+            rng: Rng::from_number(seed),
+            clients: Vec::new(),
+            servers: Vec::new(),
+            calls: Vec::new(),
+            out: Vec::new(),
+            tally: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            faults: Vec::new(),
+            has_forks: true,
+            serial: 0,
+        }
+    }
+
+    /// Registers for an hour.
+    pub(crate) fn register(&mut self, now: Timestamp, registrar: SocketAddr) {
+        let aor = format!("<sip:{}@{DOMAIN}>", self.user);
+        let from = format!("{aor};tag={}", self.unique("t"));
+        let id = self.unique("reg");
+        let branch = self.unique("z9hG4bK");
+        let parts = Parts {
+            method: "REGISTER",
+            uri: &format!("sip:{DOMAIN}"),
+            branch: &branch,
+            from: &from,
+            to: &aor,
+            call_id: &id,
+            cseq: 1,
+            body: "",
+        };
+        let raw = wire::request(self.address, &parts);
+        self.start(now, 0, registrar, &raw);
+    }
+
+    /// A message came.
+    pub(crate) fn handle_message(&mut self, now: Timestamp, from: SocketAddr, raw: &[u8]) {
+        let message = Message::read(raw, now, None)
+            .unwrap_or_else(|why| panic!("{why} in\n{}", String::from_utf8_lossy(raw)));
+        if let Some(fault) = message.fault() {
+            self.faults.push(format!("{fault} in\n{message}"));
+            return;
+        }
+        if message.is_request() {
+            self.on_request(now, from, message);
+        } else {
+            self.on_response(now, &message);
+        }
+    }
+
+    /// Does all that is due.
+    pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
+        let mut clients = std::mem::take(&mut self.clients);
+        for client in &mut clients {
+            if client.handle_timeout(now, &mut self.out) == Due::GaveUp {
+                self.on_timeout(now, client);
+            }
+        }
+        clients.retain(|client| !client.is_gone());
+        clients.append(&mut self.clients);
+        self.clients = clients;
+        for server in &mut self.servers {
+            server.handle_timeout(now, &mut self.out);
+        }
+        self.servers.retain(|server| !server.is_gone(now));
+        for at in 0..self.calls.len() {
+            self.repeat_answer(now, at);
+            while let Some(act) = self.calls[at].take_due(now) {
+                self.act(now, at, act);
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] next has work.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        let clients = self.clients.iter().filter_map(Client::deadline);
+        let servers = self.servers.iter().filter_map(Server::deadline);
+        let calls = self.calls.iter().filter_map(Call::deadline);
+        clients.chain(servers).chain(calls).min()
+    }
+
+    /// What must hold once all is quiet.
+    pub(crate) fn check_end(&mut self) {
+        for (branch, verdict) in &self.verdicts {
+            let ends = verdict.finals.len() + usize::from(verdict.timed_out);
+            if ends != 1 {
+                let what = format!("{branch} ended {ends} times: {verdict:?}");
+                self.faults.push(what);
+            }
+        }
+        for call in &self.calls {
+            if call.phase != Phase::Over {
+                self.faults
+                    .push(format!("{} is left {:?}", call.id, call.phase));
+            }
+            if let Some(what) = call.unanswered.as_ref().filter(|_| call.end != End::Known) {
+                self.faults.push(what.clone());
+            }
+            if call.end == End::Unknown {
+                self.faults.push(format!("{} was lost in between", call.id));
+            }
+        }
+        let (clients, servers) = (self.clients.len(), self.servers.len());
+        if clients + servers > 0 {
+            self.faults
+                .push(format!("{clients} and {servers} transactions are left"));
+        }
+    }
+
+    /// Text that no other phone and no other use has.
+    pub(crate) fn unique(&mut self, what: &str) -> String {
+        self.serial += 1;
+        let port = self.address.port();
+        let host = self.address.ip().to_string().replace(['.', ':'], "-");
+        format!("{what}{host}-{port}-{}", self.serial)
+    }
+
+    /// Counts.
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.tally.entry(what).or_default() += 1;
+    }
+
+    /// Starts a client transaction.
+    pub(crate) fn start(&mut self, now: Timestamp, call: u64, to: SocketAddr, raw: &[u8]) {
+        let client = Client::start(now, call, to, raw, &mut self.out);
+        if client.request.kind() == "INVITE" {
+            let branch = client.request.branch().to_owned();
+            self.verdicts.insert(branch, Verdict::default());
+        }
+        self.clients.push(client);
+    }
+
+    /// Answers a request with a transaction of its own, at once and for good.
+    pub(crate) fn answer(
+        &mut self,
+        now: Timestamp,
+        from: SocketAddr,
+        request: Message,
+        status: u16,
+    ) {
+        let tag = self.unique("t");
+        let raw = wire::response(self.address, &request, status, &tag, "");
+        let mut server = Server::new(request, 0, from);
+        server.respond(now, &raw, &mut self.out);
+        self.servers.push(server);
+    }
+
+    /// The place of a call in [`Self::calls`].
+    pub(crate) fn call_at(&self, no: u64) -> Option<usize> {
+        self.calls.iter().position(|call| call.no == no)
+    }
+
+    /// A number for a new call.
+    pub(crate) fn next_call(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    fn on_request(&mut self, now: Timestamp, from: SocketAddr, request: Message) {
+        if request.kind() == "ACK" {
+            return self.on_ack(now, &request);
+        }
+        let known = |server: &Server| server.is_for(&request);
+        if let Some(at) = self.servers.iter().position(known) {
+            self.servers[at].handle_again(&mut self.out);
+            return self.count("repeated requests");
+        }
+        match (request.kind(), request.tag_of_to().is_empty()) {
+            ("INVITE", true) => self.on_invite(now, from, request),
+            ("INVITE", false) => self.on_change(now, from, request),
+            ("CANCEL", _) => self.on_cancel(now, from, request),
+            ("BYE", _) => self.on_bye(now, from, request),
+            ("OPTIONS", _) => self.answer(now, from, request, 200),
+            _ => self.answer(now, from, request, 405),
+        }
+    }
+
+    fn on_response(&mut self, now: Timestamp, response: &Message) {
+        let asked = |client: &Client| client.is_answered_by(response);
+        let found = self.clients.iter().position(asked);
+        let Some(at) = found else {
+            self.count("late responses");
+            return;
+        };
+        let heard = self.clients[at].handle_response(now, response, &mut self.out);
+        let (kind, call) = (response.cseq_method(), self.clients[at].call);
+        match (kind, heard) {
+            ("INVITE", Heard::Provisional) => self.on_progress(now, call, response),
+            ("INVITE", Heard::Final | Heard::FinalAgain) => {
+                self.note_final(response);
+                if heard == Heard::Final {
+                    self.on_final(now, at, response);
+                }
+            }
+            ("REGISTER", Heard::Final) => self.count("registrations"),
+            ("BYE", Heard::Final) if response.status() == 481 => self.on_bye_unknown(call),
+            _ => {}
+        }
+    }
+
+    fn note_final(&mut self, response: &Message) {
+        let this = (response.status(), response.tag_of_to().to_owned());
+        let verdict = self.verdicts.get_mut(response.branch());
+        let finals = &mut verdict.expect("an INVITE has a verdict").finals;
+        if !finals.contains(&this) {
+            finals.push(this);
+        }
+    }
+
+    fn on_timeout(&mut self, now: Timestamp, client: &Client) {
+        match client.request.kind() {
+            "INVITE" => {
+                self.count("INVITEs timed out");
+                let verdict = self.verdicts.get_mut(client.request.branch());
+                verdict.expect("an INVITE has a verdict").timed_out = true;
+                self.on_invite_timeout(now, client);
+            }
+            "CANCEL" => self.count("CANCELs timed out"),
+            kind => {
+                let what = format!("a {kind} timed out");
+                self.faults.push(what);
+            }
+        }
+    }
+
+    fn repeat_answer(&mut self, now: Timestamp, at: usize) {
+        let Some((_, repeat)) = &mut self.calls[at].unacknowledged else {
+            return;
+        };
+        if Repeat::tick(repeat, now, &mut self.out) == Due::GaveUp {
+            self.count("answers without ACK");
+            self.calls[at].unacknowledged = None;
+            self.hang_up(now, at);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A stage: addresses of its own, a campon, and the phones that play on it.
+
+use std::cell::Cell;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::bridge::Bridge;
+use crate::player::{Player, finish};
+use crate::process::{Campon, Script, Turn, wait_for};
+use crate::scenarios;
+use crate::trace::Trace;
+
+/// How long the last timer of a call takes: 32 s (RFC 3261 timers D, H and J, RFC 6026 L and M).
+const TIMERS_MAX: Duration = Duration::from_secs(40);
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// Who plays; each has an address on the stage.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phone {
+    Alice,
+    Bob,
+}
+
+pub struct Stage {
+    folder: PathBuf,
+    address: SocketAddr,
+    /// How URIs name campon.
+    domain: String,
+    campon: Campon,
+    /// How many processes have played: numbers their folders.
+    played: Cell<u32>,
+    _turn: Turn,
+}
+
+impl Stage {
+    /// Waits for a turn, then starts campon on an address that belongs to this name.
+    pub fn open(name: &str) -> Self {
+        let address = SocketAddr::new(network(name).into(), 5060);
+        Self::open_at(name, address, address.ip().to_string())
+    }
+
+    /// The same on `::1`, where ports tell the parties apart.
+    pub fn open_ipv6(name: &str) -> Self {
+        let [_, _, high, low] = hash(name).to_be_bytes();
+        let port = 20_000 + u16::from_be_bytes([high, low]) % 10_000;
+        let address = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port);
+        Self::open_at(name, address, address.to_string())
+    }
+
+    fn open_at(name: &str, address: SocketAddr, domain: String) -> Self {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sipp");
+        let folder = target.join(name);
+        let turn = fs::create_dir_all(&target).map(|()| Turn::take(&target));
+        let turn = turn.expect("cargo's folder for tests can be written");
+        // What an earlier run left would be read as this run's.
+        let _absent_at_first = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("cargo's folder for tests can be written");
+        let campon = Campon::start(address, &folder);
+        Self {
+            folder,
+            address,
+            domain,
+            campon,
+            played: Cell::new(0),
+            _turn: turn,
+        }
+    }
+
+    /// Plays a flow of one phone.
+    pub fn play(&self, scenario: &str, phone: Phone, transport: Transport) -> Trace {
+        let player = self.start(scenario, phone, transport);
+        only(finish(vec![player]))
+    }
+
+    /// Plays a call: Bob registers and leaves, Bob comes back and waits, Alice calls.
+    pub fn play_call(&self, flow: &str, transport: Transport) -> Bridge {
+        self.play("registration.callee", Phone::Bob, transport);
+        let mut callee = self.start(&format!("{flow}.callee"), Phone::Bob, transport);
+        callee.wait_until_listening();
+        let caller = self.start(&format!("{flow}.caller"), Phone::Alice, transport);
+        let mut traces = finish(vec![caller, callee]).into_iter();
+        let caller = traces.next().expect("the caller's trace");
+        Bridge::new(caller, traces.next().expect("the callee's trace"))
+    }
+
+    /// Plays a call to a phone that stays on the connection with which it registered.
+    pub fn play_call_on_kept_connection(&self, flow: &str) -> Bridge {
+        let mut script = self.script(&format!("{flow}.line"), Phone::Bob, Transport::Tcp);
+        script.meanwhile = Some(scenarios::path(&format!("{flow}.callee")));
+        let mut line = Player::start(&script);
+        line.wait_until_registered();
+        let caller = self.start(&format!("{flow}.caller"), Phone::Alice, Transport::Tcp);
+        let caller = only(finish(vec![caller]));
+        // The caller ends with a silence in which it hears nothing, so all has been said.
+        Bridge::new(caller, line.hang_up())
+    }
+
+    /// Demands that no call is left, stops campon by SIGINT, and demands the same of its last line.
+    pub fn close(self) {
+        let held = self.campon.held();
+        let is_of_calls = |name: &str| ["calls", "users_engaged"].contains(&name);
+        let calls: Vec<_> = held.iter().filter(|(name, _)| is_of_calls(name)).collect();
+        assert_eq!(calls.len(), 2, "no table of calls in {held:?}");
+        assert!(calls.iter().all(|(_, entries)| *entries == 0), "{held:?}");
+        let log = self.campon.stop();
+        let last = last_line(&log);
+        for nothing in ["owed=0", "calls 0", "users_engaged 0"] {
+            assert!(last.contains(nothing), "not {nothing}: {last}");
+        }
+    }
+
+    /// The same when all timers have run out: then every table is empty.
+    pub fn close_empty(self) {
+        let is_empty = || {
+            let held = self.campon.held();
+            held.iter().all(|(_, entries)| *entries == 0).then_some(())
+        };
+        let emptied = wait_for(TIMERS_MAX, is_empty);
+        assert!(emptied.is_some(), "still held: {:?}", self.campon.held());
+        let log = self.campon.stop();
+        let last = last_line(&log);
+        let (_, tables) = last.split_once("left=").unwrap_or_default();
+        let tables: Vec<_> = tables.trim_matches('"').split(", ").collect();
+        let is_empty = |table: &&str| table.ends_with(" 0");
+        assert!(tables.len() > 2 && tables.iter().all(is_empty), "{last}");
+    }
+
+    fn start(&self, scenario: &str, phone: Phone, transport: Transport) -> Player {
+        Player::start(&self.script(scenario, phone, transport))
+    }
+
+    fn script(&self, scenario: &str, phone: Phone, transport: Transport) -> Script {
+        let number = self.played.get() + 1;
+        self.played.set(number);
+        Script {
+            scenario: scenarios::path(scenario),
+            meanwhile: None,
+            local: self.address_of(phone),
+            campon: self.address,
+            domain: self.domain.clone(),
+            transport: match transport {
+                Transport::Tcp => "t1",
+                Transport::Udp => "u1",
+            },
+            folder: self.folder.join(format!("{number}-{scenario}")),
+        }
+    }
+
+    fn address_of(&self, phone: Phone) -> SocketAddr {
+        let place = match phone {
+            Phone::Alice => 2,
+            Phone::Bob => 1,
+        };
+        match self.address.ip() {
+            IpAddr::V4(ip) => {
+                let [a, b, c, d] = ip.octets();
+                let ip = Ipv4Addr::new(a, b, c, d + place);
+                SocketAddr::new(ip.into(), self.address.port())
+            }
+            IpAddr::V6(ip) => SocketAddr::new(ip.into(), self.address.port() + u16::from(place)),
+        }
+    }
+}
+
+/// The network of a stage: 127.a.b.0/24, with campon on 127.a.b.1.
+fn network(name: &str) -> Ipv4Addr {
+    let [_, _, a, b] = hash(name).to_be_bytes();
+    // 127.0.*.* belongs to everybody.
+    Ipv4Addr::new(127, a.max(1), b, 1)
+}
+
+/// FNV-1a: the same in every process, unlike std's hashers.
+fn hash(name: &str) -> u32 {
+    let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(16_777_619);
+    name.bytes().fold(2_166_136_261, step)
+}
+
+/// What campon said when it stopped.
+fn last_line(log: &str) -> &str {
+    let mut lines = log.lines().rev();
+    let last = lines.find(|line| line.contains("campon has stopped"));
+    last.unwrap_or_else(|| panic!("no stop line: {log}"))
+}
+
+fn only(traces: Vec<Trace>) -> Trace {
+    traces.into_iter().next().expect("one player, one trace")
+}
+
+#[test]
+fn every_stage_has_a_network_of_its_own() {
+    let source = include_str!("../sipp.rs");
+    let opened = source.split("Stage::open(\"").skip(1);
+    let names = opened.filter_map(|rest| rest.split('"').next());
+    let mut networks: Vec<_> = names.map(network).collect();
+    let stages = networks.len();
+    assert!(stages > 1, "no stages found");
+    networks.sort();
+    networks.dedup();
+    assert_eq!(networks.len(), stages, "two stages share addresses");
+}

@@ -73,13 +73,13 @@ impl Call {
             return;
         };
         let Exchange { asker, server, .. } = exchange;
-        if response.status.is_success() {
+        if response.status.is_success() && is_target_refresh(response.cseq.method) {
             let answerer = self.leg_mut(asker.other());
             answerer.dialog.refresh_target(&response.message);
         }
         self.relay_within(turn, server, asker, response);
         if is_end_of_dialog(response.status) {
-            self.lose(turn, &[asker]);
+            self.lose(turn, &[Side::A, Side::B]);
         }
     }
 

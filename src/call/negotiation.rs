@@ -217,7 +217,7 @@ impl Call {
         self.relay_within(turn, server, asker, response);
         if is_end_of_dialog(status) {
             // S-15, S-20: the other side knows nothing of the call any more.
-            self.lose(turn, &[asker]);
+            self.lose(turn, &[Side::A, Side::B]);
         }
     }
 

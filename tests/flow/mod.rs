@@ -3,6 +3,7 @@
 mod basic;
 mod bye;
 mod cancel;
+mod exchanges;
 mod failures;
 mod forks;
 pub(crate) mod kit;

@@ -159,9 +159,10 @@ fn a_change_of_a_call_that_the_callee_has_lost_ends_it() {
     bob.receives("ACK");
     // S-15, S-20
     refused(&alice, &sent, "481");
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
-    bob.receives_nothing();
+    for party in [&alice, &bob] {
+        let bye = party.receives("BYE");
+        party.answers(&bye, 481);
+    }
 }
 
 #[test]

@@ -154,6 +154,11 @@ impl Party {
         })
     }
 
+    /// How many messages wait to be taken.
+    pub(crate) fn waiting_with_100s(&self) -> usize {
+        self.world.0.borrow().seats[self.seat].inbox.len()
+    }
+
     /// Registers its own name at campon for an hour.
     #[track_caller]
     pub(crate) fn registers(&self) {

@@ -7,52 +7,13 @@
 use crate::call::relay::copy_crossing;
 use crate::call::setup::forwards;
 use crate::call::{Call, Outcome, Part, Phase, Side, Turn, respond_plainly};
-use crate::dialog::{Dialog, Order};
+use crate::dialog::{Dialog, Order, Tag};
 use crate::sip::flow::Flow;
-use crate::sip::{Message, Method, Name, Request, Status, Writer};
+use crate::sip::{Message, Method, Name, Request, Response, Status, Writer};
+use crate::table::Key;
 use crate::transaction::User;
 use crate::transaction::clients::Outgoing;
 use crate::transaction::reply;
-
-/// The INVITE that was acknowledged last on a leg, to acknowledge it again when its 2xx comes again.
-#[derive(Debug)]
-pub(super) struct Acked {
-    number: u32,
-    /// Content-Type and body of the ACK, which had them because the INVITE had no offer.
-    content: Option<Box<Content>>,
-}
-
-#[derive(Debug)]
-struct Content {
-    content_type: Box<[u8]>,
-    body: Box<[u8]>,
-}
-
-impl Acked {
-    pub(super) fn new(number: u32, ack: &Message<'_>) -> Self {
-        let content_type = ack.first(Name::ContentType).unwrap_or_default();
-        let has_body = !ack.body().is_empty();
-        let content = has_body.then(|| {
-            Box::new(Content {
-                content_type: Box::from(content_type),
-                body: Box::from(ack.body()),
-            })
-        });
-        Self { number, content }
-    }
-
-    pub(super) fn empty(number: u32) -> Self {
-        Self {
-            number,
-            content: None,
-        }
-    }
-
-    pub(super) fn content(&self) -> Option<(&[u8], &[u8])> {
-        let content = self.content.as_deref()?;
-        Some((&content.content_type, &content.body))
-    }
-}
 
 impl Call {
     pub(super) fn on_bye(
@@ -130,14 +91,6 @@ impl Call {
         }
     }
 
-    /// S-04: each 2xx that comes again is acknowledged again.
-    pub(super) fn acknowledge_again(&self, turn: &mut Turn<'_>, side: Side, number: u32) {
-        let leg = self.leg(side);
-        if let Some(acked) = leg.acked.as_ref().filter(|acked| acked.number == number) {
-            send_ack(turn, &leg.dialog, number, acked.content());
-        }
-    }
-
     fn relay_bye(&mut self, turn: &mut Turn<'_>, from: Side, request: &Request<'_>) {
         let part = Part::Bye(from.other());
         if self.send_bye_across(turn, from, request, part).is_none() {
@@ -181,19 +134,22 @@ pub(super) fn send_bye(
     writer.finish(b"").is_ok() && send(turn, dialog, Method::Bye, user).is_some()
 }
 
-/// S-04: the ACK of a 2xx, a request of its own with the number of the INVITE.
+/// S-04: the ACK of a 2xx, a request of its own with the number of the INVITE; with what crosses of
+/// the other side's ACK, if there is one.
 pub(super) fn send_ack(
     turn: &mut Turn<'_>,
     dialog: &Dialog,
     number: u32,
-    content: Option<(&[u8], &[u8])>,
+    client: Option<Key>,
+    crossing: Option<&Message<'_>>,
 ) {
     turn.scratch.clear();
     let mut writer = Writer::fragment(turn.scratch);
     dialog.write_fields(&mut writer, Method::Ack, number, 70);
-    let (content_type, body) = content.unwrap_or_default();
-    if !content_type.is_empty() {
-        writer.header(Name::ContentType, content_type);
+    let mut body: &[u8] = b"";
+    if let Some(ack) = crossing {
+        copy_crossing(&mut writer, ack, None);
+        body = ack.body();
     }
     if writer.finish(body).is_err() {
         return;
@@ -206,7 +162,17 @@ pub(super) fn send_ack(
         destination: 0,
         fields: turn.scratch,
     };
-    turn.layer.acknowledge(turn.now, &outgoing);
+    turn.layer.acknowledge(turn.now, client, &outgoing);
+}
+
+/// S-07: a 2xx that no call waits for any more is acknowledged, and what it began is ended.
+pub fn refuse_orphan(turn: &mut Turn<'_>, response: &Response<'_>, flow: &Flow) {
+    let Some(tag) = response.from.tag().and_then(Tag::parse) else {
+        return;
+    };
+    let mut dialog = Dialog::of_orphan(response, tag, flow);
+    send_ack(turn, &dialog, response.cseq.number, None, None);
+    send_bye(turn, &mut dialog, b"", None);
 }
 
 /// S-14, S-18: not now, but it may be tried again soon.

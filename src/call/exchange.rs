@@ -73,7 +73,7 @@ impl Call {
             return;
         };
         let Exchange { asker, server, .. } = exchange;
-        if response.status.is_success() {
+        if response.status.is_success() && is_target_refresh(response.cseq.method) {
             let answerer = self.leg_mut(asker.other());
             answerer.dialog.refresh_target(&response.message);
         }

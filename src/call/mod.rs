@@ -35,6 +35,7 @@ use crate::transaction::reply;
 use crate::transaction::servers::Answer;
 use crate::transaction::{Layer, User};
 
+pub use end::refuse_orphan;
 pub use setup::{Offer, Target};
 
 /// How long things of a call may take.
@@ -180,8 +181,6 @@ pub struct Call {
 #[derive(Debug)]
 struct Leg {
     dialog: Dialog,
-    /// The INVITE that we acknowledged last on this leg, to do it again.
-    acked: Option<end::Acked>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use crate::call::end::{self, Acked};
+use crate::call::end;
 use crate::call::relay::copy_crossing;
 use crate::call::setup::forwards;
 use crate::call::{Call, Part, Phase, Side, Turn, respond, respond_plainly};
@@ -38,13 +38,14 @@ pub(super) struct Negotiation {
     asked: u32,
     /// The number of ours, to the other side.
     sent: u32,
+    /// The transaction of ours.
+    client: Option<Key>,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
     Pending {
-        client: Key,
         /// When it is withdrawn.
         until: Timestamp,
     },
@@ -52,25 +53,44 @@ enum State {
         resend: Timestamp,
         interval: Duration,
         gives_up: Timestamp,
+        /// Whether the other side has its ACK already, because the call has ended.
+        is_settled: bool,
     },
 }
 
 impl Negotiation {
     /// A 2xx has been sent to the asker; `numbers` are those of his INVITE and of ours.
-    pub(super) fn answered(turn: &Turn<'_>, asker: Side, server: Key, numbers: (u32, u32)) -> Self {
+    pub(super) fn answered(
+        turn: &Turn<'_>,
+        asker: (Side, Key),
+        client: Option<Key>,
+        numbers: (u32, u32),
+    ) -> Self {
         let (asked, sent) = numbers;
+        let (asker, server) = asker;
         Self {
             asker,
             server: Some(server),
             asked,
             sent,
+            client,
             state: State::unacked(turn),
         }
     }
 
+    fn is_settled(&self) -> bool {
+        matches!(
+            self.state,
+            State::Answered {
+                is_settled: true,
+                ..
+            }
+        )
+    }
+
     pub(super) fn deadline(&self) -> Timestamp {
         match self.state {
-            State::Pending { until, .. } => until,
+            State::Pending { until } => until,
             State::Answered {
                 resend, gives_up, ..
             } => resend.min(gives_up),
@@ -84,6 +104,7 @@ impl State {
             resend: turn.now + turn.timing.t1,
             interval: turn.timing.t1,
             gives_up: turn.now + turn.timing.t1 * 64,
+            is_settled: false,
         }
     }
 }
@@ -127,8 +148,8 @@ impl Call {
             server: Some(server),
             asked: request.cseq.number,
             sent,
+            client: Some(client),
             state: State::Pending {
-                client,
                 until: turn.now + turn.timing.rings,
             },
         }));
@@ -167,7 +188,7 @@ impl Call {
     pub(super) fn on_reinvite_response(&mut self, turn: &mut Turn<'_>, response: &Response<'_>) {
         let status = response.status;
         let Some(pending) = self.negotiation.as_deref_mut() else {
-            return self.on_late_success(turn, response);
+            return;
         };
         let (asker, answerer) = (pending.asker, pending.asker.other());
         if matches!(pending.state, State::Answered { .. }) || status == Status::TRYING {
@@ -177,10 +198,10 @@ impl Call {
         let Some(server) = pending.server else {
             // The call has ended meanwhile.
             if !status.is_provisional() {
-                let number = pending.sent;
+                let (number, client) = (pending.sent, pending.client);
                 self.negotiation = None;
                 if status.is_success() {
-                    end::send_ack(turn, &self.leg(answerer).dialog, number, None);
+                    end::send_ack(turn, &self.leg(answerer).dialog, number, client, None);
                 }
             }
             return;
@@ -196,7 +217,7 @@ impl Call {
         self.relay_within(turn, server, asker, response);
         if is_end_of_dialog(status) {
             // S-15, S-20: the other side knows nothing of the call any more.
-            self.lose(turn, &[asker, answerer]);
+            self.lose(turn, &[Side::A, Side::B]);
         }
     }
 
@@ -239,7 +260,7 @@ impl Call {
     /// A re-INVITE is withdrawn by who sent it; the other side's answer decides (RFC 3261 §9).
     pub(super) fn cancel_reinvite(&self, turn: &mut Turn<'_>, reason: &[u8]) {
         if let Some(pending) = self.negotiation.as_deref()
-            && let State::Pending { client, .. } = pending.state
+            && let (State::Pending { .. }, Some(client)) = (&pending.state, pending.client)
         {
             turn.layer.cancel(turn.now, client, reason);
         }
@@ -259,12 +280,14 @@ impl Call {
         if let Some(server) = pending.server {
             turn.layer.release(server);
         }
-        let number = pending.sent;
-        self.negotiation = None;
-        let acked = Acked::new(number, &ack.message);
-        let leg = self.leg_mut(side.other());
-        end::send_ack(turn, &leg.dialog, number, acked.content());
-        leg.acked = Some(acked);
+        let Some(pending) = self.negotiation.take() else {
+            return;
+        };
+        if !pending.is_settled() {
+            let dialog = &self.leg(side.other()).dialog;
+            let crossing = Some(&ack.message);
+            end::send_ack(turn, dialog, pending.sent, pending.client, crossing);
+        }
     }
 
     /// Whatever is due of a negotiation: the 2xx again (S-05), or the end of patience.
@@ -274,14 +297,19 @@ impl Call {
             return;
         };
         match &mut pending.state {
-            State::Pending { client, until } if *until <= now => {
+            State::Pending { until } if *until <= now => {
                 *until = now + turn.timing.rings;
-                turn.layer.cancel(now, *client, b"");
+                if let Some(client) = pending.client {
+                    turn.layer.cancel(now, client, b"");
+                }
             }
             State::Answered { gives_up, .. } if *gives_up <= now => {
                 // S-05: nobody acknowledged, so the call is ended on both sides.
-                self.acknowledge_for_asker(turn);
-                self.lose(turn, &[Side::A, Side::B]);
+                self.settle_answerer(turn);
+                self.negotiation = None;
+                if self.phase == Phase::Talking {
+                    self.lose(turn, &[Side::A, Side::B]);
+                }
             }
             State::Answered {
                 resend, interval, ..
@@ -296,46 +324,37 @@ impl Call {
         }
     }
 
-    /// The answerer must have an ACK before it can get a BYE.
-    pub(super) fn acknowledge_for_asker(&mut self, turn: &mut Turn<'_>) {
-        let answered =
-            |pending: &mut Box<Negotiation>| matches!(pending.state, State::Answered { .. });
-        if let Some(pending) = self.negotiation.take_if(answered) {
-            let leg = self.leg_mut(pending.asker.other());
-            end::send_ack(turn, &leg.dialog, pending.sent, None);
-            leg.acked = Some(Acked::empty(pending.sent));
-            if let Some(server) = pending.server {
-                turn.layer.release(server);
-            }
+    /// The answerer must have an ACK before it can get a BYE; the asker still gets his 2xx, again
+    /// and again, until he acknowledges it.
+    pub(super) fn settle_answerer(&mut self, turn: &mut Turn<'_>) {
+        let Some(pending) = self.negotiation.as_deref_mut() else {
+            return;
+        };
+        let State::Answered { is_settled, .. } = &mut pending.state else {
+            return;
+        };
+        if !std::mem::replace(is_settled, true) {
+            let (answerer, number, client) = (pending.asker.other(), pending.sent, pending.client);
+            end::send_ack(turn, &self.leg(answerer).dialog, number, client, None);
         }
     }
 
     /// S-21: what is pending when the call ends is answered 487.
     pub(super) fn abandon_negotiation(&mut self, turn: &mut Turn<'_>) {
-        self.acknowledge_for_asker(turn);
+        self.settle_answerer(turn);
         let Some(pending) = self.negotiation.as_deref_mut() else {
             return;
         };
-        let server = pending.server.take();
-        if let State::Pending { client, .. } = pending.state {
+        if matches!(pending.state, State::Answered { .. }) {
+            return;
+        }
+        if let Some(client) = pending.client {
             turn.layer.cancel(turn.now, client, b"");
         }
+        let server = pending.server.take();
         if let Some(server) = server {
             let tag = reply::Tag::AsReceived;
             respond_plainly(turn, server, Status::REQUEST_TERMINATED, tag);
-        }
-    }
-
-    /// A repeated 2xx of a re-INVITE whose ACK got lost.
-    fn on_late_success(&self, turn: &mut Turn<'_>, response: &Response<'_>) {
-        if !response.status.is_success() {
-            return;
-        }
-        let tag = response.from.tag().unwrap_or_default();
-        for side in [Side::A, Side::B] {
-            if self.leg(side).dialog.tag().text().as_slice() == tag {
-                self.acknowledge_again(turn, side, response.cseq.number);
-            }
         }
     }
 }

@@ -99,13 +99,9 @@ impl Call {
         a.order(request.cseq.number);
         let mut call = Self {
             key,
-            a: Leg {
-                dialog: a,
-                acked: None,
-            },
+            a: Leg { dialog: a },
             b: Leg {
                 dialog: Dialog::of_client(&call_id, request, tag, *offer.flow),
-                acked: None,
             },
             phase: Phase::Inviting,
             setup: Some(Box::new(Setup {
@@ -247,45 +243,52 @@ impl Call {
     }
 
     fn on_success(&mut self, turn: &mut Turn<'_>, branch: u8, response: &Response<'_>) {
-        let (flow, reach) = self.way_of(branch);
+        let (flow, reach, client) = self.way_of(branch);
         self.end_branch(branch);
-        let remote_tag = response.to.tag().unwrap_or_default();
+        let dialog = self.b.dialog.answered(response, &flow, reach);
+        let number = response.cseq.number;
         let Some(server) = self.take_server() else {
-            if self.answered.is_some() && self.b.dialog.remote_tag() == remote_tag {
-                self.acknowledge_again(turn, Side::B, response.cseq.number);
-            } else {
-                let dialog = self.b.dialog.answered(response, &flow, reach);
-                self.refuse_fork(turn, dialog, response.cseq.number);
+            let remote_tag = response.to.tag().unwrap_or_default();
+            let is_winner = self.answered.is_some() && self.b.dialog.remote_tag() == remote_tag;
+            // The winner is acknowledged when A acknowledges, and by the transaction after that.
+            if !is_winner {
+                self.refuse_fork(turn, dialog, number, client);
             }
             return;
         };
         let tag = self.fork(turn, response);
         let tag = tag.unwrap_or_else(|| self.a.dialog.tag());
-        self.b.dialog = self.b.dialog.answered(response, &flow, reach);
+        self.b.dialog = dialog;
         self.a.dialog.set_tag(tag);
         self.phase = Phase::Talking;
         self.answered = Some(turn.now);
         self.relay(turn, server, response, tag);
-        let numbers = (self.a.dialog.remote_cseq(), response.cseq.number);
-        let unacked = Negotiation::answered(turn, Side::A, server, numbers);
+        let numbers = (self.a.dialog.remote_cseq(), number);
+        let unacked = Negotiation::answered(turn, (Side::A, server), client, numbers);
         self.negotiation = Some(Box::new(unacked));
         self.cancel_branches(turn, ANSWERED_ELSEWHERE);
         self.close_setup();
     }
 
-    /// The way of a branch; that of the call when the branches are forgotten.
-    fn way_of(&self, branch: u8) -> (Flow, Reach) {
+    /// The way of a branch and its transaction; the call's when the branches are forgotten.
+    fn way_of(&self, branch: u8) -> (Flow, Reach, Option<Key>) {
         let branches = self.setup.as_deref().map(|setup| &setup.branches);
         let branch = branches.and_then(|branches| branches.get(usize::from(branch)));
         match branch {
-            Some(branch) => (branch.flow, branch.reach),
-            None => (self.b.dialog.flow(), Reach::Address),
+            Some(branch) => (branch.flow, branch.reach, branch.client),
+            None => (self.b.dialog.flow(), Reach::Address, None),
         }
     }
 
-    /// S-07: a fork that answered too late is acknowledged and ended, once.
-    fn refuse_fork(&mut self, turn: &mut Turn<'_>, mut dialog: Dialog, number: u32) {
-        end::send_ack(turn, &dialog, number, None);
+    /// S-07: a fork that answered too late is acknowledged each time and ended once.
+    fn refuse_fork(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mut dialog: Dialog,
+        number: u32,
+        client: Option<Key>,
+    ) {
+        end::send_ack(turn, &dialog, number, client, None);
         let remote_tag = dialog.remote_tag();
         let known = self.refused.iter().any(|refused| **refused == *remote_tag);
         if !known && self.refused.len() < FORKS_MAX {

@@ -43,7 +43,7 @@ pub(super) fn check(
             listeners,
             upstream,
             domains: source.read_all(&raw.domains, value::host_name)?,
-            registrar: registrar(source, &raw.registrar)?,
+            registrar: registrar(source, raw)?,
             calls: calls(source, &raw.calls, upstream.is_some())?,
             limits: limits(source, &raw.limits)?,
             timing,
@@ -122,8 +122,14 @@ fn push_listener(
     Ok(())
 }
 
-fn registrar(source: Source<'_>, raw: &raw::RawRegistrar) -> Result<location::Policy, Error> {
+fn registrar(source: Source<'_>, raw: &RawConfig) -> Result<location::Policy, Error> {
     let usual = location::Policy::default();
+    let users_max = source.amount(raw.limits.registrations.as_ref(), usual.aors_max)?;
+    let raw = &raw.registrar;
+    if let Some(closed) = raw.open.as_ref().filter(|open| !open.get_ref()) {
+        let why = "a closed registrar would let nobody in: there are no passwords yet";
+        return Err(source.error(&closed.span(), why));
+    }
     let min_s = source.at_least_one(raw.expires_min_s.as_ref(), usual.expires_min_s)?;
     let max_s = min_s.max(usual.expires_max_s);
     let max_s = source.at_least_one(raw.expires_max_s.as_ref(), max_s)?;
@@ -137,12 +143,12 @@ fn registrar(source: Source<'_>, raw: &raw::RawRegistrar) -> Result<location::Po
         let why = format!("{granted_s} s is not between {min_s} s and {max_s} s");
         return Err(source.blame(default_s, why));
     }
-    let contacts_max = source.at_least_one(raw.contacts_max.as_ref(), 10)?;
     Ok(location::Policy {
         expires_s: granted_s,
         expires_min_s: min_s,
         expires_max_s: max_s,
-        contacts_max: usize::try_from(contacts_max).unwrap_or(usize::MAX),
+        contacts_max: source.amount(raw.contacts_max.as_ref(), usual.contacts_max)?,
+        aors_max: users_max,
         ..usual
     })
 }
@@ -293,6 +299,14 @@ impl Source<'_> {
             Some(zero) if *zero.get_ref() == 0 => Err(self.error(&zero.span(), "must not be 0")),
             Some(written) => Ok(*written.get_ref()),
         }
+    }
+
+    /// How many of something; the default may be anything.
+    fn amount(self, written: Option<&Spanned<u32>>, default: usize) -> Result<usize, Error> {
+        let written = written.map(|_| self.at_least_one(written, 1)).transpose()?;
+        Ok(written.map_or(default, |written| {
+            usize::try_from(written).unwrap_or(usize::MAX)
+        }))
     }
 
     /// A time in milliseconds; the default may be anything.

@@ -95,6 +95,21 @@ impl Dialog {
         Self::of_texts(texts, tag, flow, Reach::Address)
     }
 
+    /// Our side of a dialog that only its 2xx tells of; `flow` is how that came.
+    pub fn of_orphan(response: &Response<'_>, tag: Tag, flow: &Flow) -> Self {
+        let texts = [
+            response.call_id,
+            response.from.text,
+            response.to.text,
+            b"",
+            b"",
+            b"",
+        ];
+        let mut half = Self::of_texts(texts, tag, *flow, Reach::Address);
+        half.local_cseq = response.cseq.number;
+        half.answered(response, flow, Reach::Address)
+    }
+
     /// The dialog that this response makes of a client's half; `flow` is where the INVITE went.
     #[must_use]
     pub fn answered(&self, response: &Response<'_>, flow: &Flow, reach: Reach) -> Self {

@@ -6,11 +6,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
-use std::task::{Context, Poll};
+use std::net::{SocketAddr, UdpSocket};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::time::Timestamp;
 
@@ -20,7 +21,11 @@ const DEFERRED_MAX: usize = 1024;
 /// A datagram socket.
 #[derive(Debug)]
 pub(super) struct Datagrams {
-    socket: UdpSocket,
+    /// Watched for reading alone: a socket that is watched for both wakes its thread for each
+    /// datagram that has left, which costs as much as reading one.
+    socket: AsyncFd<UdpSocket>,
+    /// The same socket, watched for room to write while something waits for it.
+    room: Option<AsyncFd<UdpSocket>>,
     /// Datagrams that wait until the system takes more, oldest first.
     deferred: VecDeque<(SocketAddr, Box<[u8]>)>,
     /// When the first datagram was read since the socket was last empty.
@@ -42,10 +47,11 @@ pub(super) enum Sent {
 
 impl Datagrams {
     /// A socket of the event loop that runs on this thread.
-    pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
-        let socket = UdpSocket::from_std(socket)?;
+    pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
+        let socket = watched(socket, Interest::READABLE)?;
         Ok(Self {
             socket,
+            room: None,
             deferred: VecDeque::new(),
             busy_since: None,
         })
@@ -54,7 +60,10 @@ impl Datagrams {
     /// Reads one datagram: its length and sender; `None` once there is none.
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
         loop {
-            match self.socket.try_recv_from(buffer) {
+            match self
+                .socket
+                .try_io(Interest::READABLE, |socket| socket.recv_from(buffer))
+            {
                 Ok(received) => return Some(received),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.busy_since = None;
@@ -74,13 +83,13 @@ impl Datagrams {
     /// Sends, or keeps for later behind what already waits.
     pub(super) fn send(&mut self, remote: SocketAddr, bytes: &[u8]) -> Sent {
         if self.deferred.is_empty() {
-            match self.socket.try_send_to(bytes, remote) {
+            match self.socket.get_ref().send_to(bytes, remote) {
                 Ok(_) => return Sent::Left,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Sent::Refused,
             }
         }
-        if self.deferred.len() >= DEFERRED_MAX {
+        if self.deferred.len() >= DEFERRED_MAX || self.watch_for_room().is_err() {
             return Sent::Dropped;
         }
         self.deferred.push_back((remote, bytes.into()));
@@ -91,26 +100,56 @@ impl Datagrams {
     pub(super) fn flush(&mut self) -> u64 {
         let mut left = 0;
         while let Some((remote, bytes)) = self.deferred.front() {
-            match self.socket.try_send_to(bytes, *remote) {
+            match self.socket.get_ref().send_to(bytes, *remote) {
                 Ok(_) => left += 1,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return left,
                 // Refused so late, it counts as lost on the way.
                 Err(_) => {}
             }
             self.deferred.pop_front();
         }
+        self.room = None;
         left
     }
 
     /// Whether there is something to read, or room for what waits to be sent; if not, the task is
     /// woken when there is.
     pub(super) fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        let readable = self.socket.poll_recv_ready(context).is_ready();
-        let sendable = !self.deferred.is_empty() && self.socket.poll_send_ready(context).is_ready();
+        let readable = self.socket.poll_read_ready(context).is_ready();
+        let sendable = self.poll_room(context).is_ready();
         if readable || sendable {
             Poll::Ready(())
         } else {
             Poll::Pending
         }
     }
+
+    fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(room) = &self.room else {
+            return Poll::Pending;
+        };
+        if let Ok(mut guard) = ready!(room.poll_write_ready(context)) {
+            // What is sent next shows whether there is more.
+            guard.clear_ready();
+        }
+        Poll::Ready(())
+    }
+
+    fn watch_for_room(&mut self) -> io::Result<()> {
+        if self.room.is_none() {
+            let socket = self.socket.get_ref().try_clone()?;
+            self.room = Some(watched(socket, Interest::WRITABLE)?);
+        }
+        Ok(())
+    }
+}
+
+/// The socket, watched by the event loop of this thread.
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe, so as to bar file descriptors that may close or change while \
+              watched; std's socket does neither, as nothing here replaces it"
+)]
+fn watched(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
+    AsyncFd::with_interest(socket, interest)
 }

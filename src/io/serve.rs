@@ -137,6 +137,14 @@ fn announce(config: &Config) {
         "campon {}",
         env!("CARGO_PKG_VERSION"),
     );
+    let is_public = config
+        .shard
+        .listeners
+        .iter()
+        .any(|it| !it.bind.ip().is_loopback());
+    if is_public && config.shard.upstream.is_none() {
+        tracing::warn!("anybody who reaches this machine may register: there are no passwords yet");
+    }
 }
 
 impl Sockets {

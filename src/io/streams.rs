@@ -357,7 +357,7 @@ mod tests {
 
     /// A listening socket of our set-up, at a port that the system chooses.
     fn bound() -> std::net::TcpListener {
-        super::super::socket::bind_tcp(([127, 0, 0, 1], 0).into()).expect("loopback")
+        crate::io::socket::bind_tcp(([127, 0, 0, 1], 0).into()).expect("loopback")
     }
 
     fn short() -> Tolerance {

@@ -381,6 +381,7 @@ mod tests {
 
     use super::*;
     use crate::random::Rng;
+    use crate::shard::settings::Overload;
     use crate::shard::{Listener, Settings};
     use crate::sip::flow::ConnectionId;
 
@@ -396,25 +397,28 @@ mod tests {
     impl Kit {
         fn start() -> Self {
             let loopback = ([127, 0, 0, 1], 0).into();
-            let socket = super::super::socket::bind_udp(loopback).expect("loopback");
+            let socket = crate::io::socket::bind_udp(loopback).expect("loopback");
             let listener = socket.local_addr().expect("bound");
             let listeners = vec![Listener {
                 bind: listener,
                 advertise: None,
             }];
-            let shard = Shard::new(
-                Settings {
-                    listeners,
-                    ..Settings::default()
-                },
-                Rng::from_number(1),
-            );
+            // However slow the machine is, nothing is refused for it.
+            let overload = Overload {
+                delay_max: Duration::from_mins(1),
+            };
+            let settings = Settings {
+                listeners,
+                overload,
+                ..Settings::default()
+            };
+            let shard = Shard::new(settings, Rng::from_number(1));
             let (mail, mailbox) = mpsc::channel(16);
             let (streams, commands) = mpsc::channel(1);
             let worker = Worker::new(shard, Clock::start(), vec![socket], mailbox, streams);
             let worker = tokio::spawn(worker.expect("an event loop runs").run());
             // With room for the answers to a burst.
-            let peer = super::super::socket::bind_udp(loopback).expect("loopback");
+            let peer = crate::io::socket::bind_udp(loopback).expect("loopback");
             let peer = UdpSocket::from_std(peer).expect("an event loop runs");
             Self {
                 listener,

@@ -4,7 +4,7 @@
 
 use smallvec::SmallVec;
 
-use crate::call::{self, Call, Offer, Target, Turn};
+use crate::call::{self, Call, Offer, Target};
 use crate::dialog::Reach;
 use crate::location::Aor;
 use crate::shard::{Held, Parties, Reject, Shard};
@@ -206,15 +206,7 @@ impl Shard {
             server: came.1,
             targets: &targets,
         };
-        let mut turn = Turn {
-            now,
-            layer: &mut self.layer,
-            rng: &mut self.rng,
-            contacts: &self.contacts,
-            timing: self.settings.call_timing,
-            scratch: &mut self.scratch,
-        };
-        Call::invite(key, &mut turn, &offer)
+        Call::invite(key, &mut self.turn(now), &offer)
     }
 }
 

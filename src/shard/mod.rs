@@ -19,7 +19,7 @@ pub mod users;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::call::{Call, Contacts, Outcome, Side};
+use crate::call::{Call, Contacts, Outcome, Side, Turn};
 use crate::location::{Aor, Domains, Registrar};
 use crate::observe::Counters;
 use crate::random::Rng;
@@ -278,22 +278,25 @@ impl Shard {
         &mut self,
         now: Timestamp,
         key: Key,
-        act: impl FnOnce(&mut Call, &mut crate::call::Turn<'_>) -> R,
+        act: impl FnOnce(&mut Call, &mut Turn<'_>) -> R,
     ) -> Option<R> {
         let mut held = self.calls.take(key)?;
         self.in_hand = Some((key, held.parties.clone()));
-        let mut turn = crate::call::Turn {
+        let result = act(&mut held.call, &mut self.turn(now));
+        self.in_hand = None;
+        self.put_back(now, key, held);
+        Some(result)
+    }
+
+    fn turn(&mut self, now: Timestamp) -> Turn<'_> {
+        Turn {
             now,
             layer: &mut self.layer,
             rng: &mut self.rng,
             contacts: &self.contacts,
             timing: self.settings.call_timing,
             scratch: &mut self.scratch,
-        };
-        let result = act(&mut held.call, &mut turn);
-        self.in_hand = None;
-        self.put_back(now, key, held);
-        Some(result)
+        }
     }
 
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::call;
 use crate::dialog::Tag;
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
@@ -35,7 +36,7 @@ impl Shard {
     fn on_message(&mut self, now: Timestamp, flow: &Flow, message: Message<'_>, delay: Duration) {
         match Checked::check(message) {
             Ok(Checked::Request(request)) => self.on_request(now, flow, &request, delay),
-            Ok(Checked::Response(response)) => self.on_response(now, &response),
+            Ok(Checked::Response(response)) => self.on_response(now, flow, &response),
             Err(Refusal::Answer {
                 status,
                 message,
@@ -52,12 +53,17 @@ impl Shard {
         }
     }
 
-    fn on_response(&mut self, now: Timestamp, response: &Response<'_>) {
+    fn on_response(&mut self, now: Timestamp, flow: &Flow, response: &Response<'_>) {
         match self.layer.handle_response(now, response) {
             Heard::Up(user) => {
-                self.with_call(now, user.call, |call, turn| {
+                let heard = self.with_call(now, user.call, |call, turn| {
                     call.handle_response(turn, user.part, response);
                 });
+                let begins_dialog =
+                    response.status.is_success() && response.cseq.method == Method::Invite;
+                if heard.is_none() && begins_dialog {
+                    call::refuse_orphan(&mut self.turn(now), response, flow);
+                }
             }
             Heard::Absorbed => {}
             Heard::Stray => self.counters.responses_stray += 1,

@@ -213,6 +213,7 @@ impl<'m> Pass<'m> {
     }
 
     /// Moves to the next line; where this one ends comes back.
+    #[inline]
     fn line_end(&mut self) -> usize {
         loop {
             let rest = self.rest();
@@ -314,7 +315,7 @@ fn request_line(line: &[u8]) -> Result<Start<'_>, ParseError> {
     let spaced = uri.len() - bare.len() > 1 || trimmed.len() < line.len();
     let flaw = if version.get(4..) != Some(b"2.0") {
         Some(ParseError::new(What::Version, uri_end))
-    } else if spaced || bare.is_empty() || bare.iter().any(u8::is_ascii_whitespace) {
+    } else if spaced || bare.is_empty() || memchr2(b' ', b'\t', bare).is_some() {
         Some(ParseError::new(What::StartLine, method_end))
     } else {
         None

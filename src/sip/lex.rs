@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr2, memchr3};
+use memchr::{memchr, memchr2, memchr3};
 
 use crate::sip::class::Class;
 use crate::sip::error::{ParseError, What};
@@ -129,7 +129,7 @@ fn split_at_comma(text: &[u8]) -> (&[u8], &[u8]) {
         let special = rest.get(found..).unwrap_or_default();
         at += match special {
             [b'"', ..] => quoted_len(special).unwrap_or(special.len()),
-            [b'<', ..] => memchr2(b'>', b'"', special).unwrap_or(0) + 1,
+            [b'<', ..] => memchr(b'>', special).map_or(special.len(), |end| end + 1),
             _ => {
                 let (value, rest) = text.split_at(at);
                 return (value, rest.get(1..).unwrap_or_default());
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn an_open_quote_or_bracket_ends_with_the_text() {
         assert_eq!(split(r#"a, "b, c"#), ["a", r#""b, c"#]);
-        assert_eq!(split("a, <b"), ["a", "<b"]);
+        assert_eq!(split("a, <b, <c"), ["a", "<b, <c"]);
         assert_eq!(split(r#"a, "\"#), ["a", r#""\"#]);
     }
 

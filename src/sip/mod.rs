@@ -18,6 +18,8 @@ pub mod name;
 pub mod params;
 #[cfg(test)]
 mod properties;
+#[cfg(feature = "rsip")]
+pub mod rsip;
 pub mod status;
 pub mod uri;
 #[cfg(test)]

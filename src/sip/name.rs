@@ -123,17 +123,17 @@ impl Name {
     }
 
     fn of_long(spelled: &[u8]) -> Self {
-        let candidate = SLOTS
-            .get(usize::from(slot(spelled)))
-            .copied()
-            .unwrap_or(Self::Other);
-        let long = candidate.as_str().as_bytes();
+        let letters = letters(spelled);
+        let Some(known) = SLOTS.get(usize::from(slot(letters))) else {
+            return Self::Other;
+        };
+        let long = known.long.as_bytes();
         // Most peers spell as the standard does, which is compared faster.
-        if spelled == long || spelled.eq_ignore_ascii_case(long) {
-            candidate
-        } else {
-            Self::Other
-        }
+        let is_short = long.len() <= 8 && long.len() == spelled.len();
+        let is_same = is_short && known.letters == letters
+            || spelled == long
+            || spelled.eq_ignore_ascii_case(long);
+        if is_same { known.name } else { Self::Other }
     }
 
     fn of_compact(letter: u8) -> Self {
@@ -173,42 +173,69 @@ impl fmt::Display for Name {
     }
 }
 
-/// Spreads the known names over 1024 slots; found by trial, checked where `SLOTS` is built.
-const SPREAD: u64 = 0xb6d4_ae3b_aa83_e61d;
+/// A known name, and its first and last letters.
+#[derive(Clone, Copy)]
+struct Known {
+    name: Name,
+    long: &'static str,
+    letters: u64,
+}
+
+/// Spreads the known names over 256 slots; found by trial, checked where `SLOTS` is built.
+const SPREAD: u64 = 0xd651_2232_cc2b_b83f;
 
 /// The known name of each slot.
 #[expect(
     clippy::indexing_slicing,
     reason = "done when this is built, where it fails the build"
 )]
-static SLOTS: [Name; 1024] = {
-    let mut slots = [Name::Other; 1024];
+static SLOTS: [Known; 256] = {
+    let mut slots = [Known {
+        name: Name::Other,
+        long: "",
+        letters: 0,
+    }; 256];
     let mut names = Name::ALL;
     while let [name, rest @ ..] = names {
-        let slot = slot(name.as_str().as_bytes()) as usize;
-        assert!(matches!(slots[slot], Name::Other), "two names in one slot");
-        slots[slot] = *name;
+        let long = name.as_str();
+        let letters = letters(long.as_bytes());
+        let slot = slot(letters) as usize;
+        assert!(
+            matches!(slots[slot].name, Name::Other),
+            "two names in one slot"
+        );
+        slots[slot] = Known {
+            name: *name,
+            long,
+            letters,
+        };
         names = rest;
     }
     slots
 };
 
-/// The slot of a name, by its first and last letters without their case.
-const fn slot(spelled: &[u8]) -> u16 {
-    let (first, last) = match (spelled.first_chunk(), spelled.last_chunk()) {
-        (Some(first), Some(last)) => (*first, *last),
+/// The first and the last four letters; of a shorter name those that it has.
+const fn letters(spelled: &[u8]) -> u64 {
+    let ends = match (spelled.first_chunk(), spelled.last_chunk()) {
+        (Some(first), Some(last)) => [*first, *last],
         _ => match spelled {
-            [a, b] => ([*a, *b, 0, 0], [0; 4]),
-            [a, b, c] => ([*a, *b, *c, 0], [0; 4]),
-            _ => return 0,
+            [a, b] => [[*a, *b, 0, 0], [0; 4]],
+            [a, b, c] => [[*a, *b, *c, 0], [0; 4]],
+            _ => [[0; 4]; 2],
         },
     };
-    let letters = match [first, last].as_flattened().first_chunk() {
-        Some(letters) => u64::from_le_bytes(*letters) | 0x2020_2020_2020_2020,
-        None => return 0,
-    };
-    let [high, low, ..] = letters.wrapping_mul(SPREAD).to_be_bytes();
-    u16::from_be_bytes([high, low]) >> 6
+    match ends.as_flattened().first_chunk() {
+        Some(letters) => u64::from_le_bytes(*letters),
+        None => 0,
+    }
+}
+
+/// The slot of these letters, whatever their case.
+const fn slot(letters: u64) -> u8 {
+    let [slot, ..] = (letters | 0x2020_2020_2020_2020)
+        .wrapping_mul(SPREAD)
+        .to_be_bytes();
+    slot
 }
 
 #[cfg(test)]

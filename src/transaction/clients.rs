@@ -7,7 +7,7 @@
 use crate::sip::flow::Flow;
 use crate::sip::method::Method;
 use crate::sip::status::Status;
-use crate::sip::{Name, Response, Scratch};
+use crate::sip::{Message, Name, NameAddr, Response, Scratch};
 use crate::table::{Full, Key, Table};
 use crate::time::Timestamp;
 use crate::transaction::branch::Branch;
@@ -147,6 +147,14 @@ impl Clients {
             return Heard::Stray;
         }
         let user = client.user;
+        if client.is_accepted()
+            && response.status.is_success()
+            && client.repeats(&mut self.scratch, response)
+        {
+            turn.outbox
+                .send(client.flow, &client.request, SendId::default());
+            return Heard::Absorbed;
+        }
         let (machine, wishes) = client.after(turn, response.status);
         if wishes.has(Wish::Ack) {
             self.acknowledge(turn, key, response);
@@ -155,6 +163,20 @@ impl Clients {
         match user {
             Some(user) if wishes.has(Wish::Up) => Heard::Up(user),
             _ => Heard::Absorbed,
+        }
+    }
+
+    /// Sends the ACK of a 2xx and keeps it with the INVITE's transaction, to be sent again with each
+    /// repetition of the 2xx (S-04), whatever has become of the call by then.
+    pub fn acknowledge_success(&mut self, turn: &mut Turn<'_>, key: Key, outgoing: &Outgoing<'_>) {
+        let sent = turn.send_once(outgoing);
+        if let Some(client) = self
+            .table
+            .get_mut(key)
+            .filter(|client| client.is_accepted())
+        {
+            client.flow = outgoing.flow;
+            client.request = Box::from(sent);
         }
     }
 
@@ -216,8 +238,11 @@ impl Clients {
         let Some(client) = self.table.get_mut(key) else {
             return;
         };
+        let was_accepted = client.is_accepted();
         client.machine = machine;
-        client.give_up_request();
+        if !was_accepted {
+            client.give_up_request();
+        }
         let cancel_due = client.is_proceeding() && client.is_cancel_wanted();
         if cancel_due {
             self.send_cancel(turn, key);
@@ -400,6 +425,23 @@ impl Client {
             self.request = Box::default();
             self.cancel = None;
         }
+    }
+
+    /// Whether a 2xx is that which was acknowledged, and not another fork's.
+    fn repeats(&self, scratch: &mut Scratch, response: &Response<'_>) -> bool {
+        let Ok(ack) = Message::parse(&self.request, scratch) else {
+            // Nothing has been acknowledged yet.
+            return false;
+        };
+        let acked = NameAddr::parse(ack.first(Name::To).unwrap_or_default());
+        acked.is_ok_and(|acked| acked.tag() == response.to.tag())
+    }
+
+    fn is_accepted(&self) -> bool {
+        matches!(
+            self.machine,
+            Machine::Invite(invite_client::State::Accepted { .. })
+        )
     }
 
     fn is_proceeding(&self) -> bool {

@@ -215,15 +215,16 @@ impl Layer {
         clients.start(&mut turn, outgoing)
     }
 
-    /// Sends an ACK of a 2xx: a request of its own that nobody answers (S-04).
-    pub fn acknowledge(&mut self, now: Timestamp, outgoing: &Outgoing<'_>) {
-        let (_, _, mut turn) = self.split(now);
-        let branch = Branch {
-            key: Key::from_bits(u64::MAX),
-            nonce: turn.rng.bits(),
-            destination: outgoing.destination,
-        };
-        turn.send(outgoing, branch, SendId::default());
+    /// Sends an ACK of a 2xx: a request of its own that nobody answers (S-04). It goes again with
+    /// each repetition of the 2xx, if `client` is the INVITE's transaction.
+    pub fn acknowledge(&mut self, now: Timestamp, client: Option<Key>, outgoing: &Outgoing<'_>) {
+        let (_, clients, mut turn) = self.split(now);
+        match client {
+            Some(client) => clients.acknowledge_success(&mut turn, client, outgoing),
+            None => {
+                turn.send_once(outgoing);
+            }
+        }
     }
 
     /// Takes a response.
@@ -359,6 +360,16 @@ impl Turn<'_> {
             out.extend_from_slice(b";rport\r\n");
             out.extend_from_slice(outgoing.fields);
         })
+    }
+
+    /// Queues a request that has no transaction.
+    fn send_once(&mut self, outgoing: &Outgoing<'_>) -> &[u8] {
+        let branch = Branch {
+            key: Key::from_bits(u64::MAX),
+            nonce: self.rng.bits(),
+            destination: outgoing.destination,
+        };
+        self.send(outgoing, branch, SendId::default())
     }
 
     /// Sees to it that the wheel wakes `whom` at `deadline` or before.

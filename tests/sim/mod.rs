@@ -97,7 +97,7 @@ fn each_invite_ends_once_and_the_tables_are_empty_after_quiet() {
         ("busy", 1),
         ("changes asked for", 2),
         ("hung up", 3),
-        ("lost", 30),
+        ("lost", 20),
         ("repeated requests", 5),
     ];
     let some = [

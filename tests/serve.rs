@@ -1,0 +1,279 @@
+//! The binary as an operator meets it: exit codes, what it prints, how it stops.
+//!
+//! Each test takes an address of its own. Nothing here waits for time: only for a line, an answer or
+//! the end of the process.
+
+#![allow(clippy::disallowed_methods, reason = "real processes run in real time")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn campon(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_campon"));
+    command.args(arguments);
+    command
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = campon(arguments).output().expect("the binary runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// A serving campon; what it logs is read line by line.
+struct Served {
+    process: Child,
+    log: BufReader<ChildStderr>,
+}
+
+impl Served {
+    fn start(ip: &str) -> Self {
+        let mut command = campon(&["serve", "--listen", ip]);
+        let mut process = command
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let log = BufReader::new(process.stderr.take().expect("a pipe"));
+        let mut served = Self { process, log };
+        served.read_until("campon is ready");
+        served
+    }
+
+    /// Reads the log up to the line that holds this.
+    fn read_until(&mut self, awaited: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let length = self.log.read_line(&mut line).expect("UTF-8");
+            assert_ne!(length, 0, "the log ended before `{awaited}`");
+            if line.contains(awaited) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill")
+            .args(["-s", name, &pid])
+            .status()
+            .expect("kill runs");
+        assert!(sent.success());
+    }
+
+    fn end(mut self) -> Option<i32> {
+        self.process.wait().expect("our own process").code()
+    }
+}
+
+impl Drop for Served {
+    /// A test that fails leaves nothing running.
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// A request of Alice's about Bob, whose phone answers nothing.
+fn message(start: &str, ip: &str, cseq: &str, more: &str) -> String {
+    format!(
+        "{start} SIP/2.0\r\n\
+         Via: SIP/2.0/UDP {ip}:5070;branch=z9hG4bK{}\r\n\
+         Max-Forwards: 70\r\n\
+         From: <sip:alice@{ip}>;tag=1\r\n\
+         To: <sip:bob@{ip}>\r\n\
+         Call-ID: {}\r\n\
+         CSeq: 1 {cseq}\r\n\
+         Contact: <sip:bob@{ip}:5070>\r\n\
+         {more}Content-Length: 0\r\n\r\n",
+        cseq.to_lowercase(),
+        cseq.to_lowercase(),
+    )
+}
+
+#[test]
+fn bare_campon_says_what_it_can_do() {
+    let (code, help, _) = run(&[]);
+    assert_eq!(code, Some(0));
+    for word in ["serve", "check", "status", "Examples:", "Exit codes:"] {
+        assert!(help.contains(word), "no {word} in {help}");
+    }
+}
+
+#[test]
+fn a_sound_configuration_is_summed_up() {
+    let (code, summary, _) = run(&["check", "tests/config/full.toml"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        summary.contains("edge, in front of sip:127.0.0.9:5070"),
+        "{summary}"
+    );
+    assert!(
+        summary.ends_with("tests/config/full.toml is fine\n"),
+        "{summary}"
+    );
+}
+
+#[test]
+fn a_broken_configuration_is_one_line_and_exit_code_2() {
+    for command in [&["check"][..], &["serve", "--config"]] {
+        let file = "tests/config/broken/zero.toml";
+        let (code, stdout, stderr) = run(&[command, &[file]].concat());
+        let expected = format!("campon: {file}:3: limits.calls: must not be 0\n");
+        assert_eq!((code, &*stdout, stderr), (Some(2), "", expected));
+    }
+}
+
+#[test]
+fn an_unknown_argument_is_exit_code_2() {
+    assert_eq!(run(&["serve", "--fast"]).0, Some(2));
+}
+
+#[test]
+fn an_address_that_is_taken_is_exit_code_1() {
+    let _taken = UdpSocket::bind("127.81.1.1:5060").expect("our own address");
+    let (code, _, stderr) = run(&["serve", "--listen", "127.81.1.1"]);
+    assert_eq!(code, Some(1));
+    let complaint = "campon: cannot listen on 127.81.1.1:5060 by UDP: ";
+    assert!(
+        stderr.lines().any(|line| line.starts_with(complaint)),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn status_of_nobody_is_exit_code_1() {
+    let (code, _, stderr) = run(&["status", "--api", "http://127.81.2.1:5080"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.starts_with("campon: no status from http://127.81.2.1:5080"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn the_status_is_a_document_and_tables() {
+    let served = Served::start("127.81.3.1");
+    let api = "http://127.81.3.1:5080";
+    let (code, json, _) = run(&["status", "--json", "--api", api]);
+    assert_eq!(code, Some(0));
+    let status: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(status["state"], "running");
+    assert_eq!(status["tables"]["calls"]["entries"], 0);
+    assert_eq!(status["tables"]["connections"]["entries"], 0);
+    let (code, tables, _) = run(&["status", "--api", api]);
+    assert_eq!(code, Some(0));
+    assert!(
+        tables.contains("table") && tables.contains("counter"),
+        "{tables}"
+    );
+    served.signal("INT");
+    assert_eq!(served.end(), Some(0));
+}
+
+#[test]
+fn http_has_one_resource_and_says_so() {
+    let served = Served::start("127.81.4.1");
+    let ask = |request: &str| {
+        let mut stream = TcpStream::connect("127.81.4.1:5080").expect("the API listens");
+        let rest = "HTTP/1.1\r\nHost: campon\r\nConnection: close\r\n\r\n";
+        stream
+            .write_all(format!("{request} {rest}").as_bytes())
+            .expect("open");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("UTF-8");
+        answer
+    };
+    assert!(ask("GET /v1/status").starts_with("HTTP/1.1 200 "));
+    for (request, status) in [("GET /", "404"), ("POST /v1/status", "405")] {
+        let answer = ask(request);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("content-type: application/problem+json"),
+            "{answer}"
+        );
+    }
+    served.signal("TERM");
+    assert_eq!(served.end(), Some(0));
+}
+
+#[test]
+fn the_first_line_says_mode_and_addresses() {
+    let mut command = campon(&["serve", "--listen", "127.81.5.1"]);
+    let mut process = command
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut log = BufReader::new(process.stderr.take().expect("a pipe"));
+    let mut first = String::new();
+    log.read_line(&mut first).expect("UTF-8");
+    for word in ["standalone", "127.81.5.1:5060", "127.81.5.1:5080"] {
+        assert!(first.contains(word), "no {word} in {first}");
+    }
+    let mut served = Served { process, log };
+    served.read_until("campon is ready");
+    served.signal("INT");
+    let last = served.read_until("campon has stopped");
+    assert!(
+        last.contains("owed=0") && last.contains("calls 0"),
+        "{last}"
+    );
+    assert_eq!(served.end(), Some(0));
+}
+
+#[test]
+fn the_first_signal_waits_for_a_call_and_the_second_does_not() {
+    let ip = "127.81.6.1";
+    let mut served = Served::start(ip);
+    let phone = UdpSocket::bind((ip, 5070)).expect("our own address");
+    let mut answer = [0; 4096];
+    let mut exchange = |start: &str, cseq: &str, more: &str| {
+        let request = message(start, ip, cseq, more);
+        phone
+            .send_to(request.as_bytes(), (ip, 5060))
+            .expect("loopback");
+        let (length, _) = phone.recv_from(&mut answer).expect("an answer");
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    };
+    let registered = exchange(&format!("REGISTER sip:{ip}"), "REGISTER", "Expires: 60\r\n");
+    assert!(registered.starts_with("SIP/2.0 200 "), "{registered}");
+    let invited = exchange(&format!("INVITE sip:bob@{ip}"), "INVITE", "");
+    assert!(
+        invited.starts_with("SIP/2.0 100 ") || invited.starts_with("INVITE "),
+        "{invited}"
+    );
+
+    served.signal("INT");
+    served.read_until("a second signal hangs up");
+    let (_, json, _) = run(&["status", "--json", "--api", "http://127.81.6.1:5080"]);
+    let status: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(status["state"], "draining");
+    assert_eq!(status["tables"]["calls"]["entries"], 1);
+
+    served.signal("TERM");
+    served.read_until("campon has stopped");
+    assert_eq!(served.end(), Some(1));
+}
+
+/// What waits in the kernel of a campon before us must not keep us from its port.
+#[test]
+fn campon_starts_again_where_it_stopped() {
+    for _ in 0..2 {
+        let served = Served::start("127.81.7.1");
+        let mut stream = TcpStream::connect("127.81.7.1:5060").expect("TCP is listened on");
+        served.signal("INT");
+        assert_eq!(served.end(), Some(0));
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("an orderly end");
+    }
+    TcpListener::bind("127.81.7.1:5060").expect("nobody listens any more");
+}

@@ -231,6 +231,27 @@ fn the_first_line_says_mode_and_addresses() {
 }
 
 #[test]
+fn one_port_answers_over_udp_and_over_tcp() {
+    let ip = "127.81.9.1";
+    let served = Served::start(ip);
+    let options = message(&format!("OPTIONS sip:{ip}"), ip, "OPTIONS", "");
+    let mut answer = [0; 2000];
+    let udp = UdpSocket::bind((ip, 5070)).expect("our own address");
+    udp.send_to(options.as_bytes(), (ip, 5060)).expect("sent");
+    let length = udp.recv(&mut answer).expect("an answer");
+    // S-23
+    assert!(answer[..length].starts_with(b"SIP/2.0 200 "));
+    let mut tcp = TcpStream::connect((ip, 5060)).expect("campon listens");
+    let options = options.replace("/UDP ", "/TCP ");
+    tcp.write_all(options.as_bytes()).expect("sent");
+    tcp.read_exact(&mut answer[..12]).expect("an answer");
+    // S-23
+    assert!(answer.starts_with(b"SIP/2.0 200 "));
+    served.signal("TERM");
+    assert_eq!(served.end(), Some(0));
+}
+
+#[test]
 fn the_first_signal_waits_for_a_call_and_the_second_does_not() {
     let ip = "127.81.6.1";
     let mut served = Served::start(ip);

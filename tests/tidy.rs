@@ -3,6 +3,7 @@
 //! Each rule is one test, and each failure names `file:line`. The tables at the top are the
 //! architecture: changing one is a design decision, so it shows up in review as such.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -105,8 +106,11 @@ const FILE_LINES_MAX: usize = 600;
 /// Words that must not be left behind.
 const BANNED: &[&str] = &["TODO", "FIXME", "XXX", "HACK"];
 
-/// The requirements that the product claims, one TOML table each; see `cited_requirements_are_tested`.
+/// The requirements that the product claims, one TOML table each.
 const REQUIREMENTS: &str = "tests/spec/requirements.toml";
+
+/// The most requirements that one test may show.
+const IDS_A_TEST_MAX: usize = 3;
 
 #[test]
 fn modules_state_their_purpose() {
@@ -177,21 +181,110 @@ fn nothing_is_left_behind() {
     });
 }
 
-/// A comment that cites a requirement id (`CC-42`, `S-19`) cites one that the table lists.
+/// A comment that cites a requirement id (`S-19`) cites one that the table lists.
 #[test]
 fn cited_requirements_are_listed() {
-    let Ok(table) = fs::read_to_string(REQUIREMENTS) else {
-        return;
-    };
-    report(&sources("src"), |source| {
-        source.numbered().find_map(|(number, line)| {
-            let comment = line.split_once("//")?.1;
-            let id = comment
-                .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
-                .find(|word| is_requirement(word))?;
-            (!table.contains(&format!("[{id}]"))).then(|| (number, format!("{id} is not listed")))
-        })
-    });
+    let table = requirements();
+    for folder in ["src", "tests"] {
+        report(&sources(folder), |source| {
+            source.numbered().find_map(|(number, line)| {
+                let unlisted = ids(line).find(|id| !table.contains_key(*id))?;
+                Some((number, format!("{unlisted} is not listed")))
+            })
+        });
+    }
+}
+
+/// A requirement is met by tests that cite it, or says why it is not met.
+#[test]
+fn listed_requirements_are_tested_or_explained() {
+    let tests = all_tests();
+    let mut broken = String::new();
+    for (id, requirement) in &requirements() {
+        if let Err(why) = requirement.check(id, &tests) {
+            let _ = writeln!(broken, "{REQUIREMENTS}: {id}: {why}");
+        }
+    }
+    assert!(broken.is_empty(), "\n{broken}");
+}
+
+/// A test that serves many ids proves none of them.
+#[test]
+fn a_test_serves_few_requirements() {
+    let mut broken = String::new();
+    for test in all_tests() {
+        if test.cites.len() > IDS_A_TEST_MAX {
+            let Test { place, name, cites } = test;
+            let _ = writeln!(broken, "{place}: {name} cites {cites:?}");
+        }
+    }
+    assert!(broken.is_empty(), "\n{broken}");
+}
+
+/// A row of the table of requirements.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Requirement {
+    /// The tests that show it.
+    #[serde(default)]
+    met_by: Vec<String>,
+    /// Which part the tests do not show because the product does not have it, and why.
+    left_out: Option<String>,
+    /// Why it is not met at all.
+    not_met: Option<String>,
+}
+
+impl Requirement {
+    fn check(&self, id: &str, tests: &[Test]) -> Result<(), String> {
+        if !is_requirement(id) {
+            return Err("no id of a requirement".to_owned());
+        }
+        if self.met_by.is_empty() == self.not_met.is_none() {
+            return Err("either `met_by` or `not_met`".to_owned());
+        }
+        if self.left_out.is_some() && self.met_by.is_empty() {
+            return Err("`left_out` goes with `met_by`".to_owned());
+        }
+        let mut reasons = self.left_out.iter().chain(&self.not_met);
+        if reasons.any(|why| !why.ends_with('.')) {
+            return Err("a reason is a sentence".to_owned());
+        }
+        let is_shown_by = |name: &String| {
+            let mut named = tests.iter().filter(|test| test.name == *name);
+            named.any(|test| test.cites.contains(id))
+        };
+        match self.met_by.iter().find(|name| !is_shown_by(name)) {
+            Some(name) => Err(format!("no test `{name}` that cites it")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn requirements() -> BTreeMap<String, Requirement> {
+    let text = fs::read_to_string(REQUIREMENTS).expect("the table is there");
+    toml::from_str(&text).expect("the table holds requirements")
+}
+
+/// A test function and the requirements that its comments cite.
+struct Test {
+    /// `file:line`
+    place: String,
+    name: String,
+    cites: BTreeSet<String>,
+}
+
+fn all_tests() -> Vec<Test> {
+    let mut found = sources("src");
+    found.extend(sources("tests"));
+    found.iter().flat_map(Source::tests).collect()
+}
+
+/// The requirement ids in the comment of a line.
+fn ids(line: &str) -> impl Iterator<Item = &str> {
+    let comment = line.split_once("//").unwrap_or_default().1;
+    comment
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+        .filter(|word| is_requirement(word))
 }
 
 struct Source {
@@ -211,6 +304,37 @@ impl Source {
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.numbered()
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+
+    fn tests(&self) -> Vec<Test> {
+        let lines: Vec<_> = self.text.lines().collect();
+        let marks = self.numbered().filter(|(_, line)| line.trim() == "#[test]");
+        marks
+            .filter_map(|(number, mark)| {
+                let (above, below) = lines.split_at(number);
+                self.test(above, mark, below)
+            })
+            .collect()
+    }
+
+    /// The test of a `#[test]`: from the first line of its doc to its last brace.
+    fn test(&self, above: &[&str], mark: &str, below: &[&str]) -> Option<Test> {
+        let brace = mark.replace("#[test]", "}");
+        let is_doc = |line: &&&str| line.trim() == "#[test]" || line.trim().starts_with("///");
+        let doc = above.iter().rev().take_while(is_doc);
+        let body = below.iter().take_while(|line| **line != brace);
+        let name = body
+            .clone()
+            .find_map(|line| line.trim().strip_prefix("fn "))?;
+        Some(Test {
+            place: format!("{}:{}", self.path.display(), above.len()),
+            name: name.split('(').next()?.to_owned(),
+            cites: doc
+                .chain(body)
+                .flat_map(|line| ids(line))
+                .map(str::to_owned)
+                .collect(),
+        })
     }
 
     fn numbered(&self) -> impl Iterator<Item = (usize, &str)> {

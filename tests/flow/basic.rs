@@ -99,7 +99,7 @@ fn an_offer_in_the_answer_is_answered_in_the_ack() {
     let ack = super::kit::draft::ack(&sent, &answer).with_sdp(ANSWER);
     alice.sends(ack);
     let ack = bob.receives("ACK");
-    // S-04
+    // S-04, S-71
     assert_eq!(ack.sdp(), ANSWER);
     assert_eq!(ack.header("Content-Type"), "application/sdp");
     hang_up(&bob, &Dialog::of_callee(&invite, &answered), &alice);

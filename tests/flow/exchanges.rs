@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use super::kit::draft::{ANSWER, OFFER, in_dialog, response, within};
-use super::kit::scenes::{Call, call, hang_up, two_phones};
+use super::kit::draft::{ANSWER, OFFER, in_dialog, invite, response, within};
+use super::kit::scenes::{Call, call, hang_up, refused, two_phones};
 
 /// What a phone sends for a key pressed during a call.
 const DIGIT: &[u8] = b"Signal=5\r\nDuration=160\r\n";
@@ -139,6 +139,42 @@ fn one_that_comes_late_is_refused() {
     alice.receives("500");
     bob.receives_nothing();
     hang_up(&alice, &call.caller, &bob);
+}
+
+#[test]
+fn a_prack_acknowledges_nothing_of_campons() {
+    let (_world, alice, bob) = two_phones();
+    let call = call(&alice, &bob);
+    for (party, dialog) in [(&alice, &call.caller), (&bob, &call.callee)] {
+        let rack = format!("1 {} INVITE", call.sent.cseq());
+        party.sends(in_dialog(dialog, "PRACK", 1000).with("RAck", &rack));
+        // S-54
+        party.receives("481");
+    }
+    alice.receives_nothing();
+    bob.receives_nothing();
+    alice.sends(in_dialog(&call.caller, "BYE", 1001));
+    let bye = bob.receives("BYE");
+    bob.answers(&bye, 200);
+    alice.receives("200");
+}
+
+#[test]
+fn reliable_ringing_is_not_promised_from_leg_to_leg() {
+    let (_world, alice, bob) = two_phones();
+    let sent = alice.sends(invite("bob").with("Supported", "100rel, timer"));
+    let invite = bob.receives("INVITE");
+    // S-59
+    assert!(!invite.lists("Supported", "100rel"));
+    assert!(invite.lists("Supported", "timer"));
+    let rings = response(&invite, 180).with("Require", "100rel");
+    bob.sends(rings.with("RSeq", "4711"));
+    let rings = alice.receives("180");
+    assert!(!rings.has("RSeq"));
+    assert!(!rings.lists("Require", "100rel"));
+    bob.answers(&invite, 486);
+    bob.receives("ACK");
+    refused(&alice, &sent, "486");
 }
 
 #[test]

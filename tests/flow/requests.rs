@@ -4,7 +4,8 @@
 
 use super::kit::draft::{invite, options, request};
 use super::kit::scenes::{refused, two_phones};
-use super::kit::subject::DOMAIN;
+use super::kit::subject::{DOMAIN, Setup};
+use super::kit::world::World;
 
 #[test]
 fn options_says_what_campon_can_do() {
@@ -97,6 +98,32 @@ fn a_scheme_that_campon_does_not_speak_is_refused() {
         // S-10
         refused(&alice, &sent, "416");
     }
+}
+
+#[test]
+fn a_telephone_number_reaches_the_user_who_has_it() {
+    let world = World::new(Setup::Standalone);
+    let (alice, bob) = (world.phone("alice"), world.party("bob"));
+    bob.registers_as("+4930123");
+    let sent = alice.sends(invite("tel:+49-(30)-123"));
+    let invite = bob.receives("INVITE");
+    // S-35
+    assert_eq!(invite.uri(), bob.uri());
+    bob.answers(&invite, 486);
+    bob.receives("ACK");
+    refused(&alice, &sent, "486");
+}
+
+#[test]
+fn a_subscription_to_a_package_that_campon_does_not_have_is_refused() {
+    let (_world, alice, bob) = two_phones();
+    for method in ["SUBSCRIBE", "PUBLISH"] {
+        let draft = request(method, &format!("sip:bob@{DOMAIN}"));
+        alice.sends(draft.with("Event", "frobnication"));
+        // S-120
+        alice.receives("489");
+    }
+    bob.receives_nothing();
 }
 
 #[test]

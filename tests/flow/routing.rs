@@ -4,7 +4,7 @@
 
 use super::kit::dialog::Dialog;
 use super::kit::draft::{ANSWER, OFFER, invite, options, proxied, response};
-use super::kit::message::{param, uri_of};
+use super::kit::message::{Message, param, uri_of};
 use super::kit::scenes::{call, hang_up, offered, refused, ringing, two_phones};
 use super::kit::subject::{DOMAIN, Setup};
 use super::kit::world::World;
@@ -159,7 +159,7 @@ fn a_call_uses_up_one_hop() {
     for (arrives, leaves) in [("70", "69"), ("1", "0"), ("255", "254")] {
         let sent = alice.sends(invite("bob").with("Max-Forwards", arrives));
         let invite = bob.receives("INVITE");
-        // S-22
+        // S-22, S-113
         assert_eq!(invite.header("Max-Forwards"), leaves);
         bob.answers(&invite, 486);
         bob.receives("ACK");
@@ -172,7 +172,7 @@ fn a_call_without_hop_count_gets_70() {
     let (_world, alice, bob) = two_phones();
     let sent = alice.sends(invite("bob").without("Max-Forwards"));
     let invite = bob.receives("INVITE");
-    // S-22
+    // S-22, S-113
     assert_eq!(invite.header("Max-Forwards"), "70");
     bob.answers(&invite, 486);
     bob.receives("ACK");
@@ -211,6 +211,7 @@ fn a_call_that_comes_back_for_somebody_else_is_a_spiral() {
     let back = pbx.sends(proxied(&first, &format!("sip:bob@{DOMAIN}")));
     // R22
     let second = bob.receives("INVITE");
+    // S-113: a loop through campon uses up its hops.
     assert_eq!(first.header("Max-Forwards"), "69");
     assert_eq!(second.header("Max-Forwards"), "67");
     bob.answers(&second, 486);
@@ -219,6 +220,34 @@ fn a_call_that_comes_back_for_somebody_else_is_a_spiral() {
     pbx.answers(&first, 486);
     pbx.receives("ACK");
     refused(&alice, &sent, "486");
+}
+
+/// The part of a branch that says where the request was bound for.
+fn destination(invite: &Message) -> &str {
+    let branch = invite.branch();
+    &branch[branch.len() - 16..]
+}
+
+#[test]
+fn a_branch_tells_where_the_request_was_bound_for() {
+    let world = World::new(Setup::Upstream);
+    let (alice, pbx) = (world.phone("alice"), world.upstream());
+    let mut seen = Vec::new();
+    for whom in ["carol", "carol", "dave"] {
+        let sent = alice.sends(invite(&format!("sip:{whom}@pbx.example")));
+        let at_pbx = pbx.receives("INVITE");
+        pbx.answers(&at_pbx, 486);
+        pbx.receives("ACK");
+        refused(&alice, &sent, "486");
+        seen.push(at_pbx);
+    }
+    let [first, again, other] = &seen[..] else {
+        panic!("three calls");
+    };
+    assert_ne!(first.branch(), again.branch());
+    // S-111
+    assert_eq!(destination(first), destination(again));
+    assert_ne!(destination(first), destination(other));
 }
 
 #[test]

@@ -42,6 +42,49 @@ fn a_registration_that_is_refreshed_stays_one() {
 }
 
 #[test]
+fn a_phone_that_comes_back_at_another_address_is_called_there_only() {
+    let world = World::new(Setup::Standalone);
+    let (alice, before, after) = (
+        world.phone("alice"),
+        world.party("before"),
+        world.party("after"),
+    );
+    for place in [&before, &after] {
+        let contact = format!("<{}>;+sip.instance=\"<urn:uuid:0a>\"", place.uri());
+        place.sends(register("bob").with("Contact", &contact));
+        // S-87
+        assert_eq!(place.receives("200").list("Contact").len(), 1);
+    }
+    let sent = alice.sends(invite("bob"));
+    let invite = after.receives("INVITE");
+    before.receives_nothing();
+    after.answers(&invite, 486);
+    after.receives("ACK");
+    refused(&alice, &sent, "486");
+}
+
+#[test]
+fn a_phone_is_called_by_the_transport_that_its_contact_names() {
+    let world = World::new(Setup::Standalone);
+    let (alice, over_udp, over_tcp) = (
+        world.phone("alice"),
+        world.party("udp"),
+        world.party_over_tcp("tcp"),
+    );
+    let contact = format!("<{}>", over_tcp.uri());
+    over_udp.sends(register("bob").with("Contact", &contact));
+    over_udp.receives("200");
+    let sent = alice.sends(invite("bob"));
+    // S-100
+    let invite = over_tcp.receives("INVITE");
+    assert!(invite.header("Via").starts_with("SIP/2.0/TCP "));
+    over_udp.receives_nothing();
+    over_tcp.answers(&invite, 486);
+    over_tcp.receives("ACK");
+    refused(&alice, &sent, "486");
+}
+
+#[test]
 fn a_registration_that_has_expired_is_not_called() {
     let (world, alice, bob) = two_phones();
     world.advance(Duration::from_mins(61));

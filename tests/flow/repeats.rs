@@ -176,7 +176,7 @@ fn a_lost_ack_is_made_up_for_by_the_next_one() {
     alice.acks(&sent, &answer);
     bob.receives("ACK");
     world.advance(Duration::from_secs(40));
-    // S-05
+    // S-05, S-41
     alice.receives_nothing();
     hang_up(&bob, &Dialog::of_callee(&invite, &answered), &alice);
 }

@@ -73,7 +73,7 @@ fn an_answer_on_a_stream_is_repeated_until_acknowledged() {
     alice.sends(response(&invite, 200).with_sdp(ANSWER));
     let answer = bob.receives("200");
     world.advance(Duration::from_millis(1600));
-    // S-05
+    // S-05, S-41
     assert_eq!(bob.receives_copies("200").len(), 2);
     bob.acks(&sent, &answer);
     alice.receives("ACK");

@@ -195,7 +195,7 @@ fn a_call_that_comes_back_unchanged_is_a_loop() {
     let sent = alice.sends(invite("sip:carol@pbx.example").with_sdp(OFFER));
     let first = pbx.receives("INVITE");
     let back = pbx.sends(proxied(&first, first.uri()));
-    // R22
+    // R22, S-111
     refused(&pbx, &back, "482");
     pbx.answers(&first, 482);
     pbx.receives("ACK");
@@ -211,6 +211,7 @@ fn a_call_that_comes_back_for_somebody_else_is_a_spiral() {
     let back = pbx.sends(proxied(&first, &format!("sip:bob@{DOMAIN}")));
     // R22
     let second = bob.receives("INVITE");
+    // S-113
     assert_eq!(first.header("Max-Forwards"), "69");
     assert_eq!(second.header("Max-Forwards"), "67");
     bob.answers(&second, 486);

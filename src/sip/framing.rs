@@ -159,7 +159,6 @@ impl Framer {
             let blank = match self.buffer.get(line..).unwrap_or_default() {
                 [b'\n', ..] => 1,
                 [b'\r', b'\n', ..] => 2,
-                [] | [b'\r'] => break,
                 _ => 0,
             };
             if blank > 0 && line + blank <= self.limits.head_max {

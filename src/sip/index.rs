@@ -74,7 +74,7 @@ pub(crate) fn index<'m>(raw: &'m [u8], fields: &mut Vec<Field>) -> Result<Index<
     let head = raw.get(..from + HEADER_BYTES_MAX).unwrap_or(raw);
     let mut pass = Pass {
         head,
-        at: from,
+        rest: head.get(from..).unwrap_or_default(),
         line_feeds: false,
         length: Length::Absent,
         flaw: None,
@@ -82,28 +82,23 @@ pub(crate) fn index<'m>(raw: &'m [u8], fields: &mut Vec<Field>) -> Result<Index<
     let (start, start_flaw) = pass.start_line()?;
     pass.flaw = pass.flaw.or(start_flaw);
     pass.fields(fields)?;
-    if pass.at == head.len() && head.len() < raw.len() {
-        return Err(ParseError::new(What::HeadersTooLarge, pass.at));
+    if pass.rest.is_empty() && head.len() < raw.len() {
+        return Err(ParseError::new(What::HeadersTooLarge, head.len()));
     }
     pass.check_nul(from);
-    let Pass {
-        at: body,
-        length,
-        flaw,
-        ..
-    } = pass;
     Ok(Index {
         start,
         from,
-        body,
-        length,
-        flaw,
+        body: pass.at(),
+        length: pass.length,
+        flaw: pass.flaw,
     })
 }
 
 struct Pass<'m> {
     head: &'m [u8],
-    at: usize,
+    /// The end of it, from the next line on.
+    rest: &'m [u8],
     /// The start line ended in a bare LF, so that all lines may.
     line_feeds: bool,
     length: Length,
@@ -112,7 +107,7 @@ struct Pass<'m> {
 
 impl<'m> Pass<'m> {
     fn start_line(&mut self) -> Result<(StartLine<'m>, Option<ParseError>), ParseError> {
-        let from = self.at;
+        let from = self.at();
         self.line_feeds = true;
         let end = self.line_end();
         self.line_feeds = self.head.get(end) == Some(&b'\n');
@@ -128,21 +123,17 @@ impl<'m> Pass<'m> {
 
     fn fields(&mut self, fields: &mut Vec<Field>) -> Result<(), ParseError> {
         loop {
-            match self.rest() {
-                [b'\r', b'\n', ..] => {
-                    self.at += 2;
-                    return Ok(());
-                }
-                [b'\n', ..] => {
-                    self.at += 1;
+            match self.rest {
+                [b'\r', b'\n', body @ ..] | [b'\n', body @ ..] => {
+                    self.rest = body;
                     return Ok(());
                 }
                 [] => {
-                    self.flag(What::HeadersOpen, self.at);
+                    self.flag(What::HeadersOpen, self.at());
                     return Ok(());
                 }
                 _ if fields.len() == HEADERS_MAX => {
-                    return Err(ParseError::new(What::HeadersTooMany, self.at));
+                    return Err(ParseError::new(What::HeadersTooMany, self.at()));
                 }
                 _ => {}
             }
@@ -154,34 +145,34 @@ impl<'m> Pass<'m> {
 
     /// One field with its folds; `None` for a line that is none.
     fn field(&mut self) -> Option<Field> {
-        let start = self.at;
-        let rest = self.rest();
-        let len = rest
+        let start = self.at();
+        let len = self
+            .rest
             .iter()
             .position(|byte| *byte == b':' || *byte <= b' ')
-            .unwrap_or(rest.len());
-        let (spelled, mut after) = rest.split_at(len);
+            .unwrap_or(self.rest.len());
+        let (spelled, mut after) = self.rest.split_at(len);
         // S-33: blanks may stand before the colon.
         while let [b' ' | b'\t', more @ ..] = after {
             after = more;
         }
-        let colon = self.head.len() - after.len();
-        self.at = colon;
+        self.rest = after;
         let mut end = self.line_end();
         // S-33: a line that begins with a blank continues the one before.
-        while let [b' ' | b'\t', ..] = self.rest() {
+        while let [b' ' | b'\t', ..] = self.rest {
             end = self.line_end();
         }
         let name = Name::of(spelled);
         let is_name = name != Name::Other || is_all_token(spelled);
-        let Some(len) = u8::try_from(len)
-            .ok()
-            .filter(|_| is_name && after.starts_with(b":"))
+        let (Ok(len), Some(value), true) = (u8::try_from(len), after.strip_prefix(b":"), is_name)
         else {
             self.flag(What::Line, start);
             return None;
         };
-        let value = trim_start(self.head.get(colon + 1..end).unwrap_or_default());
+        let value = value
+            .get(..end - (self.head.len() - value.len()))
+            .unwrap_or_default();
+        let value = trim_start(value);
         let value_start = end - value.len();
         let value = trim_end(value);
         if name == Name::ContentLength {
@@ -216,28 +207,29 @@ impl<'m> Pass<'m> {
     #[inline]
     fn line_end(&mut self) -> usize {
         loop {
-            let rest = self.rest();
-            let Some(found) = memchr2(b'\r', b'\n', rest) else {
-                self.at = self.head.len();
-                return self.at;
-            };
-            let end = self.at + found;
-            match rest.get(found..) {
-                Some([b'\r', b'\n', ..]) => {
-                    self.at = end + 2;
+            let found = memchr2(b'\r', b'\n', self.rest).unwrap_or(self.rest.len());
+            let (_, line_end) = self.rest.split_at(found);
+            let end = self.head.len() - line_end.len();
+            match line_end {
+                [b'\r', b'\n', next @ ..] => {
+                    self.rest = next;
                     return end;
                 }
-                Some([b'\n', ..]) => {
+                [b'\n', next @ ..] => {
                     // In a message with CRLF a bare LF is somebody's hidden header field.
                     if !self.line_feeds {
                         self.flag(What::Control, end);
                     }
-                    self.at = end + 1;
+                    self.rest = next;
                     return end;
                 }
-                _ => {
+                [_, next @ ..] => {
                     self.flag(What::Control, end);
-                    self.at = end + 1;
+                    self.rest = next;
+                }
+                [] => {
+                    self.rest = &[];
+                    return end;
                 }
             }
         }
@@ -245,14 +237,15 @@ impl<'m> Pass<'m> {
 
     /// A NUL may stand only as a quoted pair in a quoted string.
     fn check_nul(&mut self, from: usize) {
-        let head = self.head.get(from..self.at).unwrap_or_default();
+        let head = self.head.get(from..self.at()).unwrap_or_default();
         if memchr(0, head).is_some() && has_bare_nul(head) {
             self.flag(What::Control, from);
         }
     }
 
-    fn rest(&self) -> &'m [u8] {
-        self.head.get(self.at..).unwrap_or_default()
+    /// The first byte of the next line.
+    fn at(&self) -> usize {
+        self.head.len() - self.rest.len()
     }
 
     fn flag(&mut self, what: What, at: usize) {

@@ -237,3 +237,15 @@ fn the_end_of_a_call_that_was_taken_back_bears_the_tag_of_its_ringing() {
     // S-12
     assert_eq!(refusal.tag_of_to(), scene.rings.tag_of_to());
 }
+
+#[test]
+fn each_100_is_of_one_hop() {
+    let (_world, alice, bob) = two_phones();
+    let (sent, invite) = offered(&alice, &bob);
+    alice.receives("100");
+    bob.answers(&invite, 100);
+    assert_eq!(alice.waiting_with_100s(), 0);
+    bob.answers(&invite, 486);
+    bob.receives("ACK");
+    refused(&alice, &sent, "486");
+}

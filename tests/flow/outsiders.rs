@@ -78,6 +78,21 @@ fn a_cancel_with_a_guessed_branch_does_not_end_the_call() {
 }
 
 #[test]
+fn a_cancel_that_was_overheard_does_not_end_the_call() {
+    let (world, alice, bob) = two_phones();
+    let mallory = world.party("mallory");
+    let scene = ringing(&alice, &bob);
+    // Her copy differs from Alice's own CANCEL in nothing but where it comes from.
+    mallory.sends(cancel(&scene.sent));
+    // S-09
+    mallory.receives("481");
+    world.quiet();
+    bob.answers(&scene.invite, 486);
+    bob.receives("ACK");
+    refused(&alice, &scene.sent, "486");
+}
+
+#[test]
 fn a_forged_response_with_a_guessed_branch_is_dropped() {
     let (world, alice, bob) = two_phones();
     let mallory = world.party("mallory");

@@ -54,6 +54,19 @@ fn an_unknown_method_is_refused_with_the_known_ones() {
 }
 
 #[test]
+fn a_refusal_is_the_same_when_the_request_is_heard_again() {
+    let (world, alice, _bob) = two_phones();
+    let sent = alice.sends(invite("nobody"));
+    let refusal = alice.receives("404");
+    alice.sends_again(&sent);
+    // S-12: the tag too, whether or not anything was kept of the first.
+    assert_eq!(alice.receives("404").tag_of_to(), refusal.tag_of_to());
+    alice.acks(&sent, &refusal);
+    world.advance(std::time::Duration::from_secs(2));
+    alice.receives_nothing();
+}
+
+#[test]
 fn an_extension_that_campon_does_not_have_is_refused_by_name() {
     let (_world, alice, bob) = two_phones();
     let sent = alice.sends(invite("bob").with("Require", "foo-ext, bar-ext"));

@@ -1,4 +1,21 @@
-//! SIP back-to-back user agent with completion of calls (RFC 6910).
+//! SIP back-to-back user agent that stands in front of a PBX, or serves phones by itself.
+//!
+//! The map, from the outside in; each module may use those below it, and `tests/tidy.rs` holds the
+//! exact arrows:
+//!
+//! ```text
+//!   main ─► io ─┬─► shard ─┬─► call ─► dialog ─► transaction ─► sip
+//!               ├─► api    └─► location ──────────────────────► sip
+//!               └─► config
+//!   time, table, wheel, random, observe: leaves that the others stand on
+//! ```
+//!
+//! - Only [`io`] reads a clock, opens a socket, starts a thread or awaits. All else takes inputs and
+//!   the time, and gives outputs as data; the same inputs give the same outputs.
+//! - A deadline lies in the state that waits; leaving the state is cancelling the timer.
+//! - What a peer sends is an input and never a panic; what would be a bug of ours panics, and costs
+//!   one message: see [`shard`].
+//! - A worker runs each input to completion on one thread: no locks, no queues in between.
 
 pub mod api;
 pub mod call;

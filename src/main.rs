@@ -8,6 +8,10 @@ use campon::config::{Arguments, Config};
 use campon::io::{End, fetch_status, serve};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+/// Gives memory back to the system when calls have ended.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Nobody was left waiting.
 const CLEAN: u8 = 0;
 /// Something was left at the stop, or the start failed, or nobody answered.

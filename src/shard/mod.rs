@@ -1,6 +1,6 @@
 //! One worker's SIP state, wired together: messages and time in, messages out.
 //!
-//! Spec: RFC 3261 §16, §18; DESIGN: a worker runs each input to completion.
+//! Spec: RFC 3261 §16, §18; RFC 7092 §3.1.
 //!
 //! The contract with the driver: after each [`Shard::handle_input`] and [`Shard::handle_timeout`],
 //! take [`Shard::poll_output`] until it is empty; wait no longer than [`Shard::poll_timeout`].

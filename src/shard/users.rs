@@ -32,7 +32,7 @@ impl Users {
         *legs -= 1;
         if *legs == 0 {
             self.engaged.remove(user);
-            if self.engaged.capacity() > 4096 && self.engaged.len() < self.engaged.capacity() / 8 {
+            if self.engaged.capacity() > 512 && self.engaged.len() < self.engaged.capacity() / 8 {
                 self.engaged.shrink_to(self.engaged.len() * 2);
             }
         }

@@ -388,7 +388,7 @@ impl Turn<'_> {
 
 /// A map that has become nearly empty gives its memory back.
 fn give_back<V>(map: &mut DigestMap<V>) {
-    if map.capacity() > 4096 && map.len() < map.capacity() / 8 {
+    if map.capacity() > 512 && map.len() < map.capacity() / 8 {
         map.shrink_to(map.len() * 2);
     }
 }

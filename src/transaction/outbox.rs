@@ -31,7 +31,7 @@ pub struct Outbox {
 }
 
 /// A buffer that grew for one burst does not stay.
-const KEPT_BYTES_MAX: usize = 256 * 1024;
+const KEPT_BYTES_MAX: usize = 32 * 1024;
 
 impl Outbox {
     /// Queues a message that is written already.

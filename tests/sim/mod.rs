@@ -10,32 +10,49 @@ mod wire;
 mod world;
 
 use network::Conditions;
-use world::{Between, Outcome, run};
+use world::{Between, Outcome, Shown, run, run_shown};
 
 /// Of so many seeds the faults are shown; the first are enough to begin with.
 const FAILURES_SHOWN: usize = 10;
 
-/// How many seeds each test runs; `CAMPON_SEEDS` says otherwise.
+/// Below so many seeds nothing is said of how often things must happen.
+const SEEDS_THAT_COUNT: usize = 20;
+
+/// The seeds of each test: `CAMPON_SEEDS` says how many, `CAMPON_SEED` which one alone, which then
+/// prints its messages.
+fn seeds() -> Vec<u64> {
+    match (asked("CAMPON_SEED"), asked("CAMPON_SEEDS")) {
+        (Some(only), _) => vec![only],
+        (None, many) => (1..=many.unwrap_or(SEEDS_THAT_COUNT as u64)).collect(),
+    }
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "how long to test is not a setting of the program"
 )]
-fn seeds() -> u64 {
-    let asked = std::env::var("CAMPON_SEEDS");
-    asked.map_or(20, |number| number.parse().expect("a number of seeds"))
+fn asked(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().expect("a number"))
 }
 
 fn run_all(between: Between, conditions: Conditions) -> Vec<Outcome> {
-    let outcomes: Vec<_> = (1..=seeds())
-        .map(|seed| run(seed, between, conditions))
+    let seeds = seeds();
+    let shown = asked("CAMPON_SEED").map_or(Shown::Nothing, |_| Shown::Messages);
+    let outcomes: Vec<_> = seeds
+        .iter()
+        .map(|seed| run_shown(*seed, between, conditions, shown))
         .collect();
+    for outcome in &outcomes {
+        print!("{}", outcome.messages);
+    }
     let mut failed = Vec::new();
-    for (seed, outcome) in (1..).zip(&outcomes) {
+    for (seed, outcome) in seeds.iter().zip(&outcomes) {
         if !outcome.faults.is_empty() {
             failed.push(format!("seed {seed}:\n  {}", outcome.faults.join("\n  ")));
         }
     }
-    let (count, seeds) = (failed.len(), seeds());
+    let (count, seeds) = (failed.len(), seeds.len());
     failed.truncate(FAILURES_SHOWN);
     let shown = failed.join("\n");
     assert!(failed.is_empty(), "{count} of {seeds} seeds:\n{shown}");
@@ -67,6 +84,9 @@ fn assert_floors(outcomes: &[Outcome], floors: &[(&'static str, u64)], all: &[&s
             median(outcomes, name),
             total(outcomes, name)
         );
+    }
+    if outcomes.len() < SEEDS_THAT_COUNT {
+        return;
     }
     for (what, least) in floors {
         let median = median(outcomes, what);

@@ -1,6 +1,7 @@
 //! One seed: phones, a network and a worker, until all is quiet.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use campon::time::Timestamp;
 use super::call::Errand;
 use super::network::Conditions;
 use super::phone::Phone;
+use crate::flow::kit::message::Message;
 use crate::flow::kit::subject::{self, DOMAIN, Setup};
 
 /// Calls begin within this time.
@@ -39,11 +41,20 @@ pub(crate) enum Between {
     Nothing,
 }
 
+/// Whether the messages are written down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Shown {
+    Nothing,
+    Messages,
+}
+
 /// What a seed did.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// Of each datagram: when, between whom, and its bytes.
     pub(crate) trace: u64,
+    /// The same for people, of the calls.
+    pub(crate) messages: String,
     /// How often what happened.
     pub(crate) tally: BTreeMap<&'static str, u64>,
     /// What must never happen and did.
@@ -59,6 +70,8 @@ struct World {
     queue: BTreeMap<(Timestamp, u64), Event>,
     serial: u64,
     trace: DefaultHasher,
+    messages: String,
+    shown: Shown,
     tally: BTreeMap<&'static str, u64>,
 }
 
@@ -74,7 +87,18 @@ enum Event {
 
 /// Runs one seed.
 pub(crate) fn run(seed: u64, between: Between, conditions: Conditions) -> Outcome {
+    run_shown(seed, between, conditions, Shown::Nothing)
+}
+
+/// Runs one seed, and writes its messages down if asked.
+pub(crate) fn run_shown(
+    seed: u64,
+    between: Between,
+    conditions: Conditions,
+    shown: Shown,
+) -> Outcome {
     let mut world = World::new(seed, between, conditions);
+    world.shown = shown;
     world.plan();
     world.run_until(Timestamp::START + BUSY + QUIET);
     let mut faults = world.held(subject::held_by_calls);
@@ -90,6 +114,7 @@ pub(crate) fn run(seed: u64, between: Between, conditions: Conditions) -> Outcom
     }
     Outcome {
         trace: world.trace.finish(),
+        messages: world.messages,
         tally,
         faults,
     }
@@ -118,6 +143,8 @@ impl World {
             queue: BTreeMap::new(),
             serial: 0,
             trace: DefaultHasher::new(),
+            messages: String::new(),
+            shown: Shown::Nothing,
             tally: BTreeMap::new(),
         }
     }
@@ -273,11 +300,25 @@ impl World {
             "carried"
         };
         *self.tally.entry(name).or_default() += 1;
+        self.note(from, to, bytes, name);
         for after in arrivals {
             let since_start = self.now.since(Timestamp::START);
             let bytes = bytes.to_vec();
             self.at(since_start + after, Event::Arrives { from, to, bytes });
         }
+    }
+
+    fn note(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8], fate: &str) {
+        if self.shown == Shown::Nothing {
+            return;
+        }
+        let message = Message::read(bytes, self.now, None).expect("it was written whole");
+        let time = self.now.since(Timestamp::START).as_secs_f64();
+        let (start, id, cseq) = (message.start(), message.call_id(), message.header("CSeq"));
+        let _ = writeln!(
+            self.messages,
+            "{time:10.3} {from} → {to} {start} [{id}, {cseq}] {fate}"
+        );
     }
 
     fn at(&mut self, since_start: Duration, event: Event) {

@@ -285,6 +285,29 @@ fn the_first_signal_waits_for_a_call_and_the_second_does_not() {
     assert_eq!(served.end(), Some(1));
 }
 
+#[test]
+fn one_port_serves_udp_and_tcp() {
+    let ip = "127.81.8.1";
+    let served = Served::start(ip);
+    let options = message(&format!("OPTIONS sip:{ip}"), ip, "OPTIONS", "");
+    let mut answer = [0; 4096];
+    // S-23
+    let phone = UdpSocket::bind((ip, 5070)).expect("our own address");
+    phone
+        .send_to(options.as_bytes(), (ip, 5060))
+        .expect("loopback");
+    let (length, _) = phone.recv_from(&mut answer).expect("an answer");
+    assert!(answer[..length].starts_with(b"SIP/2.0 200 "));
+    let mut stream = TcpStream::connect((ip, 5060)).expect("TCP is listened on");
+    stream
+        .write_all(options.replace("/UDP", "/TCP").as_bytes())
+        .expect("open");
+    let length = stream.read(&mut answer).expect("an answer");
+    assert!(answer[..length].starts_with(b"SIP/2.0 200 "));
+    served.signal("INT");
+    assert_eq!(served.end(), Some(0));
+}
+
 /// What waits in the kernel of a campon before us must not keep us from its port.
 #[test]
 fn campon_starts_again_where_it_stopped() {

@@ -22,6 +22,24 @@ pub(super) struct Limits {
     pub(super) from_source_max: usize,
 }
 
+/// Files that are not connections: sockets that listen, the log, the event loops; with room to spare.
+const OTHER_FILES: usize = 100;
+
+impl Limits {
+    /// The usual ones, or fewer where the system allows few files: a connection that cannot be
+    /// accepted is answered by nobody, while one too many costs a silent one its place.
+    pub(super) fn within(files_max: usize) -> Self {
+        let usual = Self::default();
+        let connections_max = usual
+            .connections_max
+            .min(files_max.saturating_sub(OTHER_FILES));
+        Self {
+            connections_max,
+            ..usual
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -213,6 +231,12 @@ mod tests {
             roster.insert(ConnectionId(id), entry(*remote, Opener::Peer));
         }
         roster
+    }
+
+    #[test]
+    fn there_are_fewer_connections_than_files() {
+        assert_eq!(Limits::within(1024).connections_max, 924);
+        assert_eq!(Limits::within(usize::MAX).connections_max, 10_000);
     }
 
     #[test]

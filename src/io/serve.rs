@@ -14,6 +14,7 @@ use crate::shard::{Report, Shard};
 use super::clock::Clock;
 use super::http::{self, Asker};
 use super::log::Log;
+use super::roster::Limits;
 use super::streams::{Streams, Tolerance};
 use super::worker::Worker;
 use super::{entropy, signals, socket};
@@ -103,10 +104,15 @@ fn serve_logged(config: Config) -> Result<End, ServeError> {
     };
     let udp = sockets.udp;
     let worker = spawn_worker(move || Worker::new(shard, clock, udp, mailbox, streams))?;
+    let limits = Limits::within(socket::files_max());
+    let tolerance = Tolerance {
+        limits,
+        ..Tolerance::default()
+    };
     runtime()?.block_on(async {
         signals::start(mail.clone())?;
         http::start(sockets.http, asker)?;
-        let streams = Streams::start(clock, Tolerance::default(), sockets.tcp, mail, commands)?;
+        let streams = Streams::start(clock, tolerance, sockets.tcp, mail, commands)?;
         tracing::info!("campon is ready");
         streams.run().await;
         Ok::<_, io::Error>(())

@@ -52,6 +52,20 @@ pub(super) fn tune_stream(stream: &tokio::net::TcpStream) -> io::Result<()> {
     socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
+/// How many files the system lets us have open; as many as we ask for where it does not say.
+pub(super) fn files_max() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    soft_limit_of_files(&limits).unwrap_or(usize::MAX)
+}
+
+/// `Max open files   SOFT   HARD   files`; a SOFT of `unlimited` is no number.
+fn soft_limit_of_files(limits: &str) -> Option<usize> {
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 fn new_socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
@@ -60,4 +74,17 @@ fn new_socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result
     }
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_the_soft_one() {
+        let line = |soft| format!("Limit Soft Hard\nMax open files            {soft} 4096 files\n");
+        assert_eq!(soft_limit_of_files(&line("1024")), Some(1024));
+        assert_eq!(soft_limit_of_files(&line("unlimited")), None);
+        assert!(files_max() > 0);
+    }
 }

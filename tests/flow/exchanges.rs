@@ -216,3 +216,15 @@ fn a_request_outside_of_any_call_that_needs_one_is_refused() {
         alice.receives("481");
     }
 }
+
+/// None of campon's own provisional responses is reliable, so there is never one to acknowledge.
+#[test]
+fn an_acknowledgement_of_a_provisional_response_matches_nothing() {
+    let (_world, alice, bob) = two_phones();
+    let call = call(&alice, &bob);
+    alice.sends(within(&call.caller, "PRACK").with("RAck", "1 1 INVITE"));
+    // S-54
+    alice.receives("481");
+    bob.receives_nothing();
+    hang_up(&alice, &call.caller, &bob);
+}

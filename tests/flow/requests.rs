@@ -169,3 +169,14 @@ fn a_broken_request_is_refused_and_leaves_nothing() {
     world.advance(std::time::Duration::from_secs(40));
     assert_eq!(world.held_by_calls(), []);
 }
+
+#[test]
+fn a_subscription_is_refused_as_there_is_no_event_package() {
+    let (_world, alice, bob) = two_phones();
+    for uri in [format!("sip:{DOMAIN}"), format!("sip:bob@{DOMAIN}")] {
+        alice.sends(request("SUBSCRIBE", &uri).with("Event", "dialog"));
+        // S-120
+        alice.receives("489");
+    }
+    bob.receives_nothing();
+}

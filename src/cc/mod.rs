@@ -7,8 +7,12 @@
 
 pub mod addr;
 pub mod base32;
+pub mod capsule;
 pub mod document;
 pub mod id;
+pub mod line;
+pub mod offer;
+pub mod pace;
 pub mod pidf;
 
 /// Why a call failed: the values of the `m` parameter.

@@ -11,6 +11,7 @@ pub mod capsule;
 pub mod document;
 pub mod id;
 pub mod line;
+pub mod monitor;
 pub mod offer;
 pub mod pace;
 pub mod pidf;

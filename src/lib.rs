@@ -1,6 +1,14 @@
 //! SIP back-to-back user agent with completion of calls (RFC 6910).
 
+pub mod call;
 pub mod cc;
+pub mod dialog;
+pub mod location;
+pub mod observe;
 pub mod random;
+pub mod shard;
 pub mod sip;
+pub mod table;
 pub mod time;
+pub mod transaction;
+pub mod wheel;

@@ -12,12 +12,13 @@ use std::path::PathBuf;
 const ARROWS: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("random", &[]),
-    ("table", &["time"]),
+    ("table", &[]),
+    ("wheel", &["time"]),
     ("observe", &["time"]),
     ("sip", &[]),
     (
         "transaction",
-        &["observe", "random", "sip", "table", "time"],
+        &["observe", "random", "sip", "table", "time", "wheel"],
     ),
     (
         "dialog",
@@ -36,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "table",
             "time",
             "transaction",
+            "wheel",
         ],
     ),
     ("cc", &["random", "sip::uri", "time"]),
@@ -60,6 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "table",
             "time",
             "transaction",
+            "wheel",
         ],
     ),
     ("api", &["completion", "observe", "shard", "time"]),

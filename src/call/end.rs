@@ -1,0 +1,234 @@
+//! The end of a call: BYE from a side or to both, and the ACKs that must come before.
+//!
+//! Spec: RFC 3261 §13.2.2.4 (S-04), §15 (S-21); RFC 3326.
+//!
+//! A BYE is answered at once and not when the other side has answered: whoever hangs up is done.
+
+use crate::call::relay::copy_crossing;
+use crate::call::setup::forwards;
+use crate::call::{Call, Outcome, Part, Phase, Side, Turn, respond_plainly};
+use crate::dialog::{Dialog, Order};
+use crate::sip::flow::Flow;
+use crate::sip::{Message, Method, Name, Request, Status, Writer};
+use crate::transaction::User;
+use crate::transaction::clients::Outgoing;
+use crate::transaction::reply;
+
+/// The INVITE that was acknowledged last on a leg, to acknowledge it again when its 2xx comes again.
+#[derive(Debug)]
+pub(super) struct Acked {
+    number: u32,
+    /// Content-Type and body of the ACK, which had them because the INVITE had no offer.
+    content: Option<Box<(Box<[u8]>, Box<[u8]>)>>,
+}
+
+impl Acked {
+    pub(super) fn new(number: u32, ack: &Message<'_>) -> Self {
+        let content_type = ack.first(Name::ContentType).unwrap_or_default();
+        let has_body = !ack.body().is_empty();
+        let content = (Box::from(content_type), Box::from(ack.body()));
+        Self {
+            number,
+            content: has_body.then(|| Box::new(content)),
+        }
+    }
+
+    pub(super) fn empty(number: u32) -> Self {
+        Self {
+            number,
+            content: None,
+        }
+    }
+
+    pub(super) fn content(&self) -> Option<(&[u8], &[u8])> {
+        let (content_type, body) = self.content.as_deref()?;
+        Some((content_type, body))
+    }
+}
+
+impl Call {
+    pub(super) fn on_bye(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Side,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) {
+        if self.leg_mut(side).dialog.order(request.cseq.number) == Order::OutOfOrder {
+            return refuse_for_now(turn, request, flow);
+        }
+        let Ok(server) = turn.layer.accept(turn.now, request, flow, None) else {
+            return refuse_for_now(turn, request, flow);
+        };
+        respond_plainly(turn, server, Status::OK, reply::Tag::AsReceived);
+        match self.phase {
+            Phase::Talking => {
+                self.outcome = Outcome::HungUp(side);
+                self.phase = Phase::Ending { byes: 1 };
+                self.abandon_negotiation(turn);
+                self.abandon_exchanges(turn);
+                self.relay_bye(turn, side, request);
+            }
+            // The BYEs crossed.
+            Phase::Inviting | Phase::Ending { .. } => {}
+        }
+    }
+
+    /// Takes a BYE of A's for an early dialog: as good as a CANCEL (RFC 3261 §15).
+    pub fn handle_early_bye(&mut self, turn: &mut Turn<'_>, request: &Request<'_>, flow: &Flow) {
+        if let Ok(server) = turn.layer.accept(turn.now, request, flow, None) {
+            respond_plainly(turn, server, Status::OK, reply::Tag::AsReceived);
+        }
+        let reason = request.message.first(Name::Reason).unwrap_or_default();
+        self.finish(turn, Status::REQUEST_TERMINATED);
+        self.outcome = Outcome::Cancelled;
+        self.give_up_branches(turn, reason);
+    }
+
+    /// Ends the call on both sides, in whatever state it is.
+    pub fn hang_up(&mut self, turn: &mut Turn<'_>) {
+        match self.phase {
+            Phase::Inviting => {
+                self.finish(turn, Status::SERVICE_UNAVAILABLE);
+                self.give_up_branches(turn, b"");
+            }
+            Phase::Talking => self.lose(turn, &[Side::A, Side::B]),
+            Phase::Ending { .. } => {}
+        }
+    }
+
+    /// Ends the call with a BYE to these sides.
+    pub(super) fn lose(&mut self, turn: &mut Turn<'_>, sides: &[Side]) {
+        self.outcome = Outcome::Lost;
+        self.phase = Phase::Ending { byes: 0 };
+        self.abandon_negotiation(turn);
+        self.abandon_exchanges(turn);
+        let mut byes = 0;
+        for side in sides {
+            let user = Some(self.user(Part::Bye(*side)));
+            let dialog = &mut self.leg_mut(*side).dialog;
+            byes += u8::from(send_bye(turn, dialog, b"", user));
+        }
+        self.phase = Phase::Ending { byes };
+    }
+
+    pub(super) fn on_bye_done(&mut self, status: Status) {
+        if let Phase::Ending { byes } = self.phase
+            && !status.is_provisional()
+        {
+            self.phase = Phase::Ending {
+                byes: byes.saturating_sub(1),
+            };
+        }
+    }
+
+    /// S-04: each 2xx that comes again is acknowledged again.
+    pub(super) fn acknowledge_again(&self, turn: &mut Turn<'_>, side: Side, number: u32) {
+        let leg = self.leg(side);
+        if let Some(acked) = leg.acked.as_ref().filter(|acked| acked.number == number) {
+            send_ack(turn, &leg.dialog, number, acked.content());
+        }
+    }
+
+    fn relay_bye(&mut self, turn: &mut Turn<'_>, from: Side, request: &Request<'_>) {
+        let part = Part::Bye(from.other());
+        if self.send_bye_across(turn, from, request, part).is_none() {
+            self.phase = Phase::Ending { byes: 0 };
+        }
+    }
+
+    fn send_bye_across(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: Side,
+        request: &Request<'_>,
+        part: Part,
+    ) -> Option<()> {
+        let user = Some(self.user(part));
+        let dialog = &mut self.leg_mut(from.other()).dialog;
+        let number = dialog.next_cseq();
+        turn.scratch.clear();
+        let mut writer = Writer::fragment(turn.scratch);
+        dialog.write_fields(&mut writer, Method::Bye, number, forwards(request));
+        copy_crossing(&mut writer, &request.message, None);
+        writer.finish(request.message.body()).ok()?;
+        send(turn, dialog, Method::Bye, user)
+    }
+}
+
+/// Sends a BYE of our own; whether it went out.
+pub(super) fn send_bye(
+    turn: &mut Turn<'_>,
+    dialog: &mut Dialog,
+    reason: &[u8],
+    user: Option<User>,
+) -> bool {
+    let number = dialog.next_cseq();
+    turn.scratch.clear();
+    let mut writer = Writer::fragment(turn.scratch);
+    dialog.write_fields(&mut writer, Method::Bye, number, 70);
+    if !reason.is_empty() {
+        writer.header(Name::Reason, reason);
+    }
+    writer.finish(b"").is_ok() && send(turn, dialog, Method::Bye, user).is_some()
+}
+
+/// S-04: the ACK of a 2xx, a request of its own with the number of the INVITE.
+pub(super) fn send_ack(
+    turn: &mut Turn<'_>,
+    dialog: &Dialog,
+    number: u32,
+    content: Option<(&[u8], &[u8])>,
+) {
+    turn.scratch.clear();
+    let mut writer = Writer::fragment(turn.scratch);
+    dialog.write_fields(&mut writer, Method::Ack, number, 70);
+    let (content_type, body) = content.unwrap_or_default();
+    if !content_type.is_empty() {
+        writer.header(Name::ContentType, content_type);
+    }
+    if writer.finish(body).is_err() {
+        return;
+    }
+    let outgoing = Outgoing {
+        method: Method::Ack,
+        uri: dialog.request_uri(),
+        flow: dialog.flow(),
+        user: None,
+        destination: 0,
+        fields: turn.scratch,
+    };
+    turn.layer.acknowledge(turn.now, &outgoing);
+}
+
+/// S-14, S-18: not now, but it may be tried again soon.
+pub(super) fn refuse_for_now(turn: &mut Turn<'_>, request: &Request<'_>, flow: &Flow) {
+    let seconds = turn.rng.below(11);
+    turn.scratch.clear();
+    let mut writer = Writer::fragment(turn.scratch);
+    writer.header_fmt(Name::RetryAfter, format_args!("{seconds}"));
+    let rest = match writer.finish(b"") {
+        Ok(range) => turn.scratch.get(range).unwrap_or_default(),
+        Err(_) => reply::NOTHING,
+    };
+    let status = Status::SERVER_INTERNAL_ERROR;
+    turn.layer.refuse(&request.message, flow, status, rest);
+}
+
+fn send(
+    turn: &mut Turn<'_>,
+    dialog: &Dialog,
+    method: Method<'_>,
+    user: Option<User>,
+) -> Option<()> {
+    let outgoing = Outgoing {
+        method,
+        uri: dialog.request_uri(),
+        flow: dialog.flow(),
+        user,
+        destination: 0,
+        fields: turn.scratch,
+    };
+    turn.layer.request(turn.now, &outgoing).ok()?;
+    Some(())
+}

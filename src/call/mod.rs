@@ -1,0 +1,344 @@
+//! Calls: two legs that have nothing in common but what crosses between them.
+//!
+//! Spec: RFC 3261 §6, §9, §13, §14, §15, §16.7–16.8; RFC 7332; RFC 3326.
+//!
+//! ```text
+//!   INVITE --> Inviting --2xx--> Talking --BYE, 481, no ACK--> Ending --> over
+//!                 |                                              ^
+//!                 +---- CANCEL, all branches failed, timer C ----+
+//! ```
+//!
+//! - The A leg is the caller's, and we are its server; the B leg is the callee's, and we are its
+//!   client. All branches towards the callee share its Call-ID and our tag, as forks of one call do,
+//!   so that a phone with two registrations rings once.
+//! - Each early dialog of the B leg has a tag of its own on the A leg: the caller sees the forks.
+//! - The ACK of a 2xx crosses; the 2xx is sent again by us until it comes (S-05).
+
+mod end;
+mod exchange;
+mod negotiation;
+pub mod relay;
+mod setup;
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::dialog::{Dialog, Tag};
+use crate::random::Rng;
+use crate::sip::flow::{Flow, Transport};
+use crate::sip::{Request, Response, Status, Writer};
+use crate::table::Key;
+use crate::time::Timestamp;
+use crate::transaction::clients::Failure;
+use crate::transaction::reply;
+use crate::transaction::servers::Answer;
+use crate::transaction::{Layer, User};
+
+pub use setup::{Offer, Target};
+
+/// How long things of a call may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Timer C: how long B may ring without a sign of life; more than 3 min (RFC 3261 §16.6).
+    pub rings: Duration,
+    /// T1 and T2 of RFC 3261: when a 2xx is sent again.
+    pub t1: Duration,
+    /// See `t1`.
+    pub t2: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            rings: Duration::from_secs(185),
+            t1: Duration::from_millis(500),
+            t2: Duration::from_secs(4),
+        }
+    }
+}
+
+/// A side of a call; always by the original call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    /// The caller's.
+    A,
+    /// The callee's.
+    B,
+}
+
+impl Side {
+    fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
+/// Our Contact, as the peers of each listener see it.
+#[derive(Debug, Default)]
+pub struct Contacts(Vec<[Box<[u8]>; 2]>);
+
+impl Contacts {
+    /// The Contacts of listeners with these sent-by.
+    pub fn new(sent_by: &[Box<[u8]>]) -> Self {
+        let both = |sent_by: &Box<[u8]>| {
+            [b">".as_slice(), b";transport=tcp>"]
+                .map(|end| [b"<sip:", &**sent_by, end].concat().into_boxed_slice())
+        };
+        Self(sent_by.iter().map(both).collect())
+    }
+
+    /// The Contact for a peer behind this flow.
+    pub fn of(&self, flow: &Flow) -> &[u8] {
+        let listener = self.0.get(usize::from(flow.listener.0));
+        let contact = listener.map(|[datagrams, streams]| match flow.transport {
+            Transport::Udp => &**datagrams,
+            Transport::Tcp | Transport::Tls => &**streams,
+        });
+        contact.unwrap_or_default()
+    }
+}
+
+/// What a call may use while it is handled.
+#[derive(Debug)]
+pub struct Turn<'t> {
+    /// The time.
+    pub now: Timestamp,
+    /// The transactions.
+    pub layer: &'t mut Layer,
+    /// Random numbers, for tags.
+    pub rng: &'t mut Rng,
+    /// Our Contacts.
+    pub contacts: &'t Contacts,
+    /// How long things may take.
+    pub timing: Timing,
+    /// Where fields are written before they are sent; its contents are of no interest.
+    pub scratch: &'t mut Vec<u8>,
+}
+
+/// Which part of a call a transaction belongs to; see [`User::part`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Part {
+    /// A branch of the INVITE towards B.
+    Branch(u8),
+    /// The INVITE of A, or a re-INVITE and its other half.
+    Negotiation,
+    /// The BYE that we sent to a side.
+    Bye(Side),
+    /// Another request within the call.
+    Exchange(u8),
+}
+
+impl Part {
+    fn of(part: u16) -> Self {
+        let [kind, number] = part.to_be_bytes();
+        match kind {
+            0 => Self::Branch(number),
+            1 => Self::Negotiation,
+            2 => Self::Bye(Side::A),
+            3 => Self::Bye(Side::B),
+            _ => Self::Exchange(number),
+        }
+    }
+
+    fn number(self) -> u16 {
+        u16::from_be_bytes(match self {
+            Self::Branch(number) => [0, number],
+            Self::Negotiation => [1, 0],
+            Self::Bye(Side::A) => [2, 0],
+            Self::Bye(Side::B) => [3, 0],
+            Self::Exchange(number) => [4, number],
+        })
+    }
+}
+
+/// One call.
+#[derive(Debug)]
+pub struct Call {
+    key: Key,
+    a: Leg,
+    b: Leg,
+    phase: Phase,
+    /// The branches towards B, until the last of them has ended.
+    setup: Option<Box<setup::Setup>>,
+    /// The INVITE that is being negotiated, until its ACK.
+    negotiation: Option<Box<negotiation::Negotiation>>,
+    exchanges: Vec<exchange::Exchange>,
+    /// The tags of forks whose 2xx came too late; each was acknowledged and ended once.
+    refused: Vec<Box<[u8]>>,
+    began: Timestamp,
+    answered: Option<Timestamp>,
+    outcome: Outcome,
+}
+
+/// One side of a call.
+#[derive(Debug)]
+struct Leg {
+    dialog: Dialog,
+    /// The INVITE that we acknowledged last on this leg, to do it again.
+    acked: Option<end::Acked>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    Inviting,
+    Talking,
+    /// How many BYEs of ours are still unanswered.
+    Ending {
+        byes: u8,
+    },
+}
+
+/// How a call ended, or how it stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// It goes on.
+    Open,
+    /// A withdrew it before it was answered.
+    Cancelled,
+    /// It was not answered; this is what A was told.
+    Failed(Status),
+    /// It was answered and has ended; this side hung up.
+    HungUp(Side),
+    /// It was answered and ended by us, because a side was gone or never acknowledged.
+    Lost,
+}
+
+impl Call {
+    /// Whether nothing of it is left to do.
+    pub fn is_over(&self) -> bool {
+        let ended = matches!(self.phase, Phase::Ending { byes: 0 });
+        ended && self.setup.is_none() && self.negotiation.is_none()
+    }
+
+    /// Whether it is being set up or talked on, rather than only winding down.
+    pub fn is_up(&self) -> bool {
+        !matches!(self.phase, Phase::Ending { .. })
+    }
+
+    /// When it began.
+    pub fn began(&self) -> Timestamp {
+        self.began
+    }
+
+    /// When it was answered.
+    pub fn answered(&self) -> Option<Timestamp> {
+        self.answered
+    }
+
+    /// How it ended.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// The Call-ID of a leg, for the log.
+    pub fn call_id(&self, side: Side) -> &[u8] {
+        self.leg(side).dialog.call_id()
+    }
+
+    /// When [`Self::handle_timeout`] next has work to do.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let rings = self.setup.as_deref().and_then(setup::Setup::deadline);
+        let ack = self
+            .negotiation
+            .as_deref()
+            .and_then(negotiation::Negotiation::deadline);
+        rings.into_iter().chain(ack).min()
+    }
+
+    /// Acts on a deadline.
+    pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+        self.on_rings_too_long(turn);
+        self.on_ack_due(turn);
+    }
+
+    /// Whether a request with these tags is within this call, and on which side.
+    pub fn side_of(&self, request: &Request<'_>, tag: Tag) -> Option<Side> {
+        let remote_tag = request.from.tag().unwrap_or_default();
+        [Side::A, Side::B].into_iter().find(|side| {
+            let dialog = &self.leg(*side).dialog;
+            dialog.is(request.call_id, tag, remote_tag)
+        })
+    }
+
+    /// Takes a response to a request of this call.
+    pub fn handle_response(&mut self, turn: &mut Turn<'_>, part: u16, response: &Response<'_>) {
+        match Part::of(part) {
+            Part::Branch(branch) => self.on_branch_response(turn, branch, response),
+            Part::Negotiation => self.on_reinvite_response(turn, response),
+            Part::Bye(_) => self.on_bye_done(response.status),
+            Part::Exchange(number) => self.on_exchange_response(turn, number, response),
+        }
+    }
+
+    /// Takes the failure of a request that nobody answered.
+    pub fn handle_failure(&mut self, turn: &mut Turn<'_>, part: u16, failure: Failure) {
+        match Part::of(part) {
+            Part::Branch(branch) => self.on_branch_failure(turn, branch, failure),
+            Part::Negotiation => self.on_reinvite_failure(turn, failure),
+            Part::Bye(_) => self.on_bye_done(Status::REQUEST_TIMEOUT),
+            Part::Exchange(number) => self.on_exchange_failure(turn, number, failure),
+        }
+    }
+
+    fn leg(&self, side: Side) -> &Leg {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
+    fn leg_mut(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::A => &mut self.a,
+            Side::B => &mut self.b,
+        }
+    }
+
+    fn user(&self, part: Part) -> User {
+        User {
+            call: self.key,
+            part: part.number(),
+        }
+    }
+}
+
+/// Answers a request of a peer's with headers and a body of our own choosing.
+fn respond(
+    turn: &mut Turn<'_>,
+    server: Key,
+    answer: (Status, &[u8], reply::Tag<'_>),
+    write: impl FnOnce(&mut Writer<'_>),
+    body: &[u8],
+) {
+    let (status, phrase, tag) = answer;
+    turn.scratch.clear();
+    let mut writer = Writer::fragment(turn.scratch);
+    write(&mut writer);
+    let rest = match writer.finish(body) {
+        Ok(range) => turn.scratch.get(range).unwrap_or_default(),
+        // A value that must not be sent on is left out with all the others.
+        Err(_) => reply::NOTHING,
+    };
+    let answer = Answer {
+        status,
+        phrase,
+        tag,
+        rest,
+    };
+    turn.layer.respond(turn.now, server, &answer);
+}
+
+/// Answers a request of a peer's with a status alone.
+fn respond_plainly(turn: &mut Turn<'_>, server: Key, status: Status, tag: reply::Tag<'_>) {
+    respond(turn, server, (status, b"", tag), |_| (), b"");
+}
+
+/// Up to how many forks of one call a caller gets to see.
+const FORKS_MAX: usize = 16;
+/// Up to how many requests cross within one call at a time.
+const EXCHANGES_MAX: usize = 8;
+/// Branches of one call; most have one.
+type Few<T> = SmallVec<[T; 1]>;

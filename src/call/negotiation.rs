@@ -1,0 +1,371 @@
+//! An INVITE within a call, and the 2xx of any INVITE until its ACK.
+//!
+//! Spec: RFC 3261 §13.3.1.4, §14 (S-05, S-18, S-20, S-21).
+//!
+//! ```text
+//!   re-INVITE --> Pending --2xx--> Answered --ACK--> gone, and the ACK crosses
+//!                    |                |
+//!                 failure          no ACK for 64*T1
+//!                    v                v
+//!                  gone            the call ends
+//! ```
+//!
+//! There is one at a time in a call: the offer of one side is answered before the next is made.
+
+use std::time::Duration;
+
+use crate::call::end::{self, Acked};
+use crate::call::relay::copy_crossing;
+use crate::call::setup::forwards;
+use crate::call::{Call, Part, Phase, Side, Turn, respond, respond_plainly};
+use crate::dialog::Order;
+use crate::sip::flow::Flow;
+use crate::sip::{Method, Name, Request, Response, Status, Writer};
+use crate::table::Key;
+use crate::time::Timestamp;
+use crate::transaction::clients::{Failure, Outgoing};
+use crate::transaction::reply;
+use crate::transaction::servers::Answer;
+
+/// The INVITE that is being negotiated.
+#[derive(Debug)]
+pub(super) struct Negotiation {
+    /// The side whose INVITE it is.
+    asker: Side,
+    /// Its transaction; `None` once the asker has been told otherwise.
+    server: Option<Key>,
+    /// The number of the asker's INVITE.
+    asked: u32,
+    /// The number of ours, to the other side.
+    sent: u32,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Pending {
+        client: Key,
+        /// When it is withdrawn.
+        until: Timestamp,
+    },
+    Answered {
+        resend: Timestamp,
+        interval: Duration,
+        gives_up: Timestamp,
+    },
+}
+
+impl Negotiation {
+    /// A 2xx has been sent to the asker; `numbers` are those of his INVITE and of ours.
+    pub(super) fn answered(turn: &Turn<'_>, asker: Side, server: Key, numbers: (u32, u32)) -> Self {
+        let (asked, sent) = numbers;
+        Self {
+            asker,
+            server: Some(server),
+            asked,
+            sent,
+            state: State::unacked(turn),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Pending { until, .. } => Some(until),
+            State::Answered {
+                resend, gives_up, ..
+            } => Some(resend.min(gives_up)),
+        }
+    }
+}
+
+impl State {
+    fn unacked(turn: &Turn<'_>) -> Self {
+        Self::Answered {
+            resend: turn.now + turn.timing.t1,
+            interval: turn.timing.t1,
+            gives_up: turn.now + turn.timing.t1 * 64,
+        }
+    }
+}
+
+impl Call {
+    /// Takes an INVITE within the call.
+    pub(super) fn on_reinvite(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Side,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) {
+        match self.negotiation.as_deref().map(|pending| pending.asker) {
+            // S-18: his own is not finished yet.
+            Some(asker) if asker == side => return end::refuse_for_now(turn, request, flow),
+            // S-18: they cross.
+            Some(_) => {
+                let message = &request.message;
+                return turn
+                    .layer
+                    .refuse(message, flow, Status::REQUEST_PENDING, reply::NOTHING);
+            }
+            None => {}
+        }
+        if self.leg_mut(side).dialog.order(request.cseq.number) == Order::OutOfOrder {
+            return end::refuse_for_now(turn, request, flow);
+        }
+        let user = Some(self.user(Part::Negotiation));
+        let Ok(server) = turn.layer.accept(turn.now, request, flow, user) else {
+            return end::refuse_for_now(turn, request, flow);
+        };
+        self.leg_mut(side).dialog.refresh_target(&request.message);
+        turn.layer.respond(turn.now, server, &Answer::TRYING);
+        let Some((client, sent)) = self.send_across(turn, side, request, Part::Negotiation) else {
+            let tag = reply::Tag::AsReceived;
+            return respond_plainly(turn, server, Status::SERVER_INTERNAL_ERROR, tag);
+        };
+        self.negotiation = Some(Box::new(Negotiation {
+            asker: side,
+            server: Some(server),
+            asked: request.cseq.number,
+            sent,
+            state: State::Pending {
+                client,
+                until: turn.now + turn.timing.rings,
+            },
+        }));
+    }
+
+    /// Sends a request of one side to the other; its transaction and number come back.
+    pub(super) fn send_across(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: Side,
+        request: &Request<'_>,
+        part: Part,
+    ) -> Option<(Key, u32)> {
+        let user = Some(self.user(part));
+        let dialog = &mut self.leg_mut(from.other()).dialog;
+        let number = dialog.next_cseq();
+        let flow = dialog.flow();
+        turn.scratch.clear();
+        let mut writer = Writer::fragment(turn.scratch);
+        dialog.write_fields(&mut writer, request.method, number, forwards(request));
+        writer.header(Name::Contact, turn.contacts.of(&flow));
+        copy_crossing(&mut writer, &request.message, None);
+        writer.finish(request.message.body()).ok()?;
+        let outgoing = Outgoing {
+            method: request.method,
+            uri: dialog.request_uri(),
+            flow,
+            user,
+            destination: turn.layer.digester().destination(&request.uri),
+            fields: turn.scratch,
+        };
+        let client = turn.layer.request(turn.now, &outgoing).ok()?;
+        Some((client, number))
+    }
+
+    pub(super) fn on_reinvite_response(&mut self, turn: &mut Turn<'_>, response: &Response<'_>) {
+        let status = response.status;
+        let Some(pending) = self.negotiation.as_deref_mut() else {
+            return self.on_late_success(turn, response);
+        };
+        let (asker, answerer) = (pending.asker, pending.asker.other());
+        if matches!(pending.state, State::Answered { .. }) || status == Status::TRYING {
+            // Until the asker acknowledges there is nothing to say to the answerer.
+            return;
+        }
+        let Some(server) = pending.server else {
+            // The call has ended meanwhile.
+            if !status.is_provisional() {
+                let number = pending.sent;
+                self.negotiation = None;
+                if status.is_success() {
+                    end::send_ack(turn, &self.leg(answerer).dialog, number, None);
+                }
+            }
+            return;
+        };
+        if status.is_success() {
+            pending.state = State::unacked(turn);
+            self.leg_mut(answerer)
+                .dialog
+                .refresh_target(&response.message);
+        } else if status.is_failure() {
+            self.negotiation = None;
+        }
+        self.relay_within(turn, server, asker, response);
+        if is_end_of_dialog(status) {
+            // S-15, S-20: the other side knows nothing of the call any more.
+            self.lose(turn, &[asker]);
+        }
+    }
+
+    /// Answers a request of `asker` with what the other side answered.
+    pub(super) fn relay_within(
+        &self,
+        turn: &mut Turn<'_>,
+        server: Key,
+        asker: Side,
+        response: &Response<'_>,
+    ) {
+        let contact = turn.contacts.of(&self.leg(asker).dialog.flow());
+        let answer = (response.status, response.phrase, reply::Tag::AsReceived);
+        let write = |writer: &mut Writer<'_>| {
+            if !response.status.is_failure() {
+                writer.header(Name::Contact, contact);
+            }
+            copy_crossing(writer, &response.message, Some(response.status));
+        };
+        respond(turn, server, answer, write, response.message.body());
+    }
+
+    pub(super) fn on_reinvite_failure(&mut self, turn: &mut Turn<'_>, failure: Failure) {
+        let Some(pending) = self.negotiation.take() else {
+            return;
+        };
+        let status = match failure {
+            Failure::TimedOut => Status::REQUEST_TIMEOUT,
+            Failure::Unreachable => Status::SERVER_INTERNAL_ERROR,
+        };
+        let Some(server) = pending.server else {
+            return;
+        };
+        respond_plainly(turn, server, status, reply::Tag::AsReceived);
+        if is_end_of_dialog(status) {
+            self.lose(turn, &[Side::A, Side::B]);
+        }
+    }
+
+    /// A re-INVITE is withdrawn by who sent it; the other side's answer decides (RFC 3261 §9).
+    pub(super) fn cancel_reinvite(&mut self, turn: &mut Turn<'_>, reason: &[u8]) {
+        if let Some(pending) = self.negotiation.as_deref()
+            && let State::Pending { client, .. } = pending.state
+        {
+            turn.layer.cancel(turn.now, client, reason);
+        }
+    }
+
+    /// Takes an ACK of this side's.
+    pub fn handle_ack(&mut self, turn: &mut Turn<'_>, side: Side, ack: &Request<'_>) {
+        let Some(pending) = self.negotiation.as_deref() else {
+            return;
+        };
+        let awaited = matches!(pending.state, State::Answered { .. })
+            && pending.asker == side
+            && pending.asked == ack.cseq.number;
+        if !awaited {
+            return;
+        }
+        if let Some(server) = pending.server {
+            turn.layer.release(server);
+        }
+        let number = pending.sent;
+        self.negotiation = None;
+        let acked = Acked::new(number, &ack.message);
+        let leg = self.leg_mut(side.other());
+        end::send_ack(turn, &leg.dialog, number, acked.content());
+        leg.acked = Some(acked);
+    }
+
+    /// Whatever is due of a negotiation: the 2xx again (S-05), or the end of patience.
+    pub(super) fn on_ack_due(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now;
+        let Some(pending) = self.negotiation.as_deref_mut() else {
+            return;
+        };
+        match &mut pending.state {
+            State::Pending { client, until } if *until <= now => {
+                *until = now + turn.timing.rings;
+                turn.layer.cancel(now, *client, b"");
+            }
+            State::Answered { gives_up, .. } if *gives_up <= now => {
+                // S-05: nobody acknowledged, so the call is ended on both sides.
+                self.acknowledge_for_asker(turn);
+                self.lose(turn, &[Side::A, Side::B]);
+            }
+            State::Answered {
+                resend, interval, ..
+            } if *resend <= now => {
+                *interval = (*interval * 2).min(turn.timing.t2);
+                *resend = now + *interval;
+                if let Some(server) = pending.server {
+                    turn.layer.resend(server);
+                }
+            }
+            State::Pending { .. } | State::Answered { .. } => {}
+        }
+    }
+
+    /// The answerer must have an ACK before it can get a BYE.
+    pub(super) fn acknowledge_for_asker(&mut self, turn: &mut Turn<'_>) {
+        let answered =
+            |pending: &mut Box<Negotiation>| matches!(pending.state, State::Answered { .. });
+        if let Some(pending) = self.negotiation.take_if(answered) {
+            let leg = self.leg_mut(pending.asker.other());
+            end::send_ack(turn, &leg.dialog, pending.sent, None);
+            leg.acked = Some(Acked::empty(pending.sent));
+            if let Some(server) = pending.server {
+                turn.layer.release(server);
+            }
+        }
+    }
+
+    /// S-21: what is pending when the call ends is answered 487.
+    pub(super) fn abandon_negotiation(&mut self, turn: &mut Turn<'_>) {
+        self.acknowledge_for_asker(turn);
+        let Some(pending) = self.negotiation.as_deref_mut() else {
+            return;
+        };
+        let server = pending.server.take();
+        if let State::Pending { client, .. } = pending.state {
+            turn.layer.cancel(turn.now, client, b"");
+        }
+        if let Some(server) = server {
+            let tag = reply::Tag::AsReceived;
+            respond_plainly(turn, server, Status::REQUEST_TERMINATED, tag);
+        }
+    }
+
+    /// A repeated 2xx of a re-INVITE whose ACK got lost.
+    fn on_late_success(&mut self, turn: &mut Turn<'_>, response: &Response<'_>) {
+        if !response.status.is_success() {
+            return;
+        }
+        let tag = response.from.tag().unwrap_or_default();
+        for side in [Side::A, Side::B] {
+            if self.leg(side).dialog.tag().text().as_slice() == tag {
+                self.acknowledge_again(turn, side, response.cseq.number);
+            }
+        }
+    }
+}
+
+/// S-15: a 481 or 408 to a request within a dialog ends it.
+pub(super) fn is_end_of_dialog(status: Status) -> bool {
+    matches!(
+        status,
+        Status::CALL_DOES_NOT_EXIST | Status::REQUEST_TIMEOUT
+    )
+}
+
+impl Call {
+    /// Takes a request of this side's within the call; it is not an ACK.
+    pub fn handle_request(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Side,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) {
+        match (self.phase, request.method) {
+            (_, Method::Bye) => self.on_bye(turn, side, request, flow),
+            (Phase::Talking, Method::Invite) => self.on_reinvite(turn, side, request, flow),
+            (Phase::Talking, _) => self.on_exchange(turn, side, request, flow),
+            (Phase::Inviting | Phase::Ending { .. }, _) => {
+                let gone = Status::CALL_DOES_NOT_EXIST;
+                turn.layer
+                    .refuse(&request.message, flow, gone, reply::NOTHING);
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What crosses from one leg to the other: the table, and the copying.
+//!
+//! Spec: RFC 3261 §6 ("B2BUA"), §20; RFC 7092 §3.1 (S-37).
+//!
+//! A header crosses untouched unless the table says why not: what nobody here understands may be
+//! just what the two ends need.
+
+use crate::sip::{Message, Name, Status, Writer};
+
+/// What becomes of a header on its way to the other leg.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fate {
+    /// It crosses as it is.
+    Crosses,
+    /// Each leg has its own.
+    PerLeg,
+    /// It crosses without the option tags of [`HOP_OPTIONS`].
+    Filtered,
+    /// It crosses in the responses where it is not the address of a dialog.
+    OtherTargets,
+}
+
+/// Option tags that belong to one hop or one leg and must not promise anything across.
+///
+/// - `100rel`: each leg acknowledges its own provisional responses (S-59), and ours are not reliable;
+/// - `outbound`, `path`, `gruu`: about the way of a registration (R12).
+pub const HOP_OPTIONS: &[&[u8]] = &[b"100rel", b"gruu", b"outbound", b"path"];
+
+/// Option tags that a request may require, because we let them cross or do not need to know.
+pub const KNOWN_OPTIONS: &[&[u8]] = &[
+    b"answermode",
+    b"from-change",
+    b"histinfo",
+    b"norefersub",
+    b"privacy",
+    b"replaces",
+    b"tdialog",
+    b"timer",
+];
+
+/// The fate of a header.
+pub fn fate(name: Name) -> Fate {
+    match name {
+        // Who talks to whom, and in which order, is a matter of each leg (S-37).
+        Name::CallId
+        | Name::CSeq
+        | Name::From
+        | Name::To
+        | Name::MaxForwards
+        // The way of each leg.
+        | Name::Via
+        | Name::Route
+        | Name::RecordRoute
+        | Name::Path
+        | Name::ServiceRoute
+        // Reliable provisional responses are acknowledged on each leg (S-59).
+        | Name::RSeq
+        | Name::RAck
+        // Written with the body.
+        | Name::ContentLength
+        // Echoed in the responses to the one who sent it.
+        | Name::Timestamp => Fate::PerLeg,
+        Name::Require | Name::ProxyRequire | Name::Supported => Fate::Filtered,
+        Name::Contact => Fate::OtherTargets,
+        _ => Fate::Crosses,
+    }
+}
+
+/// Copies what crosses of a request or, with its status, of a response.
+pub fn copy_crossing(writer: &mut Writer<'_>, message: &Message<'_>, status: Option<Status>) {
+    for header in message.headers() {
+        match fate(header.name) {
+            Fate::Crosses => {
+                writer.copy(header);
+            }
+            Fate::PerLeg => {}
+            Fate::Filtered => copy_options(writer, header.name, header.value),
+            Fate::OtherTargets => {
+                if status.is_some_and(names_other_targets) {
+                    writer.copy(header);
+                }
+            }
+        }
+    }
+}
+
+/// In these responses Contact says where else to try, not where the dialog goes on.
+fn names_other_targets(status: Status) -> bool {
+    matches!(status.code(), 300..400 | 485)
+}
+
+fn copy_options(writer: &mut Writer<'_>, name: Name, value: &[u8]) {
+    let mut kept: smallvec::SmallVec<[u8; 128]> = smallvec::SmallVec::new();
+    for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+        let is_hop = HOP_OPTIONS
+            .iter()
+            .any(|hop| hop.eq_ignore_ascii_case(option));
+        if is_hop || option.is_empty() {
+            continue;
+        }
+        if !kept.is_empty() {
+            kept.extend_from_slice(b", ");
+        }
+        kept.extend_from_slice(option);
+    }
+    if !kept.is_empty() {
+        writer.header(name, &kept);
+    }
+}

@@ -1,0 +1,507 @@
+//! The INVITE of a call: branches towards B, what A hears of them, and which of them wins.
+//!
+//! Spec: RFC 3261 §13, §16.6–16.8; RFC 3326.
+//!
+//! Invariants: A gets one final response; a branch that lost is cancelled, and its 2xx, should it
+//! come all the same, is acknowledged and ended (S-07).
+
+use crate::call::end;
+use crate::call::negotiation::Negotiation;
+use crate::call::relay::copy_crossing;
+use crate::call::{Call, FORKS_MAX, Few, Leg, Outcome, Part, Phase, Side, Turn};
+use crate::call::{respond, respond_plainly};
+use crate::dialog::{Dialog, Reach, Tag};
+use crate::sip::flow::Flow;
+use crate::sip::{Method, Name, Request, Response, Status, Writer};
+use crate::table::Key;
+use crate::time::Timestamp;
+use crate::transaction::branch::hex;
+use crate::transaction::clients::{Failure, Outgoing};
+use crate::transaction::reply;
+
+/// Where an INVITE goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'t> {
+    /// The Request-URI.
+    pub uri: &'t [u8],
+    /// The way.
+    pub flow: Flow,
+    /// How the peer is reached later.
+    pub reach: Reach,
+}
+
+/// An INVITE that becomes a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'o> {
+    /// The request; its Max-Forwards is not 0.
+    pub request: &'o Request<'o>,
+    /// The way it came.
+    pub flow: &'o Flow,
+    /// Its transaction.
+    pub server: Key,
+    /// Where it goes, all at once.
+    pub targets: &'o [Target<'o>],
+}
+
+/// The phone rang elsewhere first (RFC 3326 §3.1).
+const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
+
+/// What is known of the branches until the last of them has ended.
+#[derive(Debug)]
+pub(super) struct Setup {
+    /// A's INVITE; `None` once it has its final response.
+    server: Option<Key>,
+    branches: Few<Branch>,
+    forks: Few<Fork>,
+    best: Option<Final>,
+    rings_until: Timestamp,
+}
+
+#[derive(Debug)]
+struct Branch {
+    client: Option<Key>,
+    flow: Flow,
+    reach: Reach,
+}
+
+/// An early dialog of the B leg, and its counterpart on the A leg.
+#[derive(Debug)]
+struct Fork {
+    remote_tag: Box<[u8]>,
+    tag: Tag,
+}
+
+/// The best failure so far, while other branches go on.
+#[derive(Debug)]
+struct Final {
+    status: Status,
+    phrase: Box<[u8]>,
+    rest: Box<[u8]>,
+}
+
+impl Setup {
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        self.server.map(|_| self.rings_until)
+    }
+
+    fn is_done(&self) -> bool {
+        self.branches.iter().all(|branch| branch.client.is_none())
+    }
+}
+
+impl Call {
+    /// Sends an INVITE on, to all of its targets at once.
+    pub fn invite(key: Key, turn: &mut Turn<'_>, offer: &Offer<'_>) -> Self {
+        let request = offer.request;
+        let tag = Tag::new(key, turn.rng);
+        let call_id = [hex(turn.rng.bits()), hex(turn.rng.bits())].concat();
+        let mut a = Dialog::of_server(request, offer.flow, Tag::new(key, turn.rng));
+        a.order(request.cseq.number);
+        let mut call = Self {
+            key,
+            a: Leg {
+                dialog: a,
+                acked: None,
+            },
+            b: Leg {
+                dialog: Dialog::of_client(&call_id, request, tag, *offer.flow),
+                acked: None,
+            },
+            phase: Phase::Inviting,
+            setup: Some(Box::new(Setup {
+                server: Some(offer.server),
+                branches: Few::new(),
+                forks: Few::new(),
+                best: None,
+                rings_until: turn.now + turn.timing.rings,
+            })),
+            negotiation: None,
+            exchanges: Vec::new(),
+            refused: Vec::new(),
+            began: turn.now,
+            answered: None,
+            outcome: Outcome::Open,
+        };
+        call.send_invites(turn, offer);
+        call
+    }
+
+    /// Takes the CANCEL of A's INVITE (S-09): A has its answer now, the branches when they can.
+    pub fn handle_cancel(&mut self, turn: &mut Turn<'_>, part: u16, cancel: &Request<'_>) {
+        let reason = cancel.message.first(Name::Reason).unwrap_or_default();
+        if self.phase == Phase::Inviting {
+            self.finish(turn, Status::REQUEST_TERMINATED);
+            self.outcome = Outcome::Cancelled;
+            self.give_up_branches(turn, reason);
+        } else if Part::of(part) == Part::Negotiation {
+            self.cancel_reinvite(turn, reason);
+        }
+    }
+
+    fn send_invites(&mut self, turn: &mut Turn<'_>, offer: &Offer<'_>) {
+        let number = self.b.dialog.next_cseq();
+        let user_of = |branch| self.user(Part::Branch(branch));
+        let destination = turn.layer.digester().destination(&offer.request.uri);
+        let mut branches = Few::new();
+        let mut written_for = None;
+        for (index, target) in (0..).zip(offer.targets) {
+            let contact = turn.contacts.of(&target.flow);
+            if written_for != Some(contact) {
+                if !self.write_invite(turn.scratch, offer.request, number, contact) {
+                    break;
+                }
+                written_for = Some(contact);
+            }
+            let outgoing = Outgoing {
+                method: Method::Invite,
+                uri: target.uri,
+                flow: target.flow,
+                user: Some(user_of(index)),
+                destination,
+                fields: turn.scratch,
+            };
+            if let Ok(client) = turn.layer.request(turn.now, &outgoing) {
+                branches.push(Branch {
+                    client: Some(client),
+                    flow: target.flow,
+                    reach: target.reach,
+                });
+            }
+        }
+        let is_sent = !branches.is_empty();
+        if let Some(setup) = self.setup.as_deref_mut() {
+            setup.branches = branches;
+        }
+        if !is_sent {
+            self.finish(turn, Status::SERVER_INTERNAL_ERROR);
+            self.close_setup();
+        }
+    }
+
+    /// Whether the fields could be written.
+    fn write_invite(
+        &self,
+        out: &mut Vec<u8>,
+        request: &Request<'_>,
+        number: u32,
+        contact: &[u8],
+    ) -> bool {
+        out.clear();
+        let mut writer = Writer::fragment(out);
+        let hops = forwards(request);
+        self.b
+            .dialog
+            .write_fields(&mut writer, Method::Invite, number, hops);
+        writer.header(Name::Contact, contact);
+        copy_crossing(&mut writer, &request.message, None);
+        writer.finish(request.message.body()).is_ok()
+    }
+
+    pub(super) fn on_branch_response(
+        &mut self,
+        turn: &mut Turn<'_>,
+        branch: u8,
+        response: &Response<'_>,
+    ) {
+        if response.status.is_provisional() {
+            self.on_progress(turn, response);
+        } else if response.status.is_success() {
+            self.on_success(turn, branch, response);
+        } else {
+            self.end_branch(branch);
+            self.on_branch_final(turn, response.status, Some(response));
+        }
+    }
+
+    pub(super) fn on_branch_failure(&mut self, turn: &mut Turn<'_>, branch: u8, failure: Failure) {
+        self.end_branch(branch);
+        let status = match failure {
+            Failure::TimedOut => Status::REQUEST_TIMEOUT,
+            Failure::Unreachable => Status::SERVICE_UNAVAILABLE,
+        };
+        self.on_branch_final(turn, status, None);
+    }
+
+    /// Timer C: nobody has given a sign of life for too long (RFC 3261 §16.8).
+    pub(super) fn on_rings_too_long(&mut self, turn: &mut Turn<'_>) {
+        let due = |setup: &Setup| setup.deadline().is_some_and(|until| until <= turn.now);
+        if self.setup.as_deref().is_some_and(due) {
+            self.finish(turn, Status::REQUEST_TIMEOUT);
+            self.give_up_branches(turn, b"");
+        }
+    }
+
+    fn on_progress(&mut self, turn: &mut Turn<'_>, response: &Response<'_>) {
+        let until = turn.now + turn.timing.rings;
+        let Some(setup) = self.setup.as_deref_mut() else {
+            return;
+        };
+        // 100 is of one hop.
+        let Some(server) = setup.server.filter(|_| response.status != Status::TRYING) else {
+            return;
+        };
+        setup.rings_until = until;
+        if let Some(tag) = self.fork(turn, response) {
+            self.relay(turn, server, response, tag);
+        }
+    }
+
+    fn on_success(&mut self, turn: &mut Turn<'_>, branch: u8, response: &Response<'_>) {
+        let (flow, reach) = self.way_of(branch);
+        self.end_branch(branch);
+        let remote_tag = response.to.tag().unwrap_or_default();
+        let Some(server) = self.take_server() else {
+            if self.answered.is_some() && self.b.dialog.remote_tag() == remote_tag {
+                self.acknowledge_again(turn, Side::B, response.cseq.number);
+            } else {
+                let dialog = self.b.dialog.answered(response, &flow, reach);
+                self.refuse_fork(turn, dialog, response.cseq.number);
+            }
+            return;
+        };
+        let tag = self.fork(turn, response).unwrap_or(self.a.dialog.tag());
+        self.b.dialog = self.b.dialog.answered(response, &flow, reach);
+        self.a.dialog.set_tag(tag);
+        self.phase = Phase::Talking;
+        self.answered = Some(turn.now);
+        self.relay(turn, server, response, tag);
+        let numbers = (self.a.dialog.remote_cseq(), response.cseq.number);
+        let unacked = Negotiation::answered(turn, Side::A, server, numbers);
+        self.negotiation = Some(Box::new(unacked));
+        self.cancel_branches(turn, ANSWERED_ELSEWHERE);
+        self.close_setup();
+    }
+
+    /// The way of a branch; that of the call when the branches are forgotten.
+    fn way_of(&self, branch: u8) -> (Flow, Reach) {
+        let branches = self.setup.as_deref().map(|setup| &setup.branches);
+        let branch = branches.and_then(|branches| branches.get(usize::from(branch)));
+        branch.map_or((self.b.dialog.flow(), Reach::Address), |branch| {
+            (branch.flow, branch.reach)
+        })
+    }
+
+    /// S-07: a fork that answered too late is acknowledged and ended, once.
+    fn refuse_fork(&mut self, turn: &mut Turn<'_>, mut dialog: Dialog, number: u32) {
+        end::send_ack(turn, &dialog, number, None);
+        let remote_tag = dialog.remote_tag();
+        let known = self.refused.iter().any(|refused| **refused == *remote_tag);
+        if !known && self.refused.len() < FORKS_MAX {
+            self.refused.push(Box::from(remote_tag));
+            end::send_bye(turn, &mut dialog, ANSWERED_ELSEWHERE, None);
+        }
+    }
+
+    fn on_branch_final(
+        &mut self,
+        turn: &mut Turn<'_>,
+        status: Status,
+        response: Option<&Response<'_>>,
+    ) {
+        let Some(setup) = self.setup.as_deref_mut() else {
+            return;
+        };
+        if setup.server.is_none() {
+            self.close_setup();
+            return;
+        }
+        let beaten = setup
+            .best
+            .as_ref()
+            .is_some_and(|best| is_better(best.status, status));
+        let is_last = setup.is_done();
+        // RFC 3261 §16.7: a 6xx is for everybody.
+        let decides = is_last || status.code() >= 600;
+        if !decides {
+            if !beaten {
+                setup.best = Some(keep(status, response));
+            }
+            return;
+        }
+        if beaten {
+            self.relay_best(turn);
+        } else if let Some(response) = response {
+            self.relay_final(turn, status, response);
+        } else {
+            self.finish(turn, not_the_whole_service(status));
+        }
+        self.give_up_branches(turn, b"");
+    }
+
+    /// The tag that A sees for the fork of this response; `None` if it sees too many already.
+    fn fork(&mut self, turn: &mut Turn<'_>, response: &Response<'_>) -> Option<Tag> {
+        let remote_tag = response.to.tag().unwrap_or_default();
+        let key = self.key;
+        let forks = &mut self.setup.as_deref_mut()?.forks;
+        if let Some(fork) = forks.iter().find(|fork| *fork.remote_tag == *remote_tag) {
+            return Some(fork.tag);
+        }
+        if forks.len() >= FORKS_MAX {
+            return None;
+        }
+        let tag = Tag::new(key, turn.rng);
+        let remote_tag = Box::from(remote_tag);
+        forks.push(Fork { remote_tag, tag });
+        Some(tag)
+    }
+
+    /// Whether this tag is that of an early dialog that A sees.
+    pub fn is_early(&self, call_id: &[u8], tag: Tag) -> bool {
+        let same_call = self.a.dialog.call_id() == call_id && self.phase == Phase::Inviting;
+        let forks = self.setup.as_deref().map(|setup| &setup.forks);
+        same_call && forks.is_some_and(|forks| forks.iter().any(|fork| fork.tag == tag))
+    }
+
+    fn relay(&self, turn: &mut Turn<'_>, server: Key, response: &Response<'_>, tag: Tag) {
+        let tag = tag.text();
+        let contact = turn.contacts.of(&self.a.dialog.flow());
+        let answer = (response.status, response.phrase, reply::Tag::Ours(&tag));
+        let write = |writer: &mut Writer<'_>| {
+            writer.header(Name::Contact, contact);
+            copy_crossing(writer, &response.message, Some(response.status));
+        };
+        respond(turn, server, answer, write, response.message.body());
+    }
+
+    fn relay_final(&mut self, turn: &mut Turn<'_>, status: Status, response: &Response<'_>) {
+        let Some(server) = self.take_server() else {
+            return;
+        };
+        let status = not_the_whole_service(status);
+        let phrase = if status == response.status {
+            response.phrase
+        } else {
+            b""
+        };
+        let tag = self.final_tag(response.to.tag().unwrap_or_default());
+        let answer = (status, phrase, reply::Tag::Ours(&tag));
+        let write = |writer: &mut Writer<'_>| {
+            copy_crossing(writer, &response.message, Some(response.status));
+        };
+        respond(turn, server, answer, write, response.message.body());
+        self.outcome = Outcome::Failed(status);
+    }
+
+    fn relay_best(&mut self, turn: &mut Turn<'_>) {
+        let best = self
+            .setup
+            .as_deref_mut()
+            .and_then(|setup| setup.best.take());
+        let (Some(best), Some(server)) = (best, self.take_server()) else {
+            return;
+        };
+        let status = not_the_whole_service(best.status);
+        let tag = self.a.dialog.tag().text();
+        let answer = crate::transaction::servers::Answer {
+            status,
+            phrase: &best.phrase,
+            tag: reply::Tag::Ours(&tag),
+            rest: &best.rest,
+        };
+        turn.layer.respond(turn.now, server, &answer);
+        self.outcome = Outcome::Failed(status);
+    }
+
+    /// Ends A's INVITE with a failure of our own.
+    pub(super) fn finish(&mut self, turn: &mut Turn<'_>, status: Status) {
+        if let Some(server) = self.take_server() {
+            let tag = self.a.dialog.tag().text();
+            respond_plainly(turn, server, status, reply::Tag::Ours(&tag));
+            self.outcome = Outcome::Failed(status);
+        }
+    }
+
+    /// S-12: what A heard while it rang and the final response have the same tag.
+    fn final_tag(&self, remote_tag: &[u8]) -> crate::dialog::tag::TagText {
+        let forks = self.setup.as_deref().map(|setup| &setup.forks);
+        let fork =
+            forks.and_then(|forks| forks.iter().find(|fork| *fork.remote_tag == *remote_tag));
+        fork.map_or(self.a.dialog.tag(), |fork| fork.tag).text()
+    }
+
+    fn take_server(&mut self) -> Option<Key> {
+        self.setup.as_deref_mut()?.server.take()
+    }
+
+    /// Withdraws what is left of the INVITE; the call ends when the branches have.
+    pub(super) fn give_up_branches(&mut self, turn: &mut Turn<'_>, reason: &[u8]) {
+        if self.phase == Phase::Inviting {
+            self.phase = Phase::Ending { byes: 0 };
+        }
+        self.cancel_branches(turn, reason);
+        self.close_setup();
+    }
+
+    fn cancel_branches(&mut self, turn: &mut Turn<'_>, reason: &[u8]) {
+        let Some(setup) = self.setup.as_deref() else {
+            return;
+        };
+        for client in setup.branches.iter().filter_map(|branch| branch.client) {
+            turn.layer.cancel(turn.now, client, reason);
+        }
+    }
+
+    fn end_branch(&mut self, branch: u8) {
+        let setup = self.setup.as_deref_mut();
+        if let Some(branch) = setup.and_then(|setup| setup.branches.get_mut(usize::from(branch))) {
+            branch.client = None;
+        }
+        if self.phase != Phase::Inviting {
+            self.close_setup();
+        }
+    }
+
+    fn close_setup(&mut self) {
+        if self.setup.as_deref().is_some_and(Setup::is_done) {
+            self.setup = None;
+        }
+    }
+}
+
+/// Max-Forwards for the next hop: one less (S-113), and 70 where there was none.
+pub(super) fn forwards(request: &Request<'_>) -> u8 {
+    request
+        .max_forwards
+        .map_or(70, |hops| hops.saturating_sub(1))
+}
+
+/// S-31: one target's 503 does not say that we are out of service.
+fn not_the_whole_service(status: Status) -> Status {
+    if status == Status::SERVICE_UNAVAILABLE {
+        Status::SERVER_INTERNAL_ERROR
+    } else {
+        status
+    }
+}
+
+/// RFC 3261 §16.7: whether the failure `old` says more than the failure `new`.
+fn is_better(old: Status, new: Status) -> bool {
+    rank(old) <= rank(new)
+}
+
+fn rank(status: Status) -> (u16, bool) {
+    let class = match status.code() / 100 {
+        6 => 0,
+        class => class,
+    };
+    // Those that A can do something about come before the others of their class.
+    (class, !matches!(status.code(), 401 | 407 | 415 | 420 | 484))
+}
+
+fn keep(status: Status, response: Option<&Response<'_>>) -> Final {
+    let mut rest = Vec::new();
+    let mut writer = Writer::fragment(&mut rest);
+    let mut body: &[u8] = b"";
+    if let Some(response) = response {
+        copy_crossing(&mut writer, &response.message, Some(response.status));
+        body = response.message.body();
+    }
+    if writer.finish(body).is_err() {
+        rest = reply::NOTHING.to_vec();
+    }
+    Final {
+        status,
+        phrase: response.map_or(Box::default(), |response| Box::from(response.phrase)),
+        rest: rest.into_boxed_slice(),
+    }
+}

@@ -1,0 +1,357 @@
+//! One side of a dialog, ours: identity, sequence numbers, route set and remote target.
+//!
+//! Spec: RFC 3261 §12.1, §12.2 (S-13, S-14, S-16, S-17).
+//!
+//! All texts of a dialog lie in one allocation; a dialog that a peer has not answered yet has no
+//! remote tag and no target, and [`Dialog::answered`] makes the real one from it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::dialog::tag::Tag;
+use crate::sip::flow::{Flow, Transport};
+use crate::sip::lex::Commas;
+use crate::sip::{Host, Message, Method, Name, NameAddr, Request, Response, SipUri, Uri, Writer};
+
+/// The default port of SIP over UDP and TCP.
+const PORT: u16 = 5060;
+
+/// Our side of a dialog.
+#[derive(Clone, Debug)]
+pub struct Dialog {
+    texts: Box<[u8]>,
+    ends: [u16; 6],
+    tag: Tag,
+    local_cseq: u32,
+    remote_cseq: Option<u32>,
+    flow: Flow,
+    reach: Reach,
+}
+
+/// How the peer is reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reach {
+    /// At the address of its Contact or first route.
+    Address,
+    /// Over the flow by which it came and no other: a NAT sits in between.
+    Flow,
+}
+
+/// The texts of a dialog, in the order in which they lie.
+#[derive(Clone, Copy, Debug)]
+enum Text {
+    CallId,
+    /// The name and address that we have in it, without tag.
+    Local,
+    /// The peer's, without tag.
+    Remote,
+    RemoteTag,
+    /// The URI of the peer's Contact.
+    Target,
+    /// The route set, one value behind the other, with commas.
+    Routes,
+}
+
+/// How a request stands to those before it (S-14).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Order {
+    /// The next one.
+    InOrder,
+    /// Its number is not higher than one that came before.
+    OutOfOrder,
+}
+
+impl Dialog {
+    /// Our side as the server of `invite`, with the tag that our answer will have.
+    pub fn of_server(invite: &Request<'_>, flow: &Flow, tag: Tag) -> Self {
+        let mut routes = Vec::new();
+        for value in invite.message.values(Name::RecordRoute) {
+            push_route(&mut routes, value);
+        }
+        let target = contact_uri(&invite.message).unwrap_or_default();
+        let texts = [
+            invite.call_id,
+            invite.to.text,
+            invite.from.text,
+            invite.from.tag().unwrap_or_default(),
+            target,
+            &routes,
+        ];
+        // A phone whose Via is not where its packets come from sits behind a NAT: only the way
+        // that its request came leads back.
+        let reach = if is_behind_nat(invite, flow) {
+            Reach::Flow
+        } else {
+            Reach::Address
+        };
+        let mut dialog = Self::of_texts(texts, tag, *flow, reach);
+        dialog.remote_cseq = Some(invite.cseq.number);
+        dialog.flow = dialog.next_hop();
+        dialog
+    }
+
+    /// Our side as the client of an INVITE that nobody has answered yet.
+    pub fn of_client(call_id: &[u8], invite: &Request<'_>, tag: Tag, flow: Flow) -> Self {
+        let texts = [call_id, invite.from.text, invite.to.text, b"", b"", b""];
+        Self::of_texts(texts, tag, flow, Reach::Address)
+    }
+
+    /// The dialog that this response makes of a client's half; `flow` is where the INVITE went.
+    pub fn answered(&self, response: &Response<'_>, flow: &Flow, reach: Reach) -> Self {
+        let mut routes = Vec::new();
+        let values: smallvec::SmallVec<[&[u8]; 4]> =
+            response.message.values(Name::RecordRoute).collect();
+        for value in values.iter().rev() {
+            push_route(&mut routes, value);
+        }
+        let texts = [
+            self.call_id(),
+            self.local(),
+            response.to.text,
+            response.to.tag().unwrap_or_default(),
+            contact_uri(&response.message).unwrap_or_default(),
+            &routes,
+        ];
+        let mut dialog = Self::of_texts(texts, self.tag, *flow, reach);
+        dialog.local_cseq = self.local_cseq;
+        dialog.remote_cseq = self.remote_cseq;
+        dialog.flow = dialog.next_hop();
+        dialog
+    }
+
+    /// S-16: takes the target of a request or response that refreshes it.
+    pub fn refresh_target(&mut self, message: &Message<'_>) {
+        let Some(target) = contact_uri(message) else {
+            return;
+        };
+        if target == self.target() {
+            return;
+        }
+        let texts = [
+            self.call_id(),
+            self.local(),
+            self.remote(),
+            self.remote_tag(),
+            target,
+            self.routes(),
+        ];
+        let fresh = Self::of_texts(texts, self.tag, self.flow, self.reach);
+        self.texts = fresh.texts;
+        self.ends = fresh.ends;
+        self.flow = self.next_hop();
+    }
+
+    /// The number for our next request.
+    pub fn next_cseq(&mut self) -> u32 {
+        self.local_cseq += 1;
+        self.local_cseq
+    }
+
+    /// Takes the number of a request of the peer's.
+    pub fn order(&mut self, number: u32) -> Order {
+        if self.remote_cseq.is_some_and(|last| number <= last) {
+            return Order::OutOfOrder;
+        }
+        self.remote_cseq = Some(number);
+        Order::InOrder
+    }
+
+    /// Whether a request or response of the peer's belongs here.
+    pub fn is(&self, call_id: &[u8], tag: Tag, remote_tag: &[u8]) -> bool {
+        self.tag == tag && self.call_id() == call_id && self.remote_tag() == remote_tag
+    }
+
+    /// The number of the peer's last request; 0 before its first.
+    pub fn remote_cseq(&self) -> u32 {
+        self.remote_cseq.unwrap_or_default()
+    }
+
+    /// The Call-ID.
+    pub fn call_id(&self) -> &[u8] {
+        self.text(Text::CallId)
+    }
+
+    /// Takes the tag of the fork that answered.
+    pub fn set_tag(&mut self, tag: Tag) {
+        self.tag = tag;
+    }
+
+    /// Our tag.
+    pub fn tag(&self) -> Tag {
+        self.tag
+    }
+
+    /// The peer's tag; empty while it has not answered, or if it has none.
+    pub fn remote_tag(&self) -> &[u8] {
+        self.text(Text::RemoteTag)
+    }
+
+    /// Where the next request goes.
+    pub fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    /// The Request-URI of the next request: the remote target, or a strict router (S-17).
+    pub fn request_uri(&self) -> &[u8] {
+        self.strict_router().unwrap_or_else(|| self.target())
+    }
+
+    /// Begins the fields of a request: Max-Forwards, From, To, Call-ID, CSeq and Route.
+    pub fn write_fields(
+        &self,
+        writer: &mut Writer<'_>,
+        method: Method<'_>,
+        number: u32,
+        max_forwards: u8,
+    ) {
+        writer.header_fmt(Name::MaxForwards, format_args!("{max_forwards}"));
+        let tag = self.tag.text();
+        writer.header_parts(Name::From, &[self.local(), b";tag=", &tag]);
+        if self.remote_tag().is_empty() {
+            writer.header(Name::To, self.remote());
+        } else {
+            writer.header_parts(Name::To, &[self.remote(), b";tag=", self.remote_tag()]);
+        }
+        writer.header(Name::CallId, self.call_id());
+        writer.header_fmt(Name::CSeq, format_args!("{number} {method}"));
+        self.write_routes(writer);
+    }
+
+    fn write_routes(&self, writer: &mut Writer<'_>) {
+        let routes = self.routes();
+        if routes.is_empty() {
+            return;
+        }
+        if self.strict_router().is_none() {
+            writer.header(Name::Route, routes);
+            return;
+        }
+        // S-17: the strict router is in the Request-URI, and the target comes last.
+        let first = first_route(routes).unwrap_or_default();
+        let others = routes.get(first.len()..).unwrap_or_default();
+        let others = others.strip_prefix(b",").unwrap_or(others);
+        let comma: &[u8] = if others.is_empty() { b"" } else { b"," };
+        writer.header_parts(Name::Route, &[others, comma, b"<", self.target(), b">"]);
+    }
+
+    fn of_texts(texts: [&[u8]; 6], tag: Tag, flow: Flow, reach: Reach) -> Self {
+        let mut end = 0_usize;
+        let ends = texts.map(|text| {
+            end += text.len();
+            // All of it came in one message of at most 65 535 bytes, the tag and quotes included.
+            u16::try_from(end).expect("the texts of a dialog come from one message")
+        });
+        Self {
+            texts: texts.concat().into_boxed_slice(),
+            ends,
+            tag,
+            local_cseq: 0,
+            remote_cseq: None,
+            flow,
+            reach,
+        }
+    }
+
+    fn text(&self, which: Text) -> &[u8] {
+        let index = which as usize;
+        let end = self.ends.get(index).copied().unwrap_or_default();
+        let start = index
+            .checked_sub(1)
+            .and_then(|before| self.ends.get(before).copied())
+            .unwrap_or_default();
+        self.texts
+            .get(usize::from(start)..usize::from(end))
+            .unwrap_or_default()
+    }
+
+    fn local(&self) -> &[u8] {
+        self.text(Text::Local)
+    }
+
+    fn remote(&self) -> &[u8] {
+        self.text(Text::Remote)
+    }
+
+    fn target(&self) -> &[u8] {
+        self.text(Text::Target)
+    }
+
+    fn routes(&self) -> &[u8] {
+        self.text(Text::Routes)
+    }
+
+    /// The URI of the first route, if it is one without `lr`.
+    fn strict_router(&self) -> Option<&[u8]> {
+        let route = NameAddr::parse(first_route(self.routes())?).ok()?;
+        let uri = route.uri.as_sip()?;
+        (!uri.params.has("lr")).then(|| route.uri.text())
+    }
+
+    /// The way to the first route or the target; as before, if that names no address.
+    fn next_hop(&self) -> Flow {
+        if self.reach == Reach::Flow {
+            return self.flow;
+        }
+        let route = first_route(self.routes()).and_then(|route| NameAddr::parse(route).ok());
+        let target = Uri::parse(self.target()).ok();
+        let uri = route.map(|route| route.uri).or(target);
+        uri.and_then(|uri| uri.as_sip())
+            .and_then(|uri| flow_to(&uri, &self.flow))
+            .unwrap_or(self.flow)
+    }
+}
+
+/// The way to the address in a URI; `None` if it has a name, which only DNS could tell.
+pub fn flow_to(uri: &SipUri<'_>, from: &Flow) -> Option<Flow> {
+    let address = match uri.host {
+        Host::V4(address) => IpAddr::V4(address),
+        Host::V6(address) => IpAddr::V6(address),
+        Host::Name(_) => return None,
+    };
+    let remote = SocketAddr::new(address, uri.port.unwrap_or(PORT));
+    let transport = match uri.params.value("transport") {
+        Some(name) if name.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
+        Some(name) if name.eq_ignore_ascii_case(b"udp") => Transport::Udp,
+        _ => from.transport,
+    };
+    // A peer on a connection is reached over it, whatever port its Contact names.
+    if transport.is_reliable() && from.connection.is_some() && from.transport == transport {
+        return Some(*from);
+    }
+    Some(Flow {
+        transport,
+        remote,
+        connection: None,
+        ..*from
+    })
+}
+
+/// Whether a request came from elsewhere than its Via says.
+pub fn is_behind_nat(request: &Request<'_>, flow: &Flow) -> bool {
+    let via = &request.via;
+    let same_host = match via.host {
+        Host::V4(address) => flow.remote.ip() == IpAddr::V4(address),
+        Host::V6(address) => flow.remote.ip() == IpAddr::V6(address),
+        // A name says nothing about the address.
+        Host::Name(_) => return true,
+    };
+    let same_port = via.port.unwrap_or(PORT) == flow.remote.port();
+    !(same_host && (same_port || flow.transport.is_reliable()))
+}
+
+fn contact_uri<'m>(message: &Message<'m>) -> Option<&'m [u8]> {
+    let contact = message.values(Name::Contact).next()?;
+    let contact = NameAddr::parse(contact).ok()?;
+    Some(contact.uri.text())
+}
+
+fn push_route(routes: &mut Vec<u8>, value: &[u8]) {
+    if !routes.is_empty() {
+        routes.push(b',');
+    }
+    routes.extend_from_slice(value);
+}
+
+/// The first of several routes; commas inside `<>` and quotes do not part them.
+fn first_route(routes: &[u8]) -> Option<&[u8]> {
+    Commas::of(routes).next().filter(|route| !route.is_empty())
+}

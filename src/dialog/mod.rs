@@ -1,0 +1,9 @@
+//! Dialogs: who talks to whom, and the way of their next request.
+//!
+//! Spec: RFC 3261 §12.
+
+pub mod identity;
+pub mod tag;
+
+pub use identity::{Dialog, Order, Reach};
+pub use tag::Tag;

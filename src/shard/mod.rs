@@ -1,0 +1,348 @@
+//! One worker's SIP state, wired together: messages and time in, messages out.
+//!
+//! Spec: RFC 3261 §16, §18; DESIGN: a worker runs each input to completion.
+//!
+//! The contract with the driver: after each [`Shard::handle_input`] and [`Shard::handle_timeout`],
+//! take [`Shard::poll_output`] until it is empty; wait no longer than [`Shard::poll_timeout`].
+//!
+//! A panic in here is a bug of ours. It is caught at the message boundary: the outputs of that input
+//! and the call in hand are dropped, it is counted and logged, and all other calls go on.
+
+mod invite;
+mod receive;
+pub mod reject;
+pub mod report;
+mod screen;
+pub mod settings;
+pub mod users;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use crate::call::{Call, Contacts, Outcome, Side};
+use crate::location::{Aor, Domains, Registrar};
+use crate::observe::Counters;
+use crate::random::Rng;
+use crate::sip::Scratch;
+use crate::sip::flow::Flow;
+use crate::table::{Key, Table};
+use crate::time::Timestamp;
+use crate::transaction::outbox::Sending;
+use crate::transaction::{Event, Layer};
+use crate::wheel::Wheel;
+
+pub use crate::transaction::outbox::SendId;
+pub use reject::Reject;
+pub use report::{Report, TableReport};
+pub use settings::{Listener, Settings};
+
+/// What happens to a worker.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'i> {
+    /// A whole message came in.
+    Received {
+        /// How it came.
+        flow: Flow,
+        /// The message.
+        bytes: &'i [u8],
+        /// The time since the receive socket was last empty: how long it may have waited.
+        delay: Duration,
+    },
+    /// A message did not leave.
+    NotSent {
+        /// The id that the message was sent with.
+        client: SendId,
+        /// Where it was to go.
+        flow: Flow,
+    },
+    /// A stream ended.
+    Disconnected {
+        /// The stream.
+        flow: Flow,
+    },
+    /// No new calls from here on.
+    Drain,
+    /// Every call ends now.
+    HangUp,
+}
+
+/// What a worker wants done.
+#[derive(Clone, Copy, Debug)]
+pub enum Output<'o> {
+    /// Sends a message.
+    Send {
+        /// Where to.
+        flow: Flow,
+        /// The message.
+        bytes: &'o [u8],
+        /// Comes back in [`Input::NotSent`].
+        id: SendId,
+    },
+}
+
+/// A call and what the worker keeps beside it.
+#[derive(Debug)]
+struct Held {
+    call: Call,
+    parties: Parties,
+    armed: Option<Timestamp>,
+}
+
+/// The users of ours that are in a call.
+#[derive(Clone, Debug, Default)]
+struct Parties {
+    caller: Option<Aor>,
+    callee: Option<Aor>,
+}
+
+/// One worker's SIP state.
+#[derive(Debug)]
+pub struct Shard {
+    settings: Settings,
+    layer: Layer,
+    calls: Table<Box<Held>>,
+    deadlines: Wheel<Key>,
+    registrar: Registrar,
+    domains: Domains,
+    users: users::Users,
+    contacts: Contacts,
+    rng: Rng,
+    counters: Counters,
+    rejects: reject::RejectCounts,
+    draining: bool,
+    index: Scratch,
+    scratch: Vec<u8>,
+    /// The call that has been taken out of its slot, should its handling panic.
+    in_hand: Option<(Key, Parties)>,
+}
+
+impl Shard {
+    /// A worker that holds nothing.
+    pub fn new(settings: Settings, mut rng: Rng) -> Self {
+        let sent_by: Vec<Box<[u8]>> = settings
+            .listeners
+            .iter()
+            .map(|listener| listener.sent_by().into_bytes().into_boxed_slice())
+            .collect();
+        let contacts = Contacts::new(&sent_by);
+        let transactions_max =
+            usize::try_from(settings.limits.transactions_max).unwrap_or(usize::MAX);
+        let calls_max = usize::try_from(settings.limits.calls_max).unwrap_or(usize::MAX);
+        let domains = Domains::new(
+            settings.listeners.iter().map(|listener| listener.bind.ip()),
+            settings.domains.iter().map(String::as_str),
+        );
+        let layer_rng = Rng::from_number(rng.bits());
+        Self {
+            layer: Layer::new(settings.timing, sent_by, transactions_max, layer_rng),
+            calls: Table::new(calls_max),
+            deadlines: Wheel::new(),
+            registrar: Registrar::new(settings.registrar),
+            domains,
+            users: users::Users::default(),
+            contacts,
+            rng,
+            counters: Counters::default(),
+            rejects: reject::RejectCounts::default(),
+            draining: false,
+            index: Scratch::new(),
+            scratch: Vec::with_capacity(4096),
+            in_hand: None,
+            settings,
+        }
+    }
+
+    /// Takes in what happened.
+    pub fn handle_input(&mut self, now: Timestamp, input: Input<'_>) {
+        self.guarded(|shard| match input {
+            Input::Received { flow, bytes, delay } => shard.receive(now, &flow, bytes, delay),
+            Input::NotSent { client, .. } => {
+                if let Some(event) = shard.layer.handle_not_sent(now, client) {
+                    shard.on_event(now, event);
+                }
+            }
+            // Requests on it time out or are answered elsewhere; bindings fall back to Contact.
+            Input::Disconnected { flow } => shard.registrar.handle_disconnected(&flow),
+            Input::Drain => shard.draining = true,
+            Input::HangUp => shard.hang_up(now),
+        });
+    }
+
+    /// Acts on what is due.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.guarded(|shard| {
+            while let Some(event) = shard.layer.handle_timeout(now) {
+                if let Some(event) = event {
+                    shard.on_event(now, event);
+                }
+            }
+            while let Some(key) = shard.deadlines.take_due(now) {
+                shard.wake_call(now, key);
+            }
+            shard.registrar.handle_timeout(now);
+        });
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output<'_>> {
+        let Sending { flow, bytes, id } = self.layer.outbox().poll()?;
+        self.counters.messages_sent += 1;
+        Some(Output::Send { flow, bytes, id })
+    }
+
+    /// When [`Self::handle_timeout`] has work to do.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let all = [
+            self.layer.poll_timeout(),
+            self.deadlines.next_due(),
+            self.registrar.poll_timeout(),
+        ];
+        all.into_iter().flatten().min()
+    }
+
+    /// What the worker holds.
+    pub fn report(&self, now: Timestamp) -> Report {
+        let (servers, clients) = (self.layer.servers(), self.layer.clients());
+        let table = |name, entries, oldest: Option<Timestamp>| TableReport {
+            name,
+            entries,
+            oldest: oldest.map(|oldest| now.since(oldest)),
+        };
+        let oldest_call = self.calls.iter().map(|(_, held)| held.call.began()).min();
+        Report {
+            tables: vec![
+                table("calls", self.calls.len(), oldest_call),
+                table("client_transactions", clients.all, clients.oldest),
+                table("registrations", self.registrar.len(), None),
+                table("server_transactions", servers.all, servers.oldest),
+                table("users_engaged", self.users.len(), None),
+            ],
+            counters: self.counters.iter().chain(self.rejects.iter()).collect(),
+            draining: self.draining,
+            owed: self.calls.len() + servers.owing + clients.owing,
+        }
+    }
+
+    /// Runs one input; if it panics, what it had begun is dropped and all else is kept.
+    fn guarded(&mut self, handle: impl FnOnce(&mut Self)) {
+        let queued = self.layer.outbox().len();
+        let done = catch_unwind(AssertUnwindSafe(|| handle(self)));
+        if done.is_ok() {
+            return;
+        }
+        self.counters.panics += 1;
+        self.layer.outbox().truncate(queued);
+        let lost = self.in_hand.take();
+        tracing::error!(
+            call_lost = lost.is_some(),
+            "a message was dropped: caught a panic"
+        );
+        if let Some((key, parties)) = lost {
+            self.calls.discard(key);
+            self.release(&parties);
+        }
+    }
+
+    fn on_event(&mut self, now: Timestamp, event: Event) {
+        match event {
+            Event::Failed(user, failure) => {
+                self.with_call(now, user.call, |call, turn| {
+                    call.handle_failure(turn, user.part, failure);
+                });
+            }
+            // The call has ended when its failure was sent; nobody else is concerned.
+            Event::NoAck(_) => {}
+        }
+    }
+
+    fn hang_up(&mut self, now: Timestamp) {
+        self.draining = true;
+        let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.with_call(now, key, Call::hang_up);
+        }
+    }
+
+    fn wake_call(&mut self, now: Timestamp, key: Key) {
+        let Some(held) = self.calls.get_mut(key) else {
+            return;
+        };
+        if held.armed.is_some_and(|armed| armed <= now) {
+            held.armed = None;
+        }
+        self.with_call(now, key, Call::handle_timeout);
+    }
+
+    /// Takes a call out of its slot, lets it act, and puts it back unless it is over.
+    fn with_call<R>(
+        &mut self,
+        now: Timestamp,
+        key: Key,
+        act: impl FnOnce(&mut Call, &mut crate::call::Turn<'_>) -> R,
+    ) -> Option<R> {
+        let mut held = self.calls.take(key)?;
+        self.in_hand = Some((key, held.parties.clone()));
+        let mut turn = crate::call::Turn {
+            now,
+            layer: &mut self.layer,
+            rng: &mut self.rng,
+            contacts: &self.contacts,
+            timing: self.settings.call_timing,
+            scratch: &mut self.scratch,
+        };
+        let result = act(&mut held.call, &mut turn);
+        self.in_hand = None;
+        self.put_back(now, key, held);
+        Some(result)
+    }
+
+    fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
+        if held.call.is_over() {
+            self.calls.discard(key);
+            self.on_call_over(now, &held);
+            return;
+        }
+        if let Some(deadline) = held.call.deadline()
+            && held.armed.is_none_or(|armed| armed > deadline)
+        {
+            self.deadlines.arm(now, key, deadline);
+            held.armed = Some(deadline);
+        }
+        self.calls.put_back(key, held);
+    }
+
+    fn on_call_over(&mut self, now: Timestamp, held: &Held) {
+        self.release(&held.parties);
+        let call = &held.call;
+        if call.answered().is_some() {
+            self.counters.calls_answered += 1;
+        } else {
+            self.counters.calls_failed += 1;
+        }
+        let talked = call.answered().map(|answered| now.since(answered));
+        tracing::info!(
+            call_id = %call.call_id(Side::A).escape_ascii(),
+            call_id_b = %call.call_id(Side::B).escape_ascii(),
+            outcome = outcome_name(call.outcome()),
+            talked_ms = talked.map(|talked| u64::try_from(talked.as_millis()).unwrap_or(u64::MAX)),
+            "call over"
+        );
+    }
+
+    fn release(&mut self, parties: &Parties) {
+        for user in [&parties.caller, &parties.callee].into_iter().flatten() {
+            self.users.release(user);
+        }
+    }
+}
+
+fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Open => "open",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Failed(status) => status.phrase(),
+        Outcome::HungUp(Side::A) => "caller hung up",
+        Outcome::HungUp(Side::B) => "callee hung up",
+        Outcome::Lost => "lost",
+    }
+}

@@ -1,0 +1,187 @@
+//! Where a message goes: to its transaction, its call, or to what answers new requests.
+//!
+//! Spec: RFC 3261 §8.2, §12.2.2, §17, §18.
+
+use std::time::Duration;
+
+use crate::dialog::Tag;
+use crate::shard::{Reject, Shard};
+use crate::sip::flow::Flow;
+use crate::sip::{Checked, Message, Method, Refusal, Request, Response, Scratch, Status};
+use crate::table::Key;
+use crate::time::Timestamp;
+use crate::transaction::clients::Heard;
+use crate::transaction::reply;
+use crate::transaction::servers::{Answer, Arrival};
+
+impl Shard {
+    pub(super) fn receive(&mut self, now: Timestamp, flow: &Flow, bytes: &[u8], delay: Duration) {
+        self.counters.messages_received += 1;
+        // RFC 5626 §4.4.1: a keep-alive is not a message.
+        if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            return;
+        }
+        let mut index = std::mem::replace(&mut self.index, Scratch::new());
+        match Message::parse(bytes, &mut index) {
+            Ok(message) => self.on_message(now, flow, message, delay),
+            Err(error) => {
+                self.counters.messages_dropped += 1;
+                tracing::debug!(from = %flow, %error, "dropped what is not SIP");
+            }
+        }
+        self.index = index;
+    }
+
+    fn on_message(&mut self, now: Timestamp, flow: &Flow, message: Message<'_>, delay: Duration) {
+        match Checked::check(message) {
+            Ok(Checked::Request(request)) => self.on_request(now, flow, &request, delay),
+            Ok(Checked::Response(response)) => self.on_response(now, &response),
+            Err(Refusal::Answer {
+                status,
+                message,
+                what,
+            }) => {
+                tracing::debug!(from = %flow, %what, "refused a malformed request");
+                self.counters.messages_malformed += 1;
+                self.layer.refuse(&message, flow, status, reply::NOTHING);
+            }
+            Err(Refusal::Drop(what)) => {
+                self.counters.messages_dropped += 1;
+                tracing::debug!(from = %flow, %what, "dropped a malformed message");
+            }
+        }
+    }
+
+    fn on_response(&mut self, now: Timestamp, response: &Response<'_>) {
+        match self.layer.handle_response(now, response) {
+            Heard::Up(user) => {
+                self.with_call(now, user.call, |call, turn| {
+                    call.handle_response(turn, user.part, response);
+                });
+            }
+            Heard::Absorbed => {}
+            Heard::Stray => self.counters.responses_stray += 1,
+        }
+    }
+
+    fn on_request(&mut self, now: Timestamp, flow: &Flow, request: &Request<'_>, delay: Duration) {
+        #[cfg(test)]
+        assert!(
+            request.message.named("X-Failpoint") != Some(b"receive"),
+            "failpoint"
+        );
+        match self.layer.sort(now, request, flow) {
+            Arrival::Absorbed => {}
+            Arrival::Ack => self.on_ack(now, request),
+            Arrival::Cancel(server) => self.on_cancel(now, flow, request, server),
+            Arrival::CancelOfNothing => self.refuse(request, flow, Reject::CancelOfNothing),
+            Arrival::Merged => self.refuse(request, flow, Reject::MergedRequest),
+            Arrival::New => match request.to.tag() {
+                Some(tag) => self.on_request_within(now, flow, request, tag),
+                None => self.on_new_request(now, flow, request, delay),
+            },
+        }
+    }
+
+    fn on_ack(&mut self, now: Timestamp, request: &Request<'_>) {
+        let Some(tag) = request.to.tag().and_then(Tag::parse) else {
+            return;
+        };
+        self.with_call(now, tag.call, |call, turn| {
+            if let Some(side) = call.side_of(request, tag) {
+                call.handle_ack(turn, side, request);
+            }
+        });
+    }
+
+    /// S-09: 200 to the CANCEL, whatever becomes of the INVITE.
+    fn on_cancel(&mut self, now: Timestamp, flow: &Flow, request: &Request<'_>, server: Key) {
+        self.layer
+            .refuse(&request.message, flow, Status::OK, reply::NOTHING);
+        if let Some(user) = self.layer.user(server) {
+            self.with_call(now, user.call, |call, turn| {
+                call.handle_cancel(turn, user.part, request);
+            });
+        }
+    }
+
+    fn on_request_within(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+        tag: &[u8],
+    ) {
+        let handled = Tag::parse(tag).and_then(|tag| {
+            self.with_call(now, tag.call, |call, turn| {
+                if let Some(side) = call.side_of(request, tag) {
+                    call.handle_request(turn, side, request, flow);
+                    return true;
+                }
+                let is_early_bye =
+                    request.method == Method::Bye && call.is_early(request.call_id, tag);
+                if is_early_bye {
+                    call.handle_early_bye(turn, request, flow);
+                }
+                is_early_bye
+            })
+        });
+        if handled != Some(true) {
+            self.refuse(request, flow, Reject::NoSuchCall);
+        }
+    }
+
+    fn on_new_request(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+        delay: Duration,
+    ) {
+        let admitted = self
+            .screen(request, delay)
+            .and_then(|()| self.check_for_us(request));
+        let handled = admitted.and_then(|()| match request.method {
+            Method::Invite => self.on_invite(now, flow, request),
+            Method::Options => self.on_options(now, flow, request),
+            Method::Register => self.on_register(now, flow, request),
+            Method::Ack => Ok(()),
+            Method::Subscribe | Method::Publish => Err(Reject::EventUnknown),
+            Method::Bye
+            | Method::Cancel
+            | Method::Info
+            | Method::Notify
+            | Method::Prack
+            | Method::Update => Err(Reject::NoSuchCall),
+            Method::Message | Method::Refer | Method::Other(_) => Err(Reject::MethodUnknown),
+        });
+        if let Err(reject) = handled {
+            self.refuse(request, flow, reject);
+        }
+    }
+
+    fn on_register(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Result<(), Reject> {
+        let server = self
+            .layer
+            .accept(now, request, flow, None)
+            .map_err(|_| Reject::TableFull)?;
+        self.scratch.clear();
+        let answer =
+            self.registrar
+                .handle_register(now, request, flow, &self.domains, &mut self.scratch);
+        let tag = crate::transaction::branch::hex(self.rng.bits());
+        let answer = Answer {
+            status: answer,
+            phrase: b"",
+            tag: reply::Tag::Ours(&tag),
+            rest: &self.scratch,
+        };
+        self.layer.respond(now, server, &answer);
+        Ok(())
+    }
+}

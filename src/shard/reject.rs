@@ -1,0 +1,92 @@
+//! Why a request is refused: one name, one status, one counter.
+//!
+//! Spec: RFC 3261 §8.2, §21.
+
+use crate::sip::Status;
+
+macro_rules! rejects {
+    ($($(#[$doc:meta])* $name:ident $counter:literal $status:ident)*) => {
+        /// A rule that a request breaks, or a limit that it meets.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Reject {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Reject {
+            /// Each of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The status that the peer is told.
+            pub fn status(self) -> Status {
+                match self {
+                    $(Self::$name => Status::$status,)*
+                }
+            }
+
+            /// The name in logs and counters.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $counter,)*
+                }
+            }
+        }
+    };
+}
+
+rejects! {
+    /// S-09: there is no INVITE that this CANCEL could mean.
+    CancelOfNothing "rejected_cancel_of_nothing" CALL_DOES_NOT_EXIST
+    /// We are stopping and take no new calls.
+    Draining "rejected_draining" SERVICE_UNAVAILABLE
+    /// S-120: an event package that we do not have.
+    EventUnknown "rejected_event_unknown" BAD_EVENT
+    /// S-10: an extension is required that we do not have.
+    ExtensionUnknown "rejected_extension_unknown" BAD_EXTENSION
+    /// R22: the request has been here before, bound for the same place.
+    LoopDetected "rejected_loop_detected" LOOP_DETECTED
+    /// S-11: another copy of this request is being handled.
+    MergedRequest "rejected_merged_request" LOOP_DETECTED
+    /// S-10: a method that is not for us.
+    MethodUnknown "rejected_method_unknown" METHOD_NOT_ALLOWED
+    /// S-15: no call of ours has these tags.
+    NoSuchCall "rejected_no_such_call" CALL_DOES_NOT_EXIST
+    /// The request waited too long before we came to it (R6, S-184).
+    Overloaded "rejected_overloaded" SERVICE_UNAVAILABLE
+    /// S-10: the Request-URI has a scheme that we cannot route by.
+    SchemeUnknown "rejected_scheme_unknown" UNSUPPORTED_URI_SCHEME
+    /// A table is full.
+    TableFull "rejected_table_full" SERVICE_UNAVAILABLE
+    /// S-22: Max-Forwards has come to 0.
+    TooManyHops "rejected_too_many_hops" TOO_MANY_HOPS
+    /// R20: the callee has as many calls as he may.
+    UserBusy "rejected_user_busy" BUSY_HERE
+    /// S-10: nobody here has this address.
+    UserUnknown "rejected_user_unknown" NOT_FOUND
+    /// The callee is known and not registered.
+    UserUnregistered "rejected_user_unregistered" TEMPORARILY_UNAVAILABLE
+}
+
+/// How often each was the reason.
+#[derive(Clone, Debug)]
+pub struct RejectCounts(Vec<u64>);
+
+impl Default for RejectCounts {
+    fn default() -> Self {
+        Self(vec![0; Reject::ALL.len()])
+    }
+}
+
+impl RejectCounts {
+    /// Counts one more.
+    pub fn add(&mut self, reject: Reject) {
+        if let Some(count) = self.0.get_mut(reject as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Every counter with its name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = Reject::ALL.iter().map(|reject| reject.name());
+        names.zip(self.0.iter().copied())
+    }
+}

@@ -1,0 +1,27 @@
+//! What a worker tells of itself: how much each table holds, and what it has counted.
+
+use std::time::Duration;
+
+/// What the worker holds.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Report {
+    /// Every table, in a fixed order.
+    pub tables: Vec<TableReport>,
+    /// Every counter, by name.
+    pub counters: Vec<(&'static str, u64)>,
+    /// Whether no new calls are taken.
+    pub draining: bool,
+    /// Calls, and transactions that somebody still waits for.
+    pub owed: usize,
+}
+
+/// What one table holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TableReport {
+    /// The table.
+    pub name: &'static str,
+    /// How many entries it has.
+    pub entries: usize,
+    /// The age of the oldest entry.
+    pub oldest: Option<Duration>,
+}

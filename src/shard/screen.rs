@@ -1,0 +1,153 @@
+//! What a new request must pass before anything is kept of it.
+//!
+//! Spec: RFC 3261 §8.2, §16.3; RFC 5393; RFC 7339 §5.10.
+
+use std::time::Duration;
+
+use crate::call::relay::KNOWN_OPTIONS;
+use crate::shard::{Reject, Shard};
+use crate::sip::flow::Flow;
+use crate::sip::{Method, Name, Request, Status, Uri, Writer};
+use crate::transaction::reply;
+
+/// The methods that we let in, in dialogs or out of them.
+pub(super) const ALLOW: &[u8] =
+    b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, REFER, UPDATE";
+/// The options that we have or let cross.
+pub(super) const SUPPORTED: &[u8] = b"histinfo, norefersub, replaces, timer";
+
+impl Shard {
+    /// Whether a request that begins something is let in at all.
+    pub(super) fn screen(&self, request: &Request<'_>, delay: Duration) -> Result<(), Reject> {
+        if self.is_emergency(request) {
+            return Ok(());
+        }
+        if delay > self.settings.overload.delay_max {
+            return Err(Reject::Overloaded);
+        }
+        if self.draining && matches!(request.method, Method::Invite | Method::Options) {
+            return Err(Reject::Draining);
+        }
+        Ok(())
+    }
+
+    /// S-10, S-22: the order of RFC 3261 §16.3 and §8.2.
+    pub(super) fn check_for_us(&self, request: &Request<'_>) -> Result<(), Reject> {
+        if !matches!(request.uri, Uri::Sip(_) | Uri::Tel(_) | Uri::Urn(_)) {
+            return Err(Reject::SchemeUnknown);
+        }
+        let is_options = request.method == Method::Options;
+        if request.max_forwards == Some(0) && !is_options {
+            return Err(Reject::TooManyHops);
+        }
+        if self.layer.is_loop(request) {
+            return Err(Reject::LoopDetected);
+        }
+        if unknown_options(request).next().is_some() {
+            return Err(Reject::ExtensionUnknown);
+        }
+        Ok(())
+    }
+
+    /// A call for help is never delayed and never refused (R20).
+    pub(super) fn is_emergency(&self, request: &Request<'_>) -> bool {
+        if request.method != Method::Invite {
+            return false;
+        }
+        match request.uri {
+            Uri::Urn(urn) => is_sos(urn),
+            Uri::Sip(uri) => uri.user.is_some_and(|user| self.is_emergency_number(user)),
+            Uri::Tel(tel) => self.is_emergency_number(tel.number),
+            Uri::Other(_) => false,
+        }
+    }
+
+    /// Answers a request, keeps nothing of it, and counts and logs why.
+    pub(super) fn refuse(&mut self, request: &Request<'_>, flow: &Flow, reject: Reject) {
+        self.rejects.add(reject);
+        tracing::debug!(
+            call_id = %request.call_id.escape_ascii(),
+            from = %flow,
+            method = request.method.as_str(),
+            "{}", reject.name()
+        );
+        // Nobody answers an ACK.
+        if request.method == Method::Ack {
+            return;
+        }
+        self.scratch.clear();
+        let mut writer = Writer::fragment(&mut self.scratch);
+        match reject {
+            Reject::MethodUnknown => {
+                writer.header(Name::Allow, ALLOW);
+            }
+            Reject::ExtensionUnknown => {
+                for option in unknown_options(request) {
+                    writer.header(Name::Unsupported, option);
+                }
+            }
+            Reject::CancelOfNothing
+            | Reject::Draining
+            | Reject::EventUnknown
+            | Reject::LoopDetected
+            | Reject::MergedRequest
+            | Reject::NoSuchCall
+            | Reject::Overloaded
+            | Reject::SchemeUnknown
+            | Reject::TableFull
+            | Reject::TooManyHops
+            | Reject::UserBusy
+            | Reject::UserUnknown
+            | Reject::UserUnregistered => {}
+        }
+        let rest = match writer.finish(b"") {
+            Ok(range) => self.scratch.get(range).unwrap_or_default(),
+            Err(_) => reply::NOTHING,
+        };
+        self.layer
+            .refuse(&request.message, flow, reject.status(), rest);
+    }
+
+    /// S-36: OPTIONS gets what an INVITE would get, and what we can.
+    pub(super) fn answer_options(&mut self, request: &Request<'_>, flow: &Flow) {
+        self.scratch.clear();
+        let mut writer = Writer::fragment(&mut self.scratch);
+        writer.header(Name::Allow, ALLOW);
+        writer.header(Name::Accept, b"application/sdp");
+        writer.header(Name::AcceptEncoding, b"identity");
+        writer.header(Name::AcceptLanguage, b"en");
+        writer.header(Name::Supported, SUPPORTED);
+        writer.header(Name::Contact, self.contacts.of(flow));
+        let rest = match writer.finish(b"") {
+            Ok(range) => self.scratch.get(range).unwrap_or_default(),
+            Err(_) => reply::NOTHING,
+        };
+        self.layer.refuse(&request.message, flow, Status::OK, rest);
+    }
+
+    fn is_emergency_number(&self, dialled: &[u8]) -> bool {
+        let numbers = &self.settings.calls.emergency;
+        numbers.iter().any(|number| number.as_bytes() == dialled)
+    }
+}
+
+/// RFC 5031: `urn:service:sos` and what is below it.
+fn is_sos(urn: &[u8]) -> bool {
+    let sos = b"urn:service:sos";
+    let head = urn.get(..sos.len()).unwrap_or_default();
+    let ends = matches!(urn.get(sos.len()), None | Some(b'.'));
+    head.eq_ignore_ascii_case(sos) && ends
+}
+
+/// What a request requires and we do not have.
+fn unknown_options<'m>(request: &Request<'m>) -> impl Iterator<Item = &'m [u8]> {
+    let message = request.message;
+    let required = message
+        .values(Name::Require)
+        .collect::<smallvec::SmallVec<[&[u8]; 4]>>();
+    required.into_iter().filter(|option| {
+        !KNOWN_OPTIONS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(option))
+    })
+}

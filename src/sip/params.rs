@@ -1,0 +1,200 @@
+//! The `;name=value` parameters of a header value or a URI.
+//!
+//! Spec: RFC 3261 §7.3.1, §25.1 (generic-param, uri-parameters).
+
+use memchr::memchr2;
+
+use crate::sip::error::{ParseError, What};
+use crate::sip::lex::{Cursor, is_lws, quoted_len, trim};
+
+/// Most parameters of one value; more are an attack on linear searches.
+pub const PARAMS_MAX: usize = 64;
+
+/// Parameters as written, known to be well formed; names are compared without their case.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Params<'m>(&'m [u8]);
+
+impl<'m> Params<'m> {
+    /// No parameters.
+    pub const NONE: Self = Self(&[]);
+
+    /// Checks text that is empty or begins with a semicolon.
+    ///
+    /// A value is a quoted string, or any bytes but blanks, quotes, commas, semicolons and angle
+    /// brackets. An empty parameter (`;;`) is refused.
+    pub fn parse(text: &'m [u8]) -> Result<Self, ParseError> {
+        let text = trim(text);
+        let mut cursor = Cursor::new(text);
+        let mut count = 0;
+        while cursor.peek().is_some() {
+            if !cursor.eat_spaced(b';') {
+                return Err(cursor.error(What::Param));
+            }
+            count += 1;
+            if count > PARAMS_MAX {
+                return Err(cursor.error(What::ParamsTooMany));
+            }
+            check_one(&mut cursor)?;
+        }
+        Ok(Self(text))
+    }
+
+    /// The parameter of this name: `None` if absent, `Some(None)` if it has no value.
+    ///
+    /// The value is as written, quotes included; see [`unquote`](crate::sip::lex::unquote).
+    pub fn get(&self, name: &str) -> Option<Option<&'m [u8]>> {
+        let (_, value) = self
+            .iter()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))?;
+        Some(value)
+    }
+
+    /// The value of the parameter of this name, as written.
+    pub fn value(&self, name: &str) -> Option<&'m [u8]> {
+        self.get(name).flatten()
+    }
+
+    /// Whether there is a parameter of this name, with or without a value.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Names and values in order, as written.
+    pub fn iter(&self) -> Iter<'m> {
+        Iter(self.0)
+    }
+
+    /// The text, from the first semicolon on; empty if there are none.
+    pub fn text(&self) -> &'m [u8] {
+        self.0
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'m> IntoIterator for &Params<'m> {
+    type Item = (&'m [u8], Option<&'m [u8]>);
+    type IntoIter = Iter<'m>;
+
+    fn into_iter(self) -> Iter<'m> {
+        self.iter()
+    }
+}
+
+impl<'m> IntoIterator for Params<'m> {
+    type Item = (&'m [u8], Option<&'m [u8]>);
+    type IntoIter = Iter<'m>;
+
+    fn into_iter(self) -> Iter<'m> {
+        Iter(self.0)
+    }
+}
+
+/// Goes through parameters in order.
+#[derive(Clone, Debug)]
+pub struct Iter<'m>(&'m [u8]);
+
+impl<'m> Iterator for Iter<'m> {
+    type Item = (&'m [u8], Option<&'m [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.0.strip_prefix(b";")?;
+        let (param, rest) = rest.split_at(param_len(rest));
+        self.0 = rest;
+        let Some(equals) = param.iter().position(|byte| *byte == b'=') else {
+            return Some((trim(param), None));
+        };
+        let (name, value) = param.split_at(equals);
+        Some((trim(name), Some(trim(value.get(1..).unwrap_or_default()))))
+    }
+}
+
+fn check_one(cursor: &mut Cursor<'_>) -> Result<(), ParseError> {
+    if cursor.take_while(is_name).is_empty() {
+        return Err(cursor.error(What::Param));
+    }
+    cursor.skip_lws();
+    if !cursor.eat(b'=') {
+        return Ok(());
+    }
+    cursor.skip_lws();
+    if cursor.peek() == Some(b'"') {
+        let len = quoted_len(cursor.rest()).ok_or_else(|| cursor.error(What::Quote))?;
+        cursor.take(len);
+    } else {
+        cursor.take_while(is_value);
+    }
+    cursor.skip_lws();
+    Ok(())
+}
+
+fn is_name(byte: u8) -> bool {
+    is_value(byte) && byte != b'='
+}
+
+/// Wider than a token, for `received=[2001:db8::1]`, `maddr=`, UTF-8 and escapes in URIs.
+fn is_value(byte: u8) -> bool {
+    !is_lws(byte) && !matches!(byte, 0..0x20 | 0x7f | b'"' | b',' | b';' | b'<' | b'>')
+}
+
+/// Bytes up to the next semicolon outside a quoted string.
+fn param_len(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(rest) = text.get(at..)
+        && let Some(found) = memchr2(b';', b'"', rest)
+    {
+        at += found;
+        let special = rest.get(found..).unwrap_or_default();
+        match special {
+            [b'"', ..] => at += quoted_len(special).unwrap_or(special.len()),
+            _ => return at,
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_no_case_and_blanks_do_not_count() {
+        let params = Params::parse(b"\r\n ; Tag \r\n = 98asjd8 ;LR").unwrap();
+        assert_eq!(params.value("tag"), Some(&b"98asjd8"[..])); // S-33
+        assert_eq!(params.get("lr"), Some(None));
+        assert_eq!(params.get("other"), None);
+    }
+
+    #[test]
+    fn a_quoted_value_may_hold_separators() {
+        let params = Params::parse(br#";x="a;b=\"c\"";tag=1"#).unwrap();
+        assert_eq!(params.value("x"), Some(&br#""a;b=\"c\"""#[..]));
+        assert_eq!(params.value("tag"), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn empty_and_broken_parameters_are_refused() {
+        for text in [
+            ";", ";;", ";a;", ";=1", "a", ";a b", ";a=1 2", ";a=<b>", ";a=1,2",
+        ] {
+            let error = Params::parse(text.as_bytes()).unwrap_err();
+            assert_eq!(error.what, What::Param, "{text}");
+        }
+        let open = Params::parse(br#";a="b"#).unwrap_err();
+        assert_eq!(open.what, What::Quote);
+    }
+
+    #[test]
+    fn more_than_the_cap_are_refused() {
+        let fits = ";a".repeat(PARAMS_MAX);
+        assert_eq!(
+            Params::parse(fits.as_bytes()).unwrap().iter().count(),
+            PARAMS_MAX
+        );
+        let error = Params::parse((fits + ";a").as_bytes()).unwrap_err();
+        assert_eq!(error.what, What::ParamsTooMany);
+    }
+}

@@ -1,0 +1,370 @@
+//! Transactions: requests are sent until answered, and answered once.
+//!
+//! Spec: RFC 3261 §17, §18; RFC 6026; RFC 4320.
+//!
+//! Four machines, each a value in a file of its own; [`Layer`] holds those of one worker, matches
+//! messages to them and keeps their deadlines.
+
+pub mod branch;
+pub mod clients;
+mod derived;
+pub mod digest;
+pub mod invite_client;
+pub mod invite_server;
+pub mod non_invite_client;
+pub mod non_invite_server;
+pub mod outbox;
+pub mod reply;
+pub mod servers;
+pub mod timing;
+mod wishes;
+
+#[cfg(test)]
+mod matrix;
+
+use crate::random::Rng;
+use crate::sip::flow::Flow;
+use crate::sip::status::Status;
+use crate::sip::{Message, Name, Request, Response, Via};
+use crate::table::{Full, Key};
+use crate::time::Timestamp;
+use crate::transaction::branch::Branch;
+use crate::transaction::clients::{Clients, Failure, Heard, Outgoing};
+use crate::transaction::digest::{DigestMap, Digester};
+use crate::transaction::outbox::{Outbox, SendId};
+use crate::transaction::reply::Tag;
+use crate::transaction::servers::{Answer, Arrival, NoAck, Servers};
+use crate::transaction::timing::Timing;
+use crate::wheel::Wheel;
+
+/// The class of a response, as far as a transaction cares.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Class {
+    /// 1xx
+    Provisional,
+    /// 2xx
+    Success,
+    /// 3xx-6xx
+    Failure,
+}
+
+impl From<Status> for Class {
+    fn from(status: Status) -> Self {
+        match status.code() {
+            ..200 => Self::Provisional,
+            200..300 => Self::Success,
+            300.. => Self::Failure,
+        }
+    }
+}
+
+/// Whom a transaction tells: a call, and which part of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct User {
+    /// The call.
+    pub call: Key,
+    /// The part, in the call's own numbering.
+    pub part: u16,
+}
+
+/// What a transaction tells without having been asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// A request of ours failed without an answer.
+    Failed(User, Failure),
+    /// Nobody acknowledged our failure response to an INVITE.
+    NoAck(User),
+}
+
+/// Whose deadline it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Armed {
+    /// A client transaction.
+    Client(Key),
+    /// A server transaction.
+    Server(Key),
+}
+
+/// How many transactions there are, of one kind.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Count {
+    /// All.
+    pub all: usize,
+    /// Those that still wait for something, rather than only absorbing what is repeated.
+    pub owing: usize,
+    /// When the oldest began.
+    pub oldest: Option<Timestamp>,
+}
+
+impl Count {
+    fn add(&mut self, is_owing: bool, began: Timestamp) {
+        self.all += 1;
+        self.owing += usize::from(is_owing);
+        self.oldest = self
+            .oldest
+            .map_or(Some(began), |oldest| Some(oldest.min(began)));
+    }
+}
+
+/// The transactions of one worker.
+#[derive(Debug)]
+pub struct Layer {
+    timing: Timing,
+    /// The sent-by of each listener.
+    sent_by: Vec<Box<[u8]>>,
+    digester: Digester,
+    servers: Servers,
+    clients: Clients,
+    wheel: Wheel<Armed>,
+    outbox: Outbox,
+    rng: Rng,
+}
+
+/// What a transaction may use while it is handled.
+#[derive(Debug)]
+pub struct Turn<'t> {
+    now: Timestamp,
+    timing: Timing,
+    sent_by: &'t [Box<[u8]>],
+    digester: &'t Digester,
+    wheel: &'t mut Wheel<Armed>,
+    outbox: &'t mut Outbox,
+    rng: &'t mut Rng,
+}
+
+impl Layer {
+    /// No transactions yet; `sent_by` is the host and port of each listener, as peers see it.
+    pub fn new(timing: Timing, sent_by: Vec<Box<[u8]>>, max: usize, mut rng: Rng) -> Self {
+        Self {
+            timing,
+            sent_by,
+            digester: Digester::new(&mut rng),
+            servers: Servers::new(max),
+            clients: Clients::new(max),
+            wheel: Wheel::new(),
+            outbox: Outbox::default(),
+            rng,
+        }
+    }
+
+    /// Finds out what a request is, and deals with what is only a repetition.
+    pub fn sort(&mut self, now: Timestamp, request: &Request<'_>, flow: &Flow) -> Arrival {
+        let (servers, _, mut turn) = self.split(now);
+        servers.sort(&mut turn, request, flow)
+    }
+
+    /// Begins the transaction of a new request.
+    pub fn accept(
+        &mut self,
+        now: Timestamp,
+        request: &Request<'_>,
+        flow: &Flow,
+        user: Option<User>,
+    ) -> Result<Key, Full> {
+        let (servers, _, mut turn) = self.split(now);
+        servers.accept(&mut turn, request, flow, user)
+    }
+
+    /// Answers a request, and again whenever it is repeated.
+    pub fn respond(&mut self, now: Timestamp, server: Key, answer: &Answer<'_>) {
+        let (servers, _, mut turn) = self.split(now);
+        servers.respond(&mut turn, server, answer);
+    }
+
+    /// Sends the 2xx of this transaction again (S-05).
+    pub fn resend(&mut self, server: Key) {
+        self.servers.resend(&mut self.outbox, server);
+    }
+
+    /// Gives up the 2xx that has been acknowledged.
+    pub fn release(&mut self, server: Key) {
+        self.servers.release(server);
+    }
+
+    /// Whose server transaction it is.
+    pub fn user(&self, server: Key) -> Option<User> {
+        self.servers.user(server)
+    }
+
+    /// Answers a request and keeps nothing of it: a repetition is answered anew (RFC 3261 §8.2.7).
+    ///
+    /// `rest` is a fragment of the writer. The To tag depends on the request alone.
+    pub fn refuse(&mut self, message: &Message<'_>, flow: &Flow, status: Status, rest: &[u8]) {
+        let value = message.first(Name::Via).unwrap_or_default();
+        let via = Via::parse(value).ok();
+        let to = via.map_or(*flow, |via| reply::destination(&via, flow));
+        let mut head = Vec::with_capacity(512);
+        reply::write_head(&mut head, message, via.as_ref(), flow);
+        let tag = self.digester.stateless_tag(&[
+            message.first(Name::CallId).unwrap_or_default(),
+            message.first(Name::From).unwrap_or_default(),
+            message.first(Name::CSeq).unwrap_or_default(),
+        ]);
+        let tag = branch::hex(tag);
+        let has_tag = message.first(Name::To).is_none_or(reply::has_tag);
+        let tag = if has_tag {
+            Tag::AsReceived
+        } else {
+            Tag::Ours(&tag)
+        };
+        self.outbox.write(to, SendId::default(), |out| {
+            reply::compose(out, (status, b""), &head, tag, rest);
+        });
+    }
+
+    /// Sends a request and waits for its answers.
+    pub fn request(&mut self, now: Timestamp, outgoing: &Outgoing<'_>) -> Result<Key, Full> {
+        let (_, clients, mut turn) = self.split(now);
+        clients.start(&mut turn, outgoing)
+    }
+
+    /// Sends an ACK of a 2xx: a request of its own that nobody answers (S-04).
+    pub fn acknowledge(&mut self, now: Timestamp, outgoing: &Outgoing<'_>) {
+        let (_, _, mut turn) = self.split(now);
+        let branch = Branch {
+            key: Key::from_bits(u64::MAX),
+            nonce: turn.rng.bits(),
+            destination: outgoing.destination,
+        };
+        turn.send(outgoing, branch, SendId::default());
+    }
+
+    /// Takes a response.
+    pub fn handle_response(&mut self, now: Timestamp, response: &Response<'_>) -> Heard {
+        let (_, clients, mut turn) = self.split(now);
+        clients.handle_response(&mut turn, response)
+    }
+
+    /// Withdraws an INVITE of ours.
+    pub fn cancel(&mut self, now: Timestamp, client: Key, reason: &[u8]) {
+        let (_, clients, mut turn) = self.split(now);
+        clients.cancel(&mut turn, client, reason);
+    }
+
+    /// Says that something could not be sent.
+    pub fn handle_not_sent(&mut self, now: Timestamp, id: SendId) -> Option<Event> {
+        let (_, clients, mut turn) = self.split(now);
+        let (user, failure) = clients.handle_not_sent(&mut turn, id.0?)?;
+        Some(Event::Failed(user, failure))
+    }
+
+    /// Acts on the next deadline that is due; `None` when none is.
+    pub fn handle_timeout(&mut self, now: Timestamp) -> Option<Option<Event>> {
+        let (servers, clients, mut turn) = self.split(now);
+        Some(match turn.wheel.take_due(now)? {
+            Armed::Client(key) => {
+                let failed = clients.handle_timeout(&mut turn, key);
+                failed.map(|(user, failure)| Event::Failed(user, failure))
+            }
+            Armed::Server(key) => servers
+                .handle_timeout(&mut turn, key)
+                .map(|NoAck(user)| Event::NoAck(user)),
+        })
+    }
+
+    /// When [`Self::handle_timeout`] next has work to do.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.wheel.next_due()
+    }
+
+    /// What is to be sent.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// The digests of this worker.
+    pub fn digester(&self) -> &Digester {
+        &self.digester
+    }
+
+    /// The sent-by of a listener, as peers see it.
+    pub fn sent_by(&self, flow: &Flow) -> &[u8] {
+        sent_by(&self.sent_by, flow)
+    }
+
+    /// R22: whether this request has been here before with the same Request-URI. One of ours that
+    /// comes back with another is a spiral, and normal.
+    pub fn is_loop(&self, request: &Request<'_>) -> bool {
+        let bound_for = self.digester.destination(&request.uri);
+        let mut vias = request.message.values(Name::Via);
+        vias.any(|value| {
+            let Ok(via) = Via::parse(value) else {
+                return false;
+            };
+            let ours = self.sent_by.iter().any(|ours| **ours == *via.sent_by());
+            let branch = via.branch().and_then(Branch::parse);
+            ours && branch.is_some_and(|branch| branch.destination == bound_for)
+        })
+    }
+
+    /// How many server transactions there are.
+    pub fn servers(&self) -> Count {
+        self.servers.count()
+    }
+
+    /// How many client transactions there are.
+    pub fn clients(&self) -> Count {
+        self.clients.count()
+    }
+
+    fn split(&mut self, now: Timestamp) -> (&mut Servers, &mut Clients, Turn<'_>) {
+        let turn = Turn {
+            now,
+            timing: self.timing,
+            sent_by: &self.sent_by,
+            digester: &self.digester,
+            wheel: &mut self.wheel,
+            outbox: &mut self.outbox,
+            rng: &mut self.rng,
+        };
+        (&mut self.servers, &mut self.clients, turn)
+    }
+}
+
+impl Turn<'_> {
+    /// Queues a request with its Via; the bytes come back.
+    fn send(&mut self, outgoing: &Outgoing<'_>, branch: Branch, id: SendId) -> &[u8] {
+        let sent_by = sent_by(self.sent_by, &outgoing.flow);
+        self.outbox.write(outgoing.flow, id, |out| {
+            out.extend_from_slice(outgoing.method.as_str().as_bytes());
+            out.push(b' ');
+            out.extend_from_slice(outgoing.uri);
+            out.extend_from_slice(b" SIP/2.0\r\nVia: SIP/2.0/");
+            out.extend_from_slice(outgoing.flow.transport.via_name().as_bytes());
+            out.push(b' ');
+            out.extend_from_slice(sent_by);
+            out.extend_from_slice(b";branch=");
+            branch.write(out);
+            out.extend_from_slice(b";rport\r\n");
+            out.extend_from_slice(outgoing.fields);
+        })
+    }
+
+    /// Sees to it that the wheel wakes `whom` at `deadline` or before.
+    ///
+    /// Deadlines mostly move away; so an entry stays where it is, and on waking its owner finds out
+    /// that it has nothing to do yet.
+    fn arm(&mut self, whom: Armed, deadline: Option<Timestamp>, armed: &mut Option<Timestamp>) {
+        let Some(deadline) = deadline else {
+            return;
+        };
+        if armed.is_none_or(|armed| armed > deadline) {
+            self.wheel.arm(self.now, whom, deadline);
+            *armed = Some(deadline);
+        }
+    }
+}
+
+/// A map that has become nearly empty gives its memory back.
+fn give_back<V>(map: &mut DigestMap<V>) {
+    if map.capacity() > 4096 && map.len() < map.capacity() / 8 {
+        map.shrink_to(map.len() * 2);
+    }
+}
+
+fn sent_by<'l>(listeners: &'l [Box<[u8]>], flow: &Flow) -> &'l [u8] {
+    listeners
+        .get(usize::from(flow.listener.0))
+        .map(|text| &**text)
+        .unwrap_or_default()
+}

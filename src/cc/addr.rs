@@ -32,6 +32,12 @@ impl Aor {
     }
 }
 
+impl From<Arc<str>> for Aor {
+    fn from(canonical: Arc<str>) -> Self {
+        Self(canonical)
+    }
+}
+
 impl fmt::Debug for Aor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Aor(..)")

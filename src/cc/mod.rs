@@ -15,6 +15,7 @@ pub mod monitor;
 pub mod offer;
 pub mod pace;
 pub mod pidf;
+pub mod trust;
 
 /// Why a call failed: the values of the `m` parameter.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

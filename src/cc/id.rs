@@ -22,7 +22,7 @@ macro_rules! names {
                 }
 
                 /// The name with these bits.
-                pub fn from_bits(bits: u128) -> Self {
+                pub const fn from_bits(bits: u128) -> Self {
                     Self(bits)
                 }
 

@@ -59,16 +59,17 @@ impl Line {
 
     /// Whether a call to him would fail now.
     pub fn refuses_calls(&self, now: Timestamp) -> bool {
-        match self.calls {
-            Calls::Engaged => true,
-            Calls::Free => self.registered.is_none() || self.is_quiet(now),
-            Calls::Unknown => self.is_quiet(now),
-        }
+        self.frees_at().is_none_or(|from| now < from)
     }
 
-    /// Whether completion leaves him alone now.
-    pub fn is_quiet(&self, now: Timestamp) -> bool {
-        self.quiet_until.is_some_and(|until| now < until)
+    /// From when on a call to him need not fail, as things stand; `None` if something must change.
+    pub fn frees_at(&self) -> Option<Timestamp> {
+        let quiet = self.quiet_until.unwrap_or(Timestamp::START);
+        match self.calls {
+            Calls::Engaged => None,
+            Calls::Free => self.registered.and(Some(quiet)),
+            Calls::Unknown => Some(quiet),
+        }
     }
 
     /// When the guard time after the last change is over: until then the lines are his own, to

@@ -6,6 +6,7 @@
 //! [`monitor`] and [`agent`], meet only through a [`SubscriptionId`].
 
 pub mod addr;
+pub mod agent;
 pub mod base32;
 pub mod capsule;
 pub mod document;

@@ -8,6 +8,7 @@ pub mod observe;
 pub mod random;
 pub mod shard;
 pub mod sip;
+pub mod store;
 pub mod table;
 pub mod time;
 pub mod transaction;

@@ -113,6 +113,11 @@ impl Agent {
         self.requests.is_empty() && self.leaving.is_empty()
     }
 
+    /// Whether the caller is busy with one of them.
+    fn is_occupied(&self) -> bool {
+        self.requests.iter().any(Request::is_active)
+    }
+
     /// Where a request stands.
     pub fn stage(&self, id: CompletionId) -> Option<Stage> {
         let found = self.requests.iter().find(|request| request.id == id);
@@ -134,6 +139,7 @@ impl Agent {
         let hold = match request.hold {
             Some(Hold::Rest { until, .. }) => free.map(|free| free.max(until)),
             Some(Hold::Engaged) => free,
+            None if request.shown == Basic::Closed && !self.is_occupied() => free,
             None => None,
         };
         [stage, ends, hold].into_iter().flatten()
@@ -259,7 +265,7 @@ impl Agent {
 
     /// CC-64: what one monitor wants is done; the others are told that the caller is unavailable.
     fn on_ready(&mut self, id: SubscriptionId, turn: &mut Turn<'_>) {
-        let occupied = self.requests.iter().any(Request::is_active);
+        let occupied = self.is_occupied();
         let refuses = self.line.refuses_calls(turn.now);
         let gives_up = turn.now + turn.policy.ring;
         let Some(request) = self.request_of(id) else {
@@ -499,7 +505,9 @@ impl Agent {
             request.release_hold(&self.line, turn.now);
             let elsewhere = active.is_some_and(|id| id != request.id);
             // CC-21: while he is recalled for one, he is not for the others.
-            let shown = if elsewhere || request.hold.is_some() {
+            // CC-27: resumed only when he can take a call.
+            let stays = request.shown == Basic::Closed && self.line.refuses_calls(turn.now);
+            let shown = if elsewhere || stays || request.hold.is_some() {
                 Basic::Closed
             } else {
                 Basic::Open

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod cc;
+pub mod completion;
 pub mod dialog;
 pub mod location;
 pub mod observe;

@@ -99,7 +99,7 @@ impl Service {
             }
             Queue::Token(token) => {
                 let offer = self.sealer.open(token)?;
-                // CC-53, CC-71: for nobody but the caller of that call.
+                // CC-29, CC-53: for nobody but the caller of that call.
                 if subscribe
                     .caller
                     .as_ref()

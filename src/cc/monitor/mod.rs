@@ -1125,6 +1125,20 @@ mod tests {
     }
 
     #[test]
+    fn every_change_of_the_state_is_told() {
+        let mut bench = Bench::new(Policy::default());
+        let mut out = bench.subscribe(ALICE);
+        for _ in 0..2 {
+            bench.pass(seconds(60));
+            out.extend(bench.hangs_up());
+            out.extend(bench.pass(seconds(5)));
+            out.extend(bench.engaged());
+        }
+        // CC-38
+        assert_eq!(told(&out, ALICE), [QUEUED, READY, QUEUED, READY, QUEUED]);
+    }
+
+    #[test]
     fn no_subscription_gets_a_fourth_notify_in_ten_seconds() {
         let mut bench = Bench::new(Policy::default());
         bench.subscribe(ALICE);
@@ -1248,6 +1262,7 @@ mod tests {
         bench.pass(Duration::from_millis(4_500));
         bench.gate.record(bench.now);
         assert_eq!(bench.pass(Duration::from_millis(999)), []);
+        assert_eq!(bench.step(Event::Line(bench.line)), []);
         assert_eq!(told(&bench.pass(Duration::from_millis(1)), ALICE), [READY]);
     }
 

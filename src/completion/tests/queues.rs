@@ -113,8 +113,9 @@ fn an_agent_that_suspends_lets_the_second_pass_and_keeps_its_place() {
     let out = world.frees(BOB);
     let at = PublishAt::Entry(cce_of(&out, alice));
     let (result, out) = world.publishes(ALICE, at.clone(), Basic::Closed);
+    // CC-39
     assert_eq!(result, Ok(()));
-    // CC-05, CC-50
+    // CC-50
     assert_eq!(notified(&out, alice), [QUEUED]);
     assert_eq!(notified(&out, carol), [READY]);
     let id = world.id_of(CAROL);
@@ -215,6 +216,18 @@ fn a_forged_a_foreign_and_a_late_token_get_the_same_403() {
     let (_, out) = world.subscribes(ALICE, &token, "c1");
     assert_eq!(refused(&out).map(Reject::status), Some(403));
     world.ends_empty();
+}
+
+#[test]
+fn a_token_is_for_nobody_but_the_caller_of_its_call() {
+    let mut world = World::new();
+    world.engaged(BOB);
+    let token = world.fails(ALICE, BOB, Condition::Busy);
+    let (_, out) = world.subscribes(CAROL, &token, "c1");
+    // CC-29, CC-53
+    assert_eq!(refused(&out), Some(Reject::NoOffer));
+    let (alice, out) = world.subscribes(ALICE, &token, "c1");
+    assert_eq!(notified(&out, alice), [QUEUED]);
 }
 
 #[test]
@@ -340,6 +353,9 @@ fn a_second_subscribe_takes_the_name_and_the_place_of_the_first() {
     assert_eq!(notified(&out, first), [over(Reason::NoResource)]);
     assert_eq!(notified(&out, second), [QUEUED]);
     assert_eq!(world.id_of(ALICE), id);
+    let at = PublishAt::Entry(cce_of(&out, second));
+    // CC-39
+    assert_eq!(world.publishes(ALICE, at, Basic::Open).0, Ok(()));
     let out = world.frees(BOB);
     assert_eq!(notified(&out, second), [READY]);
     assert_eq!(notified(&out, carol), []);

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::cc::Condition;
+use crate::cc::id::CceToken;
 
 /// The longest address that is kept, in bytes; longer ones only cost memory.
 pub const LENGTH_MAX: usize = 1024;
@@ -81,20 +82,31 @@ impl AddrSpec {
     /// CC-12, CC-23: the monitor's own value comes back to it. CC-69: the other parameters stay.
     #[must_use]
     pub fn with_m(&self, condition: Condition) -> Self {
+        self.with("m", condition.m())
+    }
+
+    /// The same address with the name of a queue entry as its `cce` parameter, by which the callee's
+    /// side recognises a CC call that crossed a PBX.
+    #[must_use]
+    pub fn with_cce(&self, cce: CceToken) -> Self {
+        self.with("cce", &cce.to_string())
+    }
+
+    fn with(&self, name: &str, value: &str) -> Self {
         let at = self.0.rfind('@').map_or(0, |at| at + 1);
         let (before, headers) = match self.0.get(at..).and_then(|rest| rest.find('?')) {
             Some(length) => self.0.split_at(at + length),
             None => (&*self.0, ""),
         };
-        let params = before.get(at..).unwrap_or_default().split(';').skip(1);
-        let marked = params.into_iter().any(|param| {
-            let name = param.split('=').next().unwrap_or_default();
-            name.eq_ignore_ascii_case("m")
+        let mut params = before.get(at..).unwrap_or_default().split(';').skip(1);
+        let stands = params.any(|param| {
+            let found = param.split('=').next().unwrap_or_default();
+            found.eq_ignore_ascii_case(name)
         });
-        if marked {
+        if stands {
             return self.clone();
         }
-        let text = format!("{before};m={}{headers}", condition.m());
+        let text = format!("{before};{name}={value}{headers}");
         Self(Arc::from(text))
     }
 }
@@ -140,6 +152,15 @@ mod tests {
             "sip:cce;x=1@b.example;gr=u;odd;m=NR?h=1"
         );
         assert_eq!(marked("sip:b@b.example;M=BS"), "sip:b@b.example;M=BS");
+    }
+
+    #[test]
+    fn the_name_of_an_entry_is_added_as_a_parameter_of_the_uri() {
+        let address = AddrSpec::new("sip:102@pbx.example;user=phone").expect("a URI");
+        let cce = CceToken::from_bits(0);
+        let marked = address.with_m(Condition::Busy).with_cce(cce);
+        let expected = format!("sip:102@pbx.example;user=phone;m=BS;cce={}", "a".repeat(26));
+        assert_eq!(marked.as_str(), expected);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Spec: RFC 6910 §7.1, §12.4, §12.5; Q.850 causes in RFC 3326 Reason headers.
 
 use crate::cc::Condition;
+use crate::cc::id::CceToken;
 
 /// What is known of how a call ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,16 +100,42 @@ pub fn call_info(token: &str, at: Place<'_>, condition: Condition) -> String {
         .map(|name| format!(";transport={name}"))
         .unwrap_or_default();
     let m = condition.m();
-    format!("<sip:{USER_PREFIX}{token}@{host}{transport}>;purpose=call-completion;m={m}")
+    format!("<sip:{OFFER_PREFIX}{token}@{host}{transport}>;purpose=call-completion;m={m}")
 }
 
-/// The token of a user part that [`call_info`] made; `None` for any other user.
-pub fn token_of(user: &str) -> Option<&str> {
-    user.strip_prefix(USER_PREFIX)
+/// The cc-URI of a queue entry of ours.
+///
+/// CC-39, CC-70: where its CC call and its PUBLISH go; no other entry has it.
+pub fn cc_uri(cce: CceToken, at: Place<'_>) -> String {
+    let Place { host, transport } = at;
+    match transport {
+        Some(name) => format!("sip:{ENTRY_PREFIX}{cce}@{host};transport={name}"),
+        None => format!("sip:{ENTRY_PREFIX}{cce}@{host}"),
+    }
+}
+
+/// What a user part of ours names; `None` for any other user.
+pub fn named_by(user: &str) -> Option<Named<'_>> {
+    match user.strip_prefix(ENTRY_PREFIX) {
+        Some(cce) => cce.parse().ok().map(Named::Entry),
+        None => user.strip_prefix(OFFER_PREFIX).map(Named::Offer),
+    }
+}
+
+/// What a URI of ours names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Named<'t> {
+    /// An entry, by its cc-URI.
+    Entry(CceToken),
+    /// An offer, by its token.
+    Offer(&'t str),
 }
 
 /// What the user part of an offer's URI begins with.
-const USER_PREFIX: &str = "cc-";
+const OFFER_PREFIX: &str = "cc-";
+
+/// What the user part of a cc-URI begins with.
+const ENTRY_PREFIX: &str = "cce-";
 
 /// Where a URI of ours is reached.
 #[derive(Clone, Copy, Debug)]
@@ -287,7 +314,21 @@ mod tests {
             call_info("abc", tls, Condition::NotLoggedIn),
             "<sip:cc-abc@[2001:db8::1];transport=tls>;purpose=call-completion;m=NL"
         );
-        assert_eq!(token_of("cc-abc"), Some("abc"));
-        assert_eq!(token_of("bob"), None);
+    }
+
+    #[test]
+    fn our_own_uris_are_recognised_by_their_users() {
+        let place = Place {
+            host: "192.0.2.1:5060",
+            transport: None,
+        };
+        let cce = CceToken::from_bits(7);
+        let uri = cc_uri(cce, place);
+        let user = uri.split(['@', ':']).nth(1).expect("a user");
+        // CC-70
+        assert_eq!(named_by(user), Some(Named::Entry(cce)));
+        assert_eq!(named_by("cc-abc"), Some(Named::Offer("abc")));
+        assert_eq!(named_by("cce-abc"), None);
+        assert_eq!(named_by("bob"), None);
     }
 }

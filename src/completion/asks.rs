@@ -93,7 +93,7 @@ impl Service {
         }
         self.has_room(&call.caller)?;
         let plan = Plan::of(&call).ok_or(Reject::NoMonitor)?;
-        self.begin(call, &plan, complete.ticket, turn.now);
+        self.begin((at, call), &plan, complete.ticket, turn.now);
         Ok(())
     }
 
@@ -109,13 +109,10 @@ impl Service {
         let Some(completion) = self.completions.get_mut(&id) else {
             return;
         };
+        completion.wait = call.wait(at);
         if let Some(entry) = completion.entry {
             let callee = completion.callee.clone();
-            let wait = Wait {
-                condition: call.condition,
-                trigger: Trigger::after(call.condition, call.calls),
-                since: at,
-            };
+            let wait = completion.wait;
             self.post_monitor(callee, monitor::Event::Renew(entry, wait));
         }
         let Some(completion) = self.completions.get_mut(&id) else {
@@ -142,9 +139,16 @@ impl Service {
         }
     }
 
-    fn begin(&mut self, call: FailedCall, plan: &Plan, ticket: Ticket, now: Timestamp) {
+    fn begin(
+        &mut self,
+        failed: (Timestamp, FailedCall),
+        plan: &Plan,
+        ticket: Ticket,
+        now: Timestamp,
+    ) {
+        let (at, call) = failed;
         let targets = plan.targets(&call);
-        let mut completion = self.new_completion(&call, now);
+        let mut completion = self.new_completion(&call, at, now);
         completion.asked.push(ticket);
         let way = match plan {
             Plan::Own => Way::Loop,
@@ -183,7 +187,12 @@ impl Service {
     }
 
     /// A completion of a failed call, with both roles here until somebody says otherwise.
-    pub(super) fn new_completion(&mut self, call: &FailedCall, now: Timestamp) -> Completion {
+    pub(super) fn new_completion(
+        &mut self,
+        call: &FailedCall,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Completion {
         self.last_order += 1;
         let numbers: Vec<_> = self.of_caller(&call.caller).map(|c| c.number).collect();
         let number = (1..u32::MAX).find(|number| !numbers.contains(number));
@@ -202,7 +211,7 @@ impl Service {
             from: call.from.clone(),
             dialled: call.dialled.clone(),
             binding: call.binding,
-            condition: call.condition,
+            wait: call.wait(at),
             life: Life::Asked,
             stage: Stage::Asked,
             ends: now + self.settings.monitor.times.service(call.condition),
@@ -304,6 +313,17 @@ impl Service {
     pub(super) fn entry_of(&self, id: CompletionId) -> Option<(Aor, SubscriptionId)> {
         let completion = self.completions.get(&id)?;
         Some((completion.callee.clone(), completion.entry?))
+    }
+}
+
+impl FailedCall {
+    /// What has to happen before its caller is recalled.
+    pub(super) fn wait(&self, at: Timestamp) -> Wait {
+        Wait {
+            condition: self.condition,
+            trigger: Trigger::after(self.condition, self.calls),
+            since: at,
+        }
     }
 }
 

@@ -7,8 +7,7 @@ use std::time::Duration;
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{self, Effect, End, Move, Publication as Wanted, Published, Why};
 use crate::cc::id::CompletionId;
-use crate::cc::line::Trigger;
-use crate::cc::monitor::{self, Found, Newcomer, Wait};
+use crate::cc::monitor::{self, Found, Newcomer};
 use crate::cc::{Basic, SubscriptionId};
 use crate::completion::entry::{Life, Stage};
 use crate::completion::history::{Event, Outcome};
@@ -110,10 +109,14 @@ impl Service {
         };
         let service = completion.ends.since(turn.now);
         let Some(peer) = &completion.peer else {
-            let newcomer = self.newcomer_of(subscription, route.id, service);
-            if let Some(newcomer) = newcomer {
-                self.post_monitor(route.callee, monitor::Event::Subscribe(newcomer));
-            }
+            let newcomer = Newcomer {
+                id: subscription,
+                caller: completion.caller.clone(),
+                call_id: loop_call_id(subscription),
+                expires: Some(service.max(self.settings.monitor.times.expires_min)),
+                wait: completion.wait,
+            };
+            self.post_monitor(route.callee, monitor::Event::Subscribe(newcomer));
             return;
         };
         turn.out.push(Output::Subscribe(Subscription {
@@ -125,31 +128,6 @@ impl Service {
             to: completion.dialled.clone(),
             expires: service,
         }));
-    }
-
-    /// The place that a caller here wants in a queue here.
-    fn newcomer_of(
-        &self,
-        subscription: SubscriptionId,
-        id: CompletionId,
-        service: Duration,
-    ) -> Option<Newcomer> {
-        let completion = self.completions.get(&id)?;
-        let user = self.users.get(&completion.caller)?;
-        let (at, call) = user
-            .failed
-            .newest(|call| call.callee == completion.callee)?;
-        Some(Newcomer {
-            id: subscription,
-            caller: completion.caller.clone(),
-            call_id: loop_call_id(subscription),
-            expires: Some(service.max(self.settings.monitor.times.expires_min)),
-            wait: Wait {
-                condition: call.condition,
-                trigger: Trigger::after(call.condition, call.calls),
-                since: at,
-            },
-        })
     }
 
     fn on_agent_unsubscribes(&mut self, subscription: SubscriptionId, turn: &mut Turn<'_>) {
@@ -241,7 +219,7 @@ impl Service {
             from: completion.from.clone(),
             callee: completion.callee.clone(),
             target,
-            condition: completion.condition,
+            condition: completion.wait.condition,
             via,
         });
         self.emit(id, call, turn);

@@ -122,6 +122,10 @@ impl Service {
             return;
         };
         self.agenda.set(&Owner::Commit(id), None);
+        if let Some(version) = completion.commit.version {
+            let key = Record::key(id, &completion.callee);
+            turn.out.push(Output::Persist(removal(key, version)));
+        }
         for ticket in completion.asked {
             let result = Err(reject);
             turn.out.push(Output::Completed { ticket, result });
@@ -329,7 +333,7 @@ impl Completion {
             id: self.id,
             cce: self.cce,
             roles: self.roles,
-            condition: self.condition,
+            condition: self.wait.condition,
             number: self.number,
             binding: self.binding,
             recalls: self.recalls,
@@ -381,7 +385,8 @@ impl Commit {
     }
 }
 
-fn removal(key: Key, version: Version) -> Put {
+/// The change that removes a record.
+pub(super) fn removal(key: Key, version: Version) -> Put {
     Put {
         key,
         expect: Some(version),

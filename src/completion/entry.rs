@@ -2,10 +2,10 @@
 //!
 //! Spec: TAPI completion ids; DESIGN §8.8, §11 (what is kept before it takes effect).
 
-use crate::cc::Condition;
 use crate::cc::SubscriptionId;
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::id::{CceToken, CompletionId};
+use crate::cc::monitor::Wait;
 use crate::cc::trust::Peer;
 use crate::completion::history::{History, Outcome};
 use crate::completion::input::{Binding, Ticket};
@@ -55,7 +55,8 @@ pub(super) struct Completion {
     pub(super) from: AddrSpec,
     pub(super) dialled: AddrSpec,
     pub(super) binding: Binding,
-    pub(super) condition: Condition,
+    /// What it waits for, and since when.
+    pub(super) wait: Wait,
     pub(super) life: Life,
     pub(super) stage: Stage,
     pub(super) ends: Timestamp,

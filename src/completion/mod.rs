@@ -25,6 +25,7 @@ mod output;
 mod queues;
 mod record;
 mod reject;
+mod restore;
 mod service;
 mod settings;
 mod user;

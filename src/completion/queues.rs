@@ -9,9 +9,8 @@ use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{self, Life as NoticeLife, Notice};
 use crate::cc::document::Retention;
 use crate::cc::id::CompletionId;
-use crate::cc::line::Trigger;
 use crate::cc::monitor::{
-    self, Because, Effect, End, Lifetime, Move, Newcomer, Reason, Refusal, Wait, Why,
+    self, Because, Effect, End, Lifetime, Move, Newcomer, Reason, Refusal, Why,
 };
 use crate::cc::{Basic, SubscriptionId};
 use crate::completion::entry::{Completion, Life, Stage};
@@ -57,9 +56,10 @@ impl Service {
             Some((id, None)) => self.take_back(id, By::Other, None, turn),
             None => self.has_room(&call.caller)?,
         }
-        let mut completion = self.new_completion(&call, turn.now);
+        let mut completion = self.new_completion(&call, since, turn.now);
         completion.roles = Roles::Monitor;
         completion.entry = Some(subscribe.subscription);
+        let wait = completion.wait;
         let route = Route {
             roles: Roles::Monitor,
             caller: call.caller.clone(),
@@ -74,11 +74,7 @@ impl Service {
             caller: call.caller,
             call_id: subscribe.call_id,
             expires: subscribe.expires,
-            wait: Wait {
-                condition: call.condition,
-                trigger: Trigger::after(call.condition, call.calls),
-                since,
-            },
+            wait,
         };
         self.post_monitor(call.callee, monitor::Event::Subscribe(newcomer));
         Ok(())

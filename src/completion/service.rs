@@ -321,7 +321,7 @@ impl Service {
         self.steps.push_back(Step::Monitor(callee, event));
     }
 
-    fn run(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn run(&mut self, turn: &mut Turn<'_>) {
         self.run_steps(turn);
         self.commit(turn);
     }

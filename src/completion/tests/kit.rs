@@ -46,6 +46,8 @@ pub(super) struct World {
     pub(super) mood: StoreMood,
     pub(super) now: Timestamp,
     pub(super) lines: BTreeMap<Aor, Line>,
+    /// Records that the last restart did not take up.
+    pub(super) unrestored: usize,
     calls: u64,
 }
 
@@ -82,8 +84,23 @@ impl World {
             mood: StoreMood::Well,
             now: Timestamp::START + seconds(1000),
             lines: BTreeMap::new(),
+            unrestored: 0,
             calls: 0,
         }
+    }
+
+    /// The process ends and another one begins: the store is the same, and nobody is known.
+    pub(super) fn restarts(&mut self, known: &[&str]) -> Vec<Output> {
+        self.service = Service::new(Settings::default(), WallTime(0), Rng::from_number(2));
+        self.lines = known
+            .iter()
+            .map(|name| (user(name), Line::UNKNOWN))
+            .collect();
+        let mut fresh = Vec::new();
+        let records = self.stored();
+        let others = self.service.restore(self.now, records, &mut fresh);
+        self.unrestored = others.len();
+        self.follow(fresh)
     }
 
     /// Takes in one input; what the store and the watchers do follows at once.

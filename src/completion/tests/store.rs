@@ -162,3 +162,59 @@ fn a_suspension_is_kept_and_its_end_too() {
     assert_ne!(notified(&out, carol), [QUEUED]);
     world.ends_empty();
 }
+
+#[test]
+fn after_a_restart_a_request_waits_for_a_sign_of_the_callee() {
+    let mut world = World::new();
+    let id = world.waits(ALICE, BOB);
+    world.frees(BOB);
+    let out = world.restarts(&[ALICE, BOB]);
+    assert_eq!(rung(&out), [], "not rung twice");
+    assert_eq!(world.id_of(ALICE), id);
+    assert_eq!(rung(&world.pass(seconds(120))), []);
+    world.registers(BOB);
+    world.engaged(BOB);
+    assert_eq!(rung(&world.frees(BOB)), [user(ALICE)]);
+    world.step(Input::RecallAnswered { id });
+    let out = world.step(Input::CcCallAnswered { id });
+    assert_eq!(ended(&out), [(id, Outcome::Completed)]);
+    world.ends_empty();
+}
+
+#[test]
+fn after_a_restart_a_silent_callee_counts_as_free_after_a_while() {
+    let mut world = World::new();
+    world.waits(ALICE, BOB);
+    world.restarts(&[ALICE, BOB]);
+    assert_eq!(rung(&world.pass(seconds(299))), []);
+    assert_eq!(rung(&world.pass(seconds(1))), [user(ALICE)]);
+}
+
+#[test]
+fn after_a_restart_no_more_than_ten_are_rung_within_a_second() {
+    let mut world = World::new();
+    for n in 0..25 {
+        world.waits(&format!("caller-{n}"), &format!("callee-{n}"));
+    }
+    let names: Vec<_> = (0..25)
+        .flat_map(|n| [format!("caller-{n}"), format!("callee-{n}")])
+        .collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    world.restarts(&names);
+    assert_eq!(rung(&world.pass(seconds(300))).len(), 10);
+    assert_eq!(rung(&world.pass(seconds(1))).len(), 10);
+    assert_eq!(rung(&world.pass(seconds(1))).len(), 5);
+}
+
+#[test]
+fn records_that_are_over_or_led_to_a_dialog_are_removed_at_a_restart() {
+    let mut world = World::new();
+    world.waits_elsewhere(CAROL, BOB);
+    world.waits(ALICE, BOB);
+    world.restarts(&[ALICE, BOB]);
+    assert_eq!(world.unrestored, 1);
+    assert_eq!(world.stored().len(), 1);
+    world.now = world.now + seconds(2 * 3600);
+    world.restarts(&[]);
+    world.ends_empty();
+}

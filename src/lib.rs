@@ -7,6 +7,7 @@
 //!   main ─► io ─┬─► shard ─┬─► call ─► dialog ─► transaction ─► sip
 //!               ├─► api    └─► location ──────────────────────► sip
 //!               └─► config
+//!   completion ─► cc ─► sip::uri; store: what is to be completed, decided but not yet wired
 //!   time, table, wheel, random, observe: leaves that the others stand on
 //! ```
 //!
@@ -19,6 +20,8 @@
 
 pub mod api;
 pub mod call;
+pub mod cc;
+pub mod completion;
 pub mod config;
 pub mod dialog;
 pub mod io;
@@ -27,6 +30,7 @@ pub mod observe;
 pub mod random;
 pub mod shard;
 pub mod sip;
+pub mod store;
 pub mod table;
 pub mod time;
 pub mod transaction;

@@ -1,0 +1,173 @@
+//! A CC entity: one caller's place in a callee's queue.
+//!
+//! Spec: RFC 6910 §5; its two states there are `stage` (recall state) and `suspended` (availability).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cc::addr::Aor;
+use crate::cc::line::{Line, Trigger};
+use crate::cc::monitor::policy::Times;
+use crate::cc::pace::Pace;
+use crate::cc::{Condition, RecallState, SubscriptionId};
+use crate::time::Timestamp;
+
+/// Somebody who wants a place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Newcomer {
+    /// His subscription.
+    pub id: SubscriptionId,
+    /// CC-29: whose call failed: the user of its From.
+    pub caller: Aor,
+    /// The Call-ID of his SUBSCRIBE: forks of one have the same.
+    pub call_id: Arc<str>,
+    /// How long he asks for; none is 3600 s.
+    pub expires: Option<Duration>,
+    /// What he waits for.
+    pub wait: Wait,
+}
+
+/// What has to happen before a recall, and since when it is waited for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Wait {
+    /// Why the call failed.
+    pub condition: Condition,
+    /// What has to happen.
+    pub trigger: Trigger,
+    /// When the call failed: what happened before that does not count.
+    pub since: Timestamp,
+}
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stage {
+    /// Not selected.
+    Queued,
+    /// Selected; the caller's call is awaited.
+    Ready {
+        /// The recall timer.
+        until: Timestamp,
+    },
+    /// The caller's call is under way.
+    Calling {
+        /// When a call whose end nobody tells is given up.
+        gives_up: Timestamp,
+    },
+}
+
+/// Whether the caller can be recalled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Availability {
+    Available,
+    /// `until` is when his publication runs out; without it, when his subscription does.
+    Suspended {
+        until: Option<Timestamp>,
+    },
+}
+
+/// Whether the subscriber has to be told something.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Owed {
+    Nothing,
+    Notify,
+}
+
+/// One caller's place.
+#[derive(Clone, Debug)]
+pub(super) struct Cce {
+    pub(super) id: SubscriptionId,
+    pub(super) caller: Aor,
+    pub(super) call_id: Arc<str>,
+    pub(super) wait: Wait,
+    pub(super) expires: Timestamp,
+    pub(super) availability: Availability,
+    pub(super) stage: Stage,
+    /// Recalls that the caller let pass; they cost him his place.
+    pub(super) passed: u32,
+    /// CC calls that did not reach the callee; they do not.
+    pub(super) failed: u32,
+    /// Not selected again before this.
+    pub(super) rests_until: Timestamp,
+    pub(super) pace: Pace,
+    pub(super) owed: Owed,
+}
+
+impl Cce {
+    /// CC-03: a new entry is available and queued.
+    pub(super) fn new(newcomer: Newcomer, expires: Timestamp) -> Self {
+        Self {
+            id: newcomer.id,
+            caller: newcomer.caller,
+            call_id: newcomer.call_id,
+            wait: newcomer.wait,
+            expires,
+            availability: Availability::Available,
+            stage: Stage::Queued,
+            passed: 0,
+            failed: 0,
+            rests_until: Timestamp::START,
+            pace: Pace::default(),
+            owed: Owed::Notify,
+        }
+    }
+
+    /// What its subscriber is told: selected from the recall until the CC call ends.
+    pub(super) fn recall_state(&self) -> RecallState {
+        match self.stage {
+            Stage::Queued => RecallState::Queued,
+            Stage::Ready { .. } | Stage::Calling { .. } => RecallState::Ready,
+        }
+    }
+
+    pub(super) fn is_suspended(&self) -> bool {
+        matches!(self.availability, Availability::Suspended { .. })
+    }
+
+    pub(super) fn is_queued(&self) -> bool {
+        matches!(self.stage, Stage::Queued)
+    }
+
+    /// From when on it may be selected, as things stand; `None` if something must change.
+    ///
+    /// CC-02: neither while the caller is unavailable nor before its condition is met.
+    pub(super) fn selectable_at(&self, line: &Line, times: &Times) -> Option<Timestamp> {
+        if self.is_suspended() || !self.is_queued() {
+            return None;
+        }
+        let met = self.wait.trigger.met_at(line, self.wait.since)?;
+        let free = line.takes_calls_at(self.wait.trigger.by_time())?;
+        let latest = met
+            .max(free)
+            .max(line.settles(times.guard))
+            .max(self.pace.next_ready(times.notify_window))
+            .max(self.rests_until);
+        Some(latest)
+    }
+
+    /// When the NOTIFY that is owed may go out.
+    ///
+    /// CC-67: one that says "ready" leaves room for the next one to say "queued".
+    pub(super) fn notify_at(&self, times: &Times) -> Option<Timestamp> {
+        match (self.owed, self.recall_state()) {
+            (Owed::Nothing, _) => None,
+            (Owed::Notify, RecallState::Queued) => Some(self.pace.next(times.notify_window)),
+            (Owed::Notify, RecallState::Ready) => Some(self.pace.next_ready(times.notify_window)),
+        }
+    }
+
+    /// When something is due for it, its selection apart.
+    pub(super) fn deadline(&self, times: &Times) -> Option<Timestamp> {
+        let stage = match self.stage {
+            Stage::Queued => self.expires,
+            Stage::Ready { until } => until.min(self.expires),
+            // A call under way is not cut off by the end of the service.
+            Stage::Calling { gives_up } => gives_up,
+        };
+        let resumes = match self.availability {
+            Availability::Available => None,
+            Availability::Suspended { until } => until,
+        };
+        let tells = self.notify_at(times);
+        [Some(stage), resumes, tells].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,136 @@
+//! How often one subscriber may be notified, and how often anybody may be recalled.
+//!
+//! Spec: RFC 6910 §9.11.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// The most NOTIFYs that one subscription gets within a window.
+pub const NOTIFIES_MAX: usize = 3;
+
+/// When the last NOTIFYs of one subscription went out.
+///
+/// CC-65: no more than three in any window. CC-67: "ready" is never the third, so that (CC-66) a
+/// withdrawal can always follow it at once.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Pace {
+    /// Oldest first.
+    sent: [Option<Timestamp>; NOTIFIES_MAX],
+}
+
+impl Pace {
+    /// One went out.
+    pub fn record(&mut self, now: Timestamp) {
+        self.sent.rotate_left(1);
+        if let Some(last) = self.sent.last_mut() {
+            *last = Some(now);
+        }
+    }
+
+    /// From when on another may go out.
+    pub fn next(&self, window: Duration) -> Timestamp {
+        let [third_last, _, _] = self.sent;
+        leaves(third_last, window)
+    }
+
+    /// From when on one that says "ready" may go out.
+    pub fn next_ready(&self, window: Duration) -> Timestamp {
+        let [_, second_last, _] = self.sent;
+        leaves(second_last, window)
+    }
+}
+
+/// When a NOTIFY no longer lies in a window that ends then.
+fn leaves(sent: Option<Timestamp>, window: Duration) -> Timestamp {
+    sent.map_or(Timestamp::START, |sent| sent + window)
+}
+
+/// How many recalls a process may start: a few at once, then at a steady rate, so that what waited
+/// for a restart or for a PBX does not ring everybody in one second.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    interval: Duration,
+    burst: u32,
+    /// When the allowance would be full; a burst reaches that far into the future.
+    full_at: Timestamp,
+}
+
+impl Gate {
+    /// A gate that lets this many a second through; 0 means no limit.
+    pub fn new(per_second: u32) -> Self {
+        let interval = Duration::from_secs(1).checked_div(per_second);
+        Self {
+            interval: interval.unwrap_or(Duration::ZERO),
+            burst: per_second,
+            full_at: Timestamp::START,
+        }
+    }
+
+    /// When the next one may pass; not after `now` if it may at once.
+    pub fn opens(&self) -> Timestamp {
+        let ahead = self.interval * self.burst.saturating_sub(1);
+        let micros = self.full_at.since(Timestamp::START + ahead);
+        Timestamp::START + micros
+    }
+
+    /// One passed.
+    pub fn record(&mut self, now: Timestamp) {
+        self.full_at = self.full_at.max(now) + self.interval;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::START + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_fourth_notify_waits_until_the_first_left_the_window() {
+        let mut pace = Pace::default();
+        for second in [1, 2, 3] {
+            assert!(pace.next(WINDOW) <= at(second));
+            pace.record(at(second));
+        }
+        // CC-65
+        assert_eq!(pace.next(WINDOW), at(11));
+    }
+
+    #[test]
+    fn ready_is_never_the_third_within_a_window() {
+        let mut pace = Pace::default();
+        pace.record(at(1));
+        assert!(pace.next_ready(WINDOW) <= at(1));
+        pace.record(at(1));
+        // CC-67
+        assert_eq!(pace.next_ready(WINDOW), at(11));
+        // CC-66
+        assert!(pace.next(WINDOW) <= at(1));
+    }
+
+    #[test]
+    fn a_gate_lets_a_second_worth_through_and_then_one_an_interval() {
+        let mut gate = Gate::new(10);
+        let start = at(100);
+        for _ in 0..10 {
+            assert!(gate.opens() <= start);
+            gate.record(start);
+        }
+        assert_eq!(gate.opens(), start + Duration::from_millis(100));
+        gate.record(start + Duration::from_millis(100));
+        assert_eq!(gate.opens(), start + Duration::from_millis(200));
+        assert!(gate.opens() <= at(200), "it fills again");
+    }
+
+    #[test]
+    fn a_gate_of_zero_has_no_limit() {
+        let mut gate = Gate::new(0);
+        gate.record(at(5));
+        assert!(gate.opens() <= at(5));
+    }
+}

@@ -1,0 +1,377 @@
+//! What people ask for: complete, uncomplete, refuse.
+//!
+//! Spec: TAPI `lineCompleteCall`, `lineUncompleteCall`; RFC 6910 §6.2.
+
+use crate::cc::SubscriptionId;
+use crate::cc::addr::{AddrSpec, Aor};
+use crate::cc::agent::{self, NewRequest, Way};
+use crate::cc::id::{CceToken, CompletionId};
+use crate::cc::line::{Line, Trigger};
+use crate::cc::monitor::{self, Wait};
+use crate::cc::trust::Peer;
+use crate::completion::entry::{Commit, Completion, Ending, Life, Stage};
+use crate::completion::history::{Event, History};
+use crate::completion::input::{Complete, FailedCall, Mode, Monitors, Offered, Ticket, Which};
+use crate::completion::output::{By, Output};
+use crate::completion::record::Roles;
+use crate::completion::reject::Reject;
+use crate::completion::service::{Route, Service, Turn};
+use crate::completion::user::{User, Watch};
+use crate::time::Timestamp;
+
+/// Facts about calls and users.
+impl Service {
+    pub(super) fn on_call_failed(&mut self, call: FailedCall, turn: &mut Turn<'_>) {
+        let caller = call.caller.clone();
+        let calls_max = self.settings.limits.failed_calls_max;
+        let user = self.users.entry(caller.clone()).or_insert_with(User::new);
+        user.failed
+            .forget(turn.now, self.settings.timing.offer_window);
+        user.failed.add(turn.now, call, calls_max);
+        self.rekey(&caller, turn);
+    }
+
+    pub(super) fn on_call_answered(&mut self, caller: Aor, callee: Aor) {
+        if let Some(id) = self.pairs.get(&(caller, callee)) {
+            self.on_cc_call_answered(*id);
+        }
+    }
+
+    pub(super) fn on_line(&mut self, user: Aor, line: Line) {
+        let known = self.users.get_mut(&user);
+        // A report that crossed the wish to hear no more.
+        let Some(known) = known.filter(|known| known.watch == Watch::On) else {
+            return;
+        };
+        known.line = line;
+        let (queue, requests) = (known.monitor.is_some(), known.agent.is_some());
+        if requests {
+            self.post_agent(user.clone(), agent::Event::Line(line));
+        }
+        if queue {
+            self.post_monitor(user, monitor::Event::Line(line));
+        }
+    }
+
+    pub(super) fn on_user_gone(&mut self, user: &Aor, turn: &mut Turn<'_>) {
+        let mine: Vec<_> = self.of_caller(user).map(|c| c.id).collect();
+        for id in mine {
+            self.take_back(id, By::Other, None, turn);
+        }
+        self.post_monitor(user.clone(), monitor::Event::CalleeGone);
+    }
+}
+
+/// Complete.
+impl Service {
+    pub(super) fn on_complete(&mut self, complete: &Complete, turn: &mut Turn<'_>) {
+        if let Err(reject) = self.try_complete(complete, turn) {
+            turn.out.push(Output::Completed {
+                ticket: complete.ticket,
+                result: Err(reject),
+            });
+        }
+    }
+
+    fn try_complete(&mut self, complete: &Complete, turn: &mut Turn<'_>) -> Result<(), Reject> {
+        match complete.mode {
+            Mode::Callback => {}
+            Mode::CampOn | Mode::Intrude | Mode::Message => return Err(Reject::ModeNotOffered),
+        }
+        let window = self.settings.timing.offer_window;
+        let user = self.users.get(&complete.caller).ok_or(Reject::NoOffer)?;
+        let (at, call) = user.failed.find(complete.call).ok_or(Reject::NoOffer)?;
+        // CC-73: only shortly after the call.
+        if turn.now > at + window {
+            return Err(Reject::NoOffer);
+        }
+        let call = call.clone();
+        let pair = (call.caller.clone(), call.callee.clone());
+        if let Some(id) = self.pairs.get(&pair) {
+            self.again(*id, &call, at, complete.ticket, turn);
+            return Ok(());
+        }
+        self.has_room(&call.caller)?;
+        let plan = Plan::of(&call).ok_or(Reject::NoMonitor)?;
+        self.begin((at, call), &plan, complete.ticket, turn.now);
+        Ok(())
+    }
+
+    /// CC-14, CC-15: a second request for the same callee is the first one, with news.
+    fn again(
+        &mut self,
+        id: CompletionId,
+        call: &FailedCall,
+        at: Timestamp,
+        ticket: Ticket,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
+        completion.wait = call.wait(at);
+        if let Some(entry) = completion.entry {
+            let callee = completion.callee.clone();
+            let wait = completion.wait;
+            self.post_monitor(callee, monitor::Event::Renew(entry, wait));
+        }
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
+        match completion.life {
+            Life::Asked => completion.asked.push(ticket),
+            Life::Accepted | Life::Ended => {
+                let result = Ok(id);
+                self.emit(id, Output::Completed { ticket, result }, turn);
+            }
+        }
+    }
+
+    /// Whether another request of this caller may be taken.
+    pub(super) fn has_room(&self, caller: &Aor) -> Result<(), Reject> {
+        let limits = &self.settings.limits;
+        if self.of_caller(caller).count() >= limits.per_caller_max {
+            Err(Reject::CallerLimit)
+        } else if self.completions.len() >= limits.total_max {
+            Err(Reject::ProcessFull)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn begin(
+        &mut self,
+        failed: (Timestamp, FailedCall),
+        plan: &Plan,
+        ticket: Ticket,
+        now: Timestamp,
+    ) {
+        let (at, call) = failed;
+        let targets = plan.targets(&call);
+        let mut completion = self.new_completion(&call, at, now);
+        completion.asked.push(ticket);
+        let way = match plan {
+            Plan::Own => Way::Loop,
+            Plan::Peer { peer, .. } => {
+                completion.roles = Roles::Agent;
+                completion.peer = Some(peer.clone());
+                Way::Peer(peer.clone())
+            }
+        };
+        let id = completion.id;
+        let route = Route {
+            roles: completion.roles,
+            caller: call.caller.clone(),
+            callee: call.callee.clone(),
+            id,
+            cce: completion.cce,
+        };
+        let mut monitors = Vec::new();
+        for target in targets {
+            let subscription = self.next_subscription();
+            self.routes.insert(subscription, route.clone());
+            monitors.push((subscription, target));
+        }
+        if completion.roles == Roles::Both {
+            completion.entry = monitors.first().map(|(subscription, _)| *subscription);
+        }
+        self.insert(completion);
+        let request = NewRequest {
+            id,
+            dialled: call.dialled,
+            condition: Some(call.condition),
+            way,
+            monitors,
+        };
+        self.post_agent(call.caller, agent::Event::Request(request));
+    }
+
+    /// A completion of a failed call, with both roles here until somebody says otherwise.
+    pub(super) fn new_completion(
+        &mut self,
+        call: &FailedCall,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Completion {
+        self.last_order += 1;
+        let numbers: Vec<_> = self.of_caller(&call.caller).map(|c| c.number).collect();
+        let number = (1..u32::MAX).find(|number| !numbers.contains(number));
+        let mut history = History::default();
+        history.add(now, Event::Requested(call.condition));
+        Completion {
+            id: CompletionId::random(&mut self.rng),
+            cce: CceToken::random(&mut self.rng),
+            order: self.last_order,
+            number: number.unwrap_or(0),
+            roles: Roles::Both,
+            peer: None,
+            entry: None,
+            caller: call.caller.clone(),
+            callee: call.callee.clone(),
+            from: call.from.clone(),
+            dialled: call.dialled.clone(),
+            binding: call.binding,
+            wait: call.wait(at),
+            life: Life::Asked,
+            stage: Stage::Asked,
+            ends: now + self.settings.monitor.times.service(call.condition),
+            recalls: 0,
+            recalls_passed: 0,
+            suspended: None,
+            asked: Vec::new(),
+            ending: None,
+            history,
+            commit: Commit::new(),
+        }
+    }
+
+    pub(super) fn insert(&mut self, completion: Completion) {
+        let id = completion.id;
+        let pair = (completion.caller.clone(), completion.callee.clone());
+        self.pairs.insert(pair, id);
+        self.tokens.insert(completion.cce, id);
+        self.completions.insert(id, completion);
+    }
+}
+
+/// Uncomplete and refuse.
+impl Service {
+    pub(super) fn on_uncomplete(
+        &mut self,
+        ticket: Ticket,
+        caller: &Aor,
+        which: Which,
+        turn: &mut Turn<'_>,
+    ) {
+        let mut mine: Vec<_> = self.of_caller(caller).map(|c| (c.order, c.id)).collect();
+        mine.sort_unstable();
+        let mut mine = mine.into_iter().map(|(_, id)| id);
+        let ids: Vec<_> = match which {
+            // Somebody else's is as unknown as none.
+            Which::Id(id) => mine.filter(|mine| *mine == id).collect(),
+            Which::Last => mine.next_back().into_iter().collect(),
+            Which::All => mine.collect(),
+        };
+        let Some(last) = ids.last().copied() else {
+            turn.out.push(Output::Uncompleted {
+                ticket,
+                result: Err(Reject::UnknownCompletion),
+            });
+            return;
+        };
+        for id in ids.clone() {
+            let answer = (id == last).then(|| (ticket, ids.clone()));
+            self.take_back(id, By::Caller, answer, turn);
+        }
+    }
+
+    pub(super) fn on_refuse(&mut self, ticket: Ticket, id: CompletionId, turn: &mut Turn<'_>) {
+        let known = self.completions.get(&id);
+        if known.is_some_and(|completion| completion.life != Life::Ended) {
+            self.take_back(id, By::Other, Some((ticket, vec![id])), turn);
+        } else {
+            turn.out.push(Output::Uncompleted {
+                ticket,
+                result: Err(Reject::UnknownCompletion),
+            });
+        }
+    }
+
+    /// Ends one that lives, from whichever end is here.
+    pub(super) fn take_back(
+        &mut self,
+        id: CompletionId,
+        by: By,
+        answer: Option<(Ticket, Vec<CompletionId>)>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
+        if completion.ending.is_some() {
+            // Asked twice within one input; the first one answers for both.
+            if let Some((ticket, ids)) = answer {
+                let result = Ok(ids);
+                self.emit(id, Output::Uncompleted { ticket, result }, turn);
+            }
+            return;
+        }
+        completion.ending = Some(Ending { by, answer });
+        let (caller, callee) = (completion.caller.clone(), completion.callee.clone());
+        match (completion.roles, completion.entry) {
+            (Roles::Agent | Roles::Both, _) => {
+                self.post_agent(caller, agent::Event::Uncomplete(id));
+            }
+            (Roles::Monitor, Some(entry)) => {
+                self.post_monitor(callee, monitor::Event::Refuse(entry));
+            }
+            (Roles::Monitor, None) => {}
+        }
+    }
+
+    /// The entry of a completion in a queue of ours, and whose queue it is.
+    pub(super) fn entry_of(&self, id: CompletionId) -> Option<(Aor, SubscriptionId)> {
+        let completion = self.completions.get(&id)?;
+        Some((completion.callee.clone(), completion.entry?))
+    }
+}
+
+impl FailedCall {
+    /// What has to happen before its caller is recalled.
+    pub(super) fn wait(&self, at: Timestamp) -> Wait {
+        Wait {
+            condition: self.condition,
+            trigger: Trigger::after(self.condition, self.calls),
+            since: at,
+        }
+    }
+}
+
+/// Which monitors a failed call leads to.
+enum Plan {
+    Own,
+    Peer { peer: Peer, offers: Vec<Offered> },
+}
+
+impl Plan {
+    /// The peer's, if it offers any that it may name; ours, if the callee is ours; else whoever
+    /// answers at the address that was dialled.
+    fn of(call: &FailedCall) -> Option<Self> {
+        let (peer, offers) = match &call.monitors {
+            Monitors::Own => return Some(Self::Own),
+            Monitors::Peer { peer, offers } | Monitors::Both { peer, offers } => (peer, offers),
+        };
+        let named = offers.iter().filter(|o| peer.may_name(&o.uri).is_ok());
+        let trusted: Vec<_> = named.cloned().collect();
+        let own = matches!(call.monitors, Monitors::Both { .. });
+        let asks_blindly = offers.is_empty() && peer.may_name(&call.dialled).is_ok();
+        if trusted.is_empty() && own {
+            return Some(Self::Own);
+        }
+        (!trusted.is_empty() || asks_blindly).then(|| Self::Peer {
+            peer: peer.clone(),
+            offers: trusted,
+        })
+    }
+
+    /// Where the SUBSCRIBEs go, each address once.
+    fn targets(&self, call: &FailedCall) -> Vec<AddrSpec> {
+        let offers = match self {
+            Self::Own => &[][..],
+            Self::Peer { offers, .. } => offers,
+        };
+        let mut targets = Vec::new();
+        for offer in offers {
+            // CC-12: with the mode that the monitor offered; without one, what we saw.
+            let target = offer.uri.with_m(offer.m.unwrap_or(call.condition));
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+        }
+        if targets.is_empty() {
+            // CC-11: no monitor is known, so that the original address is asked alone.
+            targets.push(call.dialled.clone());
+        }
+        targets
+    }
+}

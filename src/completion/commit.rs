@@ -1,0 +1,436 @@
+//! What is kept before it takes effect, and how completions begin and end.
+//!
+//! Spec: DESIGN §11.
+
+use crate::cc::agent;
+use crate::cc::id::CompletionId;
+use crate::cc::monitor;
+use crate::completion::entry::{Attempt, Commit, CommitState, Completion, Life, Need, Stage};
+use crate::completion::history::{Event, Outcome};
+use crate::completion::output::{By, News, Output, Tell};
+use crate::completion::record::{Record, Roles, WallTime};
+use crate::completion::reject::Reject;
+use crate::completion::service::{Owner, Service, Turn};
+use crate::store::{Answer, Epoch, Key, Put, Stored, Version};
+use crate::time::Timestamp;
+
+/// Effects.
+impl Service {
+    /// Gives out an output of a completion, as soon as the store knows all that it says.
+    pub(super) fn emit(&mut self, id: CompletionId, output: Output, turn: &mut Turn<'_>) {
+        match self.completions.get_mut(&id) {
+            Some(completion) if !completion.commit.is_open() => completion.commit.hold(output),
+            Some(_) | None => turn.out.push(output),
+        }
+    }
+
+    /// The store must know this completion before more of it is given out.
+    pub(super) fn keep(&mut self, id: CompletionId) {
+        if let Some(completion) = self.completions.get_mut(&id) {
+            completion.commit.need = Need::Put;
+            self.touched.insert(id);
+        }
+    }
+
+    /// One more chapter of its story, and news of it.
+    pub(super) fn story(
+        &mut self,
+        id: CompletionId,
+        event: Event,
+        stage: Option<(Stage, News)>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
+        completion.history.add(turn.now, event);
+        if let Some((stage, news)) = stage {
+            completion.stage = stage;
+            let tell = completion.tell(news);
+            self.emit(id, tell, turn);
+        }
+    }
+
+    /// A monitor has it: whoever asked is answered.
+    pub(super) fn accept(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
+        completion.life = Life::Accepted;
+        completion.stage = Stage::Queued;
+        let tickets = std::mem::take(&mut completion.asked);
+        let caller = completion.caller.clone();
+        for ticket in tickets {
+            let result = Ok(id);
+            self.emit(id, Output::Completed { ticket, result }, turn);
+        }
+        let count = self.of_caller(&caller).count();
+        if let Some(completion) = self.completions.get(&id) {
+            let tell = completion.tell(News::Accepted(count));
+            self.emit(id, tell, turn);
+        }
+    }
+
+    /// It ends, once: its name is dead from now on.
+    pub(super) fn finish(&mut self, id: CompletionId, by_itself: Outcome, turn: &mut Turn<'_>) {
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
+        if completion.life == Life::Ended {
+            return;
+        }
+        completion.life = Life::Ended;
+        completion.commit.drop_calls();
+        let (outcome, by) = completion.outcome(by_itself);
+        completion.history.add(turn.now, Event::Ended(outcome));
+        self.delist(id);
+        self.keep(id);
+        self.answer_ending(id, turn);
+        self.tell_end(id, outcome, by, turn);
+    }
+
+    fn answer_ending(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+        let ending = self
+            .completions
+            .get_mut(&id)
+            .and_then(|c| c.ending.as_mut());
+        if let Some((ticket, ids)) = ending.and_then(|ending| ending.answer.take()) {
+            let result = Ok(ids);
+            self.emit(id, Output::Uncompleted { ticket, result }, turn);
+        }
+    }
+
+    fn tell_end(&mut self, id: CompletionId, outcome: Outcome, by: By, turn: &mut Turn<'_>) {
+        let Some(completion) = self.completions.get(&id) else {
+            return;
+        };
+        let left = self.of_caller(&completion.caller).count();
+        let tell = completion.tell(News::Ended {
+            outcome,
+            by,
+            left,
+            history: completion.history.clone(),
+        });
+        self.emit(id, tell, turn);
+    }
+
+    /// It never was: nobody had accepted it.
+    pub(super) fn disown(&mut self, id: CompletionId, reject: Reject, turn: &mut Turn<'_>) {
+        self.answer_ending(id, turn);
+        self.delist(id);
+        let Some(completion) = self.completions.remove(&id) else {
+            return;
+        };
+        self.agenda.set(&Owner::Commit(id), None);
+        if let Some(version) = completion.commit.version {
+            let key = Record::key(id, &completion.callee);
+            turn.out.push(Output::Persist(removal(key, version)));
+        }
+        for ticket in completion.asked {
+            let result = Err(reject);
+            turn.out.push(Output::Completed { ticket, result });
+        }
+    }
+
+    /// Its name leads nowhere any more.
+    fn delist(&mut self, id: CompletionId) {
+        let Some(completion) = self.completions.get(&id) else {
+            return;
+        };
+        let pair = (completion.caller.clone(), completion.callee.clone());
+        self.tokens.remove(&completion.cce);
+        if self.pairs.get(&pair) == Some(&id) {
+            self.pairs.remove(&pair);
+        }
+    }
+}
+
+/// The store.
+impl Service {
+    /// Hands changes to the store, and lets completions go that have nothing more to say.
+    pub(super) fn commit(&mut self, turn: &mut Turn<'_>) {
+        while let Some(id) = self.touched.pop_first() {
+            let asks = turn.now + self.settings.timing.commit_max;
+            let started = self.started;
+            let Some(completion) = self.completions.get_mut(&id) else {
+                continue;
+            };
+            let ended = completion.life == Life::Ended;
+            let record = (!ended).then(|| completion.record(started).encode());
+            let key = Record::key(id, &completion.callee);
+            let commit = &mut completion.commit;
+            if matches!(commit.state, CommitState::Idle) && commit.need == Need::Put {
+                commit.need = Need::Nothing;
+                // What was never kept need not be removed.
+                if record.is_some() || commit.version.is_some() {
+                    turn.out.push(commit.put(key, record, asks, Attempt::First));
+                } else {
+                    commit.release(turn.out);
+                }
+            }
+            self.settle_commit(id);
+        }
+    }
+
+    fn settle_commit(&mut self, id: CompletionId) {
+        let Some(completion) = self.completions.get(&id) else {
+            return;
+        };
+        let asks = match &completion.commit.state {
+            CommitState::Idle | CommitState::Lost => None,
+            CommitState::Waiting { asks, .. } => Some(*asks),
+        };
+        self.agenda.set(&Owner::Commit(id), asks);
+        if asks.is_none() && completion.life == Life::Ended {
+            self.completions.remove(&id);
+        }
+    }
+
+    pub(super) fn on_persisted(&mut self, key: Key, answer: Answer, turn: &mut Turn<'_>) {
+        let id = CompletionId::from_bits(key.id);
+        let Some(completion) = self.completions.get_mut(&id) else {
+            // It was given up meanwhile, and what is kept of it goes too.
+            if let Answer::Done(version) = answer {
+                turn.out.push(Output::Persist(removal(key, version)));
+            }
+            return;
+        };
+        match answer {
+            Answer::Done(version) => self.on_kept(id, version, turn),
+            Answer::Conflict => self.on_lost(id, turn),
+            Answer::Unknown => {
+                if completion.commit.is_first_attempt() {
+                    turn.out.push(Output::Read(key));
+                }
+            }
+        }
+    }
+
+    /// After an answer that says nothing: the record itself says what happened.
+    pub(super) fn on_loaded(&mut self, key: Key, stored: Option<Stored>, turn: &mut Turn<'_>) {
+        let id = CompletionId::from_bits(key.id);
+        let Some(completion) = self.completions.get_mut(&id) else {
+            if let Some(stored) = stored {
+                turn.out.push(Output::Persist(removal(key, stored.version)));
+            }
+            return;
+        };
+        let before = completion.commit.version;
+        let CommitState::Waiting { record, .. } = &completion.commit.state else {
+            return;
+        };
+        match stored {
+            Some(stored) if Some(&stored.record) == record.as_ref() => {
+                self.on_kept(id, stored.version, turn);
+            }
+            None if record.is_none() => self.on_kept(id, Version(0), turn),
+            found if found.as_ref().map(|stored| stored.version) == before => {
+                let record = record.clone();
+                let asks = turn.now + self.settings.timing.commit_max;
+                let again = completion.commit.put(key, record, asks, Attempt::Repeated);
+                turn.out.push(again);
+                self.settle_commit(id);
+            }
+            Some(_) | None => self.on_lost(id, turn),
+        }
+    }
+
+    fn on_kept(&mut self, id: CompletionId, version: Version, turn: &mut Turn<'_>) {
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
+        let commit = &mut completion.commit;
+        let removed = matches!(commit.state, CommitState::Waiting { record: None, .. });
+        commit.version = (!removed).then_some(version);
+        commit.state = CommitState::Idle;
+        match commit.need {
+            Need::Put => {
+                self.touched.insert(id);
+            }
+            Need::Nothing => {
+                commit.release(turn.out);
+                self.settle_commit(id);
+            }
+        }
+    }
+
+    /// Somebody else has the record.
+    fn on_lost(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
+        if completion.commit.version.is_none() {
+            self.refuse_unkept(id, turn);
+            return;
+        }
+        completion.commit.state = CommitState::Lost;
+        // Whoever asked is answered; nobody is rung.
+        completion.commit.drop_calls();
+        completion.commit.release(turn.out);
+        self.take_back(id, By::Other, None, turn);
+        self.touched.insert(id);
+    }
+
+    pub(super) fn on_commit_due(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+        let asks = turn.now + self.settings.timing.commit_max;
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
+        if completion.commit.version.is_none() {
+            self.refuse_unkept(id, turn);
+        } else {
+            let key = Record::key(id, &completion.callee);
+            completion.commit.ask_after(asks);
+            self.settle_commit(id);
+            turn.out.push(Output::Read(key));
+        }
+    }
+
+    /// A new request that the store does not take: who asked hears that, and nothing else leaves.
+    fn refuse_unkept(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+        self.delist(id);
+        self.agenda.set(&Owner::Commit(id), None);
+        let Some(completion) = self.completions.remove(&id) else {
+            return;
+        };
+        let answers = completion.commit.held.iter();
+        turn.out.extend(answers.filter_map(Output::refused));
+        self.abandon(completion);
+    }
+
+    /// Clears the machines of a completion that never was.
+    fn abandon(&mut self, completion: Completion) {
+        let Completion {
+            id,
+            caller,
+            callee,
+            roles,
+            entry,
+            ..
+        } = completion;
+        if let Some(entry) = entry {
+            if roles == Roles::Monitor {
+                self.routes.remove(&entry);
+            }
+            self.post_monitor(callee, monitor::Event::Lost(entry));
+        }
+        self.post_agent(caller, agent::Event::Uncomplete(id));
+    }
+}
+
+impl Completion {
+    fn tell(&self, news: News) -> Output {
+        Output::Tell(Tell {
+            id: self.id,
+            caller: self.caller.clone(),
+            callee: self.callee.clone(),
+            news,
+        })
+    }
+
+    fn record(&self, started: WallTime) -> Record {
+        Record {
+            id: self.id,
+            cce: self.cce,
+            roles: self.roles,
+            condition: self.wait.condition,
+            number: self.number,
+            binding: self.binding,
+            recalls: self.recalls,
+            ends: started.at(self.ends),
+            caller: self.caller.clone(),
+            callee: self.callee.clone(),
+            from: self.from.clone(),
+            dialled: self.dialled.clone(),
+        }
+    }
+}
+
+impl Commit {
+    fn put(
+        &mut self,
+        key: Key,
+        record: Option<Box<[u8]>>,
+        asks: Timestamp,
+        turn: Attempt,
+    ) -> Output {
+        self.state = CommitState::Waiting {
+            record: record.clone(),
+            asks,
+            turn,
+        };
+        Output::Persist(Put {
+            key,
+            expect: self.version,
+            epoch: Epoch::default(),
+            record,
+        })
+    }
+
+    fn is_first_attempt(&self) -> bool {
+        matches!(
+            self.state,
+            CommitState::Waiting {
+                turn: Attempt::First,
+                ..
+            }
+        )
+    }
+
+    fn ask_after(&mut self, when: Timestamp) {
+        match &mut self.state {
+            CommitState::Waiting { asks, .. } => *asks = when,
+            CommitState::Idle | CommitState::Lost => {}
+        }
+    }
+}
+
+/// The change that removes a record.
+pub(super) fn removal(key: Key, version: Version) -> Put {
+    Put {
+        key,
+        expect: Some(version),
+        epoch: Epoch::default(),
+        record: None,
+    }
+}
+
+impl Output {
+    /// What goes out in its place when the store did not take what it says.
+    fn refused(&self) -> Option<Self> {
+        let reject = Reject::StoreUnavailable;
+        match self {
+            Self::Accept { subscription, .. } => Some(Self::Reject {
+                subscription: *subscription,
+                reject,
+            }),
+            Self::Completed { ticket, .. } => Some(Self::Completed {
+                ticket: *ticket,
+                result: Err(reject),
+            }),
+            Self::Uncompleted { ticket, .. } => Some(Self::Uncompleted {
+                ticket: *ticket,
+                result: Err(Reject::UnknownCompletion),
+            }),
+            Self::PublishAnswered { ticket, .. } => Some(Self::PublishAnswered {
+                ticket: *ticket,
+                result: Err(reject),
+            }),
+            Self::Reject { .. }
+            | Self::Notify { .. }
+            | Self::Subscribe(_)
+            | Self::Unsubscribe { .. }
+            | Self::Forget { .. }
+            | Self::Publish(_)
+            | Self::Recall(_)
+            | Self::EndRecall { .. }
+            | Self::Call(_)
+            | Self::Persist(_)
+            | Self::Read(_)
+            | Self::Watch { .. }
+            | Self::Unwatch { .. }
+            | Self::Tell(_)
+            | Self::Suspect(_) => None,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! One completion as the service holds it.
+//!
+//! Spec: TAPI completion ids; DESIGN §8.8, §11 (what is kept before it takes effect).
+
+use crate::cc::SubscriptionId;
+use crate::cc::addr::{AddrSpec, Aor};
+use crate::cc::id::{CceToken, CompletionId};
+use crate::cc::monitor::Wait;
+use crate::cc::trust::Peer;
+use crate::completion::history::{History, Outcome};
+use crate::completion::input::{Binding, Ticket};
+use crate::completion::output::{By, Output};
+use crate::completion::record::Roles;
+use crate::store::Version;
+use crate::time::Timestamp;
+
+/// How far a completion is from its caller's point of view.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Stage {
+    /// Asked for; no monitor has it yet.
+    Asked,
+    /// It waits.
+    Queued,
+    /// The caller is recalled, or told that it is his turn.
+    Recalling,
+    /// The CC call is under way.
+    Calling,
+}
+
+/// Whether it lives.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Life {
+    /// Nobody has accepted it; the answers to these questions wait.
+    Asked,
+    Accepted,
+    Ended,
+}
+
+/// One completion.
+#[derive(Debug)]
+pub(super) struct Completion {
+    pub(super) id: CompletionId,
+    pub(super) cce: CceToken,
+    /// Counts all completions: the newest has the highest.
+    pub(super) order: u64,
+    /// The lowest that its caller had free.
+    pub(super) number: u32,
+    pub(super) roles: Roles,
+    /// Where the monitor is, if not here.
+    pub(super) peer: Option<Peer>,
+    /// Its entry in a queue of ours.
+    pub(super) entry: Option<SubscriptionId>,
+    pub(super) caller: Aor,
+    pub(super) callee: Aor,
+    pub(super) from: AddrSpec,
+    pub(super) dialled: AddrSpec,
+    pub(super) binding: Binding,
+    /// What it waits for, and since when.
+    pub(super) wait: Wait,
+    pub(super) life: Life,
+    pub(super) stage: Stage,
+    pub(super) ends: Timestamp,
+    /// How often it was selected.
+    pub(super) recalls: u32,
+    /// How often no call followed.
+    pub(super) recalls_passed: u32,
+    pub(super) suspended: Option<Timestamp>,
+    /// Who waits for it to be accepted.
+    pub(super) asked: Vec<Ticket>,
+    /// Who wants it to end, and waits for that.
+    pub(super) ending: Option<Ending>,
+    pub(super) history: History,
+    pub(super) commit: Commit,
+}
+
+/// A wish that it ends.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) by: By,
+    /// The question, and all that it is about.
+    pub(super) answer: Option<(Ticket, Vec<CompletionId>)>,
+}
+
+impl Completion {
+    /// How it ended, if the machines say so: a wish of its caller's is a cancellation.
+    pub(super) fn outcome(&self, by_itself: Outcome) -> (Outcome, By) {
+        match (&self.ending, by_itself) {
+            (_, Outcome::Completed) => (Outcome::Completed, By::Other),
+            (Some(ending), _) if ending.by == By::Caller => (Outcome::Cancelled, By::Caller),
+            (Some(_), _) => (Outcome::Refused, By::Other),
+            (None, Outcome::Cancelled) => (Outcome::Cancelled, By::Caller),
+            (None, outcome) => (outcome, By::Other),
+        }
+    }
+}
+
+/// What the store knows of a completion, and what waits for it to know more.
+#[derive(Debug)]
+pub(super) struct Commit {
+    pub(super) version: Option<Version>,
+    pub(super) state: CommitState,
+    pub(super) need: Need,
+    /// What may go out when all is kept.
+    pub(super) held: Vec<Output>,
+}
+
+/// Whether the store is at work.
+#[derive(Debug)]
+pub(super) enum CommitState {
+    Idle,
+    /// A change is under way.
+    Waiting {
+        /// What it writes.
+        record: Option<Box<[u8]>>,
+        /// When it is asked after.
+        asks: Timestamp,
+        /// Whether it was made before and did not take.
+        turn: Attempt,
+    },
+    /// The record belongs to somebody else now.
+    Lost,
+}
+
+/// Which attempt at a change it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Attempt {
+    First,
+    /// A store that fails is asked again later, not at once.
+    Repeated,
+}
+
+/// Whether there is something to keep.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Need {
+    Nothing,
+    Put,
+}
+
+impl Commit {
+    pub(super) fn new() -> Self {
+        Self {
+            version: None,
+            state: CommitState::Idle,
+            need: Need::Nothing,
+            held: Vec::new(),
+        }
+    }
+
+    /// Whether outputs go out at once.
+    pub(super) fn is_open(&self) -> bool {
+        match self.state {
+            CommitState::Idle => self.need == Need::Nothing,
+            CommitState::Waiting { .. } => false,
+            CommitState::Lost => true,
+        }
+    }
+
+    /// Gives out what was held.
+    pub(super) fn release(&mut self, out: &mut Vec<Output>) {
+        out.append(&mut self.held);
+    }
+
+    /// Holds an output, or takes back what it undoes: who was not rung need not be told to stop.
+    pub(super) fn hold(&mut self, output: Output) {
+        if let Output::EndRecall { .. } = output {
+            let never_rang = self.held.iter().any(|o| matches!(o, Output::Recall(_)));
+            self.drop_calls();
+            if never_rang {
+                return;
+            }
+        }
+        self.held.push(output);
+    }
+
+    /// Nobody is rung or called by what is held.
+    pub(super) fn drop_calls(&mut self) {
+        self.held
+            .retain(|held| !matches!(held, Output::Recall(_) | Output::Call(_)));
+    }
+}

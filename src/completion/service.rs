@@ -1,0 +1,444 @@
+//! The completion service: facts in, wishes out.
+//!
+//! Spec: DESIGN §8, §9; RFC 6910.
+//!
+//! Invariants:
+//! - a caller has at most one request for a callee (CC-14);
+//! - each accepted request ends in exactly one [`Outcome`](super::Outcome);
+//! - what must survive is kept before it takes effect.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use crate::cc::SubscriptionId;
+use crate::cc::addr::Aor;
+use crate::cc::agent::{self, Agent};
+use crate::cc::capsule::{Offer, Sealer};
+use crate::cc::id::{CceToken, CompletionId};
+use crate::cc::line::Line;
+use crate::cc::monitor::{self, Context, Monitor};
+use crate::cc::pace::Gate;
+use crate::completion::agenda::Agenda;
+use crate::completion::entry::{Completion, Life, Stage};
+use crate::completion::history::History;
+use crate::completion::input::Input;
+use crate::completion::output::Output;
+use crate::completion::record::{Roles, WallTime};
+use crate::completion::settings::Settings;
+use crate::completion::user::{User, Watch};
+use crate::random::Rng;
+use crate::time::Timestamp;
+
+/// All completions of a worker.
+#[derive(Debug)]
+pub struct Service {
+    pub(super) settings: Settings,
+    pub(super) started: WallTime,
+    pub(super) rng: Rng,
+    pub(super) sealer: Sealer,
+    pub(super) gate: Gate,
+    pub(super) users: HashMap<Aor, User>,
+    pub(super) completions: BTreeMap<CompletionId, Completion>,
+    /// The living ones, by caller and callee.
+    pub(super) pairs: BTreeMap<(Aor, Aor), CompletionId>,
+    /// The living ones, by the name of their entry.
+    pub(super) tokens: BTreeMap<CceToken, CompletionId>,
+    pub(super) routes: BTreeMap<SubscriptionId, Route>,
+    /// The request of a SUBSCRIBE that its queue is deciding on.
+    pub(super) newcomer: Option<Completion>,
+    pub(super) agenda: Agenda<Owner>,
+    pub(super) steps: VecDeque<Step>,
+    /// Completions that have something to keep, or have ended.
+    pub(super) touched: BTreeSet<CompletionId>,
+    pub(super) last_subscription: u64,
+    pub(super) last_order: u64,
+}
+
+/// Whose deadline it is.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Owner {
+    Commit(CompletionId),
+    User(Aor),
+}
+
+/// One event for one machine; machines meet only through these.
+#[derive(Debug)]
+pub(super) enum Step {
+    Agent(Aor, agent::Event),
+    Monitor(Aor, monitor::Event),
+}
+
+/// Where a subscription leads.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    /// Which of its ends are here.
+    pub(super) roles: Roles,
+    pub(super) caller: Aor,
+    pub(super) callee: Aor,
+    pub(super) id: CompletionId,
+    /// CC-70: the entry's name, for every NOTIFY up to the last.
+    pub(super) cce: CceToken,
+}
+
+/// The time of an input, and where its outputs go.
+pub(super) struct Turn<'t> {
+    pub(super) now: Timestamp,
+    pub(super) out: &'t mut Vec<Output>,
+}
+
+/// Most events that one input may cause inside; more means that two machines chase each other.
+const STEPS_MAX: usize = 1024;
+
+/// What there is at a moment; all zero after quiet.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Completions, those that are just ending included.
+    pub completions: usize,
+    /// Subscriptions, those on their way out included.
+    pub subscriptions: usize,
+    /// Users with a queue, a request or a failed call.
+    pub users: usize,
+}
+
+/// One completion, as its caller and the operator see it.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'s> {
+    /// Its name.
+    pub id: CompletionId,
+    /// Its number among its caller's, from 1: for TAPI and for codes.
+    pub number: u32,
+    /// Its entry's name towards others.
+    pub cce: CceToken,
+    /// Who has the two roles.
+    pub roles: Roles,
+    /// Who waits.
+    pub caller: &'s Aor,
+    /// For whom.
+    pub callee: &'s Aor,
+    /// Where it stands.
+    pub stage: Stage,
+    /// When its service ends.
+    pub ends: Timestamp,
+    /// What happened so far.
+    pub history: &'s History,
+}
+
+impl Service {
+    /// A service without completions; `started` is the calendar's time at [`Timestamp::START`].
+    pub fn new(settings: Settings, started: WallTime, mut rng: Rng) -> Self {
+        Self {
+            sealer: Sealer::new(&mut rng),
+            gate: Gate::new(settings.limits.recalls_per_second_max),
+            settings,
+            started,
+            rng,
+            users: HashMap::new(),
+            completions: BTreeMap::new(),
+            pairs: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            newcomer: None,
+            agenda: Agenda::new(),
+            steps: VecDeque::new(),
+            touched: BTreeSet::new(),
+            last_subscription: 0,
+            last_order: 0,
+        }
+    }
+
+    /// Takes in one fact or wish.
+    pub fn handle(&mut self, now: Timestamp, input: Input, out: &mut Vec<Output>) {
+        let turn = &mut Turn { now, out };
+        match input {
+            Input::CallFailed(call) => self.on_call_failed(call, turn),
+            Input::CallAnswered { caller, callee } => self.on_call_answered(caller, callee),
+            Input::Line { user, line } => self.on_line(user, line),
+            Input::UserGone { user } => self.on_user_gone(&user, turn),
+            Input::Complete(complete) => self.on_complete(&complete, turn),
+            Input::Uncomplete {
+                ticket,
+                caller,
+                which,
+            } => self.on_uncomplete(ticket, &caller, which, turn),
+            Input::Refuse { ticket, id } => self.on_refuse(ticket, id, turn),
+            Input::Subscribe(subscribe) => self.on_subscribe(subscribe, turn),
+            Input::Refresh {
+                subscription,
+                expires,
+            } => self.on_refresh(subscription, expires, turn),
+            Input::NotifyFailed { subscription } => self.on_notify_failed(subscription),
+            Input::Publish(publish) => self.on_publish(&publish, turn),
+            Input::Accepted {
+                subscription,
+                expires,
+            } => self.tell_agent(subscription, agent::Event::Accepted(subscription, expires)),
+            Input::Refused {
+                subscription,
+                status,
+            } => self.tell_agent(subscription, agent::Event::Refused(subscription, status)),
+            Input::Forked { of, subscription } => self.on_forked(of, subscription),
+            Input::Notified {
+                subscription,
+                notice,
+            } => self.tell_agent(subscription, agent::Event::Notified(subscription, notice)),
+            Input::Published { subscription, how } => {
+                self.tell_agent(subscription, agent::Event::Published(subscription, how));
+            }
+            Input::RecallAnswered { id } => self.on_recall(id, agent::Event::RecallAnswered(id)),
+            Input::RecallFailed { id, why } => {
+                self.on_recall(id, agent::Event::RecallFailed(id, why));
+            }
+            Input::CcCallArrived { id } => self.on_cc_call_arrived(id),
+            Input::CcCallAnswered { id } => self.on_cc_call_answered(id),
+            Input::CcCallDiverted { id } => self.on_cc_call_diverted(id),
+            Input::CcCallFailed { id, found } => self.on_cc_call_failed(id, found),
+            Input::Persisted { key, answer } => self.on_persisted(key, answer, turn),
+            Input::Loaded { key, stored } => self.on_loaded(key, stored, turn),
+        }
+        self.run(turn);
+    }
+
+    /// Acts on what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        let turn = &mut Turn { now, out };
+        while let Some(owner) = self.agenda.take_due(now) {
+            match owner {
+                Owner::Commit(id) => self.on_commit_due(id, turn),
+                Owner::User(user) => self.on_user_due(&user, turn),
+            }
+            self.run(turn);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] next has work to do.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.agenda.next()
+    }
+
+    /// A name for a subscription that came or that forked.
+    pub fn next_subscription(&mut self) -> SubscriptionId {
+        self.last_subscription += 1;
+        SubscriptionId(self.last_subscription)
+    }
+
+    /// The token of a failed call, for its Call-Info.
+    pub fn seal(&self, offer: &Offer) -> String {
+        self.sealer.seal(offer)
+    }
+
+    /// Whether the callee's queue would take another caller; nothing is offered otherwise.
+    pub fn has_place(&self, callee: &Aor) -> bool {
+        let monitor = self.users.get(callee).and_then(|u| u.monitor.as_ref());
+        let free = monitor.is_none_or(|queue| queue.has_place(&self.settings.monitor));
+        free && self.completions.len() < self.settings.limits.total_max
+    }
+
+    /// The completion whose CC call a call from `caller` to `callee` is: one that is selected.
+    pub fn recognise(&self, caller: &Aor, callee: &Aor) -> Option<CompletionId> {
+        let id = *self.pairs.get(&(caller.clone(), callee.clone()))?;
+        let completion = self.completions.get(&id)?;
+        self.is_selected(completion).then_some(id)
+    }
+
+    /// The same by the token of a cc-URI or `cce` parameter.
+    pub fn recognise_token(&self, cce: CceToken) -> Option<CompletionId> {
+        let completion = self.completions.get(self.tokens.get(&cce)?)?;
+        self.is_selected(completion).then_some(completion.id)
+    }
+
+    /// The completion that a callee is reserved for.
+    pub fn reserved_for(&self, callee: &Aor) -> Option<CompletionId> {
+        let monitor = self.users.get(callee)?.monitor.as_ref()?;
+        let route = self.routes.get(&monitor.selected().next()?)?;
+        Some(route.id)
+    }
+
+    /// One completion, as long as it lives.
+    pub fn view(&self, id: CompletionId) -> Option<View<'_>> {
+        let completion = self.completions.get(&id)?;
+        (completion.life != Life::Ended).then(|| View::of(completion))
+    }
+
+    /// A caller's completions, oldest first.
+    pub fn views(&self, caller: &Aor) -> Vec<View<'_>> {
+        let mut found: Vec<_> = self.of_caller(caller).collect();
+        found.sort_by_key(|completion| completion.order);
+        found.into_iter().map(View::of).collect()
+    }
+
+    /// What there is at this moment.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            completions: self.completions.len(),
+            subscriptions: self.routes.len(),
+            users: self.users.len(),
+        }
+    }
+
+    pub(super) fn of_caller(&self, caller: &Aor) -> impl Iterator<Item = &Completion> {
+        // No text sorts before the empty one.
+        let first = (caller.clone(), Aor::new(""));
+        let mine = self.pairs.range(first..);
+        mine.take_while(move |((owner, _), _)| owner == caller)
+            .filter_map(|(_, id)| self.completions.get(id))
+    }
+
+    fn is_selected(&self, completion: &Completion) -> bool {
+        let entry = completion.entry.and_then(|entry| {
+            let user = self.users.get(&completion.callee)?;
+            user.monitor.as_ref()?.stage(entry)
+        });
+        let queue = matches!(
+            entry,
+            Some(monitor::Stage::Ready { .. } | monitor::Stage::Calling { .. })
+        );
+        queue || matches!(completion.stage, Stage::Recalling | Stage::Calling)
+    }
+}
+
+impl<'s> View<'s> {
+    fn of(completion: &'s Completion) -> Self {
+        Self {
+            id: completion.id,
+            number: completion.number,
+            cce: completion.cce,
+            roles: completion.roles,
+            caller: &completion.caller,
+            callee: &completion.callee,
+            stage: completion.stage,
+            ends: completion.ends,
+            history: &completion.history,
+        }
+    }
+}
+
+/// How events reach the machines.
+impl Service {
+    pub(super) fn post_agent(&mut self, caller: Aor, event: agent::Event) {
+        self.steps.push_back(Step::Agent(caller, event));
+    }
+
+    pub(super) fn post_monitor(&mut self, callee: Aor, event: monitor::Event) {
+        self.steps.push_back(Step::Monitor(callee, event));
+    }
+
+    pub(super) fn run(&mut self, turn: &mut Turn<'_>) {
+        self.run_steps(turn);
+        self.commit(turn);
+    }
+
+    pub(super) fn run_steps(&mut self, turn: &mut Turn<'_>) {
+        let mut steps = 0;
+        while let Some(step) = self.steps.pop_front() {
+            steps += 1;
+            assert!(steps <= STEPS_MAX, "two machines chase each other");
+            match step {
+                Step::Agent(caller, event) => self.step_agent(&caller, event, turn),
+                Step::Monitor(callee, event) => self.step_monitor(&callee, event, turn),
+            }
+        }
+    }
+
+    fn step_monitor(&mut self, callee: &Aor, event: monitor::Event, turn: &mut Turn<'_>) {
+        if let monitor::Event::Subscribe(_) = event {
+            let user = self.users.entry(callee.clone()).or_insert_with(User::new);
+            if user.monitor.is_none() {
+                user.monitor = Some(Box::new(Monitor::new(user.line)));
+                user.waited_for = turn.now;
+            }
+        }
+        let user = self.users.get_mut(callee);
+        let mut effects = Vec::new();
+        if let Some(monitor) = user.and_then(|user| user.monitor.as_mut()) {
+            let mut context = Context {
+                policy: &self.settings.monitor,
+                gate: &mut self.gate,
+            };
+            monitor.handle(turn.now, event, &mut context, &mut effects);
+        }
+        for effect in effects {
+            self.on_monitor_effect(callee, effect, turn);
+        }
+        self.rekey(callee, turn);
+    }
+
+    fn step_agent(&mut self, caller: &Aor, event: agent::Event, turn: &mut Turn<'_>) {
+        if let agent::Event::Request(_) = event {
+            let user = self.users.entry(caller.clone()).or_insert_with(User::new);
+            let line = user.line;
+            user.agent.get_or_insert_with(|| Box::new(Agent::new(line)));
+        }
+        let mut effects = Vec::new();
+        let user = self.users.get_mut(caller);
+        if let Some(agent) = user.and_then(|user| user.agent.as_mut()) {
+            agent.handle(turn.now, event, &self.settings.agent, &mut effects);
+        }
+        for effect in effects {
+            self.on_agent_effect(caller, effect, turn);
+        }
+        self.rekey(caller, turn);
+    }
+
+    fn on_user_due(&mut self, aor: &Aor, turn: &mut Turn<'_>) {
+        let now = turn.now;
+        let window = self.settings.timing.offer_window;
+        let Some(user) = self.users.get_mut(aor) else {
+            return;
+        };
+        user.failed.forget(now, window);
+        let mut queue = Vec::new();
+        if let Some(monitor) = &mut user.monitor {
+            let mut context = Context {
+                policy: &self.settings.monitor,
+                gate: &mut self.gate,
+            };
+            monitor.handle_timeout(now, &mut context, &mut queue);
+        }
+        let mut requests = Vec::new();
+        if let Some(agent) = &mut user.agent {
+            agent.handle_timeout(now, &self.settings.agent, &mut requests);
+        }
+        for effect in queue {
+            self.on_monitor_effect(aor, effect, turn);
+        }
+        for effect in requests {
+            self.on_agent_effect(aor, effect, turn);
+        }
+        self.rekey(aor, turn);
+    }
+
+    /// After a user was touched: his deadline, whether he is watched, whether he is kept at all.
+    pub(super) fn rekey(&mut self, aor: &Aor, turn: &mut Turn<'_>) {
+        let Some(user) = self.users.get_mut(aor) else {
+            return;
+        };
+        user.monitor.take_if(|monitor| monitor.is_empty());
+        user.agent.take_if(|agent| agent.is_empty());
+        let wants = user.wants();
+        if user.watch != wants {
+            user.watch = wants;
+            let user_name = aor.clone();
+            turn.out.push(match wants {
+                Watch::On => Output::Watch { user: user_name },
+                Watch::Off => Output::Unwatch { user: user_name },
+            });
+            // Nobody tells it any more, so that it would grow old.
+            user.line = Line::UNKNOWN;
+        }
+        let context = Context {
+            policy: &self.settings.monitor,
+            gate: &mut self.gate,
+        };
+        let monitor = user.monitor.as_ref().and_then(|m| m.poll_timeout(&context));
+        let agent = user.agent.as_ref().and_then(|agent| agent.poll_timeout());
+        let failed = user.failed.deadline(self.settings.timing.offer_window);
+        let deadline = [monitor, agent, failed].into_iter().flatten().min();
+        self.agenda.set(&Owner::User(aor.clone()), deadline);
+        if user.is_empty() {
+            self.users.remove(aor);
+            // A busy hour's memory goes back.
+            if self.users.capacity() > 4096 && self.users.len() < self.users.capacity() / 8 {
+                self.users.shrink_to(self.users.len() * 2);
+            }
+        }
+    }
+}

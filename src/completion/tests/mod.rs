@@ -1,0 +1,10 @@
+//! Completions in virtual time.
+
+mod asks;
+mod flows;
+mod kit;
+mod queues;
+mod random;
+mod remote;
+mod seen;
+mod store;

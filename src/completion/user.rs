@@ -1,0 +1,107 @@
+//! One user: his lines, his queue, his requests, and the calls of his that failed.
+//!
+//! Spec: RFC 6910 §6.1 (what an agent records of a failed call).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::cc::agent::Agent;
+use crate::cc::line::Line;
+use crate::cc::monitor::Monitor;
+use crate::completion::input::{FailedCall, WhichCall};
+use crate::time::Timestamp;
+
+/// One user; kept while there is anything to keep.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) line: Line,
+    /// Whether somebody was asked to tell his lines.
+    pub(super) watch: Watch,
+    /// Who waits for him.
+    pub(super) monitor: Option<Box<Monitor>>,
+    /// Since when somebody does.
+    pub(super) waited_for: Timestamp,
+    /// For whom he waits.
+    pub(super) agent: Option<Box<Agent>>,
+    pub(super) failed: FailedCalls,
+}
+
+impl User {
+    pub(super) fn new() -> Self {
+        Self {
+            line: Line::UNKNOWN,
+            watch: Watch::Off,
+            monitor: None,
+            waited_for: Timestamp::START,
+            agent: None,
+            failed: FailedCalls::default(),
+        }
+    }
+
+    /// Whether his lines matter.
+    pub(super) fn wants(&self) -> Watch {
+        if self.monitor.is_some() || self.agent.is_some() {
+            Watch::On
+        } else {
+            Watch::Off
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.wants() == Watch::Off && self.failed.0.is_empty()
+    }
+}
+
+/// Whether somebody tells a user's lines.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Watch {
+    Off,
+    On,
+}
+
+/// The last calls of one user that failed, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct FailedCalls(VecDeque<(Timestamp, Box<FailedCall>)>);
+
+impl FailedCalls {
+    /// CC-07, CC-08: one more; of too many the oldest is forgotten.
+    pub(super) fn add(&mut self, now: Timestamp, call: FailedCall, calls_max: usize) {
+        while self.0.len() >= calls_max.max(1) {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, Box::new(call)));
+    }
+
+    /// One of them, and when it failed.
+    pub(super) fn find(&self, which: WhichCall) -> Option<(Timestamp, &FailedCall)> {
+        let (at, call) = match which {
+            WhichCall::Last => self.0.back(),
+            WhichCall::Call(id) => self.0.iter().find(|(_, call)| call.call == id),
+        }?;
+        Some((*at, call))
+    }
+
+    /// The newest one that meets a condition.
+    pub(super) fn newest(
+        &self,
+        wanted: impl Fn(&FailedCall) -> bool,
+    ) -> Option<(Timestamp, &FailedCall)> {
+        let found = self.0.iter().rev().find(|(_, call)| wanted(call))?;
+        Some((found.0, &found.1))
+    }
+
+    /// CC-73: forgets what can no longer be asked for.
+    pub(super) fn forget(&mut self, now: Timestamp, window: Duration) {
+        while let Some((at, _)) = self.0.front()
+            && *at + window < now
+        {
+            self.0.pop_front();
+        }
+    }
+
+    /// When [`Self::forget`] next has work to do.
+    pub(super) fn deadline(&self, window: Duration) -> Option<Timestamp> {
+        let (at, _) = self.0.front()?;
+        Some(*at + window + Duration::from_micros(1))
+    }
+}

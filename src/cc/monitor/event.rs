@@ -136,7 +136,7 @@ pub enum Refusal {
     Full,
     /// CC-35: another fork of it has the place: 482.
     Merged,
-    /// It asks for less than [`Times::expires_min`]: 423.
+    /// It asks for less than the policy's `expires_min`: 423.
     TooBrief,
     /// It refreshes what is not there: 481.
     Unknown,

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::call;
 use crate::dialog::Tag;
-use crate::shard::{Reject, Shard};
+use crate::shard::offer::About;
+use crate::shard::{Parties, Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Checked, Message, Method, Refusal, Request, Response, Status};
+use crate::sip::{Checked, Item, Message, Method, Name, Refusal, Request, Response, Status};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::Heard;
@@ -62,7 +63,10 @@ impl Shard {
                 let begins_dialog =
                     response.status.is_success() && response.cseq.method == Method::Invite;
                 if heard.is_none() && begins_dialog {
-                    call::refuse_orphan(&mut self.turn(now), response, flow);
+                    let nobody = Parties::default();
+                    self.with_turn(now, &nobody, &mut About::Nothing, |turn| {
+                        call::refuse_orphan(turn, response, flow);
+                    });
                 }
             }
             Heard::Absorbed => {}
@@ -114,6 +118,12 @@ impl Shard {
                 .refuse(&request.message, flow, ok, reply::NOTHING),
         }
         if let Some(user) = user {
+            if let Some(held) = self.calls.get_mut(user.call)
+                && is_completed_elsewhere(request)
+            {
+                // R19: another phone answered, so that nothing is left to complete.
+                held.about = std::mem::take(&mut held.about).without_asker();
+            }
             self.with_call(now, user.call, |call, turn| {
                 call.handle_cancel(turn, user.part, request);
             });
@@ -199,4 +209,12 @@ impl Shard {
         self.layer.respond(now, server, &answer);
         Ok(())
     }
+}
+
+/// RFC 3326 §3.1: the caller's side withdraws the call because somebody else has answered it.
+fn is_completed_elsewhere(cancel: &Request<'_>) -> bool {
+    cancel.message.values(Name::Reason).any(|reason| {
+        let reason = Item::parse(reason).ok().filter(|item| item.is("SIP"));
+        reason.is_some_and(|reason| reason.params.value("cause") == Some(b"200"))
+    })
 }

@@ -64,13 +64,7 @@ impl Shard {
 
     /// Answers a request, keeps nothing of it, and counts and logs why.
     pub(super) fn refuse(&mut self, request: &Request<'_>, flow: &Flow, reject: Reject) {
-        self.rejects.add(reject);
-        tracing::debug!(
-            call_id = %request.call_id.escape_ascii(),
-            from = %flow,
-            method = request.method.as_str(),
-            "{}", reject.name()
-        );
+        self.note_refusal(request, flow, reject);
         // Nobody answers an ACK.
         if request.method == Method::Ack {
             return;
@@ -106,6 +100,17 @@ impl Shard {
         };
         self.layer
             .refuse(&request.message, flow, reject.status(), rest);
+    }
+
+    /// Counts and logs why a request was refused.
+    pub(super) fn note_refusal(&mut self, request: &Request<'_>, flow: &Flow, reject: Reject) {
+        self.rejects.add(reject);
+        tracing::debug!(
+            call_id = %request.call_id.escape_ascii(),
+            from = %flow,
+            method = request.method.as_str(),
+            "{}", reject.name()
+        );
     }
 
     /// S-36: OPTIONS gets what an INVITE would get, and what we can.

@@ -14,6 +14,7 @@
 //! - Each early dialog of the B leg has a tag of its own on the A leg: the caller sees the forks.
 //! - The ACK of a 2xx crosses; the 2xx is sent again by us until it comes (S-05).
 
+mod early;
 mod end;
 mod exchange;
 mod negotiation;
@@ -170,6 +171,8 @@ pub struct Call {
     /// The INVITE that is being negotiated, until its ACK.
     negotiation: Option<Box<negotiation::Negotiation>>,
     exchanges: Vec<exchange::Exchange>,
+    /// What A hears reliably; nothing if it does not take reliable responses.
+    early: Option<Box<early::Early>>,
     /// The tags of forks whose 2xx came too late; each was acknowledged and ended once.
     refused: Vec<Box<[u8]>>,
     began: Timestamp,
@@ -247,13 +250,15 @@ impl Call {
             .negotiation
             .as_deref()
             .map(negotiation::Negotiation::deadline);
-        rings.into_iter().chain(ack).min()
+        let prack = self.early.as_deref().and_then(early::Early::deadline);
+        rings.into_iter().chain(ack).chain(prack).min()
     }
 
     /// Acts on a deadline.
     pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
         self.on_rings_too_long(turn);
         self.on_ack_due(turn);
+        self.on_prack_due(turn);
     }
 
     /// Whether a request with these tags is within this call, and on which side.
@@ -316,21 +321,29 @@ fn respond(
     body: &[u8],
 ) {
     let (status, phrase, tag) = answer;
-    turn.scratch.clear();
-    let mut writer = Writer::fragment(turn.scratch);
-    write(&mut writer);
-    let rest = match writer.finish(body) {
-        Ok(range) => turn.scratch.get(range).unwrap_or_default(),
-        // A value that must not be sent on is left out with all the others.
-        Err(_) => reply::NOTHING,
-    };
     let answer = Answer {
         status,
         phrase,
         tag,
-        rest,
+        rest: write_rest(turn.scratch, write, body),
     };
     turn.layer.respond(turn.now, server, &answer);
+}
+
+/// Writes what follows the head of a response.
+fn write_rest<'s>(
+    scratch: &'s mut Vec<u8>,
+    write: impl FnOnce(&mut Writer<'_>),
+    body: &[u8],
+) -> &'s [u8] {
+    scratch.clear();
+    let mut writer = Writer::fragment(scratch);
+    write(&mut writer);
+    match writer.finish(body) {
+        Ok(range) => scratch.get(range).unwrap_or_default(),
+        // A value that must not be sent on is left out with all the others.
+        Err(_) => reply::NOTHING,
+    }
 }
 
 /// Answers a request of a peer's with a status alone.

@@ -5,11 +5,13 @@
 //! Invariants: A gets one final response; a branch that lost is cancelled, and its 2xx, should it
 //! come all the same, is acknowledged and ended (S-07).
 
+use crate::call::early::Early;
 use crate::call::end;
 use crate::call::negotiation::Negotiation;
-use crate::call::relay::copy_crossing;
+use crate::call::relay::{carries_session, copy_crossing};
 use crate::call::{Call, FORKS_MAX, Few, Leg, Outcome, Part, Phase, Side, Turn};
-use crate::call::{respond, respond_plainly};
+use crate::call::{respond, respond_plainly, write_rest};
+use crate::dialog::reliable::Provisional;
 use crate::dialog::{Dialog, Reach, Tag};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Name, Request, Response, Status, Writer};
@@ -113,6 +115,7 @@ impl Call {
             })),
             negotiation: None,
             exchanges: Vec::new(),
+            early: Early::of(request),
             refused: Vec::new(),
             began: turn.now,
             answered: None,
@@ -229,11 +232,14 @@ impl Call {
 
     fn on_progress(&mut self, turn: &mut Turn<'_>, response: &Response<'_>) {
         let until = turn.now + turn.timing.rings;
+        // What still rings elsewhere when B has answered is nothing to A.
+        let is_answered = self.holds_answer();
         let Some(setup) = self.setup.as_deref_mut() else {
             return;
         };
         // 100 is of one hop.
-        let Some(server) = setup.server.filter(|_| response.status != Status::TRYING) else {
+        let is_told = response.status != Status::TRYING && !is_answered;
+        let Some(server) = setup.server.filter(|_| is_told) else {
             return;
         };
         setup.rings_until = until;
@@ -242,7 +248,10 @@ impl Call {
         }
     }
 
-    fn on_success(&mut self, turn: &mut Turn<'_>, branch: u8, response: &Response<'_>) {
+    pub(super) fn on_success(&mut self, turn: &mut Turn<'_>, branch: u8, response: &Response<'_>) {
+        if self.hold_answer(branch, response) {
+            return;
+        }
         let (flow, reach, client) = self.way_of(branch);
         self.end_branch(branch);
         let dialog = self.b.dialog.answered(response, &flow, reach);
@@ -266,6 +275,7 @@ impl Call {
         let numbers = (self.a.dialog.remote_cseq(), number);
         let unacked = Negotiation::answered(turn, (Side::A, server), client, numbers);
         self.negotiation = Some(Box::new(unacked));
+        self.leave_early(tag);
         self.cancel_branches(turn, ANSWERED_ELSEWHERE);
         self.close_setup();
     }
@@ -303,6 +313,9 @@ impl Call {
         status: Status,
         response: Option<&Response<'_>>,
     ) {
+        if self.holds_answer() {
+            return;
+        }
         let Some(setup) = self.setup.as_deref_mut() else {
             return;
         };
@@ -351,21 +364,31 @@ impl Call {
     }
 
     /// Whether this tag is that of an early dialog that A sees.
-    pub fn is_early(&self, call_id: &[u8], tag: Tag) -> bool {
-        let same_call = self.a.dialog.call_id() == call_id && self.phase == Phase::Inviting;
+    pub(super) fn is_early(&self, tag: Tag) -> bool {
         let forks = self.setup.as_deref().map(|setup| &setup.forks);
-        same_call && forks.is_some_and(|forks| forks.iter().any(|fork| fork.tag == tag))
+        let is_known = forks.is_some_and(|forks| forks.iter().any(|fork| fork.tag == tag));
+        is_known && self.phase == Phase::Inviting
     }
 
-    fn relay(&self, turn: &mut Turn<'_>, server: Key, response: &Response<'_>, tag: Tag) {
-        let tag = tag.text();
+    fn relay(&mut self, turn: &mut Turn<'_>, server: Key, response: &Response<'_>, tag: Tag) {
         let contact = turn.contacts.of(&self.a.dialog.flow());
-        let answer = (response.status, response.phrase, reply::Tag::Ours(&tag));
         let write = |writer: &mut Writer<'_>| {
             writer.header(Name::Contact, contact);
             copy_crossing(writer, &response.message, Some(response.status));
         };
-        respond(turn, server, answer, write, response.message.body());
+        let (status, phrase, body) = (response.status, response.phrase, response.message.body());
+        let is_covered = |early: &Early| early.covers(tag);
+        if status.is_provisional() && self.early.as_deref().is_some_and(is_covered) {
+            let provisional = Provisional {
+                status,
+                phrase: Box::from(phrase),
+                rest: Box::from(write_rest(turn.scratch, write, body)),
+                has_session: carries_session(&response.message),
+            };
+            return self.tell_reliably(turn, tag, provisional);
+        }
+        let answer = (status, phrase, reply::Tag::Ours(&tag.text()));
+        respond(turn, server, answer, write, body);
     }
 
     fn relay_final(&mut self, turn: &mut Turn<'_>, status: Status, response: &Response<'_>) {
@@ -433,8 +456,15 @@ impl Call {
         tag.text()
     }
 
+    /// The transaction of A's INVITE, for as long as that has no final response.
+    pub(super) fn open_server(&self) -> Option<Key> {
+        self.setup.as_deref()?.server
+    }
+
     fn take_server(&mut self) -> Option<Key> {
-        self.setup.as_deref_mut()?.server.take()
+        let server = self.setup.as_deref_mut()?.server.take();
+        self.fall_silent();
+        server
     }
 
     /// Withdraws what is left of the INVITE; the call ends when the branches have.
@@ -442,6 +472,7 @@ impl Call {
         if self.phase == Phase::Inviting {
             self.phase = Phase::Ending { byes: 0 };
         }
+        self.release_answer(turn);
         self.cancel_branches(turn, reason);
         self.close_setup();
     }

@@ -1,4 +1,4 @@
-//! What A hears reliably while its INVITE is unanswered, and the requests it sends meanwhile.
+//! What A hears while its INVITE is unanswered, and the requests it sends meanwhile.
 //!
 //! Spec: RFC 3262 §3, §5; RFC 3311 §5.
 //!
@@ -11,9 +11,11 @@
 use std::io::Write as _;
 
 use crate::call::relay::carries_session;
-use crate::call::{Call, Few, Phase, Turn, end, respond, respond_plainly};
+use crate::call::{Call, Few, Phase, Turn, end};
+use crate::call::{respond, respond_announced, respond_plainly, write_announced};
 use crate::dialog::reliable::{Due, Numbered, Prack, Provisional, Reliable};
 use crate::dialog::{Order, Tag};
+use crate::random::Rng;
 use crate::sip::flow::Flow;
 use crate::sip::{
     Checked, Message, Method, Name, RAck, Request, Response, Scratch, Status, Writer,
@@ -93,7 +95,7 @@ impl Early {
     }
 
     /// Whether this fork's provisional responses are reliable.
-    pub(super) fn covers(&self, tag: Tag) -> bool {
+    fn covers(&self, tag: Tag) -> bool {
         match self.wish {
             Wish::Required => true,
             Wish::Supported => self.dialogs.first().is_none_or(|first| first.tag == tag),
@@ -102,6 +104,16 @@ impl Early {
 
     fn dialog(&mut self, tag: Tag) -> Option<&mut EarlyDialog> {
         self.dialogs.iter_mut().find(|dialog| dialog.tag == tag)
+    }
+
+    fn open(&mut self, tag: Tag, rng: &mut Rng) {
+        if self.dialog(tag).is_none() {
+            self.dialogs.push(EarlyDialog {
+                tag,
+                remote_cseq: self.invite,
+                reliable: Reliable::new(rng),
+            });
+        }
     }
 
     fn holds_success(&self) -> bool {
@@ -116,20 +128,36 @@ impl Early {
 }
 
 impl Call {
-    /// Sends a provisional response to A as soon as the one before is acknowledged.
-    pub(super) fn tell_reliably(&mut self, turn: &mut Turn<'_>, tag: Tag, response: Provisional) {
-        let Some(early) = self.early.as_deref_mut() else {
-            return;
+    /// Passes on a provisional response of the fork that A knows by this tag.
+    pub(super) fn tell(
+        &mut self,
+        turn: &mut Turn<'_>,
+        server: Key,
+        response: &Response<'_>,
+        tag: Tag,
+    ) {
+        let (status, phrase) = (response.status, response.phrase);
+        let contact = turn.contacts.of(&self.a.dialog.flow());
+        let write = |writer: &mut Writer<'_>| {
+            writer.header(Name::Contact, contact);
         };
-        if early.dialog(tag).is_none() {
-            early.dialogs.push(EarlyDialog {
-                tag,
-                remote_cseq: early.invite,
-                reliable: Reliable::new(turn.rng),
-            });
-        }
+        let told = self.told(status, Some(response));
+        let early = self.early.as_deref_mut();
+        let Some(early) = early.filter(|early| early.covers(tag)) else {
+            let tag = tag.text();
+            let answer = (status, phrase, reply::Tag::Ours(&tag));
+            return respond_announced(turn, server, answer, &told, write);
+        };
+        let rest = write_announced(turn.scratch, turn.announce, &told, write);
+        let provisional = Provisional {
+            status,
+            phrase: Box::from(phrase),
+            rest: Box::from(rest),
+            has_session: carries_session(&response.message),
+        };
+        early.open(tag, turn.rng);
         if let Some(dialog) = early.dialog(tag) {
-            dialog.reliable.handle_response(response);
+            dialog.reliable.handle_response(provisional);
         }
         self.send_next(turn, tag);
     }

@@ -14,6 +14,7 @@
 //! - Each early dialog of the B leg has a tag of its own on the A leg: the caller sees the forks.
 //! - The ACK of a 2xx crosses; the 2xx is sent again by us until it comes (S-05).
 
+mod announce;
 mod early;
 mod end;
 mod exchange;
@@ -36,6 +37,7 @@ use crate::transaction::reply;
 use crate::transaction::servers::Answer;
 use crate::transaction::{Layer, User};
 
+pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
 pub use setup::{Offer, Target};
 
@@ -116,6 +118,8 @@ pub struct Turn<'t> {
     pub contacts: &'t Contacts,
     /// How long things may take.
     pub timing: Timing,
+    /// Who adds to what A is told.
+    pub announce: &'t mut dyn Announce,
     /// Where fields are written before they are sent; its contents are of no interest.
     pub scratch: &'t mut Vec<u8>,
 }
@@ -344,6 +348,42 @@ fn write_rest<'s>(
         // A value that must not be sent on is left out with all the others.
         Err(_) => reply::NOTHING,
     }
+}
+
+/// Answers A's INVITE with what crosses of B's response, if it is one, and what is announced.
+fn respond_announced(
+    turn: &mut Turn<'_>,
+    server: Key,
+    answer: (Status, &[u8], reply::Tag<'_>),
+    told: &Told<'_>,
+    write: impl FnOnce(&mut Writer<'_>),
+) {
+    let (status, phrase, tag) = answer;
+    let answer = Answer {
+        status,
+        phrase,
+        tag,
+        rest: write_announced(turn.scratch, turn.announce, told, write),
+    };
+    turn.layer.respond(turn.now, server, &answer);
+}
+
+/// Writes what follows the head of a response to A's INVITE.
+fn write_announced<'s>(
+    scratch: &'s mut Vec<u8>,
+    announce: &mut dyn Announce,
+    told: &Told<'_>,
+    write: impl FnOnce(&mut Writer<'_>),
+) -> &'s [u8] {
+    let body = told.response.map(|response| response.message.body());
+    let write = |writer: &mut Writer<'_>| {
+        write(writer);
+        let offers = announce.announce(told, writer);
+        if let Some(response) = told.response {
+            relay::copy_response(writer, response, offers);
+        }
+    };
+    write_rest(scratch, write, body.unwrap_or_default())
 }
 
 /// Answers a request of a peer's with a status alone.

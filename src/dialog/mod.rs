@@ -3,6 +3,7 @@
 //! Spec: RFC 3261 §12.
 
 pub mod identity;
+pub mod reliable;
 pub mod tag;
 
 pub use identity::{Dialog, Order, Reach};

@@ -143,12 +143,7 @@ impl Shard {
                     call.handle_request(turn, side, request, flow);
                     return true;
                 }
-                let is_early_bye =
-                    request.method == Method::Bye && call.is_early(request.call_id, tag);
-                if is_early_bye {
-                    call.handle_early_bye(turn, request, flow);
-                }
-                is_early_bye
+                call.handle_early(turn, tag, request, flow)
             })
         });
         if handled != Some(true) {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::call::relay::KNOWN_OPTIONS;
+use crate::call::relay::{KNOWN_OPTIONS, carries_session};
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Name, Request, Status, Uri, Writer};
@@ -12,9 +12,9 @@ use crate::transaction::reply;
 
 /// The methods that we let in, in dialogs or out of them.
 pub(super) const ALLOW: &[u8] =
-    b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, REFER, UPDATE";
+    b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, PRACK, REFER, UPDATE";
 /// The options that we have or let cross.
-pub(super) const SUPPORTED: &[u8] = b"histinfo, norefersub, replaces, timer";
+pub(super) const SUPPORTED: &[u8] = b"100rel, histinfo, norefersub, replaces, timer";
 
 impl Shard {
     /// Whether a request that begins something is let in at all.
@@ -150,9 +150,12 @@ fn unknown_options<'m>(request: &Request<'m>) -> impl Iterator<Item = &'m [u8]> 
     let required = message
         .values(Name::Require)
         .collect::<smallvec::SmallVec<[&[u8]; 4]>>();
-    required.into_iter().filter(|option| {
-        !KNOWN_OPTIONS
+    // S-50: where our first reliable response would have to make the offer, none can be reliable.
+    let lacks_offer = request.method == Method::Invite && !carries_session(&message);
+    required.into_iter().filter(move |option| {
+        let is_known = KNOWN_OPTIONS
             .iter()
-            .any(|known| known.eq_ignore_ascii_case(option))
+            .any(|known| known.eq_ignore_ascii_case(option));
+        !is_known || (lacks_offer && option.eq_ignore_ascii_case(b"100rel"))
     })
 }

@@ -10,7 +10,7 @@ use quick_xml::name::LocalName;
 use quick_xml::reader::Reader;
 
 use crate::cc::Basic;
-use crate::cc::addr::Aor;
+use crate::cc::addr::AddrSpec;
 
 /// The media type.
 pub const MEDIA_TYPE: &str = "application/pidf+xml";
@@ -74,7 +74,7 @@ pub fn parse(body: &[u8]) -> Result<Basic, Broken> {
 }
 
 /// The document that says so of a user: one tuple.
-pub fn write(presentity: &Aor, basic: Basic) -> String {
+pub fn write(presentity: &AddrSpec, basic: Basic) -> String {
     let value = match basic {
         Basic::Closed => "closed",
         Basic::Open => "open",

@@ -11,6 +11,7 @@
 mod codes;
 mod desk;
 mod invite;
+mod notifier;
 mod offer;
 mod receive;
 mod recall;
@@ -18,6 +19,7 @@ pub mod reject;
 pub mod report;
 mod screen;
 pub mod settings;
+mod subscriber;
 mod subscriptions;
 pub mod users;
 
@@ -40,6 +42,7 @@ pub use crate::transaction::outbox::SendId;
 use crate::completion::Input as Fact;
 use crate::shard::desk::{Desk, name_of};
 use crate::shard::offer::{About, Announcer};
+use crate::shard::subscriptions::Part;
 
 pub use reject::Reject;
 pub use report::{Report, TableReport};
@@ -198,6 +201,7 @@ impl Shard {
             }
             shard.registrar.handle_timeout(now);
             shard.users.handle_timeout(now);
+            shard.desk.subscriptions.handle_timeout(now);
             shard.wake_service(now);
         });
         self.guarded(now, |shard| shard.settle(now));
@@ -271,6 +275,9 @@ impl Shard {
     fn on_event(&mut self, now: Timestamp, event: Event) {
         match event {
             Event::Failed(user, failure) => {
+                if let Some(part) = Part::of(user.part) {
+                    return self.on_subscription_failure((user.call, part), failure);
+                }
                 self.with_call(now, user.call, |call, turn| {
                     call.handle_failure(turn, user.part, failure);
                 });
@@ -390,6 +397,11 @@ impl Shard {
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
         if held.call.is_over() {
             self.calls.discard(key);
+            if let About::Recall(id) = held.about
+                && self.desk.recalls.get(&id) == Some(&key)
+            {
+                self.desk.recalls.remove(&id);
+            }
             self.on_call_over(now, &held);
             return;
         }
@@ -403,9 +415,6 @@ impl Shard {
 
     fn on_call_over(&mut self, now: Timestamp, held: &Held) {
         self.release(now, &held.parties);
-        if let About::Recall(id) = held.about {
-            self.desk.recalls.remove(&id);
-        }
         let call = &held.call;
         if call.answered().is_some() {
             self.counters.calls_answered += 1;

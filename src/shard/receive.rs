@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::call;
 use crate::dialog::Tag;
 use crate::shard::offer::About;
+use crate::shard::subscriptions::Part;
 use crate::shard::{Parties, Reject, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Checked, Item, Message, Method, Name, Refusal, Request, Response, Status};
@@ -57,6 +58,9 @@ impl Shard {
     fn on_response(&mut self, now: Timestamp, flow: &Flow, response: &Response<'_>) {
         match self.layer.handle_response(now, response) {
             Heard::Up(user) => {
+                if let Some(part) = Part::of(user.part) {
+                    return self.on_subscription_response(now, (user.call, part), response);
+                }
                 let heard = self.with_call(now, user.call, |call, turn| {
                     call.handle_response(turn, user.part, response);
                 });
@@ -137,6 +141,9 @@ impl Shard {
         request: &Request<'_>,
         tag: &[u8],
     ) {
+        if let Some(handled) = self.on_request_subscribed(now, flow, request) {
+            return handled.unwrap_or_else(|reject| self.refuse(request, flow, reject));
+        }
         let handled = Tag::parse(tag).and_then(|tag| {
             self.with_call(now, tag.call, |call, turn| {
                 if let Some(side) = call.side_of(request, tag) {
@@ -149,6 +156,33 @@ impl Shard {
         if handled != Some(true) {
             self.refuse(request, flow, Reject::NoSuchCall);
         }
+    }
+
+    /// A request within a subscription; `None` if it is within none.
+    fn on_request_subscribed(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Option<Result<(), Reject>> {
+        let is_subscribed = self.desk.subscriptions.has(request);
+        is_subscribed.then(|| match request.method {
+            Method::Notify => self.on_notify(now, flow, request),
+            Method::Publish => self.on_publish_within(now, flow, request),
+            Method::Subscribe => self.on_subscribe_within(now, flow, request),
+            Method::Ack
+            | Method::Bye
+            | Method::Cancel
+            | Method::Info
+            | Method::Invite
+            | Method::Message
+            | Method::Options
+            | Method::Prack
+            | Method::Refer
+            | Method::Register
+            | Method::Update
+            | Method::Other(_) => Err(Reject::NoSuchCall),
+        })
     }
 
     fn on_new_request(
@@ -166,7 +200,8 @@ impl Shard {
             Method::Options => self.on_options(now, flow, request),
             Method::Register => self.on_register(now, flow, request),
             Method::Ack => Ok(()),
-            Method::Subscribe | Method::Publish => Err(Reject::EventUnknown),
+            Method::Publish => self.on_publish(now, flow, request),
+            Method::Subscribe => self.on_subscribe(now, flow, request),
             Method::Bye
             | Method::Cancel
             | Method::Info

@@ -16,6 +16,9 @@ pub(super) const ALLOW: &[u8] =
 /// The options that we have or let cross.
 pub(super) const SUPPORTED: &[u8] = b"100rel, histinfo, norefersub, replaces, timer";
 
+/// The event packages that we have.
+pub(super) const ALLOW_EVENTS: &[u8] = b"call-completion";
+
 impl Shard {
     /// Whether a request that begins something is let in at all.
     pub(super) fn screen(&self, request: &Request<'_>, delay: Duration) -> Result<(), Reject> {
@@ -80,12 +83,24 @@ impl Shard {
                     writer.header(Name::Unsupported, option);
                 }
             }
+            // S-120, S-132
+            Reject::EventUnknown => {
+                writer.header(Name::AllowEvents, ALLOW_EVENTS);
+            }
+            Reject::MediaTypeUnknown => {
+                writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
+            }
             Reject::CancelOfNothing
+            | Reject::ContactMissing
+            | Reject::DocumentBroken
             | Reject::Draining
-            | Reject::EventUnknown
+            | Reject::EntityTagUnknown
             | Reject::LoopDetected
             | Reject::MergedRequest
+            | Reject::NoCompletion
             | Reject::NoSuchCall
+            | Reject::NotAcceptable
+            | Reject::OutOfOrder
             | Reject::Overloaded
             | Reject::SchemeUnknown
             | Reject::TableFull
@@ -121,6 +136,7 @@ impl Shard {
         writer.header(Name::Accept, b"application/sdp");
         writer.header(Name::AcceptEncoding, b"identity");
         writer.header(Name::AcceptLanguage, b"en");
+        writer.header(Name::AllowEvents, ALLOW_EVENTS);
         writer.header(Name::Supported, SUPPORTED);
         writer.header(Name::Contact, self.contacts.of(flow));
         let rest = match writer.finish(b"") {

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::cc::addr;
-use crate::completion::{self, CompletionId, Input, News, Outcome, Output, Service, Tell, WallTime};
+use crate::completion::{
+    self, CompletionId, Input, News, Outcome, Output, Service, Tell, WallTime,
+};
 use crate::location::Aor;
 use crate::observe::Pii;
 use crate::random::Rng;
@@ -45,7 +47,7 @@ impl Desk {
             store: Memory::new(),
             facts: VecDeque::new(),
             wishes: Vec::new(),
-            subscriptions: Subscriptions::new(Rng::from_number(rng.bits())),
+            subscriptions: Subscriptions::new(settings.limits.total_max.saturating_mul(2)),
             recalls: BTreeMap::new(),
             asked: BTreeMap::new(),
             last_ticket: 0,
@@ -74,7 +76,10 @@ impl Shard {
         let mut facts = 0;
         while let Some(fact) = self.next_fact() {
             facts += 1;
-            assert!(facts <= FACTS_MAX, "the service and the calls chase each other");
+            assert!(
+                facts <= FACTS_MAX,
+                "the service and the calls chase each other"
+            );
             let mut wishes = std::mem::take(&mut self.desk.wishes);
             self.desk.service.handle(now, fact, &mut wishes);
             self.carry_out_all(now, wishes);
@@ -83,7 +88,12 @@ impl Shard {
 
     /// Lets the service act on what is due.
     pub(super) fn wake_service(&mut self, now: Timestamp) {
-        if self.desk.service.poll_timeout().is_some_and(|due| due <= now) {
+        if self
+            .desk
+            .service
+            .poll_timeout()
+            .is_some_and(|due| due <= now)
+        {
             let mut wishes = std::mem::take(&mut self.desk.wishes);
             self.desk.service.handle_timeout(now, &mut wishes);
             self.carry_out_all(now, wishes);

@@ -127,10 +127,18 @@ impl Shard {
         let dialled = self.domains.aor(&request.uri);
         let routed = self.route(now, request, flow, dialled.clone());
         let to_whom = match (&routed, dialled) {
-            (Ok(Routed { callee: Some(ours), .. }), _) => Some(Callee::Ours(ours.clone())),
-            (Ok(Routed { peer: Some(peer), .. }), Some(dialled)) => {
-                Some(Callee::Behind(*peer, name_of(&dialled)))
-            }
+            (
+                Ok(Routed {
+                    callee: Some(ours), ..
+                }),
+                _,
+            ) => Some(Callee::Ours(ours.clone())),
+            (
+                Ok(Routed {
+                    peer: Some(peer), ..
+                }),
+                Some(dialled),
+            ) => Some(Callee::Behind(*peer, name_of(&dialled))),
             (Err(Reject::UserUnregistered), Some(dialled)) => Some(Callee::Ours(dialled)),
             (Ok(_) | Err(_), _) => None,
         };
@@ -140,7 +148,11 @@ impl Shard {
             Ok(routed) => routed,
             Err(reject) => return self.refuse_with_offer(now, &arrived, about, reject),
         };
-        if routed.callee.as_ref().is_some_and(|callee| self.is_full(callee)) {
+        if routed
+            .callee
+            .as_ref()
+            .is_some_and(|callee| self.is_full(callee))
+        {
             return self.refuse_with_offer(now, &arrived, about, Reject::UserBusy);
         }
         let parties = Parties {
@@ -160,7 +172,11 @@ impl Shard {
         let ways = self.ways_to(now, &callee);
         self.desk.facts.push_back(Input::CcCallArrived { id });
         let refused = if ways.is_empty() {
-            Some((Reject::UserUnregistered, Condition::NotLoggedIn, Calls::Free))
+            Some((
+                Reject::UserUnregistered,
+                Condition::NotLoggedIn,
+                Calls::Free,
+            ))
         } else {
             self.is_full(&callee)
                 .then_some((Reject::UserBusy, Condition::Busy, Calls::Engaged))
@@ -210,11 +226,17 @@ impl Shard {
         if let Some(Named::Entry(cce)) = user.and_then(offer::named_by)
             && self.domains.is_own(&uri)
         {
-            let entry = service.entry(cce).filter(|entry| arrived.name.as_ref() == Some(entry.caller));
+            let entry = service
+                .entry(cce)
+                .filter(|entry| arrived.name.as_ref() == Some(entry.caller));
             let entry = entry.ok_or(Reject::UserUnknown)?;
             return Ok(Some((entry.id, user_of(entry.callee))));
         }
-        let Some(name) = arrived.name.as_ref().filter(|_| service.counts().completions > 0) else {
+        let Some(name) = arrived
+            .name
+            .as_ref()
+            .filter(|_| service.counts().completions > 0)
+        else {
             return Ok(None);
         };
         let callee = self.domains.aor(&arrived.request.uri);
@@ -370,7 +392,11 @@ impl Shard {
     }
 
     /// The listener by which a call came, unless it speaks another address family.
-    pub(super) fn listener_towards(&self, to: &std::net::SocketAddr, came_by: ListenerId) -> ListenerId {
+    pub(super) fn listener_towards(
+        &self,
+        to: &std::net::SocketAddr,
+        came_by: ListenerId,
+    ) -> ListenerId {
         let listeners = &self.settings.listeners;
         let fits = |listener: &&crate::shard::Listener| listener.bind.is_ipv4() == to.is_ipv4();
         let own = listeners.get(usize::from(came_by.0)).filter(fits);

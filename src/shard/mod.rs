@@ -13,8 +13,8 @@ mod desk;
 mod invite;
 mod notifier;
 mod offer;
-mod receive;
 mod recall;
+mod receive;
 pub mod reject;
 pub mod report;
 mod screen;
@@ -38,11 +38,11 @@ use crate::transaction::outbox::Sending;
 use crate::transaction::{Event, Layer};
 use crate::wheel::Wheel;
 
-pub use crate::transaction::outbox::SendId;
 use crate::completion::Input as Fact;
 use crate::shard::desk::{Desk, name_of};
 use crate::shard::offer::{About, Announcer};
 use crate::shard::subscriptions::Part;
+pub use crate::transaction::outbox::SendId;
 
 pub use reject::Reject;
 pub use report::{Report, TableReport};
@@ -245,6 +245,7 @@ impl Shard {
                 table("server_transactions", servers.all, servers.oldest),
                 table("subscriptions", self.desk.subscriptions.len(), None),
                 table("users", self.users.len(), None),
+                table("users_engaged", self.users.engaged(), None),
             ],
             counters: self.counters.iter().chain(self.rejects.iter()).collect(),
             draining: self.draining,
@@ -442,6 +443,7 @@ fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Open => "open",
         Outcome::Cancelled => "cancelled",
+        Outcome::Confirmed => "confirmed",
         Outcome::Failed(status) => status.phrase(),
         Outcome::HungUp(Side::A) => "caller hung up",
         Outcome::HungUp(Side::B) => "callee hung up",

@@ -13,9 +13,9 @@ use crate::cc::monitor::{Lifetime, Reason};
 use crate::cc::offer::{self, Named, Place};
 use crate::cc::{Basic, SubscriptionId, pidf};
 use crate::completion::{self, Input, Publish, PublishAt, Queue, Subscribe, Ticket};
+use crate::dialog::publication::{PRESENCE, Wish};
+use crate::dialog::subscription::{Fate, Notifier, Notify, PACKAGE, Standing};
 use crate::dialog::{Tag, Turn};
-use crate::dialog::publication::Wish;
-use crate::dialog::subscription::{Fate, Notifier, Notify, Standing};
 use crate::shard::desk::name_of;
 use crate::shard::offer::host_at;
 use crate::shard::subscriptions::{
@@ -23,7 +23,7 @@ use crate::shard::subscriptions::{
 };
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{EventReason, Name, Request, Status, Uri, Writer, accepts, parse_u32};
+use crate::sip::{Event, EventReason, Name, Request, Status, Uri, Writer, accepts, parse_u32};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::Failure;
@@ -41,7 +41,11 @@ impl Shard {
         if !self.settings.completion.enabled {
             return Err(Reject::EventUnknown);
         }
-        let key = self.desk.subscriptions.reserve().map_err(|_| Reject::TableFull)?;
+        let key = self
+            .desk
+            .subscriptions
+            .reserve()
+            .map_err(|_| Reject::TableFull)?;
         let begun = self.begin_subscription(now, flow, request, key);
         if begun.is_err() {
             self.desk.subscriptions.give_up(key);
@@ -109,12 +113,18 @@ impl Shard {
 
     /// CC-33: the queue that a Request-URI names.
     fn queue_of(&self, request: &Request<'_>) -> Option<Queue> {
-        let uri = request.uri.as_sip().filter(|uri| self.domains.is_own(uri))?;
+        let uri = request
+            .uri
+            .as_sip()
+            .filter(|uri| self.domains.is_own(uri))?;
         let user = str::from_utf8(uri.user?).ok()?;
         match offer::named_by(user) {
             Some(Named::Offer(token)) => Some(Queue::Token(token.into())),
             Some(Named::Entry(_)) => None,
-            None => self.domains.aor(&request.uri).map(|callee| Queue::Callee(name_of(&callee))),
+            None => self
+                .domains
+                .aor(&request.uri)
+                .map(|callee| Queue::Callee(name_of(&callee))),
         }
     }
 
@@ -127,11 +137,14 @@ impl Shard {
     ) -> Result<(), Reject> {
         let monitor = self.desk.subscriptions.monitor_of(request);
         let monitor = monitor.ok_or(Reject::NoSuchCall)?;
-        monitor.notifier.handle_subscribe(request).map_err(|status| match status {
-            Status::BAD_EVENT => Reject::EventUnknown,
-            Status::SERVER_INTERNAL_ERROR => Reject::OutOfOrder,
-            _ => Reject::NoSuchCall,
-        })?;
+        monitor
+            .notifier
+            .handle_subscribe(request)
+            .map_err(|status| match status {
+                Status::BAD_EVENT => Reject::EventUnknown,
+                Status::SERVER_INTERNAL_ERROR => Reject::OutOfOrder,
+                _ => Reject::NoSuchCall,
+            })?;
         if monitor.asked.is_some() {
             // The one before is not answered yet.
             return Err(Reject::OutOfOrder);
@@ -287,7 +300,9 @@ impl Shard {
 
     fn lose_subscriber(&mut self, subscription: SubscriptionId) {
         self.desk.subscriptions.forget(subscription);
-        self.desk.facts.push_back(Input::NotifyFailed { subscription });
+        self.desk
+            .facts
+            .push_back(Input::NotifyFailed { subscription });
     }
 
     /// A PUBLISH out of any dialog.
@@ -297,7 +312,9 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
-        if !self.settings.completion.enabled {
+        let event = Event::of(&request.message);
+        let is_known = event.is_some_and(|event| event.is(PRESENCE) || event.is(PACKAGE));
+        if !self.settings.completion.enabled || !is_known {
             return Err(Reject::EventUnknown);
         }
         let caller = self.subscriber_name(request, flow)?;
@@ -307,7 +324,10 @@ impl Shard {
 
     /// CC-48: what a PUBLISH is about, by its Request-URI.
     fn published_at(&self, request: &Request<'_>) -> Option<PublishAt> {
-        let uri = request.uri.as_sip().filter(|uri| self.domains.is_own(uri))?;
+        let uri = request
+            .uri
+            .as_sip()
+            .filter(|uri| self.domains.is_own(uri))?;
         let user = str::from_utf8(uri.user?).ok()?;
         match offer::named_by(user) {
             Some(Named::Entry(cce)) => Some(PublishAt::Entry(cce)),
@@ -369,7 +389,10 @@ impl Shard {
             owner,
             basic,
         };
-        self.desk.subscriptions.publishing.insert(ticket, publishing);
+        self.desk
+            .subscriptions
+            .publishing
+            .insert(ticket, publishing);
         self.desk.facts.push_back(Input::Publish(Publish {
             ticket,
             at,
@@ -392,7 +415,8 @@ impl Shard {
         let rest = writer.finish(b"").ok();
         let rest = rest.and_then(|range| self.scratch.get(range));
         let rest = rest.unwrap_or(reply::NOTHING);
-        self.layer.refuse(&request.message, flow, reject.status(), rest);
+        self.layer
+            .refuse(&request.message, flow, reject.status(), rest);
         tracing::debug!(why = %reject, from = %flow, "refused a publication");
     }
 

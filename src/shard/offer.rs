@@ -5,13 +5,13 @@
 use std::collections::VecDeque;
 
 use crate::call::{Announce, PeerOffers, Told};
+use crate::cc::Condition;
 use crate::cc::addr::{self, AddrSpec};
 use crate::cc::capsule::{CallIdentity, Offer};
 use crate::cc::line::Calls;
 use crate::cc::monitor::Found;
 use crate::cc::offer::{self, Alerting, Evidence, InPass, Place, Registration};
 use crate::cc::trust::PeerId;
-use crate::cc::Condition;
 use crate::completion::{Binding, CompletionId, FailedCall, Input, Monitors, Offered, Service};
 use crate::location::{Aor, Registrar};
 use crate::shard::desk::name_of;

@@ -21,7 +21,7 @@ use crate::shard::invite::{Way, Ways};
 use crate::shard::offer::{About, host_at};
 use crate::shard::{Held, Parties, Shard};
 use crate::sip::flow::{Flow, ListenerId};
-use crate::sip::{Status, Uri, unescape};
+use crate::sip::{Uri, unescape};
 use crate::table::Key;
 use crate::time::Timestamp;
 
@@ -225,15 +225,13 @@ impl Shard {
 }
 
 pub(super) fn targets(ways: &Ways) -> SmallVec<[Target<'_>; 1]> {
-    let target = |way| {
-        let Way { uri, flow, reach } = way;
-        Target {
-            uri,
-            flow: *flow,
-            reach: *reach,
-        }
-    };
-    ways.iter().map(target).collect()
+    ways.iter()
+        .map(|way| Target {
+            uri: &way.uri,
+            flow: way.flow,
+            reach: way.reach,
+        })
+        .collect()
 }
 
 fn recall_failure(why: NoCall) -> RecallFailure {

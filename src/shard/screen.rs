@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::call::relay::{KNOWN_OPTIONS, carries_session};
+use crate::cc::document;
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Name, Request, Status, Uri, Writer};

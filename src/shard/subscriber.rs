@@ -9,20 +9,22 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::cc::addr::AddrSpec;
-use crate::cc::agent::{Life, Notice, Published, PublishTo};
+use crate::cc::agent::{Life, Notice, PublishTo, Published};
 use crate::cc::document::{self, Document};
 use crate::cc::{SubscriptionId, pidf};
 use crate::completion::{self, Input};
-use crate::dialog::publication::{self, Place};
-use crate::dialog::subscription::{Answer as Answered, Ask, Fork, Notified, Origin, Subscriber, Terms};
 use crate::dialog::publication::PRESENCE;
-use crate::dialog::{Tag, Turn};
-use crate::shard::subscriptions::{
-    Agent, Forked, Part, Subscription, whole_seconds,
+use crate::dialog::publication::{self, Place};
+use crate::dialog::subscription::{
+    Answer as Answered, Ask, Fork, Notified, Origin, Subscriber, Terms,
 };
+use crate::dialog::{Tag, Turn};
+use crate::shard::subscriptions::{Agent, Forked, Part, Subscription, whole_seconds};
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{CallInfo, EventReason, Message, Name, NameAddr, Request, Response, Status, Substate};
+use crate::sip::{
+    CallInfo, EventReason, Message, Name, NameAddr, Request, Response, Status, Substate,
+};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::Failure;
@@ -73,7 +75,6 @@ impl Shard {
         };
         let agent = Agent {
             subscriber,
-            peer: wish.peer,
             flow: way.flow,
             forks: SmallVec::from_iter([Forked::new(wish.subscription)]),
         };
@@ -173,7 +174,9 @@ impl Shard {
             agent.forks.push(Forked::new(subscription));
         }
         self.desk.subscriptions.name(subscription, key, fork);
-        self.desk.facts.push_back(Input::Forked { of, subscription });
+        self.desk
+            .facts
+            .push_back(Input::Forked { of, subscription });
         Some(subscription)
     }
 
@@ -184,7 +187,11 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
-        let tag = request.to.tag().and_then(Tag::parse).ok_or(Reject::NoSuchCall)?;
+        let tag = request
+            .to
+            .tag()
+            .and_then(Tag::parse)
+            .ok_or(Reject::NoSuchCall)?;
         let found = self.desk.subscriptions.get_mut(tag.call);
         let Some(Subscription::Agent(agent)) = found else {
             return Err(Reject::NoSuchCall);
@@ -306,7 +313,9 @@ impl Shard {
     }
 
     fn tell_published(&mut self, subscription: SubscriptionId, how: Published) {
-        self.desk.facts.push_back(Input::Published { subscription, how });
+        self.desk
+            .facts
+            .push_back(Input::Published { subscription, how });
     }
 }
 

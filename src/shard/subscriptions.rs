@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::cc::trust::PeerId;
 use crate::cc::{Basic, SubscriptionId};
 use crate::completion::{self, Ticket};
 use crate::dialog::Tag;
@@ -67,7 +66,6 @@ pub(super) enum Subscribing {
 #[derive(Debug)]
 pub(super) struct Agent {
     pub(super) subscriber: Subscriber,
-    pub(super) peer: PeerId,
     pub(super) flow: Flow,
     pub(super) forks: SmallVec<[Forked; 1]>,
 }
@@ -169,7 +167,9 @@ impl Subscriptions {
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Subscription> {
-        self.table.get_mut(key).map(|subscription| &mut **subscription)
+        self.table
+            .get_mut(key)
+            .map(|subscription| &mut **subscription)
     }
 
     /// The queue's side of a subscription.

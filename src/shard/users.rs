@@ -20,6 +20,7 @@ pub struct Users {
     kept: VecDeque<(Timestamp, Aor)>,
     /// Watched users whose lines are not what was told last.
     changed: Vec<Aor>,
+    engaged: usize,
 }
 
 #[derive(Debug, Default)]
@@ -46,10 +47,12 @@ impl Users {
     pub fn engage(&mut self, user: &Aor) {
         match self.known.get_mut(user) {
             Some(known) => {
+                self.engaged += usize::from(known.legs == 0);
                 known.legs += 1;
                 self.note_change(user);
             }
             None => {
+                self.engaged += 1;
                 let engaged = User {
                     legs: 1,
                     ..User::default()
@@ -68,11 +71,13 @@ impl Users {
 
     /// One leg less.
     pub fn release(&mut self, now: Timestamp, user: &Aor) {
-        let Some(known) = self.known.get_mut(user) else {
+        let known = self.known.get_mut(user).filter(|known| known.legs > 0);
+        let Some(known) = known else {
             return;
         };
-        known.legs = known.legs.saturating_sub(1);
+        known.legs -= 1;
         if known.legs == 0 {
+            self.engaged -= 1;
             known.freed = Some(now);
             if std::mem::take(&mut known.has_talked) {
                 known.talked = Some(now);
@@ -185,6 +190,11 @@ impl Users {
     /// How many users are known.
     pub fn len(&self) -> usize {
         self.known.len()
+    }
+
+    /// How many of them are in calls.
+    pub fn engaged(&self) -> usize {
+        self.engaged
     }
 
     /// Whether nobody is.

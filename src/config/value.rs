@@ -112,7 +112,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// The same time as an operator would write it, in the longest unit that holds it.
 pub(super) fn spelled(time: Duration) -> String {
     let millis = time.as_millis();
-    let whole = |(_, unit): &&(&str, u64)| millis % u128::from(*unit) == 0;
+    let whole = |(_, unit): &&(&str, u64)| millis.is_multiple_of(u128::from(*unit));
     match UNITS.iter().find(whole) {
         Some((name, unit)) if millis > 0 => format!("{}{name}", millis / u128::from(*unit)),
         Some(_) | None => "0s".to_owned(),

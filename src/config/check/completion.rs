@@ -7,20 +7,44 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use crate::cc::agent;
 use crate::cc::document::Retention;
-use crate::cc::{agent, monitor};
+use crate::cc::monitor::{self, Times};
 use crate::completion::{CodeError, Codes, Limits, RawCodes, Settings, Timing};
 use crate::config::error::{Error, Source};
 use crate::config::raw::{self, Field, RawCompletion};
 use crate::config::value;
 use crate::shard::settings::Completion;
 
+type Bounds = RangeInclusive<Duration>;
+
 /// The shortest time where none would be no time to do anything in.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// The longest of the times that a caller spends on the phone.
-const CALL_LONGEST: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
-/// How many times T1 a request waits for its answer, or a SUBSCRIBE for its NOTIFY.
+
+/// TS 24.642: what a callee who became free is left to himself.
+const GUARD: Bounds = Duration::ZERO..=Duration::from_secs(15);
+/// Around the 10 to 20 s of RFC 6910 §7.3.
+const RECALL: Bounds = Duration::from_secs(1)..=Duration::from_mins(1);
+const RING: Bounds = SHORTEST..=Duration::from_mins(1);
+/// How long a call may take to be answered.
+const CALL: Bounds = SHORTEST..=Duration::from_hours(1);
+/// How long somebody is left in peace, or not known.
+const REST: Bounds = Duration::ZERO..=DAY;
+/// How long the end of a call may trail behind.
+const TAIL: Bounds = Duration::ZERO..=Duration::from_mins(1);
+/// How long an answer may take that somebody owes us.
+const ANSWER: Bounds = SHORTEST..=Duration::from_mins(5);
+/// Whoever asks gives up after 32 s (RFC 3261, timer F), and must have been answered by then.
+const COMMIT: Bounds = SHORTEST..=Duration::from_secs(30);
+/// RFC 6665 §4.2.1: who asks for an hour or more is not told that this is too brief.
+const EXPIRES_MIN: Bounds = Duration::from_secs(1)..=Times::DEFAULT_DURATION;
+/// Expires counts in seconds.
+const SERVICE: Bounds = Duration::from_secs(1)..=DAY;
+/// Times that nobody waits for on the phone.
+const LONG: Bounds = SHORTEST..=DAY;
+
+/// Timers F and N: how many times T1 a request waits for its answer, a SUBSCRIBE for its NOTIFY.
 const TIMEOUT_T1S: u32 = 64;
 
 /// Checks times, limits and codes; `t1` bounds the waiting for what a peer owes us.
@@ -31,6 +55,7 @@ pub(super) fn completion(
     t1: Duration,
 ) -> Result<Completion, Error> {
     let usual = Completion::default();
+    let enabled = raw.enabled.as_ref();
     let monitor = monitor(source, raw)?;
     let service = Settings {
         agent: agent(source, raw, &monitor, t1)?,
@@ -39,10 +64,7 @@ pub(super) fn completion(
         monitor,
     };
     Ok(Completion {
-        enabled: raw
-            .enabled
-            .as_ref()
-            .map_or(usual.enabled, |it| *it.get_ref()),
+        enabled: enabled.map_or(usual.enabled, |written| *written.get_ref()),
         service,
         codes: codes(source, &raw.codes, emergency)?,
     })
@@ -65,44 +87,31 @@ fn monitor(source: Source<'_>, raw: &RawCompletion) -> Result<monitor::Policy, E
     })
 }
 
-fn queue_times(source: Source<'_>, raw: &RawCompletion) -> Result<monitor::Times, Error> {
-    let usual = monitor::Times::default();
-    let time = |written: &Field<String>, usual, bounds| source.time(written, usual, bounds);
-    // TS 24.642: what the guard may be. RFC 6910 §7.3 recommends 10 to 20 s for the recall.
-    let guards = Duration::ZERO..=Duration::from_secs(15);
-    let recalls = Duration::from_secs(1)..=Duration::from_mins(1);
-    // RFC 6665 §4.2.1: who asks for an hour or more is not told that this is too brief.
-    let expires = Duration::from_secs(1)..=monitor::Times::DEFAULT_DURATION;
-    let services = || Duration::from_secs(1)..=DAY;
-    let times = monitor::Times {
-        guard: time(&raw.guard, usual.guard, guards)?,
-        recall: time(&raw.recall, usual.recall, recalls)?,
-        cc_call_max: time(&raw.cc_call_max, usual.cc_call_max, SHORTEST..=CALL_LONGEST)?,
-        rest: time(&raw.rest, usual.rest, Duration::ZERO..=DAY)?,
-        aftermath: time(
-            &raw.aftermath,
-            usual.aftermath,
-            Duration::ZERO..=CALL_LONGEST,
-        )?,
-        notify_window: time(
-            &raw.notify_window,
-            usual.notify_window,
-            SHORTEST..=CALL_LONGEST,
-        )?,
-        expires_min: time(&raw.expires_min, usual.expires_min, expires)?,
-        service_busy: time(&raw.service_busy, usual.service_busy, services())?,
-        service_no_reply: time(&raw.service_no_reply, usual.service_no_reply, services())?,
-        service_not_logged_in: time(
-            &raw.service_not_logged_in,
-            usual.service_not_logged_in,
-            services(),
-        )?,
+fn queue_times(source: Source<'_>, raw: &RawCompletion) -> Result<Times, Error> {
+    let usual = Times::default();
+    let time =
+        |written: &Field<String>, usual, bounds| source.time(written.as_ref(), usual, bounds);
+    let times = Times {
+        guard: time(&raw.guard, usual.guard, GUARD)?,
+        recall: time(&raw.recall, usual.recall, RECALL)?,
+        cc_call_max: time(&raw.cc_call_max, usual.cc_call_max, CALL)?,
+        rest: time(&raw.rest, usual.rest, REST)?,
+        aftermath: time(&raw.aftermath, usual.aftermath, TAIL)?,
+        notify_window: time(&raw.notify_window, usual.notify_window, CALL)?,
+        expires_min: time(&raw.expires_min, usual.expires_min, EXPIRES_MIN)?,
+        service_busy: time(&raw.service_busy, usual.service_busy, SERVICE)?,
+        service_no_reply: time(&raw.service_no_reply, usual.service_no_reply, SERVICE)?,
+        service_not_logged_in: {
+            let usual = usual.service_not_logged_in;
+            time(&raw.service_not_logged_in, usual, SERVICE)?
+        },
     };
     for (written, service) in [
         (&raw.service_busy, times.service_busy),
         (&raw.service_no_reply, times.service_no_reply),
         (&raw.service_not_logged_in, times.service_not_logged_in),
     ] {
+        let written = written.as_ref();
         lasts(source, written, service, ("guard", times.guard))?;
         lasts(source, written, service, ("expires_min", times.expires_min))?;
     }
@@ -112,7 +121,7 @@ fn queue_times(source: Source<'_>, raw: &RawCompletion) -> Result<monitor::Times
 /// A request outlives what is shorter by its nature.
 fn lasts(
     source: Source<'_>,
-    written: &Field<String>,
+    written: Option<&Spanned<String>>,
     service: Duration,
     (name, least): (&str, Duration),
 ) -> Result<(), Error> {
@@ -121,7 +130,7 @@ fn lasts(
     }
     let [service, least] = [service, least].map(value::spelled);
     let why = format!("{service} is shorter than {name}, {least}");
-    Err(source.blame(written.as_ref(), why))
+    Err(source.blame(written, why))
 }
 
 fn agent(
@@ -133,8 +142,9 @@ fn agent(
     let usual = agent::Policy::default();
     let times = &monitor.times;
     let patience = t1 * TIMEOUT_T1S;
-    let waits = || SHORTEST..=Duration::from_mins(5);
-    let ring = source.time(&raw.ring, usual.ring, SHORTEST..=Duration::from_mins(1))?;
+    let time =
+        |written: &Field<String>, usual, bounds| source.time(written.as_ref(), usual, bounds);
+    let ring = time(&raw.ring, usual.ring, RING)?;
     // CC-42: a caller who answers at the last moment is still within the monitor's recall timer.
     if ring >= times.recall {
         let [ring, recall] = [ring, times.recall].map(value::spelled);
@@ -143,12 +153,12 @@ fn agent(
     }
     Ok(agent::Policy {
         ring,
-        place_max: source.time(&raw.place_max, usual.place_max, waits())?,
+        place_max: time(&raw.place_max, usual.place_max, ANSWER)?,
         cc_call_max: times.cc_call_max,
         rest: times.rest,
         aftermath: times.aftermath,
-        notify_max: source.time(&raw.notify_max, patience, waits())?,
-        leave_max: source.time(&raw.leave_max, patience, waits())?,
+        notify_max: time(&raw.notify_max, patience, ANSWER)?,
+        leave_max: time(&raw.leave_max, patience, ANSWER)?,
         recalls_max: monitor.recalls_max,
     })
 }
@@ -164,25 +174,20 @@ fn limits(source: Source<'_>, raw: &RawCompletion) -> Result<Limits, Error> {
     })
 }
 
-fn timing(
-    source: Source<'_>,
-    raw: &RawCompletion,
-    times: &monitor::Times,
-) -> Result<Timing, Error> {
+fn timing(source: Source<'_>, raw: &RawCompletion, times: &Times) -> Result<Timing, Error> {
     let usual = Timing::default();
-    // Whoever asks gives up after 32 s (RFC 3261, timer F), and must have been answered by then.
-    let commits = SHORTEST..=Duration::from_secs(30);
     let longest = times
         .service_busy
         .max(times.service_no_reply)
         .max(times.service_not_logged_in);
     let queue_long = usual.queue_long.max(longest);
-    let time = |written: &Field<String>, usual, bounds| source.time(written, usual, bounds);
+    let time =
+        |written: &Field<String>, usual, bounds| source.time(written.as_ref(), usual, bounds);
     Ok(Timing {
-        offer_window: time(&raw.offer_window, usual.offer_window, SHORTEST..=DAY)?,
-        commit_max: time(&raw.commit_max, usual.commit_max, commits)?,
-        unknown_time: time(&raw.unknown_time, usual.unknown_time, Duration::ZERO..=DAY)?,
-        suspension_long: time(&raw.suspension_long, usual.suspension_long, SHORTEST..=DAY)?,
+        offer_window: time(&raw.offer_window, usual.offer_window, LONG)?,
+        commit_max: time(&raw.commit_max, usual.commit_max, COMMIT)?,
+        unknown_time: time(&raw.unknown_time, usual.unknown_time, REST)?,
+        suspension_long: time(&raw.suspension_long, usual.suspension_long, LONG)?,
         // CC-74: longer than any request lives.
         queue_long: time(&raw.queue_long, queue_long, longest..=7 * DAY)?,
     })
@@ -212,9 +217,9 @@ impl Source<'_> {
     /// A time within its bounds.
     fn time(
         self,
-        written: &Field<String>,
+        written: Option<&Spanned<String>>,
         default: Duration,
-        bounds: RangeInclusive<Duration>,
+        bounds: Bounds,
     ) -> Result<Duration, Error> {
         let Some(written) = written else {
             return Ok(default);

@@ -77,12 +77,9 @@ pub(super) fn others(
         let peer = peer(source, written, ("peer", name), us)?;
         let ip = peer.address.ip();
         if let Some(twin) = others().find(|other| other.address.ip() == ip) {
-            let why = format!(
-                "{ip} is `{}` already: a peer is known by its IP address",
-                twin.name
-            );
-            let address = written.get_ref().address.as_ref();
-            return Err(source.error(&address.map(Spanned::span).unwrap_or_default(), why));
+            let twin = &twin.name;
+            let why = format!("{ip} is `{twin}` already: a peer is known by its IP address");
+            return Err(source.blame(written.get_ref().address.as_ref(), why));
         }
         if peers.len() >= PEERS_MAX {
             let why = format!("more than {PEERS_MAX} peers");

@@ -342,6 +342,7 @@ fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Open => "open",
         Outcome::Cancelled => "cancelled",
+        Outcome::Confirmed => "confirmed",
         Outcome::Failed(status) => status.phrase(),
         Outcome::HungUp(Side::A) => "caller hung up",
         Outcome::HungUp(Side::B) => "callee hung up",

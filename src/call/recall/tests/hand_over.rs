@@ -146,8 +146,7 @@ fn a_change_that_crosses_the_callers_own_is_asked_again_once() {
     // S-19
     rig.wait(2_099);
     rig.is_silent();
-    rig.wait(1_901);
-    let again = rig.receives(ALICE, "INVITE");
+    let again = rig.waits_for(ALICE, "INVITE", 1_910);
     assert_eq!(again.field("CSeq"), "3 INVITE");
     assert_eq!(again.body(), change.body());
     rig.answers(&again, 200, ANSWER);
@@ -160,8 +159,7 @@ fn a_change_that_crosses_twice_ends_both_calls() {
     let (mut rig, _, change) = Rig::offering();
     rig.answers(&change, 491, "");
     rig.receives(ALICE, "ACK");
-    rig.wait(4_000);
-    let again = rig.receives(ALICE, "INVITE");
+    let again = rig.waits_for(ALICE, "INVITE", 4_000);
     rig.answers(&again, 491, "");
     rig.receives(ALICE, "ACK");
     rig.receives(ALICE, "BYE");

@@ -270,6 +270,17 @@ impl Rig {
         self.alice.clone().expect("Alice has answered")
     }
 
+    /// The next message to this peer, which is to come within that time; it begins so.
+    pub(super) fn waits_for(&mut self, at: &str, start: &str, within_ms: u64) -> Sent {
+        for _ in 0..within_ms / 10 {
+            if self.has_sent(at, start) {
+                break;
+            }
+            self.wait(10);
+        }
+        self.receives(at, start)
+    }
+
     /// What the owner is told next.
     pub(super) fn news(&mut self) -> Option<News> {
         self.news.pop_front()

@@ -6,6 +6,9 @@
 //!   INVITE --> Inviting --2xx--> Talking --BYE, 481, no ACK--> Ending --> over
 //!                 |                                              ^
 //!                 +---- CANCEL, all branches failed, timer C ----+
+//!
+//!   we ring A and B --> Recalling --both--> Talking; or Ending
+//!   we answer A ------> Confirming --ACK--> Ending
 //! ```
 //!
 //! - The A leg is the caller's, and we are its server; the B leg is the callee's, and we are its
@@ -15,11 +18,14 @@
 //! - The ACK of a 2xx crosses; the 2xx is sent again by us until it comes (S-05).
 
 mod announce;
+mod confirm;
 mod early;
 mod end;
 mod exchange;
 mod negotiation;
+pub mod recall;
 pub mod relay;
+mod sdp;
 mod setup;
 
 use std::time::Duration;
@@ -39,6 +45,7 @@ use crate::transaction::{Layer, User};
 
 pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
+pub use recall::{Invitation, News, NoCall, Party, Refusal};
 pub use setup::{Offer, Target};
 
 /// How long things of a call may take.
@@ -179,6 +186,8 @@ pub struct Call {
     early: Option<Box<early::Early>>,
     /// The tags of forks whose 2xx came too late; each was acknowledged and ended once.
     refused: Vec<Box<[u8]>>,
+    /// What is more to it if it is a recall.
+    recall: Option<Box<recall::Recall>>,
     began: Timestamp,
     answered: Option<Timestamp>,
     outcome: Outcome,
@@ -193,6 +202,10 @@ struct Leg {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
     Inviting,
+    /// We ring the two sides one after the other: the recall knows more.
+    Recalling,
+    /// We have answered A and hang up on the ACK.
+    Confirming,
     Talking,
     /// How many BYEs of ours are still unanswered.
     Ending {
@@ -205,9 +218,11 @@ enum Phase {
 pub enum Outcome {
     /// It goes on.
     Open,
-    /// A withdrew it before it was answered.
+    /// It was withdrawn before it was answered: by A, or by the owner of a recall.
     Cancelled,
-    /// It was not answered; this is what A was told.
+    /// It had one leg, and was answered and ended by us.
+    Confirmed,
+    /// It was not answered; this is what A was told, or what a side that was rung said.
     Failed(Status),
     /// It was answered and has ended; this side hung up.
     HungUp(Side),
@@ -219,7 +234,9 @@ impl Call {
     /// Whether nothing of it is left to do.
     pub fn is_over(&self) -> bool {
         let ended = matches!(self.phase, Phase::Ending { byes: 0 });
-        ended && self.setup.is_none() && self.negotiation.is_none()
+        let recall = self.recall.as_deref();
+        let is_quiet = self.setup.is_none() && recall.is_none_or(recall::Recall::is_quiet);
+        ended && is_quiet && self.negotiation.is_none()
     }
 
     /// Whether it is being set up or talked on, rather than only winding down.
@@ -255,12 +272,15 @@ impl Call {
             .as_deref()
             .map(negotiation::Negotiation::deadline);
         let prack = self.early.as_deref().and_then(early::Early::deadline);
-        rings.into_iter().chain(ack).chain(prack).min()
+        let recall = self.recall.as_deref().and_then(recall::Recall::deadline);
+        let all = [rings, ack, prack, recall];
+        all.into_iter().flatten().min()
     }
 
     /// Acts on a deadline.
     pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
         self.on_rings_too_long(turn);
+        self.on_recall_due(turn);
         self.on_ack_due(turn);
         self.on_prack_due(turn);
     }
@@ -277,7 +297,13 @@ impl Call {
     /// Takes a response to a request of this call.
     pub fn handle_response(&mut self, turn: &mut Turn<'_>, part: u16, response: &Response<'_>) {
         match Part::of(part) {
+            Part::Branch(branch) if self.recall.is_some() => {
+                self.on_ring_response(turn, branch, response);
+            }
             Part::Branch(branch) => self.on_branch_response(turn, branch, response),
+            Part::Negotiation if self.phase == Phase::Recalling => {
+                self.on_offer_response(turn, response);
+            }
             Part::Negotiation => self.on_reinvite_response(turn, response),
             Part::Bye(_) => self.on_bye_done(response.status),
             Part::Exchange(number) => self.on_exchange_response(turn, number, response),
@@ -287,10 +313,33 @@ impl Call {
     /// Takes the failure of a request that nobody answered.
     pub fn handle_failure(&mut self, turn: &mut Turn<'_>, part: u16, failure: Failure) {
         match Part::of(part) {
+            Part::Branch(branch) if self.recall.is_some() => {
+                self.on_ring_failure(turn, branch, failure);
+            }
             Part::Branch(branch) => self.on_branch_failure(turn, branch, failure),
+            Part::Negotiation if self.phase == Phase::Recalling => self.on_offer_failure(turn),
             Part::Negotiation => self.on_reinvite_failure(turn, failure),
             Part::Bye(_) => self.on_bye_done(Status::REQUEST_TIMEOUT),
             Part::Exchange(number) => self.on_exchange_failure(turn, number, failure),
+        }
+    }
+
+    /// A call of these two legs, of which nothing has happened yet.
+    fn of_legs(key: Key, now: Timestamp, a: Dialog, b: Dialog, phase: Phase) -> Self {
+        Self {
+            key,
+            a: Leg { dialog: a },
+            b: Leg { dialog: b },
+            phase,
+            setup: None,
+            negotiation: None,
+            exchanges: Vec::new(),
+            early: None,
+            refused: Vec::new(),
+            recall: None,
+            began: now,
+            answered: None,
+            outcome: Outcome::Open,
         }
     }
 

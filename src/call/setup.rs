@@ -45,7 +45,7 @@ pub struct Offer<'o> {
 }
 
 /// The phone rang elsewhere first (RFC 3326 §3.1).
-const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
+pub(super) const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
 
 /// What is known of the branches until the last of them has ended.
 #[derive(Debug)]
@@ -119,6 +119,7 @@ impl Call {
             exchanges: Vec::new(),
             early: Early::of(request),
             refused: Vec::new(),
+            recall: None,
             began: turn.now,
             answered: None,
             outcome: Outcome::Open,
@@ -525,7 +526,7 @@ fn not_the_whole_service(status: Status) -> Status {
 }
 
 /// RFC 3261 §16.7: whether the failure `old` says more than the failure `new`.
-fn is_better(old: Status, new: Status) -> bool {
+pub(super) fn is_better(old: Status, new: Status) -> bool {
     rank(old) <= rank(new)
 }
 

@@ -91,7 +91,13 @@ impl Dialog {
 
     /// Our side as the client of an INVITE that nobody has answered yet.
     pub fn of_client(call_id: &[u8], invite: &Request<'_>, tag: Tag, flow: Flow) -> Self {
-        let texts = [call_id, invite.from.text, invite.to.text, b"", b"", b""];
+        Self::begun(call_id, [invite.from.text, invite.to.text], tag, flow)
+    }
+
+    /// Our side as the client of a request of our own; `ends` are From and To, without tags.
+    pub fn begun(call_id: &[u8], ends: [&[u8]; 2], tag: Tag, flow: Flow) -> Self {
+        let [local, remote] = ends;
+        let texts = [call_id, local, remote, b"", b"", b""];
         Self::of_texts(texts, tag, flow, Reach::Address)
     }
 

@@ -6,8 +6,8 @@ pub mod identity;
 #[cfg(test)]
 mod kit;
 pub mod publication;
-pub mod subscription;
 pub mod reliable;
+pub mod subscription;
 pub mod tag;
 pub mod turn;
 

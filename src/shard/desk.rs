@@ -40,10 +40,10 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(settings: completion::Settings, rng: &mut Rng) -> Self {
+    pub(super) fn new(settings: &completion::Settings, rng: &mut Rng) -> Self {
         Self {
             // The store in memory outlives nothing, so that the calendar is of no interest.
-            service: Service::new(settings, WallTime::default(), Rng::from_number(rng.bits())),
+            service: Service::new(*settings, WallTime::default(), Rng::from_number(rng.bits())),
             store: Memory::new(),
             facts: VecDeque::new(),
             wishes: Vec::new(),
@@ -174,8 +174,8 @@ impl Shard {
             Output::Suspect(suspicion) => {
                 self.counters.completions_suspected += 1;
                 tracing::warn!(
-                    caller = suspicion.caller.as_ref().map(|caller| show(caller)),
-                    callee = suspicion.callee.as_ref().map(|callee| show(callee)),
+                    caller = suspicion.caller.as_ref().map(show),
+                    callee = suspicion.callee.as_ref().map(show),
                     pattern = ?suspicion.pattern,
                     "this looks like probing"
                 );

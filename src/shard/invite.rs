@@ -63,7 +63,7 @@ struct Routed {
 }
 
 /// R23: for how long nobody is called back who has called for help.
-const AFTER_EMERGENCY: Duration = Duration::from_mins(60);
+const AFTER_EMERGENCY: Duration = Duration::from_hours(1);
 
 /// An INVITE and whom it concerns.
 struct Arrived<'r> {

@@ -151,7 +151,7 @@ impl Shard {
         let layer_rng = Rng::from_number(rng.bits());
         let hosts = settings.listeners.iter().map(Listener::sent_by);
         Self {
-            desk: Desk::new(settings.completion.service, &mut rng),
+            desk: Desk::new(&settings.completion.service, &mut rng),
             hosts: hosts.map(String::into_boxed_str).collect(),
             layer: Layer::new(settings.timing, sent_by, transactions_max, layer_rng),
             calls: Table::new(calls_max),

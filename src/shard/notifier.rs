@@ -209,7 +209,7 @@ impl Shard {
         let (server, tag) = match asked {
             Subscribing::First(server) => {
                 self.desk.subscriptions.forget(id);
-                (server, reply::Tag::Ours(&*tag))
+                (server, reply::Tag::Ours(&tag))
             }
             Subscribing::Within(server) => (server, reply::Tag::AsReceived),
         };

@@ -45,21 +45,18 @@ impl User {
 impl Users {
     /// One more leg.
     pub fn engage(&mut self, user: &Aor) {
-        match self.known.get_mut(user) {
-            Some(known) => {
-                self.engaged += usize::from(known.legs == 0);
-                known.legs += 1;
-                self.note_change(user);
-            }
-            None => {
-                self.engaged += 1;
-                let engaged = User {
-                    legs: 1,
-                    ..User::default()
-                };
-                self.known.insert(user.clone(), engaged);
-            }
-        }
+        let Some(known) = self.known.get_mut(user) else {
+            self.engaged += 1;
+            let engaged = User {
+                legs: 1,
+                ..User::default()
+            };
+            self.known.insert(user.clone(), engaged);
+            return;
+        };
+        self.engaged += usize::from(known.legs == 0);
+        known.legs += 1;
+        self.note_change(user);
     }
 
     /// One of his calls was answered.

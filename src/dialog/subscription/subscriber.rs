@@ -335,7 +335,8 @@ impl Subscriber {
         named.next().map(|(fork, usage)| (fork, usage.stage))
     }
 
-    fn is_named_by(&self, notify: &Request<'_>) -> bool {
+    /// Whether a request names our SUBSCRIBE: by Call-ID and tag (S-126).
+    pub fn is_named_by(&self, notify: &Request<'_>) -> bool {
         let tag = notify.to.tag().and_then(Tag::parse);
         self.usages.first().is_some_and(|first| {
             tag == Some(first.dialog.tag()) && first.dialog.call_id() == notify.call_id

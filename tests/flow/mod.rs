@@ -11,6 +11,7 @@ mod limits;
 mod outsiders;
 mod registrar;
 mod reinvite;
+mod reliable;
 mod repeats;
 mod requests;
 mod routing;

@@ -136,7 +136,6 @@ impl Reliable {
     /// Acts on a deadline.
     pub fn handle_timeout(&mut self, now: Timestamp) -> Due<'_> {
         match &mut self.state {
-            State::Ready | State::Heard => Due::Nothing,
             State::Sent { gives_up, .. } if *gives_up <= now => Due::GivesUp,
             State::Sent {
                 response, resend, ..
@@ -146,7 +145,7 @@ impl Reliable {
                 let rseq = self.rseq;
                 Due::Again(Numbered { rseq, response })
             }
-            State::Sent { .. } => Due::Nothing,
+            State::Ready | State::Sent { .. } | State::Heard => Due::Nothing,
         }
     }
 

@@ -119,6 +119,7 @@ fn each_invite_ends_once_and_the_tables_are_empty_after_quiet() {
         ("hung up", 3),
         ("lost", 20),
         ("repeated requests", 5),
+        ("PRACKs heard", 2),
     ];
     let some = [
         "glare",
@@ -150,4 +151,5 @@ fn on_a_clean_network_each_call_takes_few_messages() {
     assert_floors(&outcomes, &floors, &[]);
     assert_eq!(total(&outcomes, "lost"), 0);
     assert_eq!(total(&outcomes, "late responses"), 0);
+    assert_eq!(total(&outcomes, "PRACKs too late"), 0);
 }

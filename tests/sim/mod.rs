@@ -18,6 +18,9 @@ const FAILURES_SHOWN: usize = 10;
 /// Below so many seeds nothing is said of how often things must happen.
 const SEEDS_THAT_COUNT: usize = 20;
 
+/// Below so many seeds it is luck whether the rarest things happen: one seed in forty has them.
+const SEEDS_THAT_SHOW_ALL: usize = 200;
+
 /// The seeds of each test: `CAMPON_SEEDS` says how many, `CAMPON_SEED` which one alone, which then
 /// prints its messages.
 fn seeds() -> Vec<u64> {
@@ -91,6 +94,9 @@ fn assert_floors(outcomes: &[Outcome], floors: &[(&'static str, u64)], all: &[&s
     for (what, least) in floors {
         let median = median(outcomes, what);
         assert!(median >= *least, "{what}: {median} a seed, not {least}");
+    }
+    if outcomes.len() < SEEDS_THAT_SHOW_ALL {
+        return;
     }
     for what in all {
         assert!(total(outcomes, what) > 0, "{what} never happened");

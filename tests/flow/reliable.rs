@@ -295,6 +295,22 @@ fn an_acknowledgement_that_was_overtaken_is_refused() {
 }
 
 #[test]
+fn a_request_of_the_call_comes_after_the_acknowledgements_before_it() {
+    let (_world, alice, bob) = two_phones();
+    let told = told(&alice, &bob, rings);
+    acknowledges(&alice, &told.early, &told.rings);
+    bob.sends(response(&told.invite, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    alice.acks(&told.sent, &answer);
+    bob.receives("ACK");
+    alice.sends(in_dialog(&told.early, "INFO", told.sent.cseq() + 1));
+    // S-14
+    alice.receives("500");
+    bob.receives_nothing();
+    hang_up(&alice, &told.early, &bob);
+}
+
+#[test]
 fn an_outsider_acknowledges_nothing() {
     let (world, alice, bob) = two_phones();
     let mallory = world.party("mallory");

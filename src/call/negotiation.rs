@@ -99,6 +99,7 @@ impl Negotiation {
             asked: 0,
             sent,
             client: Some(client),
+            is_mute: false,
             state: State::Pending {
                 until: turn.now + turn.timing.rings,
             },

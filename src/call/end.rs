@@ -50,7 +50,7 @@ impl Call {
     }
 
     /// Takes a BYE of A's for an early dialog: as good as a CANCEL (RFC 3261 §15).
-    pub fn handle_early_bye(&mut self, turn: &mut Turn<'_>, request: &Request<'_>, flow: &Flow) {
+    pub(super) fn on_early_bye(&mut self, turn: &mut Turn<'_>, request: &Request<'_>, flow: &Flow) {
         if let Ok(server) = turn.layer.accept(turn.now, request, flow, None) {
             respond_plainly(turn, server, Status::OK, reply::Tag::AsReceived);
         }

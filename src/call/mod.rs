@@ -19,6 +19,7 @@
 
 mod announce;
 mod confirm;
+mod early;
 mod end;
 mod exchange;
 mod negotiation;
@@ -44,6 +45,7 @@ use crate::transaction::{Layer, User};
 
 pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
+pub use recall::{Invitation, News, NoCall, Party, Refusal};
 pub use setup::{Offer, Target};
 
 /// How long things of a call may take.
@@ -180,6 +182,8 @@ pub struct Call {
     /// The INVITE that is being negotiated, until its ACK.
     negotiation: Option<Box<negotiation::Negotiation>>,
     exchanges: Vec<exchange::Exchange>,
+    /// What A hears reliably; nothing if it does not take reliable responses.
+    early: Option<Box<early::Early>>,
     /// The tags of forks whose 2xx came too late; each was acknowledged and ended once.
     refused: Vec<Box<[u8]>>,
     /// What is more to it if it is a recall.
@@ -267,8 +271,10 @@ impl Call {
             .negotiation
             .as_deref()
             .map(negotiation::Negotiation::deadline);
+        let prack = self.early.as_deref().and_then(early::Early::deadline);
         let recall = self.recall.as_deref().and_then(recall::Recall::deadline);
-        rings.into_iter().chain(ack).chain(recall).min()
+        let all = [rings, ack, prack, recall];
+        all.into_iter().flatten().min()
     }
 
     /// Acts on a deadline.
@@ -276,6 +282,7 @@ impl Call {
         self.on_rings_too_long(turn);
         self.on_recall_due(turn);
         self.on_ack_due(turn);
+        self.on_prack_due(turn);
     }
 
     /// Whether a request with these tags is within this call, and on which side.
@@ -327,6 +334,7 @@ impl Call {
             setup: None,
             negotiation: None,
             exchanges: Vec::new(),
+            early: None,
             refused: Vec::new(),
             recall: None,
             began: now,
@@ -366,21 +374,29 @@ fn respond(
     body: &[u8],
 ) {
     let (status, phrase, tag) = answer;
-    turn.scratch.clear();
-    let mut writer = Writer::fragment(turn.scratch);
-    write(&mut writer);
-    let rest = match writer.finish(body) {
-        Ok(range) => turn.scratch.get(range).unwrap_or_default(),
-        // A value that must not be sent on is left out with all the others.
-        Err(_) => reply::NOTHING,
-    };
     let answer = Answer {
         status,
         phrase,
         tag,
-        rest,
+        rest: write_rest(turn.scratch, write, body),
     };
     turn.layer.respond(turn.now, server, &answer);
+}
+
+/// Writes what follows the head of a response.
+fn write_rest<'s>(
+    scratch: &'s mut Vec<u8>,
+    write: impl FnOnce(&mut Writer<'_>),
+    body: &[u8],
+) -> &'s [u8] {
+    scratch.clear();
+    let mut writer = Writer::fragment(scratch);
+    write(&mut writer);
+    match writer.finish(body) {
+        Ok(range) => scratch.get(range).unwrap_or_default(),
+        // A value that must not be sent on is left out with all the others.
+        Err(_) => reply::NOTHING,
+    }
 }
 
 /// Answers A's INVITE with what crosses of B's response, if it is one, and what is announced.
@@ -392,27 +408,31 @@ fn respond_announced(
     write: impl FnOnce(&mut Writer<'_>),
 ) {
     let (status, phrase, tag) = answer;
-    turn.scratch.clear();
-    let mut writer = Writer::fragment(turn.scratch);
-    write(&mut writer);
-    let offers = turn.announce.announce(told, &mut writer);
-    let mut body: &[u8] = b"";
-    if let Some(response) = told.response {
-        relay::copy_response(&mut writer, response, offers);
-        body = response.message.body();
-    }
-    let rest = match writer.finish(body) {
-        Ok(range) => turn.scratch.get(range).unwrap_or_default(),
-        // A value that must not be sent on is left out with all the others.
-        Err(_) => reply::NOTHING,
-    };
     let answer = Answer {
         status,
         phrase,
         tag,
-        rest,
+        rest: write_announced(turn.scratch, turn.announce, told, write),
     };
     turn.layer.respond(turn.now, server, &answer);
+}
+
+/// Writes what follows the head of a response to A's INVITE.
+fn write_announced<'s>(
+    scratch: &'s mut Vec<u8>,
+    announce: &mut dyn Announce,
+    told: &Told<'_>,
+    write: impl FnOnce(&mut Writer<'_>),
+) -> &'s [u8] {
+    let body = told.response.map(|response| response.message.body());
+    let write = |writer: &mut Writer<'_>| {
+        write(writer);
+        let offers = announce.announce(told, writer);
+        if let Some(response) = told.response {
+            relay::copy_response(writer, response, offers);
+        }
+    };
+    write_rest(scratch, write, body.unwrap_or_default())
 }
 
 /// Answers a request of a peer's with a status alone.

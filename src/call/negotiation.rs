@@ -410,16 +410,20 @@ impl Call {
     ) {
         match (self.phase, request.method) {
             (_, Method::Bye) => self.on_bye(turn, side, request, flow),
+            (_, Method::Prack) if side == Side::A => {
+                self.on_prack(turn, self.a.dialog.tag(), request, flow);
+            }
             (Phase::Talking, Method::Invite) => self.on_reinvite(turn, side, request, flow),
-            (Phase::Talking, _) => self.on_exchange(turn, side, request, flow),
             (Phase::Recalling, _) => recall::refuse_for_now(turn, request, flow),
             // S-18: his INVITE is not finished yet.
             (Phase::Confirming, _) => end::refuse_for_now(turn, request, flow),
-            (Phase::Inviting | Phase::Ending { .. }, _) => {
+            // S-54: B was promised nothing that it could acknowledge.
+            (_, Method::Prack) | (Phase::Inviting | Phase::Ending { .. }, _) => {
                 let gone = Status::CALL_DOES_NOT_EXIST;
                 turn.layer
                     .refuse(&request.message, flow, gone, reply::NOTHING);
             }
+            (Phase::Talking, _) => self.on_exchange(turn, side, request, flow),
         }
     }
 }

@@ -83,7 +83,7 @@ impl Call {
             return self.ask(turn, false);
         }
         let status = Status::NOT_ACCEPTABLE_HERE;
-        self.tell(News::CcCallFailed(Some(Refusal {
+        self.report(News::CcCallFailed(Some(Refusal {
             status,
             rang: true,
             q850: None,
@@ -175,7 +175,7 @@ impl Call {
             return;
         };
         if offering.until <= turn.now {
-            self.tell(News::CcCallFailed(None));
+            self.report(News::CcCallFailed(None));
             let status = Status::REQUEST_TIMEOUT;
             self.wind_up(turn, Outcome::Lost, None, &reason(status));
         } else {
@@ -190,7 +190,7 @@ impl Call {
         end::send_answer(turn, &self.b.dialog, *number, *client, answer);
         self.phase = Phase::Talking;
         self.answered = Some(turn.now);
-        self.tell(News::Answered);
+        self.report(News::Answered);
         if let Some(recall) = self.recall.as_deref_mut() {
             recall.stage = Stage::Over;
         }
@@ -199,7 +199,7 @@ impl Call {
     /// Both have answered, and still the two cannot talk: it was A's side that said so.
     fn fail_to_hand_over(&mut self, turn: &mut Turn<'_>, status: Status) {
         self.set_asking(Asking::Ended);
-        self.tell(News::CcCallFailed(None));
+        self.report(News::CcCallFailed(None));
         self.wind_up(turn, Outcome::Lost, None, &reason(status));
     }
 

@@ -214,7 +214,7 @@ impl Call {
         let call_id = self.b.dialog.call_id().to_vec();
         self.b.dialog = to.begin(turn, self.key, self.b.dialog.flow(), &call_id);
         if self.ring(turn, Side::B, to.targets) {
-            self.tell(News::CcCallLeft);
+            self.report(News::CcCallLeft);
         } else {
             self.give_up_placing(turn);
         }
@@ -259,7 +259,7 @@ impl Call {
             Stage::Calling(_) | Stage::Offering(_) => News::CcCallFailed(None),
             Stage::Over => return,
         };
-        self.tell(news);
+        self.report(news);
         self.wind_up(turn, Outcome::HungUp(side), Some(side), b"");
     }
 
@@ -281,7 +281,7 @@ impl Call {
 
     /// A was rung for nothing.
     fn give_up_placing(&mut self, turn: &mut Turn<'_>) {
-        self.tell(News::RecallFailed(NoCall::NoWay));
+        self.report(News::RecallFailed(NoCall::NoWay));
         let status = Status::SERVICE_UNAVAILABLE;
         self.wind_up(turn, Outcome::Failed(status), None, &reason(status));
     }
@@ -313,7 +313,7 @@ impl Call {
         self.send_byes(turn, &left, reason);
     }
 
-    fn tell(&mut self, news: News) {
+    fn report(&mut self, news: News) {
         if let Some(recall) = self.recall.as_deref_mut()
             && recall.owner == Owner::Listens
         {

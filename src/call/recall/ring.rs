@@ -234,7 +234,7 @@ impl Call {
                 until: turn.now + turn.timing.t1 * 64,
             };
         }
-        self.tell(News::RecallAnswered);
+        self.report(News::RecallAnswered);
     }
 
     /// S-07: a phone that answered too late is acknowledged each time and ended once.
@@ -312,7 +312,7 @@ impl Call {
 
     fn on_nobody_answered(&mut self, turn: &mut Turn<'_>, side: Side, refusal: Refusal) {
         let status = refusal.status;
-        self.tell(match side {
+        self.report(match side {
             Side::A => News::RecallFailed(NoCall::of(status)),
             Side::B => News::CcCallFailed(Some(refusal)),
         });

@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use crate::call;
 use crate::location;
-use crate::shard::settings::{Calls, Limits, Listener, Overload, Settings};
+use crate::shard::settings::{Calls, Completion, Limits, Listener, Overload, Peer, Settings};
 use crate::transaction::timing::Timing;
 
 use super::error::{Error, Place, Source};
@@ -35,16 +35,19 @@ pub(super) fn check(
         (None, Some(written)) => Some(source.read(written, value::upstream)?),
         (None, None) => None,
     };
+    let upstream = upstream.map(|(transport, address)| Peer::new("upstream", transport, address));
     let api = api(source, raw.api.listen.as_ref(), &listeners)?;
     let timing = timing(source, &raw.timing)?;
     let delay_max = Overload::default().delay_max;
     Ok(Config {
         shard: Settings {
             listeners,
-            upstream,
+            peers: Vec::new(),
             domains: source.read_all(&raw.domains, value::host_name)?,
             registrar: registrar(source, raw)?,
             calls: calls(source, &raw.calls, upstream.is_some())?,
+            upstream,
+            completion: Completion::default(),
             limits: limits(source, &raw.limits)?,
             timing,
             call_timing: call::Timing {

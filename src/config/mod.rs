@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::shard;
-use crate::shard::settings::Upstream;
+use crate::shard::settings::Peer;
 
 pub use error::{Error, Place};
 
@@ -119,19 +119,21 @@ fn api_beside(listener: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, API_PORT)
 }
 
+fn uri_of(peer: &Peer) -> String {
+    format!(
+        "sip:{};transport={}",
+        peer.address,
+        peer.transport.uri_name()
+    )
+}
+
 /// The summary that `campon check` prints.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settings = &self.shard;
         write!(f, "mode       {}", self.mode())?;
-        match settings.upstream {
-            Some(Upstream { transport, address }) => {
-                writeln!(
-                    f,
-                    ", in front of sip:{address};transport={}",
-                    transport.uri_name()
-                )?;
-            }
+        match &settings.upstream {
+            Some(upstream) => writeln!(f, ", in front of {}", uri_of(upstream))?,
             None => writeln!(f)?,
         }
         for listener in &settings.listeners {

@@ -6,7 +6,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::shard::settings::Upstream;
 use crate::sip::flow::Transport;
 
 /// The port of SIP over UDP and TCP.
@@ -25,7 +24,7 @@ pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// `sip:IP[:PORT][;transport=udp|tcp]`.
-pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
+pub(super) fn upstream(text: &str) -> Result<(Transport, SocketAddr), String> {
     let wrong = || format!("`{text}` is not sip:IP[:PORT][;transport=udp|tcp]");
     let rest = text.strip_prefix("sip:").ok_or_else(wrong)?;
     let (place, transport) = match rest.split_once(';') {
@@ -37,7 +36,7 @@ pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
     if address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0 {
         return Err(wrong());
     }
-    Ok(Upstream { transport, address })
+    Ok((transport, address))
 }
 
 /// `HOST[:PORT]`, an IPv6 address in brackets.
@@ -132,9 +131,9 @@ mod tests {
     #[test]
     fn an_upstream_may_name_its_transport() {
         let tcp = upstream("sip:127.0.0.1:5070;transport=tcp").expect("valid");
-        assert_eq!((tcp.transport, tcp.address.port()), (Transport::Tcp, 5070));
+        assert_eq!((tcp.0, tcp.1.port()), (Transport::Tcp, 5070));
         let udp = upstream("sip:[::1];transport=udp").expect("valid");
-        assert_eq!((udp.transport, udp.address.port()), (Transport::Udp, 5060));
+        assert_eq!((udp.0, udp.1.port()), (Transport::Udp, 5060));
     }
 
     #[test]

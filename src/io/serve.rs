@@ -138,7 +138,7 @@ fn announce(config: &Config) {
     tracing::info!(
         mode = config.mode(),
         listen = listen.join(" "),
-        upstream = config.shard.upstream.map(|upstream| upstream.address.to_string()),
+        upstream = config.shard.upstream.as_ref().map(|it| it.address.to_string()),
         status = %config.api,
         "campon {}",
         env!("CARGO_PKG_VERSION"),

@@ -3,6 +3,7 @@
 //! Spec: RFC 3261 §20.
 
 pub mod contact;
+pub mod credentials;
 pub mod cseq;
 pub mod item;
 pub mod name_addr;

@@ -4,7 +4,7 @@
 //!
 //! A BYE is answered at once and not when the other side has answered: whoever hangs up is done.
 
-use crate::call::relay::copy_crossing;
+use crate::call::relay::copy_request;
 use crate::call::setup::forwards;
 use crate::call::{Call, Outcome, Part, Phase, Side, Turn, respond_plainly};
 use crate::dialog::{Dialog, Order, Tag};
@@ -111,7 +111,7 @@ impl Call {
         turn.scratch.clear();
         let mut writer = Writer::fragment(turn.scratch);
         dialog.write_fields(&mut writer, Method::Bye, number, forwards(request));
-        copy_crossing(&mut writer, &request.message, None);
+        copy_request(&mut writer, &request.message, turn.realm);
         writer.finish(request.message.body()).ok()?;
         send(turn, dialog, Method::Bye, user)
     }
@@ -148,7 +148,7 @@ pub(super) fn send_ack(
     dialog.write_fields(&mut writer, Method::Ack, number, 70);
     let mut body: &[u8] = b"";
     if let Some(ack) = crossing {
-        copy_crossing(&mut writer, ack, None);
+        copy_request(&mut writer, ack, turn.realm);
         body = ack.body();
     }
     if writer.finish(body).is_err() {

@@ -6,6 +6,7 @@
 mod check;
 mod error;
 mod raw;
+mod users;
 mod value;
 
 use std::fmt;
@@ -146,6 +147,13 @@ impl fmt::Display for Config {
         }
         if !settings.domains.is_empty() {
             writeln!(f, "domains    {}", settings.domains.join(", "))?;
+        }
+        match &settings.access {
+            Some(access) => {
+                let (users, realm) = (access.accounts.len(), &access.realm);
+                writeln!(f, "users      {users} by password, realm {realm}")?;
+            }
+            None => writeln!(f, "users      whoever registers")?,
         }
         match settings.calls.calls_max {
             Some(calls_max) => writeln!(f, "calls      {calls_max} at a time for a user")?,

@@ -13,6 +13,7 @@ mod receive;
 pub mod reject;
 pub mod report;
 mod screen;
+mod sender;
 pub mod settings;
 pub mod users;
 
@@ -20,7 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::call::{Call, Contacts, Outcome, Side, Silent, Turn};
-use crate::location::{Aor, Domains, Registrar};
+use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::Counters;
 use crate::random::Rng;
 use crate::sip::Scratch;
@@ -103,6 +104,8 @@ pub struct Shard {
     calls: Table<Box<Held>>,
     deadlines: Wheel<Key>,
     registrar: Registrar,
+    /// Who knows our users by their passwords; `None` where anybody may be a user.
+    gate: Option<Gate>,
     domains: Domains,
     users: users::Users,
     contacts: Contacts,
@@ -119,7 +122,7 @@ pub struct Shard {
 
 impl Shard {
     /// A worker that holds nothing.
-    pub fn new(settings: Settings, mut rng: Rng) -> Self {
+    pub fn new(mut settings: Settings, mut rng: Rng) -> Self {
         let sent_by: Vec<Box<[u8]>> = settings
             .listeners
             .iter()
@@ -134,11 +137,13 @@ impl Shard {
             settings.domains.iter().map(String::as_str),
         );
         let layer_rng = Rng::from_number(rng.bits());
+        let access = settings.access.take();
         Self {
             layer: Layer::new(settings.timing, sent_by, transactions_max, layer_rng),
             calls: Table::new(calls_max),
             deadlines: Wheel::new(),
             registrar: Registrar::new(settings.registrar),
+            gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
             users: users::Users::default(),
             contacts,
@@ -298,6 +303,7 @@ impl Shard {
             contacts: &self.contacts,
             timing: self.settings.call_timing,
             announce: &mut self.silent,
+            realm: self.gate.as_ref().map(Gate::realm),
             scratch: &mut self.scratch,
         }
     }

@@ -10,6 +10,7 @@ pub(crate) mod kit;
 mod limits;
 mod outsiders;
 mod registrar;
+mod registrar_users;
 mod reinvite;
 mod repeats;
 mod requests;

@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 
+use campon::location::{Access, Account, Accounts};
 use campon::random::Rng;
 use campon::shard::settings::Peer;
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::Transport;
+
+use super::password::{self, Login};
 
 /// Where campon listens, and the host of its users.
 pub(crate) const DOMAIN: &str = "192.0.2.1";
@@ -26,6 +29,8 @@ pub(crate) enum Setup {
     Unlimited,
     /// What is for nobody registered goes to [`UPSTREAM`].
     Upstream,
+    /// The same, and only Alice and Bob may register, with their passwords.
+    Users,
 }
 
 /// Campon's addresses, in the order of their `ListenerId`.
@@ -43,13 +48,24 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let mut settings = Settings {
         listeners: listeners.to_vec(),
-        upstream: matches!(setup, Setup::Upstream).then_some(upstream),
+        upstream: matches!(setup, Setup::Upstream | Setup::Users).then_some(upstream),
+        access: matches!(setup, Setup::Users).then(access),
         ..Settings::default()
     };
     if !matches!(setup, Setup::Standalone) {
         settings.calls.calls_max = None;
     }
     Shard::new(settings, Rng::from_number(seed))
+}
+
+fn access() -> Access {
+    let usual = Access::default();
+    let mut accounts = Accounts::default();
+    for Login { user, password } in [password::ALICE, password::BOB] {
+        let account = Account::with_password(user, &usual.realm, password);
+        accounts.insert(user, account);
+    }
+    Access { accounts, ..usual }
 }
 
 /// The tables that hold something, with how many; registrations apart, which live longer.

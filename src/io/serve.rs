@@ -143,6 +143,9 @@ fn announce(config: &Config) {
         "campon {}",
         env!("CARGO_PKG_VERSION"),
     );
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let is_public = config
         .shard
         .listeners

@@ -3,6 +3,7 @@
 mod basic;
 mod bye;
 mod cancel;
+mod completion;
 mod exchanges;
 mod failures;
 mod forks;
@@ -12,6 +13,7 @@ mod outsiders;
 mod registrar;
 mod registrar_users;
 mod reinvite;
+mod reliable;
 mod repeats;
 mod requests;
 mod routing;

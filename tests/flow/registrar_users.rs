@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::kit::dialog::Dialog;
-use super::kit::draft::{ANSWER, OFFER, bye, invite, register, response};
+use super::kit::draft::{ANSWER, OFFER, bye, invite, register, request, response};
 use super::kit::message::{Message, uri_of};
 use super::kit::party::Party;
 use super::kit::password::{ALICE, BOB, Login, part, repeated};
@@ -240,6 +240,20 @@ fn a_user_calls_in_nobodys_name_but_his_own() {
     let sent = alice.sends(again.with("CSeq", "315 INVITE"));
     refused(&alice, &sent, "403");
     drop(world);
+}
+
+#[test]
+fn a_user_is_asked_whatever_he_wants_from_elsewhere() {
+    let (world, _alice, bob) = two_phones();
+    let elsewhere = world.party("alice");
+    for method in ["OPTIONS", "SUBSCRIBE", "MESSAGE"] {
+        elsewhere.sends(request(method, &format!("sip:bob@{DOMAIN}")));
+        assert_eq!(elsewhere.receives("407").all("Proxy-Authenticate").len(), 2);
+    }
+    // There is no call that it could end, whoever sends it.
+    elsewhere.sends(request("BYE", &format!("sip:bob@{DOMAIN}")));
+    elsewhere.receives("481");
+    bob.receives_nothing();
 }
 
 #[test]

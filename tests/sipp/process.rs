@@ -110,14 +110,19 @@ pub struct Campon {
 }
 
 impl Campon {
-    /// Starts campon and waits until it answers OPTIONS.
-    pub fn start(address: SocketAddr, folder: &Path) -> Self {
+    /// Starts campon, with a configuration or without, and waits until it answers OPTIONS.
+    pub fn start(address: SocketAddr, folder: &Path, config: Option<&str>) -> Self {
         let log = folder.join("campon.log");
         let binary = binary();
         let out = File::create(&log).expect("a log file in the target folder");
         let err = out.try_clone().expect("a second handle of the log");
         let mut command = Command::new(&binary);
         command.args(["serve", "--listen", &address.to_string()]);
+        if let Some(config) = config {
+            let file = folder.join("campon.toml");
+            fs::write(&file, config).expect("a file in the target folder");
+            command.arg("--config").arg(file);
+        }
         command.current_dir(folder).stdout(out).stderr(err);
         let process = Guarded::start(&mut command, "the binary under test is not built");
         let mut campon = Self {

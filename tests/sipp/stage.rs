@@ -43,7 +43,13 @@ impl Stage {
     /// Waits for a turn, then starts campon on an address that belongs to this name.
     pub fn open(name: &str) -> Self {
         let address = SocketAddr::new(network(name).into(), 5060);
-        Self::open_at(name, address, address.ip().to_string())
+        Self::open_at(name, address, address.ip().to_string(), None)
+    }
+
+    /// The same with a configuration.
+    pub fn open_with(name: &str, config: &str) -> Self {
+        let address = SocketAddr::new(network(name).into(), 5060);
+        Self::open_at(name, address, address.ip().to_string(), Some(config))
     }
 
     /// The same on `::1`, where ports tell the parties apart.
@@ -51,10 +57,10 @@ impl Stage {
         let [_, _, high, low] = hash(name).to_be_bytes();
         let port = 20_000 + u16::from_be_bytes([high, low]) % 10_000;
         let address = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port);
-        Self::open_at(name, address, address.to_string())
+        Self::open_at(name, address, address.to_string(), None)
     }
 
-    fn open_at(name: &str, address: SocketAddr, domain: String) -> Self {
+    fn open_at(name: &str, address: SocketAddr, domain: String, config: Option<&str>) -> Self {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sipp");
         let folder = target.join(name);
         let turn = fs::create_dir_all(&target).map(|()| Turn::take(&target));
@@ -62,7 +68,7 @@ impl Stage {
         // What an earlier run left would be read as this run's.
         let _absent_at_first = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("cargo's folder for tests can be written");
-        let campon = Campon::start(address, &folder);
+        let campon = Campon::start(address, &folder, config);
         Self {
             folder,
             address,
@@ -196,7 +202,8 @@ fn only(traces: Vec<Trace>) -> Trace {
 #[test]
 fn every_stage_has_a_network_of_its_own() {
     let source = include_str!("../sipp.rs");
-    let opened = source.split("Stage::open(\"").skip(1);
+    let opened = ["Stage::open(\"", "Stage::open_with(\""];
+    let opened = opened.iter().flat_map(|open| source.split(open).skip(1));
     let names = opened.filter_map(|rest| rest.split('"').next());
     let mut networks: Vec<_> = names.map(network).collect();
     let stages = networks.len();

@@ -110,14 +110,19 @@ pub struct Campon {
 }
 
 impl Campon {
-    /// Starts campon and waits until it answers OPTIONS.
-    pub fn start(address: SocketAddr, folder: &Path) -> Self {
+    /// Starts campon, with a configuration or without, and waits until it answers OPTIONS.
+    pub fn start(address: SocketAddr, folder: &Path, config: Option<&str>) -> Self {
         let log = folder.join("campon.log");
         let binary = binary();
         let out = File::create(&log).expect("a log file in the target folder");
         let err = out.try_clone().expect("a second handle of the log");
         let mut command = Command::new(&binary);
         command.args(["serve", "--listen", &address.to_string()]);
+        if let Some(config) = config {
+            let file = folder.join("campon.toml");
+            fs::write(&file, config).expect("a file in the target folder");
+            command.arg("--config").arg(file);
+        }
         command.current_dir(folder).stdout(out).stderr(err);
         let process = Guarded::start(&mut command, "the binary under test is not built");
         let mut campon = Self {
@@ -192,16 +197,25 @@ impl Campon {
 /// What one SIPp process is to do.
 pub struct Script {
     pub scenario: PathBuf,
-    /// Played to a call that comes in while `scenario` runs, as a phone on one connection would.
-    pub meanwhile: Option<PathBuf>,
+    /// Played to calls that come in while `scenario` runs, as a phone on one connection would.
+    pub meanwhile: Option<Meanwhile>,
     pub local: SocketAddr,
     pub campon: SocketAddr,
-    /// How a URI names campon: `[domain]` in the scenarios.
-    pub domain: String,
+    /// What `[domain]` and other names in square brackets stand for.
+    pub keys: Vec<(&'static str, String)>,
+    /// The Call-ID, if it is one that a phone before has begun with.
+    pub call_id: Option<String>,
     /// SIPp's name of the transport: `u1` or `t1`.
     pub transport: &'static str,
     /// A folder of its own, for its logs.
     pub folder: PathBuf,
+}
+
+/// What happens to calls that come in.
+pub struct Meanwhile {
+    pub scenario: PathBuf,
+    /// How many there will be.
+    pub calls: usize,
 }
 
 /// One SIPp process.
@@ -218,12 +232,17 @@ impl Sipp {
         command.arg(script.campon.to_string());
         command.arg("-sf").arg(&script.scenario);
         if let Some(meanwhile) = &script.meanwhile {
-            command.arg("-oocsf").arg(meanwhile);
+            command.arg("-oocsf").arg(&meanwhile.scenario);
         }
         command.args(["-t", script.transport, "-bind_local"]);
         command.args(["-i", &script.local.ip().to_string()]);
         command.args(["-p", &script.local.port().to_string()]);
-        command.args(["-key", "domain", &script.domain]);
+        for (name, value) in &script.keys {
+            command.args(["-key", name, value]);
+        }
+        if let Some(call_id) = &script.call_id {
+            command.args(["-cid_str", call_id]);
+        }
         command.args(["-m", "1", "-nostdin", "-default_behaviors", "abortunexp"]);
         command.args(["-timeout", "20s", "-timeout_error"]);
         command.args(["-trace_msg", "-message_file", "messages.log"]);

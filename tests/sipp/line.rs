@@ -14,7 +14,7 @@ use crate::trace::Trace;
 
 /// How long silence is listened to: longer than the guard time of every flow, and than the times
 /// after which a flow demands that nobody rings.
-const SILENCE: Duration = Duration::from_millis(1000);
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Bob talks with Dave.
 pub struct Talk {

@@ -87,11 +87,6 @@ impl Player {
         }
     }
 
-    /// What has been said and heard up to now.
-    pub fn trace_so_far(&self) -> Trace {
-        self.sipp.trace_so_far()
-    }
-
     /// Waits for the end of this phone alone.
     pub fn finish(self) -> Trace {
         let mut traces = finish(vec![self]).into_iter();

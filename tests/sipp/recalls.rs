@@ -311,5 +311,5 @@ fn between(earlier: &str, later: &str) -> Duration {
     };
     let (earlier, later) = (since_midnight(earlier), since_midnight(later));
     let next_day = Duration::from_hours(if later < earlier { 24 } else { 0 });
-    later + next_day - earlier
+    (later + next_day).saturating_sub(earlier)
 }

@@ -14,17 +14,24 @@ use crate::stage::Phone::{Alice, AliceAtHome, Bob, Carol, Eve};
 use crate::stage::{Stage, Transport};
 use crate::trace::{Direction, Trace};
 
-/// Times that fit a test, and all codes.
-const QUICK: &str = r##"
+/// A recall as short as a test wants it.
+const QUICK: &str = "recall = \"2s\"\nring = \"1500ms\"";
+
+/// A configuration with all codes and a short guard time.
+fn config(times: &str) -> String {
+    format!(
+        r##"
 [completion]
 guard = "300ms"
-recall = "2s"
+{times}
 
 [completion.codes]
 request_last = "*37#"
 cancel_last = "*39#"
 cancel_all = "#37#"
-"##;
+"##
+    )
+}
 
 #[test]
 fn who_may_not_ask_is_not_offered_completion() {
@@ -36,7 +43,7 @@ fn who_may_not_ask_is_not_offered_completion() {
         stage.close();
     };
     // A stranger: no flow of hers is registered.
-    play(Stage::open_with("busy_without_offer", QUICK));
+    play(Stage::open_with("busy_without_offer", &config(QUICK)));
     let stage = Stage::open_with("completion_off", "[completion]\nenabled = false\n");
     stage.register(&[Alice]);
     play(stage);
@@ -44,7 +51,7 @@ fn who_may_not_ask_is_not_offered_completion() {
 
 #[test]
 fn who_called_a_busy_callee_is_recalled_when_he_has_hung_up() {
-    let stage = Stage::open_with("ccbs_recall", QUICK);
+    let stage = Stage::open_with("ccbs_recall", &config(QUICK));
     stage.register(&[Alice, Bob]);
     let talk = stage.talk();
     let mut alice = stage.start("ccbs_recall.caller", Alice, Transport::Udp);
@@ -57,7 +64,7 @@ fn who_called_a_busy_callee_is_recalled_when_he_has_hung_up() {
 
 #[test]
 fn who_called_a_silent_callee_is_recalled_when_he_has_talked_again() {
-    let stage = Stage::open_with("ccnr_recall", QUICK);
+    let stage = Stage::open_with("ccnr_recall", &config(QUICK));
     stage.register(&[Alice, Bob]);
     let bob = stage.wait_at("ccnr_recall.callee", Bob);
     let mut alice = stage.start("ccnr_recall.caller", Alice, Transport::Udp);
@@ -72,7 +79,7 @@ fn who_called_a_silent_callee_is_recalled_when_he_has_talked_again() {
 
 #[test]
 fn who_called_an_absent_callee_is_recalled_when_he_has_registered() {
-    let stage = Stage::open_with("ccnl_recall", QUICK);
+    let stage = Stage::open_with("ccnl_recall", &config(QUICK));
     stage.register(&[Alice, Bob]);
     stage.play("deregistration.callee", Bob, Transport::Udp);
     let mut alice = stage.start("ccnl_recall.caller", Alice, Transport::Udp);
@@ -85,7 +92,7 @@ fn who_called_an_absent_callee_is_recalled_when_he_has_registered() {
 
 #[test]
 fn two_callers_are_recalled_in_the_order_in_which_they_asked() {
-    let stage = Stage::open_with("ccbs_two_callers_in_order", QUICK);
+    let stage = Stage::open_with("ccbs_two_callers_in_order", &config(QUICK));
     stage.register(&[Alice, Bob, Carol]);
     let talk = stage.talk();
     let mut alice = stage.start("ccbs_recall.caller", Alice, Transport::Udp);
@@ -106,7 +113,7 @@ fn two_callers_are_recalled_in_the_order_in_which_they_asked() {
 
 #[test]
 fn a_caller_who_is_away_is_passed_over_and_keeps_his_place() {
-    let stage = Stage::open_with("ccbs_caller_suspends", QUICK);
+    let stage = Stage::open_with("ccbs_caller_suspends", &config(QUICK));
     stage.register(&[Alice, Bob, Carol, Eve]);
     let talk = stage.talk();
     let alice = stage.start("ccbs_caller_suspends.caller", Alice, Transport::Udp);
@@ -134,7 +141,7 @@ fn a_caller_who_is_away_is_passed_over_and_keeps_his_place() {
 
 #[test]
 fn a_code_asks_for_a_callback_and_the_phone_that_asked_is_put_through() {
-    let stage = Stage::open_with("code_callback", QUICK);
+    let stage = Stage::open_with("code_callback", &config(QUICK));
     stage.register(&[Alice, Bob]);
     let talk = stage.talk();
     let mut alice = stage.line("code_callback.caller", Alice, ("code_callback.recall", 1));
@@ -148,7 +155,7 @@ fn a_code_asks_for_a_callback_and_the_phone_that_asked_is_put_through() {
 
 #[test]
 fn a_request_that_a_code_took_back_rings_nobody() {
-    let stage = Stage::open_with("code_cancel", QUICK);
+    let stage = Stage::open_with("code_cancel", &config(QUICK));
     stage.register(&[Alice, Bob]);
     let talk = stage.talk();
     let mut alice = stage.start("code_cancel.caller", Alice, Transport::Udp);
@@ -163,9 +170,12 @@ fn a_request_that_a_code_took_back_rings_nobody() {
 #[test]
 fn who_ignores_a_recall_is_put_back_and_not_rung_again_at_once() {
     let rest = Duration::from_millis(1500);
-    let times = "ring = \"600ms\"\nrest = \"1500ms\"\nnotify_window = \"100ms\"\nrecalls_max = 2";
-    let config = QUICK.replace("recall = \"2s\"", &format!("recall = \"2s\"\n{times}"));
-    let stage = Stage::open_with("recall_ignored", &config);
+    let times = r#"recall = "2s"
+ring = "600ms"
+rest = "1500ms"
+notify_window = "100ms"
+recalls_max = 2"#;
+    let stage = Stage::open_with("recall_ignored", &config(times));
     stage.register(&[Alice, Bob]);
     let talk = stage.talk();
     let mut alice = stage.line("code_callback.caller", Alice, ("recall_ignored.recall", 2));
@@ -184,8 +194,8 @@ fn who_ignores_a_recall_is_put_back_and_not_rung_again_at_once() {
 
 #[test]
 fn a_request_that_is_taken_back_while_the_caller_rings_rings_no_longer() {
-    let config = QUICK.replace("recall = \"2s\"", "");
-    let stage = Stage::open_with("uncomplete_while_caller_rings", &config);
+    // The recall would ring for longer than the test takes.
+    let stage = Stage::open_with("uncomplete_while_caller_rings", &config(""));
     stage.register(&[Alice, AliceAtHome, Bob]);
     let talk = stage.talk();
     let mut alice = stage.line("code_callback.caller", Alice, ("recall_ignored.recall", 1));
@@ -203,7 +213,7 @@ fn a_request_that_is_taken_back_while_the_caller_rings_rings_no_longer() {
 
 #[test]
 fn who_has_unsubscribed_is_not_recalled() {
-    let stage = Stage::open_with("uncomplete_queued", QUICK);
+    let stage = Stage::open_with("uncomplete_queued", &config(QUICK));
     stage.register(&[Alice, Bob]);
     let talk = stage.talk();
     let mut alice = stage.start("uncomplete_queued.caller", Alice, Transport::Udp);

@@ -17,12 +17,16 @@ use crate::trace::{Direction, Trace};
 /// A recall as short as a test wants it.
 const QUICK: &str = "recall = \"2s\"\nring = \"1500ms\"";
 
+/// How long Bob is left alone.
+const GUARD: Duration = Duration::from_millis(300);
+
 /// A configuration with all codes and a short guard time.
 fn config(times: &str) -> String {
+    let guard = GUARD.as_millis();
     format!(
         r##"
 [completion]
-guard = "300ms"
+guard = "{guard}ms"
 {times}
 
 [completion.codes]
@@ -59,6 +63,9 @@ fn who_called_a_busy_callee_is_recalled_when_he_has_hung_up() {
     let bob = stage.hang_up(talk, Some(("basic_call.callee", 1)));
     let (alice, bob) = (alice.finish(), bob.hang_up());
     assert_cc_call(&alice, &bob);
+    // Bob's lines are his own for the guard time.
+    let freed = bob.time_of(Direction::Sent, "BYE", 0);
+    assert!(between(freed, told_ready(&alice)) >= GUARD);
     let told = told(&alice);
     let states = told
         .iter()

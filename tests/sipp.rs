@@ -16,12 +16,16 @@
 mod bridge;
 #[path = "sipp/ladder.rs"]
 mod ladder;
+#[path = "sipp/line.rs"]
+mod line;
 #[path = "sipp/message.rs"]
 mod message;
 #[path = "sipp/player.rs"]
 mod player;
 #[path = "sipp/process.rs"]
 mod process;
+#[path = "sipp/recalls.rs"]
+mod recalls;
 #[path = "sipp/scenarios.rs"]
 mod scenarios;
 #[path = "sipp/stage.rs"]

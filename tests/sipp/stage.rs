@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::bridge::Bridge;
 use crate::player::{Player, finish};
-use crate::process::{Campon, Script, Turn, wait_for};
+use crate::process::{Campon, Meanwhile, Script, Turn, wait_for};
 use crate::scenarios;
 use crate::trace::Trace;
 
@@ -25,7 +25,37 @@ pub enum Transport {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Phone {
     Alice,
+    /// The same user at another phone.
+    AliceAtHome,
     Bob,
+    Carol,
+    Dave,
+    Eve,
+}
+
+impl Phone {
+    /// The user part of its address: `[user]` in the scenarios.
+    fn user(self) -> &'static str {
+        match self {
+            Self::Alice | Self::AliceAtHome => "alice",
+            Self::Bob => "bob",
+            Self::Carol => "carol",
+            Self::Dave => "dave",
+            Self::Eve => "eve",
+        }
+    }
+
+    /// How far its address is from campon's.
+    fn place(self) -> u8 {
+        match self {
+            Self::Bob => 1,
+            Self::Alice => 2,
+            Self::AliceAtHome => 3,
+            Self::Carol => 4,
+            Self::Dave => 5,
+            Self::Eve => 6,
+        }
+    }
 }
 
 pub struct Stage {
@@ -81,13 +111,19 @@ impl Stage {
 
     /// Plays a flow of one phone.
     pub fn play(&self, scenario: &str, phone: Phone, transport: Transport) -> Trace {
-        let player = self.start(scenario, phone, transport);
-        only(finish(vec![player]))
+        self.start(scenario, phone, transport).finish()
+    }
+
+    /// Registers these phones; what they do next comes from the same addresses.
+    pub fn register(&self, phones: &[Phone]) {
+        for phone in phones {
+            self.play("registration.phone", *phone, Transport::Udp);
+        }
     }
 
     /// Plays a call: Bob registers and leaves, Bob comes back and waits, Alice calls.
     pub fn play_call(&self, flow: &str, transport: Transport) -> Bridge {
-        self.play("registration.callee", Phone::Bob, transport);
+        self.play("registration.phone", Phone::Bob, transport);
         let mut callee = self.start(&format!("{flow}.callee"), Phone::Bob, transport);
         callee.wait_until_listening();
         let caller = self.start(&format!("{flow}.caller"), Phone::Alice, transport);
@@ -99,11 +135,14 @@ impl Stage {
     /// Plays a call to a phone that stays on the connection with which it registered.
     pub fn play_call_on_kept_connection(&self, flow: &str) -> Bridge {
         let mut script = self.script(&format!("{flow}.line"), Phone::Bob, Transport::Tcp);
-        script.meanwhile = Some(scenarios::path(&format!("{flow}.callee")));
+        script.meanwhile = Some(Meanwhile {
+            scenario: scenarios::path(&format!("{flow}.callee")),
+            calls: 1,
+        });
         let mut line = Player::start(&script);
-        line.wait_until_registered();
+        line.wait_until_heard("200 REGISTER", 1);
         let caller = self.start(&format!("{flow}.caller"), Phone::Alice, Transport::Tcp);
-        let caller = only(finish(vec![caller]));
+        let caller = caller.finish();
         // The caller ends with a silence in which it hears nothing, so all has been said.
         Bridge::new(caller, line.hang_up())
     }
@@ -122,6 +161,25 @@ impl Stage {
         }
     }
 
+    /// The same, and demands that nobody waits for anybody, and these counts of requests for
+    /// completion by what became of them: all others are 0.
+    pub fn close_served(self, counts: &[(&str, u64)]) {
+        let held = self.campon.held();
+        for table in ["completions", "subscriptions"] {
+            assert!(held.contains(&(table.to_owned(), 0)), "{held:?}");
+        }
+        let mut counted = self.campon.counted();
+        counted.retain(|(name, count)| name.starts_with("completions_") && *count > 0);
+        let mut expected: Vec<_> = counts.to_vec();
+        expected.sort_unstable();
+        let counted: Vec<_> = counted
+            .iter()
+            .map(|(name, n)| (name.as_str(), *n))
+            .collect();
+        assert_eq!(counted, expected);
+        self.close();
+    }
+
     /// The same when all timers have run out: then every table is empty.
     pub fn close_empty(self) {
         let is_empty = || {
@@ -138,11 +196,13 @@ impl Stage {
         assert!(tables.len() > 2 && tables.iter().all(is_empty), "{last}");
     }
 
-    fn start(&self, scenario: &str, phone: Phone, transport: Transport) -> Player {
+    /// Starts a phone.
+    pub fn start(&self, scenario: &str, phone: Phone, transport: Transport) -> Player {
         Player::start(&self.script(scenario, phone, transport))
     }
 
-    fn script(&self, scenario: &str, phone: Phone, transport: Transport) -> Script {
+    /// What a phone is to do, its folder numbered in the order of play.
+    pub fn script(&self, scenario: &str, phone: Phone, transport: Transport) -> Script {
         let number = self.played.get() + 1;
         self.played.set(number);
         Script {
@@ -150,7 +210,11 @@ impl Stage {
             meanwhile: None,
             local: self.address_of(phone),
             campon: self.address,
-            domain: self.domain.clone(),
+            keys: vec![
+                ("domain", self.domain.clone()),
+                ("user", phone.user().to_owned()),
+            ],
+            call_id: None,
             transport: match transport {
                 Transport::Tcp => "t1",
                 Transport::Udp => "u1",
@@ -160,10 +224,7 @@ impl Stage {
     }
 
     fn address_of(&self, phone: Phone) -> SocketAddr {
-        let place = match phone {
-            Phone::Alice => 2,
-            Phone::Bob => 1,
-        };
+        let place = phone.place();
         match self.address.ip() {
             IpAddr::V4(ip) => {
                 let [a, b, c, d] = ip.octets();
@@ -195,13 +256,9 @@ fn last_line(log: &str) -> &str {
     last.unwrap_or_else(|| panic!("no stop line: {log}"))
 }
 
-fn only(traces: Vec<Trace>) -> Trace {
-    traces.into_iter().next().expect("one player, one trace")
-}
-
 #[test]
 fn every_stage_has_a_network_of_its_own() {
-    let source = include_str!("../sipp.rs");
+    let source = concat!(include_str!("../sipp.rs"), include_str!("recalls.rs"));
     let opened = ["Stage::open(\"", "Stage::open_with(\""];
     let opened = opened.iter().flat_map(|open| source.split(open).skip(1));
     let names = opened.filter_map(|rest| rest.split('"').next());

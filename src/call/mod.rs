@@ -14,6 +14,7 @@
 //! - Each early dialog of the B leg has a tag of its own on the A leg: the caller sees the forks.
 //! - The ACK of a 2xx crosses; the 2xx is sent again by us until it comes (S-05).
 
+mod announce;
 mod end;
 mod exchange;
 mod negotiation;
@@ -35,6 +36,7 @@ use crate::transaction::reply;
 use crate::transaction::servers::Answer;
 use crate::transaction::{Layer, User};
 
+pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
 pub use setup::{Offer, Target};
 
@@ -115,6 +117,8 @@ pub struct Turn<'t> {
     pub contacts: &'t Contacts,
     /// How long things may take.
     pub timing: Timing,
+    /// Who adds to what A is told.
+    pub announce: &'t mut dyn Announce,
     /// Where fields are written before they are sent; its contents are of no interest.
     pub scratch: &'t mut Vec<u8>,
 }
@@ -319,6 +323,38 @@ fn respond(
     turn.scratch.clear();
     let mut writer = Writer::fragment(turn.scratch);
     write(&mut writer);
+    let rest = match writer.finish(body) {
+        Ok(range) => turn.scratch.get(range).unwrap_or_default(),
+        // A value that must not be sent on is left out with all the others.
+        Err(_) => reply::NOTHING,
+    };
+    let answer = Answer {
+        status,
+        phrase,
+        tag,
+        rest,
+    };
+    turn.layer.respond(turn.now, server, &answer);
+}
+
+/// Answers A's INVITE with what crosses of B's response, if it is one, and what is announced.
+fn respond_announced(
+    turn: &mut Turn<'_>,
+    server: Key,
+    answer: (Status, &[u8], reply::Tag<'_>),
+    told: &Told<'_>,
+    write: impl FnOnce(&mut Writer<'_>),
+) {
+    let (status, phrase, tag) = answer;
+    turn.scratch.clear();
+    let mut writer = Writer::fragment(turn.scratch);
+    write(&mut writer);
+    let offers = turn.announce.announce(told, &mut writer);
+    let mut body: &[u8] = b"";
+    if let Some(response) = told.response {
+        relay::copy_response(&mut writer, response, offers);
+        body = response.message.body();
+    }
     let rest = match writer.finish(body) {
         Ok(range) => turn.scratch.get(range).unwrap_or_default(),
         // A value that must not be sent on is left out with all the others.

@@ -8,11 +8,11 @@
 use crate::call::end;
 use crate::call::negotiation::Negotiation;
 use crate::call::relay::copy_crossing;
-use crate::call::{Call, FORKS_MAX, Few, Leg, Outcome, Part, Phase, Side, Turn};
-use crate::call::{respond, respond_plainly};
+use crate::call::{Call, FORKS_MAX, Few, Leg, Outcome, Part, Phase, Side, Told, Turn};
+use crate::call::{respond, respond_announced};
 use crate::dialog::{Dialog, Reach, Tag};
 use crate::sip::flow::Flow;
-use crate::sip::{Method, Name, Request, Response, Status, Writer};
+use crate::sip::{Checked, Message, Method, Name, Request, Response, Scratch, Status, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::branch::hex;
@@ -54,6 +54,8 @@ pub(super) struct Setup {
     branches: Few<Branch>,
     forks: Few<Fork>,
     best: Option<Final>,
+    /// Whether B rang: any 18x.
+    rang: bool,
     rings_until: Timestamp,
 }
 
@@ -75,8 +77,8 @@ struct Fork {
 #[derive(Debug)]
 struct Final {
     status: Status,
-    phrase: Box<[u8]>,
-    rest: Box<[u8]>,
+    /// The message, if there is one.
+    response: Option<Box<[u8]>>,
 }
 
 impl Setup {
@@ -109,6 +111,7 @@ impl Call {
                 branches: Few::new(),
                 forks: Few::new(),
                 best: None,
+                rang: false,
                 rings_until: turn.now + turn.timing.rings,
             })),
             negotiation: None,
@@ -237,6 +240,7 @@ impl Call {
             return;
         };
         setup.rings_until = until;
+        setup.rang |= matches!(response.status.code(), 180..190);
         if let Some(tag) = self.fork(turn, response) {
             self.relay(turn, server, response, tag);
         }
@@ -319,7 +323,10 @@ impl Call {
         let decides = is_last || status.code() >= 600;
         if !decides {
             if !beaten {
-                setup.best = Some(keep(status, response));
+                setup.best = Some(Final {
+                    status,
+                    response: response.map(|response| Box::from(response.message.raw())),
+                });
             }
             return;
         }
@@ -361,11 +368,27 @@ impl Call {
         let tag = tag.text();
         let contact = turn.contacts.of(&self.a.dialog.flow());
         let answer = (response.status, response.phrase, reply::Tag::Ours(&tag));
-        let write = |writer: &mut Writer<'_>| {
+        let write_contact = |writer: &mut Writer<'_>| {
             writer.header(Name::Contact, contact);
-            copy_crossing(writer, &response.message, Some(response.status));
         };
-        respond(turn, server, answer, write, response.message.body());
+        if response.status.is_success() {
+            let write = |writer: &mut Writer<'_>| {
+                write_contact(writer);
+                copy_crossing(writer, &response.message, Some(response.status));
+            };
+            return respond(turn, server, answer, write, response.message.body());
+        }
+        let told = self.told(response.status, Some(response));
+        respond_announced(turn, server, answer, &told, write_contact);
+    }
+
+    fn told<'r>(&self, status: Status, response: Option<&'r Response<'r>>) -> Told<'r> {
+        let rang = self.setup.as_deref().is_some_and(|setup| setup.rang);
+        Told {
+            status,
+            rang,
+            response,
+        }
     }
 
     fn relay_final(&mut self, turn: &mut Turn<'_>, status: Status, response: &Response<'_>) {
@@ -380,39 +403,39 @@ impl Call {
         };
         let tag = self.final_tag(response.to.tag().unwrap_or_default());
         let answer = (status, phrase, reply::Tag::Ours(&tag));
-        let write = |writer: &mut Writer<'_>| {
-            copy_crossing(writer, &response.message, Some(response.status));
-        };
-        respond(turn, server, answer, write, response.message.body());
+        let told = self.told(status, Some(response));
+        respond_announced(turn, server, answer, &told, |_| ());
         self.outcome = Outcome::Failed(status);
     }
 
     fn relay_best(&mut self, turn: &mut Turn<'_>) {
-        let best = self
-            .setup
-            .as_deref_mut()
-            .and_then(|setup| setup.best.take());
-        let (Some(best), Some(server)) = (best, self.take_server()) else {
+        let setup = self.setup.as_deref_mut();
+        let Some(best) = setup.and_then(|setup| setup.best.take()) else {
             return;
         };
-        let status = not_the_whole_service(best.status);
-        let tag = self.answer_tag().text();
-        let answer = crate::transaction::servers::Answer {
-            status,
-            phrase: &best.phrase,
-            tag: reply::Tag::Ours(&tag),
-            rest: &best.rest,
-        };
-        turn.layer.respond(turn.now, server, &answer);
-        self.outcome = Outcome::Failed(status);
+        let mut index = Scratch::new();
+        let kept = best.response.as_deref().unwrap_or_default();
+        let message = Message::parse(kept, &mut index);
+        match message
+            .ok()
+            .and_then(|message| Checked::check(message).ok())
+        {
+            Some(Checked::Response(response)) => self.relay_final(turn, best.status, &response),
+            Some(Checked::Request(_)) | None => {
+                self.finish(turn, not_the_whole_service(best.status));
+            }
+        }
     }
 
     /// Ends A's INVITE with a failure of our own.
     pub(super) fn finish(&mut self, turn: &mut Turn<'_>, status: Status) {
+        let told = self.told(status, None);
         if let Some(server) = self.take_server() {
             let tag = self.answer_tag();
             self.a.dialog.set_tag(tag);
-            respond_plainly(turn, server, status, reply::Tag::Ours(&tag.text()));
+            let tag = tag.text();
+            let answer = (status, b"".as_slice(), reply::Tag::Ours(&tag));
+            respond_announced(turn, server, answer, &told, |_| ());
             self.outcome = Outcome::Failed(status);
         }
     }
@@ -500,22 +523,4 @@ fn rank(status: Status) -> (u16, bool) {
     };
     // Those that A can do something about come before the others of their class.
     (class, !matches!(status.code(), 401 | 407 | 415 | 420 | 484))
-}
-
-fn keep(status: Status, response: Option<&Response<'_>>) -> Final {
-    let mut rest = Vec::new();
-    let mut writer = Writer::fragment(&mut rest);
-    let mut body: &[u8] = b"";
-    if let Some(response) = response {
-        copy_crossing(&mut writer, &response.message, Some(response.status));
-        body = response.message.body();
-    }
-    if writer.finish(body).is_err() {
-        rest = reply::NOTHING.to_vec();
-    }
-    Final {
-        status,
-        phrase: Box::from(response.map(|response| response.phrase).unwrap_or_default()),
-        rest: rest.into_boxed_slice(),
-    }
 }

@@ -19,7 +19,7 @@ pub mod users;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::call::{Call, Contacts, Outcome, Side, Turn};
+use crate::call::{Call, Contacts, Outcome, Side, Silent, Turn};
 use crate::location::{Aor, Domains, Registrar};
 use crate::observe::Counters;
 use crate::random::Rng;
@@ -111,6 +111,7 @@ pub struct Shard {
     rejects: reject::RejectCounts,
     draining: bool,
     index: Scratch,
+    silent: Silent,
     scratch: Vec<u8>,
     /// The call that has been taken out of its slot, should its handling panic.
     in_hand: Option<(Key, Parties)>,
@@ -146,6 +147,7 @@ impl Shard {
             rejects: reject::RejectCounts::default(),
             draining: false,
             index: Scratch::new(),
+            silent: Silent,
             scratch: Vec::with_capacity(4096),
             in_hand: None,
             settings,
@@ -295,6 +297,7 @@ impl Shard {
             rng: &mut self.rng,
             contacts: &self.contacts,
             timing: self.settings.call_timing,
+            announce: &mut self.silent,
             scratch: &mut self.scratch,
         }
     }

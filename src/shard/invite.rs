@@ -98,7 +98,7 @@ impl Shard {
 
     /// The Request-URI goes on as the phone wrote it (R3), unless it names us: then the PBX is meant.
     fn way_upstream(&self, request: &Request<'_>, flow: &Flow) -> Option<Way> {
-        let upstream = self.settings.upstream?;
+        let upstream = self.settings.upstream.as_ref()?;
         let mut uri = SmallVec::from_slice(request.uri.text());
         if let Uri::Sip(asked) = request.uri
             && self.domains.is_own(&asked)

@@ -364,10 +364,8 @@ mod tests {
             bind: "127.0.0.1:5060".parse().expect("an address"),
             advertise: None,
         };
-        let upstream = settings::Upstream {
-            transport: Transport::Udp,
-            address: "127.0.0.2:5060".parse().expect("an address"),
-        };
+        let upstream = "127.0.0.2:5060".parse().expect("an address");
+        let upstream = settings::Peer::new("upstream", Transport::Udp, upstream);
         let settings = Settings {
             listeners: vec![listener],
             upstream: Some(upstream),

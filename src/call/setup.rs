@@ -5,6 +5,7 @@
 //! Invariants: A gets one final response; a branch that lost is cancelled, and its 2xx, should it
 //! come all the same, is acknowledged and ended (S-07).
 
+use crate::call::early::Early;
 use crate::call::end;
 use crate::call::negotiation::Negotiation;
 use crate::call::relay::copy_crossing;
@@ -44,7 +45,7 @@ pub struct Offer<'o> {
 }
 
 /// The phone rang elsewhere first (RFC 3326 §3.1).
-const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
+pub(super) const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
 
 /// What is known of the branches until the last of them has ended.
 #[derive(Debug)]
@@ -116,7 +117,9 @@ impl Call {
             })),
             negotiation: None,
             exchanges: Vec::new(),
+            early: Early::of(request),
             refused: Vec::new(),
+            recall: None,
             began: turn.now,
             answered: None,
             outcome: Outcome::Open,
@@ -232,21 +235,27 @@ impl Call {
 
     fn on_progress(&mut self, turn: &mut Turn<'_>, response: &Response<'_>) {
         let until = turn.now + turn.timing.rings;
+        // What still rings elsewhere when B has answered is nothing to A.
+        let is_answered = self.holds_answer();
         let Some(setup) = self.setup.as_deref_mut() else {
             return;
         };
         // 100 is of one hop.
-        let Some(server) = setup.server.filter(|_| response.status != Status::TRYING) else {
+        let is_told = response.status != Status::TRYING && !is_answered;
+        let Some(server) = setup.server.filter(|_| is_told) else {
             return;
         };
         setup.rings_until = until;
         setup.rang |= matches!(response.status.code(), 180..190);
         if let Some(tag) = self.fork(turn, response) {
-            self.relay(turn, server, response, tag);
+            self.tell(turn, server, response, tag);
         }
     }
 
-    fn on_success(&mut self, turn: &mut Turn<'_>, branch: u8, response: &Response<'_>) {
+    pub(super) fn on_success(&mut self, turn: &mut Turn<'_>, branch: u8, response: &Response<'_>) {
+        if self.hold_answer(branch, response) {
+            return;
+        }
         let (flow, reach, client) = self.way_of(branch);
         self.end_branch(branch);
         let dialog = self.b.dialog.answered(response, &flow, reach);
@@ -266,10 +275,11 @@ impl Call {
         self.a.dialog.set_tag(tag);
         self.phase = Phase::Talking;
         self.answered = Some(turn.now);
-        self.relay(turn, server, response, tag);
+        self.relay_success(turn, server, response, tag);
         let numbers = (self.a.dialog.remote_cseq(), number);
         let unacked = Negotiation::answered(turn, (Side::A, server), client, numbers);
         self.negotiation = Some(Box::new(unacked));
+        self.leave_early(tag);
         self.cancel_branches(turn, ANSWERED_ELSEWHERE);
         self.close_setup();
     }
@@ -307,6 +317,9 @@ impl Call {
         status: Status,
         response: Option<&Response<'_>>,
     ) {
+        if self.holds_answer() {
+            return;
+        }
         let Some(setup) = self.setup.as_deref_mut() else {
             return;
         };
@@ -358,31 +371,24 @@ impl Call {
     }
 
     /// Whether this tag is that of an early dialog that A sees.
-    pub fn is_early(&self, call_id: &[u8], tag: Tag) -> bool {
-        let same_call = self.a.dialog.call_id() == call_id && self.phase == Phase::Inviting;
+    pub(super) fn is_early(&self, tag: Tag) -> bool {
         let forks = self.setup.as_deref().map(|setup| &setup.forks);
-        same_call && forks.is_some_and(|forks| forks.iter().any(|fork| fork.tag == tag))
+        let is_known = forks.is_some_and(|forks| forks.iter().any(|fork| fork.tag == tag));
+        is_known && self.phase == Phase::Inviting
     }
 
-    fn relay(&self, turn: &mut Turn<'_>, server: Key, response: &Response<'_>, tag: Tag) {
+    fn relay_success(&self, turn: &mut Turn<'_>, server: Key, response: &Response<'_>, tag: Tag) {
         let tag = tag.text();
         let contact = turn.contacts.of(&self.a.dialog.flow());
         let answer = (response.status, response.phrase, reply::Tag::Ours(&tag));
-        let write_contact = |writer: &mut Writer<'_>| {
+        let write = |writer: &mut Writer<'_>| {
             writer.header(Name::Contact, contact);
+            copy_crossing(writer, &response.message, Some(response.status));
         };
-        if response.status.is_success() {
-            let write = |writer: &mut Writer<'_>| {
-                write_contact(writer);
-                copy_crossing(writer, &response.message, Some(response.status));
-            };
-            return respond(turn, server, answer, write, response.message.body());
-        }
-        let told = self.told(response.status, Some(response));
-        respond_announced(turn, server, answer, &told, write_contact);
+        respond(turn, server, answer, write, response.message.body());
     }
 
-    fn told<'r>(&self, status: Status, response: Option<&'r Response<'r>>) -> Told<'r> {
+    pub(super) fn told<'r>(&self, status: Status, response: Option<&'r Response<'r>>) -> Told<'r> {
         let rang = self.setup.as_deref().is_some_and(|setup| setup.rang);
         Told {
             status,
@@ -456,8 +462,15 @@ impl Call {
         tag.text()
     }
 
+    /// The transaction of A's INVITE, for as long as that has no final response.
+    pub(super) fn open_server(&self) -> Option<Key> {
+        self.setup.as_deref()?.server
+    }
+
     fn take_server(&mut self) -> Option<Key> {
-        self.setup.as_deref_mut()?.server.take()
+        let server = self.setup.as_deref_mut()?.server.take();
+        self.fall_silent();
+        server
     }
 
     /// Withdraws what is left of the INVITE; the call ends when the branches have.
@@ -465,6 +478,7 @@ impl Call {
         if self.phase == Phase::Inviting {
             self.phase = Phase::Ending { byes: 0 };
         }
+        self.release_answer(turn);
         self.cancel_branches(turn, reason);
         self.close_setup();
     }
@@ -512,7 +526,7 @@ fn not_the_whole_service(status: Status) -> Status {
 }
 
 /// RFC 3261 §16.7: whether the failure `old` says more than the failure `new`.
-fn is_better(old: Status, new: Status) -> bool {
+pub(super) fn is_better(old: Status, new: Status) -> bool {
     rank(old) <= rank(new)
 }
 

@@ -3,6 +3,7 @@
 mod basic;
 mod bye;
 mod cancel;
+mod completion;
 mod exchanges;
 mod failures;
 mod forks;

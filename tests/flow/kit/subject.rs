@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use campon::completion::{Codes, RawCodes};
 use campon::random::Rng;
 use campon::shard::settings::Peer;
 use campon::shard::{Listener, Report, Settings, Shard};
@@ -49,6 +50,12 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     if !matches!(setup, Setup::Standalone) {
         settings.calls.calls_max = None;
     }
+    let codes = RawCodes {
+        request_last: Some("*37#".to_owned()),
+        cancel_last: Some("#37*#".to_owned()),
+        cancel_all: Some("#37#".to_owned()),
+    };
+    settings.completion.codes = Codes::new(&codes, &[]).expect("codes that can be dialled");
     Shard::new(settings, Rng::from_number(seed))
 }
 

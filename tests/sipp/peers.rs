@@ -19,8 +19,8 @@ const TIMES: &str = r#"
 [completion]
 guard = "300ms"
 recall = "5s"
-ring = "4s"
-rest = "300ms"
+ring = "1s"
+rest = "2s"
 aftermath = "100ms"
 notify_window = "100ms"
 expires_min = "2s"
@@ -35,7 +35,13 @@ cancel_all = "#37#"
 const REQUEST: &str = "*37%23";
 const CANCEL_ALL: &str = "%2337%23";
 
+/// What a PBX tells of a place: cc-state and Subscription-State.
+const READY: (&str, &str) = ("ready", "active;expires=590");
+const QUEUED: (&str, &str) = ("queued", "active;expires=580");
+const OVER: (&str, &str) = ("queued", "terminated;reason=noresource");
+
 const NEWS: &str = "NOTIFY call-completion";
+const PUBLICATION: &str = "PUBLISH pidf+xml";
 
 #[test]
 fn a_request_at_a_monitor_elsewhere_is_taken_back_there() {
@@ -93,6 +99,58 @@ fn a_caller_is_called_back_when_a_monitor_elsewhere_says_so() {
     let first = call.invite_out();
     assert_eq!(uri(invite.header("From")), uri(first.header("From")));
     assert_ne!(invite.call_id(), first.call_id());
+    stage.close();
+}
+
+#[test]
+fn a_caller_who_does_not_come_is_suspended_at_a_monitor_elsewhere() {
+    let stage = open_before_pbx("agent_suspends");
+    let monitor = format!("sip:ccm-7f3a@{}", stage.address_of(Bob));
+    let entry = "sip:cce-42@office.example";
+    let (_, mut place) = ask_at_pbx(&stage, &monitor, entry);
+    let alice = stage.act("recall_ignored.recall", Alice).listen();
+    let suspended = hear_publication(&stage, "away-1");
+    tell(&stage, &mut place, READY, entry);
+    let suspended = suspended.finish();
+    let resumed = hear_publication(&stage, "here-1");
+    alice.finish();
+    tell(&stage, &mut place, QUEUED, entry);
+    let resumed = resumed.finish();
+
+    let suspended = suspended.received_nth(PUBLICATION, 0);
+    // CC-24: to the cc-URI, before all others (§6.5).
+    assert_eq!(basic(suspended), "closed");
+    assert_eq!(suspended.request_uri(), entry);
+    assert_eq!(suspended.header("Event"), "presence");
+    // CC-25
+    let expires: u32 = suspended.header("Expires").parse().expect("seconds");
+    assert!((580..=590).contains(&expires), "{suspended}");
+    assert!(!suspended.has("SIP-If-Match"), "{suspended}");
+    let resumed = resumed.received_nth(PUBLICATION, 0);
+    // CC-27
+    assert_eq!(basic(resumed), "open");
+    assert_eq!(resumed.request_uri(), entry);
+    assert_eq!(resumed.header("SIP-If-Match"), "away-1");
+    connect(&stage, &mut place, entry);
+    stage.close();
+}
+
+#[test]
+fn a_caller_is_called_back_again_when_the_callee_elsewhere_was_busy_again() {
+    let stage = open_before_pbx("agent_busy_again");
+    let monitor = format!("sip:ccm-7f3a@{}", stage.address_of(Bob));
+    let entry = "sip:cce-42@office.example";
+    let (failed, mut place) = ask_at_pbx(&stage, &monitor, entry);
+    let alice = stage.act("agent_busy_again.recalled", Alice).listen();
+    let bob = stage.act("agent_busy_again.callee", Bob).listen();
+    tell(&stage, &mut place, READY, entry);
+    let alice = alice.finish();
+    bob.finish();
+    let reason = alice.received_nth("BYE", 0).header("Reason");
+    assert!(reason.starts_with("SIP;cause=486"), "{reason}");
+    tell(&stage, &mut place, QUEUED, entry);
+    let talk = connect(&stage, &mut place, entry);
+    assert_called_back(&talk, &failed);
     stage.close();
 }
 
@@ -404,40 +462,58 @@ struct Completed {
 /// Alice asks for completion at the PBX, is called back when its monitor says so, and talks with Bob:
 /// the call that failed and the one that did not.
 fn complete_at_pbx(stage: &Stage, monitor: &str, entry: &str) -> (Bridge, Completed) {
-    let failed = call_pbx(stage, &offer(monitor));
-    let queue = stage.act("agent_of_remote_monitor.queue", Bob);
-    let queue = queue.with("cc_uri", entry).listen();
-    assert_done(&dial(stage, REQUEST));
-    let mut place = Dialog::made_at(&queue.finish(), "SUBSCRIBE");
-
-    let mut alice = stage
-        .act("agent_of_remote_monitor.recalled", Alice)
-        .listen();
-    let mut bob = stage.act("late_offer.callee", Bob).listen();
-    tell(stage, &mut place, "ready", "active;expires=590", entry);
-    bob.wait_until_heard("ACK sdp", 1);
-    alice.wait_until_heard("ACK", 2);
-    tell(
-        stage,
-        &mut place,
-        "queued",
-        "terminated;reason=noresource",
-        entry,
-    );
-    let mut traces = finish(vec![alice, bob]).into_iter();
-    let caller = traces.next().expect("Alice's trace");
-    let callee = traces.next().expect("Bob's trace");
-    let talk = Completed { caller, callee };
+    let (failed, mut place) = ask_at_pbx(stage, monitor, entry);
+    let talk = connect(stage, &mut place, entry);
     assert_called_back(&talk, &failed);
     (failed, talk)
 }
 
+/// Alice calls Bob, who is busy, and gets a place in his queue at the PBX: the call, and the dialog of
+/// the place as the PBX knows it.
+fn ask_at_pbx(stage: &Stage, monitor: &str, entry: &str) -> (Bridge, Dialog) {
+    let failed = call_pbx(stage, &offer(monitor));
+    let queue = stage.act("agent_of_remote_monitor.queue", Bob);
+    let queue = queue.with("cc_uri", entry).listen();
+    assert_done(&dial(stage, REQUEST));
+    (failed, Dialog::made_at(&queue.finish(), "SUBSCRIBE"))
+}
+
+/// It is Alice's turn: her phone rings, then Bob's, and they talk.
+fn connect(stage: &Stage, place: &mut Dialog, entry: &str) -> Completed {
+    let alice = stage.act("agent_of_remote_monitor.recalled", Alice);
+    let mut alice = alice.listen();
+    let mut bob = stage.act("late_offer.callee", Bob).listen();
+    tell(stage, place, READY, entry);
+    bob.wait_until_heard("ACK sdp", 1);
+    alice.wait_until_heard("ACK", 2);
+    tell(stage, place, OVER, entry);
+    let mut traces = finish(vec![alice, bob]).into_iter();
+    let caller = traces.next().expect("Alice's trace");
+    let callee = traces.next().expect("Bob's trace");
+    Completed { caller, callee }
+}
+
 /// The PBX tells what became of Alice's place; from a port of its own, as the monitor of a PBX may.
-fn tell(stage: &Stage, place: &mut Dialog, state: &str, life: &str, entry: &str) {
+fn tell(stage: &Stage, place: &mut Dialog, (state, life): (&str, &str), entry: &str) {
     let news = stage.act("agent_of_remote_monitor.news", Bob);
     let news = news.at_port(5070).within(place);
     let news = news.with("state", state).with("life", life);
     news.with("cc_uri", entry).play();
+}
+
+/// The PBX waits for what is published, and calls it so.
+fn hear_publication(stage: &Stage, etag: &str) -> Player {
+    let hears = stage.act("agent_suspends.publication", Bob);
+    hears.with("etag", etag).listen()
+}
+
+/// What a publication says of its caller.
+fn basic(publication: &Message) -> String {
+    let body = String::from_utf8_lossy(publication.body()).into_owned();
+    let after = body.split_once("<basic>").map(|(_, after)| after);
+    let basic = after.and_then(|after| after.split_once("</basic>"));
+    let basic = basic.unwrap_or_else(|| panic!("no state in {publication}"));
+    basic.0.to_owned()
 }
 
 /// RFC 3725 §4.4: Alice is asked first, without sound; what Bob offers is hers to answer.

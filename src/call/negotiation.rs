@@ -40,6 +40,9 @@ pub(super) struct Negotiation {
     sent: u32,
     /// The transaction of ours.
     client: Option<Key>,
+    /// S-50: whether the asker takes no provisional responses but reliable ones, which it does not
+    /// get within a call.
+    is_mute: bool,
     state: State,
 }
 
@@ -74,6 +77,7 @@ impl Negotiation {
             asked,
             sent,
             client,
+            is_mute: false,
             state: State::unacked(turn),
         }
     }
@@ -95,6 +99,7 @@ impl Negotiation {
             asked: 0,
             sent,
             client: Some(client),
+            is_mute: false,
             state: State::Pending {
                 until: turn.now + turn.timing.rings,
             },
@@ -172,6 +177,7 @@ impl Call {
             asked: request.cseq.number,
             sent,
             client: Some(client),
+            is_mute: request.message.has_option(Name::Require, "100rel"),
             state: State::Pending {
                 until: turn.now + turn.timing.rings,
             },
@@ -215,7 +221,8 @@ impl Call {
             return;
         };
         let (asker, answerer) = (pending.asker, pending.asker.other());
-        if matches!(pending.state, State::Answered { .. }) || status == Status::TRYING {
+        let is_unheard = status == Status::TRYING || status.is_provisional() && pending.is_mute;
+        if matches!(pending.state, State::Answered { .. }) || is_unheard {
             // Until the asker acknowledges there is nothing to say to the answerer.
             return;
         }

@@ -136,7 +136,6 @@ impl Reliable {
     /// Acts on a deadline.
     pub fn handle_timeout(&mut self, now: Timestamp) -> Due<'_> {
         match &mut self.state {
-            State::Ready | State::Heard => Due::Nothing,
             State::Sent { gives_up, .. } if *gives_up <= now => Due::GivesUp,
             State::Sent {
                 response, resend, ..
@@ -146,7 +145,7 @@ impl Reliable {
                 let rseq = self.rseq;
                 Due::Again(Numbered { rseq, response })
             }
-            State::Sent { .. } => Due::Nothing,
+            State::Ready | State::Sent { .. } | State::Heard => Due::Nothing,
         }
     }
 
@@ -208,5 +207,185 @@ impl Reliable {
 
     fn newest(&self) -> Option<&Provisional> {
         self.waiting.back().or_else(|| self.sent())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T1: Duration = Duration::from_millis(500);
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::START + Duration::from_millis(ms)
+    }
+
+    fn ringing() -> Provisional {
+        Provisional {
+            status: Status::RINGING,
+            phrase: Box::default(),
+            rest: Box::default(),
+            has_session: false,
+        }
+    }
+
+    fn progress(description: &str) -> Provisional {
+        Provisional {
+            status: Status::SESSION_PROGRESS,
+            rest: Box::from(description.as_bytes()),
+            has_session: true,
+            ..ringing()
+        }
+    }
+
+    /// A dialog in which these responses came at the start, and the first one went out.
+    fn told(responses: &[Provisional]) -> Reliable {
+        let mut reliable = Reliable::new(&mut Rng::from_number(1));
+        for response in responses {
+            reliable.handle_response(response.clone());
+            reliable.poll_send(at(0), T1);
+        }
+        reliable
+    }
+
+    /// What goes out when each response is acknowledged at once.
+    fn all_sent(mut reliable: Reliable) -> Vec<Provisional> {
+        let mut sent = Vec::new();
+        reliable.handle_prack(Prack::Met);
+        while let Some(next) = reliable.poll_send(at(0), T1) {
+            sent.push(next.response.clone());
+            reliable.handle_prack(Prack::Met);
+        }
+        sent
+    }
+
+    #[test]
+    fn the_first_number_is_random_and_leaves_room_for_all_others() {
+        let first = |seed| {
+            let mut reliable = Reliable::new(&mut Rng::from_number(seed));
+            reliable.handle_response(ringing());
+            let sent = reliable.poll_send(at(0), T1);
+            sent.expect("nothing else is under way").rseq
+        };
+        let mut numbers: Vec<_> = (0..1000).map(first).collect();
+        assert!(numbers.iter().all(|number| (1..1 << 31).contains(number))); // S-52
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert!(numbers.len() > 990);
+    }
+
+    #[test]
+    fn numbers_go_up_by_one() {
+        let mut reliable = told(&[ringing()]);
+        let first = reliable.rseq;
+        for expected in first + 1..first + 4 {
+            reliable.handle_prack(Prack::Met);
+            reliable.handle_response(ringing());
+            let sent = reliable.poll_send(at(0), T1);
+            assert_eq!(sent.map(|sent| sent.rseq), Some(expected)); // S-52
+        }
+    }
+
+    #[test]
+    fn a_response_goes_out_again_with_waits_that_double_until_32_s() {
+        let mut reliable = told(&[ringing()]);
+        let (mut again, rseq) = (Vec::new(), reliable.rseq);
+        let gave_up = loop {
+            let due = reliable.deadline().expect("it is not acknowledged");
+            match reliable.handle_timeout(due) {
+                Due::Again(sent) => {
+                    assert_eq!(sent.rseq, rseq);
+                    again.push(due);
+                }
+                Due::GivesUp => break due,
+                Due::Nothing => panic!("a deadline of nothing"),
+            }
+        };
+        assert_eq!(again, [500, 1500, 3500, 7500, 15_500, 31_500].map(at)); // S-53
+        assert_eq!(gave_up, at(32_000));
+    }
+
+    #[test]
+    fn a_wake_up_too_early_does_nothing() {
+        let mut reliable = told(&[ringing()]);
+        assert_eq!(reliable.handle_timeout(at(499)), Due::Nothing);
+        assert_eq!(reliable.deadline(), Some(at(500)));
+    }
+
+    #[test]
+    fn the_next_response_waits_for_the_acknowledgement() {
+        let mut reliable = told(&[ringing()]);
+        reliable.handle_response(progress("early"));
+        assert_eq!(reliable.poll_send(at(0), T1), None); // S-52
+        reliable.handle_prack(Prack::Met);
+        let sent = reliable.poll_send(at(0), T1).map(|sent| sent.response);
+        assert_eq!(sent, Some(&progress("early")));
+    }
+
+    #[test]
+    fn of_those_that_wait_the_newest_few_are_kept() {
+        let came: Vec<_> = (0..20)
+            .map(|number| progress(&number.to_string()))
+            .collect();
+        let sent = all_sent(told(&came));
+        assert_eq!(sent, came[came.len() - WAITING_MAX..]);
+    }
+
+    #[test]
+    fn what_says_nothing_new_does_not_wait() {
+        let reliable = told(&[ringing(), ringing(), progress("early"), progress("early")]);
+        assert_eq!(all_sent(reliable), [progress("early")]);
+    }
+
+    #[test]
+    fn a_number_is_awaited_until_its_acknowledgement_and_no_other_is() {
+        let mut reliable = told(&[ringing()]);
+        let rseq = reliable.rseq;
+        assert!(!reliable.awaits(rseq - 1) && !reliable.awaits(rseq + 1)); // S-54
+        assert!(reliable.awaits(rseq));
+        reliable.handle_prack(Prack::Met);
+        assert!(!reliable.awaits(rseq));
+        assert_eq!(reliable.deadline(), None);
+    }
+
+    #[test]
+    fn nothing_is_awaited_before_something_was_sent() {
+        let reliable = Reliable::new(&mut Rng::from_number(1));
+        assert!(!reliable.awaits(reliable.rseq)); // S-54
+    }
+
+    #[test]
+    fn after_the_final_response_nothing_goes_out_and_the_acknowledgement_is_still_awaited() {
+        let mut reliable = told(&[ringing(), progress("early")]);
+        reliable.handle_final();
+        assert_eq!(reliable.deadline(), None);
+        assert_eq!(reliable.handle_timeout(at(60_000)), Due::Nothing);
+        assert_eq!(reliable.poll_send(at(0), T1), None);
+        assert!(reliable.is_unacknowledged());
+    }
+
+    #[test]
+    fn after_a_refused_acknowledgement_the_caller_is_left_alone_and_may_send_another() {
+        let mut reliable = told(&[ringing()]);
+        let rseq = reliable.rseq;
+        reliable.handle_prack(Prack::Refused);
+        assert_eq!(reliable.deadline(), None);
+        assert!(reliable.awaits(rseq));
+        reliable.handle_prack(Prack::Met);
+        assert!(!reliable.awaits(rseq));
+    }
+
+    #[test]
+    fn a_session_under_way_holds_the_success_until_it_is_acknowledged() {
+        let mut reliable = told(&[progress("early")]);
+        assert!(reliable.holds_success()); // S-55
+        reliable.handle_prack(Prack::Met);
+        assert!(!reliable.holds_success());
+    }
+
+    #[test]
+    fn ringing_under_way_holds_nothing_whatever_waits_behind_it() {
+        let reliable = told(&[ringing(), progress("early")]);
+        assert!(!reliable.holds_success()); // S-55
     }
 }

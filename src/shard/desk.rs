@@ -37,6 +37,8 @@ pub(super) struct Desk {
     /// The codes that wait for their answer.
     pub(super) asked: BTreeMap<completion::Ticket, Asked>,
     last_ticket: u64,
+    #[cfg(test)]
+    pub(super) fails: bool,
 }
 
 impl Desk {
@@ -51,6 +53,8 @@ impl Desk {
             recalls: BTreeMap::new(),
             asked: BTreeMap::new(),
             last_ticket: 0,
+            #[cfg(test)]
+            fails: false,
         }
     }
 
@@ -75,6 +79,8 @@ impl Shard {
     pub(super) fn settle(&mut self, now: Timestamp) {
         let mut facts = 0;
         while let Some(fact) = self.next_fact() {
+            #[cfg(test)]
+            assert!(!std::mem::take(&mut self.desk.fails), "failpoint");
             facts += 1;
             assert!(
                 facts <= FACTS_MAX,
@@ -98,6 +104,22 @@ impl Shard {
             self.desk.service.handle_timeout(now, &mut wishes);
             self.carry_out_all(now, wishes);
         }
+    }
+
+    /// DESIGN §4: the service has broken down, and is made anew from what it has kept. Requests whose
+    /// other end is a dialog are lost with it: their agents find out by 481, and ask again.
+    pub(super) fn rebuild_desk(&mut self, now: Timestamp) {
+        let settings = &self.settings.completion.service;
+        let broken = std::mem::replace(&mut self.desk, Desk::new(settings, &mut self.rng));
+        self.desk.store = broken.store;
+        self.desk.last_ticket = broken.last_ticket;
+        self.users.unwatch_all();
+        let records = (0..=u8::MAX).flat_map(|partition| self.desk.store.load(partition));
+        let mut wishes = Vec::new();
+        let service = &mut self.desk.service;
+        let lost = service.restore(now, records.collect(), &mut wishes);
+        tracing::error!(lost = lost.len(), "completion was made anew from its store");
+        self.carry_out_all(now, wishes);
     }
 
     /// What happened on a user's lines comes after what caused it.

@@ -216,7 +216,7 @@ impl Shard {
     }
 
     /// Whether this is the CC call of a request, and for whom: by the cc-URI, or because it is the
-    /// caller's turn. The URI of an entry that is not his own is nobody's (R7, CC-71).
+    /// caller's turn. The URI of an entry that is not his own is nobody's.
     fn cc_call_of(&self, arrived: &Arrived<'_>) -> Result<Option<(CompletionId, Aor)>, Reject> {
         let Uri::Sip(uri) = arrived.request.uri else {
             return Ok(None);

@@ -185,7 +185,7 @@ impl Shard {
             Input::Drain => shard.draining = true,
             Input::HangUp => shard.hang_up(now),
         });
-        self.guarded(now, |shard| shard.settle(now));
+        self.serve(now, |shard| shard.settle(now));
     }
 
     /// Acts on what is due.
@@ -202,9 +202,11 @@ impl Shard {
             shard.registrar.handle_timeout(now);
             shard.users.handle_timeout(now);
             shard.desk.subscriptions.handle_timeout(now);
-            shard.wake_service(now);
         });
-        self.guarded(now, |shard| shard.settle(now));
+        self.serve(now, |shard| {
+            shard.wake_service(now);
+            shard.settle(now);
+        });
     }
 
     /// The next thing to do.
@@ -254,11 +256,13 @@ impl Shard {
     }
 
     /// Runs one input; if it panics, what it had begun is dropped and all else is kept.
-    fn guarded(&mut self, now: Timestamp, handle: impl FnOnce(&mut Self)) {
+    ///
+    /// Says whether all went well.
+    fn guarded(&mut self, now: Timestamp, handle: impl FnOnce(&mut Self)) -> bool {
         let queued = self.layer.outbox().len();
         let done = catch_unwind(AssertUnwindSafe(|| handle(self)));
         if done.is_ok() {
-            return;
+            return true;
         }
         self.counters.panics += 1;
         self.layer.outbox().truncate(queued);
@@ -270,6 +274,14 @@ impl Shard {
         if let Some((key, parties)) = lost {
             self.calls.discard(key);
             self.release(now, &parties);
+        }
+        false
+    }
+
+    /// Runs what concerns the service; if it panics, the service is made anew from its store.
+    fn serve(&mut self, now: Timestamp, handle: impl FnOnce(&mut Self)) {
+        if !self.guarded(now, handle) {
+            self.guarded(now, |shard| shard.rebuild_desk(now));
         }
     }
 
@@ -373,13 +385,13 @@ impl Shard {
         }
     }
 
-    fn on_answered(&mut self, held: &Held) {
+    fn on_answered(&mut self, held: &mut Held) {
         let Parties { caller, callee } = &held.parties;
         for user in [caller, callee].into_iter().flatten() {
             self.users.answer(user);
         }
-        match held.about {
-            About::CcCall(id) => self.desk.facts.push_back(Fact::CcCallAnswered { id }),
+        match &held.about {
+            About::CcCall(id) => self.desk.facts.push_back(Fact::CcCallAnswered { id: *id }),
             About::Asker(_) | About::Nothing => {
                 if let (Some(caller), Some(callee)) = (caller, callee)
                     && self.desk.service.counts().completions > 0
@@ -389,6 +401,8 @@ impl Shard {
                         callee: name_of(callee),
                     });
                 }
+                // Nobody asks any more.
+                held.about = About::Nothing;
             }
             // Its news say more.
             About::Recall(_) => {}
@@ -529,6 +543,22 @@ mod tests {
                 .iter()
                 .any(|answer| answer.starts_with("SIP/2.0 487"))
         );
+    }
+
+    /// A panic inside the service costs what it was told, and neither calls nor accepted requests.
+    #[test]
+    fn a_panic_inside_the_service_costs_no_call() {
+        let mut shard = shard();
+        receive(&mut shard, &request("INVITE", "one", ""));
+        shard.desk.fails = true;
+        shard.desk.facts.push_back(Fact::UserGone {
+            user: crate::cc::addr::Aor::new("bob@"),
+        });
+        shard.handle_timeout(NOW);
+        assert_eq!(shard.counters.panics, 1);
+        assert_eq!(shard.calls.len(), 1);
+        assert!(shard.desk.facts.is_empty());
+        assert_eq!(receive(&mut shard, &request("INVITE", "two", "")).len(), 2);
     }
 
     /// A panic inside a call costs that call, and its users are free again.

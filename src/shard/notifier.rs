@@ -2,7 +2,7 @@
 //!
 //! Spec: RFC 6665 §4.2; RFC 3903 §6; RFC 6910 §7, §8, §9.
 //!
-//! Whoever may not know whether somebody is busy gets the same 403 in every case (CC-71, CC-72).
+//! Whoever may not know whether somebody is busy gets the same 403 in every case (CC-72, CC-73).
 
 use std::sync::Arc;
 use std::time::Duration;

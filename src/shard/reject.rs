@@ -56,7 +56,7 @@ rejects! {
     MergedRequest "rejected_merged_request" LOOP_DETECTED
     /// S-10: a method that is not for us.
     MethodUnknown "rejected_method_unknown" METHOD_NOT_ALLOWED
-    /// CC-71, CC-72: who has no business with completion, whatever the reason.
+    /// CC-72, CC-73: who has no business with completion, whatever the reason.
     NoCompletion "rejected_no_completion" FORBIDDEN
     /// S-15: no call of ours has these tags.
     NoSuchCall "rejected_no_such_call" CALL_DOES_NOT_EXIST

@@ -130,6 +130,15 @@ impl Users {
         self.drop_unneeded(now, user);
     }
 
+    /// Nobody's lines are told any more.
+    pub fn unwatch_all(&mut self) {
+        self.changed.clear();
+        self.known.retain(|_, known| {
+            known.is_watched = false;
+            known.legs > 0 || known.kept_until.is_some()
+        });
+    }
+
     /// Says that something about his lines is new that is kept elsewhere: his registration.
     pub fn note_change(&mut self, user: &Aor) {
         let is_watched = self.known.get(user).is_some_and(|known| known.is_watched);

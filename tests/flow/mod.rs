@@ -12,6 +12,7 @@ mod limits;
 mod outsiders;
 mod registrar;
 mod reinvite;
+mod reliable;
 mod repeats;
 mod requests;
 mod routing;

@@ -483,12 +483,12 @@ mod tests {
     const TWO: &str = ";tag=two";
     const GONE: Status = Status::CALL_DOES_NOT_EXIST;
 
-    fn accepted(fork: Fork, origin: Origin) -> Option<Answer> {
-        Some(Answer::Accepted {
+    fn accepted(fork: Fork, origin: Origin) -> Answer {
+        Answer::Accepted {
             fork,
             origin,
             expires_s: Some(3600),
-        })
+        }
     }
 
     #[test]
@@ -529,7 +529,7 @@ mod tests {
             "Expires: 3600",
         ];
         let answer = scene.answer("200 OK", ONE, &fields);
-        assert_eq!(answer, accepted(Fork(0), Origin::First));
+        assert_eq!(answer, Some(accepted(Fork(0), Origin::First)));
         let sent = scene.unsubscribe(Fork(0)).unwrap();
         let request = sent.request();
         assert_eq!(request.uri.text(), b"sip:monitor@127.0.0.77:5090");
@@ -548,7 +548,7 @@ mod tests {
         let mut scene = Scene::new();
         let fields = ["Contact: <sip:monitor@127.0.0.9>", "Expires: 3600"];
         let answer = scene.answer("202 Accepted", ONE, &fields);
-        assert_eq!(answer, accepted(Fork(0), Origin::First)); // S-128
+        assert_eq!(answer, Some(accepted(Fork(0), Origin::First))); // S-128
         assert!(scene.unsubscribe(Fork(0)).is_ok());
     }
 
@@ -560,7 +560,7 @@ mod tests {
         let notify = scene.notify_text(ONE, 5, &fields);
         // S-129
         assert_eq!(scene.notify_of(&notify), Ok((Fork(0), Origin::First)));
-        assert_eq!(scene.accepted(ONE), accepted(Fork(0), Origin::Known));
+        assert_eq!(scene.accepted(ONE), Some(accepted(Fork(0), Origin::Known)));
         let sent = scene.unsubscribe(Fork(0)).unwrap();
         assert_eq!(sent.request().to.tag(), Some(&b"one"[..]));
         assert_eq!(sent.request().uri.text(), b"sip:monitor@127.0.0.9;p=one"); // S-16
@@ -571,7 +571,7 @@ mod tests {
     #[test]
     fn each_fork_that_notifies_has_a_dialog_of_its_own() {
         let mut scene = Scene::new();
-        assert_eq!(scene.accepted(ONE), accepted(Fork(0), Origin::First));
+        assert_eq!(scene.accepted(ONE), Some(accepted(Fork(0), Origin::First)));
         // S-129
         assert_eq!(scene.notify(TWO, 9), Ok((Fork(1), Origin::Forked)));
         assert_eq!(scene.notify(ONE, 1), Ok((Fork(0), Origin::Known)));
@@ -585,7 +585,7 @@ mod tests {
     fn an_answer_of_another_fork_than_the_first_notify_makes_a_second_dialog() {
         let mut scene = Scene::new();
         assert_eq!(scene.notify(ONE, 70), Ok((Fork(0), Origin::First)));
-        assert_eq!(scene.accepted(TWO), accepted(Fork(1), Origin::Forked)); // S-129
+        assert_eq!(scene.accepted(TWO), Some(accepted(Fork(1), Origin::Forked))); // S-129
         assert_eq!(scene.notify(TWO, 1), Ok((Fork(1), Origin::Known)));
     }
 
@@ -721,7 +721,7 @@ mod tests {
     fn an_answer_without_contact_waits_for_its_notify() {
         let mut scene = Scene::new();
         let answer = scene.answer("200 OK", ONE, &["Expires: 3600"]);
-        assert_eq!(answer, accepted(Fork(0), Origin::Known));
+        assert_eq!(answer, Some(accepted(Fork(0), Origin::Known)));
         assert_eq!(scene.unsubscribe(Fork(0)).err(), Some(NotSent::NoDialog));
         assert_eq!(scene.notify(ONE, 1), Ok((Fork(0), Origin::First))); // S-129
     }
@@ -733,7 +733,7 @@ mod tests {
         let fields = ["Contact: <sip:x@127.0.0.9>", "Expires: 3600"];
         assert_eq!(scene.answer_to(2, "200 OK", TWO, &fields), None);
         let answer = scene.answer_to(2, "200 OK", ONE, &fields);
-        assert_eq!(answer, accepted(Fork(0), Origin::Known));
+        assert_eq!(answer, Some(accepted(Fork(0), Origin::Known)));
         let sent = scene.unsubscribe(Fork(0)).unwrap();
         assert_eq!(sent.request().uri.text(), b"sip:x@127.0.0.9"); // S-16
     }

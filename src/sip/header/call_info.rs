@@ -1,5 +1,4 @@
-//! Call-Info: what else there is to know of a caller or callee, and above all where completion of
-//! the call can be asked for.
+//! Call-Info: what else there is to know of a party, and where completion can be asked for.
 //!
 //! Spec: RFC 3261 §20.9; RFC 6910 §7.1, §12.4, §12.5.
 

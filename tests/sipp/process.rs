@@ -142,23 +142,34 @@ impl Campon {
 
     /// What each table holds, as `campon status --json` tells.
     pub fn held(&self) -> Vec<(String, u64)> {
+        let status = self.status();
+        let tables = entries(&status, "tables");
+        let held = tables.map(|(name, table)| {
+            let entries = table.get("entries").and_then(Value::as_u64);
+            (name, entries.unwrap_or_else(|| panic!("{status}")))
+        });
+        held.collect()
+    }
+
+    /// What has been counted, likewise.
+    pub fn counted(&self) -> Vec<(String, u64)> {
+        let status = self.status();
+        let counters = entries(&status, "counters");
+        let counted = counters.map(|(name, count)| {
+            let count = count.as_u64();
+            (name, count.unwrap_or_else(|| panic!("{status}")))
+        });
+        counted.collect()
+    }
+
+    fn status(&self) -> Value {
         let mut command = Command::new(binary());
         let api = SocketAddr::new(self.address.ip(), API_PORT);
         command.args(["status", "--json", "--api", &format!("http://{api}")]);
         let output = command.output().expect("the binary runs");
         let text = String::from_utf8_lossy(&output.stdout);
-        let status: Value = serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("{error} in the status {text}: {output:?}"));
-        let tables = status.get("tables").and_then(Value::as_object);
-        let tables = tables.unwrap_or_else(|| panic!("no tables in {status}"));
-        let entries = tables.iter().map(|(name, table)| {
-            let entries = table.get("entries").and_then(Value::as_u64);
-            (
-                name.clone(),
-                entries.unwrap_or_else(|| panic!("{name} in {status}")),
-            )
-        });
-        entries.collect()
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{error} in the status {text}: {output:?}"))
     }
 
     /// Sends SIGINT, once, and demands a clean end. Gives the log.
@@ -192,6 +203,13 @@ impl Campon {
         let bytes = fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
+}
+
+/// Names and values of a part of the status.
+fn entries<'s>(status: &'s Value, part: &str) -> impl Iterator<Item = (String, &'s Value)> {
+    let entries = status.get(part).and_then(Value::as_object);
+    let entries = entries.unwrap_or_else(|| panic!("no {part} in {status}"));
+    entries.iter().map(|(name, value)| (name.clone(), value))
 }
 
 /// What one SIPp process is to do.

@@ -40,7 +40,7 @@ fn who_may_not_ask_is_not_offered_completion() {
         let bob = stage.wait_at("busy.callee", Bob);
         let alice = stage.start("busy_without_offer.caller", Alice, Transport::Udp);
         finish(vec![alice, bob]);
-        stage.close();
+        stage.close_served(&[]);
     };
     // A stranger: no flow of hers is registered.
     play(Stage::open_with("busy_without_offer", &config(QUICK)));
@@ -59,7 +59,11 @@ fn who_called_a_busy_callee_is_recalled_when_he_has_hung_up() {
     let bob = stage.hang_up(talk, Some(("basic_call.callee", 1)));
     let (alice, bob) = (alice.finish(), bob.hang_up());
     assert_cc_call(&alice, &bob);
-    stage.close();
+    stage.close_served(&[
+        ("completions_accepted", 1),
+        ("completions_completed", 1),
+        ("completions_recalled", 1),
+    ]);
 }
 
 #[test]
@@ -74,7 +78,11 @@ fn who_called_a_silent_callee_is_recalled_when_he_has_talked_again() {
     let bob = stage.hang_up(talk, Some(("basic_call.callee", 1)));
     let (alice, bob) = (alice.finish(), bob.hang_up());
     assert_cc_call(&alice, &bob);
-    stage.close();
+    stage.close_served(&[
+        ("completions_accepted", 1),
+        ("completions_completed", 1),
+        ("completions_recalled", 1),
+    ]);
 }
 
 #[test]
@@ -87,7 +95,11 @@ fn who_called_an_absent_callee_is_recalled_when_he_has_registered() {
     let bob = stage.line("ccnl_recall.line", Bob, ("basic_call.callee", 1));
     let (alice, bob) = (alice.finish(), bob.hang_up());
     assert_cc_call(&alice, &bob);
-    stage.close();
+    stage.close_served(&[
+        ("completions_accepted", 1),
+        ("completions_completed", 1),
+        ("completions_recalled", 1),
+    ]);
 }
 
 #[test]
@@ -108,7 +120,11 @@ fn two_callers_are_recalled_in_the_order_in_which_they_asked() {
     };
     assert!(hung_up(alice) < told_ready(carol), "both at once");
     assert_cc_call(carol, &bob);
-    stage.close();
+    stage.close_served(&[
+        ("completions_accepted", 2),
+        ("completions_completed", 2),
+        ("completions_recalled", 2),
+    ]);
 }
 
 #[test]
@@ -136,7 +152,11 @@ fn a_caller_who_is_away_is_passed_over_and_keeps_his_place() {
         panic!("two traces");
     };
     assert!(hung_up(alice) < told_ready(eve), "the place is lost");
-    stage.close();
+    stage.close_served(&[
+        ("completions_accepted", 3),
+        ("completions_completed", 3),
+        ("completions_recalled", 3),
+    ]);
 }
 
 #[test]
@@ -150,7 +170,11 @@ fn a_code_asks_for_a_callback_and_the_phone_that_asked_is_put_through() {
     alice.wait_until_heard("200 BYE", 1);
     listen();
     assert_put_through(&alice.hang_up(), &bob.hang_up());
-    stage.close();
+    stage.close_served(&[
+        ("completions_accepted", 1),
+        ("completions_completed", 1),
+        ("completions_recalled", 1),
+    ]);
 }
 
 #[test]
@@ -164,7 +188,7 @@ fn a_request_that_a_code_took_back_rings_nobody() {
     listen();
     alice.hang_up();
     bob.hang_up();
-    stage.close();
+    stage.close_served(&[("completions_accepted", 1), ("completions_cancelled", 1)]);
 }
 
 #[test]
@@ -189,7 +213,11 @@ recalls_max = 2"#;
     // Her own calls are sent; those received are recalls.
     let again = alice.time_of(Direction::Received, "INVITE sdp", 1);
     assert!(between(stopped, again) >= rest, "{stopped}, then {again}");
-    stage.close();
+    stage.close_served(&[
+        ("completions_accepted", 1),
+        ("completions_recalled", 2),
+        ("completions_refused", 1),
+    ]);
 }
 
 #[test]
@@ -208,7 +236,11 @@ fn a_request_that_is_taken_back_while_the_caller_rings_rings_no_longer() {
     listen();
     alice.hang_up();
     bob.hang_up();
-    stage.close();
+    stage.close_served(&[
+        ("completions_accepted", 1),
+        ("completions_cancelled", 1),
+        ("completions_recalled", 1),
+    ]);
 }
 
 #[test]
@@ -222,7 +254,7 @@ fn who_has_unsubscribed_is_not_recalled() {
     listen();
     alice.hang_up();
     bob.hang_up();
-    stage.close();
+    stage.close_served(&[("completions_accepted", 1), ("completions_cancelled", 1)]);
 }
 
 /// The CC call, the last call of both, is a call like any other.

@@ -161,6 +161,25 @@ impl Stage {
         }
     }
 
+    /// The same, and demands that nobody waits for anybody, and these counts of requests for
+    /// completion by what became of them: all others are 0.
+    pub fn close_served(self, counts: &[(&str, u64)]) {
+        let held = self.campon.held();
+        for table in ["completions", "subscriptions"] {
+            assert!(held.contains(&(table.to_owned(), 0)), "{held:?}");
+        }
+        let mut counted = self.campon.counted();
+        counted.retain(|(name, count)| name.starts_with("completions_") && *count > 0);
+        let mut expected: Vec<_> = counts.to_vec();
+        expected.sort_unstable();
+        let counted: Vec<_> = counted
+            .iter()
+            .map(|(name, n)| (name.as_str(), *n))
+            .collect();
+        assert_eq!(counted, expected);
+        self.close();
+    }
+
     /// The same when all timers have run out: then every table is empty.
     pub fn close_empty(self) {
         let is_empty = || {

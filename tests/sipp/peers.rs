@@ -213,6 +213,7 @@ fn a_queue_that_is_full_takes_nobody_else() {
     let alices = queue_offered(&refuse(&stage, Alice));
     let place = take_place(&stage, &alices);
     let full = stage.act("queue_full_480.phone", Carol);
+    // CC-60
     full.with("queue", &carols).play();
     // What cannot be had is not offered.
     let busy = refuse(&stage, Carol);
@@ -311,7 +312,7 @@ fn a_request_that_comes_twice_gets_one_place() {
 }
 
 #[test]
-fn a_callee_who_is_busy_again_costs_nobody_his_place() {
+fn a_place_is_kept_while_its_callee_is_busy_again() {
     let stage = open("callee_busy_again", "");
     stage.register(&[Bob, Alice, AliceAtHome]);
     let talk = stage.talk();

@@ -12,6 +12,8 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "a test is used by nobody")]
 
+#[path = "sipp/act.rs"]
+mod act;
 #[path = "sipp/bridge.rs"]
 mod bridge;
 #[path = "sipp/ladder.rs"]
@@ -20,6 +22,8 @@ mod ladder;
 mod line;
 #[path = "sipp/message.rs"]
 mod message;
+#[path = "sipp/peers.rs"]
+mod peers;
 #[path = "sipp/player.rs"]
 mod player;
 #[path = "sipp/process.rs"]

@@ -87,6 +87,11 @@ impl Player {
         }
     }
 
+    /// What has been said up to now.
+    pub fn trace_so_far(&self) -> Trace {
+        self.sipp.trace_so_far()
+    }
+
     /// Waits for the end of this phone alone.
     pub fn finish(self) -> Trace {
         let mut traces = finish(vec![self]).into_iter();

@@ -63,7 +63,11 @@ fn nothing_but_a_100_is_optional() {
 
 #[test]
 fn every_scenario_is_played_by_a_test() {
-    let tests = concat!(include_str!("../sipp.rs"), include_str!("recalls.rs"));
+    let tests = concat!(
+        include_str!("../sipp.rs"),
+        include_str!("peers.rs"),
+        include_str!("recalls.rs")
+    );
     let tests: String = code_lines(tests).collect();
     assert!(!tests.contains("#[ignore"), "an ignored test plays nothing");
     let drivers = concat!(include_str!("stage.rs"), include_str!("line.rs"));

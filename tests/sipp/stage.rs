@@ -196,6 +196,11 @@ impl Stage {
         assert!(tables.len() > 2 && tables.iter().all(is_empty), "{last}");
     }
 
+    /// How URIs name campon.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
     /// Starts a phone.
     pub fn start(&self, scenario: &str, phone: Phone, transport: Transport) -> Player {
         Player::start(&self.script(scenario, phone, transport))
@@ -223,7 +228,7 @@ impl Stage {
         }
     }
 
-    fn address_of(&self, phone: Phone) -> SocketAddr {
+    pub fn address_of(&self, phone: Phone) -> SocketAddr {
         let place = phone.place();
         match self.address.ip() {
             IpAddr::V4(ip) => {
@@ -237,7 +242,7 @@ impl Stage {
 }
 
 /// The network of a stage: 127.a.b.0/24, with campon on 127.a.b.1.
-fn network(name: &str) -> Ipv4Addr {
+pub fn network(name: &str) -> Ipv4Addr {
     let [_, _, a, b] = hash(name).to_be_bytes();
     // 127.0.*.* belongs to everybody.
     Ipv4Addr::new(127, a.max(1), b, 1)
@@ -258,8 +263,12 @@ fn last_line(log: &str) -> &str {
 
 #[test]
 fn every_stage_has_a_network_of_its_own() {
-    let source = concat!(include_str!("../sipp.rs"), include_str!("recalls.rs"));
-    let opened = ["Stage::open(\"", "Stage::open_with(\""];
+    let source = concat!(
+        include_str!("../sipp.rs"),
+        include_str!("peers.rs"),
+        include_str!("recalls.rs")
+    );
+    let opened = ["open(\"", "open_with(\"", "open_before_pbx(\""];
     let opened = opened.iter().flat_map(|open| source.split(open).skip(1));
     let names = opened.filter_map(|rest| rest.split('"').next());
     let mut networks: Vec<_> = names.map(network).collect();

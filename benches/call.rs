@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use campon::random::Rng;
-use campon::shard::settings::Upstream;
+use campon::shard::settings::Peer;
 use campon::shard::{Input, Listener, Output, Settings, Shard};
 use campon::sip::flow::{Flow, ListenerId, Transport};
 use campon::time::Timestamp;
@@ -32,10 +32,11 @@ impl World {
                 bind: "127.0.0.1:5060".parse().expect("an address"),
                 advertise: None,
             }],
-            upstream: Some(Upstream {
-                transport: Transport::Udp,
-                address: B.parse().expect("an address"),
-            }),
+            upstream: Some(Peer::new(
+                "upstream",
+                Transport::Udp,
+                B.parse().expect("an address"),
+            )),
             ..Settings::default()
         };
         Self {

@@ -137,6 +137,20 @@ counters! {
         calls_failed
         /// Calls whose INVITE was let in.
         calls_started
+        /// Requests for completion that were accepted.
+        completions_accepted
+        /// Requests that their callers took back.
+        completions_cancelled
+        /// Requests after which the two talked.
+        completions_completed
+        /// Requests whose time ran out.
+        completions_expired
+        /// Recalls of callers.
+        completions_recalled
+        /// Requests that the callee's side ended.
+        completions_refused
+        /// CC-74: what looked like probing.
+        completions_suspected
         /// Messages that were thrown away, because nobody could be told what was wrong with them.
         messages_dropped
         /// Requests that were answered 400 or the like, because they could not be read.

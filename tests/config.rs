@@ -4,7 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use campon::cc::trust::Dials;
 use campon::config::{Arguments, Config, Error, Format, Level, Place};
+use campon::shard::settings::PeerCompletion;
 
 fn parse(text: &str) -> Result<Config, Error> {
     Config::parse("campon.toml", text, &Arguments::default())
@@ -17,7 +19,7 @@ fn every_broken_file_is_refused_at_its_line_and_key() {
         .expect("test data")
         .flatten()
         .collect();
-    assert!(files.len() >= 20, "{} files", files.len());
+    assert!(files.len() >= 60, "{} files", files.len());
     for file in files {
         let text = fs::read_to_string(file.path()).expect("UTF-8");
         let expected = text.lines().next().expect("a first line");
@@ -105,6 +107,19 @@ fn arguments_win_over_the_file() {
     assert_eq!(upstream.address, SocketAddr::from(([127, 0, 0, 3], 5060)));
 }
 
+/// What the file says of the upstream is about another one.
+#[test]
+fn an_upstream_of_the_command_line_has_nothing_of_the_files() {
+    let arguments = Arguments {
+        listen: Vec::new(),
+        upstream: Some("sip:127.0.0.3".to_owned()),
+    };
+    let text = "[upstream]\naddress = \"127.0.0.9\"\ncc_domains = [\"a.example\"]";
+    let config = Config::parse("campon.toml", text, &arguments).expect("valid");
+    let upstream = config.shard.upstream.expect("edge mode");
+    assert_eq!(*upstream.hosts, ["127.0.0.3".into()]);
+}
+
 #[test]
 fn an_argument_that_does_not_hold_is_named() {
     let wildcard = Arguments {
@@ -135,6 +150,77 @@ fn in_edge_mode_the_phones_decide_how_many_calls_they_take() {
         (config.mode(), config.shard.calls.calls_max),
         ("edge", None)
     );
+}
+
+#[test]
+fn an_upstream_is_a_peer_that_dials_the_original_number() {
+    let config = parse("upstream = \"sip:127.0.0.9\"").expect("valid");
+    let upstream = config.shard.upstream.expect("edge mode");
+    assert_eq!(
+        (&*upstream.name, upstream.dials),
+        ("upstream", Dials::Original)
+    );
+    assert_eq!(upstream.completion, PeerCompletion::Agent);
+}
+
+/// The phones of a PBX keep its domain.
+#[test]
+fn an_upstream_may_share_our_domain() {
+    let text = "domains = [\"a.example\"]\n[upstream]\naddress = \"127.0.0.9\"\n\
+                cc_domains = [\"a.example\"]";
+    let upstream = parse(text).expect("valid").shard.upstream;
+    let hosts = upstream.expect("edge mode").hosts;
+    assert_eq!(*hosts, ["127.0.0.9".into(), "a.example".into()]);
+}
+
+#[test]
+fn completion_is_on_without_codes_unless_told() {
+    let completion = parse("").expect("valid").shard.completion;
+    assert!(completion.enabled);
+    assert_eq!(completion.codes.iter().count(), 0);
+    let text = "[completion]\nenabled = false";
+    let config = parse(text).expect("valid");
+    assert!(!config.shard.completion.enabled);
+    assert!(
+        config.to_string().contains("\ncompletion off\n"),
+        "{config}"
+    );
+}
+
+#[test]
+fn what_a_peer_owes_us_is_waited_for_as_long_as_t1_says() {
+    let config = parse("[timing]\nt1_ms = 10").expect("valid");
+    let agent = config.shard.completion.service.agent;
+    assert_eq!(agent.notify_max, Duration::from_millis(640)); // CC-76
+    assert_eq!(agent.leave_max, Duration::from_millis(640));
+}
+
+#[test]
+fn a_queue_is_long_only_after_the_longest_request() {
+    let config = parse("[completion]\nservice_busy = \"20h\"").expect("valid");
+    let timing = config.shard.completion.service.timing;
+    assert_eq!(timing.queue_long, Duration::from_hours(20)); // CC-74
+}
+
+#[test]
+fn times_outside_the_standard_hold_with_a_warning() {
+    let text = "[completion]\nrecall = \"21s\"\nnotify_window = \"9s\"";
+    let config = parse(text).expect("valid");
+    assert_eq!(
+        config.warnings(),
+        [
+            "completion.recall: 21s, RFC 6910 says 10s to 20s", // CC-42
+            "completion.notify_window: 9s, RFC 6910 says 10s",  // CC-65
+        ]
+    );
+    assert_eq!(parse("").expect("valid").warnings(), [""; 0]);
+}
+
+#[test]
+fn a_pbx_that_dials_made_up_names_holds_with_a_warning() {
+    let config = parse("[upstream]\naddress = \"127.0.0.9\"\ndials = \"tokens\"");
+    let warnings = config.expect("valid").warnings();
+    assert!(warnings[0].starts_with("upstream.dials: "), "{warnings:?}");
 }
 
 /// Tests run protocol times in milliseconds; an operator's `ring_max_s` has RFC 3261's least.

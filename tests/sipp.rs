@@ -128,6 +128,26 @@ fn a_late_offer_is_answered_in_the_ack() {
 }
 
 #[test]
+fn a_prack_through_campon_stays_on_the_callers_leg() {
+    let stage = Stage::open("prack");
+    let call = stage.play_call("prack", Transport::Udp);
+    call.assert_sound();
+    call.assert_callees_bodies_cross();
+    let told = ["183 INVITE sdp", "180 INVITE"].map(|label| call.caller.received_nth(label, 0));
+    let rseq = told.map(|told| told.header("RSeq").parse::<u32>().expect("a number"));
+    // S-52
+    assert_eq!(rseq[1], rseq[0] + 1);
+    for told in told {
+        assert_lists(told, "Require", &["100rel"]);
+    }
+    // S-59
+    let mut heard = call.callee.received();
+    assert!(heard.all(|one| one.method() != "PRACK"));
+    assert!(!call.invite_out().has("Supported"));
+    stage.close();
+}
+
+#[test]
 fn both_sides_change_a_call() {
     let stage = Stage::open("reinvite_both_ways");
     let call = stage.play_call("reinvite_both_ways", Transport::Udp);

@@ -60,6 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "observe",
             "random",
             "sip",
+            "store",
             "table",
             "time",
             "transaction",

@@ -5,6 +5,7 @@
 //! A BYE is answered at once and not when the other side has answered: whoever hangs up is done.
 
 use crate::call::relay::copy_crossing;
+use crate::call::sdp::SDP;
 use crate::call::setup::forwards;
 use crate::call::{Call, Outcome, Part, Phase, Side, Turn, respond_plainly};
 use crate::dialog::{Dialog, Order, Tag};
@@ -38,13 +39,18 @@ impl Call {
                 self.abandon_exchanges(turn);
                 self.relay_bye(turn, side, request);
             }
+            Phase::Recalling => self.on_recall_bye(turn, side),
+            Phase::Confirming => {
+                self.outcome = Outcome::HungUp(side);
+                self.phase = Phase::Ending { byes: 0 };
+            }
             // The BYEs crossed.
             Phase::Inviting | Phase::Ending { .. } => {}
         }
     }
 
     /// Takes a BYE of A's for an early dialog: as good as a CANCEL (RFC 3261 §15).
-    pub fn handle_early_bye(&mut self, turn: &mut Turn<'_>, request: &Request<'_>, flow: &Flow) {
+    pub(super) fn on_early_bye(&mut self, turn: &mut Turn<'_>, request: &Request<'_>, flow: &Flow) {
         if let Ok(server) = turn.layer.accept(turn.now, request, flow, None) {
             respond_plainly(turn, server, Status::OK, reply::Tag::AsReceived);
         }
@@ -61,6 +67,8 @@ impl Call {
                 self.finish(turn, Status::SERVICE_UNAVAILABLE);
                 self.give_up_branches(turn, b"");
             }
+            Phase::Recalling => self.wind_up(turn, Outcome::Lost, None, b""),
+            Phase::Confirming => self.end_confirmed(turn, Outcome::Lost),
             Phase::Talking => self.lose(turn, &[Side::A, Side::B]),
             Phase::Ending { .. } => {}
         }
@@ -72,11 +80,16 @@ impl Call {
         self.phase = Phase::Ending { byes: 0 };
         self.abandon_negotiation(turn);
         self.abandon_exchanges(turn);
+        self.send_byes(turn, sides, b"");
+    }
+
+    /// Sends a BYE to these sides, and waits for their answers only.
+    pub(super) fn send_byes(&mut self, turn: &mut Turn<'_>, sides: &[Side], reason: &[u8]) {
         let mut byes = 0;
         for side in sides {
             let user = Some(self.user(Part::Bye(*side)));
             let dialog = &mut self.leg_mut(*side).dialog;
-            byes += u8::from(send_bye(turn, dialog, b"", user));
+            byes += u8::from(send_bye(turn, dialog, reason, user));
         }
         self.phase = Phase::Ending { byes };
     }
@@ -135,22 +148,49 @@ pub(super) fn send_bye(
 }
 
 /// S-04: the ACK of a 2xx, a request of its own with the number of the INVITE; with what crosses of
-/// the other side's ACK, if there is one.
+/// the other side's ACK, and its body as this side is to see it, if there is one.
 pub(super) fn send_ack(
     turn: &mut Turn<'_>,
     dialog: &Dialog,
     number: u32,
     client: Option<Key>,
-    crossing: Option<&Message<'_>>,
+    crossing: Option<(&Message<'_>, &[u8])>,
 ) {
+    let write = |writer: &mut Writer<'_>| {
+        if let Some((ack, _)) = crossing {
+            copy_crossing(writer, ack, None);
+        }
+    };
+    let body = crossing.map_or(&b""[..], |(_, body)| body);
+    acknowledge(turn, dialog, (number, client), write, body);
+}
+
+/// The ACK of a 2xx that made an offer, with this answer.
+pub(super) fn send_answer(
+    turn: &mut Turn<'_>,
+    dialog: &Dialog,
+    number: u32,
+    client: Option<Key>,
+    sdp: &[u8],
+) {
+    let write = |writer: &mut Writer<'_>| {
+        writer.header(Name::ContentType, SDP);
+    };
+    acknowledge(turn, dialog, (number, client), write, sdp);
+}
+
+fn acknowledge(
+    turn: &mut Turn<'_>,
+    dialog: &Dialog,
+    invite: (u32, Option<Key>),
+    write: impl FnOnce(&mut Writer<'_>),
+    body: &[u8],
+) {
+    let (number, client) = invite;
     turn.scratch.clear();
     let mut writer = Writer::fragment(turn.scratch);
     dialog.write_fields(&mut writer, Method::Ack, number, 70);
-    let mut body: &[u8] = b"";
-    if let Some(ack) = crossing {
-        copy_crossing(&mut writer, ack, None);
-        body = ack.body();
-    }
+    write(&mut writer);
     if writer.finish(body).is_err() {
         return;
     }

@@ -1,4 +1,4 @@
-//! A request within a call other than INVITE, ACK and BYE: it crosses, and so does its answer.
+//! A request within a call other than INVITE, ACK, BYE and PRACK: it crosses, and so does its answer.
 //!
 //! Spec: RFC 3261 §12.2; RFC 4320; RFC 5057 §5.
 
@@ -27,13 +27,6 @@ impl Call {
         request: &Request<'_>,
         flow: &Flow,
     ) {
-        if request.method == Method::Prack {
-            // S-54: none of our provisional responses is reliable, so there is nothing to match.
-            let gone = Status::CALL_DOES_NOT_EXIST;
-            return turn
-                .layer
-                .refuse(&request.message, flow, gone, reply::NOTHING);
-        }
         // S-14: what is older than the last request was overtaken.
         let order = self.leg_mut(side).dialog.order(request.cseq.number);
         if order == Order::OutOfOrder || self.exchanges.len() >= EXCHANGES_MAX {

@@ -6,6 +6,9 @@
 //!   INVITE --> Inviting --2xx--> Talking --BYE, 481, no ACK--> Ending --> over
 //!                 |                                              ^
 //!                 +---- CANCEL, all branches failed, timer C ----+
+//!
+//!   we ring A and B --> Recalling --both--> Talking; or Ending
+//!   we answer A ------> Confirming --ACK--> Ending
 //! ```
 //!
 //! - The A leg is the caller's, and we are its server; the B leg is the callee's, and we are its
@@ -14,10 +17,15 @@
 //! - Each early dialog of the B leg has a tag of its own on the A leg: the caller sees the forks.
 //! - The ACK of a 2xx crosses; the 2xx is sent again by us until it comes (S-05).
 
+mod announce;
+mod confirm;
+mod early;
 mod end;
 mod exchange;
 mod negotiation;
+pub mod recall;
 pub mod relay;
+mod sdp;
 mod setup;
 
 use std::time::Duration;
@@ -35,7 +43,9 @@ use crate::transaction::reply;
 use crate::transaction::servers::Answer;
 use crate::transaction::{Layer, User};
 
+pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
+pub use recall::{Invitation, News, NoCall, Party, Refusal};
 pub use setup::{Offer, Target};
 
 /// How long things of a call may take.
@@ -115,6 +125,8 @@ pub struct Turn<'t> {
     pub contacts: &'t Contacts,
     /// How long things may take.
     pub timing: Timing,
+    /// Who adds to what A is told.
+    pub announce: &'t mut dyn Announce,
     /// Where fields are written before they are sent; its contents are of no interest.
     pub scratch: &'t mut Vec<u8>,
 }
@@ -170,8 +182,12 @@ pub struct Call {
     /// The INVITE that is being negotiated, until its ACK.
     negotiation: Option<Box<negotiation::Negotiation>>,
     exchanges: Vec<exchange::Exchange>,
+    /// What A hears reliably; nothing if it does not take reliable responses.
+    early: Option<Box<early::Early>>,
     /// The tags of forks whose 2xx came too late; each was acknowledged and ended once.
     refused: Vec<Box<[u8]>>,
+    /// What is more to it if it is a recall.
+    recall: Option<Box<recall::Recall>>,
     began: Timestamp,
     answered: Option<Timestamp>,
     outcome: Outcome,
@@ -186,6 +202,10 @@ struct Leg {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
     Inviting,
+    /// We ring the two sides one after the other: the recall knows more.
+    Recalling,
+    /// We have answered A and hang up on the ACK.
+    Confirming,
     Talking,
     /// How many BYEs of ours are still unanswered.
     Ending {
@@ -198,9 +218,11 @@ enum Phase {
 pub enum Outcome {
     /// It goes on.
     Open,
-    /// A withdrew it before it was answered.
+    /// It was withdrawn before it was answered: by A, or by the owner of a recall.
     Cancelled,
-    /// It was not answered; this is what A was told.
+    /// It had one leg, and was answered and ended by us.
+    Confirmed,
+    /// It was not answered; this is what A was told, or what a side that was rung said.
     Failed(Status),
     /// It was answered and has ended; this side hung up.
     HungUp(Side),
@@ -212,7 +234,9 @@ impl Call {
     /// Whether nothing of it is left to do.
     pub fn is_over(&self) -> bool {
         let ended = matches!(self.phase, Phase::Ending { byes: 0 });
-        ended && self.setup.is_none() && self.negotiation.is_none()
+        let recall = self.recall.as_deref();
+        let is_quiet = self.setup.is_none() && recall.is_none_or(recall::Recall::is_quiet);
+        ended && is_quiet && self.negotiation.is_none()
     }
 
     /// Whether it is being set up or talked on, rather than only winding down.
@@ -247,13 +271,18 @@ impl Call {
             .negotiation
             .as_deref()
             .map(negotiation::Negotiation::deadline);
-        rings.into_iter().chain(ack).min()
+        let prack = self.early.as_deref().and_then(early::Early::deadline);
+        let recall = self.recall.as_deref().and_then(recall::Recall::deadline);
+        let all = [rings, ack, prack, recall];
+        all.into_iter().flatten().min()
     }
 
     /// Acts on a deadline.
     pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
         self.on_rings_too_long(turn);
+        self.on_recall_due(turn);
         self.on_ack_due(turn);
+        self.on_prack_due(turn);
     }
 
     /// Whether a request with these tags is within this call, and on which side.
@@ -268,7 +297,13 @@ impl Call {
     /// Takes a response to a request of this call.
     pub fn handle_response(&mut self, turn: &mut Turn<'_>, part: u16, response: &Response<'_>) {
         match Part::of(part) {
+            Part::Branch(branch) if self.recall.is_some() => {
+                self.on_ring_response(turn, branch, response);
+            }
             Part::Branch(branch) => self.on_branch_response(turn, branch, response),
+            Part::Negotiation if self.phase == Phase::Recalling => {
+                self.on_offer_response(turn, response);
+            }
             Part::Negotiation => self.on_reinvite_response(turn, response),
             Part::Bye(_) => self.on_bye_done(response.status),
             Part::Exchange(number) => self.on_exchange_response(turn, number, response),
@@ -278,10 +313,33 @@ impl Call {
     /// Takes the failure of a request that nobody answered.
     pub fn handle_failure(&mut self, turn: &mut Turn<'_>, part: u16, failure: Failure) {
         match Part::of(part) {
+            Part::Branch(branch) if self.recall.is_some() => {
+                self.on_ring_failure(turn, branch, failure);
+            }
             Part::Branch(branch) => self.on_branch_failure(turn, branch, failure),
+            Part::Negotiation if self.phase == Phase::Recalling => self.on_offer_failure(turn),
             Part::Negotiation => self.on_reinvite_failure(turn, failure),
             Part::Bye(_) => self.on_bye_done(Status::REQUEST_TIMEOUT),
             Part::Exchange(number) => self.on_exchange_failure(turn, number, failure),
+        }
+    }
+
+    /// A call of these two legs, of which nothing has happened yet.
+    fn of_legs(key: Key, now: Timestamp, a: Dialog, b: Dialog, phase: Phase) -> Self {
+        Self {
+            key,
+            a: Leg { dialog: a },
+            b: Leg { dialog: b },
+            phase,
+            setup: None,
+            negotiation: None,
+            exchanges: Vec::new(),
+            early: None,
+            refused: Vec::new(),
+            recall: None,
+            began: now,
+            answered: None,
+            outcome: Outcome::Open,
         }
     }
 
@@ -316,21 +374,65 @@ fn respond(
     body: &[u8],
 ) {
     let (status, phrase, tag) = answer;
-    turn.scratch.clear();
-    let mut writer = Writer::fragment(turn.scratch);
-    write(&mut writer);
-    let rest = match writer.finish(body) {
-        Ok(range) => turn.scratch.get(range).unwrap_or_default(),
-        // A value that must not be sent on is left out with all the others.
-        Err(_) => reply::NOTHING,
-    };
     let answer = Answer {
         status,
         phrase,
         tag,
-        rest,
+        rest: write_rest(turn.scratch, write, body),
     };
     turn.layer.respond(turn.now, server, &answer);
+}
+
+/// Writes what follows the head of a response.
+fn write_rest<'s>(
+    scratch: &'s mut Vec<u8>,
+    write: impl FnOnce(&mut Writer<'_>),
+    body: &[u8],
+) -> &'s [u8] {
+    scratch.clear();
+    let mut writer = Writer::fragment(scratch);
+    write(&mut writer);
+    match writer.finish(body) {
+        Ok(range) => scratch.get(range).unwrap_or_default(),
+        // A value that must not be sent on is left out with all the others.
+        Err(_) => reply::NOTHING,
+    }
+}
+
+/// Answers A's INVITE with what crosses of B's response, if it is one, and what is announced.
+fn respond_announced(
+    turn: &mut Turn<'_>,
+    server: Key,
+    answer: (Status, &[u8], reply::Tag<'_>),
+    told: &Told<'_>,
+    write: impl FnOnce(&mut Writer<'_>),
+) {
+    let (status, phrase, tag) = answer;
+    let answer = Answer {
+        status,
+        phrase,
+        tag,
+        rest: write_announced(turn.scratch, turn.announce, told, write),
+    };
+    turn.layer.respond(turn.now, server, &answer);
+}
+
+/// Writes what follows the head of a response to A's INVITE.
+fn write_announced<'s>(
+    scratch: &'s mut Vec<u8>,
+    announce: &mut dyn Announce,
+    told: &Told<'_>,
+    write: impl FnOnce(&mut Writer<'_>),
+) -> &'s [u8] {
+    let body = told.response.map(|response| response.message.body());
+    let write = |writer: &mut Writer<'_>| {
+        write(writer);
+        let offers = announce.announce(told, writer);
+        if let Some(response) = told.response {
+            relay::copy_response(writer, response, offers);
+        }
+    };
+    write_rest(scratch, write, body.unwrap_or_default())
 }
 
 /// Answers a request of a peer's with a status alone.

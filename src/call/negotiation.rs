@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::call::end;
 use crate::call::relay::copy_crossing;
 use crate::call::setup::forwards;
-use crate::call::{Call, Part, Phase, Side, Turn, respond, respond_plainly};
+use crate::call::{Call, Outcome, Part, Phase, Side, Turn, respond, respond_plainly};
 use crate::dialog::Order;
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Name, Request, Response, Status, Writer};
@@ -40,6 +40,9 @@ pub(super) struct Negotiation {
     sent: u32,
     /// The transaction of ours.
     client: Option<Key>,
+    /// S-50: whether the asker takes no provisional responses but reliable ones, which it does not
+    /// get within a call.
+    is_mute: bool,
     state: State,
 }
 
@@ -74,7 +77,32 @@ impl Negotiation {
             asked,
             sent,
             client,
+            is_mute: false,
             state: State::unacked(turn),
+        }
+    }
+
+    /// We have sent a 2xx of our own to the asker; there is no other side.
+    pub(super) fn settled(turn: &Turn<'_>, asker: (Side, Key), asked: u32) -> Self {
+        let mut unacked = Self::answered(turn, asker, None, (asked, 0));
+        if let State::Answered { is_settled, .. } = &mut unacked.state {
+            *is_settled = true;
+        }
+        unacked
+    }
+
+    /// An INVITE of ours of this number, for `asker`, that nobody waits for any more.
+    pub(super) fn withdrawn(turn: &Turn<'_>, asker: Side, client: Key, sent: u32) -> Self {
+        Self {
+            asker,
+            server: None,
+            asked: 0,
+            sent,
+            client: Some(client),
+            is_mute: false,
+            state: State::Pending {
+                until: turn.now + turn.timing.rings,
+            },
         }
     }
 
@@ -149,6 +177,7 @@ impl Call {
             asked: request.cseq.number,
             sent,
             client: Some(client),
+            is_mute: request.message.has_option(Name::Require, "100rel"),
             state: State::Pending {
                 until: turn.now + turn.timing.rings,
             },
@@ -164,6 +193,7 @@ impl Call {
         part: Part,
     ) -> Option<(Key, u32)> {
         let user = Some(self.user(part));
+        let body = self.body_towards(from.other(), &request.message);
         let dialog = &mut self.leg_mut(from.other()).dialog;
         let number = dialog.next_cseq();
         let flow = dialog.flow();
@@ -172,7 +202,7 @@ impl Call {
         dialog.write_fields(&mut writer, request.method, number, forwards(request));
         writer.header(Name::Contact, turn.contacts.of(&flow));
         copy_crossing(&mut writer, &request.message, None);
-        writer.finish(request.message.body()).ok()?;
+        writer.finish(&body).ok()?;
         let outgoing = Outgoing {
             method: request.method,
             uri: dialog.request_uri(),
@@ -191,7 +221,8 @@ impl Call {
             return;
         };
         let (asker, answerer) = (pending.asker, pending.asker.other());
-        if matches!(pending.state, State::Answered { .. }) || status == Status::TRYING {
+        let is_unheard = status == Status::TRYING || status.is_provisional() && pending.is_mute;
+        if matches!(pending.state, State::Answered { .. }) || is_unheard {
             // Until the asker acknowledges there is nothing to say to the answerer.
             return;
         }
@@ -223,12 +254,13 @@ impl Call {
 
     /// Answers a request of `asker` with what the other side answered.
     pub(super) fn relay_within(
-        &self,
+        &mut self,
         turn: &mut Turn<'_>,
         server: Key,
         asker: Side,
         response: &Response<'_>,
     ) {
+        let body = self.body_towards(asker, &response.message);
         let contact = turn.contacts.of(&self.leg(asker).dialog.flow());
         let answer = (response.status, response.phrase, reply::Tag::AsReceived);
         let write = |writer: &mut Writer<'_>| {
@@ -237,7 +269,7 @@ impl Call {
             }
             copy_crossing(writer, &response.message, Some(response.status));
         };
-        respond(turn, server, answer, write, response.message.body());
+        respond(turn, server, answer, write, &body);
     }
 
     pub(super) fn on_reinvite_failure(&mut self, turn: &mut Turn<'_>, failure: Failure) {
@@ -284,9 +316,13 @@ impl Call {
             return;
         };
         if !pending.is_settled() {
+            let body = self.body_towards(side.other(), &ack.message);
             let dialog = &self.leg(side.other()).dialog;
-            let crossing = Some(&ack.message);
+            let crossing = Some((&ack.message, &*body));
             end::send_ack(turn, dialog, pending.sent, pending.client, crossing);
+        }
+        if self.phase == Phase::Confirming {
+            self.end_confirmed(turn, Outcome::Confirmed);
         }
     }
 
@@ -307,8 +343,10 @@ impl Call {
                 // S-05: nobody acknowledged, so the call is ended on both sides.
                 self.settle_answerer(turn);
                 self.negotiation = None;
-                if self.phase == Phase::Talking {
-                    self.lose(turn, &[Side::A, Side::B]);
+                match self.phase {
+                    Phase::Talking => self.lose(turn, &[Side::A, Side::B]),
+                    Phase::Confirming => self.end_confirmed(turn, Outcome::Lost),
+                    Phase::Inviting | Phase::Recalling | Phase::Ending { .. } => {}
                 }
             }
             State::Answered {
@@ -378,13 +416,20 @@ impl Call {
     ) {
         match (self.phase, request.method) {
             (_, Method::Bye) => self.on_bye(turn, side, request, flow),
+            (_, Method::Prack) if side == Side::A => {
+                self.on_prack(turn, self.a.dialog.tag(), request, flow);
+            }
             (Phase::Talking, Method::Invite) => self.on_reinvite(turn, side, request, flow),
-            (Phase::Talking, _) => self.on_exchange(turn, side, request, flow),
-            (Phase::Inviting | Phase::Ending { .. }, _) => {
+            (Phase::Recalling, _) => self.refuse_in_recall(turn, request, flow),
+            // S-18: his INVITE is not finished yet.
+            (Phase::Confirming, _) => end::refuse_for_now(turn, request, flow),
+            // S-54: B was promised nothing that it could acknowledge.
+            (_, Method::Prack) | (Phase::Inviting | Phase::Ending { .. }, _) => {
                 let gone = Status::CALL_DOES_NOT_EXIST;
                 turn.layer
                     .refuse(&request.message, flow, gone, reply::NOTHING);
             }
+            (Phase::Talking, _) => self.on_exchange(turn, side, request, flow),
         }
     }
 }

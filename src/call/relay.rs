@@ -5,7 +5,9 @@
 //! A header crosses untouched unless the table says why not: what nobody here understands may be
 //! just what the two ends need.
 
-use crate::sip::{Message, Name, Status, Writer};
+use crate::call::PeerOffers;
+use crate::sip::lex::Commas;
+use crate::sip::{Header, Message, Name, NameAddr, Response, Status, Writer};
 
 /// What becomes of a header on its way to the other leg.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,12 +24,13 @@ pub enum Fate {
 
 /// Option tags that belong to one hop or one leg and must not promise anything across.
 ///
-/// - `100rel`: each leg acknowledges its own provisional responses (S-59), and ours are not reliable;
+/// - `100rel`: each leg acknowledges its own provisional responses (S-59);
 /// - `outbound`, `path`, `gruu`: about the way of a registration (R12).
 pub const HOP_OPTIONS: &[&[u8]] = &[b"100rel", b"gruu", b"outbound", b"path"];
 
 /// Option tags that a request may require, because we let them cross or do not need to know.
 pub const KNOWN_OPTIONS: &[&[u8]] = &[
+    b"100rel",
     b"answermode",
     b"from-change",
     b"histinfo",
@@ -73,19 +76,59 @@ pub fn fate(name: Name) -> Fate {
 /// Copies what crosses of a request or, with its status, of a response.
 pub fn copy_crossing(writer: &mut Writer<'_>, message: &Message<'_>, status: Option<Status>) {
     for header in message.headers() {
-        match fate(header.name) {
-            Fate::Crosses => {
+        copy_header(writer, header, status);
+    }
+}
+
+/// Copies what crosses of a response to A's INVITE; the offers of B's side may stay behind.
+pub fn copy_response(writer: &mut Writer<'_>, response: &Response<'_>, offers: PeerOffers) {
+    for header in response.message.headers() {
+        if header.name == Name::CallInfo && offers == PeerOffers::Removed {
+            copy_without_offers(writer, header.value);
+        } else {
+            copy_header(writer, header, Some(response.status));
+        }
+    }
+}
+
+fn copy_header(writer: &mut Writer<'_>, header: Header<'_>, status: Option<Status>) {
+    match fate(header.name) {
+        Fate::Crosses => {
+            writer.copy(header);
+        }
+        Fate::PerLeg => {}
+        Fate::Filtered => copy_options(writer, header.name, header.value),
+        Fate::OtherTargets => {
+            if status.is_some_and(names_other_targets) {
                 writer.copy(header);
-            }
-            Fate::PerLeg => {}
-            Fate::Filtered => copy_options(writer, header.name, header.value),
-            Fate::OtherTargets => {
-                if status.is_some_and(names_other_targets) {
-                    writer.copy(header);
-                }
             }
         }
     }
+}
+
+/// Each Call-Info but those that offer completion.
+fn copy_without_offers(writer: &mut Writer<'_>, value: &[u8]) {
+    for entry in Commas::of(value).filter(|entry| !is_offer(entry)) {
+        writer.header(Name::CallInfo, entry);
+    }
+}
+
+/// Whether a Call-Info offers completion (CC-30).
+pub fn is_offer(entry: &[u8]) -> bool {
+    NameAddr::parse(entry).is_ok_and(|entry| {
+        let purpose = entry.params.value("purpose").unwrap_or_default();
+        purpose.eq_ignore_ascii_case(b"call-completion")
+    })
+}
+
+/// Whether the body is, or may have in it, an offer or answer.
+pub fn carries_session(message: &Message<'_>) -> bool {
+    let kind = message.first(Name::ContentType).unwrap_or_default();
+    let is = |wanted: &[u8]| {
+        let head = kind.get(..wanted.len()).unwrap_or_default();
+        head.eq_ignore_ascii_case(wanted)
+    };
+    !message.body().is_empty() && (is(b"application/sdp") || is(b"multipart/"))
 }
 
 /// In these responses Contact says where else to try, not where the dialog goes on.

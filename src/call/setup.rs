@@ -5,14 +5,15 @@
 //! Invariants: A gets one final response; a branch that lost is cancelled, and its 2xx, should it
 //! come all the same, is acknowledged and ended (S-07).
 
+use crate::call::early::Early;
 use crate::call::end;
 use crate::call::negotiation::Negotiation;
 use crate::call::relay::copy_crossing;
-use crate::call::{Call, FORKS_MAX, Few, Leg, Outcome, Part, Phase, Side, Turn};
-use crate::call::{respond, respond_plainly};
+use crate::call::{Call, FORKS_MAX, Few, Leg, Outcome, Part, Phase, Side, Told, Turn};
+use crate::call::{respond, respond_announced};
 use crate::dialog::{Dialog, Reach, Tag};
 use crate::sip::flow::Flow;
-use crate::sip::{Method, Name, Request, Response, Status, Writer};
+use crate::sip::{Checked, Message, Method, Name, Request, Response, Scratch, Status, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::branch::hex;
@@ -44,7 +45,7 @@ pub struct Offer<'o> {
 }
 
 /// The phone rang elsewhere first (RFC 3326 §3.1).
-const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
+pub(super) const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
 
 /// What is known of the branches until the last of them has ended.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub(super) struct Setup {
     branches: Few<Branch>,
     forks: Few<Fork>,
     best: Option<Final>,
+    /// Whether B rang: any 18x.
+    rang: bool,
     rings_until: Timestamp,
 }
 
@@ -75,8 +78,8 @@ struct Fork {
 #[derive(Debug)]
 struct Final {
     status: Status,
-    phrase: Box<[u8]>,
-    rest: Box<[u8]>,
+    /// The message, if there is one.
+    response: Option<Box<[u8]>>,
 }
 
 impl Setup {
@@ -109,11 +112,14 @@ impl Call {
                 branches: Few::new(),
                 forks: Few::new(),
                 best: None,
+                rang: false,
                 rings_until: turn.now + turn.timing.rings,
             })),
             negotiation: None,
             exchanges: Vec::new(),
+            early: Early::of(request),
             refused: Vec::new(),
+            recall: None,
             began: turn.now,
             answered: None,
             outcome: Outcome::Open,
@@ -229,20 +235,27 @@ impl Call {
 
     fn on_progress(&mut self, turn: &mut Turn<'_>, response: &Response<'_>) {
         let until = turn.now + turn.timing.rings;
+        // What still rings elsewhere when B has answered is nothing to A.
+        let is_answered = self.holds_answer();
         let Some(setup) = self.setup.as_deref_mut() else {
             return;
         };
         // 100 is of one hop.
-        let Some(server) = setup.server.filter(|_| response.status != Status::TRYING) else {
+        let is_told = response.status != Status::TRYING && !is_answered;
+        let Some(server) = setup.server.filter(|_| is_told) else {
             return;
         };
         setup.rings_until = until;
+        setup.rang |= matches!(response.status.code(), 180..190);
         if let Some(tag) = self.fork(turn, response) {
-            self.relay(turn, server, response, tag);
+            self.tell(turn, server, response, tag);
         }
     }
 
-    fn on_success(&mut self, turn: &mut Turn<'_>, branch: u8, response: &Response<'_>) {
+    pub(super) fn on_success(&mut self, turn: &mut Turn<'_>, branch: u8, response: &Response<'_>) {
+        if self.hold_answer(branch, response) {
+            return;
+        }
         let (flow, reach, client) = self.way_of(branch);
         self.end_branch(branch);
         let dialog = self.b.dialog.answered(response, &flow, reach);
@@ -262,10 +275,11 @@ impl Call {
         self.a.dialog.set_tag(tag);
         self.phase = Phase::Talking;
         self.answered = Some(turn.now);
-        self.relay(turn, server, response, tag);
+        self.relay_success(turn, server, response, tag);
         let numbers = (self.a.dialog.remote_cseq(), number);
         let unacked = Negotiation::answered(turn, (Side::A, server), client, numbers);
         self.negotiation = Some(Box::new(unacked));
+        self.leave_early(tag);
         self.cancel_branches(turn, ANSWERED_ELSEWHERE);
         self.close_setup();
     }
@@ -303,6 +317,9 @@ impl Call {
         status: Status,
         response: Option<&Response<'_>>,
     ) {
+        if self.holds_answer() {
+            return;
+        }
         let Some(setup) = self.setup.as_deref_mut() else {
             return;
         };
@@ -319,7 +336,10 @@ impl Call {
         let decides = is_last || status.code() >= 600;
         if !decides {
             if !beaten {
-                setup.best = Some(keep(status, response));
+                setup.best = Some(Final {
+                    status,
+                    response: response.map(|response| Box::from(response.message.raw())),
+                });
             }
             return;
         }
@@ -351,13 +371,13 @@ impl Call {
     }
 
     /// Whether this tag is that of an early dialog that A sees.
-    pub fn is_early(&self, call_id: &[u8], tag: Tag) -> bool {
-        let same_call = self.a.dialog.call_id() == call_id && self.phase == Phase::Inviting;
+    pub(super) fn is_early(&self, tag: Tag) -> bool {
         let forks = self.setup.as_deref().map(|setup| &setup.forks);
-        same_call && forks.is_some_and(|forks| forks.iter().any(|fork| fork.tag == tag))
+        let is_known = forks.is_some_and(|forks| forks.iter().any(|fork| fork.tag == tag));
+        is_known && self.phase == Phase::Inviting
     }
 
-    fn relay(&self, turn: &mut Turn<'_>, server: Key, response: &Response<'_>, tag: Tag) {
+    fn relay_success(&self, turn: &mut Turn<'_>, server: Key, response: &Response<'_>, tag: Tag) {
         let tag = tag.text();
         let contact = turn.contacts.of(&self.a.dialog.flow());
         let answer = (response.status, response.phrase, reply::Tag::Ours(&tag));
@@ -366,6 +386,15 @@ impl Call {
             copy_crossing(writer, &response.message, Some(response.status));
         };
         respond(turn, server, answer, write, response.message.body());
+    }
+
+    pub(super) fn told<'r>(&self, status: Status, response: Option<&'r Response<'r>>) -> Told<'r> {
+        let rang = self.setup.as_deref().is_some_and(|setup| setup.rang);
+        Told {
+            status,
+            rang,
+            response,
+        }
     }
 
     fn relay_final(&mut self, turn: &mut Turn<'_>, status: Status, response: &Response<'_>) {
@@ -380,39 +409,39 @@ impl Call {
         };
         let tag = self.final_tag(response.to.tag().unwrap_or_default());
         let answer = (status, phrase, reply::Tag::Ours(&tag));
-        let write = |writer: &mut Writer<'_>| {
-            copy_crossing(writer, &response.message, Some(response.status));
-        };
-        respond(turn, server, answer, write, response.message.body());
+        let told = self.told(status, Some(response));
+        respond_announced(turn, server, answer, &told, |_| ());
         self.outcome = Outcome::Failed(status);
     }
 
     fn relay_best(&mut self, turn: &mut Turn<'_>) {
-        let best = self
-            .setup
-            .as_deref_mut()
-            .and_then(|setup| setup.best.take());
-        let (Some(best), Some(server)) = (best, self.take_server()) else {
+        let setup = self.setup.as_deref_mut();
+        let Some(best) = setup.and_then(|setup| setup.best.take()) else {
             return;
         };
-        let status = not_the_whole_service(best.status);
-        let tag = self.answer_tag().text();
-        let answer = crate::transaction::servers::Answer {
-            status,
-            phrase: &best.phrase,
-            tag: reply::Tag::Ours(&tag),
-            rest: &best.rest,
-        };
-        turn.layer.respond(turn.now, server, &answer);
-        self.outcome = Outcome::Failed(status);
+        let mut index = Scratch::new();
+        let kept = best.response.as_deref().unwrap_or_default();
+        let message = Message::parse(kept, &mut index);
+        match message
+            .ok()
+            .and_then(|message| Checked::check(message).ok())
+        {
+            Some(Checked::Response(response)) => self.relay_final(turn, best.status, &response),
+            Some(Checked::Request(_)) | None => {
+                self.finish(turn, not_the_whole_service(best.status));
+            }
+        }
     }
 
     /// Ends A's INVITE with a failure of our own.
     pub(super) fn finish(&mut self, turn: &mut Turn<'_>, status: Status) {
+        let told = self.told(status, None);
         if let Some(server) = self.take_server() {
             let tag = self.answer_tag();
             self.a.dialog.set_tag(tag);
-            respond_plainly(turn, server, status, reply::Tag::Ours(&tag.text()));
+            let tag = tag.text();
+            let answer = (status, b"".as_slice(), reply::Tag::Ours(&tag));
+            respond_announced(turn, server, answer, &told, |_| ());
             self.outcome = Outcome::Failed(status);
         }
     }
@@ -433,8 +462,15 @@ impl Call {
         tag.text()
     }
 
+    /// The transaction of A's INVITE, for as long as that has no final response.
+    pub(super) fn open_server(&self) -> Option<Key> {
+        self.setup.as_deref()?.server
+    }
+
     fn take_server(&mut self) -> Option<Key> {
-        self.setup.as_deref_mut()?.server.take()
+        let server = self.setup.as_deref_mut()?.server.take();
+        self.fall_silent();
+        server
     }
 
     /// Withdraws what is left of the INVITE; the call ends when the branches have.
@@ -442,6 +478,7 @@ impl Call {
         if self.phase == Phase::Inviting {
             self.phase = Phase::Ending { byes: 0 };
         }
+        self.release_answer(turn);
         self.cancel_branches(turn, reason);
         self.close_setup();
     }
@@ -489,7 +526,7 @@ fn not_the_whole_service(status: Status) -> Status {
 }
 
 /// RFC 3261 §16.7: whether the failure `old` says more than the failure `new`.
-fn is_better(old: Status, new: Status) -> bool {
+pub(super) fn is_better(old: Status, new: Status) -> bool {
     rank(old) <= rank(new)
 }
 
@@ -500,22 +537,4 @@ fn rank(status: Status) -> (u16, bool) {
     };
     // Those that A can do something about come before the others of their class.
     (class, !matches!(status.code(), 401 | 407 | 415 | 420 | 484))
-}
-
-fn keep(status: Status, response: Option<&Response<'_>>) -> Final {
-    let mut rest = Vec::new();
-    let mut writer = Writer::fragment(&mut rest);
-    let mut body: &[u8] = b"";
-    if let Some(response) = response {
-        copy_crossing(&mut writer, &response.message, Some(response.status));
-        body = response.message.body();
-    }
-    if writer.finish(body).is_err() {
-        rest = reply::NOTHING.to_vec();
-    }
-    Final {
-        status,
-        phrase: Box::from(response.map(|response| response.phrase).unwrap_or_default()),
-        rest: rest.into_boxed_slice(),
-    }
 }

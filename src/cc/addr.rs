@@ -31,6 +31,11 @@ impl Aor {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The same text, to be shared.
+    pub fn as_arc(&self) -> &Arc<str> {
+        &self.0
+    }
 }
 
 impl From<Arc<str>> for Aor {

@@ -10,7 +10,7 @@ use quick_xml::name::LocalName;
 use quick_xml::reader::Reader;
 
 use crate::cc::Basic;
-use crate::cc::addr::Aor;
+use crate::cc::addr::AddrSpec;
 
 /// The media type.
 pub const MEDIA_TYPE: &str = "application/pidf+xml";
@@ -74,7 +74,7 @@ pub fn parse(body: &[u8]) -> Result<Basic, Broken> {
 }
 
 /// The document that says so of a user: one tuple.
-pub fn write(presentity: &Aor, basic: Basic) -> String {
+pub fn write(presentity: &AddrSpec, basic: Basic) -> String {
     let value = match basic {
         Basic::Closed => "closed",
         Basic::Open => "open",
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_we_write_is_read_back() {
-        let user = Aor::new("sip:a&b\"<@a.example");
+        let user = AddrSpec::new("sip:a&b@a.example").expect("a URI");
         for basic in [Basic::Closed, Basic::Open] {
             assert_eq!(parse(write(&user, basic).as_bytes()), Ok(basic));
         }

@@ -218,6 +218,7 @@ impl Service {
             caller: completion.caller.clone(),
             from: completion.from.clone(),
             callee: completion.callee.clone(),
+            dialled: completion.dialled.clone(),
             target,
             condition: completion.wait.condition,
             via,

@@ -74,6 +74,11 @@ impl Codes {
         Ok(Self(codes))
     }
 
+    /// The texts and what they ask for.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Code)> {
+        self.0.iter().map(|(text, code)| (&**text, *code))
+    }
+
     /// What the user part of a Request-URI asks for, if it is a code; escapes (`%23`) are read.
     pub fn parse(&self, user: &[u8]) -> Option<Code> {
         let user = unescape(user)?;

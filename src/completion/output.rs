@@ -195,6 +195,8 @@ pub struct Call {
     pub from: AddrSpec,
     /// Who is called.
     pub callee: Aor,
+    /// CC-17: the original destination.
+    pub dialled: AddrSpec,
     /// The Request-URI or Refer-To, `m` included.
     pub target: AddrSpec,
     /// Why the first call failed.

@@ -152,7 +152,8 @@ impl Service {
 
     pub(super) fn on_publish(&mut self, publish: &Publish, turn: &mut Turn<'_>) {
         let ticket = publish.ticket;
-        let Some((id, callee, entry)) = self.published_entry(publish) else {
+        let found = self.published_entry(&publish.at, publish.caller.as_ref());
+        let Some((id, callee, entry)) = found else {
             // CC-72: without an entry there is nothing to publish for.
             let result = Err(Reject::NoEntry);
             turn.out.push(Output::PublishAnswered { ticket, result });
@@ -170,13 +171,23 @@ impl Service {
         self.emit(id, Output::PublishAnswered { ticket, result }, turn);
     }
 
+    /// The subscription that a PUBLISH of this caller's would be about.
+    pub fn published(&self, at: &PublishAt, caller: Option<&Aor>) -> Option<SubscriptionId> {
+        let (_, _, subscription) = self.published_entry(at, caller)?;
+        Some(subscription)
+    }
+
     /// CC-49: by what it was sent to, else by its caller.
-    fn published_entry(&self, publish: &Publish) -> Option<(CompletionId, Aor, SubscriptionId)> {
-        let id = match &publish.at {
+    fn published_entry(
+        &self,
+        at: &PublishAt,
+        caller: Option<&Aor>,
+    ) -> Option<(CompletionId, Aor, SubscriptionId)> {
+        let id = match at {
             PublishAt::Entry(cce) => *self.tokens.get(cce)?,
             PublishAt::Subscription(subscription) => self.routes.get(subscription)?.id,
             PublishAt::Queue(Queue::Callee(callee)) => {
-                let pair = (publish.caller.clone()?, callee.clone());
+                let pair = (caller?.clone(), callee.clone());
                 *self.pairs.get(&pair)?
             }
             PublishAt::Queue(Queue::Token(token)) => {
@@ -185,10 +196,7 @@ impl Service {
             }
         };
         let completion = self.completions.get(&id)?;
-        let is_his = publish
-            .caller
-            .as_ref()
-            .is_none_or(|c| *c == completion.caller);
+        let is_his = caller.is_none_or(|caller| *caller == completion.caller);
         // Whose agent is here suspends without a message.
         let is_wire = completion.roles == Roles::Monitor && completion.life == Life::Accepted;
         let (callee, entry) = self.entry_of(id)?;

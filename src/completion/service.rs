@@ -245,6 +245,11 @@ impl Service {
         self.is_selected(completion).then_some(completion.id)
     }
 
+    /// The completion whose cc-URI has this token, as long as it lives.
+    pub fn entry(&self, cce: CceToken) -> Option<View<'_>> {
+        self.view(*self.tokens.get(&cce)?)
+    }
+
     /// The completion that a callee is reserved for.
     pub fn reserved_for(&self, callee: &Aor) -> Option<CompletionId> {
         let monitor = self.users.get(callee)?.monitor.as_ref()?;

@@ -18,6 +18,11 @@ use super::raw::{self, RawConfig};
 use super::value;
 use super::{Arguments, Config, Format, Level, Log, api_beside};
 
+mod completion;
+mod peers;
+
+use peers::Us;
+
 /// The most listeners: `ListenerId` is a byte, and each takes two sockets.
 const LISTENERS_MAX: usize = 64;
 /// Timer C is longer than three minutes.
@@ -30,21 +35,27 @@ pub(super) fn check(
     arguments: &Arguments,
 ) -> Result<Config, Error> {
     let listeners = listeners(source, &raw.listener, arguments)?;
-    let upstream = match (&arguments.upstream, &raw.upstream) {
-        (Some(text), _) => Some(argument("--upstream", value::upstream(text))?),
-        (None, Some(written)) => Some(source.read(written, value::upstream)?),
-        (None, None) => None,
+    let domains = source.read_all(&raw.domains, value::host_name)?;
+    let upstream = peers::upstream(source, raw, arguments.upstream.as_ref(), &listeners)?;
+    let us = Us {
+        listeners: &listeners,
+        domains: &domains,
     };
+    let peers = peers::others(source, &raw.peer, upstream.as_ref(), us)?;
+    let calls = calls(source, &raw.calls, upstream.is_some())?;
     let api = api(source, raw.api.listen.as_ref(), &listeners)?;
     let timing = timing(source, &raw.timing)?;
     let delay_max = Overload::default().delay_max;
+    let completion = completion::completion(source, &raw.completion, &calls.emergency, timing.t1)?;
     Ok(Config {
         shard: Settings {
             listeners,
-            upstream,
-            domains: source.read_all(&raw.domains, value::host_name)?,
+            peers,
+            domains,
             registrar: registrar(source, raw)?,
-            calls: calls(source, &raw.calls, upstream.is_some())?,
+            calls,
+            upstream,
+            completion,
             limits: limits(source, &raw.limits)?,
             timing,
             call_timing: call::Timing {
@@ -319,7 +330,7 @@ impl Source<'_> {
     }
 
     /// The error of a value that does not go with another; defaults go with each other.
-    fn blame(self, written: Option<&Spanned<u32>>, why: String) -> Error {
+    fn blame<T>(self, written: Option<&Spanned<T>>, why: String) -> Error {
         self.error(&written.map(Spanned::span).unwrap_or_default(), why)
     }
 }

@@ -6,14 +6,13 @@
 mod check;
 mod error;
 mod raw;
+mod summary;
 mod value;
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::shard;
-use crate::shard::settings::Upstream;
 
 pub use error::{Error, Place};
 
@@ -117,52 +116,6 @@ fn api_beside(listener: SocketAddr) -> SocketAddr {
         IpAddr::V4(Ipv4Addr::LOCALHOST)
     };
     SocketAddr::new(ip, API_PORT)
-}
-
-/// The summary that `campon check` prints.
-impl fmt::Display for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let settings = &self.shard;
-        write!(f, "mode       {}", self.mode())?;
-        match settings.upstream {
-            Some(Upstream { transport, address }) => {
-                writeln!(
-                    f,
-                    ", in front of sip:{address};transport={}",
-                    transport.uri_name()
-                )?;
-            }
-            None => writeln!(f)?,
-        }
-        for listener in &settings.listeners {
-            let sent_by = listener.sent_by();
-            writeln!(
-                f,
-                "listen     {} by UDP and TCP, as {sent_by}",
-                listener.bind
-            )?;
-        }
-        if !settings.domains.is_empty() {
-            writeln!(f, "domains    {}", settings.domains.join(", "))?;
-        }
-        match settings.calls.calls_max {
-            Some(calls_max) => writeln!(f, "calls      {calls_max} at a time for a user")?,
-            None => writeln!(f, "calls      as many for a user as his phone takes")?,
-        }
-        writeln!(f, "emergency  {}", settings.calls.emergency.join(", "))?;
-        writeln!(f, "log        {}", self.log)?;
-        write!(f, "status     http://{}/v1/status", self.api)
-    }
-}
-
-impl fmt::Display for Log {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} as {} to ", self.level.as_str(), self.format.as_str())?;
-        match &self.file {
-            Some(file) => write!(f, "{}", file.display()),
-            None => f.write_str("the standard error"),
-        }
-    }
 }
 
 impl Level {

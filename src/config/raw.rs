@@ -1,6 +1,10 @@
 //! The configuration as it is written: every key that exists, with the place of each value.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 /// A value with its place in the file; `None` where the default holds.
@@ -9,11 +13,14 @@ pub(super) type Field<T> = Option<Spanned<T>>;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawConfig {
-    pub(super) upstream: Field<String>,
+    #[serde(deserialize_with = "upstream")]
+    pub(super) upstream: Option<Spanned<RawPeer>>,
+    pub(super) peer: Vec<Spanned<RawPeer>>,
     pub(super) domains: Vec<Spanned<String>>,
     pub(super) listener: Vec<Spanned<RawListener>>,
     pub(super) registrar: RawRegistrar,
     pub(super) calls: RawCalls,
+    pub(super) completion: RawCompletion,
     pub(super) limits: RawLimits,
     pub(super) timing: RawTiming,
     pub(super) overload: RawOverload,
@@ -26,6 +33,16 @@ pub(super) struct RawConfig {
 pub(super) struct RawListener {
     pub(super) address: Field<String>,
     pub(super) advertise: Field<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawPeer {
+    pub(super) name: Field<String>,
+    pub(super) address: Field<String>,
+    pub(super) cc_domains: Vec<Spanned<String>>,
+    pub(super) dials: Field<String>,
+    pub(super) completion: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -44,6 +61,47 @@ pub(super) struct RawCalls {
     pub(super) calls_max: Field<u32>,
     pub(super) ring_max_s: Field<u32>,
     pub(super) emergency: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawCompletion {
+    pub(super) enabled: Field<bool>,
+    pub(super) retain: Field<bool>,
+    pub(super) offer_window: Field<String>,
+    pub(super) guard: Field<String>,
+    pub(super) recall: Field<String>,
+    pub(super) ring: Field<String>,
+    pub(super) place_max: Field<String>,
+    pub(super) cc_call_max: Field<String>,
+    pub(super) rest: Field<String>,
+    pub(super) aftermath: Field<String>,
+    pub(super) notify_window: Field<String>,
+    pub(super) notify_max: Field<String>,
+    pub(super) leave_max: Field<String>,
+    pub(super) expires_min: Field<String>,
+    pub(super) service_busy: Field<String>,
+    pub(super) service_no_reply: Field<String>,
+    pub(super) service_not_logged_in: Field<String>,
+    pub(super) commit_max: Field<String>,
+    pub(super) unknown_time: Field<String>,
+    pub(super) suspension_long: Field<String>,
+    pub(super) queue_long: Field<String>,
+    pub(super) queue_max: Field<u32>,
+    pub(super) per_caller_max: Field<u32>,
+    pub(super) total_max: Field<u32>,
+    pub(super) failed_calls_max: Field<u32>,
+    pub(super) recalls_max: Field<u32>,
+    pub(super) recalls_per_second_max: Field<u32>,
+    pub(super) codes: RawCodes,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawCodes {
+    pub(super) request_last: Field<String>,
+    pub(super) cancel_last: Field<String>,
+    pub(super) cancel_all: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -85,4 +143,49 @@ pub(super) struct RawLog {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawApi {
     pub(super) listen: Field<String>,
+}
+
+/// `upstream = "sip:…"` is short for a table with this address.
+fn upstream<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Spanned<RawPeer>>, D::Error> {
+    let written: Spanned<Upstream> = Deserialize::deserialize(from)?;
+    let span = written.span();
+    let raw = match written.into_inner() {
+        Upstream::Address(address) => RawPeer {
+            address: Some(Spanned::new(span.clone(), address)),
+            ..RawPeer::default()
+        },
+        Upstream::Table(raw) => raw,
+    };
+    Ok(Some(Spanned::new(span, raw)))
+}
+
+#[derive(Debug)]
+enum Upstream {
+    Address(String),
+    Table(RawPeer),
+}
+
+impl<'de> Deserialize<'de> for Upstream {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(ReadUpstream)
+    }
+}
+
+/// Takes either form; an untagged enum would lose the places and names of what is wrong.
+struct ReadUpstream;
+
+impl<'de> Visitor<'de> for ReadUpstream {
+    type Value = Upstream;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"sip:IP[:PORT]\" or a table")
+    }
+
+    fn visit_str<E: Error>(self, address: &str) -> Result<Upstream, E> {
+        Ok(Upstream::Address(address.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Upstream, A::Error> {
+        RawPeer::deserialize(MapAccessDeserializer::new(table)).map(Upstream::Table)
+    }
 }

@@ -5,12 +5,19 @@
 //! Each function says what would be right where a text is not.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-use crate::shard::settings::Upstream;
 use crate::sip::flow::Transport;
 
 /// The port of SIP over UDP and TCP.
 pub(super) const SIP_PORT: u16 = 5060;
+/// The units of a time with their milliseconds, the longest first.
+const UNITS: [(&str, u64); 4] = [
+    ("h", 60 * 60 * 1000),
+    ("min", 60 * 1000),
+    ("s", 1000),
+    ("ms", 1),
+];
 
 /// `IP:PORT` or `IP`, of a socket of ours.
 pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
@@ -24,10 +31,10 @@ pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     Ok(address)
 }
 
-/// `sip:IP[:PORT][;transport=udp|tcp]`.
-pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
+/// `[sip:]IP[:PORT][;transport=udp|tcp]`.
+pub(super) fn peer_address(text: &str) -> Result<(Transport, SocketAddr), String> {
     let wrong = || format!("`{text}` is not sip:IP[:PORT][;transport=udp|tcp]");
-    let rest = text.strip_prefix("sip:").ok_or_else(wrong)?;
+    let rest = text.strip_prefix("sip:").unwrap_or(text);
     let (place, transport) = match rest.split_once(';') {
         None | Some((_, "transport=udp")) => (until_semicolon(rest), Transport::Udp),
         Some((place, "transport=tcp")) => (place, Transport::Tcp),
@@ -37,7 +44,7 @@ pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
     if address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0 {
         return Err(wrong());
     }
-    Ok(Upstream { transport, address })
+    Ok((transport, address))
 }
 
 /// `HOST[:PORT]`, an IPv6 address in brackets.
@@ -79,6 +86,36 @@ pub(super) fn dialled(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!("`{text}` is not a number as it is dialled"))
+    }
+}
+
+/// What somebody calls a peer: one line of text.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.contains(char::is_control) {
+        return Err(format!("{text:?} is no name"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A whole number and its unit: `300ms`, `20s`, `3min`, `1h`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is not a time such as 300ms, 20s, 3min or 1h");
+    let number = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let unit = text.strip_prefix(number).ok_or_else(wrong)?;
+    let unit = UNITS.iter().find(|(name, _)| *name == unit);
+    let (_, millis) = unit.ok_or_else(wrong)?;
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let millis = number.checked_mul(*millis).ok_or_else(wrong)?;
+    Ok(Duration::from_millis(millis))
+}
+
+/// The same time as an operator would write it, in the longest unit that holds it.
+pub(super) fn spelled(time: Duration) -> String {
+    let millis = time.as_millis();
+    let whole = |(_, unit): &&(&str, u64)| millis.is_multiple_of(u128::from(*unit));
+    match UNITS.iter().find(whole) {
+        Some((name, unit)) if millis > 0 => format!("{}{name}", millis / u128::from(*unit)),
+        Some(_) | None => "0s".to_owned(),
     }
 }
 
@@ -130,23 +167,24 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_may_name_its_transport() {
-        let tcp = upstream("sip:127.0.0.1:5070;transport=tcp").expect("valid");
-        assert_eq!((tcp.transport, tcp.address.port()), (Transport::Tcp, 5070));
-        let udp = upstream("sip:[::1];transport=udp").expect("valid");
-        assert_eq!((udp.transport, udp.address.port()), (Transport::Udp, 5060));
+    fn a_peer_may_name_its_transport() {
+        let tcp = peer_address("sip:127.0.0.1:5070;transport=tcp").expect("valid");
+        assert_eq!((tcp.0, tcp.1.port()), (Transport::Tcp, 5070));
+        let udp = peer_address("sip:[::1];transport=udp").expect("valid");
+        assert_eq!((udp.0, udp.1.port()), (Transport::Udp, 5060));
     }
 
     #[test]
-    fn an_upstream_is_one_address_without_a_user() {
+    fn a_peer_is_one_address_without_a_user() {
         for wrong in [
-            "127.0.0.1",
+            "pbx",
+            "sips:127.0.0.1",
             "sip:a@127.0.0.1",
             "sip:pbx",
             "sip:0.0.0.0",
             "sip:127.0.0.1;lr",
         ] {
-            assert!(upstream(wrong).is_err(), "{wrong}");
+            assert!(peer_address(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -177,6 +215,37 @@ mod tests {
             "a b",
         ] {
             assert!(advertise(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_a_number_and_its_unit() {
+        for (text, millis) in [
+            ("0s", 0),
+            ("300ms", 300),
+            ("20s", 20_000),
+            ("3min", 180_000),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)));
+            assert_eq!(spelled(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn a_time_without_a_unit_or_in_parts_is_refused() {
+        for wrong in [
+            "",
+            "s",
+            "20",
+            "1.5s",
+            "1h30min",
+            "-1s",
+            "1 s",
+            "1m",
+            "99999999999999999h",
+        ] {
+            assert!(duration(wrong).is_err(), "{wrong}");
         }
     }
 }

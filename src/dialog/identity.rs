@@ -91,8 +91,23 @@ impl Dialog {
 
     /// Our side as the client of an INVITE that nobody has answered yet.
     pub fn of_client(call_id: &[u8], invite: &Request<'_>, tag: Tag, flow: Flow) -> Self {
-        let texts = [call_id, invite.from.text, invite.to.text, b"", b"", b""];
+        Self::begun(call_id, [invite.from.text, invite.to.text], tag, flow)
+    }
+
+    /// Our side as the client of a request of our own; `ends` are From and To, without tags.
+    pub fn begun(call_id: &[u8], ends: [&[u8]; 2], tag: Tag, flow: Flow) -> Self {
+        let [local, remote] = ends;
+        let texts = [call_id, local, remote, b"", b"", b""];
         Self::of_texts(texts, tag, flow, Reach::Address)
+    }
+
+    /// Our side as the client of a first request of our own that nobody has answered yet.
+    ///
+    /// `local` and `remote` are names and addresses, without tags. Whatever the peer writes in its
+    /// Contact, all requests go the way of the first one.
+    pub fn of_opener(call_id: &[u8], local: &[u8], remote: &[u8], tag: Tag, flow: Flow) -> Self {
+        let texts = [call_id, local, remote, b"", b"", b""];
+        Self::of_texts(texts, tag, flow, Reach::Flow)
     }
 
     /// Our side of a dialog that only its 2xx tells of; `flow` is how that came.
@@ -119,19 +134,34 @@ impl Dialog {
         for value in values.iter().rev() {
             push_route(&mut routes, value);
         }
-        let texts = [
-            self.call_id(),
-            self.local(),
-            response.to.text,
-            response.to.tag().unwrap_or_default(),
-            contact_uri(&response.message).unwrap_or_default(),
-            &routes,
-        ];
-        let mut dialog = Self::of_texts(texts, self.tag, *flow, reach);
-        dialog.local_cseq = self.local_cseq;
+        let message = &response.message;
+        let mut dialog = self.completed(&response.to, message, &routes, (*flow, reach));
         dialog.remote_cseq = self.remote_cseq;
-        dialog.flow = dialog.next_hop();
         dialog
+    }
+
+    /// The dialog that this NOTIFY makes of a client's half: it may come before the 2xx of its
+    /// SUBSCRIBE, or from a fork whose 2xx never comes (S-129).
+    #[must_use]
+    pub fn notified(&self, notify: &Request<'_>) -> Self {
+        let mut routes = Vec::new();
+        // In it we are the server, so that the routes are in our order already.
+        for value in notify.message.values(Name::RecordRoute) {
+            push_route(&mut routes, value);
+        }
+        let way = (self.flow, self.reach);
+        let mut dialog = self.completed(&notify.from, &notify.message, &routes, way);
+        dialog.remote_cseq = Some(notify.cseq.number);
+        dialog
+    }
+
+    /// The half that it was before anybody answered, for another fork to complete.
+    #[must_use]
+    pub fn half(&self) -> Self {
+        let texts = [self.call_id(), self.local(), self.remote(), b"", b"", b""];
+        let mut half = Self::of_texts(texts, self.tag, self.flow, self.reach);
+        half.local_cseq = self.local_cseq;
+        half
     }
 
     /// S-16: takes the target of a request or response that refreshes it.
@@ -201,6 +231,11 @@ impl Dialog {
         self.text(Text::RemoteTag)
     }
 
+    /// Whether the peer has said where it is reached; no request can be sent before.
+    pub fn has_target(&self) -> bool {
+        !self.target().is_empty()
+    }
+
     /// Where the next request goes.
     pub fn flow(&self) -> Flow {
         self.flow
@@ -247,6 +282,29 @@ impl Dialog {
         let others = others.strip_prefix(b",").unwrap_or(others);
         let comma: &[u8] = if others.is_empty() { b"" } else { b"," };
         writer.header_parts(Name::Route, &[others, comma, b"<", self.target(), b">"]);
+    }
+
+    /// The dialog of a half whose peer has shown itself in this message.
+    fn completed(
+        &self,
+        peer: &NameAddr<'_>,
+        message: &Message<'_>,
+        routes: &[u8],
+        way: (Flow, Reach),
+    ) -> Self {
+        let texts = [
+            self.call_id(),
+            self.local(),
+            peer.text,
+            peer.tag().unwrap_or_default(),
+            contact_uri(message).unwrap_or_default(),
+            routes,
+        ];
+        let (flow, reach) = way;
+        let mut dialog = Self::of_texts(texts, self.tag, flow, reach);
+        dialog.local_cseq = self.local_cseq;
+        dialog.flow = dialog.next_hop();
+        dialog
     }
 
     fn of_texts(texts: [&[u8]; 6], tag: Tag, flow: Flow, reach: Reach) -> Self {

@@ -138,11 +138,14 @@ fn announce(config: &Config) {
     tracing::info!(
         mode = config.mode(),
         listen = listen.join(" "),
-        upstream = config.shard.upstream.map(|upstream| upstream.address.to_string()),
+        upstream = config.shard.upstream.as_ref().map(|it| it.address.to_string()),
         status = %config.api,
         "campon {}",
         env!("CARGO_PKG_VERSION"),
     );
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let is_public = config
         .shard
         .listeners

@@ -4,6 +4,9 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use crate::observe::Pii;
 use crate::sip::Host;
@@ -17,22 +20,42 @@ use crate::sip::unescape;
 /// All hosts of our own are one domain, so that a phone that knows us by name and one that knows our
 /// address can call each other.
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Aor(Box<[u8]>);
+pub struct Aor(Arc<str>);
+
+/// Room for the longest AOR that people have, so that the one allocation is the last copy.
+type Canonical = SmallVec<[u8; 128]>;
 
 impl Aor {
     fn new(user: &[u8], domain: &str) -> Self {
-        Self([user, b"@", domain.as_bytes()].concat().into())
+        let mut text = Canonical::new();
+        append_readable(&mut text, user);
+        text.push(b'@');
+        text.extend_from_slice(domain.as_bytes());
+        let text = str::from_utf8(&text).expect("what is no UTF-8 was escaped");
+        Self(Arc::from(text))
+    }
+
+    /// The AOR whose [`Self::as_str`] this was.
+    pub fn from_canonical(text: Arc<str>) -> Self {
+        Self(text)
     }
 
     /// User, `@`, and the domain, which is empty if it is our own; the last `@` divides them.
-    pub fn as_bytes(&self) -> &[u8] {
+    ///
+    /// In the user, percent signs, control characters and what is no UTF-8 are escaped.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same text, to be shared.
+    pub fn as_arc(&self) -> &Arc<str> {
         &self.0
     }
 }
 
 impl fmt::Debug for Aor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Aor({})", Pii(&self.0))
+        write!(f, "Aor({})", Pii(self.as_str()))
     }
 }
 
@@ -94,6 +117,33 @@ impl Domains {
         }
         let host = uri.host.to_string().to_ascii_lowercase();
         Some(Aor::new(&user, host.trim_end_matches('.')))
+    }
+}
+
+/// Appends a user as text in which two users never look the same.
+fn append_readable(text: &mut Canonical, user: &[u8]) {
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'%';
+    if user.iter().all(is_plain) {
+        text.extend_from_slice(user);
+        return;
+    }
+    for chunk in user.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            let mut bytes = [0; 4];
+            let bytes = letter.encode_utf8(&mut bytes).as_bytes();
+            if letter == '%' || letter.is_control() {
+                append_escaped(text, bytes);
+            } else {
+                text.extend_from_slice(bytes);
+            }
+        }
+        append_escaped(text, chunk.invalid());
+    }
+}
+
+fn append_escaped(text: &mut Canonical, bytes: &[u8]) {
+    for byte in bytes {
+        text.extend_from_slice(format!("%{byte:02X}").as_bytes());
     }
 }
 
@@ -165,6 +215,28 @@ mod tests {
             aor("sip:bob%40example.com@localhost"),
             aor("sip:bob@example.com")
         );
+    }
+
+    #[test]
+    fn what_is_no_readable_text_is_escaped() {
+        let canonical = |uri: &str| aor(uri).expect("a user").as_str().to_owned();
+        assert_eq!(canonical("sip:j%C3%BCrgen%20b@localhost"), "jürgen b@");
+        assert_eq!(
+            canonical("sip:a%0d%0A%C2%85%fe@H.Example"),
+            "a%0D%0A%C2%85%FE@h.example"
+        );
+    }
+
+    #[test]
+    fn a_percent_sign_makes_no_two_users_the_same() {
+        assert_ne!(aor("sip:a%2501@localhost"), aor("sip:a%01@localhost"));
+    }
+
+    #[test]
+    fn the_canonical_text_is_the_user() {
+        let bob = aor("sip:%62ob@Example.com").expect("a user");
+        assert_eq!(bob.as_str(), "bob@example.com");
+        assert_eq!(Aor::from_canonical(bob.as_arc().clone()), bob);
     }
 
     #[test]

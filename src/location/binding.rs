@@ -3,9 +3,12 @@
 //! Spec: RFC 3261 §10.3 step 7, §19.1.4; RFC 5626 §6 (instances); RFC 3263 §4 (where no name is to be
 //! resolved).
 
+use std::hash::Hasher as _;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use siphasher::sip::SipHasher13;
 
 use crate::location::wanted::WantedBinding;
 use crate::sip::ConnectionId;
@@ -38,6 +41,13 @@ pub struct Target<'t> {
     /// The phone's preference, 0 to 1000.
     pub q: u16,
 }
+
+/// Names a binding of an AOR for as long as it lives, refreshes included.
+///
+/// It is a hash of what the phone is known by, so that a phone that registers again after a restart
+/// of ours has the same one.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct BindingId(pub u64);
 
 /// The request that a binding is made by.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +92,7 @@ impl<'m> Origin<'m> {
 /// A binding.
 #[derive(Clone, Debug)]
 pub(super) struct Binding {
+    id: BindingId,
     /// URI, its header fields, the Contact's parameters, and the Call-ID, one after the other.
     text: Box<[u8]>,
     target_end: u16,
@@ -112,11 +123,13 @@ enum Way {
 type Address = (Transport, SocketAddr);
 
 impl Binding {
-    /// The binding; `None` if it is longer than `bytes_max`.
+    /// The binding, which takes over the id of the one that it replaces; `None` if it is longer than
+    /// `bytes_max`.
     pub(super) fn new(
         now: Timestamp,
         wanted: &WantedBinding<'_>,
         origin: &Origin<'_>,
+        replaced: Option<BindingId>,
         bytes_max: usize,
     ) -> Option<Self> {
         let mut text = wanted.uri.text().to_vec();
@@ -128,6 +141,7 @@ impl Binding {
         let place = |at: usize| u16::try_from(at).ok();
         (text.len() <= bytes_max).then_some(())?;
         Some(Self {
+            id: replaced.unwrap_or_else(|| BindingId::of(wanted)),
             text: text.into_boxed_slice(),
             target_end: place(uri_end - headers)?,
             uri_end: place(uri_end)?,
@@ -174,6 +188,10 @@ impl Binding {
             is_nat: self.is_nat,
             q: self.q,
         })
+    }
+
+    pub(super) fn id(&self) -> BindingId {
+        self.id
     }
 
     /// The URI of the Contact, its header fields included.
@@ -225,6 +243,22 @@ impl Binding {
 
     fn between(&self, from: u16, to: u16) -> &[u8] {
         self.text.get(from.into()..to.into()).unwrap_or_default()
+    }
+}
+
+impl BindingId {
+    /// What R12 has an alias made of: the instance and its flow, else the URI.
+    fn of(wanted: &WantedBinding<'_>) -> Self {
+        let params = wanted.contact.params;
+        let mut hasher = SipHasher13::new();
+        match params.value("+sip.instance") {
+            Some(instance) => {
+                hasher.write(instance);
+                hasher.write(params.value("reg-id").unwrap_or_default());
+            }
+            None => hasher.write(wanted.uri.text()),
+        }
+        Self(hasher.finish())
     }
 }
 

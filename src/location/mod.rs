@@ -17,6 +17,7 @@ mod rig;
 
 pub use crate::location::aor::Aor;
 pub use crate::location::aor::Domains;
+pub use crate::location::binding::BindingId;
 pub use crate::location::binding::Target;
 pub use crate::location::registrar::Registrar;
 

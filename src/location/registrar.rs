@@ -16,9 +16,11 @@ use crate::location::Domains;
 use crate::location::Policy;
 use crate::location::Target;
 use crate::location::binding::Binding;
+use crate::location::binding::BindingId;
 use crate::location::binding::Origin;
 use crate::location::reject::Reject;
 use crate::location::wanted::Wanted;
+use crate::location::wanted::WantedBinding;
 use crate::sip::ConnectionId;
 use crate::sip::Flow;
 use crate::sip::Name;
@@ -45,6 +47,10 @@ pub struct Registrar {
     /// The records with a binding over a connection.
     connected: BTreeSet<(ConnectionId, Key)>,
     bindings: usize,
+    /// The AORs whose comings and goings somebody wants to hear of.
+    watched: BTreeSet<Aor>,
+    /// Those of them that have come or gone since that was last asked.
+    changed: BTreeSet<Aor>,
 }
 
 /// One AOR.
@@ -53,6 +59,8 @@ struct Record {
     aor: Aor,
     /// In the order in which they are called.
     bindings: Box<[Binding]>,
+    /// When the first of the bindings was made that have been there without a gap.
+    since: Timestamp,
     filed: Timestamp,
 }
 
@@ -68,6 +76,8 @@ impl Registrar {
             gone: BTreeSet::new(),
             connected: BTreeSet::new(),
             bindings: 0,
+            watched: BTreeSet::new(),
+            changed: BTreeSet::new(),
         }
     }
 
@@ -140,6 +150,23 @@ impl Registrar {
         self.forget_surplus();
     }
 
+    /// From here on [`Self::poll_change`] tells when this AOR becomes registered or ceases to be.
+    pub fn watch(&mut self, aor: &Aor) {
+        self.watched.insert(aor.clone());
+    }
+
+    /// Ends [`Self::watch`].
+    pub fn unwatch(&mut self, aor: &Aor) {
+        self.watched.remove(aor);
+        self.changed.remove(aor);
+    }
+
+    /// A watched AOR that has become registered or has ceased to be, each one once however often
+    /// that happened; [`Self::registered_since`] has the outcome.
+    pub fn poll_change(&mut self) -> Option<Aor> {
+        self.changed.pop_first()
+    }
+
     /// When [`Self::handle_timeout`] next has work to do.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         self.ends.first().map(|(ends, _)| *ends)
@@ -150,6 +177,25 @@ impl Registrar {
         self.current(now, aor).filter_map(Binding::target)
     }
 
+    /// Where to call this one binding.
+    pub fn target_of(&self, now: Timestamp, aor: &Aor, id: BindingId) -> Option<Target<'_>> {
+        let mut bindings = self.current(now, aor);
+        bindings.find(|binding| binding.id() == id)?.target()
+    }
+
+    /// The binding of the AOR that was made over this very flow.
+    pub fn binding_at(&self, aor: &Aor, flow: &Flow) -> Option<BindingId> {
+        let mut bindings = self.record(aor)?.bindings.iter();
+        let binding = bindings.find(|binding| binding.flow() == flow)?;
+        Some(binding.id())
+    }
+
+    /// Since when the AOR has had bindings without a gap; `None` if it has none.
+    pub fn registered_since(&self, aor: &Aor) -> Option<Timestamp> {
+        let record = self.record(aor)?;
+        (!record.bindings.is_empty()).then_some(record.since)
+    }
+
     /// Whether the AOR has been registered since the start, as far as we remember.
     pub fn is_known(&self, aor: &Aor) -> bool {
         self.by_aor.contains_key(aor)
@@ -157,11 +203,7 @@ impl Registrar {
 
     /// Whether a binding of the AOR was made over this very flow.
     pub fn is_registered_at(&self, aor: &Aor, flow: &Flow) -> bool {
-        let mut bindings = self
-            .record(aor)
-            .into_iter()
-            .flat_map(|record| &record.bindings);
-        bindings.any(|binding| binding.flow() == flow)
+        self.binding_at(aor, flow).is_some()
     }
 
     /// How many bindings there are.
@@ -183,7 +225,7 @@ impl Registrar {
     ) -> Result<Aor, Reject> {
         request.to.uri.as_sip().ok_or(Reject::AddressForeign)?;
         let aor = domains.aor(&request.to.uri).ok_or(Reject::UserMissing)?;
-        if aor.as_bytes().len() > self.policy.binding_bytes_max {
+        if aor.as_str().len() > self.policy.binding_bytes_max {
             return Err(Reject::BindingTooLong);
         }
         let wanted = Wanted::parse(&request.message, self.policy)?;
@@ -229,6 +271,7 @@ impl Registrar {
         let record = Record {
             aor: aor.clone(),
             bindings: Box::default(),
+            since: now,
             filed: now,
         };
         let inserted = self.records.insert(record);
@@ -248,8 +291,14 @@ impl Registrar {
             self.connected.remove(&(connection, key));
         }
         self.bindings -= record.bindings.len();
-        record.bindings = bindings.into_boxed_slice();
+        let before = std::mem::replace(&mut record.bindings, bindings.into_boxed_slice());
         self.bindings += record.bindings.len();
+        if before.is_empty() {
+            record.since = now;
+        }
+        if before.is_empty() != record.bindings.is_empty() && self.watched.contains(&record.aor) {
+            self.changed.insert(record.aor.clone());
+        }
         let over = record.connections().map(|connection| (connection, key));
         self.connected.extend(over);
         let first_end = record.bindings.iter().map(Binding::ends).min();
@@ -324,12 +373,12 @@ fn updated(
     {
         return Err(Reject::OutOfOrder);
     }
-    before.retain(|binding| !is_changed(binding));
     let mut after = Vec::new();
     for wanted in wanted {
-        after.retain(|binding: &Binding| !binding.is_of(wanted));
+        let same = [take(&mut before, wanted), take(&mut after, wanted)];
+        let replaced = same.into_iter().flatten().next();
         if wanted.expires_s > 0 {
-            let binding = Binding::new(now, wanted, origin, policy.binding_bytes_max);
+            let binding = Binding::new(now, wanted, origin, replaced, policy.binding_bytes_max);
             after.push(binding.ok_or(Reject::BindingTooLong)?);
         }
     }
@@ -339,6 +388,12 @@ fn updated(
     }
     after.sort_by_key(|binding| Reverse(binding.q()));
     Ok(after)
+}
+
+/// Takes out what the Contact replaces; of several bindings, the id of the oldest.
+fn take(bindings: &mut Vec<Binding>, wanted: &WantedBinding<'_>) -> Option<BindingId> {
+    let replaced = bindings.extract_if(.., |binding| binding.is_of(wanted));
+    replaced.map(|binding| binding.id()).last()
 }
 
 #[cfg(test)]
@@ -824,6 +879,84 @@ mod tests {
     }
 
     #[test]
+    fn a_binding_keeps_its_name_through_refreshes_and_is_called_by_it() {
+        let (mut rig, mut phone) = registered();
+        let alice = rig.aor(ALICE);
+        let home = rig.registrar.binding_at(&alice, &phone.flow);
+        let mut cell = Phone {
+            flow: udp("192.0.2.2:5060"),
+            call_id: "two",
+            ..Phone::alice()
+        };
+        rig.register(1, &mut cell, &[CELL]);
+        rig.register(2, &mut phone, &["Contact: <SIP:%61lice@192.0.2.1>"]);
+        assert_eq!(rig.registrar.binding_at(&alice, &phone.flow), home);
+        assert_ne!(rig.registrar.binding_at(&alice, &cell.flow), home);
+
+        let home = home.expect("a binding");
+        let target = |at_s| rig.registrar.target_of(at(at_s), &alice, home);
+        let uri = target(3).map(|target| target.uri);
+        assert_eq!(uri, Some(b"SIP:%61lice@192.0.2.1".as_slice()));
+        assert_eq!(target(3_602), None);
+        let bob = rig.aor("sip:bob@127.0.0.1");
+        assert_eq!(rig.registrar.target_of(at(3), &bob, home), None);
+    }
+
+    #[test]
+    fn a_phone_with_an_instance_keeps_its_name_wherever_it_goes() {
+        let (mut rig, mut phone) = start();
+        let alice = rig.aor(ALICE);
+        let instance = "+sip.instance=\"<urn:uuid:0a>\"";
+        rig.register(0, &mut phone, &[&format!("{HOME};{instance}")]);
+        let home = rig.registrar.binding_at(&alice, &phone.flow);
+        phone.flow = udp("192.0.2.2:5060");
+        rig.register(1, &mut phone, &[&format!("{CELL};{instance}")]);
+        assert_eq!(rig.registrar.binding_at(&alice, &phone.flow), home);
+    }
+
+    #[test]
+    fn a_user_is_registered_since_he_last_came() {
+        let (mut rig, mut phone) = registered();
+        let alice = rig.aor(ALICE);
+        rig.register(5, &mut phone, &[CELL]);
+        rig.register(6, &mut phone, &[HOME, "Expires: 0"]);
+        assert_eq!(rig.registrar.registered_since(&alice), Some(at(0)));
+        rig.register(7, &mut phone, &["Contact: *", "Expires: 0"]);
+        assert_eq!(rig.registrar.registered_since(&alice), None);
+        rig.register(8, &mut phone, &[HOME]);
+        assert_eq!(rig.registrar.registered_since(&alice), Some(at(8)));
+    }
+
+    #[test]
+    fn a_watched_user_who_comes_or_goes_is_told_once() {
+        let (mut rig, mut phone) = registered();
+        let alice = rig.aor(ALICE);
+        rig.registrar.watch(&alice);
+        rig.register(1, &mut phone, &[CELL]);
+        assert_eq!(rig.registrar.poll_change(), None);
+        rig.register(2, &mut phone, &["Contact: *", "Expires: 0"]);
+        rig.register(3, &mut phone, &[HOME]);
+        assert_eq!(rig.registrar.poll_change(), Some(alice.clone()));
+        assert_eq!(rig.registrar.poll_change(), None);
+        rig.registrar.handle_timeout(at(3_603));
+        assert_eq!(rig.registrar.poll_change(), Some(alice));
+    }
+
+    #[test]
+    fn of_users_whom_nobody_watches_nothing_is_kept() {
+        let (mut rig, mut phone) = registered();
+        let alice = rig.aor(ALICE);
+        rig.registrar.watch(&alice);
+        rig.register(1, &mut phone, &[HOME, "Expires: 0"]);
+        rig.registrar.unwatch(&alice);
+        rig.register(2, &mut phone, &[HOME]);
+        let Registrar {
+            watched, changed, ..
+        } = rig.registrar;
+        assert!(watched.is_empty() && changed.is_empty());
+    }
+
+    #[test]
     fn an_idle_registration_takes_less_than_a_kibibyte() {
         let (mut rig, mut phone) = start();
         phone.call_id = "3c26700a7a3b-e3hl6mgwt8ys@192.0.2.1";
@@ -832,7 +965,8 @@ mod tests {
         rig.register(0, &mut phone, &[&format!("{contact};reg-id=1;{instance}")]);
         let record = rig.registrar.record(&rig.aor(ALICE)).expect("a record");
         let binding = record.bindings.first().expect("a binding");
-        let texts = binding.bytes() + 2 * record.aor.as_bytes().len();
+        // The AOR is shared by the record and the map, and counts who has it.
+        let texts = binding.bytes() + record.aor.as_str().len() + 2 * size_of::<usize>();
         // The hash map is at least 7/16 full after it has grown, a tree node half full.
         let maps = size_of::<(Aor, Key)>() * 16 / 7 + 2 * size_of::<(Timestamp, Key)>();
         let entry = size_of::<Record>() + size_of::<Key>() + size_of::<Binding>();

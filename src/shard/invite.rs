@@ -2,27 +2,78 @@
 //!
 //! Spec: RFC 3261 §16.5; RULES R20.
 
+use std::time::Duration;
+
 use smallvec::SmallVec;
 
-use crate::call::{self, Call, Offer, Target};
+use crate::call::{self, Call, Offer, PeerOffers, Told};
+use crate::cc::Condition;
+use crate::cc::addr::{self, AddrSpec};
+use crate::cc::capsule::CallIdentity;
+use crate::cc::line::Calls;
+use crate::cc::monitor::Found;
+use crate::cc::offer::{self, Named};
+use crate::cc::trust::PeerId;
+use crate::completion::{Binding, CompletionId, Input};
 use crate::dialog::Reach;
-use crate::location::Aor;
-use crate::shard::{Held, Parties, Reject, Shard};
+use crate::location::{self, Aor};
+use crate::shard::desk::{name_of, user_of};
+use crate::shard::offer::{About, Asker, Callee};
+use crate::shard::settings::PeerCompletion;
+use crate::shard::{Held, Parties, Reject, Settings, Shard, recall};
 use crate::sip::flow::{Flow, ListenerId};
-use crate::sip::{Name, Request, Uri};
+use crate::sip::{Name, Request, Uri, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::User;
+use crate::transaction::branch::hex;
+use crate::transaction::reply;
 use crate::transaction::servers::Answer;
 
 /// A target with a Request-URI of its own.
-struct Way {
-    uri: SmallVec<[u8; 64]>,
-    flow: Flow,
-    reach: Reach,
+pub(super) struct Way {
+    pub(super) uri: SmallVec<[u8; 64]>,
+    pub(super) flow: Flow,
+    pub(super) reach: Reach,
 }
 
-type Ways = SmallVec<[Way; 1]>;
+pub(super) type Ways = SmallVec<[Way; 1]>;
+
+impl From<location::Target<'_>> for Way {
+    fn from(target: location::Target<'_>) -> Self {
+        Self {
+            uri: SmallVec::from_slice(target.uri),
+            flow: target.flow,
+            reach: if target.is_nat {
+                Reach::Flow
+            } else {
+                Reach::Address
+            },
+        }
+    }
+}
+
+/// Where a call goes.
+struct Routed {
+    ways: Ways,
+    /// The user of ours who is called.
+    callee: Option<Aor>,
+    /// The peer through which it goes.
+    peer: Option<PeerId>,
+}
+
+/// R23: for how long nobody is called back who has called for help.
+const AFTER_EMERGENCY: Duration = Duration::from_hours(1);
+
+/// An INVITE and whom it concerns.
+struct Arrived<'r> {
+    request: &'r Request<'r>,
+    flow: &'r Flow,
+    /// A user of ours who calls from a phone of his.
+    caller: Option<Aor>,
+    /// How completion knows the caller, if he may have to do with it (R8).
+    name: Option<addr::Aor>,
+}
 
 impl Shard {
     pub(super) fn on_invite(
@@ -31,15 +82,234 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
-        let callee = self.domains.aor(&request.uri);
-        let (ways, callee) = self.route(now, request, flow, callee)?;
-        if let Some(callee) = &callee {
-            self.check_free(request, callee)?;
-        }
         let caller = self.domains.aor(&request.from.uri);
         let caller = caller.filter(|caller| self.registrar.is_registered_at(caller, flow));
+        let is_urgent = is_urgent(request) || self.is_emergency(request);
+        if is_urgent {
+            if let Some(caller) = &caller {
+                // R23: who has called for help is left alone.
+                self.users.leave_alone(now, caller, AFTER_EMERGENCY);
+            }
+            return self.on_call(now, request, flow, caller);
+        }
+        if let (Some(caller), Some(code)) = (&caller, self.code_of(request)) {
+            return self.on_code(now, flow, request, (caller, code));
+        }
+        let name = self.caller_name(request, flow, caller.as_ref());
+        let arrived = Arrived {
+            request,
+            flow,
+            caller,
+            name,
+        };
+        match self.cc_call_of(&arrived)? {
+            Some(cc_call) => self.on_cc_call(now, arrived, cc_call),
+            None => self.on_plain_call(now, arrived),
+        }
+    }
+
+    /// A call that nothing may come in between.
+    fn on_call(
+        &mut self,
+        now: Timestamp,
+        request: &Request<'_>,
+        flow: &Flow,
+        caller: Option<Aor>,
+    ) -> Result<(), Reject> {
+        let callee = self.domains.aor(&request.uri);
+        let Routed { ways, callee, .. } = self.route(now, request, flow, callee)?;
         let parties = Parties { caller, callee };
-        self.start_call(now, request, flow, &ways, parties)
+        self.start_call(now, request, flow, &ways, (parties, About::Nothing))
+    }
+
+    fn on_plain_call(&mut self, now: Timestamp, arrived: Arrived<'_>) -> Result<(), Reject> {
+        let Arrived { request, flow, .. } = arrived;
+        let dialled = self.domains.aor(&request.uri);
+        let routed = self.route(now, request, flow, dialled.clone());
+        let to_whom = match (&routed, dialled) {
+            (
+                Ok(Routed {
+                    callee: Some(ours), ..
+                }),
+                _,
+            ) => Some(Callee::Ours(ours.clone())),
+            (
+                Ok(Routed {
+                    peer: Some(peer), ..
+                }),
+                Some(dialled),
+            ) => Some(Callee::Behind(*peer, name_of(&dialled))),
+            (Err(Reject::UserUnregistered), Some(dialled)) => Some(Callee::Ours(dialled)),
+            (Ok(_) | Err(_), _) => None,
+        };
+        let about = to_whom.and_then(|callee| self.asker(&arrived, callee));
+        let about = about.map_or(About::Nothing, |asker| About::Asker(Box::new(asker)));
+        let routed = match routed {
+            Ok(routed) => routed,
+            Err(reject) => return self.refuse_with_offer(now, &arrived, about, reject),
+        };
+        if routed
+            .callee
+            .as_ref()
+            .is_some_and(|callee| self.is_full(callee))
+        {
+            return self.refuse_with_offer(now, &arrived, about, Reject::UserBusy);
+        }
+        let parties = Parties {
+            caller: arrived.caller,
+            callee: routed.callee,
+        };
+        self.start_call(now, request, flow, &routed.ways, (parties, about))
+    }
+
+    /// CC-45, R9: a call that completes another one stops the recall timer, wherever it gets.
+    fn on_cc_call(
+        &mut self,
+        now: Timestamp,
+        arrived: Arrived<'_>,
+        (id, callee): (CompletionId, Aor),
+    ) -> Result<(), Reject> {
+        let ways = self.ways_to(now, &callee);
+        self.desk.facts.push_back(Input::CcCallArrived { id });
+        let refused = if ways.is_empty() {
+            Some((
+                Reject::UserUnregistered,
+                Condition::NotLoggedIn,
+                Calls::Free,
+            ))
+        } else {
+            self.is_full(&callee)
+                .then_some((Reject::UserBusy, Condition::Busy, Calls::Engaged))
+        };
+        if let Some((reject, condition, calls)) = refused {
+            let found = Some(Found { condition, calls });
+            self.desk.facts.push_back(Input::CcCallFailed { id, found });
+            return Err(reject);
+        }
+        let parties = Parties {
+            caller: arrived.caller,
+            callee: Some(callee),
+        };
+        let about = About::CcCall(id);
+        self.start_call(now, arrived.request, arrived.flow, &ways, (parties, about))
+    }
+
+    /// R8: who calls, as completion knows him: a user of ours from his phone, or whom a peer names.
+    pub(super) fn caller_name(
+        &self,
+        request: &Request<'_>,
+        flow: &Flow,
+        caller: Option<&Aor>,
+    ) -> Option<addr::Aor> {
+        if !self.settings.completion.enabled {
+            return None;
+        }
+        if let Some(caller) = caller {
+            return Some(name_of(caller));
+        }
+        let (_, peer) = self.settings.peer_at(flow.remote.ip())?;
+        let from = request.from.uri.as_sip()?;
+        // A peer speaks for its own users, not for ours.
+        let may_ask = peer.completion == PeerCompletion::Agent && !self.domains.is_own(&from);
+        let caller = self.domains.aor(&request.from.uri)?;
+        may_ask.then(|| name_of(&caller))
+    }
+
+    /// Whether this is the CC call of a request, and for whom: by the cc-URI, or because it is the
+    /// caller's turn. The URI of an entry that is not his own is nobody's.
+    fn cc_call_of(&self, arrived: &Arrived<'_>) -> Result<Option<(CompletionId, Aor)>, Reject> {
+        let Uri::Sip(uri) = arrived.request.uri else {
+            return Ok(None);
+        };
+        let user = uri.user.and_then(|user| str::from_utf8(user).ok());
+        let service = &self.desk.service;
+        if let Some(Named::Entry(cce)) = user.and_then(offer::named_by)
+            && self.domains.is_own(&uri)
+        {
+            let entry = service
+                .entry(cce)
+                .filter(|entry| arrived.name.as_ref() == Some(entry.caller));
+            let entry = entry.ok_or(Reject::UserUnknown)?;
+            return Ok(Some((entry.id, user_of(entry.callee))));
+        }
+        let Some(name) = arrived
+            .name
+            .as_ref()
+            .filter(|_| service.counts().completions > 0)
+        else {
+            return Ok(None);
+        };
+        let callee = self.domains.aor(&arrived.request.uri);
+        Ok(callee.and_then(|callee| {
+            let id = service.recognise(name, &name_of(&callee))?;
+            Some((id, callee))
+        }))
+    }
+
+    /// What completion has to know of a call in case it fails; `None` if nobody may ask.
+    fn asker(&mut self, arrived: &Arrived<'_>, callee: Callee) -> Option<Asker> {
+        let caller = arrived.name.clone()?;
+        if let Callee::Behind(..) = callee
+            && arrived.caller.is_none()
+        {
+            return None;
+        }
+        let address = |uri: &Uri<'_>| AddrSpec::new(str::from_utf8(uri.text()).ok()?).ok();
+        let binding = arrived.caller.as_ref().and_then(|caller| {
+            let binding = self.registrar.binding_at(caller, arrived.flow)?;
+            Some(Binding(binding.0))
+        });
+        Some(Asker {
+            caller,
+            binding: binding.unwrap_or_default(),
+            callee,
+            from: address(&arrived.request.from.uri)?,
+            dialled: address(&arrived.request.uri)?,
+            listener: arrived.flow.listener,
+            call: CallIdentity(self.rng.bits()),
+            offers: Vec::new(),
+        })
+    }
+
+    /// A refusal of our own; who may ask for completion gets the offer with it, and then it is kept
+    /// for as long as a transaction lasts, so that a repetition is no second call.
+    fn refuse_with_offer(
+        &mut self,
+        now: Timestamp,
+        arrived: &Arrived<'_>,
+        mut about: About,
+        reject: Reject,
+    ) -> Result<(), Reject> {
+        if !matches!(about, About::Asker(_)) {
+            return Err(reject);
+        }
+        let Arrived { request, flow, .. } = arrived;
+        let told = Told {
+            status: reject.status(),
+            rang: false,
+            response: None,
+        };
+        self.with_turn(now, &Parties::default(), &mut about, |turn| {
+            turn.scratch.clear();
+            let mut writer = Writer::fragment(turn.scratch);
+            if turn.announce.announce(&told, &mut writer) == PeerOffers::Cross {
+                return Err(reject);
+            }
+            let rest = writer.finish(b"").map_err(|_| reject)?;
+            let server = turn.layer.accept(now, request, flow, None);
+            let server = server.map_err(|_| Reject::TableFull)?;
+            let tag = hex(turn.rng.bits());
+            let answer = Answer {
+                status: told.status,
+                phrase: b"",
+                tag: reply::Tag::Ours(&tag),
+                rest: turn.scratch.get(rest).unwrap_or_default(),
+            };
+            turn.layer.respond(now, server, &answer);
+            Ok(())
+        })?;
+        self.note_refusal(request, flow, reject);
+        Ok(())
     }
 
     /// S-36: what an INVITE to this user would meet.
@@ -58,47 +328,43 @@ impl Shard {
         Ok(())
     }
 
-    /// The ways to the callee, and who that is if he is one of our users.
     fn route(
         &self,
         now: Timestamp,
         request: &Request<'_>,
         flow: &Flow,
         callee: Option<Aor>,
-    ) -> Result<(Ways, Option<Aor>), Reject> {
+    ) -> Result<Routed, Reject> {
         if let Some(callee) = callee {
             let ways = self.ways_to(now, &callee);
             if !ways.is_empty() {
-                return Ok((ways, Some(callee)));
+                return Ok(Routed {
+                    ways,
+                    callee: Some(callee),
+                    peer: None,
+                });
             }
             if self.settings.upstream.is_none() && self.registrar.is_known(&callee) {
                 return Err(Reject::UserUnregistered);
             }
         }
-        let upstream = self
+        let (peer, way) = self
             .way_upstream(request, flow)
             .ok_or(Reject::UserUnknown)?;
-        Ok((SmallVec::from_iter([upstream]), None))
+        Ok(Routed {
+            ways: SmallVec::from_iter([way]),
+            callee: None,
+            peer: Some(peer),
+        })
     }
 
-    fn ways_to(&self, now: Timestamp, callee: &Aor) -> Ways {
-        let targets = self.registrar.targets(now, callee);
-        targets
-            .map(|target| Way {
-                uri: SmallVec::from_slice(target.uri),
-                flow: target.flow,
-                reach: if target.is_nat {
-                    Reach::Flow
-                } else {
-                    Reach::Address
-                },
-            })
-            .collect()
+    pub(super) fn ways_to(&self, now: Timestamp, callee: &Aor) -> Ways {
+        self.registrar.targets(now, callee).map(Way::from).collect()
     }
 
     /// The Request-URI goes on as the phone wrote it (R3), unless it names us: then the PBX is meant.
-    fn way_upstream(&self, request: &Request<'_>, flow: &Flow) -> Option<Way> {
-        let upstream = self.settings.upstream?;
+    fn way_upstream(&self, request: &Request<'_>, flow: &Flow) -> Option<(PeerId, Way)> {
+        let upstream = self.settings.upstream.as_ref()?;
         let mut uri = SmallVec::from_slice(request.uri.text());
         if let Uri::Sip(asked) = request.uri
             && self.domains.is_own(&asked)
@@ -112,21 +378,25 @@ impl Shard {
             uri.extend_from_slice(upstream.address.to_string().as_bytes());
             uri.extend_from_slice(asked.params.text());
         }
-        let listener = self.listener_towards(&upstream.address, flow.listener);
-        Some(Way {
+        let way = Way {
             uri,
             flow: Flow {
                 transport: upstream.transport,
-                listener,
+                listener: self.listener_towards(&upstream.address, flow.listener),
                 remote: upstream.address,
                 connection: None,
             },
             reach: Reach::Address,
-        })
+        };
+        Some((Settings::UPSTREAM, way))
     }
 
     /// The listener by which a call came, unless it speaks another address family.
-    fn listener_towards(&self, to: &std::net::SocketAddr, came_by: ListenerId) -> ListenerId {
+    pub(super) fn listener_towards(
+        &self,
+        to: &std::net::SocketAddr,
+        came_by: ListenerId,
+    ) -> ListenerId {
         let listeners = &self.settings.listeners;
         let fits = |listener: &&crate::shard::Listener| listener.bind.is_ipv4() == to.is_ipv4();
         let own = listeners.get(usize::from(came_by.0)).filter(fits);
@@ -138,15 +408,10 @@ impl Shard {
         other.map_or(came_by, ListenerId)
     }
 
-    /// R20: a user with as many calls as he may have is busy, unless it is about an emergency.
-    fn check_free(&self, request: &Request<'_>, callee: &Aor) -> Result<(), Reject> {
-        let Some(calls_max) = self.settings.calls.calls_max else {
-            return Ok(());
-        };
-        if is_urgent(request) || self.is_emergency(request) || self.users.legs(callee) < calls_max {
-            return Ok(());
-        }
-        Err(Reject::UserBusy)
+    /// R20: a user with as many calls as he may have is busy.
+    pub(super) fn is_full(&self, callee: &Aor) -> bool {
+        let calls_max = self.settings.calls.calls_max;
+        calls_max.is_some_and(|calls_max| self.users.legs(callee) >= calls_max)
     }
 
     fn start_call(
@@ -155,7 +420,7 @@ impl Shard {
         request: &Request<'_>,
         flow: &Flow,
         ways: &Ways,
-        parties: Parties,
+        (parties, about): (Parties, About),
     ) -> Result<(), Reject> {
         let key = self.calls.reserve().map_err(|_| Reject::TableFull)?;
         let user = Some(User {
@@ -173,14 +438,10 @@ impl Shard {
             self.users.engage(user);
         }
         self.in_hand = Some((key, parties.clone()));
-        let call = self.invite(now, key, request, (flow, server), ways);
+        let mut held = self.invite(now, key, request, (flow, server), (ways, parties, about));
+        self.on_news(now, &mut held, false);
         self.in_hand = None;
-        let held = Held {
-            call,
-            parties,
-            armed: None,
-        };
-        self.put_back(now, key, Box::new(held));
+        self.put_back(now, key, held);
         Ok(())
     }
 
@@ -189,24 +450,25 @@ impl Shard {
         now: Timestamp,
         key: Key,
         request: &Request<'_>,
-        came: (&Flow, Key),
-        ways: &Ways,
-    ) -> Call {
-        let targets: SmallVec<[Target<'_>; 1]> = ways
-            .iter()
-            .map(|way| Target {
-                uri: &way.uri,
-                flow: way.flow,
-                reach: way.reach,
-            })
-            .collect();
+        (flow, server): (&Flow, Key),
+        (ways, parties, mut about): (&Ways, Parties, About),
+    ) -> Box<Held> {
+        let targets = recall::targets(ways);
         let offer = Offer {
             request,
-            flow: came.0,
-            server: came.1,
+            flow,
+            server,
             targets: &targets,
         };
-        Call::invite(key, &mut self.turn(now), &offer)
+        let call = self.with_turn(now, &parties, &mut about, |turn| {
+            Call::invite(key, turn, &offer)
+        });
+        Box::new(Held {
+            call,
+            parties,
+            about,
+            armed: None,
+        })
     }
 }
 

@@ -8,12 +8,19 @@
 //! A panic in here is a bug of ours. It is caught at the message boundary: the outputs of that input
 //! and the call in hand are dropped, it is counted and logged, and all other calls go on.
 
+mod codes;
+mod desk;
 mod invite;
+mod notifier;
+mod offer;
+mod recall;
 mod receive;
 pub mod reject;
 pub mod report;
 mod screen;
 pub mod settings;
+mod subscriber;
+mod subscriptions;
 pub mod users;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,7 +38,12 @@ use crate::transaction::outbox::Sending;
 use crate::transaction::{Event, Layer};
 use crate::wheel::Wheel;
 
+use crate::completion::Input as Fact;
+use crate::shard::desk::{Desk, name_of};
+use crate::shard::offer::{About, Announcer};
+use crate::shard::subscriptions::Part;
 pub use crate::transaction::outbox::SendId;
+
 pub use reject::Reject;
 pub use report::{Report, TableReport};
 pub use settings::{Listener, Settings};
@@ -85,6 +97,7 @@ pub enum Output<'o> {
 struct Held {
     call: Call,
     parties: Parties,
+    about: About,
     armed: Option<Timestamp>,
 }
 
@@ -110,6 +123,9 @@ pub struct Shard {
     counters: Counters,
     rejects: reject::RejectCounts,
     draining: bool,
+    desk: Desk,
+    /// The host and port of each listener, as peers see it.
+    hosts: Vec<Box<str>>,
     index: Scratch,
     scratch: Vec<u8>,
     /// The call that has been taken out of its slot, should its handling panic.
@@ -133,7 +149,10 @@ impl Shard {
             settings.domains.iter().map(String::as_str),
         );
         let layer_rng = Rng::from_number(rng.bits());
+        let hosts = settings.listeners.iter().map(Listener::sent_by);
         Self {
+            desk: Desk::new(&settings.completion.service, &mut rng),
+            hosts: hosts.map(String::into_boxed_str).collect(),
             layer: Layer::new(settings.timing, sent_by, transactions_max, layer_rng),
             calls: Table::new(calls_max),
             deadlines: Wheel::new(),
@@ -154,7 +173,7 @@ impl Shard {
 
     /// Takes in what happened.
     pub fn handle_input(&mut self, now: Timestamp, input: Input<'_>) {
-        self.guarded(|shard| match input {
+        self.guarded(now, |shard| match input {
             Input::Received { flow, bytes, delay } => shard.receive(now, &flow, bytes, delay),
             Input::NotSent { client, .. } => {
                 if let Some(event) = shard.layer.handle_not_sent(now, client) {
@@ -166,11 +185,12 @@ impl Shard {
             Input::Drain => shard.draining = true,
             Input::HangUp => shard.hang_up(now),
         });
+        self.serve(now, |shard| shard.settle(now));
     }
 
     /// Acts on what is due.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        self.guarded(|shard| {
+        self.guarded(now, |shard| {
             while let Some(event) = shard.layer.handle_timeout(now) {
                 if let Some(event) = event {
                     shard.on_event(now, event);
@@ -180,6 +200,12 @@ impl Shard {
                 shard.wake_call(now, key);
             }
             shard.registrar.handle_timeout(now);
+            shard.users.handle_timeout(now);
+            shard.desk.subscriptions.handle_timeout(now);
+        });
+        self.serve(now, |shard| {
+            shard.wake_service(now);
+            shard.settle(now);
         });
     }
 
@@ -196,6 +222,9 @@ impl Shard {
             self.layer.poll_timeout(),
             self.deadlines.next_due(),
             self.registrar.poll_timeout(),
+            self.users.poll_timeout(),
+            self.desk.service.poll_timeout(),
+            self.desk.subscriptions.poll_timeout(),
         ];
         all.into_iter().flatten().min()
     }
@@ -213,9 +242,12 @@ impl Shard {
             tables: vec![
                 table("calls", self.calls.len(), oldest_call),
                 table("client_transactions", clients.all, clients.oldest),
+                table("completions", self.desk.service.counts().completions, None),
                 table("registrations", self.registrar.len(), None),
                 table("server_transactions", servers.all, servers.oldest),
-                table("users_engaged", self.users.len(), None),
+                table("subscriptions", self.desk.subscriptions.len(), None),
+                table("users", self.users.len(), None),
+                table("users_engaged", self.users.engaged(), None),
             ],
             counters: self.counters.iter().chain(self.rejects.iter()).collect(),
             draining: self.draining,
@@ -224,11 +256,13 @@ impl Shard {
     }
 
     /// Runs one input; if it panics, what it had begun is dropped and all else is kept.
-    fn guarded(&mut self, handle: impl FnOnce(&mut Self)) {
+    ///
+    /// Says whether all went well.
+    fn guarded(&mut self, now: Timestamp, handle: impl FnOnce(&mut Self)) -> bool {
         let queued = self.layer.outbox().len();
         let done = catch_unwind(AssertUnwindSafe(|| handle(self)));
         if done.is_ok() {
-            return;
+            return true;
         }
         self.counters.panics += 1;
         self.layer.outbox().truncate(queued);
@@ -239,13 +273,24 @@ impl Shard {
         );
         if let Some((key, parties)) = lost {
             self.calls.discard(key);
-            self.release(&parties);
+            self.release(now, &parties);
+        }
+        false
+    }
+
+    /// Runs what concerns the service; if it panics, the service is made anew from its store.
+    fn serve(&mut self, now: Timestamp, handle: impl FnOnce(&mut Self)) {
+        if !self.guarded(now, handle) {
+            self.guarded(now, |shard| shard.rebuild_desk(now));
         }
     }
 
     fn on_event(&mut self, now: Timestamp, event: Event) {
         match event {
             Event::Failed(user, failure) => {
+                if let Some(part) = Part::of(user.part) {
+                    return self.on_subscription_failure((user.call, part), failure);
+                }
                 self.with_call(now, user.call, |call, turn| {
                     call.handle_failure(turn, user.part, failure);
                 });
@@ -282,26 +327,96 @@ impl Shard {
     ) -> Option<R> {
         let mut held = self.calls.take(key)?;
         self.in_hand = Some((key, held.parties.clone()));
-        let result = act(&mut held.call, &mut self.turn(now));
+        let was_answered = held.call.answered().is_some();
+        let Held {
+            call,
+            parties,
+            about,
+            ..
+        } = &mut *held;
+        let result = self.with_turn(now, parties, about, |turn| act(call, turn));
+        self.on_news(now, &mut held, was_answered);
         self.in_hand = None;
         self.put_back(now, key, held);
         Some(result)
     }
 
-    fn turn(&mut self, now: Timestamp) -> Turn<'_> {
-        Turn {
+    /// Lets something act that concerns these users.
+    fn with_turn<R>(
+        &mut self,
+        now: Timestamp,
+        parties: &Parties,
+        about: &mut About,
+        act: impl FnOnce(&mut Turn<'_>) -> R,
+    ) -> R {
+        let mut announcer = Announcer {
+            now,
+            about,
+            callee: parties.callee.as_ref(),
+            legs: u32::from(parties.callee.is_some()),
+            hosts: &self.hosts,
+            settings: &self.settings,
+            service: &self.desk.service,
+            registrar: &self.registrar,
+            users: &mut self.users,
+            facts: &mut self.desk.facts,
+        };
+        let mut turn = Turn {
             now,
             layer: &mut self.layer,
             rng: &mut self.rng,
             contacts: &self.contacts,
             timing: self.settings.call_timing,
+            announce: &mut announcer,
             scratch: &mut self.scratch,
+        };
+        act(&mut turn)
+    }
+
+    /// Takes in what has become of a call while it acted.
+    fn on_news(&mut self, now: Timestamp, held: &mut Held, was_answered: bool) {
+        if !was_answered && held.call.answered().is_some() {
+            self.on_answered(held);
+        }
+        if let About::Recall(id) = held.about
+            && let Some(news) = held.call.take_news()
+        {
+            self.on_recall_news(now, held, id, news);
+        }
+    }
+
+    fn on_answered(&mut self, held: &mut Held) {
+        let Parties { caller, callee } = &held.parties;
+        for user in [caller, callee].into_iter().flatten() {
+            self.users.answer(user);
+        }
+        match &held.about {
+            About::CcCall(id) => self.desk.facts.push_back(Fact::CcCallAnswered { id: *id }),
+            About::Asker(_) | About::Nothing => {
+                if let (Some(caller), Some(callee)) = (caller, callee)
+                    && self.desk.service.counts().completions > 0
+                {
+                    self.desk.facts.push_back(Fact::CallAnswered {
+                        caller: name_of(caller),
+                        callee: name_of(callee),
+                    });
+                }
+                // Nobody asks any more.
+                held.about = About::Nothing;
+            }
+            // Its news say more.
+            About::Recall(_) => {}
         }
     }
 
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
         if held.call.is_over() {
             self.calls.discard(key);
+            if let About::Recall(id) = held.about
+                && self.desk.recalls.get(&id) == Some(&key)
+            {
+                self.desk.recalls.remove(&id);
+            }
             self.on_call_over(now, &held);
             return;
         }
@@ -314,7 +429,7 @@ impl Shard {
     }
 
     fn on_call_over(&mut self, now: Timestamp, held: &Held) {
-        self.release(&held.parties);
+        self.release(now, &held.parties);
         let call = &held.call;
         if call.answered().is_some() {
             self.counters.calls_answered += 1;
@@ -331,9 +446,9 @@ impl Shard {
         );
     }
 
-    fn release(&mut self, parties: &Parties) {
+    fn release(&mut self, now: Timestamp, parties: &Parties) {
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
-            self.users.release(user);
+            self.users.release(now, user);
         }
     }
 }
@@ -342,6 +457,7 @@ fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Open => "open",
         Outcome::Cancelled => "cancelled",
+        Outcome::Confirmed => "confirmed",
         Outcome::Failed(status) => status.phrase(),
         Outcome::HungUp(Side::A) => "caller hung up",
         Outcome::HungUp(Side::B) => "callee hung up",
@@ -361,10 +477,8 @@ mod tests {
             bind: "127.0.0.1:5060".parse().expect("an address"),
             advertise: None,
         };
-        let upstream = settings::Upstream {
-            transport: Transport::Udp,
-            address: "127.0.0.2:5060".parse().expect("an address"),
-        };
+        let upstream = "127.0.0.2:5060".parse().expect("an address");
+        let upstream = settings::Peer::new("upstream", Transport::Udp, upstream);
         let settings = Settings {
             listeners: vec![listener],
             upstream: Some(upstream),
@@ -431,6 +545,22 @@ mod tests {
         );
     }
 
+    /// A panic inside the service costs what it was told, and neither calls nor accepted requests.
+    #[test]
+    fn a_panic_inside_the_service_costs_no_call() {
+        let mut shard = shard();
+        receive(&mut shard, &request("INVITE", "one", ""));
+        shard.desk.fails = true;
+        shard.desk.facts.push_back(Fact::UserGone {
+            user: crate::cc::addr::Aor::new("bob@"),
+        });
+        shard.handle_timeout(NOW);
+        assert_eq!(shard.counters.panics, 1);
+        assert_eq!(shard.calls.len(), 1);
+        assert!(shard.desk.facts.is_empty());
+        assert_eq!(receive(&mut shard, &request("INVITE", "two", "")).len(), 2);
+    }
+
     /// A panic inside a call costs that call, and its users are free again.
     #[test]
     fn a_panic_inside_a_call_costs_that_call() {
@@ -438,7 +568,7 @@ mod tests {
         receive(&mut shard, &request("INVITE", "one", ""));
         receive(&mut shard, &request("INVITE", "two", ""));
         let (key, _) = shard.calls.iter().next().expect("two calls are up");
-        shard.guarded(|shard| {
+        shard.guarded(NOW, |shard| {
             shard.with_call(NOW, key, |_, _| panic!("failpoint"));
         });
         assert_eq!(shard.calls.len(), 1);

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use crate::call;
 use crate::dialog::Tag;
-use crate::shard::{Reject, Shard};
+use crate::shard::offer::About;
+use crate::shard::subscriptions::Part;
+use crate::shard::{Parties, Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Checked, Message, Method, Refusal, Request, Response, Status};
+use crate::sip::{Checked, Item, Message, Method, Name, Refusal, Request, Response, Status};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::Heard;
@@ -56,13 +58,19 @@ impl Shard {
     fn on_response(&mut self, now: Timestamp, flow: &Flow, response: &Response<'_>) {
         match self.layer.handle_response(now, response) {
             Heard::Up(user) => {
+                if let Some(part) = Part::of(user.part) {
+                    return self.on_subscription_response(now, (user.call, part), response);
+                }
                 let heard = self.with_call(now, user.call, |call, turn| {
                     call.handle_response(turn, user.part, response);
                 });
                 let begins_dialog =
                     response.status.is_success() && response.cseq.method == Method::Invite;
                 if heard.is_none() && begins_dialog {
-                    call::refuse_orphan(&mut self.turn(now), response, flow);
+                    let nobody = Parties::default();
+                    self.with_turn(now, &nobody, &mut About::Nothing, |turn| {
+                        call::refuse_orphan(turn, response, flow);
+                    });
                 }
             }
             Heard::Absorbed => {}
@@ -114,6 +122,12 @@ impl Shard {
                 .refuse(&request.message, flow, ok, reply::NOTHING),
         }
         if let Some(user) = user {
+            if let Some(held) = self.calls.get_mut(user.call)
+                && is_completed_elsewhere(request)
+            {
+                // R19: another phone answered, so that nothing is left to complete.
+                held.about = std::mem::take(&mut held.about).without_asker();
+            }
             self.with_call(now, user.call, |call, turn| {
                 call.handle_cancel(turn, user.part, request);
             });
@@ -127,23 +141,48 @@ impl Shard {
         request: &Request<'_>,
         tag: &[u8],
     ) {
+        if let Some(handled) = self.on_request_subscribed(now, flow, request) {
+            return handled.unwrap_or_else(|reject| self.refuse(request, flow, reject));
+        }
         let handled = Tag::parse(tag).and_then(|tag| {
             self.with_call(now, tag.call, |call, turn| {
                 if let Some(side) = call.side_of(request, tag) {
                     call.handle_request(turn, side, request, flow);
                     return true;
                 }
-                let is_early_bye =
-                    request.method == Method::Bye && call.is_early(request.call_id, tag);
-                if is_early_bye {
-                    call.handle_early_bye(turn, request, flow);
-                }
-                is_early_bye
+                call.handle_early(turn, tag, request, flow)
             })
         });
         if handled != Some(true) {
             self.refuse(request, flow, Reject::NoSuchCall);
         }
+    }
+
+    /// A request within a subscription; `None` if it is within none.
+    fn on_request_subscribed(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Option<Result<(), Reject>> {
+        let is_subscribed = self.desk.subscriptions.has(request);
+        is_subscribed.then(|| match request.method {
+            Method::Notify => self.on_notify(now, flow, request),
+            Method::Publish => self.on_publish_within(now, flow, request),
+            Method::Subscribe => self.on_subscribe_within(now, flow, request),
+            Method::Ack
+            | Method::Bye
+            | Method::Cancel
+            | Method::Info
+            | Method::Invite
+            | Method::Message
+            | Method::Options
+            | Method::Prack
+            | Method::Refer
+            | Method::Register
+            | Method::Update
+            | Method::Other(_) => Err(Reject::NoSuchCall),
+        })
     }
 
     fn on_new_request(
@@ -161,7 +200,8 @@ impl Shard {
             Method::Options => self.on_options(now, flow, request),
             Method::Register => self.on_register(now, flow, request),
             Method::Ack => Ok(()),
-            Method::Subscribe | Method::Publish => Err(Reject::EventUnknown),
+            Method::Publish => self.on_publish(now, flow, request),
+            Method::Subscribe => self.on_subscribe(now, flow, request),
             Method::Bye
             | Method::Cancel
             | Method::Info
@@ -199,4 +239,12 @@ impl Shard {
         self.layer.respond(now, server, &answer);
         Ok(())
     }
+}
+
+/// RFC 3326 §3.1: the caller's side withdraws the call because somebody else has answered it.
+fn is_completed_elsewhere(cancel: &Request<'_>) -> bool {
+    cancel.message.values(Name::Reason).any(|reason| {
+        let reason = Item::parse(reason).ok().filter(|item| item.is("SIP"));
+        reason.is_some_and(|reason| reason.params.value("cause") == Some(b"200"))
+    })
 }

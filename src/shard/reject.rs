@@ -36,20 +36,34 @@ macro_rules! rejects {
 rejects! {
     /// S-09: there is no INVITE that this CANCEL could mean.
     CancelOfNothing "rejected_cancel_of_nothing" CALL_DOES_NOT_EXIST
+    /// S-13: a request that would make a dialog has no Contact.
+    ContactMissing "rejected_contact_missing" BAD_REQUEST
+    /// CC-61: a document that cannot be read.
+    DocumentBroken "rejected_document_broken" BAD_REQUEST
     /// We are stopping and take no new calls.
     Draining "rejected_draining" SERVICE_UNAVAILABLE
+    /// S-150: no publication has this entity-tag.
+    EntityTagUnknown "rejected_entity_tag_unknown" CONDITIONAL_REQUEST_FAILED
     /// S-120: an event package that we do not have.
     EventUnknown "rejected_event_unknown" BAD_EVENT
     /// S-10: an extension is required that we do not have.
     ExtensionUnknown "rejected_extension_unknown" BAD_EXTENSION
     /// R22: the request has been here before, bound for the same place.
     LoopDetected "rejected_loop_detected" LOOP_DETECTED
+    /// A body of another media type than the package's.
+    MediaTypeUnknown "rejected_media_type_unknown" UNSUPPORTED_MEDIA_TYPE
     /// S-11: another copy of this request is being handled.
     MergedRequest "rejected_merged_request" LOOP_DETECTED
     /// S-10: a method that is not for us.
     MethodUnknown "rejected_method_unknown" METHOD_NOT_ALLOWED
+    /// CC-72, CC-73: who has no business with completion, whatever the reason.
+    NoCompletion "rejected_no_completion" FORBIDDEN
     /// S-15: no call of ours has these tags.
     NoSuchCall "rejected_no_such_call" CALL_DOES_NOT_EXIST
+    /// The subscriber does not read what we would write.
+    NotAcceptable "rejected_not_acceptable" NOT_ACCEPTABLE
+    /// S-14: a request within a dialog that was overtaken.
+    OutOfOrder "rejected_out_of_order" SERVER_INTERNAL_ERROR
     /// The request waited too long before we came to it (R6, S-184).
     Overloaded "rejected_overloaded" SERVICE_UNAVAILABLE
     /// S-10: the Request-URI has a scheme that we cannot route by.

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use crate::call::relay::KNOWN_OPTIONS;
+use crate::call::relay::{KNOWN_OPTIONS, carries_session};
+use crate::cc::document;
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Name, Request, Status, Uri, Writer};
@@ -12,9 +13,12 @@ use crate::transaction::reply;
 
 /// The methods that we let in, in dialogs or out of them.
 pub(super) const ALLOW: &[u8] =
-    b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, REFER, UPDATE";
+    b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, PRACK, REFER, UPDATE";
 /// The options that we have or let cross.
-pub(super) const SUPPORTED: &[u8] = b"histinfo, norefersub, replaces, timer";
+pub(super) const SUPPORTED: &[u8] = b"100rel, histinfo, norefersub, replaces, timer";
+
+/// The event packages that we have.
+pub(super) const ALLOW_EVENTS: &[u8] = b"call-completion";
 
 impl Shard {
     /// Whether a request that begins something is let in at all.
@@ -64,13 +68,7 @@ impl Shard {
 
     /// Answers a request, keeps nothing of it, and counts and logs why.
     pub(super) fn refuse(&mut self, request: &Request<'_>, flow: &Flow, reject: Reject) {
-        self.rejects.add(reject);
-        tracing::debug!(
-            call_id = %request.call_id.escape_ascii(),
-            from = %flow,
-            method = request.method.as_str(),
-            "{}", reject.name()
-        );
+        self.note_refusal(request, flow, reject);
         // Nobody answers an ACK.
         if request.method == Method::Ack {
             return;
@@ -86,12 +84,24 @@ impl Shard {
                     writer.header(Name::Unsupported, option);
                 }
             }
+            // S-120, S-132
+            Reject::EventUnknown => {
+                writer.header(Name::AllowEvents, ALLOW_EVENTS);
+            }
+            Reject::MediaTypeUnknown => {
+                writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
+            }
             Reject::CancelOfNothing
+            | Reject::ContactMissing
+            | Reject::DocumentBroken
             | Reject::Draining
-            | Reject::EventUnknown
+            | Reject::EntityTagUnknown
             | Reject::LoopDetected
             | Reject::MergedRequest
+            | Reject::NoCompletion
             | Reject::NoSuchCall
+            | Reject::NotAcceptable
+            | Reject::OutOfOrder
             | Reject::Overloaded
             | Reject::SchemeUnknown
             | Reject::TableFull
@@ -108,6 +118,17 @@ impl Shard {
             .refuse(&request.message, flow, reject.status(), rest);
     }
 
+    /// Counts and logs why a request was refused.
+    pub(super) fn note_refusal(&mut self, request: &Request<'_>, flow: &Flow, reject: Reject) {
+        self.rejects.add(reject);
+        tracing::debug!(
+            call_id = %request.call_id.escape_ascii(),
+            from = %flow,
+            method = request.method.as_str(),
+            "{}", reject.name()
+        );
+    }
+
     /// S-36: OPTIONS gets what an INVITE would get, and what we can.
     pub(super) fn answer_options(&mut self, request: &Request<'_>, flow: &Flow) {
         self.scratch.clear();
@@ -116,6 +137,7 @@ impl Shard {
         writer.header(Name::Accept, b"application/sdp");
         writer.header(Name::AcceptEncoding, b"identity");
         writer.header(Name::AcceptLanguage, b"en");
+        writer.header(Name::AllowEvents, ALLOW_EVENTS);
         writer.header(Name::Supported, SUPPORTED);
         writer.header(Name::Contact, self.contacts.of(flow));
         let rest = match writer.finish(b"") {
@@ -145,9 +167,12 @@ fn unknown_options<'m>(request: &Request<'m>) -> impl Iterator<Item = &'m [u8]> 
     let required = message
         .values(Name::Require)
         .collect::<smallvec::SmallVec<[&[u8]; 4]>>();
-    required.into_iter().filter(|option| {
-        !KNOWN_OPTIONS
+    // S-50: where our first reliable response would have to make the offer, none can be reliable.
+    let lacks_offer = request.method == Method::Invite && !carries_session(&message);
+    required.into_iter().filter(move |option| {
+        let is_known = KNOWN_OPTIONS
             .iter()
-            .any(|known| known.eq_ignore_ascii_case(option))
+            .any(|known| known.eq_ignore_ascii_case(option));
+        !is_known || (lacks_offer && option.eq_ignore_ascii_case(b"100rel"))
     })
 }

@@ -1,11 +1,15 @@
 //! What an operator may choose of a worker, with the defaults of a fresh install.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call;
+use crate::cc::trust::{self, Dials, PeerId};
+use crate::completion;
 use crate::location;
 use crate::sip::flow::Transport;
+use crate::sip::host::Host;
 use crate::transaction::timing::Timing;
 
 /// The settings of one worker.
@@ -13,14 +17,18 @@ use crate::transaction::timing::Timing;
 pub struct Settings {
     /// The addresses that we listen on.
     pub listeners: Vec<Listener>,
-    /// Where everything goes that is not for our own users.
-    pub upstream: Option<Upstream>,
+    /// The PBX behind us: where everything goes that is not for our own users.
+    pub upstream: Option<Peer>,
+    /// The other parties that are known by their address.
+    pub peers: Vec<Peer>,
     /// The domains that are ours, besides the names and addresses of the listeners; lower case.
     pub domains: Vec<String>,
     /// What our registrar grants.
     pub registrar: location::Policy,
     /// What calls may do.
     pub calls: Calls,
+    /// What becomes of calls that fail.
+    pub completion: Completion,
     /// How much we hold at once.
     pub limits: Limits,
     /// The times of transactions.
@@ -29,6 +37,30 @@ pub struct Settings {
     pub call_timing: call::Timing,
     /// When waiting in our queue has become too long.
     pub overload: Overload,
+}
+
+impl Settings {
+    /// The upstream's place among the peers, taken or not.
+    pub const UPSTREAM: PeerId = PeerId(0);
+
+    /// The upstream and the other peers.
+    pub fn peers(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
+        let upstream = self.upstream.iter().map(|peer| (Self::UPSTREAM, peer));
+        let others = (Self::UPSTREAM.0 + 1..).map(PeerId).zip(&self.peers);
+        upstream.chain(others)
+    }
+
+    /// The peer of this name.
+    pub fn peer(&self, id: PeerId) -> Option<&Peer> {
+        self.peers()
+            .find(|(its, _)| *its == id)
+            .map(|(_, peer)| peer)
+    }
+
+    /// The peer whose requests come from this address, from whatever port.
+    pub fn peer_at(&self, source: IpAddr) -> Option<(PeerId, &Peer)> {
+        self.peers().find(|(_, peer)| peer.address.ip() == source)
+    }
 }
 
 /// An address that we listen on, by UDP and TCP.
@@ -58,13 +90,95 @@ fn has_port(host: &str) -> bool {
         .is_some_and(|rest| rest.contains(':'))
 }
 
-/// The PBX behind us.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Upstream {
+/// A party that is known by its address: the PBX behind us, or another one beside it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Peer {
+    /// What the operator calls it.
+    pub name: String,
     /// UDP or TCP.
     pub transport: Transport,
-    /// Where it listens.
+    /// Where it listens; what comes from this IP address, whatever the port, is its own.
     pub address: SocketAddr,
+    /// R7: the hosts that its URIs may name: its address, then its domains; lower case.
+    pub hosts: Arc<[Box<str>]>,
+    /// What it may have dialled when a call is completed through it.
+    pub dials: Dials,
+    /// What becomes of the completion that it offers.
+    pub completion: PeerCompletion,
+}
+
+impl Peer {
+    /// A peer that speaks for its address alone, with the defaults of a fresh install.
+    pub fn new(name: impl Into<String>, transport: Transport, address: SocketAddr) -> Self {
+        Self {
+            name: name.into(),
+            transport,
+            address,
+            hosts: Arc::new([host_of(address.ip())]),
+            dials: Dials::Original,
+            completion: PeerCompletion::Agent,
+        }
+    }
+
+    /// The same peer, which speaks for these domains as well.
+    #[must_use]
+    pub fn with_domains(mut self, domains: impl IntoIterator<Item = String>) -> Self {
+        let domains = domains.into_iter().map(String::into_boxed_str);
+        self.hosts = std::iter::once(host_of(self.address.ip()))
+            .chain(domains)
+            .collect();
+        self
+    }
+
+    /// What an agent needs to know of it.
+    pub fn trust(&self, id: PeerId) -> trust::Peer {
+        trust::Peer {
+            id,
+            hosts: Arc::clone(&self.hosts),
+            dials: self.dials,
+        }
+    }
+}
+
+/// The address as a URI has it: IPv6 in brackets.
+fn host_of(ip: IpAddr) -> Box<str> {
+    let host = match ip {
+        IpAddr::V4(ip) => Host::V4(ip),
+        IpAddr::V6(ip) => Host::V6(ip),
+    };
+    host.to_string().into()
+}
+
+/// What becomes of the completion that a peer offers with a call that failed there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PeerCompletion {
+    /// We are agent towards its monitor, and our callers are offered ours.
+    Agent,
+    /// Its offers are removed, and it is offered none.
+    Off,
+    /// Its offers pass on untouched.
+    Relay,
+}
+
+/// What becomes of calls that fail.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// Whether completion is offered and asked for at all; calls flow without it.
+    pub enabled: bool,
+    /// Queues, timers and limits.
+    pub service: completion::Settings,
+    /// What callers dial to ask for it.
+    pub codes: completion::Codes,
+}
+
+impl Default for Completion {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            service: completion::Settings::default(),
+            codes: completion::Codes::default(),
+        }
+    }
 }
 
 /// What calls may do.
@@ -117,5 +231,48 @@ impl Default for Overload {
         Self {
             delay_max: Duration::from_millis(50),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(name: &str, address: &str) -> Peer {
+        Peer::new(name, Transport::Udp, address.parse().expect("an address"))
+    }
+
+    #[test]
+    fn a_peer_is_known_by_its_ip_address_whatever_the_port() {
+        let settings = Settings {
+            upstream: Some(peer("upstream", "192.0.2.1:5060")),
+            peers: vec![peer("office", "192.0.2.2:5060")],
+            ..Settings::default()
+        };
+        let found = |ip: &str| {
+            let found = settings.peer_at(ip.parse().expect("an address"));
+            found.map(|(id, peer)| (id, &*peer.name))
+        };
+        assert_eq!(found("192.0.2.1"), Some((Settings::UPSTREAM, "upstream")));
+        assert_eq!(found("192.0.2.2"), Some((PeerId(1), "office")));
+        assert_eq!(found("192.0.2.3"), None);
+    }
+
+    #[test]
+    fn a_peer_keeps_its_id_without_an_upstream() {
+        let settings = Settings {
+            peers: vec![peer("office", "192.0.2.2:5060")],
+            ..Settings::default()
+        };
+        let found = settings.peer(PeerId(1)).expect("the peer");
+        assert_eq!(found.name, "office");
+        assert_eq!(settings.peer(Settings::UPSTREAM), None);
+    }
+
+    #[test]
+    fn an_ipv6_peer_is_named_in_brackets_as_in_a_uri() {
+        let peer = peer("office", "[2001:db8::7]:5060").with_domains(["a.example".to_owned()]);
+        let trusted = peer.trust(PeerId(1));
+        assert_eq!(*trusted.hosts, ["[2001:db8::7]".into(), "a.example".into()]);
     }
 }

@@ -1,55 +1,288 @@
-//! Who is in how many calls.
+//! Who is in how many calls, and what is known of the lines of those who are waited for.
 //!
-//! A user is *engaged* while a leg on one of his registered flows exists, alerting included (R2).
-//! Users without legs are not kept.
+//! Spec: RULES R2, R23; RFC 6910 §4.1.
+//!
+//! A user is *engaged* while a leg on one of his registered flows exists, alerting included. Users
+//! without legs are not kept, unless somebody waits for them or may soon ask to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
+use crate::cc::line::{Calls, Line};
 use crate::location::Aor;
+use crate::time::Timestamp;
 
-/// The users that are in calls.
+/// The users that are in calls, or waited for.
 #[derive(Debug, Default)]
 pub struct Users {
-    engaged: HashMap<Aor, u32>,
+    known: HashMap<Aor, User>,
+    /// Those that are kept for a while, by the end of it; lives that were prolonged stand twice.
+    kept: VecDeque<(Timestamp, Aor)>,
+    /// Watched users whose lines are not what was told last.
+    changed: Vec<Aor>,
+    engaged: usize,
+}
+
+#[derive(Debug, Default)]
+struct User {
+    legs: u32,
+    is_watched: bool,
+    /// Whether a call since he was last free was answered.
+    has_talked: bool,
+    freed: Option<Timestamp>,
+    talked: Option<Timestamp>,
+    quiet_until: Option<Timestamp>,
+    kept_until: Option<Timestamp>,
+}
+
+impl User {
+    fn is_needed(&self, now: Timestamp) -> bool {
+        let is_kept = self.kept_until.is_some_and(|until| until > now);
+        self.legs > 0 || self.is_watched || is_kept
+    }
 }
 
 impl Users {
     /// One more leg.
     pub fn engage(&mut self, user: &Aor) {
-        match self.engaged.get_mut(user) {
-            Some(legs) => *legs += 1,
-            None => {
-                self.engaged.insert(user.clone(), 1);
-            }
+        let Some(known) = self.known.get_mut(user) else {
+            self.engaged += 1;
+            let engaged = User {
+                legs: 1,
+                ..User::default()
+            };
+            self.known.insert(user.clone(), engaged);
+            return;
+        };
+        self.engaged += usize::from(known.legs == 0);
+        known.legs += 1;
+        self.note_change(user);
+    }
+
+    /// One of his calls was answered.
+    pub fn answer(&mut self, user: &Aor) {
+        if let Some(known) = self.known.get_mut(user) {
+            known.has_talked = true;
         }
     }
 
     /// One leg less.
-    pub fn release(&mut self, user: &Aor) {
-        let Some(legs) = self.engaged.get_mut(user) else {
+    pub fn release(&mut self, now: Timestamp, user: &Aor) {
+        let known = self.known.get_mut(user).filter(|known| known.legs > 0);
+        let Some(known) = known else {
             return;
         };
-        *legs -= 1;
-        if *legs == 0 {
-            self.engaged.remove(user);
-            if self.engaged.capacity() > 512 && self.engaged.len() < self.engaged.capacity() / 8 {
-                self.engaged.shrink_to(self.engaged.len() * 2);
+        known.legs -= 1;
+        if known.legs == 0 {
+            self.engaged -= 1;
+            known.freed = Some(now);
+            if std::mem::take(&mut known.has_talked) {
+                known.talked = Some(now);
             }
         }
+        self.note_change(user);
+        self.drop_unneeded(now, user);
     }
 
     /// How many legs he has.
     pub fn legs(&self, user: &Aor) -> u32 {
-        self.engaged.get(user).copied().unwrap_or_default()
+        self.known.get(user).map_or(0, |known| known.legs)
     }
 
-    /// How many users are in calls.
+    /// Whether he has other legs than this many.
+    pub fn calls_beside(&self, user: &Aor, legs: u32) -> Calls {
+        if self.legs(user) > legs {
+            Calls::Engaged
+        } else {
+            Calls::Free
+        }
+    }
+
+    /// Keeps what happens on his lines for this long, though nobody watches him yet: somebody was
+    /// offered to.
+    pub fn keep(&mut self, now: Timestamp, user: &Aor, time: Duration) {
+        let until = now + time;
+        let known = self.known.entry(user.clone()).or_default();
+        known.kept_until = known.kept_until.max(Some(until));
+        self.kept.push_back((until, user.clone()));
+    }
+
+    /// R23: leaves him alone for this long, as he has called for help.
+    pub fn leave_alone(&mut self, now: Timestamp, user: &Aor, time: Duration) {
+        self.keep(now, user, time);
+        if let Some(known) = self.known.get_mut(user) {
+            known.quiet_until = Some(now + time);
+        }
+        self.note_change(user);
+    }
+
+    /// His lines are told from now on, the first time at once.
+    pub fn watch(&mut self, user: &Aor) {
+        self.known.entry(user.clone()).or_default().is_watched = true;
+        self.note_change(user);
+    }
+
+    /// His lines are told no more.
+    pub fn unwatch(&mut self, now: Timestamp, user: &Aor) {
+        if let Some(known) = self.known.get_mut(user) {
+            known.is_watched = false;
+        }
+        self.drop_unneeded(now, user);
+    }
+
+    /// Nobody's lines are told any more.
+    pub fn unwatch_all(&mut self) {
+        self.changed.clear();
+        self.known.retain(|_, known| {
+            known.is_watched = false;
+            known.legs > 0 || known.kept_until.is_some()
+        });
+    }
+
+    /// Says that something about his lines is new that is kept elsewhere: his registration.
+    pub fn note_change(&mut self, user: &Aor) {
+        let is_watched = self.known.get(user).is_some_and(|known| known.is_watched);
+        if is_watched && !self.changed.contains(user) {
+            self.changed.push(user.clone());
+        }
+    }
+
+    /// A watched user whose lines have changed.
+    pub fn take_changed(&mut self) -> Option<Aor> {
+        self.changed.pop()
+    }
+
+    /// His lines, given since when he is registered.
+    pub fn line(&self, user: &Aor, registered: Option<Timestamp>) -> Line {
+        let free = Line {
+            calls: Calls::Free,
+            registered,
+            ..Line::UNKNOWN
+        };
+        let Some(known) = self.known.get(user) else {
+            return free;
+        };
+        let calls = if known.legs > 0 {
+            Calls::Engaged
+        } else {
+            Calls::Free
+        };
+        Line {
+            calls,
+            freed: known.freed,
+            talked: known.talked,
+            quiet_until: known.quiet_until,
+            ..free
+        }
+    }
+
+    /// Forgets those who were kept long enough.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        while self.kept.front().is_some_and(|(until, _)| *until <= now) {
+            if let Some((_, user)) = self.kept.pop_front() {
+                self.drop_unneeded(now, &user);
+            }
+        }
+        if self.kept.is_empty() && self.kept.capacity() > 512 {
+            self.kept = VecDeque::new();
+        }
+    }
+
+    /// When [`Self::handle_timeout`] next has work to do.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.kept.front().map(|(until, _)| *until)
+    }
+
+    /// How many users are known.
     pub fn len(&self) -> usize {
-        self.engaged.len()
+        self.known.len()
     }
 
-    /// Whether nobody is in a call.
+    /// How many of them are in calls.
+    pub fn engaged(&self) -> usize {
+        self.engaged
+    }
+
+    /// Whether nobody is.
     pub fn is_empty(&self) -> bool {
-        self.engaged.is_empty()
+        self.known.is_empty()
+    }
+
+    fn drop_unneeded(&mut self, now: Timestamp, user: &Aor) {
+        if self.known.get(user).is_some_and(|user| user.is_needed(now)) {
+            return;
+        }
+        self.known.remove(user);
+        if self.known.capacity() > 512 && self.known.len() < self.known.capacity() / 8 {
+            self.known.shrink_to(self.known.len() * 2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::location::Domains;
+    use crate::sip::Uri;
+
+    const WINDOW: Duration = Duration::from_secs(30);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::START + Duration::from_secs(seconds)
+    }
+
+    fn bob() -> Aor {
+        let uri = Uri::parse(b"sip:bob@localhost").expect("a URI");
+        Domains::default().aor(&uri).expect("a user")
+    }
+
+    #[test]
+    fn who_has_no_call_and_is_not_waited_for_is_not_kept() {
+        let mut users = Users::default();
+        users.engage(&bob());
+        users.release(at(1), &bob());
+        assert!(users.is_empty());
+        users.watch(&bob());
+        users.unwatch(at(2), &bob());
+        assert!(users.is_empty());
+    }
+
+    #[test]
+    fn a_hang_up_between_the_offer_and_the_request_is_remembered() {
+        let mut users = Users::default();
+        users.engage(&bob());
+        users.keep(at(1), &bob(), WINDOW);
+        users.release(at(2), &bob());
+        users.watch(&bob());
+        assert_eq!(users.line(&bob(), None).freed, Some(at(2)));
+        users.unwatch(at(3), &bob());
+        users.handle_timeout(at(31));
+        assert!(users.is_empty());
+    }
+
+    #[test]
+    fn only_an_answered_call_counts_as_having_talked() {
+        let mut users = Users::default();
+        users.watch(&bob());
+        users.engage(&bob());
+        users.release(at(1), &bob());
+        assert_eq!(users.line(&bob(), None).talked, None);
+        users.engage(&bob());
+        users.answer(&bob());
+        users.release(at(2), &bob());
+        let line = users.line(&bob(), None);
+        assert_eq!((line.freed, line.talked), (Some(at(2)), Some(at(2))));
+    }
+
+    #[test]
+    fn changes_are_told_of_watched_users_alone_and_once() {
+        let mut users = Users::default();
+        users.engage(&bob());
+        assert_eq!(users.take_changed(), None);
+        users.watch(&bob());
+        users.engage(&bob());
+        users.release(at(1), &bob());
+        assert_eq!(users.take_changed(), Some(bob()));
+        assert_eq!(users.take_changed(), None);
     }
 }

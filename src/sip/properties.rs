@@ -9,11 +9,14 @@ use proptest::test_runner::RngSeed;
 
 use crate::sip::check::Checked;
 use crate::sip::framing::{Frame, Framer, Limits};
+use crate::sip::header::call_info::CallInfo;
 use crate::sip::header::contact::Contact;
 use crate::sip::header::cseq::CSeq;
+use crate::sip::header::event::Event;
 use crate::sip::header::item::Item;
 use crate::sip::header::name_addr::NameAddr;
 use crate::sip::header::rack::RAck;
+use crate::sip::header::subscription_state::SubscriptionState;
 use crate::sip::header::via::Via;
 use crate::sip::lex::{Commas, unfold, unquote};
 use crate::sip::message::{Message, Scratch, StartLine};
@@ -151,6 +154,8 @@ fn parse_all(bytes: &[u8]) {
     let _values = (Via::parse(bytes).is_ok(), NameAddr::parse(bytes).is_ok());
     let _values = (CSeq::parse(bytes).is_ok(), RAck::parse(bytes).is_ok());
     let _values = (Contact::parse(bytes).is_ok(), Item::parse(bytes).is_ok());
+    let _values = (Event::parse(bytes).is_ok(), CallInfo::parse(bytes).is_ok());
+    let _value = SubscriptionState::parse(bytes).is_ok();
     if let Ok(params) = Params::parse(bytes) {
         assert!(params.iter().all(|(name, _)| !name.is_empty()));
     }

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use super::kit::draft::{ANSWER, OFFER, in_dialog, invite, response, within};
-use super::kit::scenes::{Call, call, hang_up, refused, two_phones};
+use super::kit::draft::{ANSWER, OFFER, in_dialog, response, within};
+use super::kit::scenes::{Call, call, hang_up, two_phones};
 
 /// What a phone sends for a key pressed during a call.
 const DIGIT: &[u8] = b"Signal=5\r\nDuration=160\r\n";
@@ -142,7 +142,7 @@ fn one_that_comes_late_is_refused() {
 }
 
 #[test]
-fn a_prack_acknowledges_nothing_of_campons() {
+fn a_prack_of_a_call_without_reliable_ringing_matches_nothing() {
     let (_world, alice, bob) = two_phones();
     let call = call(&alice, &bob);
     for (party, dialog) in [(&alice, &call.caller), (&bob, &call.callee)] {
@@ -157,24 +157,6 @@ fn a_prack_acknowledges_nothing_of_campons() {
     let bye = bob.receives("BYE");
     bob.answers(&bye, 200);
     alice.receives("200");
-}
-
-#[test]
-fn reliable_ringing_is_not_promised_from_leg_to_leg() {
-    let (_world, alice, bob) = two_phones();
-    let sent = alice.sends(invite("bob").with("Supported", "100rel, timer"));
-    let invite = bob.receives("INVITE");
-    // S-59
-    assert!(!invite.lists("Supported", "100rel"));
-    assert!(invite.lists("Supported", "timer"));
-    let rings = response(&invite, 180).with("Require", "100rel");
-    bob.sends(rings.with("RSeq", "4711"));
-    let rings = alice.receives("180");
-    assert!(!rings.has("RSeq"));
-    assert!(!rings.lists("Require", "100rel"));
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
-    refused(&alice, &sent, "486");
 }
 
 #[test]
@@ -215,16 +197,4 @@ fn a_request_outside_of_any_call_that_needs_one_is_refused() {
         // S-15
         alice.receives("481");
     }
-}
-
-/// None of campon's own provisional responses is reliable, so there is never one to acknowledge.
-#[test]
-fn an_acknowledgement_of_a_provisional_response_matches_nothing() {
-    let (_world, alice, bob) = two_phones();
-    let call = call(&alice, &bob);
-    alice.sends(within(&call.caller, "PRACK").with("RAck", "1 1 INVITE"));
-    // S-54
-    alice.receives("481");
-    bob.receives_nothing();
-    hang_up(&alice, &call.caller, &bob);
 }

@@ -3,6 +3,7 @@
 mod basic;
 mod bye;
 mod cancel;
+mod completion;
 mod exchanges;
 mod failures;
 mod forks;
@@ -11,6 +12,7 @@ mod limits;
 mod outsiders;
 mod registrar;
 mod reinvite;
+mod reliable;
 mod repeats;
 mod requests;
 mod routing;

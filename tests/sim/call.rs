@@ -104,6 +104,10 @@ pub(crate) struct Call {
     pub(crate) agenda: Vec<(Timestamp, Act)>,
     /// A 200 of ours that waits for the ACK of this CSeq number.
     pub(crate) unacknowledged: Option<(u32, Option<Repeat>)>,
+    /// Whether this caller takes reliable provisional responses.
+    pub(crate) takes_reliable: bool,
+    /// The RSeq of the last of them, by the To tag.
+    pub(crate) told: Vec<(String, u32)>,
     /// Whether a re-INVITE of ours is under way.
     pub(crate) changing: bool,
     /// What our offers are called.
@@ -133,6 +137,8 @@ impl Call {
             phase,
             agenda: Vec::new(),
             unacknowledged: None,
+            takes_reliable: false,
+            told: Vec::new(),
             changing: false,
             session: String::new(),
             asked: None,
@@ -150,6 +156,18 @@ impl Call {
         self.id == request.call_id()
             && self.local.ends_with(&ours)
             && self.remote.ends_with(&theirs)
+    }
+
+    /// Whether a reliable response is the next one of its fork, and not one of before.
+    pub(crate) fn is_told_anew(&mut self, response: &Message, rseq: u32) -> bool {
+        let tag = response.tag_of_to();
+        let Some((_, last)) = self.told.iter_mut().find(|(told, _)| told == tag) else {
+            self.told.push((tag.to_owned(), rseq));
+            return true;
+        };
+        let is_next = rseq == *last + 1;
+        *last += u32::from(is_next);
+        is_next
     }
 
     /// Plans an act.

@@ -26,6 +26,7 @@ impl Phone {
         call.session = self.unique("session");
         call.talks = errand.talks;
         call.changes.clone_from(&errand.changes);
+        call.takes_reliable = self.rng.below(2) == 0;
         call.plan(now + errand.patience, Act::Cancel);
         self.calls.push(call);
         self.count("calls");
@@ -57,6 +58,9 @@ impl Phone {
         let Some(at) = self.call_at(no) else { return };
         if response.status() > 100 && self.calls[at].phase != Phase::Up {
             self.count("rings heard");
+        }
+        if response.has("RSeq") {
+            self.acknowledge_ringing(now, at, response);
         }
         match self.calls[at].phase {
             Phase::Inviting(Taking::Waits) => {
@@ -113,7 +117,7 @@ impl Phone {
         self.respond_to_invite(now, at, 487);
         self.calls[at].end();
         self.calls[at].cseq += 1;
-        self.request_within(now, at, "BYE", "");
+        self.request_within(now, at, "BYE", ("", ""));
     }
 
     /// A BYE was answered 481: only if the other side hung up as well.
@@ -132,7 +136,13 @@ impl Phone {
         } else {
             wire::session(&self.calls[at].session, self.calls[at].cseq)
         };
-        self.request_within(now, at, "INVITE", &body);
+        let is_new = !self.calls[at].remote.contains(";tag=");
+        let lines = if is_new && self.calls[at].takes_reliable {
+            "Supported: 100rel\r\n"
+        } else {
+            ""
+        };
+        self.request_within(now, at, "INVITE", (lines, &body));
     }
 
     fn take_back(&mut self, now: Timestamp, at: usize, taking: Taking) {
@@ -151,7 +161,8 @@ impl Phone {
         self.calls[at].phase = Phase::Inviting(Taking::Took);
         let call = self.calls[at].no;
         let mut clients = self.clients.iter();
-        let client = clients.find(|client| client.call == call && client.is_open());
+        let is_invite = |client: &&Client| client.call == call && client.request.kind() == "INVITE";
+        let client = clients.find(|client| is_invite(client) && client.is_open());
         let invite = &client.expect("the INVITE is open").request;
         let (raw, to) = (wire::cancel(invite), self.calls[at].to);
         self.start(now, call, to, &raw);
@@ -199,6 +210,7 @@ impl Phone {
             to: &call.remote,
             call_id: &call.id,
             cseq,
+            lines: "",
             body: &body,
         };
         let packet = (call.to, wire::request(self.address, &parts));
@@ -241,7 +253,35 @@ impl Phone {
         }
     }
 
-    fn request_within(&mut self, now: Timestamp, at: usize, method: &'static str, body: &str) {
+    /// RFC 3262 §4: each once, in order, within the dialog of its fork.
+    fn acknowledge_ringing(&mut self, now: Timestamp, at: usize, response: &Message) {
+        let call = &mut self.calls[at];
+        let rseq: u32 = response.header("RSeq").parse().expect("a number");
+        if !call.takes_reliable || !response.lists("Require", "100rel") {
+            let what = format!("{} was told reliably unasked", call.id);
+            return self.faults.push(what);
+        }
+        if !call.is_told_anew(response, rseq) || !matches!(call.phase, Phase::Inviting(_)) {
+            return;
+        }
+        call.cseq += 1;
+        let outside = (
+            std::mem::replace(&mut call.remote, response.header("To").to_owned()),
+            std::mem::replace(&mut call.target, response.contact().to_owned()),
+        );
+        let lines = format!("RAck: {rseq} {}\r\n", response.header("CSeq"));
+        self.count("PRACKs sent");
+        self.request_within(now, at, "PRACK", (&lines, ""));
+        (self.calls[at].remote, self.calls[at].target) = outside;
+    }
+
+    fn request_within(
+        &mut self,
+        now: Timestamp,
+        at: usize,
+        method: &'static str,
+        (lines, body): (&str, &str),
+    ) {
         let branch = self.unique("z9hG4bK");
         let call = &self.calls[at];
         let parts = Parts {
@@ -252,6 +292,7 @@ impl Phone {
             to: &call.remote,
             call_id: &call.id,
             cseq: call.cseq,
+            lines,
             body,
         };
         let raw = wire::request(self.address, &parts);

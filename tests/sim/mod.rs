@@ -18,6 +18,9 @@ const FAILURES_SHOWN: usize = 10;
 /// Below so many seeds nothing is said of how often things must happen.
 const SEEDS_THAT_COUNT: usize = 20;
 
+/// Below so many seeds it is luck whether the rarest things happen: one seed in forty has them.
+const SEEDS_THAT_SHOW_ALL: usize = 200;
+
 /// The seeds of each test: `CAMPON_SEEDS` says how many, `CAMPON_SEED` which one alone, which then
 /// prints its messages.
 fn seeds() -> Vec<u64> {
@@ -92,6 +95,9 @@ fn assert_floors(outcomes: &[Outcome], floors: &[(&'static str, u64)], all: &[&s
         let median = median(outcomes, what);
         assert!(median >= *least, "{what}: {median} a seed, not {least}");
     }
+    if outcomes.len() < SEEDS_THAT_SHOW_ALL {
+        return;
+    }
     for what in all {
         assert!(total(outcomes, what) > 0, "{what} never happened");
     }
@@ -119,6 +125,7 @@ fn each_invite_ends_once_and_the_tables_are_empty_after_quiet() {
         ("hung up", 3),
         ("lost", 20),
         ("repeated requests", 5),
+        ("PRACKs heard", 2),
     ];
     let some = [
         "glare",
@@ -150,4 +157,5 @@ fn on_a_clean_network_each_call_takes_few_messages() {
     assert_floors(&outcomes, &floors, &[]);
     assert_eq!(total(&outcomes, "lost"), 0);
     assert_eq!(total(&outcomes, "late responses"), 0);
+    assert_eq!(total(&outcomes, "PRACKs too late"), 0);
 }

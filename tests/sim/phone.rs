@@ -78,6 +78,7 @@ impl Phone {
             to: &aor,
             call_id: &id,
             cseq: 1,
+            lines: "",
             body: "",
         };
         let raw = wire::request(self.address, &parts);
@@ -244,6 +245,8 @@ impl Phone {
                 }
             }
             ("REGISTER", Heard::Final) => self.count("registrations"),
+            ("PRACK", Heard::Final) if response.status() == 200 => self.count("PRACKs heard"),
+            ("PRACK", Heard::Final) => self.count("PRACKs too late"),
             ("BYE", Heard::Final) if response.status() == 481 => self.on_bye_unknown(call),
             _ => {}
         }

@@ -17,6 +17,8 @@ pub(crate) struct Parts<'p> {
     pub(crate) to: &'p str,
     pub(crate) call_id: &'p str,
     pub(crate) cseq: u32,
+    /// Further header lines, each with its end.
+    pub(crate) lines: &'p str,
     pub(crate) body: &'p str,
 }
 
@@ -30,6 +32,7 @@ pub(crate) fn request(address: SocketAddr, parts: &Parts<'_>) -> Vec<u8> {
         to,
         call_id,
         cseq,
+        lines,
         body,
     } = parts;
     let contact = match *method {
@@ -40,7 +43,7 @@ pub(crate) fn request(address: SocketAddr, parts: &Parts<'_>) -> Vec<u8> {
     format!(
         "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch={branch};rport\r\n\
          Max-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\n\
-         CSeq: {cseq} {method}\r\n{contact}{content}\r\n{body}"
+         CSeq: {cseq} {method}\r\n{contact}{lines}{content}\r\n{body}"
     )
     .into_bytes()
 }

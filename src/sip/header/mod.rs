@@ -2,9 +2,13 @@
 //!
 //! Spec: RFC 3261 §20.
 
+pub mod accept;
+pub mod call_info;
 pub mod contact;
 pub mod cseq;
+pub mod event;
 pub mod item;
 pub mod name_addr;
 pub mod rack;
+pub mod subscription_state;
 pub mod via;

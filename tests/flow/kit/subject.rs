@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use campon::completion::{Codes, RawCodes};
 use campon::random::Rng;
-use campon::shard::settings::Upstream;
+use campon::shard::settings::Peer;
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::Transport;
 
@@ -39,10 +40,8 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
         bind,
         advertise: None,
     });
-    let upstream = Upstream {
-        transport: Transport::Udp,
-        address: UPSTREAM.parse().expect("an address"),
-    };
+    let upstream = UPSTREAM.parse().expect("an address");
+    let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let mut settings = Settings {
         listeners: listeners.to_vec(),
         upstream: matches!(setup, Setup::Upstream).then_some(upstream),
@@ -51,6 +50,12 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     if !matches!(setup, Setup::Standalone) {
         settings.calls.calls_max = None;
     }
+    let codes = RawCodes {
+        request_last: Some("*37#".to_owned()),
+        cancel_last: Some("#37*#".to_owned()),
+        cancel_all: Some("#37#".to_owned()),
+    };
+    settings.completion.codes = Codes::new(&codes, &[]).expect("codes that can be dialled");
     Shard::new(settings, Rng::from_number(seed))
 }
 

@@ -15,8 +15,8 @@ use super::message::Message;
 use super::party::Party;
 use super::subject::{self, Setup, UPSTREAM};
 
-/// Longer than every timer of a call, the one for a call that only rings (timer C) included.
-const QUIET: Duration = Duration::from_mins(15);
+/// Longer than every timer of a call, and than the hour in which a caller for help is left alone.
+const QUIET: Duration = Duration::from_mins(65);
 
 /// Longer than a registration lives.
 const REGISTRATIONS_END: Duration = Duration::from_hours(3);

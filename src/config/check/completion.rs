@@ -1,0 +1,239 @@
+//! Completion: its times with their bounds, its limits, its codes.
+//!
+//! Spec: DESIGN §8.7; RFC 6910 §7.3, §9.4, §9.11; RFC 6665 §4.2.1 (Min-Expires); TS 24.642 timers.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use crate::cc::agent;
+use crate::cc::document::Retention;
+use crate::cc::monitor::{self, Times};
+use crate::completion::{CodeError, Codes, Limits, RawCodes, Settings, Timing};
+use crate::config::error::{Error, Source};
+use crate::config::raw::{self, Field, RawCompletion};
+use crate::config::value;
+use crate::shard::settings::Completion;
+
+type Bounds = RangeInclusive<Duration>;
+
+/// The shortest time where none would be no time to do anything in.
+const SHORTEST: Duration = Duration::from_millis(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// TS 24.642: what a callee who became free is left to himself.
+const GUARD: Bounds = Duration::ZERO..=Duration::from_secs(15);
+/// Around the 10 to 20 s of RFC 6910 §7.3.
+const RECALL: Bounds = Duration::from_secs(1)..=Duration::from_mins(1);
+const RING: Bounds = SHORTEST..=Duration::from_mins(1);
+/// How long a call may take to be answered.
+const CALL: Bounds = SHORTEST..=Duration::from_hours(1);
+/// How long somebody is left in peace, or not known.
+const REST: Bounds = Duration::ZERO..=DAY;
+/// How long the end of a call may trail behind.
+const TAIL: Bounds = Duration::ZERO..=Duration::from_mins(1);
+/// How long an answer may take that somebody owes us.
+const ANSWER: Bounds = SHORTEST..=Duration::from_mins(5);
+/// Whoever asks gives up after 32 s (RFC 3261, timer F), and must have been answered by then.
+const COMMIT: Bounds = SHORTEST..=Duration::from_secs(30);
+/// RFC 6665 §4.2.1: who asks for an hour or more is not told that this is too brief.
+const EXPIRES_MIN: Bounds = Duration::from_secs(1)..=Times::DEFAULT_DURATION;
+/// Expires counts in seconds.
+const SERVICE: Bounds = Duration::from_secs(1)..=DAY;
+/// Times that nobody waits for on the phone.
+const LONG: Bounds = SHORTEST..=DAY;
+
+/// Timers F and N: how many times T1 a request waits for its answer, a SUBSCRIBE for its NOTIFY.
+const TIMEOUT_T1S: u32 = 64;
+
+/// Checks times, limits and codes; `t1` bounds the waiting for what a peer owes us.
+pub(super) fn completion(
+    source: Source<'_>,
+    raw: &RawCompletion,
+    emergency: &[String],
+    t1: Duration,
+) -> Result<Completion, Error> {
+    let usual = Completion::default();
+    let enabled = raw.enabled.as_ref();
+    let monitor = monitor(source, raw)?;
+    let service = Settings {
+        agent: agent(source, raw, &monitor, t1)?,
+        limits: limits(source, raw)?,
+        timing: timing(source, raw, &monitor.times)?,
+        monitor,
+    };
+    Ok(Completion {
+        enabled: enabled.map_or(usual.enabled, |written| *written.get_ref()),
+        service,
+        codes: codes(source, &raw.codes, emergency)?,
+    })
+}
+
+fn monitor(source: Source<'_>, raw: &RawCompletion) -> Result<monitor::Policy, Error> {
+    let usual = monitor::Policy::default();
+    let retention = match raw.retain.as_ref().map(Spanned::get_ref) {
+        None => usual.retention,
+        Some(true) => Retention::Kept,
+        Some(false) => Retention::None,
+    };
+    let recalls_max = source.at_least_one(raw.recalls_max.as_ref(), usual.recalls_max)?;
+    Ok(monitor::Policy {
+        times: queue_times(source, raw)?,
+        entries_max: source.amount(raw.queue_max.as_ref(), usual.entries_max)?,
+        recalls_max,
+        retention,
+        ..usual
+    })
+}
+
+fn queue_times(source: Source<'_>, raw: &RawCompletion) -> Result<Times, Error> {
+    let usual = Times::default();
+    let time =
+        |written: &Field<String>, usual, bounds| source.time(written.as_ref(), usual, bounds);
+    let times = Times {
+        guard: time(&raw.guard, usual.guard, GUARD)?,
+        recall: time(&raw.recall, usual.recall, RECALL)?,
+        cc_call_max: time(&raw.cc_call_max, usual.cc_call_max, CALL)?,
+        rest: time(&raw.rest, usual.rest, REST)?,
+        aftermath: time(&raw.aftermath, usual.aftermath, TAIL)?,
+        notify_window: time(&raw.notify_window, usual.notify_window, CALL)?,
+        expires_min: time(&raw.expires_min, usual.expires_min, EXPIRES_MIN)?,
+        service_busy: time(&raw.service_busy, usual.service_busy, SERVICE)?,
+        service_no_reply: time(&raw.service_no_reply, usual.service_no_reply, SERVICE)?,
+        service_not_logged_in: {
+            let usual = usual.service_not_logged_in;
+            time(&raw.service_not_logged_in, usual, SERVICE)?
+        },
+    };
+    for (written, service) in [
+        (&raw.service_busy, times.service_busy),
+        (&raw.service_no_reply, times.service_no_reply),
+        (&raw.service_not_logged_in, times.service_not_logged_in),
+    ] {
+        let written = written.as_ref();
+        lasts(source, written, service, ("guard", times.guard))?;
+        lasts(source, written, service, ("expires_min", times.expires_min))?;
+    }
+    Ok(times)
+}
+
+/// A request outlives what is shorter by its nature.
+fn lasts(
+    source: Source<'_>,
+    written: Option<&Spanned<String>>,
+    service: Duration,
+    (name, least): (&str, Duration),
+) -> Result<(), Error> {
+    if service >= least {
+        return Ok(());
+    }
+    let [service, least] = [service, least].map(value::spelled);
+    let why = format!("{service} is shorter than {name}, {least}");
+    Err(source.blame(written, why))
+}
+
+fn agent(
+    source: Source<'_>,
+    raw: &RawCompletion,
+    monitor: &monitor::Policy,
+    t1: Duration,
+) -> Result<agent::Policy, Error> {
+    let usual = agent::Policy::default();
+    let times = &monitor.times;
+    let patience = t1 * TIMEOUT_T1S;
+    let time =
+        |written: &Field<String>, usual, bounds| source.time(written.as_ref(), usual, bounds);
+    let ring = time(&raw.ring, usual.ring, RING)?;
+    // CC-42: a caller who answers at the last moment is still within the monitor's recall timer.
+    if ring >= times.recall {
+        let [ring, recall] = [ring, times.recall].map(value::spelled);
+        let why = format!("ring, {ring}, is not shorter than recall, {recall}");
+        return Err(source.blame(raw.ring.as_ref().or(raw.recall.as_ref()), why));
+    }
+    Ok(agent::Policy {
+        ring,
+        place_max: time(&raw.place_max, usual.place_max, ANSWER)?,
+        cc_call_max: times.cc_call_max,
+        rest: times.rest,
+        aftermath: times.aftermath,
+        notify_max: time(&raw.notify_max, patience, ANSWER)?,
+        leave_max: time(&raw.leave_max, patience, ANSWER)?,
+        recalls_max: monitor.recalls_max,
+    })
+}
+
+fn limits(source: Source<'_>, raw: &RawCompletion) -> Result<Limits, Error> {
+    let usual = Limits::default();
+    let per_second = raw.recalls_per_second_max.as_ref();
+    Ok(Limits {
+        per_caller_max: source.amount(raw.per_caller_max.as_ref(), usual.per_caller_max)?,
+        total_max: source.amount(raw.total_max.as_ref(), usual.total_max)?,
+        failed_calls_max: source.amount(raw.failed_calls_max.as_ref(), usual.failed_calls_max)?,
+        recalls_per_second_max: source.at_least_one(per_second, usual.recalls_per_second_max)?,
+    })
+}
+
+fn timing(source: Source<'_>, raw: &RawCompletion, times: &Times) -> Result<Timing, Error> {
+    let usual = Timing::default();
+    let longest = times
+        .service_busy
+        .max(times.service_no_reply)
+        .max(times.service_not_logged_in);
+    let queue_long = usual.queue_long.max(longest);
+    let time =
+        |written: &Field<String>, usual, bounds| source.time(written.as_ref(), usual, bounds);
+    Ok(Timing {
+        offer_window: time(&raw.offer_window, usual.offer_window, LONG)?,
+        commit_max: time(&raw.commit_max, usual.commit_max, COMMIT)?,
+        unknown_time: time(&raw.unknown_time, usual.unknown_time, REST)?,
+        suspension_long: time(&raw.suspension_long, usual.suspension_long, LONG)?,
+        // CC-74: longer than any request lives.
+        queue_long: time(&raw.queue_long, queue_long, longest..=7 * DAY)?,
+    })
+}
+
+fn codes(source: Source<'_>, raw: &raw::RawCodes, emergency: &[String]) -> Result<Codes, Error> {
+    let written = [&raw.request_last, &raw.cancel_last, &raw.cancel_all];
+    let [request_last, cancel_last, cancel_all] =
+        written.map(|code| code.as_ref().map(|code| code.get_ref().clone()));
+    let codes = RawCodes {
+        request_last,
+        cancel_last,
+        cancel_all,
+    };
+    Codes::new(&codes, emergency).map_err(|error| {
+        let (CodeError::Duplicate(text)
+        | CodeError::Emergency(text, _)
+        | CodeError::NotDialable(text)) = &error;
+        let guilty = written.into_iter().flatten();
+        let guilty = guilty.filter(|code| code.get_ref() == text);
+        let last = guilty.map(Spanned::span).max_by_key(|span| span.start);
+        source.error(&last.unwrap_or_default(), error.to_string())
+    })
+}
+
+impl Source<'_> {
+    /// A time within its bounds.
+    fn time(
+        self,
+        written: Option<&Spanned<String>>,
+        default: Duration,
+        bounds: Bounds,
+    ) -> Result<Duration, Error> {
+        let Some(written) = written else {
+            return Ok(default);
+        };
+        self.read(written, |text| {
+            let time = value::duration(text)?;
+            if bounds.contains(&time) {
+                return Ok(time);
+            }
+            let [least, most] = [bounds.start(), bounds.end()].map(|bound| value::spelled(*bound));
+            Err(format!(
+                "{} is not between {least} and {most}",
+                value::spelled(time)
+            ))
+        })
+    }
+}

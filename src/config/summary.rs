@@ -1,0 +1,153 @@
+//! What `campon check` prints: what a configuration means, and what is worth a second thought.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::cc::trust::Dials;
+use crate::completion::Code;
+use crate::shard::settings::{Completion, Peer, PeerCompletion};
+
+use super::value::spelled;
+use super::{Config, Log};
+
+impl Config {
+    /// What holds and is still risky, or not what a standard says; a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let settings = &self.shard;
+        if !settings.completion.enabled {
+            return warnings;
+        }
+        let upstream = settings.upstream.as_ref();
+        // R7: its dial plan reaches the world at our users' cost.
+        if upstream.is_some_and(|upstream| upstream.dials == Dials::Tokens) {
+            let risk = "upstream.dials: a PBX may take a made-up name for something to dial";
+            warnings.push(risk.to_owned());
+        }
+        let times = &settings.completion.service.monitor.times;
+        // CC-42
+        if !(Duration::from_secs(10)..=Duration::from_secs(20)).contains(&times.recall) {
+            let recall = spelled(times.recall);
+            warnings.push(format!(
+                "completion.recall: {recall}, RFC 6910 says 10s to 20s"
+            ));
+        }
+        // CC-65
+        if times.notify_window < Duration::from_secs(10) {
+            let window = spelled(times.notify_window);
+            warnings.push(format!(
+                "completion.notify_window: {window}, RFC 6910 says 10s"
+            ));
+        }
+        warnings
+    }
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = &self.shard;
+        write!(f, "mode       {}", self.mode())?;
+        match &settings.upstream {
+            Some(upstream) => writeln!(f, ", in front of {}", uri_of(upstream))?,
+            None => writeln!(f)?,
+        }
+        for listener in &settings.listeners {
+            let sent_by = listener.sent_by();
+            writeln!(
+                f,
+                "listen     {} by UDP and TCP, as {sent_by}",
+                listener.bind
+            )?;
+        }
+        if !settings.domains.is_empty() {
+            writeln!(f, "domains    {}", settings.domains.join(", "))?;
+        }
+        for (_, peer) in settings.peers() {
+            write_peer(f, peer)?;
+        }
+        match settings.calls.calls_max {
+            Some(calls_max) => writeln!(f, "calls      {calls_max} at a time for a user")?,
+            None => writeln!(f, "calls      as many for a user as his phone takes")?,
+        }
+        writeln!(f, "emergency  {}", settings.calls.emergency.join(", "))?;
+        write_completion(f, &settings.completion)?;
+        writeln!(f, "log        {}", self.log)?;
+        write!(f, "status     http://{}/v1/status", self.api)?;
+        for warning in self.warnings() {
+            write!(f, "\nwarning    {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
+    let completion = match peer.completion {
+        PeerCompletion::Agent => "agent",
+        PeerCompletion::Off => "off",
+        PeerCompletion::Relay => "relay",
+    };
+    let dials = match peer.dials {
+        Dials::Original => "the original number",
+        Dials::Tokens => "tokens",
+    };
+    let (name, uri, hosts) = (&peer.name, uri_of(peer), peer.hosts.join(", "));
+    writeln!(
+        f,
+        "peer       {name} at {uri}, speaks for {hosts}; completion {completion}, dials {dials}"
+    )
+}
+
+fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt::Result {
+    if !completion.enabled {
+        return writeln!(f, "completion off");
+    }
+    let service = &completion.service;
+    let (times, limits) = (&service.monitor.times, &service.limits);
+    writeln!(
+        f,
+        "completion to be asked for within {}; waits {} for the busy, {} for who does not answer, \
+         {} for who is not registered",
+        spelled(service.timing.offer_window),
+        spelled(times.service_busy),
+        spelled(times.service_no_reply),
+        spelled(times.service_not_logged_in),
+    )?;
+    writeln!(
+        f,
+        "recall     after {} of guard; rings {} of {}; at most {} for a request",
+        spelled(times.guard),
+        spelled(service.agent.ring),
+        spelled(times.recall),
+        service.monitor.recalls_max,
+    )?;
+    writeln!(
+        f,
+        "requests   {} for a callee, {} of a caller, {} in all",
+        service.monitor.entries_max, limits.per_caller_max, limits.total_max,
+    )?;
+    let codes = completion.codes.iter().map(|(text, code)| match code {
+        Code::CancelAll => format!("{text} cancels all"),
+        Code::CancelLast => format!("{text} cancels the last"),
+        Code::RequestLast => format!("{text} requests the last"),
+    });
+    let codes: Vec<_> = codes.collect();
+    match &*codes {
+        [] => writeln!(f, "codes      none"),
+        some => writeln!(f, "codes      {}", some.join(", ")),
+    }
+}
+
+fn uri_of(peer: &Peer) -> String {
+    let transport = peer.transport.uri_name();
+    format!("sip:{};transport={transport}", peer.address)
+}
+
+impl fmt::Display for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} as {} to ", self.level.as_str(), self.format.as_str())?;
+        match &self.file {
+            Some(file) => write!(f, "{}", file.display()),
+            None => f.write_str("the standard error"),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Feature codes: what a user dials to ask for completion and to take it back.
+//!
+//! Spec: TS 24.642 §4.5; DESIGN §8.2. A code is a code for our users alone, on their own flows.
+
+use crate::call::Call;
+use crate::completion::{Code, Complete, Input, Mode, Ticket, Which, WhichCall};
+use crate::location::Aor;
+use crate::shard::desk::name_of;
+use crate::shard::offer::About;
+use crate::shard::{Held, Parties, Reject, Shard};
+use crate::sip::flow::Flow;
+use crate::sip::{Checked, Message, Request, Scratch, Status, Uri};
+use crate::table::Key;
+use crate::time::Timestamp;
+use crate::transaction::branch::hex;
+use crate::transaction::reply;
+use crate::transaction::servers::Answer;
+
+/// A code whose INVITE waits for its answer.
+#[derive(Debug)]
+pub(super) struct Asked {
+    server: Key,
+    flow: Flow,
+    invite: Box<[u8]>,
+}
+
+impl Shard {
+    /// The code that a user of ours dialled, if it is one.
+    pub(super) fn code_of(&self, request: &Request<'_>) -> Option<Code> {
+        if !self.settings.completion.enabled {
+            return None;
+        }
+        match request.uri {
+            Uri::Sip(uri) if self.domains.is_own(&uri) => {
+                self.settings.completion.codes.parse(uri.user?)
+            }
+            Uri::Tel(tel) => self.settings.completion.codes.parse(tel.number),
+            Uri::Sip(_) | Uri::Urn(_) | Uri::Other(_) => None,
+        }
+    }
+
+    /// Asks the service; its answer answers the INVITE.
+    pub(super) fn on_code(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+        (caller, code): (&Aor, Code),
+    ) -> Result<(), Reject> {
+        let server = self
+            .layer
+            .accept(now, request, flow, None)
+            .map_err(|_| Reject::TableFull)?;
+        self.layer.respond(now, server, &Answer::TRYING);
+        let ticket = self.desk.ticket();
+        let asked = Asked {
+            server,
+            flow: *flow,
+            invite: Box::from(request.message.raw()),
+        };
+        self.desk.asked.insert(ticket, asked);
+        let caller = name_of(caller);
+        let which = match code {
+            Code::RequestLast => {
+                self.desk.facts.push_back(Input::Complete(Complete {
+                    ticket,
+                    caller,
+                    call: WhichCall::Last,
+                    mode: Mode::Callback,
+                }));
+                return Ok(());
+            }
+            Code::CancelLast => Which::Last,
+            Code::CancelAll => Which::All,
+        };
+        self.desk.facts.push_back(Input::Uncomplete {
+            ticket,
+            caller,
+            which,
+        });
+        Ok(())
+    }
+
+    /// What the service answered: done is a call that is answered and ended at once.
+    pub(super) fn answer_code(
+        &mut self,
+        now: Timestamp,
+        ticket: Ticket,
+        result: Result<(), crate::completion::Reject>,
+    ) {
+        let Some(asked) = self.desk.asked.remove(&ticket) else {
+            return;
+        };
+        let refusal = match result {
+            Ok(()) if self.confirm(now, &asked) => return,
+            Ok(()) => (503, String::new()),
+            Err(reject) => (reject.status(), reject.to_string()),
+        };
+        let (status, phrase) = refusal;
+        let tag = hex(self.rng.bits());
+        let answer = Answer {
+            status: Status::new(status).unwrap_or(Status::SERVER_INTERNAL_ERROR),
+            phrase: phrase.as_bytes(),
+            tag: reply::Tag::Ours(&tag),
+            rest: reply::NOTHING,
+        };
+        self.layer.respond(now, asked.server, &answer);
+    }
+
+    /// Whether the code could be confirmed.
+    fn confirm(&mut self, now: Timestamp, asked: &Asked) -> bool {
+        let mut index = Scratch::new();
+        let message = Message::parse(&asked.invite, &mut index).ok();
+        let Some(Ok(Checked::Request(request))) = message.map(Checked::check) else {
+            return false;
+        };
+        let Ok(key) = self.calls.reserve() else {
+            return false;
+        };
+        let parties = Parties::default();
+        let mut about = About::Nothing;
+        let call = self.with_turn(now, &parties, &mut about, |turn| {
+            Call::confirm(key, turn, &request, &asked.flow, asked.server)
+        });
+        let held = Held {
+            call,
+            parties,
+            about,
+            armed: None,
+        };
+        self.put_back(now, key, Box::new(held));
+        true
+    }
+}

@@ -1,0 +1,243 @@
+//! The completion desk: facts go to the service in their order, and what it wants is carried out.
+//!
+//! Spec: DESIGN §8 ("facts in, wishes out"); RULES R2, R6.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::cc::addr;
+use crate::completion::{
+    self, CompletionId, Input, News, Outcome, Output, Service, Tell, WallTime,
+};
+use crate::location::Aor;
+use crate::observe::Pii;
+use crate::random::Rng;
+use crate::shard::Shard;
+use crate::shard::codes::Asked;
+use crate::shard::subscriptions::Subscriptions;
+use crate::store::Store as _;
+use crate::store::memory::Memory;
+use crate::table::Key;
+use crate::time::Timestamp;
+
+/// Most facts that one input may cause; more means that the service and the calls chase each other.
+const FACTS_MAX: usize = 10_000;
+
+/// What completion holds in a worker.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) service: Service,
+    store: Memory,
+    /// What the service has yet to be told.
+    pub(super) facts: VecDeque<Input>,
+    wishes: Vec<Output>,
+    pub(super) subscriptions: Subscriptions,
+    /// The calls that ring a caller.
+    pub(super) recalls: BTreeMap<CompletionId, Key>,
+    /// The codes that wait for their answer.
+    pub(super) asked: BTreeMap<completion::Ticket, Asked>,
+    last_ticket: u64,
+    #[cfg(test)]
+    pub(super) fails: bool,
+}
+
+impl Desk {
+    pub(super) fn new(settings: &completion::Settings, rng: &mut Rng) -> Self {
+        Self {
+            // The store in memory outlives nothing, so that the calendar is of no interest.
+            service: Service::new(*settings, WallTime::default(), Rng::from_number(rng.bits())),
+            store: Memory::new(),
+            facts: VecDeque::new(),
+            wishes: Vec::new(),
+            subscriptions: Subscriptions::new(settings.limits.total_max.saturating_mul(2)),
+            recalls: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            last_ticket: 0,
+            #[cfg(test)]
+            fails: false,
+        }
+    }
+
+    pub(super) fn ticket(&mut self) -> completion::Ticket {
+        self.last_ticket += 1;
+        completion::Ticket(self.last_ticket)
+    }
+}
+
+/// A user, as the service knows him.
+pub(super) fn name_of(user: &Aor) -> addr::Aor {
+    addr::Aor::from(Arc::clone(user.as_arc()))
+}
+
+/// The user of a name that the service knows.
+pub(super) fn user_of(name: &addr::Aor) -> Aor {
+    Aor::from_canonical(Arc::clone(name.as_arc()))
+}
+
+impl Shard {
+    /// Tells the service what has happened, until nothing is left to tell.
+    pub(super) fn settle(&mut self, now: Timestamp) {
+        let mut facts = 0;
+        while let Some(fact) = self.next_fact() {
+            #[cfg(test)]
+            assert!(!std::mem::take(&mut self.desk.fails), "failpoint");
+            facts += 1;
+            assert!(
+                facts <= FACTS_MAX,
+                "the service and the calls chase each other"
+            );
+            let mut wishes = std::mem::take(&mut self.desk.wishes);
+            self.desk.service.handle(now, fact, &mut wishes);
+            self.carry_out_all(now, wishes);
+        }
+    }
+
+    /// Lets the service act on what is due.
+    pub(super) fn wake_service(&mut self, now: Timestamp) {
+        if self
+            .desk
+            .service
+            .poll_timeout()
+            .is_some_and(|due| due <= now)
+        {
+            let mut wishes = std::mem::take(&mut self.desk.wishes);
+            self.desk.service.handle_timeout(now, &mut wishes);
+            self.carry_out_all(now, wishes);
+        }
+    }
+
+    /// DESIGN §4: the service has broken down, and is made anew from what it has kept. Requests whose
+    /// other end is a dialog are lost with it: their agents find out by 481, and ask again.
+    pub(super) fn rebuild_desk(&mut self, now: Timestamp) {
+        let settings = &self.settings.completion.service;
+        let broken = std::mem::replace(&mut self.desk, Desk::new(settings, &mut self.rng));
+        self.desk.store = broken.store;
+        self.desk.last_ticket = broken.last_ticket;
+        self.users.unwatch_all();
+        let records = (0..=u8::MAX).flat_map(|partition| self.desk.store.load(partition));
+        let mut wishes = Vec::new();
+        let service = &mut self.desk.service;
+        let lost = service.restore(now, records.collect(), &mut wishes);
+        tracing::error!(lost = lost.len(), "completion was made anew from its store");
+        self.carry_out_all(now, wishes);
+    }
+
+    /// What happened on a user's lines comes after what caused it.
+    fn next_fact(&mut self) -> Option<Input> {
+        if let Some(fact) = self.desk.facts.pop_front() {
+            return Some(fact);
+        }
+        while let Some(user) = self.registrar.poll_change() {
+            self.users.note_change(&user);
+        }
+        let user = self.users.take_changed()?;
+        let registered = self.registrar.registered_since(&user);
+        Some(Input::Line {
+            line: self.users.line(&user, registered),
+            user: name_of(&user),
+        })
+    }
+
+    fn carry_out_all(&mut self, now: Timestamp, mut wishes: Vec<Output>) {
+        for wish in wishes.drain(..) {
+            self.carry_out(now, wish);
+        }
+        self.desk.wishes = wishes;
+    }
+
+    fn carry_out(&mut self, now: Timestamp, wish: Output) {
+        match wish {
+            Output::Accept {
+                subscription,
+                expires,
+            } => self.accept_subscribe(now, subscription, expires),
+            Output::Reject {
+                subscription,
+                reject,
+            } => self.reject_subscribe(now, subscription, reject),
+            Output::Notify {
+                subscription,
+                notify,
+            } => self.send_notify(now, subscription, &notify),
+            Output::PublishAnswered { ticket, result } => self.answer_publish(now, ticket, result),
+            Output::Subscribe(subscription) => self.send_subscribe(now, &subscription),
+            Output::Unsubscribe { subscription } => self.send_unsubscribe(now, subscription),
+            Output::Forget { subscription } => self.desk.subscriptions.forget(subscription),
+            Output::Publish(publication) => self.send_publish(now, &publication),
+            Output::Recall(recall) => self.recall(now, &recall),
+            Output::EndRecall { id, why } => self.end_recall(now, id, why),
+            Output::Call(call) => self.place_cc_call(now, &call),
+            Output::Completed { ticket, result } => {
+                self.answer_code(now, ticket, result.map(|_| ()));
+            }
+            Output::Uncompleted { ticket, result } => {
+                self.answer_code(now, ticket, result.map(|_| ()));
+            }
+            Output::Persist(put) => {
+                let key = put.key;
+                let answer = self.desk.store.put(put);
+                self.desk.facts.push_back(Input::Persisted { key, answer });
+            }
+            Output::Read(key) => {
+                let stored = self.desk.store.read(key);
+                self.desk.facts.push_back(Input::Loaded { key, stored });
+            }
+            Output::Watch { user } => {
+                let user = user_of(&user);
+                self.users.watch(&user);
+                self.registrar.watch(&user);
+            }
+            Output::Unwatch { user } => {
+                let user = user_of(&user);
+                self.users.unwatch(now, &user);
+                self.registrar.unwatch(&user);
+            }
+            Output::Tell(tell) => self.log_news(&tell),
+            Output::Suspect(suspicion) => {
+                self.counters.completions_suspected += 1;
+                tracing::warn!(
+                    caller = suspicion.caller.as_ref().map(show),
+                    callee = suspicion.callee.as_ref().map(show),
+                    pattern = ?suspicion.pattern,
+                    "this looks like probing"
+                );
+            }
+        }
+    }
+
+    fn log_news(&mut self, tell: &Tell) {
+        let (what, outcome) = match &tell.news {
+            News::Accepted(_) => {
+                self.counters.completions_accepted += 1;
+                ("completion accepted", None)
+            }
+            News::Recalling => {
+                self.counters.completions_recalled += 1;
+                ("caller is recalled", None)
+            }
+            News::Calling => ("completing call is under way", None),
+            News::Waiting => ("completion waits", None),
+            News::Ended { outcome, .. } => {
+                *match outcome {
+                    Outcome::Cancelled => &mut self.counters.completions_cancelled,
+                    Outcome::Completed => &mut self.counters.completions_completed,
+                    Outcome::Expired => &mut self.counters.completions_expired,
+                    Outcome::Refused => &mut self.counters.completions_refused,
+                } += 1;
+                ("completion ended", Some(*outcome))
+            }
+        };
+        tracing::info!(
+            completion = %tell.id,
+            caller = show(&tell.caller),
+            callee = show(&tell.callee),
+            outcome = outcome.map(|outcome| format!("{outcome:?}").to_lowercase()),
+            "{what}"
+        );
+    }
+}
+
+/// A user in a log line.
+fn show(name: &addr::Aor) -> String {
+    Pii(name.as_str().trim_end_matches('@')).to_string()
+}

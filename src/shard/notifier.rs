@@ -1,0 +1,496 @@
+//! Our queues on the wire: SUBSCRIBE and PUBLISH of agents elsewhere, and the NOTIFYs to them.
+//!
+//! Spec: RFC 6665 §4.2; RFC 3903 §6; RFC 6910 §7, §8, §9.
+//!
+//! Whoever may not know whether somebody is busy gets the same 403 in every case (CC-72, CC-73).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cc::addr;
+use crate::cc::document::{self, Document};
+use crate::cc::monitor::{Lifetime, Reason};
+use crate::cc::offer::{self, Named, Place};
+use crate::cc::{Basic, SubscriptionId, pidf};
+use crate::completion::{self, Input, Publish, PublishAt, Queue, Subscribe, Ticket};
+use crate::dialog::publication::{PRESENCE, Wish};
+use crate::dialog::subscription::{Fate, Notifier, Notify, PACKAGE, Standing};
+use crate::dialog::{Tag, Turn};
+use crate::shard::desk::name_of;
+use crate::shard::offer::host_at;
+use crate::shard::subscriptions::{
+    Monitor, Part, Publishing, Subscribing, Subscription, whole_seconds,
+};
+use crate::shard::{Reject, Shard};
+use crate::sip::flow::Flow;
+use crate::sip::{Event, EventReason, Name, Request, Status, Uri, Writer, accepts, parse_u32};
+use crate::table::Key;
+use crate::time::Timestamp;
+use crate::transaction::clients::Failure;
+use crate::transaction::reply;
+use crate::transaction::servers::Answer;
+
+impl Shard {
+    /// A SUBSCRIBE that would make a subscription.
+    pub(super) fn on_subscribe(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Result<(), Reject> {
+        if !self.settings.completion.enabled {
+            return Err(Reject::EventUnknown);
+        }
+        let key = self
+            .desk
+            .subscriptions
+            .reserve()
+            .map_err(|_| Reject::TableFull)?;
+        let begun = self.begin_subscription(now, flow, request, key);
+        if begun.is_err() {
+            self.desk.subscriptions.give_up(key);
+        }
+        begun
+    }
+
+    fn begin_subscription(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+        key: Key,
+    ) -> Result<(), Reject> {
+        let tag = Tag::new(key, &mut self.rng);
+        let notifier = Notifier::new(request, flow, tag).map_err(|status| match status {
+            Status::BAD_EVENT => Reject::EventUnknown,
+            _ => Reject::ContactMissing,
+        })?;
+        if !accepts(&request.message, document::MEDIA_TYPE) {
+            return Err(Reject::NotAcceptable);
+        }
+        let caller = self.subscriber_name(request, flow)?;
+        let queue = self.queue_of(request).ok_or(Reject::NoCompletion)?;
+        let server = self.layer.accept(now, request, flow, None);
+        let server = server.map_err(|_| Reject::TableFull)?;
+        let subscription = self.desk.service.next_subscription();
+        let monitor = Monitor {
+            id: subscription,
+            notifier,
+            asked: Some(Subscribing::First(server)),
+            basic: Basic::Open,
+        };
+        let monitor = Subscription::Monitor(monitor);
+        self.desk.subscriptions.fill(key, subscription, monitor);
+        self.desk.facts.push_back(Input::Subscribe(Subscribe {
+            subscription,
+            caller,
+            queue,
+            call_id: Arc::from(String::from_utf8_lossy(request.call_id)),
+            expires: expires_of(request),
+        }));
+        Ok(())
+    }
+
+    /// R8: whose agent it is; a configured peer may leave it to the token.
+    fn subscriber_name(
+        &self,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) -> Result<Option<addr::Aor>, Reject> {
+        let ours = self.domains.aor(&request.from.uri);
+        let ours = ours.filter(|user| self.registrar.is_registered_at(user, flow));
+        let name = self.caller_name(request, flow, ours.as_ref());
+        let is_anonymous_at_peer = || {
+            let is_peer = self.settings.peer_at(flow.remote.ip()).is_some();
+            is_peer && is_anonymous(&request.from.uri)
+        };
+        match name {
+            Some(_) if is_anonymous_at_peer() => Ok(None),
+            Some(name) => Ok(Some(name)),
+            None => Err(Reject::NoCompletion),
+        }
+    }
+
+    /// CC-33: the queue that a Request-URI names.
+    fn queue_of(&self, request: &Request<'_>) -> Option<Queue> {
+        let uri = request
+            .uri
+            .as_sip()
+            .filter(|uri| self.domains.is_own(uri))?;
+        let user = str::from_utf8(uri.user?).ok()?;
+        match offer::named_by(user) {
+            Some(Named::Offer(token)) => Some(Queue::Token(token.into())),
+            Some(Named::Entry(_)) => None,
+            None => self
+                .domains
+                .aor(&request.uri)
+                .map(|callee| Queue::Callee(name_of(&callee))),
+        }
+    }
+
+    /// A SUBSCRIBE within a subscription: it refreshes or ends it.
+    pub(super) fn on_subscribe_within(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Result<(), Reject> {
+        let monitor = self.desk.subscriptions.monitor_of(request);
+        let monitor = monitor.ok_or(Reject::NoSuchCall)?;
+        monitor
+            .notifier
+            .handle_subscribe(request)
+            .map_err(|status| match status {
+                Status::BAD_EVENT => Reject::EventUnknown,
+                Status::SERVER_INTERNAL_ERROR => Reject::OutOfOrder,
+                _ => Reject::NoSuchCall,
+            })?;
+        if monitor.asked.is_some() {
+            // The one before is not answered yet.
+            return Err(Reject::OutOfOrder);
+        }
+        let server = self.layer.accept(now, request, flow, None);
+        let server = server.map_err(|_| Reject::TableFull)?;
+        monitor.asked = Some(Subscribing::Within(server));
+        self.desk.facts.push_back(Input::Refresh {
+            subscription: monitor.id,
+            expires: expires_of(request),
+        });
+        Ok(())
+    }
+
+    /// S-121, S-122: the answer; its NOTIFY follows.
+    pub(super) fn accept_subscribe(
+        &mut self,
+        now: Timestamp,
+        id: SubscriptionId,
+        expires: Duration,
+    ) {
+        let Some((_, monitor)) = self.desk.subscriptions.monitor_mut(id) else {
+            return;
+        };
+        let Some(asked) = monitor.asked.take() else {
+            return;
+        };
+        let tag = monitor.notifier.tag().text();
+        let contact = self.contacts.of(&monitor.notifier.flow());
+        self.scratch.clear();
+        let mut writer = Writer::fragment(&mut self.scratch);
+        Notifier::write_accepted(&mut writer, contact, whole_seconds(expires));
+        let rest = writer.finish(b"").ok();
+        let rest = rest.and_then(|range| self.scratch.get(range));
+        let (server, tag) = match asked {
+            Subscribing::First(server) => (server, reply::Tag::Ours(&tag)),
+            Subscribing::Within(server) => (server, reply::Tag::AsReceived),
+        };
+        let answer = Answer {
+            status: Status::OK,
+            phrase: b"",
+            tag,
+            rest: rest.unwrap_or(reply::NOTHING),
+        };
+        self.layer.respond(now, server, &answer);
+    }
+
+    /// CC-60: a SUBSCRIBE is refused; the first one makes no subscription.
+    pub(super) fn reject_subscribe(
+        &mut self,
+        now: Timestamp,
+        id: SubscriptionId,
+        reject: completion::Reject,
+    ) {
+        let Some((_, monitor)) = self.desk.subscriptions.monitor_mut(id) else {
+            return;
+        };
+        let Some(asked) = monitor.asked.take() else {
+            return;
+        };
+        let tag = monitor.notifier.tag().text();
+        let (server, tag) = match asked {
+            Subscribing::First(server) => {
+                self.desk.subscriptions.forget(id);
+                (server, reply::Tag::Ours(&tag))
+            }
+            Subscribing::Within(server) => (server, reply::Tag::AsReceived),
+        };
+        self.scratch.clear();
+        let mut writer = Writer::fragment(&mut self.scratch);
+        if let completion::Reject::TooBrief(least) = reject {
+            // S-121
+            let least_s = whole_seconds(least);
+            writer.header_fmt(Name::MinExpires, format_args!("{least_s}"));
+        }
+        let rest = writer.finish(b"").ok();
+        let rest = rest.and_then(|range| self.scratch.get(range));
+        let status = Status::new(reject.status()).unwrap_or(Status::SERVER_INTERNAL_ERROR);
+        let answer = Answer {
+            status,
+            phrase: b"",
+            tag,
+            rest: rest.unwrap_or(reply::NOTHING),
+        };
+        self.layer.respond(now, server, &answer);
+        tracing::debug!(why = %reject, "refused a request for completion");
+    }
+
+    /// CC-38, CC-57: what a subscriber is told of his entry.
+    pub(super) fn send_notify(
+        &mut self,
+        now: Timestamp,
+        id: SubscriptionId,
+        notify: &completion::Notify,
+    ) {
+        let Some((key, monitor)) = self.desk.subscriptions.monitor_mut(id) else {
+            return;
+        };
+        let flow = monitor.notifier.flow();
+        let place = Place {
+            host: host_at(&self.hosts, flow.listener),
+            transport: None,
+        };
+        let document = Document {
+            state: Some(notify.state),
+            retention: notify.retention,
+            uri: addr::AddrSpec::new(&offer::cc_uri(notify.cce, place)).ok(),
+        };
+        let mut body = Vec::with_capacity(128);
+        document.write(&mut body);
+        let message = Notify {
+            standing: standing(notify.life),
+            contact: self.contacts.of(&flow),
+            content_type: document::MEDIA_TYPE,
+            body: &body,
+        };
+        let turn = &mut Turn {
+            now,
+            layer: &mut self.layer,
+            rng: &mut self.rng,
+            scratch: &mut self.scratch,
+        };
+        let user = Some(Part::Subscription.user(key));
+        let sent = monitor.notifier.notify(turn, &message, user);
+        let is_last = matches!(notify.life, Lifetime::Terminated(_));
+        if is_last {
+            // Its answer means nothing any more.
+            self.desk.subscriptions.forget(id);
+        } else if sent.is_err() {
+            self.lose_subscriber(id);
+        }
+    }
+
+    /// S-124: answers after which the subscriber knows nothing of the subscription.
+    pub(super) fn on_notify_answered(&mut self, key: Key, status: Status) {
+        if Fate::after(status) == Fate::Gone {
+            self.lose_subscriber_at(key);
+        }
+    }
+
+    pub(super) fn on_notify_unanswered(&mut self, key: Key, failure: Failure) {
+        if Fate::after_failure(failure) == Fate::Gone {
+            self.lose_subscriber_at(key);
+        }
+    }
+
+    fn lose_subscriber_at(&mut self, key: Key) {
+        if let Some(Subscription::Monitor(monitor)) = self.desk.subscriptions.get_mut(key) {
+            let id = monitor.id;
+            self.lose_subscriber(id);
+        }
+    }
+
+    fn lose_subscriber(&mut self, subscription: SubscriptionId) {
+        self.desk.subscriptions.forget(subscription);
+        self.desk
+            .facts
+            .push_back(Input::NotifyFailed { subscription });
+    }
+
+    /// A PUBLISH out of any dialog.
+    pub(super) fn on_publish(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Result<(), Reject> {
+        let event = Event::of(&request.message);
+        let is_known = event.is_some_and(|event| event.is(PRESENCE) || event.is(PACKAGE));
+        if !self.settings.completion.enabled || !is_known {
+            return Err(Reject::EventUnknown);
+        }
+        let caller = self.subscriber_name(request, flow)?;
+        let at = self.published_at(request).ok_or(Reject::NoCompletion)?;
+        self.publish(now, flow, request, (at, caller))
+    }
+
+    /// CC-48: what a PUBLISH is about, by its Request-URI.
+    fn published_at(&self, request: &Request<'_>) -> Option<PublishAt> {
+        let uri = request
+            .uri
+            .as_sip()
+            .filter(|uri| self.domains.is_own(uri))?;
+        let user = str::from_utf8(uri.user?).ok()?;
+        match offer::named_by(user) {
+            Some(Named::Entry(cce)) => Some(PublishAt::Entry(cce)),
+            Some(Named::Offer(_)) | None => self.queue_of(request).map(PublishAt::Queue),
+        }
+    }
+
+    /// A PUBLISH within a subscription's dialog, whose tags name its caller.
+    pub(super) fn on_publish_within(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Result<(), Reject> {
+        let monitor = self.desk.subscriptions.monitor_of(request);
+        let monitor = monitor.ok_or(Reject::NoSuchCall)?;
+        let in_order = monitor.notifier.handle_other(request);
+        in_order.map_err(|_| Reject::OutOfOrder)?;
+        let at = PublishAt::Subscription(monitor.id);
+        self.publish(now, flow, request, (at, None))
+    }
+
+    fn publish(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+        (at, caller): (PublishAt, Option<addr::Aor>),
+    ) -> Result<(), Reject> {
+        let owner = self.desk.service.published(&at, caller.as_ref());
+        // CC-72: without an entry there is nothing to publish for.
+        let owner = owner.ok_or(Reject::NoCompletion)?;
+        let asked = match self.desk.subscriptions.publications.check(&request.message) {
+            Ok(asked) if asked.owner().is_some_and(|named| named != owner.0) => {
+                return Err(Reject::EntityTagUnknown);
+            }
+            Ok(asked) => asked,
+            Err(reject) => {
+                self.refuse_publish(request, flow, reject);
+                return Ok(());
+            }
+        };
+        let basic = match asked.wish {
+            Wish::Initial | Wish::Modify => {
+                pidf::parse(request.message.body()).map_err(|_| Reject::DocumentBroken)?
+            }
+            Wish::Refresh => {
+                let monitor = self.desk.subscriptions.monitor_mut(owner);
+                monitor.map_or(Basic::Open, |(_, monitor)| monitor.basic)
+            }
+            Wish::Remove => Basic::Open,
+        };
+        let server = self.layer.accept(now, request, flow, None);
+        let server = server.map_err(|_| Reject::TableFull)?;
+        let ticket = self.desk.ticket();
+        let publishing = Publishing {
+            server,
+            asked,
+            owner,
+            basic,
+        };
+        self.desk
+            .subscriptions
+            .publishing
+            .insert(ticket, publishing);
+        self.desk.facts.push_back(Input::Publish(Publish {
+            ticket,
+            at,
+            caller,
+            basic,
+            expires: Some(Duration::from_secs(asked.expires_s.into())),
+        }));
+        Ok(())
+    }
+
+    fn refuse_publish(
+        &mut self,
+        request: &Request<'_>,
+        flow: &Flow,
+        reject: crate::dialog::publication::Reject,
+    ) {
+        self.scratch.clear();
+        let mut writer = Writer::fragment(&mut self.scratch);
+        reject.write_fields(&mut writer);
+        let rest = writer.finish(b"").ok();
+        let rest = rest.and_then(|range| self.scratch.get(range));
+        let rest = rest.unwrap_or(reply::NOTHING);
+        self.layer
+            .refuse(&request.message, flow, reject.status(), rest);
+        tracing::debug!(why = %reject, from = %flow, "refused a publication");
+    }
+
+    /// S-151: what the service says of a PUBLISH.
+    pub(super) fn answer_publish(
+        &mut self,
+        now: Timestamp,
+        ticket: Ticket,
+        result: Result<(), completion::Reject>,
+    ) {
+        let subscriptions = &mut self.desk.subscriptions;
+        let Some(publishing) = subscriptions.publishing.remove(&ticket) else {
+            return;
+        };
+        let Publishing {
+            server,
+            asked,
+            owner,
+            basic,
+        } = publishing;
+        self.scratch.clear();
+        let mut writer = Writer::fragment(&mut self.scratch);
+        let status = match result {
+            Ok(()) => {
+                if let Some((_, monitor)) = subscriptions.monitor_mut(owner) {
+                    monitor.basic = basic;
+                }
+                let publications = &mut subscriptions.publications;
+                match publications.commit(now, &mut self.rng, &asked, owner.0) {
+                    Ok(granted) => {
+                        granted.write_fields(&mut writer);
+                        Status::OK
+                    }
+                    Err(reject) => reject.status(),
+                }
+            }
+            Err(reject) => Status::new(reject.status()).unwrap_or(Status::FORBIDDEN),
+        };
+        let rest = writer.finish(b"").ok();
+        let rest = rest.and_then(|range| self.scratch.get(range));
+        let tag = crate::transaction::branch::hex(self.rng.bits());
+        let answer = Answer {
+            status,
+            phrase: b"",
+            tag: reply::Tag::Ours(&tag),
+            rest: rest.unwrap_or(reply::NOTHING),
+        };
+        self.layer.respond(now, server, &answer);
+    }
+}
+
+fn expires_of(request: &Request<'_>) -> Option<Duration> {
+    let expires = request.message.first(Name::Expires).and_then(parse_u32);
+    expires.map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+fn standing(life: Lifetime) -> Standing {
+    match life {
+        Lifetime::Active(left) => Standing::Active {
+            expires_s: whole_seconds(left),
+        },
+        Lifetime::Terminated(reason) => Standing::Terminated {
+            reason: match reason {
+                Reason::NoResource => EventReason::NoResource,
+                Reason::Probation => EventReason::Probation,
+                Reason::Rejected => EventReason::Rejected,
+                Reason::Timeout => EventReason::Timeout,
+            },
+        },
+    }
+}
+
+/// RFC 3323 §4.1.1.3, RFC 3261 §8.1.1.3: a From that says nothing of its user.
+fn is_anonymous(from: &Uri<'_>) -> bool {
+    let user = from.as_sip().and_then(|uri| uri.user);
+    user.is_some_and(|user| user.eq_ignore_ascii_case(b"anonymous"))
+}

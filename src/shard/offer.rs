@@ -1,0 +1,318 @@
+//! The offer: what a caller is told of a call that failed, and what is remembered of it.
+//!
+//! Spec: RFC 6910 §6.1, §7.1; RFC 3326 (Reason); RULES R7, R19, R21.
+
+use std::collections::VecDeque;
+
+use crate::call::{Announce, PeerOffers, Told};
+use crate::cc::Condition;
+use crate::cc::addr::{self, AddrSpec};
+use crate::cc::capsule::{CallIdentity, Offer};
+use crate::cc::line::Calls;
+use crate::cc::monitor::Found;
+use crate::cc::offer::{self, Alerting, Evidence, InPass, Place, Registration};
+use crate::cc::trust::PeerId;
+use crate::completion::{Binding, CompletionId, FailedCall, Input, Monitors, Offered, Service};
+use crate::location::{Aor, Registrar};
+use crate::shard::desk::name_of;
+use crate::shard::settings::{PeerCompletion, Settings};
+use crate::shard::users::Users;
+use crate::sip::Item;
+use crate::sip::flow::ListenerId;
+use crate::sip::lex::parse_u32;
+use crate::sip::{Message, Name, NameAddr, Response, Status, Writer};
+use crate::time::Timestamp;
+
+/// What completion has to do with a call.
+#[derive(Debug, Default)]
+pub(super) enum About {
+    /// Its caller may ask for completion, should it fail.
+    Asker(Box<Asker>),
+    /// It completes a call.
+    CcCall(CompletionId),
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// We rang the caller.
+    Recall(CompletionId),
+}
+
+impl About {
+    /// The same, of a call after which nobody may ask.
+    pub(super) fn without_asker(self) -> Self {
+        match self {
+            Self::Asker(_) => Self::Nothing,
+            other @ (Self::CcCall(_) | Self::Nothing | Self::Recall(_)) => other,
+        }
+    }
+}
+
+/// A caller who may ask for completion, and his call.
+#[derive(Debug)]
+pub(super) struct Asker {
+    /// Who calls.
+    pub(super) caller: addr::Aor,
+    /// From which of his phones.
+    pub(super) binding: Binding,
+    /// Whom he calls.
+    pub(super) callee: Callee,
+    /// CC-07: the URI of his From.
+    pub(super) from: AddrSpec,
+    /// CC-08: the original Request-URI.
+    pub(super) dialled: AddrSpec,
+    /// Where we listen for him.
+    pub(super) listener: ListenerId,
+    /// The call, in its token.
+    pub(super) call: CallIdentity,
+    /// CC-08: what the callee's side offers, in any of its responses.
+    pub(super) offers: Vec<Offered>,
+}
+
+/// Who is called.
+#[derive(Clone, Debug)]
+pub(super) enum Callee {
+    /// Somebody behind a peer.
+    Behind(PeerId, addr::Aor),
+    /// A user of ours.
+    Ours(Aor),
+}
+
+/// Adds the offer to what callers are told.
+#[derive(Debug)]
+pub(super) struct Announcer<'s> {
+    pub(super) now: Timestamp,
+    pub(super) about: &'s mut About,
+    pub(super) callee: Option<&'s Aor>,
+    /// How many legs of the callee's are this call's own.
+    pub(super) legs: u32,
+    /// The host and port of each listener, as peers see it.
+    pub(super) hosts: &'s [Box<str>],
+    pub(super) settings: &'s Settings,
+    pub(super) service: &'s Service,
+    pub(super) registrar: &'s Registrar,
+    pub(super) users: &'s mut Users,
+    /// What the service is told of it.
+    pub(super) facts: &'s mut VecDeque<Input>,
+}
+
+impl Announce for Announcer<'_> {
+    fn announce(&mut self, told: &Told<'_>, writer: &mut Writer<'_>) -> PeerOffers {
+        match std::mem::take(self.about) {
+            About::Asker(mut asker) => {
+                let offers = match asker.callee.clone() {
+                    Callee::Ours(callee) => self.offer(&asker, &callee, told, writer),
+                    Callee::Behind(peer, callee) => self.take_up(&mut asker, peer, &callee, told),
+                };
+                *self.about = About::Asker(asker);
+                offers
+            }
+            About::CcCall(id) => {
+                self.note_cc_call_failed(id, told);
+                *self.about = About::CcCall(id);
+                PeerOffers::Cross
+            }
+            other @ (About::Nothing | About::Recall(_)) => {
+                *self.about = other;
+                PeerOffers::Cross
+            }
+        }
+    }
+}
+
+impl Announcer<'_> {
+    /// CC-30: in each non-100 1xx and in the failure, if our own queue would take the caller.
+    fn offer(
+        &mut self,
+        asker: &Asker,
+        callee: &Aor,
+        told: &Told<'_>,
+        writer: &mut Writer<'_>,
+    ) -> PeerOffers {
+        let condition = if told.status.is_provisional() {
+            // R21: what a caller hears while it rings is of use once nobody answers.
+            Some(Condition::NoReply)
+        } else {
+            offer::decide(&self.evidence(Some(callee), told))
+        };
+        let name = name_of(callee);
+        let Some(condition) = condition.filter(|_| self.service.has_place(&name)) else {
+            return PeerOffers::Cross;
+        };
+        let calls = self.users.calls_beside(callee, self.legs);
+        let token = self.service.seal(&Offer {
+            caller: asker.caller.clone(),
+            callee: name.clone(),
+            condition,
+            calls,
+            call: asker.call,
+            issued: self.now,
+        });
+        let place = Place {
+            host: host_at(self.hosts, asker.listener),
+            transport: None,
+        };
+        let info = offer::call_info(&token, place, condition);
+        writer.header(Name::CallInfo, info.as_bytes());
+        if !told.status.is_provisional() {
+            let window = self.settings.completion.service.timing.offer_window;
+            self.users.keep(self.now, callee, window);
+            let failed = failed_call(asker, name, (told.status, condition, calls), Monitors::Own);
+            self.facts.push_back(Input::CallFailed(failed));
+        }
+        PeerOffers::Removed
+    }
+
+    /// The callee's side has a monitor of its own: we are agent towards it, within R7.
+    fn take_up(
+        &mut self,
+        asker: &mut Asker,
+        peer: PeerId,
+        callee: &addr::Aor,
+        told: &Told<'_>,
+    ) -> PeerOffers {
+        let Some(settings) = self.settings.peer(peer) else {
+            return PeerOffers::Cross;
+        };
+        match settings.completion {
+            PeerCompletion::Agent => {}
+            PeerCompletion::Off => return PeerOffers::Removed,
+            PeerCompletion::Relay => return PeerOffers::Cross,
+        }
+        let trust = settings.trust(peer);
+        let found = told.response.map(offers_in).unwrap_or_default();
+        let is_trusted = found.iter().all(|offer| trust.may_name(&offer.uri).is_ok());
+        if is_trusted {
+            for offer in found {
+                if !asker.offers.contains(&offer) {
+                    asker.offers.push(offer);
+                }
+            }
+        }
+        if !told.status.is_provisional() && !asker.offers.is_empty() {
+            self.note_failure_behind(asker, callee, told, trust);
+        }
+        if is_trusted {
+            PeerOffers::Removed
+        } else {
+            PeerOffers::Cross
+        }
+    }
+
+    fn note_failure_behind(
+        &mut self,
+        asker: &mut Asker,
+        callee: &addr::Aor,
+        told: &Told<'_>,
+        peer: crate::cc::trust::Peer,
+    ) {
+        let m = asker.offers.iter().find_map(|offer| offer.m);
+        let evidence = self.evidence(None, told);
+        let m = m.map(Condition::m);
+        let Some(condition) = offer::condition_offered(m, &evidence) else {
+            return;
+        };
+        let offers = std::mem::take(&mut asker.offers);
+        let monitors = Monitors::Peer { peer, offers };
+        let how = (told.status, condition, Calls::Unknown);
+        let failed = failed_call(asker, callee.clone(), how, monitors);
+        self.facts.push_back(Input::CallFailed(failed));
+    }
+
+    fn note_cc_call_failed(&mut self, id: CompletionId, told: &Told<'_>) {
+        if told.status.is_provisional() {
+            return;
+        }
+        let callee = self.callee;
+        let has_given_up = told.response.is_none() && told.status == Status::REQUEST_TERMINATED;
+        let condition = offer::decide(&self.evidence(callee, told)).filter(|_| !has_given_up);
+        let found = condition.map(|condition| Found {
+            condition,
+            calls: callee.map_or(Calls::Unknown, |callee| {
+                self.users.calls_beside(callee, self.legs)
+            }),
+        });
+        self.facts.push_back(Input::CcCallFailed { id, found });
+    }
+
+    fn evidence(&self, callee: Option<&Aor>, told: &Told<'_>) -> Evidence {
+        let registration = match callee {
+            None => Registration::Stranger,
+            Some(callee) if self.registrar.registered_since(callee).is_some() => {
+                Registration::Registered
+            }
+            Some(_) => Registration::Unregistered,
+        };
+        Evidence {
+            // The phone of a user of ours answers for itself.
+            in_pass: match (callee, told.response) {
+                (Some(_), Some(response)) => InPass::Final(response.status.code()),
+                (None, _) | (_, None) => InPass::Silent,
+            },
+            cause: told.response.and_then(|response| cause(&response.message)),
+            status: told.status.code(),
+            alerting: if told.rang {
+                Alerting::Rang
+            } else {
+                Alerting::None
+            },
+            callee: registration,
+        }
+    }
+}
+
+/// The host and port of a listener, as peers see it.
+pub(super) fn host_at(hosts: &[Box<str>], listener: ListenerId) -> &str {
+    hosts
+        .get(usize::from(listener.0))
+        .map(|host| &**host)
+        .unwrap_or_default()
+}
+
+fn failed_call(
+    asker: &Asker,
+    callee: addr::Aor,
+    how: (Status, Condition, Calls),
+    monitors: Monitors,
+) -> FailedCall {
+    let (status, condition, calls) = how;
+    FailedCall {
+        call: asker.call,
+        caller: asker.caller.clone(),
+        from: asker.from.clone(),
+        binding: asker.binding,
+        callee,
+        dialled: asker.dialled.clone(),
+        status: status.code(),
+        condition,
+        calls,
+        monitors,
+    }
+}
+
+/// What a response offers: each `Call-Info` with purpose call-completion.
+fn offers_in(response: &Response<'_>) -> Vec<Offered> {
+    let entries = response.message.values(Name::CallInfo);
+    entries.filter_map(offered).collect()
+}
+
+fn offered(entry: &[u8]) -> Option<Offered> {
+    let entry = NameAddr::parse(entry).ok()?;
+    let purpose = entry.params.value("purpose")?;
+    if !purpose.eq_ignore_ascii_case(b"call-completion") {
+        return None;
+    }
+    let m = entry.params.value("m").and_then(|m| str::from_utf8(m).ok());
+    Some(Offered {
+        uri: AddrSpec::new(str::from_utf8(entry.uri.text()).ok()?).ok()?,
+        m: m.and_then(Condition::from_m),
+    })
+}
+
+/// The Q.850 cause of a Reason header.
+pub(super) fn cause(message: &Message<'_>) -> Option<u8> {
+    message.values(Name::Reason).find_map(|reason| {
+        let reason = Item::parse(reason).ok().filter(|item| item.is("Q.850"))?;
+        let cause = parse_u32(reason.params.value("cause")?)?;
+        u8::try_from(cause).ok()
+    })
+}

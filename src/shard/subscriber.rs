@@ -1,0 +1,353 @@
+//! Our callers' agents on the wire: SUBSCRIBE and PUBLISH to queues elsewhere, and their NOTIFYs.
+//!
+//! Spec: RFC 6665 §4.1; RFC 3903 §4; RFC 6910 §6; RULES R7.
+//!
+//! Whatever a peer's addresses say, all of it goes to that peer.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::cc::addr::AddrSpec;
+use crate::cc::agent::{Life, Notice, PublishTo, Published};
+use crate::cc::document::{self, Document};
+use crate::cc::{SubscriptionId, pidf};
+use crate::completion::{self, Input};
+use crate::dialog::publication::PRESENCE;
+use crate::dialog::publication::{self, Place};
+use crate::dialog::subscription::{
+    Answer as Answered, Ask, Fork, Notified, Origin, Subscriber, Terms,
+};
+use crate::dialog::{Tag, Turn};
+use crate::shard::subscriptions::{Agent, Forked, Part, Subscription, whole_seconds};
+use crate::shard::{Reject, Shard};
+use crate::sip::flow::Flow;
+use crate::sip::{
+    CallInfo, EventReason, Message, Name, NameAddr, Request, Response, Status, Substate,
+};
+use crate::table::Key;
+use crate::time::Timestamp;
+use crate::transaction::clients::Failure;
+use crate::transaction::reply;
+use crate::transaction::servers::Answer;
+
+/// CC-54: what a subscription lasts whose notifier does not say.
+const EXPIRES_DEFAULT_S: u32 = 3_600;
+
+impl Shard {
+    /// CC-09, CC-16: asks a monitor elsewhere.
+    pub(super) fn send_subscribe(&mut self, now: Timestamp, wish: &completion::Subscription) {
+        if self.try_subscribe(now, wish).is_none() {
+            self.desk.facts.push_back(Input::Refused {
+                subscription: wish.subscription,
+                status: 503,
+            });
+        }
+    }
+
+    fn try_subscribe(&mut self, now: Timestamp, wish: &completion::Subscription) -> Option<()> {
+        let way = self.way_to_peer(wish.peer, wish.target.as_str().as_bytes())?;
+        let key = self.desk.subscriptions.reserve().ok()?;
+        let tag = Tag::new(key, &mut self.rng);
+        let [from, to] = [&wish.from, &wish.to].map(|uri| format!("<{}>", uri.as_str()));
+        let ask = Ask {
+            uri: &way.uri,
+            flow: way.flow,
+            from: from.as_bytes(),
+            to: to.as_bytes(),
+            terms: Terms {
+                contact: self.contacts.of(&way.flow),
+                accept: document::MEDIA_TYPE,
+                expires_s: whole_seconds(wish.expires),
+            },
+            forks_for: self.settings.timing.t1 * 64,
+        };
+        let turn = &mut Turn {
+            now,
+            layer: &mut self.layer,
+            rng: &mut self.rng,
+            scratch: &mut self.scratch,
+        };
+        let user = Some(Part::Subscription.user(key));
+        let Ok(subscriber) = Subscriber::subscribe(turn, &ask, tag, user) else {
+            self.desk.subscriptions.give_up(key);
+            return None;
+        };
+        let agent = Agent {
+            subscriber,
+            flow: way.flow,
+            forks: SmallVec::from_iter([Forked::new(wish.subscription)]),
+        };
+        let agent = Subscription::Agent(agent);
+        self.desk.subscriptions.fill(key, wish.subscription, agent);
+        Some(())
+    }
+
+    /// CC-27: ends a subscription; its last NOTIFY follows.
+    pub(super) fn send_unsubscribe(&mut self, now: Timestamp, id: SubscriptionId) {
+        let Some((key, fork, agent)) = self.desk.subscriptions.agent_mut(id) else {
+            return;
+        };
+        let terms = Terms {
+            contact: self.contacts.of(&agent.flow),
+            accept: document::MEDIA_TYPE,
+            expires_s: 0,
+        };
+        let turn = &mut Turn {
+            now,
+            layer: &mut self.layer,
+            rng: &mut self.rng,
+            scratch: &mut self.scratch,
+        };
+        let user = Some(Part::Subscription.user(key));
+        if agent.subscriber.refresh(turn, fork, &terms, user).is_err() {
+            self.desk.facts.push_back(Input::Refused {
+                subscription: id,
+                status: 503,
+            });
+        }
+    }
+
+    pub(super) fn on_subscribe_answered(
+        &mut self,
+        now: Timestamp,
+        key: Key,
+        response: &Response<'_>,
+    ) {
+        let Some(Subscription::Agent(agent)) = self.desk.subscriptions.get_mut(key) else {
+            return;
+        };
+        match agent.subscriber.handle_response(now, response) {
+            Some(Answered::Accepted {
+                fork,
+                origin,
+                expires_s,
+            }) => {
+                let Some(subscription) = self.name_fork(key, fork, origin) else {
+                    return;
+                };
+                let expires_s = expires_s.unwrap_or(EXPIRES_DEFAULT_S);
+                self.desk.facts.push_back(Input::Accepted {
+                    subscription,
+                    expires: Duration::from_secs(expires_s.into()),
+                });
+            }
+            Some(Answered::Refused { fork, status, .. }) => {
+                self.tell_refused(key, fork, status.code());
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn on_subscribe_unanswered(&mut self, key: Key, failure: Failure) {
+        let status = match failure {
+            Failure::TimedOut => 408,
+            Failure::Unreachable => 503,
+        };
+        self.tell_refused(key, Fork(0), status);
+    }
+
+    fn tell_refused(&mut self, key: Key, fork: Fork, status: u16) {
+        if let Some(subscription) = self.id_of(key, fork) {
+            self.desk.facts.push_back(Input::Refused {
+                subscription,
+                status,
+            });
+        }
+    }
+
+    fn id_of(&mut self, key: Key, fork: Fork) -> Option<SubscriptionId> {
+        match self.desk.subscriptions.get_mut(key)? {
+            Subscription::Agent(agent) => Some(agent.forks.get(usize::from(fork.0))?.id),
+            Subscription::Monitor(_) => None,
+        }
+    }
+
+    /// S-129: the subscription of a fork; one that has just shown itself gets a name.
+    fn name_fork(&mut self, key: Key, fork: Fork, origin: Origin) -> Option<SubscriptionId> {
+        if origin != Origin::Forked {
+            return self.id_of(key, fork);
+        }
+        let of = self.id_of(key, Fork(0))?;
+        let subscription = self.desk.service.next_subscription();
+        if let Some(Subscription::Agent(agent)) = self.desk.subscriptions.get_mut(key) {
+            agent.forks.push(Forked::new(subscription));
+        }
+        self.desk.subscriptions.name(subscription, key, fork);
+        self.desk
+            .facts
+            .push_back(Input::Forked { of, subscription });
+        Some(subscription)
+    }
+
+    /// A NOTIFY to an agent of ours. CC-75: it is answered before anything comes of it.
+    pub(super) fn on_notify(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Result<(), Reject> {
+        let tag = request
+            .to
+            .tag()
+            .and_then(Tag::parse)
+            .ok_or(Reject::NoSuchCall)?;
+        let found = self.desk.subscriptions.get_mut(tag.call);
+        let Some(Subscription::Agent(agent)) = found else {
+            return Err(Reject::NoSuchCall);
+        };
+        let notified = agent.subscriber.handle_notify(now, request);
+        let notified = notified.map_err(|status| match status {
+            Status::BAD_EVENT => Reject::EventUnknown,
+            Status::BAD_REQUEST => Reject::DocumentBroken,
+            Status::SERVER_INTERNAL_ERROR => Reject::OutOfOrder,
+            _ => Reject::NoSuchCall,
+        })?;
+        let notice = notice(&request.message, &notified)?;
+        let server = self.layer.accept(now, request, flow, None);
+        let server = server.map_err(|_| Reject::TableFull)?;
+        let answer = Answer {
+            status: Status::OK,
+            phrase: b"",
+            tag: reply::Tag::AsReceived,
+            rest: reply::NOTHING,
+        };
+        self.layer.respond(now, server, &answer);
+        if let Some(subscription) = self.name_fork(tag.call, notified.fork, notified.origin) {
+            self.desk.facts.push_back(Input::Notified {
+                subscription,
+                notice,
+            });
+        }
+        Ok(())
+    }
+
+    /// CC-20, CC-25: tells a monitor elsewhere whether its caller can be recalled.
+    pub(super) fn send_publish(&mut self, now: Timestamp, wish: &completion::Publication) {
+        if self.try_publish(now, wish).is_none() {
+            self.tell_published(wish.subscription, Published::Failed);
+        }
+    }
+
+    fn try_publish(&mut self, now: Timestamp, wish: &completion::Publication) -> Option<()> {
+        let (key, fork, agent) = self.desk.subscriptions.agent_mut(wish.subscription)?;
+        let Agent {
+            subscriber,
+            flow,
+            forks,
+            ..
+        } = agent;
+        let forked = forks.get_mut(usize::from(fork.0))?;
+        let from = format!("<{}>", wish.from.as_str());
+        let to;
+        let place = match &wish.to {
+            PublishTo::Dialog => Place::Dialog(subscriber.dialog_mut(fork)?),
+            PublishTo::Address(uri) => {
+                to = format!("<{}>", uri.as_str());
+                Place::Address {
+                    uri: uri.as_str().as_bytes(),
+                    flow: *flow,
+                    from: from.as_bytes(),
+                    to: to.as_bytes(),
+                }
+            }
+        };
+        let body = pidf::write(&wish.from, wish.basic);
+        let publish = publication::Publish {
+            event: PRESENCE,
+            expires_s: whole_seconds(wish.expires),
+            content_type: pidf::MEDIA_TYPE,
+            body: body.as_bytes(),
+        };
+        let turn = &mut Turn {
+            now,
+            layer: &mut self.layer,
+            rng: &mut self.rng,
+            scratch: &mut self.scratch,
+        };
+        let user = Some(Part::Publish(fork).user(key));
+        forked.publisher.publish(turn, place, &publish, user).ok()?;
+        forked.publication = Some(Box::new(wish.clone()));
+        Some(())
+    }
+
+    pub(super) fn on_publish_answered(
+        &mut self,
+        now: Timestamp,
+        (key, fork): (Key, Fork),
+        response: &Response<'_>,
+    ) {
+        let Some(Subscription::Agent(agent)) = self.desk.subscriptions.get_mut(key) else {
+            return;
+        };
+        let Some(forked) = agent.forks.get_mut(usize::from(fork.0)) else {
+            return;
+        };
+        let Some(answer) = forked.publisher.handle_response(response) else {
+            return;
+        };
+        let (id, publication) = (forked.id, forked.publication.take());
+        match (answer, publication) {
+            (publication::Answer::Done, _) => self.tell_published(id, Published::Done),
+            // S-153
+            (publication::Answer::Again, Some(wish)) => self.send_publish(now, &wish),
+            (publication::Answer::TooBrief(Some(least_s)), Some(mut wish))
+                if whole_seconds(wish.expires) < least_s =>
+            {
+                wish.expires = Duration::from_secs(least_s.into());
+                self.send_publish(now, &wish);
+            }
+            (
+                publication::Answer::Again
+                | publication::Answer::Failed(_)
+                | publication::Answer::TooBrief(_),
+                _,
+            ) => self.tell_published(id, Published::Failed),
+        }
+    }
+
+    pub(super) fn on_publish_unanswered(&mut self, key: Key, fork: Fork) {
+        if let Some(id) = self.id_of(key, fork) {
+            self.tell_published(id, Published::Failed);
+        }
+    }
+
+    fn tell_published(&mut self, subscription: SubscriptionId, how: Published) {
+        self.desk
+            .facts
+            .push_back(Input::Published { subscription, how });
+    }
+}
+
+/// What a NOTIFY says (CC-61, CC-62).
+fn notice(message: &Message<'_>, notified: &Notified<'_>) -> Result<Notice, Reject> {
+    let is_over = notified.state.substate == Substate::Terminated;
+    let life = if is_over {
+        document::Life::Terminated
+    } else {
+        document::Life::Active
+    };
+    let is_ours = |item: &crate::sip::Item<'_>| item.is(document::MEDIA_TYPE);
+    if !notified.body.is_empty() && !notified.content_type.as_ref().is_some_and(is_ours) {
+        return Err(Reject::MediaTypeUnknown);
+    }
+    let document = Document::parse(notified.body, life).map_err(|_| Reject::DocumentBroken)?;
+    let address = |text: &[u8]| AddrSpec::new(str::from_utf8(text).ok()?).ok();
+    let contact = message.values(Name::Contact).next();
+    let contact = contact.and_then(|contact| NameAddr::parse(contact).ok());
+    let left_s = notified.state.expires_s.unwrap_or(EXPIRES_DEFAULT_S);
+    Ok(Notice {
+        state: document.state,
+        life: match (is_over, notified.state.reason) {
+            (false, _) => Life::Active(Duration::from_secs(left_s.into())),
+            (true, Some(EventReason::Timeout)) => Life::TimedOut,
+            (true, _) => Life::Ended,
+        },
+        retention: document.retention,
+        cc_uri: document.uri,
+        call_info: CallInfo::offers(message)
+            .next()
+            .and_then(|offer| address(offer.uri.text())),
+        contact: contact.and_then(|contact| address(contact.uri.text())),
+    })
+}

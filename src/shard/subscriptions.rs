@@ -1,0 +1,291 @@
+//! The subscriptions of a worker: those to our queues, and those of our callers to queues elsewhere.
+//!
+//! Spec: RFC 6665 §4; RFC 3903; RFC 6910 §9.
+//!
+//! The service knows a subscription by its id, the wire by our tag. Which of its messages may follow
+//! another is the service's to say; here is what a message needs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::cc::{Basic, SubscriptionId};
+use crate::completion::{self, Ticket};
+use crate::dialog::Tag;
+use crate::dialog::publication::{self, Publications, Publisher};
+use crate::dialog::subscription::{Fork, Notifier, Subscriber};
+use crate::shard::Shard;
+use crate::sip::flow::Flow;
+use crate::sip::{Method, Request, Response};
+use crate::table::{Full, Key, Table};
+use crate::time::Timestamp;
+use crate::transaction::User;
+use crate::transaction::clients::Failure;
+
+/// The subscriptions of a worker.
+#[derive(Debug)]
+pub(super) struct Subscriptions {
+    table: Table<Box<Subscription>>,
+    by_id: BTreeMap<SubscriptionId, (Key, Fork)>,
+    pub(super) publications: Publications,
+    /// The PUBLISHs that wait for their answer.
+    pub(super) publishing: BTreeMap<Ticket, Publishing>,
+}
+
+/// One SUBSCRIBE and what came of it.
+#[derive(Debug)]
+pub(super) enum Subscription {
+    /// Ours, to a queue elsewhere.
+    Agent(Agent),
+    /// Somebody's, to a queue of ours.
+    Monitor(Monitor),
+}
+
+/// A subscription to a queue of ours.
+#[derive(Debug)]
+pub(super) struct Monitor {
+    pub(super) id: SubscriptionId,
+    pub(super) notifier: Notifier,
+    /// The SUBSCRIBE that waits for its answer.
+    pub(super) asked: Option<Subscribing>,
+    /// What its agent published last.
+    pub(super) basic: Basic,
+}
+
+/// A SUBSCRIBE that waits for its answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Subscribing {
+    /// The one that makes the dialog.
+    First(Key),
+    /// One within it.
+    Within(Key),
+}
+
+/// A subscription to a queue elsewhere, with its forks.
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) subscriber: Subscriber,
+    pub(super) flow: Flow,
+    pub(super) forks: SmallVec<[Forked; 1]>,
+}
+
+/// What belongs to one fork.
+#[derive(Debug)]
+pub(super) struct Forked {
+    pub(super) id: SubscriptionId,
+    pub(super) publisher: Publisher,
+    /// The PUBLISH that waits for its answer.
+    pub(super) publication: Option<Box<completion::Publication>>,
+}
+
+impl Forked {
+    pub(super) fn new(id: SubscriptionId) -> Self {
+        Self {
+            id,
+            publisher: Publisher::default(),
+            publication: None,
+        }
+    }
+}
+
+/// A PUBLISH that waits for the service.
+#[derive(Debug)]
+pub(super) struct Publishing {
+    pub(super) server: Key,
+    pub(super) asked: publication::Asked,
+    pub(super) owner: SubscriptionId,
+    pub(super) basic: Basic,
+}
+
+/// What kind of request of ours a response belongs to; see [`User::part`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Part {
+    /// A PUBLISH about this fork.
+    Publish(Fork),
+    /// A SUBSCRIBE or a NOTIFY.
+    Subscription,
+}
+
+impl Part {
+    /// The part of a number; `None` for those of calls.
+    pub(super) fn of(part: u16) -> Option<Self> {
+        let [kind, number] = part.to_be_bytes();
+        match kind {
+            5 => Some(Self::Subscription),
+            6 => Some(Self::Publish(Fork(number))),
+            _ => None,
+        }
+    }
+
+    /// Whom the transaction tells.
+    pub(super) fn user(self, key: Key) -> User {
+        let part = match self {
+            Self::Subscription => [5, 0],
+            Self::Publish(Fork(number)) => [6, number],
+        };
+        User {
+            call: key,
+            part: u16::from_be_bytes(part),
+        }
+    }
+}
+
+impl Subscriptions {
+    pub(super) fn new(subscriptions_max: usize) -> Self {
+        let limits = publication::Limits {
+            publications_max: subscriptions_max,
+            ..publication::Limits::default()
+        };
+        Self {
+            table: Table::new(subscriptions_max),
+            by_id: BTreeMap::new(),
+            publications: Publications::new(limits),
+            publishing: BTreeMap::new(),
+        }
+    }
+
+    /// A place for one more.
+    pub(super) fn reserve(&mut self) -> Result<Key, Full> {
+        self.table.reserve()
+    }
+
+    /// Gives up a place that was reserved.
+    pub(super) fn give_up(&mut self, key: Key) {
+        self.table.discard(key);
+    }
+
+    /// Fills a place that was reserved.
+    pub(super) fn fill(&mut self, key: Key, id: SubscriptionId, subscription: Subscription) {
+        self.by_id.insert(id, (key, Fork(0)));
+        self.table.put_back(key, Box::new(subscription));
+    }
+
+    /// A name for a fork that showed itself.
+    pub(super) fn name(&mut self, id: SubscriptionId, key: Key, fork: Fork) {
+        self.by_id.insert(id, (key, fork));
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Subscription> {
+        self.table
+            .get_mut(key)
+            .map(|subscription| &mut **subscription)
+    }
+
+    /// The queue's side of a subscription.
+    pub(super) fn monitor_mut(&mut self, id: SubscriptionId) -> Option<(Key, &mut Monitor)> {
+        let (key, _) = *self.by_id.get(&id)?;
+        match self.get_mut(key)? {
+            Subscription::Monitor(monitor) => Some((key, monitor)),
+            Subscription::Agent(_) => None,
+        }
+    }
+
+    /// The caller's side of a subscription.
+    pub(super) fn agent_mut(&mut self, id: SubscriptionId) -> Option<(Key, Fork, &mut Agent)> {
+        let (key, fork) = *self.by_id.get(&id)?;
+        match self.get_mut(key)? {
+            Subscription::Agent(agent) => Some((key, fork, agent)),
+            Subscription::Monitor(_) => None,
+        }
+    }
+
+    /// Whether a request is within a subscription.
+    pub(super) fn has(&mut self, request: &Request<'_>) -> bool {
+        let may_be = matches!(
+            request.method,
+            Method::Notify | Method::Publish | Method::Subscribe
+        );
+        let tag = request.to.tag().filter(|_| may_be).and_then(Tag::parse);
+        let found = tag.and_then(|tag| self.get_mut(tag.call));
+        match found {
+            Some(Subscription::Agent(agent)) => agent.subscriber.is_named_by(request),
+            Some(Subscription::Monitor(monitor)) => monitor.notifier.is(request),
+            None => false,
+        }
+    }
+
+    /// The subscription to a queue of ours that a request is within.
+    pub(super) fn monitor_of(&mut self, request: &Request<'_>) -> Option<&mut Monitor> {
+        let tag = request.to.tag().and_then(Tag::parse)?;
+        match self.get_mut(tag.call)? {
+            Subscription::Monitor(monitor) => Some(monitor).filter(|it| it.notifier.is(request)),
+            Subscription::Agent(_) => None,
+        }
+    }
+
+    /// Drops what is known of a subscription: later messages of it get 481.
+    pub(super) fn forget(&mut self, id: SubscriptionId) {
+        let Some((key, fork)) = self.by_id.remove(&id) else {
+            return;
+        };
+        self.publications.forget(id.0);
+        let is_over = match self.get_mut(key) {
+            Some(Subscription::Agent(agent)) => {
+                agent.subscriber.forget(fork);
+                agent.subscriber.is_over()
+            }
+            Some(Subscription::Monitor(_)) | None => true,
+        };
+        if is_over {
+            self.table.remove(key);
+        }
+    }
+
+    /// Forgets publications that have run out: their suspensions have as well.
+    pub(super) fn handle_timeout(&mut self, now: Timestamp) {
+        while self.publications.handle_timeout(now).is_some() {}
+    }
+
+    /// When [`Self::handle_timeout`] next has work to do.
+    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.publications.poll_timeout()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+/// Seconds for a header field: what has begun counts.
+pub(super) fn whole_seconds(time: Duration) -> u32 {
+    let rounded = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    u32::try_from(rounded).unwrap_or(u32::MAX)
+}
+
+impl Shard {
+    /// Takes an answer to a SUBSCRIBE, NOTIFY or PUBLISH of ours.
+    pub(super) fn on_subscription_response(
+        &mut self,
+        now: Timestamp,
+        (key, part): (Key, Part),
+        response: &Response<'_>,
+    ) {
+        match (self.desk.subscriptions.get_mut(key), part) {
+            (Some(Subscription::Monitor(_)), _) => self.on_notify_answered(key, response.status),
+            (Some(Subscription::Agent(_)), Part::Subscription) => {
+                self.on_subscribe_answered(now, key, response);
+            }
+            (Some(Subscription::Agent(_)), Part::Publish(fork)) => {
+                self.on_publish_answered(now, (key, fork), response);
+            }
+            // It has ended meanwhile.
+            (None, _) => {}
+        }
+    }
+
+    /// Takes the failure of such a request that nobody answered.
+    pub(super) fn on_subscription_failure(&mut self, (key, part): (Key, Part), failure: Failure) {
+        match (self.desk.subscriptions.get_mut(key), part) {
+            (Some(Subscription::Monitor(_)), _) => self.on_notify_unanswered(key, failure),
+            (Some(Subscription::Agent(_)), Part::Subscription) => {
+                self.on_subscribe_unanswered(key, failure);
+            }
+            (Some(Subscription::Agent(_)), Part::Publish(fork)) => {
+                self.on_publish_unanswered(key, fork);
+            }
+            (None, _) => {}
+        }
+    }
+}

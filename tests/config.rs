@@ -103,7 +103,7 @@ fn arguments_win_over_the_file() {
         .map(|it| it.bind.to_string())
         .collect();
     assert_eq!(addresses, ["127.0.0.2:5062", "[::1]:5060"]);
-    let upstream = config.shard.upstream.expect("edge mode");
+    let upstream = config.shard.upstream.expect("an upstream");
     assert_eq!(upstream.address, SocketAddr::from(([127, 0, 0, 3], 5060)));
 }
 
@@ -116,7 +116,7 @@ fn an_upstream_of_the_command_line_has_nothing_of_the_files() {
     };
     let text = "[upstream]\naddress = \"127.0.0.9\"\ncc_domains = [\"a.example\"]";
     let config = Config::parse("campon.toml", text, &arguments).expect("valid");
-    let upstream = config.shard.upstream.expect("edge mode");
+    let upstream = config.shard.upstream.expect("an upstream");
     assert_eq!(*upstream.hosts, ["127.0.0.3".into()]);
 }
 
@@ -168,18 +168,18 @@ fn neither_the_summary_nor_an_error_shows_a_password() {
 }
 
 #[test]
-fn in_edge_mode_the_phones_decide_how_many_calls_they_take() {
+fn in_front_of_a_pbx_the_phones_decide_how_many_calls_they_take() {
     let config = parse("upstream = \"sip:127.0.0.9\"").expect("valid");
     assert_eq!(
         (config.mode(), config.shard.calls.calls_max),
-        ("edge", None)
+        ("standalone with upstream", None)
     );
 }
 
 #[test]
 fn an_upstream_is_a_peer_that_dials_the_original_number() {
     let config = parse("upstream = \"sip:127.0.0.9\"").expect("valid");
-    let upstream = config.shard.upstream.expect("edge mode");
+    let upstream = config.shard.upstream.expect("an upstream");
     assert_eq!(
         (&*upstream.name, upstream.dials),
         ("upstream", Dials::Original)
@@ -193,7 +193,7 @@ fn an_upstream_may_share_our_domain() {
     let text = "domains = [\"a.example\"]\n[upstream]\naddress = \"127.0.0.9\"\n\
                 cc_domains = [\"a.example\"]";
     let upstream = parse(text).expect("valid").shard.upstream;
-    let hosts = upstream.expect("edge mode").hosts;
+    let hosts = upstream.expect("an upstream").hosts;
     assert_eq!(*hosts, ["127.0.0.9".into(), "a.example".into()]);
 }
 

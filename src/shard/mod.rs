@@ -260,6 +260,11 @@ impl Shard {
         }
     }
 
+    /// Whether a call is up or somebody waits for a transaction; cheap while a call is up.
+    pub fn is_owing(&self) -> bool {
+        !self.calls.is_empty() || self.layer.servers().owing + self.layer.clients().owing > 0
+    }
+
     /// Runs one input; if it panics, what it had begun is dropped and all else is kept.
     ///
     /// Says whether all went well.

@@ -15,6 +15,7 @@
 use std::time::Duration;
 
 use crate::call::end;
+use crate::call::recall;
 use crate::call::relay::copy_crossing;
 use crate::call::setup::forwards;
 use crate::call::{Call, Outcome, Part, Phase, Side, Turn, respond, respond_plainly};
@@ -420,7 +421,7 @@ impl Call {
                 self.on_prack(turn, self.a.dialog.tag(), request, flow);
             }
             (Phase::Talking, Method::Invite) => self.on_reinvite(turn, side, request, flow),
-            (Phase::Recalling, _) => self.refuse_in_recall(turn, request, flow),
+            (Phase::Recalling, _) => recall::refuse_for_now(turn, request, flow),
             // S-18: his INVITE is not finished yet.
             (Phase::Confirming, _) => end::refuse_for_now(turn, request, flow),
             // S-54: B was promised nothing that it could acknowledge.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::bridge::Bridge;
 use crate::line::listen;
-use crate::message::{name_addr, uri};
+use crate::message::{Message, name_addr, uri};
 use crate::player::finish;
 use crate::stage::Phone::{Alice, AliceAtHome, Bob, Carol, Eve};
 use crate::stage::{Stage, Transport};
@@ -17,12 +17,16 @@ use crate::trace::{Direction, Trace};
 /// A recall as short as a test wants it.
 const QUICK: &str = "recall = \"2s\"\nring = \"1500ms\"";
 
+/// How long Bob is left alone.
+const GUARD: Duration = Duration::from_millis(300);
+
 /// A configuration with all codes and a short guard time.
 fn config(times: &str) -> String {
+    let guard = GUARD.as_millis();
     format!(
         r##"
 [completion]
-guard = "300ms"
+guard = "{guard}ms"
 {times}
 
 [completion.codes]
@@ -59,6 +63,25 @@ fn who_called_a_busy_callee_is_recalled_when_he_has_hung_up() {
     let bob = stage.hang_up(talk, Some(("basic_call.callee", 1)));
     let (alice, bob) = (alice.finish(), bob.hang_up());
     assert_cc_call(&alice, &bob);
+    // Bob's lines are his own for the guard time.
+    let freed = bob.time_of(Direction::Sent, "BYE", 0);
+    assert!(between(freed, told_ready(&alice)) >= GUARD);
+    let told = told(&alice);
+    let states = told
+        .iter()
+        .map(|news| (news.state.as_str(), news.life.as_str()));
+    let expected = [
+        ("queued", "active"),
+        ("ready", "active"),                        // CC-41
+        ("queued", "terminated;reason=noresource"), // CC-46
+    ];
+    assert!(states.eq(expected), "{told:?}");
+    let cc_uri = cc_call(&alice).request_uri().strip_suffix(";m=BS");
+    // CC-70
+    assert!(
+        told.iter().all(|news| Some(news.cc_uri.as_str()) == cc_uri),
+        "{told:?}"
+    );
     stage.close_served(&[
         ("completions_accepted", 1),
         ("completions_completed", 1),
@@ -78,6 +101,15 @@ fn who_called_a_silent_callee_is_recalled_when_he_has_talked_again() {
     let bob = stage.hang_up(talk, Some(("basic_call.callee", 1)));
     let (alice, bob) = (alice.finish(), bob.hang_up());
     assert_cc_call(&alice, &bob);
+    let offers = ["180 INVITE", "480 INVITE"].map(|label| alice.received_nth(label, 0));
+    let [early, late] = offers.map(|told| told.header("Call-Info"));
+    // CC-30: while it rings and when it failed, of the same mode.
+    for offer in [early, late] {
+        assert!(offer.ends_with(";purpose=call-completion;m=NR"), "{offer}");
+    }
+    // CC-33
+    let asked = alice.sent_nth("SUBSCRIBE", 0).request_uri();
+    assert_eq!(asked, format!("{};m=NR", uri(late)));
     stage.close_served(&[
         ("completions_accepted", 1),
         ("completions_completed", 1),
@@ -118,8 +150,12 @@ fn two_callers_are_recalled_in_the_order_in_which_they_asked() {
     let [alice, carol] = traces.as_slice() else {
         panic!("two traces");
     };
+    // CC-47: the end of one CC call is the turn of the next.
     assert!(hung_up(alice) < told_ready(carol), "both at once");
     assert_cc_call(carol, &bob);
+    // CC-33: Bob's own address leads to his queue.
+    let (asked, to) = (carol.sent_nth("SUBSCRIBE", 0), cc_call(carol).header("To"));
+    assert_eq!(asked.request_uri(), format!("{};m=BS", uri(to)));
     stage.close_served(&[
         ("completions_accepted", 2),
         ("completions_completed", 2),
@@ -151,6 +187,11 @@ fn a_caller_who_is_away_is_passed_over_and_keeps_his_place() {
     let [alice, eve] = traces.as_slice() else {
         panic!("two traces");
     };
+    // CC-48: said to the cc-URI.
+    let cc_uri = cc_call(alice).request_uri().strip_suffix(";m=BS");
+    let said = alice.sent_nth("PUBLISH pidf+xml", 0).request_uri();
+    assert_eq!(Some(said), cc_uri);
+    // CC-04
     assert!(hung_up(alice) < told_ready(eve), "the place is lost");
     stage.close_served(&[
         ("completions_accepted", 3),
@@ -257,19 +298,54 @@ fn who_has_unsubscribed_is_not_recalled() {
     stage.close_served(&[("completions_accepted", 1), ("completions_cancelled", 1)]);
 }
 
+/// What a NOTIFY says.
+#[derive(Debug)]
+struct Told {
+    state: String,
+    /// Subscription-State without the time that is left.
+    life: String,
+    cc_uri: String,
+}
+
+fn told(caller: &Trace) -> Vec<Told> {
+    let notifies = caller.received().filter(|one| one.method() == "NOTIFY");
+    let requests = notifies.filter(|one| one.status().is_none());
+    let told = requests.map(|notify| {
+        let body = String::from_utf8_lossy(notify.body());
+        let line = |name: &str| {
+            let found = body.lines().find_map(|line| line.strip_prefix(name));
+            found
+                .unwrap_or_else(|| panic!("no {name} in {notify}"))
+                .to_owned()
+        };
+        let life = notify.header("Subscription-State");
+        let (life, _) = life.split_once(";expires=").unwrap_or((life, ""));
+        Told {
+            state: line("cc-state: "),
+            life: life.to_owned(),
+            cc_uri: line("cc-URI: "),
+        }
+    });
+    told.collect()
+}
+
+/// The INVITE of the CC call: the last one that the caller sent.
+fn cc_call(caller: &Trace) -> &Message {
+    let invites = caller.sent().filter(|one| one.label() == "INVITE sdp");
+    invites.last().expect("a CC call")
+}
+
 /// The CC call, the last call of both, is a call like any other.
 fn assert_cc_call(caller: &Trace, callee: &Trace) {
-    let invites = caller.sent().filter(|one| one.label() == "INVITE sdp");
-    let invite = invites.last().expect("a CC call");
     let arrived = callee.received().filter(|one| one.label() == "INVITE sdp");
     let arrived = arrived.last().expect("a CC call at Bob's");
     let call = Bridge::new(
-        caller.of_call(invite.call_id()),
+        caller.of_call(cc_call(caller).call_id()),
         callee.of_call(arrived.call_id()),
     );
     call.assert_sound();
     call.assert_callees_bodies_cross();
-    // CC-22, CC-23: dialled as a CC call, it rings at Bob's own Contact.
+    // Dialled as a CC call, it rings at Bob's own Contact.
     assert_eq!(arrived.request_uri(), callee_contact(callee));
 }
 

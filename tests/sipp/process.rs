@@ -48,24 +48,32 @@ pub fn wait_for<T>(at_most: Duration, mut found: impl FnMut() -> Option<T>) -> O
     }
 }
 
-/// The right to run one flow. The lock goes with the process, however that ends.
+/// The right to run one flow, and to do so at its addresses. Both go with the process, however that
+/// ends.
 pub struct Turn {
     _lock: File,
+    /// Bound beside campon: the same flow may be run from another clone on this machine.
+    _claim: UdpSocket,
 }
 
 impl Turn {
-    pub fn take(folder: &Path) -> Self {
-        let turn = wait_for(TURN_MAX, || {
-            (0..FLOWS_MAX).find_map(|slot| Self::try_slot(&folder.join(format!("slot-{slot}"))))
+    pub fn take(folder: &Path, campon: SocketAddr) -> Self {
+        let beside = SocketAddr::new(campon.ip(), campon.port() - 1);
+        let claim = wait_for(TURN_MAX, || UdpSocket::bind(beside).ok());
+        let lock = wait_for(TURN_MAX, || {
+            (0..FLOWS_MAX).find_map(|slot| try_lock(&folder.join(format!("slot-{slot}"))))
         });
-        turn.expect("a turn: flows end within their timeouts")
+        Self {
+            _lock: lock.expect("a turn: flows end within their timeouts"),
+            _claim: claim.expect("free addresses: flows end within their timeouts"),
+        }
     }
+}
 
-    fn try_slot(path: &Path) -> Option<Self> {
-        let opened = OpenOptions::new().create(true).append(true).open(path);
-        let lock = opened.expect("a lock file in the target folder");
-        lock.try_lock().ok().map(|()| Self { _lock: lock })
-    }
+fn try_lock(path: &Path) -> Option<File> {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    let lock = opened.expect("a lock file in the target folder");
+    lock.try_lock().ok().map(|()| lock)
 }
 
 /// A child process that does not outlive its owner.

@@ -93,7 +93,7 @@ impl Stage {
     fn open_at(name: &str, address: SocketAddr, domain: String, config: Option<&str>) -> Self {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sipp");
         let folder = target.join(name);
-        let turn = fs::create_dir_all(&target).map(|()| Turn::take(&target));
+        let turn = fs::create_dir_all(&target).map(|()| Turn::take(&target, address));
         let turn = turn.expect("cargo's folder for tests can be written");
         // What an earlier run left would be read as this run's.
         let _absent_at_first = fs::remove_dir_all(&folder);

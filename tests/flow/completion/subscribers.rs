@@ -91,11 +91,11 @@ fn each_notify_has_the_same_address_for_the_entry() {
 fn a_phone_that_subscribed_is_told_when_it_is_its_turn() {
     let scene = BobIsBusy::new();
     let BobIsBusy { alice, bob, .. } = &scene;
-    subscribes(alice, &scene.busy);
+    subscribes(alice, &scene.busy); // S-122
     scene.bob_is_free();
     let ready = told(alice, "ready"); // CC-38, CC-41
     let sent = alice.sends(cc_call(&ready));
-    completes(alice, bob, &sent); // CC-46
+    completes(alice, bob, &sent);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_request_that_was_taken_back_leads_to_nothing() {
     let scene = BobIsBusy::new();
     let BobIsBusy { world, alice, .. } = &scene;
     let waiting = subscribes(alice, &scene.busy);
-    leaves(alice, &waiting.dialog);
+    leaves(alice, &waiting.dialog); // S-122
     scene.bob_is_free();
     world.advance(LONG);
     world.quiet();

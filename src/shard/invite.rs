@@ -19,7 +19,7 @@ use crate::dialog::Reach;
 use crate::location::{self, Aor};
 use crate::shard::desk::{name_of, user_of};
 use crate::shard::offer::{About, Asker, Callee};
-use crate::shard::settings::PeerCompletion;
+use crate::shard::settings::{Peer, PeerCompletion};
 use crate::shard::{Held, Parties, Reject, Settings, Shard, recall};
 use crate::sip::flow::{Flow, ListenerId};
 use crate::sip::{Name, Request, Uri, Writer};
@@ -102,7 +102,7 @@ impl Shard {
             caller,
             name,
         };
-        match self.cc_call_of(&arrived)? {
+        match self.cc_call_of(now, &arrived)? {
             Some(cc_call) => self.on_cc_call(now, arrived, cc_call),
             None => self.on_plain_call(now, arrived),
         }
@@ -167,9 +167,9 @@ impl Shard {
         &mut self,
         now: Timestamp,
         arrived: Arrived<'_>,
-        (id, callee): (CompletionId, Aor),
+        (id, routed): (CompletionId, Routed),
     ) -> Result<(), Reject> {
-        let ways = self.ways_to(now, &callee);
+        let Routed { ways, callee, .. } = routed;
         self.desk.facts.push_back(Input::CcCallArrived { id });
         let refused = if ways.is_empty() {
             Some((
@@ -178,8 +178,8 @@ impl Shard {
                 Calls::Free,
             ))
         } else {
-            self.is_full(&callee)
-                .then_some((Reject::UserBusy, Condition::Busy, Calls::Engaged))
+            let is_full = callee.as_ref().is_some_and(|callee| self.is_full(callee));
+            is_full.then_some((Reject::UserBusy, Condition::Busy, Calls::Engaged))
         };
         if let Some((reject, condition, calls)) = refused {
             let found = Some(Found { condition, calls });
@@ -188,7 +188,7 @@ impl Shard {
         }
         let parties = Parties {
             caller: arrived.caller,
-            callee: Some(callee),
+            callee,
         };
         let about = About::CcCall(id);
         self.start_call(now, arrived.request, arrived.flow, &ways, (parties, about))
@@ -215,10 +215,15 @@ impl Shard {
         may_ask.then(|| name_of(&caller))
     }
 
-    /// Whether this is the CC call of a request, and for whom: by the cc-URI, or because it is the
-    /// caller's turn. The URI of an entry that is not his own is nobody's.
-    fn cc_call_of(&self, arrived: &Arrived<'_>) -> Result<Option<(CompletionId, Aor)>, Reject> {
-        let Uri::Sip(uri) = arrived.request.uri else {
+    /// Whether this is the CC call of a request, and where it goes: by the cc-URI, or because it is
+    /// the caller's turn. The URI of an entry that is not his own is nobody's.
+    fn cc_call_of(
+        &self,
+        now: Timestamp,
+        arrived: &Arrived<'_>,
+    ) -> Result<Option<(CompletionId, Routed)>, Reject> {
+        let Arrived { request, flow, .. } = arrived;
+        let Uri::Sip(uri) = request.uri else {
             return Ok(None);
         };
         let user = uri.user.and_then(|user| str::from_utf8(user).ok());
@@ -230,7 +235,8 @@ impl Shard {
                 .entry(cce)
                 .filter(|entry| arrived.name.as_ref() == Some(entry.caller));
             let entry = entry.ok_or(Reject::UserUnknown)?;
-            return Ok(Some((entry.id, user_of(entry.callee))));
+            let callee = user_of(entry.callee);
+            return Ok(Some((entry.id, self.route_home(now, callee))));
         }
         let Some(name) = arrived
             .name
@@ -239,10 +245,11 @@ impl Shard {
         else {
             return Ok(None);
         };
-        let callee = self.domains.aor(&arrived.request.uri);
+        let callee = self.domains.aor(&request.uri);
         Ok(callee.and_then(|callee| {
             let id = service.recognise(name, &name_of(&callee))?;
-            Some((id, callee))
+            let routed = self.route(now, request, flow, Some(callee.clone()));
+            Some((id, routed.unwrap_or_else(|_| self.route_home(now, callee))))
         }))
     }
 
@@ -336,13 +343,9 @@ impl Shard {
         callee: Option<Aor>,
     ) -> Result<Routed, Reject> {
         if let Some(callee) = callee {
-            let ways = self.ways_to(now, &callee);
-            if !ways.is_empty() {
-                return Ok(Routed {
-                    ways,
-                    callee: Some(callee),
-                    peer: None,
-                });
+            let home = self.route_home(now, callee.clone());
+            if !home.ways.is_empty() {
+                return Ok(home);
             }
             if self.settings.upstream.is_none() && self.registrar.is_known(&callee) {
                 return Err(Reject::UserUnregistered);
@@ -358,16 +361,31 @@ impl Shard {
         })
     }
 
+    /// To the phones of a user of ours, if he has any.
+    fn route_home(&self, now: Timestamp, callee: Aor) -> Routed {
+        Routed {
+            ways: self.ways_to(now, &callee),
+            callee: Some(callee),
+            peer: None,
+        }
+    }
+
     pub(super) fn ways_to(&self, now: Timestamp, callee: &Aor) -> Ways {
         self.registrar.targets(now, callee).map(Way::from).collect()
     }
 
-    /// The Request-URI goes on as the phone wrote it (R3), unless it names us: then the PBX is meant.
     fn way_upstream(&self, request: &Request<'_>, flow: &Flow) -> Option<(PeerId, Way)> {
         let upstream = self.settings.upstream.as_ref()?;
-        let mut uri = SmallVec::from_slice(request.uri.text());
-        if let Uri::Sip(asked) = request.uri
-            && self.domains.is_own(&asked)
+        let way = self.way_at(upstream, &request.uri, flow.listener);
+        Some((Settings::UPSTREAM, way))
+    }
+
+    /// The Request-URI goes on as the phone wrote it (R3), unless it names us: then the peer is
+    /// meant.
+    pub(super) fn way_at(&self, peer: &Peer, asked: &Uri<'_>, came_by: ListenerId) -> Way {
+        let mut uri = SmallVec::from_slice(asked.text());
+        if let Uri::Sip(asked) = asked
+            && self.domains.is_own(asked)
         {
             uri.clear();
             uri.extend_from_slice(b"sip:");
@@ -375,20 +393,19 @@ impl Shard {
                 uri.extend_from_slice(user);
                 uri.push(b'@');
             }
-            uri.extend_from_slice(upstream.address.to_string().as_bytes());
+            uri.extend_from_slice(peer.address.to_string().as_bytes());
             uri.extend_from_slice(asked.params.text());
         }
-        let way = Way {
+        Way {
             uri,
             flow: Flow {
-                transport: upstream.transport,
-                listener: self.listener_towards(&upstream.address, flow.listener),
-                remote: upstream.address,
+                transport: peer.transport,
+                listener: self.listener_towards(&peer.address, came_by),
+                remote: peer.address,
                 connection: None,
             },
             reach: Reach::Address,
-        };
-        Some((Settings::UPSTREAM, way))
+        }
     }
 
     /// The listener by which a call came, unless it speaks another address family.

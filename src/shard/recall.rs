@@ -14,13 +14,12 @@ use crate::cc::line::Calls;
 use crate::cc::monitor::Found;
 use crate::cc::offer::{self, Alerting, Evidence, InPass, Registration};
 use crate::completion::{self, CompletionId, Input, Recall, Via};
-use crate::dialog::Reach;
 use crate::location::{Aor, BindingId};
 use crate::shard::desk::user_of;
 use crate::shard::invite::{Way, Ways};
 use crate::shard::offer::{About, host_at};
 use crate::shard::{Held, Parties, Shard};
-use crate::sip::flow::{Flow, ListenerId};
+use crate::sip::flow::ListenerId;
 use crate::sip::{Uri, unescape};
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -211,16 +210,7 @@ impl Shard {
     /// A way to a peer, whatever the URI says (R7).
     pub(super) fn way_to_peer(&self, peer: crate::cc::trust::PeerId, uri: &[u8]) -> Option<Way> {
         let peer = self.settings.peer(peer)?;
-        Some(Way {
-            uri: SmallVec::from_slice(uri),
-            flow: Flow {
-                transport: peer.transport,
-                listener: self.listener_towards(&peer.address, ListenerId(0)),
-                remote: peer.address,
-                connection: None,
-            },
-            reach: Reach::Address,
-        })
+        Some(self.way_at(peer, &Uri::parse(uri).ok()?, ListenerId(0)))
     }
 }
 

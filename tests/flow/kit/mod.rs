@@ -9,6 +9,7 @@ pub(crate) mod completion;
 pub(crate) mod dialog;
 pub(crate) mod draft;
 pub(crate) mod message;
+pub(crate) mod monitor;
 pub(crate) mod party;
 pub(crate) mod password;
 pub(crate) mod scenes;

@@ -3,7 +3,8 @@
 //! Spec: TS 24.642 §4.5; DESIGN §8.2. A code is a code for our users alone, on their own flows.
 
 use crate::call::Call;
-use crate::completion::{Code, Complete, Input, Mode, Ticket, Which, WhichCall};
+use crate::cc::addr;
+use crate::completion::{Code, Complete, CompletionId, Input, Mode, Ticket, Which, WhichCall};
 use crate::location::Aor;
 use crate::shard::desk::name_of;
 use crate::shard::offer::About;
@@ -22,6 +23,15 @@ pub(super) struct Asked {
     server: Key,
     flow: Flow,
     invite: Box<[u8]>,
+    caller: addr::Aor,
+    phone: Phone,
+}
+
+/// Whether the phone still wants to know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phone {
+    HasHungUp,
+    Waits,
 }
 
 impl Shard {
@@ -57,6 +67,8 @@ impl Shard {
             server,
             flow: *flow,
             invite: Box::from(request.message.raw()),
+            caller: name_of(caller),
+            phone: Phone::Waits,
         };
         self.desk.asked.insert(ticket, asked);
         let caller = name_of(caller);
@@ -81,30 +93,57 @@ impl Shard {
         Ok(())
     }
 
-    /// What the service answered: done is a call that is answered and ended at once.
+    /// S-09: the phone takes a code back that waits for a peer.
+    pub(super) fn cancel_code(&mut self, now: Timestamp, server: Key) {
+        let mut asked = self.desk.asked.values_mut();
+        let Some(asked) = asked.find(|asked| asked.server == server) else {
+            return;
+        };
+        asked.phone = Phone::HasHungUp;
+        self.refuse_code(now, server, Status::REQUEST_TERMINATED, b"");
+    }
+
+    /// What the service answered, with the request if one was made: done is a call that is answered
+    /// and ended at once.
     pub(super) fn answer_code(
         &mut self,
         now: Timestamp,
         ticket: Ticket,
-        result: Result<(), crate::completion::Reject>,
+        result: Result<Option<CompletionId>, crate::completion::Reject>,
     ) {
         let Some(asked) = self.desk.asked.remove(&ticket) else {
             return;
         };
-        let refusal = match result {
-            Ok(()) if self.confirm(now, &asked) => return,
-            Ok(()) => (503, String::new()),
-            Err(reject) => (reject.status(), reject.to_string()),
-        };
-        let (status, phrase) = refusal;
+        match (result, asked.phone) {
+            (Ok(_), Phone::Waits) if self.confirm(now, &asked) => {}
+            (Ok(_), Phone::Waits) => {
+                self.refuse_code(now, asked.server, Status::SERVICE_UNAVAILABLE, b"");
+            }
+            (Err(reject), Phone::Waits) => {
+                let status = Status::new(reject.status()).unwrap_or(Status::SERVER_INTERNAL_ERROR);
+                self.refuse_code(now, asked.server, status, reject.to_string().as_bytes());
+            }
+            (Ok(Some(id)), Phone::HasHungUp) => {
+                let ticket = self.desk.ticket();
+                self.desk.facts.push_back(Input::Uncomplete {
+                    ticket,
+                    caller: asked.caller,
+                    which: Which::Id(id),
+                });
+            }
+            (Ok(None) | Err(_), Phone::HasHungUp) => {}
+        }
+    }
+
+    fn refuse_code(&mut self, now: Timestamp, server: Key, status: Status, phrase: &[u8]) {
         let tag = hex(self.rng.bits());
         let answer = Answer {
-            status: Status::new(status).unwrap_or(Status::SERVER_INTERNAL_ERROR),
-            phrase: phrase.as_bytes(),
+            status,
+            phrase,
             tag: reply::Tag::Ours(&tag),
             rest: reply::NOTHING,
         };
-        self.layer.respond(now, asked.server, &answer);
+        self.layer.respond(now, server, &answer);
     }
 
     /// Whether the code could be confirmed.

@@ -168,10 +168,10 @@ impl Shard {
             Output::EndRecall { id, why } => self.end_recall(now, id, why),
             Output::Call(call) => self.place_cc_call(now, &call),
             Output::Completed { ticket, result } => {
-                self.answer_code(now, ticket, result.map(|_| ()));
+                self.answer_code(now, ticket, result.map(Some));
             }
             Output::Uncompleted { ticket, result } => {
-                self.answer_code(now, ticket, result.map(|_| ()));
+                self.answer_code(now, ticket, result.map(|_| None));
             }
             Output::Persist(put) => {
                 let key = put.key;

@@ -121,17 +121,18 @@ impl Shard {
                 .layer
                 .refuse(&request.message, flow, ok, reply::NOTHING),
         }
-        if let Some(user) = user {
-            if let Some(held) = self.calls.get_mut(user.call)
-                && is_completed_elsewhere(request)
-            {
-                // R19: another phone answered, so that nothing is left to complete.
-                held.about = std::mem::take(&mut held.about).without_asker();
-            }
-            self.with_call(now, user.call, |call, turn| {
-                call.handle_cancel(turn, user.part, request);
-            });
+        let Some(user) = user else {
+            return self.cancel_code(now, server);
+        };
+        if let Some(held) = self.calls.get_mut(user.call)
+            && is_completed_elsewhere(request)
+        {
+            // R19: another phone answered, so that nothing is left to complete.
+            held.about = std::mem::take(&mut held.about).without_asker();
         }
+        self.with_call(now, user.call, |call, turn| {
+            call.handle_cancel(turn, user.part, request);
+        });
     }
 
     fn on_request_within(

@@ -262,7 +262,16 @@ fn a_second_request_for_the_same_callee_asks_nobody_again() {
 
 #[test]
 fn a_request_that_the_peer_refuses_cannot_be_made() {
-    for (answer, code) in [(480, "480"), (403, "403"), (489, "403")] {
+    // What only the peer could explain is told as what it means to her.
+    for (answer, code) in [
+        (480, "480"),
+        (403, "403"),
+        (489, "403"),
+        (302, "403"),
+        (401, "403"),
+        (407, "403"),
+        (500, "500"),
+    ] {
         let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
         fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
         let sent = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
@@ -613,4 +622,47 @@ fn a_callee_dialled_at_our_own_address_is_called_at_the_peers() {
     let cc_call = is_completed(&alice, &pbx, &watch.dialog);
     // R3: as the first call was.
     assert_eq!(cc_call.uri(), "sip:bob@192.0.2.200:5060;m=BS"); // CC-22
+}
+
+#[test]
+fn a_subscription_that_the_peer_lets_run_out_ends_the_request() {
+    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
+    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let watch = is_taken_by_peer(&alice, &pbx);
+    let state = "active;expires=60";
+    pbx.sends(notify(&watch.dialog, state, "cc-state: queued\r\n"));
+    pbx.receives("200");
+    world.advance(Duration::from_mins(1));
+    dials_in_vain(&alice, CANCEL_LAST, "404");
+    pbx.sends(notify(&watch.dialog, state, "cc-state: ready\r\n"));
+    pbx.receives("481");
+    world.advance(LONG);
+    world.quiet();
+}
+
+#[test]
+fn a_subscribe_that_cannot_be_sent_is_refused_at_once() {
+    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
+    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
+    let asked = pbx.receives("SUBSCRIBE");
+    world.could_not_send(&asked);
+    refused(&alice, &code, "503"); // CC-20
+    world.advance(LONG);
+    world.quiet();
+}
+
+/// She hangs up before the peer has answered, and never heard that she is queued.
+#[test]
+fn a_code_that_is_cancelled_while_the_peer_thinks_leads_to_nothing() {
+    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
+    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
+    alice.cancels(&code);
+    alice.receives("200");
+    refused(&alice, &code, "487"); // S-09
+    let watch = takes_subscribe(&pbx);
+    is_taken_back(&pbx, &watch.dialog);
+    world.advance(LONG);
+    world.quiet();
 }

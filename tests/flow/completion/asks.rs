@@ -10,7 +10,7 @@ use crate::flow::kit::completion::{
     told,
 };
 use crate::flow::kit::dialog::Dialog;
-use crate::flow::kit::draft::{ANSWER, OFFER, invite, register, response};
+use crate::flow::kit::draft::{ANSWER, OFFER, invite, register, response, within};
 use crate::flow::kit::message::{Message, uri_of};
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::{
@@ -394,4 +394,101 @@ fn a_phone_that_subscribed_is_not_rung_by_a_code_as_well() {
     bob.receives("ACK");
     hang_up(alice, &Dialog::of_caller(&sent, &answer), bob);
     assert_eq!(waiting.accepted.header("Expires"), "3600");
+}
+
+#[test]
+fn a_caller_who_takes_reliable_responses_gets_the_offer_in_one() {
+    let (_world, alice, bob) = two_phones();
+    let sent = alice.sends(invite("bob").with("Supported", "100rel").with_sdp(OFFER));
+    let got = bob.receives("INVITE");
+    bob.answers(&got, 180);
+    let rings = alice.receives("180");
+    assert_eq!(mode_of(&rings), "NR"); // CC-01
+    assert!(rings.lists("Require", "100rel"));
+    let dialog = Dialog::of_caller(&sent, &rings);
+    let rack = format!("{} 314 INVITE", rings.header("RSeq"));
+    alice.sends(within(&dialog, "PRACK").with("RAck", &rack));
+    alice.receives("200");
+    refuses(&bob, &got, 486);
+    let refusal = refused(&alice, &sent, "486");
+    assert_eq!(mode_of(&refusal), "BS");
+}
+
+#[test]
+fn an_offer_of_the_callees_phone_gives_way_to_ours() {
+    let (_world, alice, bob) = two_phones();
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    let got = bob.receives("INVITE");
+    let own = "<sip:bob@192.0.2.11>;purpose=call-completion;m=BS";
+    bob.sends(response(&got, 486).with("Call-Info", own));
+    bob.receives("ACK");
+    let refusal = refused(&alice, &sent, "486");
+    assert_eq!(refusal.list("Call-Info").len(), 1);
+    assert_eq!(mode_of(&refusal), "BS");
+}
+
+#[test]
+fn an_offer_names_the_address_by_which_the_caller_came() {
+    let world = World::new(Setup::Standalone);
+    let (bob, carol) = (world.phone("bob"), world.phone("carol"));
+    let alice = world.party_at("alice", "[2001:db8::10]:5060");
+    alice.registers();
+    let talk = call(&carol, &bob);
+    let busy = finds_busy(&alice);
+    let uri = uri_of(busy.header("Call-Info"));
+    assert!(uri.ends_with("@[2001:db8::1]:5060"), "{uri}"); // CC-31
+    hang_up(&carol, &talk.caller, &bob);
+}
+
+/// Between the 486 and the code the callee has hung up.
+#[test]
+fn a_callee_who_was_free_again_before_the_code_is_called() {
+    let scene = BobIsBusy::new();
+    scene.bob_hangs_up();
+    scene.world.advance(Duration::from_secs(10));
+    dials(&scene.alice, REQUEST_LAST);
+    talks_after_recall(&scene.alice, &scene.bob);
+}
+
+#[test]
+fn a_code_that_comes_twice_counts_once() {
+    let scene = BobIsBusy::new();
+    let alice = &scene.alice;
+    let sent = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
+    let done = alice.receives("200");
+    alice.sends_again(&sent);
+    let again = alice.receives_within(Duration::from_secs(1), "200");
+    assert_eq!(again.raw, done.raw);
+    alice.acks(&sent, &done);
+    let bye = alice.receives("BYE");
+    alice.answers(&bye, 200);
+    alice.receives_copies("200");
+    dials(alice, CANCEL_LAST);
+    dials_in_vain(alice, CANCEL_LAST, "404");
+    scene.bob_hangs_up();
+}
+
+#[test]
+fn a_callee_who_has_called_for_help_is_left_alone() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world,
+        alice,
+        bob,
+        carol,
+        ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_hangs_up();
+    let sent = bob.sends(
+        invite("carol")
+            .with("Priority", "emergency")
+            .with_sdp(OFFER),
+    );
+    let rings = carol.receives("INVITE");
+    refuses(carol, &rings, 486);
+    refused(bob, &sent, "486");
+    // R23
+    world.advance(Duration::from_mins(58));
+    world.quiet();
 }

@@ -301,9 +301,114 @@ fn a_request_lives_as_long_as_its_service() {
     let scene = BobIsBusy::new();
     let BobIsBusy { world, alice, .. } = &scene;
     dials(alice, REQUEST_LAST);
-    world.advance(Duration::from_mins(60));
+    world.advance(Duration::from_hours(1));
     dials_in_vain(alice, CANCEL_LAST, "404"); // CC-56
     scene.bob_is_free();
     world.advance(LONG);
     world.quiet();
+}
+
+#[test]
+fn a_caller_whose_phones_are_gone_is_called_back_when_he_is_back() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    alice.sends(register("alice").with_only("Expires", "0"));
+    alice.receives("200");
+    scene.bob_is_free();
+    world.advance(LONG);
+    world.quiet();
+    alice.registers();
+    world.advance(GUARD);
+    let recall = alice.receives_copies("INVITE").remove(0);
+    picks_up(alice, &recall);
+    let rings = bob.receives("INVITE");
+    let (dialog, _) = connects(alice, bob, &rings);
+    hang_up(alice, &dialog, bob);
+}
+
+#[test]
+fn a_phone_that_asked_is_the_same_after_it_has_registered_anew() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    let second = world.party("cell");
+    second.registers_as("alice");
+    dials(alice, REQUEST_LAST);
+    world.advance(LONG);
+    alice.registers();
+    scene.bob_is_free();
+    second.receives_nothing();
+    talks_after_recall(alice, bob);
+}
+
+#[test]
+fn a_phone_behind_a_stream_is_rung_on_it() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { world, bob, .. } = &scene;
+    let dave = world.party_over_tcp("dave");
+    dave.registers();
+    finds_busy(&dave);
+    dials(&dave, REQUEST_LAST);
+    world.advance(Duration::from_secs(1));
+    scene.bob_is_free();
+    talks_after_recall(&dave, bob);
+}
+
+#[test]
+fn a_callee_who_leaves_while_the_caller_is_rung_ends_the_recall() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    bob.sends(register("bob").with_only("Expires", "0"));
+    bob.receives("200");
+    stops_ringing(alice, &recall); // CC-63
+    world.advance(LONG);
+    world.quiet();
+    bob.registers();
+    world.advance(GUARD);
+    talks_after_recall(alice, bob);
+}
+
+#[test]
+fn a_recall_that_cannot_be_sent_is_no_fault_of_the_callers() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    let dave = dave_asks_too(&scene);
+    scene.bob_is_free();
+    let recall = alice.receives("INVITE");
+    world.could_not_send(&recall);
+    talks_after_recall(&dave, bob);
+    world.advance(REST);
+    talks_after_recall(alice, bob);
+}
+
+/// The one of his phones that is busy, and the one that is free.
+#[test]
+fn a_callee_with_two_phones_is_reached_on_the_one_that_answers() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    let cell = world.party("cell");
+    cell.registers_as("bob");
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    picks_up(alice, &recall);
+    let [at_desk, in_pocket] = [bob, &cell].map(|phone| phone.receives("INVITE"));
+    refuses(bob, &at_desk, 486);
+    alice.receives_nothing();
+    let (dialog, _) = connects(alice, &cell, &in_pocket);
+    hang_up(alice, &dialog, &cell);
 }

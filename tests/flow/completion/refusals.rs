@@ -219,3 +219,13 @@ fn a_look_at_the_queue_takes_no_place_in_it() {
     scene.world.advance(LONG);
     scene.world.quiet();
 }
+
+#[test]
+fn a_subscribe_without_contact_cannot_be_answered_by_notifys() {
+    let scene = BobIsBusy::new();
+    let draft = subscribe(&scene.alice, offered_uri(&scene.busy));
+    is_refused(&scene.alice, draft.without("Contact"), "400"); // S-13
+    scene.bob_is_free();
+    scene.world.advance(LONG);
+    scene.world.quiet();
+}

@@ -515,3 +515,45 @@ fn the_offers_address_is_made_for_one_caller_and_one_callee() {
     leaves(&scene.alice, &waiting.dialog);
     scene.bob_hangs_up();
 }
+
+#[test]
+fn a_notify_that_fails_for_now_costs_nobody_his_place() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { world, alice, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    scene.bob_is_free();
+    let ready = alice.receives("NOTIFY");
+    alice.answers(&ready, 500); // S-125
+    world.advance(RECALL);
+    told(alice, "queued");
+    leaves(alice, &waiting.dialog);
+}
+
+#[test]
+fn a_subscriber_behind_a_stream_is_told_on_it() {
+    let scene = BobIsBusy::new();
+    let world = &scene.world;
+    let dave = world.party_over_tcp("dave");
+    dave.registers();
+    let busy = finds_busy(&dave);
+    let waiting = subscribes(&dave, &busy);
+    world.advance(Duration::from_secs(1));
+    scene.bob_is_free();
+    let ready = told(&dave, "ready");
+    assert_eq!(ready.connection(), waiting.queued.connection());
+    assert!(ready.connection().is_some());
+    leaves(&dave, &waiting.dialog);
+}
+
+#[test]
+fn a_refresh_that_was_overtaken_changes_nothing() {
+    let scene = BobIsBusy::new();
+    let alice = &scene.alice;
+    let waiting = subscribes(alice, &scene.busy);
+    let stale = unsubscribe(&waiting.dialog).with_only("CSeq", "1 SUBSCRIBE");
+    alice.sends(stale);
+    alice.receives("500"); // S-14
+    scene.bob_is_free();
+    told(alice, "ready");
+    leaves(alice, &waiting.dialog);
+}

@@ -155,7 +155,8 @@ impl Shard {
             Output::Accept {
                 subscription,
                 expires,
-            } => self.accept_subscribe(now, subscription, expires),
+                cce,
+            } => self.accept_subscribe(now, subscription, (expires, cce)),
             Output::Reject {
                 subscription,
                 reject,

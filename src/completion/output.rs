@@ -28,6 +28,8 @@ pub enum Output {
         subscription: SubscriptionId,
         /// CC-59: what is granted; zero answers an unsubscribe.
         expires: Duration,
+        /// CC-48: the name of the place, by which a PUBLISH to the notifier's Contact finds it.
+        cce: CceToken,
     },
     /// Answer a SUBSCRIBE with a failure; the subscription does not exist, or (423) is unchanged.
     Reject {

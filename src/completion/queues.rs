@@ -248,6 +248,7 @@ impl Service {
         let accept = Output::Accept {
             subscription,
             expires,
+            cce: route.cce,
         };
         self.emit(route.id, accept, turn);
     }

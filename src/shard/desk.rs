@@ -92,6 +92,11 @@ impl Shard {
         }
     }
 
+    /// Whether the service is to be told anything; most messages are of no interest to it.
+    pub(super) fn has_news(&self) -> bool {
+        !self.desk.facts.is_empty() || self.users.has_changed() || self.registrar.has_changed()
+    }
+
     /// Lets the service act on what is due.
     pub(super) fn wake_service(&mut self, now: Timestamp) {
         if self
@@ -150,7 +155,8 @@ impl Shard {
             Output::Accept {
                 subscription,
                 expires,
-            } => self.accept_subscribe(now, subscription, expires),
+                cce,
+            } => self.accept_subscribe(now, subscription, (expires, cce)),
             Output::Reject {
                 subscription,
                 reject,

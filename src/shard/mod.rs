@@ -190,7 +190,9 @@ impl Shard {
             Input::Drain => shard.draining = true,
             Input::HangUp => shard.hang_up(now),
         });
-        self.serve(now, |shard| shard.settle(now));
+        if self.has_news() {
+            self.serve(now, |shard| shard.settle(now));
+        }
     }
 
     /// Acts on what is due.

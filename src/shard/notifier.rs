@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::cc::addr;
 use crate::cc::document::{self, Document};
+use crate::cc::id::CceToken;
 use crate::cc::monitor::{Lifetime, Reason};
 use crate::cc::offer::{self, Named, Place};
 use crate::cc::{Basic, SubscriptionId, pidf};
@@ -165,7 +166,7 @@ impl Shard {
         &mut self,
         now: Timestamp,
         id: SubscriptionId,
-        expires: Duration,
+        (expires, cce): (Duration, CceToken),
     ) {
         let Some((_, monitor)) = self.desk.subscriptions.monitor_mut(id) else {
             return;
@@ -174,9 +175,9 @@ impl Shard {
             return;
         };
         let tag = monitor.notifier.tag().text();
-        let contact = self.contacts.of(&monitor.notifier.flow());
+        let contact = contact(&self.hosts, &monitor.notifier.flow(), cce);
         let write = |writer: &mut Writer<'_>| {
-            Notifier::write_accepted(writer, contact, whole_seconds(expires));
+            Notifier::write_accepted(writer, contact.as_bytes(), whole_seconds(expires));
         };
         let (server, tag) = match asked {
             Subscribing::First(server) => (server, reply::Tag::Ours(&tag)),
@@ -252,9 +253,10 @@ impl Shard {
         };
         let mut body = Vec::with_capacity(128);
         document.write(&mut body);
+        let contact = contact(&self.hosts, &flow, notify.cce);
         let message = Notify {
             standing: standing(notify.life),
-            contact: self.contacts.of(&flow),
+            contact: contact.as_bytes(),
             content_type: document::MEDIA_TYPE,
             body: &body,
         };
@@ -449,6 +451,15 @@ impl Shard {
         };
         self.layer.respond(now, server, &answer);
     }
+}
+
+/// CC-48: our Contact names the place, so that a PUBLISH to it finds it.
+fn contact(hosts: &[Box<str>], flow: &Flow, cce: CceToken) -> String {
+    let place = Place {
+        host: host_at(hosts, flow.listener),
+        transport: flow.transport.is_reliable().then_some("tcp"),
+    };
+    format!("<{}>", offer::cc_uri(cce, place))
 }
 
 fn expires_of(request: &Request<'_>) -> Option<Duration> {

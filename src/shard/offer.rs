@@ -188,7 +188,9 @@ impl Announcer<'_> {
                 }
             }
         }
-        if !told.status.is_provisional() && !asker.offers.is_empty() {
+        // CC-11: without any offer the callee's own address may be asked.
+        let may_ask = !asker.offers.is_empty() || is_trusted;
+        if !told.status.is_provisional() && may_ask {
             self.note_failure_behind(asker, callee, told, trust);
         }
         if is_trusted {

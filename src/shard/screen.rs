@@ -15,7 +15,8 @@ use crate::transaction::reply;
 
 /// The methods that we let in, in dialogs or out of them.
 pub(super) const ALLOW: &[u8] =
-    b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, PRACK, REFER, UPDATE";
+    b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, PRACK, PUBLISH, REFER, \
+      SUBSCRIBE, UPDATE";
 /// The options that we have or let cross.
 pub(super) const SUPPORTED: &[u8] = b"100rel, histinfo, norefersub, replaces, timer";
 
@@ -101,7 +102,7 @@ impl Shard {
             Reject::EventUnknown => {
                 writer.header(Name::AllowEvents, ALLOW_EVENTS);
             }
-            Reject::MediaTypeUnknown => {
+            Reject::MediaTypeUnknown | Reject::NotAcceptable => {
                 writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
             }
             Reject::CancelOfNothing
@@ -118,7 +119,6 @@ impl Shard {
             | Reject::MergedRequest
             | Reject::NoCompletion
             | Reject::NoSuchCall
-            | Reject::NotAcceptable
             | Reject::OutOfOrder
             | Reject::Overloaded
             | Reject::ProxyCredentialsMissing

@@ -147,6 +147,11 @@ impl Users {
         }
     }
 
+    /// Whether lines of watched users have changed.
+    pub fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     /// A watched user whose lines have changed.
     pub fn take_changed(&mut self) -> Option<Aor> {
         self.changed.pop()

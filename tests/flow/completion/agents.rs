@@ -1,4 +1,4 @@
-//! Our callers at somebody else's queue: what is asked of a peer, and what comes of it.
+//! Our callers at somebody else's queue: what a peer may have them dial, and what crosses.
 //!
 //! Spec: RFC 6910 §6; RFC 6665 §4.1; RFC 3903 §4; RULES R7, R18.
 
@@ -46,59 +46,6 @@ fn the_offer_of_a_peer_is_taken_up_for_its_caller() {
     let watch = is_queued_at_peer(&alice, &pbx);
     assert_eq!(watch.sent.uri(), format!("{MONITOR};m=BS")); // CC-09, CC-12
     takes_back(&alice, &pbx, &watch.dialog);
-}
-
-#[test]
-fn a_peer_is_asked_in_the_callers_name_for_the_one_he_dialled() {
-    let (_world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
-    let watch = is_queued_at_peer(&alice, &pbx);
-    let from = watch.sent.header("From");
-    assert!(from.starts_with("<sip:alice@192.0.2.1>;tag="), "{from}"); // CC-07, CC-16
-    assert_eq!(watch.sent.header("To"), "<sip:bob@192.0.2.200>"); // CC-17
-    takes_back(&alice, &pbx, &watch.dialog);
-}
-
-#[test]
-fn a_peer_is_asked_for_as_long_as_the_service_lasts() {
-    let (_world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
-    let watch = is_queued_at_peer(&alice, &pbx);
-    assert_eq!(watch.sent.header("Event"), "call-completion");
-    let accepted = watch.sent.header("Accept");
-    assert_eq!(accepted, "application/call-completion"); // CC-58
-    assert_eq!(watch.sent.header("Expires"), "3600"); // CC-55
-    takes_back(&alice, &pbx, &watch.dialog);
-}
-
-#[test]
-fn every_monitor_that_a_call_has_shown_is_asked() {
-    let (_world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    let sent = alice.sends(invite(BOB).with_sdp(OFFER));
-    let got = pbx.receives("INVITE");
-    let desk = "<sip:desk@192.0.2.200>;purpose=call-completion;m=NR";
-    pbx.sends(response(&got, 180).with("Call-Info", desk));
-    alice.receives("180");
-    let cell = "<sip:cell@192.0.2.200;m=BS>;purpose=call-completion;m=BS";
-    pbx.sends(response(&got, 486).with("Call-Info", cell));
-    pbx.receives("ACK");
-    refused(&alice, &sent, "486");
-    let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
-    let asked = [takes_subscribe(&pbx), takes_subscribe(&pbx)];
-    is_confirmed(&alice, &code);
-    let uris = asked.each_ref().map(|watch| watch.sent.uri().to_owned());
-    // CC-08, CC-09: those of the 180 and of the 486.
-    assert_eq!(
-        uris,
-        ["sip:desk@192.0.2.200;m=NR", "sip:cell@192.0.2.200;m=BS"]
-    );
-    for watch in &asked {
-        notifies(&pbx, &watch.dialog, "queued");
-    }
-    dials(&alice, CANCEL_LAST);
-    for watch in &asked {
-        is_taken_back(&pbx, &watch.dialog);
-    }
 }
 
 #[test]
@@ -181,41 +128,10 @@ fn an_offer_that_names_a_stranger_is_not_taken_up() {
 
 #[test]
 fn a_refusal_without_an_offer_crosses_untouched() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
+    let (_world, alice, pbx) = alice_and_peer(Setup::Upstream);
     let info = "<http://192.0.2.200/bob.png>;purpose=icon";
     let refusal = fails_at_peer(&alice, &pbx, BOB, info);
     assert_eq!(refusal.header("Call-Info"), info);
-    dials_in_vain(&alice, REQUEST_LAST, "403");
-    world.advance(LONG);
-    world.quiet();
-}
-
-#[test]
-fn a_notify_may_come_before_the_answer_to_its_subscribe() {
-    let (_world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
-    let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
-    let sent = pbx.receives("SUBSCRIBE");
-    let dialog = Dialog::of_notifier(&sent, "pbx");
-    notifies(&pbx, &dialog, "queued"); // CC-76
-    is_confirmed(&alice, &code);
-    pbx.sends(accept(&sent, "3600"));
-    notifies(&pbx, &dialog, "ready");
-    is_completed(&alice, &pbx, &dialog);
-}
-
-#[test]
-fn a_subscribe_accepted_with_202_is_accepted() {
-    let (_world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
-    let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
-    let sent = pbx.receives("SUBSCRIBE");
-    let contact = "<sip:notifier@192.0.2.200:5060>";
-    let accepted = pbx.sends(response(&sent, 202).with("Contact", contact));
-    is_confirmed(&alice, &code);
-    let dialog = Dialog::of_callee(&sent, &accepted);
-    notifies(&pbx, &dialog, "ready");
-    is_completed(&alice, &pbx, &dialog);
 }
 
 #[test]
@@ -245,19 +161,6 @@ fn published(publish: &Message, etag: &str) -> crate::flow::kit::draft::Draft {
     response(publish, 200)
         .with("SIP-ETag", etag)
         .with("Expires", &expires)
-}
-
-#[test]
-fn a_second_request_for_the_same_callee_asks_nobody_again() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
-    let watch = is_queued_at_peer(&alice, &pbx);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
-    dials(&alice, REQUEST_LAST);
-    pbx.receives_nothing(); // CC-14, CC-15
-    takes_back(&alice, &pbx, &watch.dialog);
-    world.advance(LONG);
-    world.quiet();
 }
 
 #[test]
@@ -295,22 +198,6 @@ fn a_peer_that_is_silent_cannot_be_asked() {
     world.advance(PATIENCE.saturating_sub(Duration::from_secs(4)));
     pbx.receives_copies("SUBSCRIBE");
     refused(&alice, &sent, "403"); // CC-20
-    world.advance(LONG);
-    world.quiet();
-}
-
-#[test]
-fn a_monitor_that_never_notifies_is_given_up() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
-    let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
-    let watch = takes_subscribe(&pbx);
-    is_confirmed(&alice, &code);
-    world.advance(PATIENCE);
-    dials_in_vain(&alice, CANCEL_LAST, "404"); // CC-76
-    let document = "cc-state: ready\r\n";
-    pbx.sends(notify(&watch.dialog, "active;expires=60", document));
-    pbx.receives("481");
     world.advance(LONG);
     world.quiet();
 }
@@ -398,117 +285,6 @@ fn a_peer_that_ends_the_subscription_ends_the_request() {
 }
 
 #[test]
-fn a_notify_is_answered_before_anybody_decides() {
-    let (_world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
-    let watch = is_queued_at_peer(&alice, &pbx);
-    // CC-68: in whatever letters, on however many lines.
-    let document = "X-Other: 1\r\nCC-State:\r\n READY\r\ncc-uri: sip:bob@192.0.2.200\r\n";
-    pbx.sends(notify(&watch.dialog, "active;expires=60", document));
-    pbx.receives("200"); // CC-75
-    is_completed(&alice, &pbx, &watch.dialog);
-}
-
-#[test]
-fn a_notify_that_cannot_be_read_is_refused_and_changes_nothing() {
-    let (_world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
-    let watch = is_queued_at_peer(&alice, &pbx);
-    let state = "active;expires=60";
-    for document in [
-        "cc-URI: sip:bob@192.0.2.200\r\n",
-        "cc-state: queued\r\ncc-state: ready\r\n",
-        "ready",
-    ] {
-        pbx.sends(notify(&watch.dialog, state, document));
-        pbx.receives("400"); // CC-61, CC-68
-    }
-    let other = notify(&watch.dialog, state, "");
-    pbx.sends(
-        other
-            .without("Content-Type")
-            .with_body("text/plain", b"cc-state: ready\r\n"),
-    );
-    pbx.receives("415"); // CC-58
-    alice.receives_nothing();
-    takes_back(&alice, &pbx, &watch.dialog);
-}
-
-#[test]
-fn a_caller_who_is_on_a_call_when_his_turn_comes_is_suspended() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    let carol = world.phone("carol");
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
-    let watch = is_queued_at_peer(&alice, &pbx);
-    let talk = speaks_with(&alice, "carol", &carol);
-    world.advance(Duration::from_secs(100));
-    notifies(&pbx, &watch.dialog, "ready");
-    alice.receives_nothing();
-    let closed = pbx.receives("PUBLISH");
-    assert!(closed.sdp().contains("<basic>closed</basic>")); // CC-24
-    assert_eq!(closed.header("Expires"), "3500"); // CC-25
-    assert_eq!(closed.uri(), ENTRY); // CC-26
-    assert_eq!(closed.header("Event"), "presence");
-    assert_eq!(closed.header("Content-Type"), "application/pidf+xml");
-    pbx.sends(published(&closed, "e1"));
-    notifies(&pbx, &watch.dialog, "queued");
-    hang_up(&alice, &talk, &carol);
-    let open = pbx.receives("PUBLISH");
-    assert!(open.sdp().contains("<basic>open</basic>"));
-    assert_eq!(open.header("SIP-If-Match"), "e1");
-    pbx.sends(published(&open, "e2"));
-    notifies(&pbx, &watch.dialog, "ready");
-    is_completed(&alice, &pbx, &watch.dialog);
-}
-
-/// The peer has forgotten what was published: it is said again, as if for the first time.
-#[test]
-fn a_publication_that_the_peer_has_forgotten_is_made_anew() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    let carol = world.phone("carol");
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
-    let watch = is_queued_at_peer(&alice, &pbx);
-    let talk = speaks_with(&alice, "carol", &carol);
-    notifies(&pbx, &watch.dialog, "ready");
-    let closed = pbx.receives("PUBLISH");
-    pbx.sends(published(&closed, "e1"));
-    hang_up(&alice, &talk, &carol);
-    let open = pbx.receives("PUBLISH");
-    assert_eq!(open.header("SIP-If-Match"), "e1");
-    pbx.answers(&open, 412);
-    let again = pbx.receives("PUBLISH");
-    assert!(!again.has("SIP-If-Match")); // S-153
-    assert!(again.sdp().contains("<basic>open</basic>")); // CC-27
-    pbx.sends(published(&again, "e3"));
-    takes_back(&alice, &pbx, &watch.dialog);
-}
-
-/// The ways to publish, in their order.
-#[test]
-fn a_publication_that_is_refused_is_tried_another_way() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    let carol = world.phone("carol");
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
-    let watch = is_queued_at_peer(&alice, &pbx);
-    let talk = speaks_with(&alice, "carol", &carol);
-    notifies(&pbx, &watch.dialog, "ready");
-    let first = pbx.receives("PUBLISH");
-    assert_eq!(first.uri(), ENTRY);
-    pbx.answers(&first, 404);
-    let second = pbx.receives("PUBLISH");
-    assert_eq!(second.call_id(), watch.dialog.call_id); // CC-26
-    pbx.answers(&second, 405);
-    let third = pbx.receives("PUBLISH");
-    assert_eq!(third.uri(), "sip:notifier@192.0.2.200:5060");
-    assert_ne!(third.call_id(), watch.dialog.call_id);
-    pbx.answers(&third, 404);
-    pbx.receives_nothing();
-    hang_up(&alice, &talk, &carol);
-    pbx.receives_nothing();
-    takes_back(&alice, &pbx, &watch.dialog);
-}
-
-#[test]
 fn a_publication_that_is_lost_is_sent_again() {
     let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
     let carol = world.phone("carol");
@@ -525,30 +301,6 @@ fn a_publication_that_is_lost_is_sent_again() {
     let open = pbx.receives("PUBLISH");
     pbx.sends(published(&open, "e2"));
     takes_back(&alice, &pbx, &watch.dialog);
-}
-
-#[test]
-fn a_caller_whose_turn_has_come_is_suspended_everywhere_else() {
-    let (_world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
-    let first = is_queued_at_peer(&alice, &pbx);
-    let dan = "sip:dan@192.0.2.200";
-    fails_at_peer(&alice, &pbx, dan, &call_info("sip:queue-8@192.0.2.200"));
-    let second = is_queued_at_peer(&alice, &pbx);
-    notifies(&pbx, &first.dialog, "ready");
-    let recall = recalled(&alice);
-    let publish = pbx.receives("PUBLISH");
-    assert!(publish.sdp().contains("<basic>closed</basic>")); // CC-21
-    pbx.sends(published(&publish, "e1"));
-    picks_up(&alice, &recall);
-    let cc_call = pbx.receives("INVITE");
-    let (alices, _) = connects(&alice, &pbx, &cc_call);
-    ends(&pbx, &first.dialog, "noresource");
-    hang_up(&alice, &alices, &pbx);
-    let publish = pbx.receives("PUBLISH");
-    assert!(publish.sdp().contains("<basic>open</basic>")); // CC-27
-    pbx.sends(published(&publish, "e2"));
-    takes_back(&alice, &pbx, &second.dialog);
 }
 
 #[test]

@@ -492,3 +492,16 @@ fn a_callee_who_has_called_for_help_is_left_alone() {
     world.advance(Duration::from_mins(58));
     world.quiet();
 }
+
+#[test]
+fn a_code_takes_back_nobody_elses_request() {
+    let scene = BobIsBusy::new();
+    let dave = scene.world.phone("dave");
+    dials(&scene.alice, REQUEST_LAST);
+    for code in [CANCEL_LAST, CANCEL_ALL] {
+        let refusal = dials_in_vain(&dave, code, "404");
+        assert_eq!(refusal.phrase(), "no such completion");
+    }
+    scene.bob_is_free();
+    talks_after_recall(&scene.alice, &scene.bob);
+}

@@ -29,7 +29,8 @@ impl Shard {
     pub(super) fn recall(&mut self, now: Timestamp, recall: &Recall) {
         let caller = user_of(&recall.caller);
         let ways = self.ways_back(now, &caller, BindingId(recall.binding.0));
-        if !self.ring(now, recall, caller, &ways) {
+        // Who is stopping takes no new calls, and begins none.
+        if self.draining || !self.ring(now, recall, caller, &ways) {
             self.desk.facts.push_back(Input::RecallFailed {
                 id: recall.id,
                 why: RecallFailure::Unreachable,

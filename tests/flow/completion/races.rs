@@ -508,3 +508,47 @@ fn a_request_taken_back_while_the_callee_is_rung_stops_his_phone() {
     world.advance(LONG);
     world.quiet();
 }
+
+#[test]
+fn nobody_is_called_back_by_a_campon_that_is_stopping() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { world, alice, .. } = &scene;
+    dials(alice, REQUEST_LAST);
+    world.drains();
+    scene.bob_is_free();
+    world.advance(LONG);
+    world.quiet();
+}
+
+#[test]
+fn a_recall_is_withdrawn_by_a_campon_that_hangs_up() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { world, alice, .. } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    world.hangs_up();
+    gives_in(alice, &recall);
+    world.advance(LONG);
+    world.quiet();
+}
+
+#[test]
+fn a_cc_call_is_withdrawn_by_a_campon_that_hangs_up() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    picks_up(alice, &recall);
+    let rings = bob.receives("INVITE");
+    bob.answers(&rings, 180);
+    world.hangs_up();
+    gives_in(bob, &rings);
+    let bye = alice.receives("BYE");
+    alice.answers(&bye, 200);
+    world.advance(LONG);
+    world.quiet();
+}

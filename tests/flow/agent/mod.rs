@@ -9,7 +9,7 @@ mod says;
 use std::time::Duration;
 
 use super::kit::dialog::Dialog;
-use super::kit::draft::{ANSWER, Draft, OFFER, invite, request, response, within};
+use super::kit::draft::{ANSWER, Draft, OFFER, invite, response, within};
 use super::kit::message::{Message, uri_of};
 use super::kit::party::Party;
 use super::kit::scenes::refused;

@@ -65,7 +65,7 @@ fn a_place_does_not_last_longer_than_a_recall_may_come() {
 fn a_place_that_is_refreshed_does_not_last_longer() {
     let scene = Scene::new();
     let place = scene.place(&scene.alice);
-    scene.world.advance(SECOND * 600 - WINDOW);
+    scene.world.advance(SECOND * 589);
     let (answer, told) = place.refreshed("3600");
     assert_eq!(answer.header("Expires"), "3000"); // CC-59
     assert_eq!(told.header("Subscription-State"), "active;expires=3000"); // CC-59
@@ -77,7 +77,7 @@ fn a_place_that_is_refreshed_does_not_last_longer() {
 fn a_place_whose_time_is_over_ends_and_its_caller_is_told() {
     let scene = Scene::new();
     let place = scene.place(&scene.alice);
-    scene.world.advance(SECOND * 3600 - WINDOW);
+    scene.world.advance(SECOND * 3589);
     let last = news(&scene.alice);
     assert_eq!(said(&last), "terminated;reason=timeout queued"); // CC-37
     scene.alice.sends(place.refresh("3600"));

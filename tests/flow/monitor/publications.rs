@@ -144,7 +144,7 @@ fn a_publication_that_is_not_one_is_refused_with_what_would_be() {
     let tags = closed.clone().with("SIP-If-Match", "a");
     alice.sends(tags.with("SIP-If-Match", "b"));
     alice.receives("400"); // S-150
-    alice.sends(closed.clone().with_only("Expires", "1"));
+    alice.sends(closed.with_only("Expires", "1"));
     assert!(alice.receives("423").has("Min-Expires")); // S-150
     let text = request("PUBLISH", uri).with("Event", "presence");
     alice.sends(text.with_body("text/plain", b"closed"));

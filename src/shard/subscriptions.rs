@@ -219,7 +219,6 @@ impl Subscriptions {
         let Some((key, fork)) = self.by_id.remove(&id) else {
             return;
         };
-        // CC-06
         self.publications.forget(id.0);
         let is_over = match self.get_mut(key) {
             Some(Subscription::Agent(agent)) => {

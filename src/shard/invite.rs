@@ -162,7 +162,7 @@ impl Shard {
         self.start_call(now, request, flow, &routed.ways, (parties, about))
     }
 
-    /// CC-45, R9: a call that completes another one stops the recall timer, wherever it gets.
+    /// CC-43, R9: a call that completes another one stops the recall timer, wherever it gets.
     fn on_cc_call(
         &mut self,
         now: Timestamp,
@@ -267,9 +267,11 @@ impl Shard {
             Some(Binding(binding.0))
         });
         Some(Asker {
+            // CC-29
             caller,
             binding: binding.unwrap_or_default(),
             callee,
+            // CC-07
             from: address(&arrived.request.from.uri)?,
             dialled: address(&arrived.request.uri)?,
             listener: arrived.flow.listener,

@@ -55,6 +55,7 @@ impl Shard {
         begun
     }
 
+    /// CC-34: by the rules of RFC 6665, and for whom completion is.
     fn begin_subscription(
         &mut self,
         now: Timestamp,
@@ -67,6 +68,7 @@ impl Shard {
             Status::BAD_EVENT => Reject::EventUnknown,
             _ => Reject::ContactMissing,
         })?;
+        // CC-52
         if !accepts(&request.message, document::MEDIA_TYPE) {
             return Err(Reject::NotAcceptable);
         }
@@ -93,7 +95,7 @@ impl Shard {
         Ok(())
     }
 
-    /// R8: whose agent it is; a configured peer may leave it to the token.
+    /// CC-71, R8: whose agent it is; a configured peer may leave it to the token.
     fn subscriber_name(
         &self,
         request: &Request<'_>,

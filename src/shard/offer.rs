@@ -183,6 +183,7 @@ impl Announcer<'_> {
         let is_trusted = found.iter().all(|offer| trust.may_name(&offer.uri).is_ok());
         if is_trusted {
             for offer in found {
+                // CC-08: what was offered while it rang as well.
                 if !asker.offers.contains(&offer) {
                     asker.offers.push(offer);
                 }

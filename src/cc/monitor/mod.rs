@@ -408,6 +408,7 @@ impl Monitor {
     fn settle(&mut self, now: Timestamp, context: &mut Context<'_>, out: &mut Vec<Effect>) {
         let times = &context.policy.times;
         self.tell(now, times, out);
+        // CC-47, CC-51: whatever has ended or come, the queue runs.
         self.select(now, context, out);
         self.tell(now, times, out);
         self.check(context.policy);

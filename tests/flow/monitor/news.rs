@@ -7,7 +7,9 @@ use crate::flow::kit::party::assert_came_at;
 fn every_change_of_a_place_is_told_at_once() {
     let scene = Scene::new();
     let Scene { alice, bob, .. } = &scene;
-    let place = scene.place(alice);
+    let queue = offered_to(alice);
+    let place = Place::taken(alice, subscribe(alice, &queue));
+    scene.world.advance(SECOND);
     scene.frees_bob();
     let ready = news(alice);
     assert_eq!(said(&ready), "active ready"); // CC-38
@@ -15,6 +17,7 @@ fn every_change_of_a_place_is_told_at_once() {
     let sent = bob.sends(invite("dave").with_sdp(OFFER));
     let withdrawn = news(alice);
     assert_eq!(said(&withdrawn), "active queued"); // CC-63
+    // The third within ten seconds, for which there was room.
     assert_came_at(&[withdrawn], ready.at, &[1_000]); // CC-66
     let other = scene.dave.receives("INVITE");
     scene.dave.sends(response(&other, 200).with_sdp(ANSWER));
@@ -166,4 +169,35 @@ fn a_caller_who_answers_no_notify_has_lost_his_place() {
     alice.receives_copies("NOTIFY");
     scene.world.advance(SECOND * 600);
     alice.receives_nothing(); // S-124
+}
+
+#[test]
+fn a_call_that_meets_a_busy_callee_again_waits_for_his_next_change() {
+    let scene = Scene::new();
+    let Scene {
+        alice,
+        bob,
+        dave,
+        world,
+        ..
+    } = &scene;
+    let place = scene.place(alice);
+    scene.frees_bob();
+    news(alice);
+    let (sent, invite) = place.rings(bob);
+    bob.answers(&invite, 486);
+    bob.receives("ACK");
+    let [busy, back] = alice.receives_each(["486", "NOTIFY"]);
+    alice.acks(&sent, &busy);
+    alice.answers(&back, 200);
+    assert_eq!(said(&back), "active queued"); // CC-45
+    world.advance(SECOND * 60);
+    alice.receives_nothing(); // CC-45
+    let talk = call(dave, bob);
+    world.advance(SECOND);
+    hang_up(dave, &talk.caller, bob);
+    world.advance(GUARD);
+    let again = news(alice);
+    assert_eq!(line(&again, "cc-URI"), place.cc_uri); // CC-45
+    place.talks(bob);
 }

@@ -81,6 +81,10 @@ fn who_made_the_call_may_ask_whatever_his_name_and_nobody_else() {
         carol.sends(subscribe(carol, uri));
         carol.receives("403"); // CC-29
     }
+    let eve = scene.world.party("eve");
+    let as_alice = format!("<sip:alice@{DOMAIN}>;tag=eve");
+    eve.sends(subscribe(&eve, &queue).with("From", &as_alice));
+    eve.receives("403"); // CC-71
     let renamed = format!("\"A. Liddell\" <sip:alice@{DOMAIN}>;tag=other;x=y");
     let draft = subscribe(alice, &queue).with("From", &renamed);
     Place::taken(alice, draft).left(); // CC-53

@@ -65,7 +65,7 @@ fn a_place_does_not_last_longer_than_a_recall_may_come() {
 fn a_place_that_is_refreshed_does_not_last_longer() {
     let scene = Scene::new();
     let place = scene.place(&scene.alice);
-    scene.world.advance(SECOND * 600 - WINDOW);
+    scene.world.advance(SECOND * 589);
     let (answer, told) = place.refreshed("3600");
     assert_eq!(answer.header("Expires"), "3000"); // CC-59
     assert_eq!(told.header("Subscription-State"), "active;expires=3000"); // CC-59
@@ -77,7 +77,7 @@ fn a_place_that_is_refreshed_does_not_last_longer() {
 fn a_place_whose_time_is_over_ends_and_its_caller_is_told() {
     let scene = Scene::new();
     let place = scene.place(&scene.alice);
-    scene.world.advance(SECOND * 3600 - WINDOW);
+    scene.world.advance(SECOND * 3589);
     let last = news(&scene.alice);
     assert_eq!(said(&last), "terminated;reason=timeout queued"); // CC-37
     scene.alice.sends(place.refresh("3600"));
@@ -191,4 +191,79 @@ fn options_tells_of_completion() {
         assert!(told.lists("Allow", method), "{told}"); // S-36
     }
     hang_up(&scene.dave, &scene.talk.caller, &scene.bob);
+}
+
+#[test]
+fn a_request_that_comes_by_two_ways_has_one_place() {
+    let scene = Scene::new();
+    let Scene { alice, .. } = &scene;
+    let queue = offered_to(alice);
+    let sent = alice.sends(subscribe(alice, &queue));
+    let accepted = alice.receives("200");
+    let first = news(alice);
+    let again = subscribe(alice, &format!("sip:bob@{DOMAIN}"))
+        .with("From", sent.header("From"))
+        .with("Call-ID", sent.call_id());
+    alice.sends(again.clone());
+    alice.receives("482"); // CC-35
+    alice.sends(again.with("CSeq", "315 SUBSCRIBE"));
+    alice.receives("482"); // CC-35
+    scene.world.advance(WINDOW);
+    let place = Place {
+        party: alice.clone(),
+        dialog: Dialog::of_caller(&sent, &accepted),
+        cc_uri: line(&first, "cc-URI"),
+        accepted,
+        first,
+    };
+    place.left();
+    hang_up(&scene.dave, &scene.talk.caller, &scene.bob);
+}
+
+#[test]
+fn a_queue_that_has_five_takes_no_sixth_for_now() {
+    let scene = Scene::new();
+    let callers = ["f1", "f2", "f3", "f4", "f5", "f6"].map(|name| scene.world.phone(name));
+    let queues = callers.each_ref().map(offered_to);
+    let mut asked = callers.iter().zip(&queues);
+    let places: Vec<_> = asked
+        .by_ref()
+        .take(5)
+        .map(|(caller, queue)| Place::taken(caller, subscribe(caller, queue)))
+        .collect();
+    let (sixth, queue) = asked.next().expect("a sixth");
+    sixth.sends(subscribe(sixth, queue));
+    sixth.receives("480"); // CC-60
+    scene.world.advance(WINDOW);
+    for place in &places {
+        place.left();
+    }
+    hang_up(&scene.dave, &scene.talk.caller, &scene.bob);
+}
+
+#[test]
+fn what_the_callee_did_before_a_call_failed_recalls_nobody() {
+    let scene = Scene::new();
+    let Scene {
+        alice,
+        bob,
+        dave,
+        world,
+        ..
+    } = &scene;
+    scene.frees_bob();
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    let arrived = bob.receives("INVITE");
+    bob.answers(&arrived, 486);
+    bob.receives("ACK");
+    let busy = refused(alice, &sent, "486");
+    let place = Place::taken(alice, subscribe(alice, uri_of(busy.header("Call-Info"))));
+    world.advance(SECOND * 60);
+    alice.receives_nothing(); // CC-02
+    let talk = call(dave, bob);
+    world.advance(SECOND);
+    hang_up(dave, &talk.caller, bob);
+    world.advance(GUARD);
+    assert_eq!(said(&news(alice)), "active ready");
+    place.talks(bob);
 }

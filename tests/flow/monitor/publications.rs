@@ -103,12 +103,13 @@ fn at_the_callees_address_a_publication_is_its_senders_own() {
         alice, bob, carol, ..
     } = &scene;
     let (first, second) = (scene.place(alice), scene.place(carol));
-    says(alice, publish(&format!("sip:bob@{DOMAIN}"), "closed"));
+    says(carol, publish(&format!("sip:bob@{DOMAIN}"), "closed")); // CC-49
     scene.frees_bob();
-    assert_eq!(said(&news(carol)), "active ready"); // CC-49
-    alice.receives_nothing(); // CC-49
-    second.talks(bob);
-    first.left();
+    assert_eq!(said(&news(alice)), "active ready");
+    first.talks(bob);
+    scene.world.advance(SECOND * 60);
+    carol.receives_nothing(); // CC-49
+    second.left();
 }
 
 #[test]
@@ -144,7 +145,7 @@ fn a_publication_that_is_not_one_is_refused_with_what_would_be() {
     let tags = closed.clone().with("SIP-If-Match", "a");
     alice.sends(tags.with("SIP-If-Match", "b"));
     alice.receives("400"); // S-150
-    alice.sends(closed.clone().with_only("Expires", "1"));
+    alice.sends(closed.with_only("Expires", "1"));
     assert!(alice.receives("423").has("Min-Expires")); // S-150
     let text = request("PUBLISH", uri).with("Event", "presence");
     alice.sends(text.with_body("text/plain", b"closed"));
@@ -170,5 +171,27 @@ fn a_publication_that_is_removed_or_runs_out_suspends_no_longer() {
     alice.receives_nothing();
     let ready = news_within(alice, SECOND * 10);
     assert_eq!(said(&ready), "active ready"); // S-151
+    place.talks(bob);
+}
+
+#[test]
+fn nobody_speaks_for_another_caller() {
+    let scene = Scene::new();
+    let Scene {
+        alice,
+        bob,
+        carol,
+        world,
+        ..
+    } = &scene;
+    let place = scene.place(alice);
+    let eve = world.party("eve");
+    carol.sends(publish(&place.cc_uri, "closed"));
+    carol.receives("403"); // CC-72
+    let as_alice = format!("<sip:alice@{DOMAIN}>;tag=eve");
+    eve.sends(publish(&place.cc_uri, "closed").with("From", &as_alice));
+    eve.receives("403"); // CC-72
+    scene.frees_bob();
+    assert_eq!(said(&news(alice)), "active ready");
     place.talks(bob);
 }

@@ -144,6 +144,30 @@ fn the_api_stays_on_loopback_beside_a_public_listener() {
 }
 
 #[test]
+fn with_a_user_the_registrar_is_closed_and_his_realm_is_our_first_domain() {
+    let config = parse(
+        "domains = [\"Example.org\", \"example.net\"]\n\
+        [[user]]\nname = \"alice\"\npassword = \"wonderland\"",
+    );
+    let access = config.expect("valid").shard.access.expect("users");
+    assert_eq!((access.accounts.len(), &*access.realm), (1, "example.org"));
+    let alone = parse("[[user]]\nname = \"alice\"\npassword = \"wonderland\"");
+    let access = alone.expect("valid").shard.access.expect("users");
+    assert_eq!(access.realm, "campon");
+    assert!(parse("").expect("valid").shard.access.is_none());
+}
+
+#[test]
+fn neither_the_summary_nor_an_error_shows_a_password() {
+    let user = "[[user]]\nname = \"alice\"\npassword = \"wonderland\"\n";
+    let config = parse(user).expect("valid");
+    assert!(!format!("{config} {config:?}").contains("wonderland"));
+    let twice = parse(&user.repeat(2)).expect_err("twice");
+    let both = parse(&format!("{user}ha1_md5 = \"wonderland\"")).expect_err("two secrets");
+    assert!(!format!("{twice} {both}").contains("wonderland"));
+}
+
+#[test]
 fn in_front_of_a_pbx_the_phones_decide_how_many_calls_they_take() {
     let config = parse("upstream = \"sip:127.0.0.9\"").expect("valid");
     assert_eq!(

@@ -7,6 +7,7 @@ mod check;
 mod error;
 mod raw;
 mod summary;
+mod users;
 mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

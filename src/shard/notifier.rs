@@ -13,7 +13,7 @@ use crate::cc::monitor::{Lifetime, Reason};
 use crate::cc::offer::{self, Named, Place};
 use crate::cc::{Basic, SubscriptionId, pidf};
 use crate::completion::{self, Input, Publish, PublishAt, Queue, Subscribe, Ticket};
-use crate::dialog::publication::{PRESENCE, Wish};
+use crate::dialog::publication::{self, PRESENCE, Wish};
 use crate::dialog::subscription::{Fate, Notifier, Notify, PACKAGE, Standing};
 use crate::dialog::{Tag, Turn};
 use crate::shard::desk::name_of;
@@ -26,6 +26,7 @@ use crate::sip::flow::Flow;
 use crate::sip::{Event, EventReason, Name, Request, Status, Uri, Writer, accepts, parse_u32};
 use crate::table::Key;
 use crate::time::Timestamp;
+use crate::transaction::branch::hex;
 use crate::transaction::clients::Failure;
 use crate::transaction::reply;
 use crate::transaction::servers::Answer;
@@ -174,11 +175,9 @@ impl Shard {
         };
         let tag = monitor.notifier.tag().text();
         let contact = self.contacts.of(&monitor.notifier.flow());
-        self.scratch.clear();
-        let mut writer = Writer::fragment(&mut self.scratch);
-        Notifier::write_accepted(&mut writer, contact, whole_seconds(expires));
-        let rest = writer.finish(b"").ok();
-        let rest = rest.and_then(|range| self.scratch.get(range));
+        let write = |writer: &mut Writer<'_>| {
+            Notifier::write_accepted(writer, contact, whole_seconds(expires));
+        };
         let (server, tag) = match asked {
             Subscribing::First(server) => (server, reply::Tag::Ours(&tag)),
             Subscribing::Within(server) => (server, reply::Tag::AsReceived),
@@ -187,7 +186,7 @@ impl Shard {
             status: Status::OK,
             phrase: b"",
             tag,
-            rest: rest.unwrap_or(reply::NOTHING),
+            rest: reply::rest(&mut self.scratch, write, b""),
         };
         self.layer.respond(now, server, &answer);
     }
@@ -213,21 +212,19 @@ impl Shard {
             }
             Subscribing::Within(server) => (server, reply::Tag::AsReceived),
         };
-        self.scratch.clear();
-        let mut writer = Writer::fragment(&mut self.scratch);
-        if let completion::Reject::TooBrief(least) = reject {
-            // S-121
-            let least_s = whole_seconds(least);
-            writer.header_fmt(Name::MinExpires, format_args!("{least_s}"));
-        }
-        let rest = writer.finish(b"").ok();
-        let rest = rest.and_then(|range| self.scratch.get(range));
+        let write = |writer: &mut Writer<'_>| {
+            if let completion::Reject::TooBrief(least) = reject {
+                // S-121
+                let least_s = whole_seconds(least);
+                writer.header_fmt(Name::MinExpires, format_args!("{least_s}"));
+            }
+        };
         let status = Status::new(reject.status()).unwrap_or(Status::SERVER_INTERNAL_ERROR);
         let answer = Answer {
             status,
             phrase: b"",
             tag,
-            rest: rest.unwrap_or(reply::NOTHING),
+            rest: reply::rest(&mut self.scratch, write, b""),
         };
         self.layer.respond(now, server, &answer);
         tracing::debug!(why = %reject, "refused a request for completion");
@@ -403,18 +400,8 @@ impl Shard {
         Ok(())
     }
 
-    fn refuse_publish(
-        &mut self,
-        request: &Request<'_>,
-        flow: &Flow,
-        reject: crate::dialog::publication::Reject,
-    ) {
-        self.scratch.clear();
-        let mut writer = Writer::fragment(&mut self.scratch);
-        reject.write_fields(&mut writer);
-        let rest = writer.finish(b"").ok();
-        let rest = rest.and_then(|range| self.scratch.get(range));
-        let rest = rest.unwrap_or(reply::NOTHING);
+    fn refuse_publish(&mut self, request: &Request<'_>, flow: &Flow, reject: publication::Reject) {
+        let rest = reply::rest(&mut self.scratch, |writer| reject.write_fields(writer), b"");
         self.layer
             .refuse(&request.message, flow, reject.status(), rest);
         tracing::debug!(why = %reject, from = %flow, "refused a publication");
@@ -437,32 +424,28 @@ impl Shard {
             owner,
             basic,
         } = publishing;
-        self.scratch.clear();
-        let mut writer = Writer::fragment(&mut self.scratch);
-        let status = match result {
+        let granted = match result {
             Ok(()) => {
                 if let Some((_, monitor)) = subscriptions.monitor_mut(owner) {
                     monitor.basic = basic;
                 }
                 let publications = &mut subscriptions.publications;
-                match publications.commit(now, &mut self.rng, &asked, owner.0) {
-                    Ok(granted) => {
-                        granted.write_fields(&mut writer);
-                        Status::OK
-                    }
-                    Err(reject) => reject.status(),
-                }
+                let granted = publications.commit(now, &mut self.rng, &asked, owner.0);
+                granted.map_err(publication::Reject::status)
             }
-            Err(reject) => Status::new(reject.status()).unwrap_or(Status::FORBIDDEN),
+            Err(reject) => Err(Status::new(reject.status()).unwrap_or(Status::FORBIDDEN)),
         };
-        let rest = writer.finish(b"").ok();
-        let rest = rest.and_then(|range| self.scratch.get(range));
-        let tag = crate::transaction::branch::hex(self.rng.bits());
+        let write = |writer: &mut Writer<'_>| {
+            if let Ok(granted) = granted {
+                granted.write_fields(writer);
+            }
+        };
+        let tag = hex(self.rng.bits());
         let answer = Answer {
-            status,
+            status: granted.err().unwrap_or(Status::OK),
             phrase: b"",
             tag: reply::Tag::Ours(&tag),
-            rest: rest.unwrap_or(reply::NOTHING),
+            rest: reply::rest(&mut self.scratch, write, b""),
         };
         self.layer.respond(now, server, &answer);
     }

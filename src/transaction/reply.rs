@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::sip::flow::Flow;
 use crate::sip::status::Status;
-use crate::sip::{Host, Message, Name, NameAddr, Request, Via};
+use crate::sip::{Host, Message, Name, NameAddr, Request, Via, Writer};
 
 /// What follows the head of a response with no header lines of its own and no body.
 pub const NOTHING: &[u8] = b"Content-Length: 0\r\n\r\n";
@@ -59,6 +59,22 @@ pub fn write_head(
     }
     if let Some(to) = message.first(Name::To) {
         line(out, Name::To, to);
+    }
+}
+
+/// Writes what follows the head of a response: header lines of its own, the blank line and the body.
+pub fn rest<'s>(
+    scratch: &'s mut Vec<u8>,
+    write: impl FnOnce(&mut Writer<'_>),
+    body: &[u8],
+) -> &'s [u8] {
+    scratch.clear();
+    let mut writer = Writer::fragment(scratch);
+    write(&mut writer);
+    match writer.finish(body) {
+        Ok(range) => scratch.get(range).unwrap_or_default(),
+        // A value that must not be sent on is left out with all the others.
+        Err(_) => NOTHING,
     }
 }
 

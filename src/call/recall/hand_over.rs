@@ -4,6 +4,8 @@
 //!
 //! B sends its 2xx again and again until it hears what A says; both wait for 64*T1 at most.
 
+use std::time::Duration;
+
 use crate::call::negotiation::Negotiation;
 use crate::call::recall::{ALLOW, News, Refusal, Stage, reason};
 use crate::call::sdp::{SDP, begins_with_audio, sdp_of};
@@ -12,7 +14,6 @@ use crate::sip::{Method, Name, Response, Status, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::Outgoing;
-use std::time::Duration;
 
 /// B's answer on its way through A.
 #[derive(Debug)]
@@ -163,7 +164,10 @@ impl Call {
 
     /// A has not answered B's offer, and will not.
     pub(in crate::call) fn on_offer_failure(&mut self, turn: &mut Turn<'_>) {
-        self.fail_to_hand_over(turn, Status::REQUEST_TIMEOUT);
+        let asking = self.offering().map(|offering| offering.asking);
+        if matches!(asking, Some(Asking::Sent { .. })) {
+            self.fail_to_hand_over(turn, Status::REQUEST_TIMEOUT);
+        }
     }
 
     pub(super) fn on_offering_due(&mut self, turn: &mut Turn<'_>) {

@@ -98,7 +98,7 @@ pub enum NoCall {
 pub struct Refusal {
     /// His final response, or what stands for its absence: 408 or 503.
     pub status: Status,
-    /// Whether a phone rang before.
+    /// Whether a phone rang before: any 18x.
     pub rang: bool,
     /// The cause of Q.850 that his response named.
     pub q850: Option<u8>,
@@ -246,23 +246,7 @@ impl Call {
             let theirs = sdp_of(message)?;
             Some(recall.session.describe(theirs))
         });
-        described.map_or(Cow::Borrowed(message.body()), Cow::Owned)
-    }
-
-    /// Takes a request other than BYE while the two are not connected yet.
-    pub(super) fn refuse_in_recall(
-        &mut self,
-        turn: &mut Turn<'_>,
-        request: &Request<'_>,
-        flow: &Flow,
-    ) {
-        if request.method == Method::Invite {
-            // S-18, RFC 3725 §6: there is nobody yet who could answer it.
-            let status = Status::REQUEST_PENDING;
-            let message = &request.message;
-            return turn.layer.refuse(message, flow, status, reply::NOTHING);
-        }
-        end::refuse_for_now(turn, request, flow);
+        described.map_or_else(|| Cow::Borrowed(message.body()), Cow::Owned)
     }
 
     /// A side that has answered hangs up before the two are connected.
@@ -345,6 +329,17 @@ impl Invitation<'_> {
         let [from, to] = &ends;
         Dialog::begun(call_id, [from, to], Tag::new(key, turn.rng), flow)
     }
+}
+
+/// Refuses a request other than BYE while the two are not connected yet.
+pub(super) fn refuse_for_now(turn: &mut Turn<'_>, request: &Request<'_>, flow: &Flow) {
+    if request.method == Method::Invite {
+        // S-18, RFC 3725 §6: there is nobody yet who could answer it.
+        let status = Status::REQUEST_PENDING;
+        let message = &request.message;
+        return turn.layer.refuse(message, flow, status, reply::NOTHING);
+    }
+    end::refuse_for_now(turn, request, flow);
 }
 
 fn new_call_id(turn: &mut Turn<'_>) -> Vec<u8> {

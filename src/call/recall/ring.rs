@@ -34,6 +34,7 @@ pub(super) struct Branch {
 pub(super) struct Ring {
     /// Timer C.
     pub(super) until: Timestamp,
+    /// Whether any did: an 18x came.
     rang: bool,
     /// The best failure so far, while other phones go on.
     best: Option<Refusal>,
@@ -192,7 +193,7 @@ impl Call {
         };
         // 100 is of one hop.
         if let Some(ring) = recall.ring_of(side).filter(|_| status != Status::TRYING) {
-            ring.rang = true;
+            ring.rang |= matches!(status.code(), 180..190);
             ring.until = until;
         }
     }
@@ -267,9 +268,12 @@ impl Call {
         let Some(recall) = self.recall.as_deref_mut() else {
             return;
         };
-        let Some(side) = recall.end_branch(number).map(|branch| branch.side) else {
+        let ended = recall.end_branch(number);
+        // An ACK that could not be sent says nothing new.
+        let Some(branch) = ended.filter(|branch| branch.client.is_some()) else {
             return;
         };
+        let side = branch.side;
         let is_last = !recall.rings_on(side);
         let Some(ring) = recall.ring_of(side) else {
             return;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::call::recall::{Invitation, News, Party};
-use crate::call::{Call, Contacts, INVITE_PART, Side, Target, Timing, Turn, refuse_orphan};
+use crate::call::{Call, Contacts, INVITE_PART, Side, Silent, Target, Timing, Turn, refuse_orphan};
 use crate::dialog::{Reach, Tag};
 use crate::random::Rng;
 use crate::sip::{Checked, Flow, ListenerId, Message, Request, Scratch, Transport};
@@ -45,6 +45,7 @@ pub(super) struct Rig {
     layer: Layer,
     rng: Rng,
     contacts: Contacts,
+    silent: Silent,
     scratch: Vec<u8>,
     key: Key,
     call: Option<Call>,
@@ -63,6 +64,7 @@ impl Rig {
         Self {
             now: Timestamp::START,
             contacts: Contacts::new(&sent_by),
+            silent: Silent,
             layer: Layer::new(timing::Timing::default(), sent_by, 100, Rng::from_number(1)),
             rng: Rng::from_number(2),
             scratch: Vec::new(),
@@ -379,10 +381,12 @@ impl Rig {
     fn turn(&mut self) -> Turn<'_> {
         Turn {
             now: self.now,
+            realm: None,
             layer: &mut self.layer,
             rng: &mut self.rng,
             contacts: &self.contacts,
             timing: Timing::default(),
+            announce: &mut self.silent,
             scratch: &mut self.scratch,
         }
     }

@@ -5,12 +5,12 @@ use crate::call::recall::{News, NoCall, Refusal};
 use crate::call::{Outcome, Side};
 use crate::sip::Status;
 
-fn failed(why: NoCall) -> Option<News> {
-    Some(News::RecallFailed(why))
+fn failed(why: NoCall) -> News {
+    News::RecallFailed(why)
 }
 
-fn refused(status: Status, rang: bool, q850: Option<u8>) -> Option<News> {
-    Some(News::CcCallFailed(Some(Refusal { status, rang, q850 })))
+fn refused(status: Status, rang: bool, q850: Option<u8>) -> News {
+    News::CcCallFailed(Some(Refusal { status, rang, q850 }))
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn the_status_of_the_phone_says_why_the_caller_did_not_come() {
         let ring = rig.receives(ALICE, "INVITE");
         rig.answers(&ring, status, "");
         rig.receives(ALICE, "ACK");
-        assert_eq!(rig.news(), failed(why), "{status}");
+        assert_eq!(rig.news(), Some(failed(why)), "{status}");
         rig.is_silent();
         assert!(rig.is_over());
     }
@@ -91,7 +91,7 @@ fn the_status_of_the_phone_says_why_the_caller_did_not_come() {
 fn a_phone_that_says_nothing_is_given_up() {
     let mut rig = Rig::recall(&[ALICE]);
     rig.wait(32_000);
-    assert_eq!(rig.news(), failed(NoCall::Unanswered));
+    assert_eq!(rig.news(), Some(failed(NoCall::Unanswered)));
     assert!(rig.is_over());
 }
 
@@ -100,7 +100,7 @@ fn a_phone_that_cannot_be_reached_is_told_at_once() {
     let mut rig = Rig::recall(&[ALICE]);
     let lost = rig.receives(ALICE, "INVITE");
     rig.fails_to_send(&lost);
-    assert_eq!(rig.news(), failed(NoCall::Unreachable));
+    assert_eq!(rig.news(), Some(failed(NoCall::Unreachable)));
     assert!(rig.is_over());
 }
 
@@ -113,7 +113,7 @@ fn a_phone_that_rings_for_ever_is_not_waited_for() {
     rig.is_silent();
     rig.wait(1);
     let cancel = rig.receives(ALICE, "CANCEL");
-    assert_eq!(rig.news(), failed(NoCall::Unanswered));
+    assert_eq!(rig.news(), Some(failed(NoCall::Unanswered)));
     rig.answers(&cancel, 200, "");
     rig.answers(&ring, 487, "");
     rig.receives(ALICE, "ACK");
@@ -162,7 +162,7 @@ fn one_busy_phone_does_not_end_the_ringing_of_the_other() {
     rig.answers(&first, 486, "");
     assert_eq!(rig.news(), None);
     rig.answers(&second, 503, "");
-    assert_eq!(rig.news(), failed(NoCall::Busy));
+    assert_eq!(rig.news(), Some(failed(NoCall::Busy)));
     assert!(rig.is_over());
 }
 
@@ -173,7 +173,7 @@ fn a_rejection_for_everybody_ends_the_ringing_of_the_other() {
     let second = rig.receives(ALICE_2, "INVITE");
     rig.answers(&first, 180, "");
     rig.answers(&second, 603, "");
-    assert_eq!(rig.news(), failed(NoCall::Refused));
+    assert_eq!(rig.news(), Some(failed(NoCall::Refused)));
     rig.receives(ALICE, "CANCEL");
     rig.answers(&first, 487, "");
     assert!(rig.is_over());
@@ -227,7 +227,7 @@ fn a_caller_who_hangs_up_again_has_refused() {
     let alice = rig.alice();
     rig.sends(&alice, "BYE", 1, "");
     rig.receives(ALICE, "SIP/2.0 200");
-    assert_eq!(rig.news(), failed(NoCall::Refused));
+    assert_eq!(rig.news(), Some(failed(NoCall::Refused)));
     assert!(rig.is_over());
 }
 
@@ -239,7 +239,7 @@ fn a_caller_whom_nobody_connects_is_let_go() {
     rig.wait(1);
     let bye = rig.receives(ALICE, "BYE");
     assert!(bye.field("Reason").starts_with("SIP;cause=503"));
-    assert_eq!(rig.news(), failed(NoCall::NoWay));
+    assert_eq!(rig.news(), Some(failed(NoCall::NoWay)));
     rig.answers(&bye, 200, "");
     assert!(rig.is_over());
 }
@@ -248,7 +248,7 @@ fn a_caller_whom_nobody_connects_is_let_go() {
 fn without_a_way_to_the_callee_the_caller_is_let_go() {
     let mut rig = Rig::answered();
     rig.place(&[]);
-    assert_eq!(rig.news(), failed(NoCall::NoWay));
+    assert_eq!(rig.news(), Some(failed(NoCall::NoWay)));
     rig.receives(ALICE, "BYE");
 }
 
@@ -290,7 +290,7 @@ fn a_busy_callee_ends_the_call_of_the_caller_with_his_status() {
         "",
     );
     rig.receives(BOB, "ACK");
-    assert_eq!(rig.news(), refused(Status::BUSY_HERE, true, Some(17)));
+    assert_eq!(rig.news(), Some(refused(Status::BUSY_HERE, true, Some(17))));
     let bye = rig.receives(ALICE, "BYE");
     assert_eq!(bye.field("Reason"), "SIP;cause=486;text=\"Busy Here\"");
     rig.answers(&bye, 200, "");
@@ -303,7 +303,10 @@ fn a_callee_who_says_nothing_was_not_rung() {
     rig.place(&[BOB]);
     assert_eq!(rig.news(), Some(News::CcCallLeft));
     rig.wait(32_000);
-    assert_eq!(rig.news(), refused(Status::REQUEST_TIMEOUT, false, None));
+    assert_eq!(
+        rig.news(),
+        Some(refused(Status::REQUEST_TIMEOUT, false, None))
+    );
 }
 
 #[test]
@@ -312,7 +315,10 @@ fn a_callee_who_rings_for_ever_is_withdrawn() {
     rig.wait(185_000);
     rig.receives(BOB, "CANCEL");
     rig.receives(ALICE, "BYE");
-    assert_eq!(rig.news(), refused(Status::REQUEST_TIMEOUT, true, None));
+    assert_eq!(
+        rig.news(),
+        Some(refused(Status::REQUEST_TIMEOUT, true, None))
+    );
     rig.answers(&invite, 487, "");
     rig.receives(BOB, "ACK");
 }

@@ -14,6 +14,7 @@ use crate::shard::{Report, Shard};
 use super::clock::Clock;
 use super::http::{self, Asker};
 use super::log::Log;
+use super::rehearsal::rehearse;
 use super::roster::Limits;
 use super::streams::{Streams, Tolerance};
 use super::worker::Worker;
@@ -74,6 +75,7 @@ struct Sockets {
 
 /// Serves until the operator wants to stop.
 pub fn serve(config: Config) -> Result<End, ServeError> {
+    rehearse();
     let log = Log::open(&config.log).map_err(|source| {
         let file = config
             .log

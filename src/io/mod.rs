@@ -19,6 +19,7 @@ mod entropy;
 mod http;
 mod log;
 mod mail;
+mod rehearsal;
 mod roster;
 mod serve;
 mod signals;

@@ -14,6 +14,7 @@ use crate::shard::{Report, Shard};
 use super::clock::Clock;
 use super::http::{self, Asker};
 use super::log::Log;
+use super::rehearsal::rehearse;
 use super::roster::Limits;
 use super::streams::{Streams, Tolerance};
 use super::worker::Worker;
@@ -74,6 +75,7 @@ struct Sockets {
 
 /// Serves until the operator wants to stop.
 pub fn serve(config: Config) -> Result<End, ServeError> {
+    rehearse();
     let log = Log::open(&config.log).map_err(|source| {
         let file = config
             .log
@@ -117,7 +119,7 @@ fn serve_logged(config: Config) -> Result<End, ServeError> {
         streams.run().await;
         Ok::<_, io::Error>(())
     })?;
-    let report = worker.join().map_err(|_| ServeError::Worker)??;
+    let report = worker.join().map_err(|_| ServeError::Worker)?;
     let left = left_in_tables(&report);
     tracing::info!(owed = report.owed, left, "campon has stopped");
     Ok(if report.owed == 0 {
@@ -182,10 +184,16 @@ fn bind<T>(
 }
 
 /// Runs a worker on a thread of its own, with an event loop of its own.
-fn spawn_worker(
-    worker: impl FnOnce() -> io::Result<Worker> + Send + 'static,
-) -> io::Result<JoinHandle<io::Result<Report>>> {
-    let run = || runtime()?.block_on(async { Ok(worker()?.run().await) });
+///
+/// Both are made here: an allocator that keeps the threads apart then has nothing that lasts among
+/// what calls allocate, and can give all of that back when they have ended.
+fn spawn_worker(worker: impl FnOnce() -> io::Result<Worker>) -> io::Result<JoinHandle<Report>> {
+    let runtime = runtime()?;
+    let worker = {
+        let _context = runtime.enter();
+        worker()?
+    };
+    let run = move || runtime.block_on(worker.run());
     thread::Builder::new().name("worker".to_owned()).spawn(run)
 }
 

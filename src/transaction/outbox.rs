@@ -24,16 +24,26 @@ pub struct Sending<'o> {
 }
 
 /// The queue; emptied by the worker after each input.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outbox {
     bytes: Vec<u8>,
     sends: VecDeque<(Flow, Range<usize>, SendId)>,
 }
 
-/// A buffer that grew for one burst does not stay: this holds what an input usually causes.
+/// What an input usually causes; a buffer that grew beyond it for one burst does not stay so.
 const KEPT_BYTES_MAX: usize = 8 * 1024;
 /// The same for the queue of messages.
 const KEPT_SENDS_MAX: usize = 16;
+
+impl Default for Outbox {
+    /// Empty, with the room that it keeps.
+    fn default() -> Self {
+        Self {
+            bytes: Vec::with_capacity(KEPT_BYTES_MAX),
+            sends: VecDeque::with_capacity(KEPT_SENDS_MAX),
+        }
+    }
+}
 
 impl Outbox {
     /// Queues a message that is written already.

@@ -572,6 +572,19 @@ mod tests {
         assert_eq!(receive(&mut shard, &request("INVITE", "two", "")).len(), 2);
     }
 
+    /// Each of more than ten thousand lines that changed at once was taken for a chase.
+    #[test]
+    fn the_lines_of_any_number_of_users_may_change_at_once() {
+        let mut shard = shard();
+        for number in 0..12_000 {
+            let user = Aor::from_canonical(format!("{number}@").into());
+            shard.users.watch(&user);
+        }
+        shard.handle_timeout(NOW);
+        assert_eq!(shard.counters.panics, 0);
+        assert_eq!(shard.users.take_changed(), None);
+    }
+
     /// A panic inside a call costs that call, and its users are free again.
     #[test]
     fn a_panic_inside_a_call_costs_that_call() {

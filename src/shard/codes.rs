@@ -91,12 +91,19 @@ impl Shard {
         let Some(asked) = self.desk.asked.remove(&ticket) else {
             return;
         };
-        let refusal = match result {
-            Ok(()) if self.confirm(now, &asked) => return,
-            Ok(()) => (503, String::new()),
-            Err(reject) => (reject.status(), reject.to_string()),
-        };
-        let (status, phrase) = refusal;
+        match result {
+            Ok(()) if self.confirm(now, &asked) => {}
+            Ok(()) => self.refuse_code(now, &asked, (503, "")),
+            Err(reject) => self.refuse_code(now, &asked, (reject.status(), &reject.to_string())),
+        }
+    }
+
+    pub(super) fn refuse_code(
+        &mut self,
+        now: Timestamp,
+        asked: &Asked,
+        (status, phrase): (u16, &str),
+    ) {
         let tag = hex(self.rng.bits());
         let answer = Answer {
             status: Status::new(status).unwrap_or(Status::SERVER_INTERNAL_ERROR),

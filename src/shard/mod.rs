@@ -572,6 +572,26 @@ mod tests {
         assert_eq!(receive(&mut shard, &request("INVITE", "two", "")).len(), 2);
     }
 
+    /// The INVITE of a code that met a panic waited for ever.
+    #[test]
+    fn a_panic_inside_the_service_leaves_no_code_unanswered() {
+        let mut shard = shard();
+        let codes = crate::completion::RawCodes {
+            request_last: Some("*37#".to_owned()),
+            ..Default::default()
+        };
+        let codes = crate::completion::Codes::new(&codes, &[]);
+        shard.settings.completion.codes = codes.expect("a code that can be dialled");
+        let register = request("REGISTER", "reg", "").replace("To: <sip:bob", "To: <sip:alice");
+        assert!(receive(&mut shard, &register).concat().contains("200 OK"));
+        shard.desk.fails = true;
+        let code = request("INVITE", "code", "").replace("sip:bob@", "sip:*37%23@");
+        let answers = receive(&mut shard, &code);
+        assert_eq!(shard.counters.panics, 1);
+        let last = answers.last().expect("an answer");
+        assert!(last.starts_with("SIP/2.0 503"), "{last}");
+    }
+
     /// Each of more than ten thousand lines that changed at once was taken for a chase.
     #[test]
     fn the_lines_of_any_number_of_users_may_change_at_once() {

@@ -605,6 +605,16 @@ mod tests {
         assert_eq!(shard.users.take_changed(), None);
     }
 
+    #[test]
+    fn a_worker_that_stops_takes_nobody_in_who_would_wait() {
+        let mut shard = shard();
+        shard.handle_input(NOW, Input::Drain);
+        for method in ["INVITE", "OPTIONS", "SUBSCRIBE"] {
+            let answers = receive(&mut shard, &request(method, "new", ""));
+            assert!(answers.concat().starts_with("SIP/2.0 503"), "{answers:?}");
+        }
+    }
+
     /// A panic inside a call costs that call, and its users are free again.
     #[test]
     fn a_panic_inside_a_call_costs_that_call() {

@@ -31,7 +31,11 @@ impl Shard {
         if delay > self.settings.overload.delay_max {
             return Err(Reject::Overloaded);
         }
-        if self.draining && matches!(request.method, Method::Invite | Method::Options) {
+        let begins = matches!(
+            request.method,
+            Method::Invite | Method::Options | Method::Subscribe
+        );
+        if self.draining && begins {
             return Err(Reject::Draining);
         }
         Ok(())

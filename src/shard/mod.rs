@@ -615,6 +615,20 @@ mod tests {
         }
     }
 
+    /// A `#` cannot stand in a URI but escaped.
+    #[test]
+    fn an_emergency_number_is_known_however_it_is_written() {
+        let mut shard = shard();
+        shard.settings.calls.emergency = vec!["*112#".to_owned()];
+        shard.handle_input(NOW, Input::Drain);
+        for (call, number) in [("one", "*112%23"), ("two", "%2A11%32%23")] {
+            let uri = format!("sip:{number}@");
+            let help = request("INVITE", call, "").replace("sip:bob@", &uri);
+            let sent = receive(&mut shard, &help).concat();
+            assert!(sent.contains(&format!("INVITE {uri}")), "{sent}");
+        }
+    }
+
     /// A panic inside a call costs that call, and its users are free again.
     #[test]
     fn a_panic_inside_a_call_costs_that_call() {

@@ -9,7 +9,7 @@ use crate::cc::document;
 use crate::shard::sender::challenged;
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Method, Name, Request, Status, Uri, Writer};
+use crate::sip::{Method, Name, Request, Status, Uri, Writer, unescape};
 use crate::time::Timestamp;
 use crate::transaction::reply;
 
@@ -175,7 +175,9 @@ impl Shard {
 
     fn is_emergency_number(&self, dialled: &[u8]) -> bool {
         let numbers = &self.settings.calls.emergency;
-        numbers.iter().any(|number| number.as_bytes() == dialled)
+        // A `#` cannot stand in a URI unescaped (RFC 3261 §25.1).
+        let dialled = unescape(dialled);
+        numbers.iter().any(|number| *number.as_bytes() == *dialled)
     }
 }
 

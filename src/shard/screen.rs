@@ -15,7 +15,8 @@ use crate::transaction::reply;
 
 /// The methods that we let in, in dialogs or out of them.
 pub(super) const ALLOW: &[u8] =
-    b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, PRACK, REFER, UPDATE";
+    b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, PRACK, PUBLISH, REFER, \
+      SUBSCRIBE, UPDATE";
 /// The options that we have or let cross.
 pub(super) const SUPPORTED: &[u8] = b"100rel, histinfo, norefersub, replaces, timer";
 
@@ -174,9 +175,9 @@ impl Shard {
     }
 
     fn is_emergency_number(&self, dialled: &[u8]) -> bool {
-        let numbers = &self.settings.calls.emergency;
         // A `#` cannot stand in a URI unescaped (RFC 3261 §25.1).
         let dialled = unescape(dialled);
+        let numbers = &self.settings.calls.emergency;
         numbers.iter().any(|number| *number.as_bytes() == *dialled)
     }
 }

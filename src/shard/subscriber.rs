@@ -203,6 +203,8 @@ impl Shard {
             Status::SERVER_INTERNAL_ERROR => Reject::OutOfOrder,
             _ => Reject::NoSuchCall,
         })?;
+        // A fork is one, whatever its body says.
+        let subscription = self.name_fork(tag.call, notified.fork, notified.origin);
         let notice = notice(&request.message, &notified)?;
         let server = self.layer.accept(now, request, flow, None);
         let server = server.map_err(|_| Reject::TableFull)?;
@@ -213,7 +215,7 @@ impl Shard {
             rest: reply::NOTHING,
         };
         self.layer.respond(now, server, &answer);
-        if let Some(subscription) = self.name_fork(tag.call, notified.fork, notified.origin) {
+        if let Some(subscription) = subscription {
             self.desk.facts.push_back(Input::Notified {
                 subscription,
                 notice,

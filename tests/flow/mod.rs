@@ -1,5 +1,6 @@
 //! Ladders: each arrow in virtual time, each text at both ends.
 
+mod agents;
 mod basic;
 mod bye;
 mod cancel;

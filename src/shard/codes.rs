@@ -135,6 +135,13 @@ impl Shard {
         }
     }
 
+    /// Nobody will answer it any more.
+    pub(super) fn give_up_code(&mut self, now: Timestamp, asked: &Asked) {
+        if asked.phone == Phone::Waits {
+            self.refuse_code(now, asked.server, Status::SERVICE_UNAVAILABLE, b"");
+        }
+    }
+
     fn refuse_code(&mut self, now: Timestamp, server: Key, status: Status, phrase: &[u8]) {
         let tag = hex(self.rng.bits());
         let answer = Answer {

@@ -22,6 +22,8 @@ use crate::time::Timestamp;
 
 /// Most facts that one input may cause; more means that the service and the calls chase each other.
 const FACTS_MAX: usize = 10_000;
+/// Most of them for each user, for the lines of all may change at once, or their timers run out.
+const FACTS_EACH_MAX: usize = 16;
 
 /// What completion holds in a worker.
 #[derive(Debug)]
@@ -77,13 +79,14 @@ pub(super) fn user_of(name: &addr::Aor) -> Aor {
 impl Shard {
     /// Tells the service what has happened, until nothing is left to tell.
     pub(super) fn settle(&mut self, now: Timestamp) {
+        let facts_max = FACTS_MAX + FACTS_EACH_MAX * self.users.len();
         let mut facts = 0;
         while let Some(fact) = self.next_fact() {
             #[cfg(test)]
             assert!(!std::mem::take(&mut self.desk.fails), "failpoint");
             facts += 1;
             assert!(
-                facts <= FACTS_MAX,
+                facts <= facts_max,
                 "the service and the calls chase each other"
             );
             let mut wishes = std::mem::take(&mut self.desk.wishes);
@@ -118,6 +121,9 @@ impl Shard {
         let broken = std::mem::replace(&mut self.desk, Desk::new(settings, &mut self.rng));
         self.desk.store = broken.store;
         self.desk.last_ticket = broken.last_ticket;
+        for asked in broken.asked.into_values() {
+            self.give_up_code(now, &asked);
+        }
         self.users.unwatch_all();
         let records = (0..=u8::MAX).flat_map(|partition| self.desk.store.load(partition));
         let mut wishes = Vec::new();

@@ -261,6 +261,12 @@ impl Shard {
         {
             return None;
         }
+        // Nobody waits for himself: the recall would make him busy.
+        if let Callee::Ours(callee) = &callee
+            && arrived.caller.as_ref() == Some(callee)
+        {
+            return None;
+        }
         let address = |uri: &Uri<'_>| AddrSpec::new(str::from_utf8(uri.text()).ok()?).ok();
         let binding = arrived.caller.as_ref().and_then(|caller| {
             let binding = self.registrar.binding_at(caller, arrived.flow)?;

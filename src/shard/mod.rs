@@ -574,6 +574,63 @@ mod tests {
         assert_eq!(receive(&mut shard, &request("INVITE", "two", "")).len(), 2);
     }
 
+    /// The INVITE of a code that met a panic waited for ever.
+    #[test]
+    fn a_panic_inside_the_service_leaves_no_code_unanswered() {
+        let mut shard = shard();
+        let codes = crate::completion::RawCodes {
+            request_last: Some("*37#".to_owned()),
+            ..Default::default()
+        };
+        let codes = crate::completion::Codes::new(&codes, &[]);
+        shard.settings.completion.codes = codes.expect("a code that can be dialled");
+        let register = request("REGISTER", "reg", "").replace("To: <sip:bob", "To: <sip:alice");
+        assert!(receive(&mut shard, &register).concat().contains("200 OK"));
+        shard.desk.fails = true;
+        let code = request("INVITE", "code", "").replace("sip:bob@", "sip:*37%23@");
+        let answers = receive(&mut shard, &code);
+        assert_eq!(shard.counters.panics, 1);
+        let last = answers.last().expect("an answer");
+        assert!(last.starts_with("SIP/2.0 503"), "{last}");
+    }
+
+    /// Each of more than ten thousand lines that changed at once was taken for a chase.
+    #[test]
+    fn the_lines_of_any_number_of_users_may_change_at_once() {
+        let mut shard = shard();
+        for number in 0..12_000 {
+            let user = Aor::from_canonical(format!("{number}@").into());
+            shard.users.watch(&user);
+        }
+        shard.handle_timeout(NOW);
+        assert_eq!(shard.counters.panics, 0);
+        assert_eq!(shard.users.take_changed(), None);
+    }
+
+    #[test]
+    fn a_worker_that_stops_takes_nobody_in_who_would_wait() {
+        let mut shard = shard();
+        shard.handle_input(NOW, Input::Drain);
+        for method in ["INVITE", "OPTIONS", "SUBSCRIBE"] {
+            let answers = receive(&mut shard, &request(method, "new", ""));
+            assert!(answers.concat().starts_with("SIP/2.0 503"), "{answers:?}");
+        }
+    }
+
+    /// A `#` cannot stand in a URI but escaped.
+    #[test]
+    fn an_emergency_number_is_known_however_it_is_written() {
+        let mut shard = shard();
+        shard.settings.calls.emergency = vec!["*112#".to_owned()];
+        shard.handle_input(NOW, Input::Drain);
+        for (call, number) in [("one", "*112%23"), ("two", "%2A11%32%23")] {
+            let uri = format!("sip:{number}@");
+            let help = request("INVITE", call, "").replace("sip:bob@", &uri);
+            let sent = receive(&mut shard, &help).concat();
+            assert!(sent.contains(&format!("INVITE {uri}")), "{sent}");
+        }
+    }
+
     /// A panic inside a call costs that call, and its users are free again.
     #[test]
     fn a_panic_inside_a_call_costs_that_call() {

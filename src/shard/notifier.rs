@@ -64,10 +64,14 @@ impl Shard {
         key: Key,
     ) -> Result<(), Reject> {
         let tag = Tag::new(key, &mut self.rng);
-        let notifier = Notifier::new(request, flow, tag).map_err(|status| match status {
+        let mut notifier = Notifier::new(request, flow, tag).map_err(|status| match status {
             Status::BAD_EVENT => Reject::EventUnknown,
             _ => Reject::ContactMissing,
         })?;
+        if self.settings.peer_at(flow.remote.ip()).is_none() {
+            // R8: a spoofed datagram must not have somebody else told who is busy.
+            notifier.keep_to(flow);
+        }
         // CC-52
         if !accepts(&request.message, document::MEDIA_TYPE) {
             return Err(Reject::NotAcceptable);

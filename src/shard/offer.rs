@@ -17,10 +17,8 @@ use crate::location::{Aor, Registrar};
 use crate::shard::desk::name_of;
 use crate::shard::settings::{PeerCompletion, Settings};
 use crate::shard::users::Users;
-use crate::sip::Item;
 use crate::sip::flow::ListenerId;
-use crate::sip::lex::parse_u32;
-use crate::sip::{Message, Name, NameAddr, Response, Status, Writer};
+use crate::sip::{CallInfo, Name, Response, Status, Writer, cause};
 use crate::time::Timestamp;
 
 /// What completion has to do with a call.
@@ -251,7 +249,10 @@ impl Announcer<'_> {
                 (Some(_), Some(response)) => InPass::Final(response.status.code()),
                 (None, _) | (_, None) => InPass::Silent,
             },
-            cause: told.response.and_then(|response| cause(&response.message)),
+            cause: told.response.and_then(|response| {
+                let cause = cause(&response.message, "Q.850")?;
+                u8::try_from(cause).ok()
+            }),
             status: told.status.code(),
             alerting: if told.rang {
                 Alerting::Rang
@@ -292,30 +293,14 @@ fn failed_call(
     }
 }
 
-/// What a response offers: each `Call-Info` with purpose call-completion.
+/// What a response offers.
 fn offers_in(response: &Response<'_>) -> Vec<Offered> {
-    let entries = response.message.values(Name::CallInfo);
-    entries.filter_map(offered).collect()
-}
-
-fn offered(entry: &[u8]) -> Option<Offered> {
-    let entry = NameAddr::parse(entry).ok()?;
-    let purpose = entry.params.value("purpose")?;
-    if !purpose.eq_ignore_ascii_case(b"call-completion") {
-        return None;
-    }
-    let m = entry.params.value("m").and_then(|m| str::from_utf8(m).ok());
-    Some(Offered {
-        uri: AddrSpec::new(str::from_utf8(entry.uri.text()).ok()?).ok()?,
-        m: m.and_then(Condition::from_m),
-    })
-}
-
-/// The Q.850 cause of a Reason header.
-pub(super) fn cause(message: &Message<'_>) -> Option<u8> {
-    message.values(Name::Reason).find_map(|reason| {
-        let reason = Item::parse(reason).ok().filter(|item| item.is("Q.850"))?;
-        let cause = parse_u32(reason.params.value("cause")?)?;
-        u8::try_from(cause).ok()
-    })
+    CallInfo::offers(&response.message)
+        .filter_map(|offer| {
+            Some(Offered {
+                uri: AddrSpec::new(str::from_utf8(offer.uri.text()).ok()?).ok()?,
+                m: offer.m().and_then(Condition::from_m),
+            })
+        })
+        .collect()
 }

@@ -10,7 +10,7 @@ use crate::shard::offer::About;
 use crate::shard::subscriptions::Part;
 use crate::shard::{Parties, Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Checked, Item, Message, Method, Name, Refusal, Request, Response, Status};
+use crate::sip::{Checked, Message, Method, Refusal, Request, Response, Status, cause};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::Heard;
@@ -245,8 +245,5 @@ impl Shard {
 
 /// RFC 3326 §3.1: the caller's side withdraws the call because somebody else has answered it.
 fn is_completed_elsewhere(cancel: &Request<'_>) -> bool {
-    cancel.message.values(Name::Reason).any(|reason| {
-        let reason = Item::parse(reason).ok().filter(|item| item.is("SIP"));
-        reason.is_some_and(|reason| reason.params.value("cause") == Some(b"200"))
-    })
+    cause(&cancel.message, "SIP") == Some(200)
 }

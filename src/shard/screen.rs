@@ -9,7 +9,7 @@ use crate::cc::document;
 use crate::shard::sender::challenged;
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Method, Name, Request, Status, Uri, Writer};
+use crate::sip::{Method, Name, Request, Status, Uri, Writer, unescape};
 use crate::time::Timestamp;
 use crate::transaction::reply;
 
@@ -32,7 +32,11 @@ impl Shard {
         if delay > self.settings.overload.delay_max {
             return Err(Reject::Overloaded);
         }
-        if self.draining && matches!(request.method, Method::Invite | Method::Options) {
+        let begins = matches!(
+            request.method,
+            Method::Invite | Method::Options | Method::Subscribe
+        );
+        if self.draining && begins {
             return Err(Reject::Draining);
         }
         Ok(())
@@ -170,8 +174,10 @@ impl Shard {
     }
 
     fn is_emergency_number(&self, dialled: &[u8]) -> bool {
+        // A `#` cannot stand in a URI unescaped (RFC 3261 §25.1).
+        let dialled = unescape(dialled);
         let numbers = &self.settings.calls.emergency;
-        numbers.iter().any(|number| number.as_bytes() == dialled)
+        numbers.iter().any(|number| *number.as_bytes() == *dialled)
     }
 }
 

@@ -204,6 +204,8 @@ impl Shard {
             Status::SERVER_INTERNAL_ERROR => Reject::OutOfOrder,
             _ => Reject::NoSuchCall,
         })?;
+        // A fork is one, whatever its body says.
+        let subscription = self.name_fork(tag.call, notified.fork, notified.origin);
         let notice = notice(&request.message, &notified)?;
         let server = self.layer.accept(now, request, flow, None);
         let server = server.map_err(|_| Reject::TableFull)?;
@@ -215,7 +217,7 @@ impl Shard {
         };
         // CC-75: before anything comes of it.
         self.layer.respond(now, server, &answer);
-        if let Some(subscription) = self.name_fork(tag.call, notified.fork, notified.origin) {
+        if let Some(subscription) = subscription {
             self.desk.facts.push_back(Input::Notified {
                 subscription,
                 notice,

@@ -3,6 +3,7 @@
 //! Spec: RFC 6910 §6, §9.10, §10; RFC 6665 §4.1; RFC 3903 §4.
 
 mod asks;
+mod forks;
 mod hears;
 mod says;
 

@@ -5,7 +5,7 @@
 use crate::call::Call;
 use crate::completion::{Code, Complete, Input, Mode, Ticket, Which, WhichCall};
 use crate::location::Aor;
-use crate::shard::desk::name_of;
+use crate::shard::desk::{name_of, show};
 use crate::shard::offer::About;
 use crate::shard::{Held, Parties, Reject, Shard};
 use crate::sip::flow::Flow;
@@ -19,9 +19,29 @@ use crate::transaction::servers::Answer;
 /// A code whose INVITE waits for its answer.
 #[derive(Debug)]
 pub(super) struct Asked {
+    caller: Aor,
+    code: Code,
     server: Key,
     flow: Flow,
     invite: Box<[u8]>,
+    call_id: String,
+}
+
+impl Asked {
+    /// The one line that a code leaves in the log.
+    fn log(&self, refused: Option<crate::completion::Reject>) {
+        tracing::info!(
+            call_id = self.call_id,
+            caller = show(&name_of(&self.caller)),
+            code = match self.code {
+                Code::CancelAll => "cancel_all",
+                Code::CancelLast => "cancel_last",
+                Code::RequestLast => "request_last",
+            },
+            refused = refused.map(|reject| reject.to_string()),
+            "code dialled"
+        );
+    }
 }
 
 impl Shard {
@@ -54,11 +74,16 @@ impl Shard {
         self.layer.respond(now, server, &Answer::TRYING);
         let ticket = self.desk.ticket();
         let asked = Asked {
+            caller: caller.clone(),
+            code,
             server,
             flow: *flow,
             invite: Box::from(request.message.raw()),
+            call_id: request.call_id.escape_ascii().to_string(),
         };
         self.desk.asked.insert(ticket, asked);
+        // R2: he is on the phone until he knows, so that no recall runs into it.
+        self.users.engage(caller);
         let caller = name_of(caller);
         let which = match code {
             Code::RequestLast => {
@@ -91,12 +116,22 @@ impl Shard {
         let Some(asked) = self.desk.asked.remove(&ticket) else {
             return;
         };
-        let refusal = match result {
-            Ok(()) if self.confirm(now, &asked) => return,
-            Ok(()) => (503, String::new()),
-            Err(reject) => (reject.status(), reject.to_string()),
-        };
-        let (status, phrase) = refusal;
+        asked.log(result.err());
+        match result {
+            Ok(()) if self.confirm(now, &asked) => {}
+            Ok(()) => self.refuse_code(now, &asked, (503, "")),
+            Err(reject) => self.refuse_code(now, &asked, (reject.status(), &reject.to_string())),
+        }
+    }
+
+    /// Says with which status and phrase it could not be done.
+    pub(super) fn refuse_code(
+        &mut self,
+        now: Timestamp,
+        asked: &Asked,
+        (status, phrase): (u16, &str),
+    ) {
+        self.users.release(now, &asked.caller);
         let tag = hex(self.rng.bits());
         let answer = Answer {
             status: Status::new(status).unwrap_or(Status::SERVER_INTERNAL_ERROR),
@@ -117,8 +152,11 @@ impl Shard {
         let Ok(key) = self.calls.reserve() else {
             return false;
         };
-        let parties = Parties::default();
-        let mut about = About::Nothing;
+        let parties = Parties {
+            caller: Some(asked.caller.clone()),
+            callee: None,
+        };
+        let mut about = About::Code;
         let call = self.with_turn(now, &parties, &mut about, |turn| {
             Call::confirm(key, turn, &request, &asked.flow, asked.server)
         });

@@ -113,6 +113,9 @@ impl Shard {
         let broken = std::mem::replace(&mut self.desk, Desk::new(settings, &mut self.rng));
         self.desk.store = broken.store;
         self.desk.last_ticket = broken.last_ticket;
+        for asked in broken.asked.values() {
+            self.refuse_code(now, asked, (503, ""));
+        }
         self.users.unwatch_all();
         let records = (0..=u8::MAX).flat_map(|partition| self.desk.store.load(partition));
         let mut wishes = Vec::new();
@@ -238,6 +241,6 @@ impl Shard {
 }
 
 /// A user in a log line.
-fn show(name: &addr::Aor) -> String {
+pub(super) fn show(name: &addr::Aor) -> String {
     Pii(name.as_str().trim_end_matches('@')).to_string()
 }

@@ -19,7 +19,7 @@ pub struct Users {
     /// Those that are kept for a while, by the end of it; lives that were prolonged stand twice.
     kept: VecDeque<(Timestamp, Aor)>,
     /// Watched users whose lines are not what was told last.
-    changed: Vec<Aor>,
+    changed: VecDeque<Aor>,
     engaged: usize,
 }
 
@@ -143,13 +143,13 @@ impl Users {
     pub fn note_change(&mut self, user: &Aor) {
         let is_watched = self.known.get(user).is_some_and(|known| known.is_watched);
         if is_watched && !self.changed.contains(user) {
-            self.changed.push(user.clone());
+            self.changed.push_back(user.clone());
         }
     }
 
-    /// A watched user whose lines have changed.
+    /// A watched user whose lines have changed; who changed first comes first.
     pub fn take_changed(&mut self) -> Option<Aor> {
-        self.changed.pop()
+        self.changed.pop_front()
     }
 
     /// His lines, given since when he is registered.

@@ -76,6 +76,25 @@ fn a_caller_who_dialled_the_code_is_called_back_when_the_callee_is_free() {
     hang_up(&alice, &alices, &bob);
 }
 
+#[test]
+fn no_recall_runs_into_the_call_that_asked_for_it() {
+    let (world, [alice, bob, carol], talk, _) = bob_is_busy();
+    hang_up(&carol, &talk.caller, &bob);
+    world.advance(GUARD * 2);
+    let sent = alice.sends(invite("*37%23").with_sdp(OFFER));
+    let done = alice.receives("200");
+    // A phone with one line would be busy, and Alice had to wait for her turn again.
+    alice.receives_nothing();
+    alice.acks(&sent, &done);
+    let bye = alice.receives("BYE");
+    alice.answers(&bye, 200);
+    world.advance(GUARD * 2);
+    let recall = alice.receives("INVITE"); // CC-24
+    alice.answers(&recall, 486);
+    alice.receives("ACK");
+    dials(&alice, "%2337%23");
+}
+
 /// Alice asks by SUBSCRIBE: her request and its 200.
 #[track_caller]
 fn subscribes(alice: &Party, busy: &Message) -> (Message, Message) {

@@ -31,7 +31,7 @@ impl Asked {
     /// The one line that a code leaves in the log.
     fn log(&self, refused: Option<crate::completion::Reject>) {
         tracing::info!(
-            call_id = self.call_id,
+            call_id = %self.call_id,
             caller = show(&name_of(&self.caller)),
             code = match self.code {
                 Code::CancelAll => "cancel_all",

@@ -14,7 +14,7 @@ use crate::cc::id::{CceToken, CompletionId};
 use crate::cc::monitor::Lifetime;
 use crate::cc::trust::PeerId;
 use crate::cc::{Basic, Condition, RecallState, SubscriptionId};
-use crate::completion::history::{History, Outcome};
+use crate::completion::history::{Event, History, Outcome};
 use crate::completion::input::{Binding, Ticket};
 use crate::completion::reject::Reject;
 use crate::store::{Key, Put};
@@ -239,8 +239,8 @@ pub enum News {
     Recalling,
     /// The CC call is under way.
     Calling,
-    /// It waits.
-    Waiting,
+    /// It waits, for this reason.
+    Waiting(Event),
     /// It ended.
     Ended {
         /// How.

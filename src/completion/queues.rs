@@ -414,7 +414,7 @@ impl Service {
                     Why::RecallPassed => Event::RecallPassed,
                     Why::Suspended => Event::Suspended,
                 };
-                (event, Some((Stage::Queued, News::Waiting)))
+                (event, Some((Stage::Queued, News::Waiting(event))))
             }
             Move::Suspended => (Event::Suspended, None),
             Move::Resumed => (Event::Resumed, None),

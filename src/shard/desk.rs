@@ -218,38 +218,50 @@ impl Shard {
     }
 
     fn log_news(&mut self, tell: &Tell) {
-        let (what, outcome) = match &tell.news {
+        let (mut why, mut outcome, mut story) = (None, None, None);
+        let what = match &tell.news {
             News::Accepted(_) => {
                 self.counters.completions_accepted += 1;
-                ("completion accepted", None)
+                "completion accepted"
             }
             News::Recalling => {
                 self.counters.completions_recalled += 1;
-                ("caller is recalled", None)
+                "caller is recalled"
             }
-            News::Calling => ("completing call is under way", None),
-            News::Waiting => ("completion waits", None),
-            News::Ended { outcome, .. } => {
-                *match outcome {
+            News::Calling => "completing call is under way",
+            News::Waiting(event) => {
+                why = Some(event.to_string());
+                "completion waits"
+            }
+            News::Ended {
+                outcome: end,
+                history,
+                ..
+            } => {
+                *match end {
                     Outcome::Cancelled => &mut self.counters.completions_cancelled,
                     Outcome::Completed => &mut self.counters.completions_completed,
                     Outcome::Expired => &mut self.counters.completions_expired,
                     Outcome::Refused => &mut self.counters.completions_refused,
                 } += 1;
-                ("completion ended", Some(*outcome))
+                outcome = Some(end.to_string());
+                story = Some(history.to_string());
+                "completion ended"
             }
         };
         tracing::info!(
             completion = %tell.id,
             caller = show(&tell.caller),
             callee = show(&tell.callee),
-            outcome = outcome.map(|outcome| format!("{outcome:?}").to_lowercase()),
+            why,
+            outcome,
+            story,
             "{what}"
         );
     }
 }
 
 /// A user in a log line.
-fn show(name: &addr::Aor) -> String {
+pub(super) fn show(name: &addr::Aor) -> String {
     Pii(name.as_str().trim_end_matches('@')).to_string()
 }

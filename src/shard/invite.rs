@@ -324,6 +324,11 @@ impl Shard {
             Ok(())
         })?;
         self.note_refusal(request, flow, reject);
+        tracing::info!(
+            call_id = %request.call_id.escape_ascii(),
+            outcome = reject.status().phrase(),
+            "call refused"
+        );
         Ok(())
     }
 

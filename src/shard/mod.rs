@@ -417,8 +417,8 @@ impl Shard {
                 // Nobody asks any more.
                 held.about = About::Nothing;
             }
-            // Its news say more.
-            About::Recall(_) => {}
+            // Its news say more; a code has no callee.
+            About::Code | About::Recall(_) => {}
         }
     }
 
@@ -443,6 +443,10 @@ impl Shard {
 
     fn on_call_over(&mut self, now: Timestamp, held: &Held) {
         self.release(now, &held.parties);
+        if matches!(held.about, About::Code) {
+            // It was no call to anybody, and has its line already.
+            return;
+        }
         let call = &held.call;
         if call.answered().is_some() {
             self.counters.calls_answered += 1;

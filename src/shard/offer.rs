@@ -28,6 +28,8 @@ pub(super) enum About {
     Asker(Box<Asker>),
     /// It completes a call.
     CcCall(CompletionId),
+    /// It confirms a code.
+    Code,
     /// Nothing.
     #[default]
     Nothing,
@@ -40,7 +42,7 @@ impl About {
     pub(super) fn without_asker(self) -> Self {
         match self {
             Self::Asker(_) => Self::Nothing,
-            other @ (Self::CcCall(_) | Self::Nothing | Self::Recall(_)) => other,
+            other @ (Self::CcCall(_) | Self::Code | Self::Nothing | Self::Recall(_)) => other,
         }
     }
 }
@@ -109,7 +111,7 @@ impl Announce for Announcer<'_> {
                 *self.about = About::CcCall(id);
                 PeerOffers::Cross
             }
-            other @ (About::Nothing | About::Recall(_)) => {
+            other @ (About::Code | About::Nothing | About::Recall(_)) => {
                 *self.about = other;
                 PeerOffers::Cross
             }

@@ -12,7 +12,7 @@ use crate::flow::kit::completion::{
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, bye, invite, register, response};
 use crate::flow::kit::party::Party;
-use crate::flow::kit::scenes::{call, gives_in, hang_up, refused};
+use crate::flow::kit::scenes::{call, gives_in, hang_up, refused, two_phones};
 
 /// Dave asks for Bob as well, a second after Alice.
 #[track_caller]
@@ -411,4 +411,44 @@ fn a_callee_with_two_phones_is_reached_on_the_one_that_answers() {
     alice.receives_nothing();
     let (dialog, _) = connects(alice, &cell, &in_pocket);
     hang_up(alice, &dialog, &cell);
+}
+
+#[test]
+fn no_recall_runs_into_the_call_that_asked_for_it() {
+    let scene = BobIsBusy::new();
+    scene.bob_hangs_up();
+    let BobIsBusy { world, alice, .. } = &scene;
+    world.advance(GUARD * 2);
+    let sent = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
+    let done = alice.receives("200");
+    // A phone with one line would be busy, and Alice had to wait for her turn again.
+    alice.receives_nothing();
+    alice.acks(&sent, &done);
+    let bye = alice.receives("BYE");
+    alice.answers(&bye, 200);
+    world.advance(GUARD * 2);
+    let recall = alice.receives("INVITE"); // CC-24
+    alice.answers(&recall, 486);
+    alice.receives("ACK");
+    dials(alice, CANCEL_LAST);
+}
+
+/// The recall began before the service had heard of the call that its caller was in.
+#[test]
+fn a_caller_who_asks_while_he_talks_is_called_back_afterwards() {
+    let (world, alice, bob) = two_phones();
+    let carol = world.phone("carol");
+    bob.sends(register("bob").with_only("Expires", "0"));
+    bob.receives("200");
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    refused(&alice, &sent, "480");
+    world.advance(Duration::from_secs(1));
+    bob.registers();
+    world.advance(GUARD * 2);
+    let talk = speaks_with(&alice, "carol", &carol);
+    dials(&alice, REQUEST_LAST);
+    world.advance(GUARD * 2);
+    alice.receives_nothing();
+    hang_up(&alice, &talk, &carol);
+    talks_after_recall(&alice, &bob);
 }

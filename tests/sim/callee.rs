@@ -122,6 +122,8 @@ impl Phone {
             // An offer may go unanswered only if the call ends at once: the caller had gone.
             match answer {
                 Some(answer) if answer == asked => {}
+                // Campon's own, which declines.
+                Some(answer) if answer == "-" => call.unanswered = Some(what),
                 Some(_) => self.faults.push(what),
                 None => call.unanswered = Some(what),
             }

@@ -15,6 +15,7 @@ use super::legs::Legs;
 use super::user::{CANCEL_ALL, CANCEL_LAST, REQUEST_LAST};
 use super::world::{NOTIFY_WINDOW, OFFER_WINDOW, RECALL};
 use crate::flow::kit::message::{Message, uri_of};
+use crate::sim::wire;
 
 /// Timers are as exact as the slots of the wheel; each step rounds up once.
 const SLACK: Duration = Duration::from_millis(50);
@@ -39,7 +40,7 @@ pub(crate) struct Watch {
     /// For whom each user may be called back.
     wanted: BTreeMap<String, BTreeSet<String>>,
     recalls: Vec<Recall>,
-    /// The branches of CC calls of campon's own, and whose they are.
+    /// The Call-IDs of CC calls of campon's own, and whose they are.
     cc_calls: BTreeMap<String, (String, String)>,
     /// Turns that a monitor elsewhere gave each user, and that led to no recall yet.
     turns: BTreeMap<String, u32>,
@@ -57,6 +58,8 @@ struct Seen {
     ready_since: Option<Timestamp>,
     is_ready: bool,
     suspended_until: Option<Timestamp>,
+    /// When it became ready though the callee was busy: it may still be withdrawn in that instant.
+    doubted: Option<Timestamp>,
     is_unsubscribed: bool,
     is_over: bool,
 }
@@ -94,6 +97,10 @@ impl Watch {
     pub(crate) fn on_time(&mut self, now: Timestamp) {
         self.now = now;
         for (id, seen) in &mut self.subscriptions {
+            if seen.doubted.take_if(|at| *at < now).is_some() {
+                let what = format!("ready while the callee is busy: {id} before {now:?}");
+                self.faults.push(what);
+            }
             if let Some(since) = seen.ready_since
                 && now.since(since) > RECALL + SLACK
             {
@@ -120,6 +127,7 @@ impl Watch {
         }
         self.note(from, message);
         match message.kind() {
+            "PUBLISH" => self.on_publish_in(message),
             "INVITE" if message.tag_of_to().is_empty() => self.on_invite_in(from, message),
             "BYE" | "CANCEL" => self.legs.close(message.call_id()),
             _ => {}
@@ -140,6 +148,7 @@ impl Watch {
         match (message.is_request(), &*kind) {
             (true, "INVITE") if message.tag_of_to().is_empty() => self.on_invite_out(to, message),
             (true, "BYE" | "CANCEL") => self.legs.close(message.call_id()),
+            (true, "ACK") => self.on_ack_out(message),
             (true, "NOTIFY") => self.on_notify_out(message),
             (true, _) => {}
             (false, _) => self.on_response_out(to, message),
@@ -232,7 +241,7 @@ impl Watch {
     fn check_cc_call(&mut self, user: &str, invite: &Message) {
         let caller = user_of(uri_of(invite.header("From")));
         let callee = match user {
-            "" => "fred".to_owned(),
+            "" => user_of(uri_of(invite.header("To"))),
             user => user.to_owned(),
         };
         if !user.is_empty() && self.legs.is_busy(self.now, user) {
@@ -287,7 +296,8 @@ impl Watch {
         };
         let is_suspended = seen.suspended_until.is_some_and(|until| until > now);
         let is_unsubscribed = seen.is_unsubscribed;
-        let callee = seen.callee.clone();
+        let is_doubted = becomes_ready && self.legs.is_busy(now, &seen.callee);
+        seen.doubted = is_doubted.then_some(now);
         let faults = [
             (recent >= 3, "more than three NOTIFYs in a window"),
             (is_ready && recent >= 2, "ready is the third NOTIFY"),
@@ -296,10 +306,6 @@ impl Watch {
                 "a NOTIFY after it was taken back",
             ),
             (becomes_ready && is_suspended, "a suspended entry is ready"),
-            (
-                becomes_ready && self.legs.is_busy(now, &callee),
-                "ready while the callee is busy",
-            ),
         ];
         for (_, what) in faults.into_iter().filter(|(is_true, _)| *is_true) {
             self.fault(what, notify);
@@ -308,19 +314,19 @@ impl Watch {
 
     fn on_response_in(&mut self, branch: &str, response: &Message) {
         self.legs.hear(response.call_id());
-        if response.cseq_method() != "INVITE" {
-            return;
+        if response.cseq_method() == "INVITE" && response.status() >= 300 {
+            self.legs.close_invite(branch);
         }
-        match response.status() {
-            300.. => self.legs.close_invite(branch),
-            200..300 => {
-                if let Some((caller, callee)) = self.cc_calls.remove(branch)
-                    && let Some(wanted) = self.wanted.get_mut(&caller)
-                {
-                    wanted.remove(&callee);
-                }
-            }
-            _ => {}
+    }
+
+    /// The two talk: the callee was told the caller's session, not one of campon's own.
+    fn on_ack_out(&mut self, ack: &Message) {
+        let talks = wire::session_name(ack).is_some_and(|name| name != "-");
+        if talks
+            && let Some((caller, callee)) = self.cc_calls.remove(ack.call_id())
+            && let Some(wanted) = self.wanted.get_mut(&caller)
+        {
+            wanted.remove(&callee);
         }
     }
 
@@ -391,17 +397,32 @@ impl Watch {
         }
     }
 
-    fn on_published(&mut self, request: &Message, response: &Message) {
+    /// Whom a PUBLISH is about.
+    fn published(&mut self, request: &Message) -> Option<&mut Seen> {
         let uri = request.uri();
         let is_about = |(id, seen): &(&String, &mut Seen)| {
             **id == request.call_id() || seen.cc_uri.as_deref() == Some(uri) && !seen.is_over
         };
-        let Some((_, seen)) = self.subscriptions.iter_mut().find(is_about) else {
+        let found = self.subscriptions.iter_mut().find(is_about);
+        found.map(|(_, seen)| seen)
+    }
+
+    /// It may be ready before the PUBLISH that resumes it is answered.
+    fn on_publish_in(&mut self, request: &Message) {
+        let body = String::from_utf8_lossy(request.body()).into_owned();
+        if let Some(seen) = self.published(request).filter(|_| body.contains("open")) {
+            seen.suspended_until = None;
+        }
+    }
+
+    fn on_published(&mut self, request: &Message, response: &Message) {
+        let now = self.now;
+        let body = String::from_utf8_lossy(request.body()).into_owned();
+        let Some(seen) = self.published(request) else {
             return;
         };
-        let body = String::from_utf8_lossy(request.body());
         let expires = response.header("Expires").parse().expect("a number");
-        let until = self.now + Duration::from_secs(expires);
+        let until = now + Duration::from_secs(expires);
         seen.suspended_until = body.contains("closed").then_some(until);
     }
 

@@ -4,7 +4,8 @@
 //! - a key is given out once: the generation counts every insertion into the table, so a key whose
 //!   entry has gone finds nothing, whoever has its slot now;
 //! - the lowest free slot is reused first, so that what is left of a busy hour gathers in few chunks;
-//! - a chunk without entries is freed, but for one that is kept for the next entry.
+//! - a chunk without entries is freed, but for one that is kept for the next entry;
+//! - a table without entries has no memory at all.
 
 /// The slots of a chunk, which is what is allocated and freed at once; as many as a word has bits.
 const CHUNK: u32 = u64::BITS;
@@ -222,9 +223,17 @@ impl<T> Table<T> {
         let is_empty = chunk.free == ALL;
         self.entries -= 1;
         self.set_open(at, true);
-        if is_empty {
+        if self.is_empty() {
+            self.free_all();
+        } else if is_empty {
             self.free_chunk(at);
         }
+    }
+
+    fn free_all(&mut self) {
+        self.chunks = Vec::new();
+        self.open = Vec::new();
+        self.spare = None;
     }
 
     /// Keeps the lower of the two empty chunks, which is the one that is filled again first.
@@ -460,13 +469,23 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_table_keeps_one_chunk_of_the_many() {
+    fn a_nearly_empty_table_keeps_two_chunks_of_the_many() {
         let (mut table, keys) = filled(20_000);
-        for &key in keys.iter().rev() {
+        for &key in keys.iter().skip(1).rev() {
             table.remove(key);
         }
-        assert_eq!(allocated(&table), 1);
+        assert_eq!(allocated(&table), 2);
         assert!(table.chunks.capacity() < 16 && table.open.len() <= 1);
+    }
+
+    #[test]
+    fn an_emptied_table_keeps_no_memory() {
+        let (mut table, keys) = filled(20_000);
+        for &key in &keys {
+            table.remove(key);
+        }
+        assert_eq!((table.chunks.capacity(), table.open.capacity()), (0, 0));
+        assert!(table.insert(7).is_ok());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Invariants:
 //! - keys come out in the order of their slots, and within a slot in the order in which they were armed;
 //! - arming again adds an entry and takes none away: who is woken looks at his own deadline;
-//! - an entry costs one node; nodes are given back when three quarters of them are unused.
+//! - an entry costs one node; nodes are given back when three quarters of them are unused, and all
+//!   of them when nothing is armed.
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ const WORD: u64 = 64;
 /// In place of a node: there is none.
 const NONE: u32 = u32::MAX;
 
-/// Fewer nodes than this are kept.
+/// Fewer nodes than this are kept while something is armed.
 const NODES_KEPT: usize = 1024;
 
 /// Keys by deadline.
@@ -80,9 +81,7 @@ impl<K: Copy> Wheel<K> {
         };
         self.base = due;
         let key = self.pop(due % SLOTS);
-        if self.nodes.len() > NODES_KEPT && self.entries < self.nodes.len() / 4 {
-            self.compact();
-        }
+        self.give_back();
         key
     }
 
@@ -160,6 +159,17 @@ impl<K: Copy> Wheel<K> {
         let new = u32::try_from(self.nodes.len()).expect("2^32 nodes are 48 GB");
         self.nodes.push(Node { key, next: NONE });
         new
+    }
+
+    /// Gives back the memory of nodes that were many and are few.
+    fn give_back(&mut self) {
+        if self.entries == 0 {
+            // Every slot has been emptied, so that none names a node.
+            self.nodes = Vec::new();
+            self.unused = NONE;
+        } else if self.nodes.len() > NODES_KEPT && self.entries < self.nodes.len() / 4 {
+            self.compact();
+        }
     }
 
     /// Moves the nodes together, and gives back the memory of the rest.
@@ -347,6 +357,18 @@ mod tests {
         assert_eq!(drain(&mut wheel, at(500)).len(), 100_000);
         assert!(wheel.nodes.capacity() <= 2 * NODES_KEPT);
         assert_eq!(drain(&mut wheel, at(32_000)), [100_000, 100_001]);
+    }
+
+    #[test]
+    fn a_wheel_with_nothing_armed_keeps_no_nodes() {
+        let mut wheel = Wheel::new();
+        for key in 0..1_000 {
+            wheel.arm(at(0), key, at(500));
+        }
+        assert_eq!(drain(&mut wheel, at(500)).len(), 1_000);
+        assert_eq!(wheel.nodes.capacity(), 0);
+        wheel.arm(at(500), 7, at(1_000));
+        assert_eq!(drain(&mut wheel, at(1_000)), [7]);
     }
 
     proptest! {

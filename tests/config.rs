@@ -103,7 +103,7 @@ fn arguments_win_over_the_file() {
         .map(|it| it.bind.to_string())
         .collect();
     assert_eq!(addresses, ["127.0.0.2:5062", "[::1]:5060"]);
-    let upstream = config.shard.upstream.expect("edge mode");
+    let upstream = config.shard.upstream.expect("an upstream");
     assert_eq!(upstream.address, SocketAddr::from(([127, 0, 0, 3], 5060)));
 }
 
@@ -116,7 +116,7 @@ fn an_upstream_of_the_command_line_has_nothing_of_the_files() {
     };
     let text = "[upstream]\naddress = \"127.0.0.9\"\ncc_domains = [\"a.example\"]";
     let config = Config::parse("campon.toml", text, &arguments).expect("valid");
-    let upstream = config.shard.upstream.expect("edge mode");
+    let upstream = config.shard.upstream.expect("an upstream");
     assert_eq!(*upstream.hosts, ["127.0.0.3".into()]);
 }
 
@@ -144,18 +144,42 @@ fn the_api_stays_on_loopback_beside_a_public_listener() {
 }
 
 #[test]
-fn in_edge_mode_the_phones_decide_how_many_calls_they_take() {
+fn with_a_user_the_registrar_is_closed_and_his_realm_is_our_first_domain() {
+    let config = parse(
+        "domains = [\"Example.org\", \"example.net\"]\n\
+        [[user]]\nname = \"alice\"\npassword = \"wonderland\"",
+    );
+    let access = config.expect("valid").shard.access.expect("users");
+    assert_eq!((access.accounts.len(), &*access.realm), (1, "example.org"));
+    let alone = parse("[[user]]\nname = \"alice\"\npassword = \"wonderland\"");
+    let access = alone.expect("valid").shard.access.expect("users");
+    assert_eq!(access.realm, "campon");
+    assert!(parse("").expect("valid").shard.access.is_none());
+}
+
+#[test]
+fn neither_the_summary_nor_an_error_shows_a_password() {
+    let user = "[[user]]\nname = \"alice\"\npassword = \"wonderland\"\n";
+    let config = parse(user).expect("valid");
+    assert!(!format!("{config} {config:?}").contains("wonderland"));
+    let twice = parse(&user.repeat(2)).expect_err("twice");
+    let both = parse(&format!("{user}ha1_md5 = \"wonderland\"")).expect_err("two secrets");
+    assert!(!format!("{twice} {both}").contains("wonderland"));
+}
+
+#[test]
+fn in_front_of_a_pbx_the_phones_decide_how_many_calls_they_take() {
     let config = parse("upstream = \"sip:127.0.0.9\"").expect("valid");
     assert_eq!(
         (config.mode(), config.shard.calls.calls_max),
-        ("edge", None)
+        ("standalone with upstream", None)
     );
 }
 
 #[test]
 fn an_upstream_is_a_peer_that_dials_the_original_number() {
     let config = parse("upstream = \"sip:127.0.0.9\"").expect("valid");
-    let upstream = config.shard.upstream.expect("edge mode");
+    let upstream = config.shard.upstream.expect("an upstream");
     assert_eq!(
         (&*upstream.name, upstream.dials),
         ("upstream", Dials::Original)
@@ -169,7 +193,7 @@ fn an_upstream_may_share_our_domain() {
     let text = "domains = [\"a.example\"]\n[upstream]\naddress = \"127.0.0.9\"\n\
                 cc_domains = [\"a.example\"]";
     let upstream = parse(text).expect("valid").shard.upstream;
-    let hosts = upstream.expect("edge mode").hosts;
+    let hosts = upstream.expect("an upstream").hosts;
     assert_eq!(*hosts, ["127.0.0.9".into(), "a.example".into()]);
 }
 

@@ -12,16 +12,24 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "a test is used by nobody")]
 
+#[path = "sipp/act.rs"]
+mod act;
 #[path = "sipp/bridge.rs"]
 mod bridge;
 #[path = "sipp/ladder.rs"]
 mod ladder;
+#[path = "sipp/line.rs"]
+mod line;
 #[path = "sipp/message.rs"]
 mod message;
+#[path = "sipp/peers.rs"]
+mod peers;
 #[path = "sipp/player.rs"]
 mod player;
 #[path = "sipp/process.rs"]
 mod process;
+#[path = "sipp/recalls.rs"]
+mod recalls;
 #[path = "sipp/scenarios.rs"]
 mod scenarios;
 #[path = "sipp/stage.rs"]
@@ -53,6 +61,37 @@ fn a_phone_registers_refreshes_and_leaves() {
     assert_bindings(&listed(4), &[desk(1200)]);
     assert_bindings(&listed(5), &[]);
     assert_bindings(&listed(6), &[]);
+    stage.close();
+}
+
+/// SIPp knows MD5 alone, so Bob has no other secret; the ladders show SHA-256.
+#[test]
+fn a_phone_with_a_password_is_asked_and_asked_again() {
+    // printf bob:campon:secret | md5sum
+    let users = "[[user]]\nname = \"alice\"\npassword = \"wonderland\"\n\
+        [[user]]\nname = \"bob\"\nha1_md5 = \"975b334fc21d365ad323435e5f2842c3\"\n\
+        [registrar]\nnonce_life_ms = 2000\n";
+    let stage = Stage::open_with("register_auth", users);
+    let phone = stage.play("register_auth.phone", Bob, Transport::Udp);
+    let challenges = |n| -> Vec<_> {
+        let answer = phone.received_nth("401 REGISTER", n);
+        answer.headers("WWW-Authenticate").collect()
+    };
+    let alices = challenges(0);
+    assert_eq!(alices.len(), 2, "{alices:?}");
+    assert!(alices[0].contains("algorithm=SHA-256"), "{alices:?}"); // S-170
+    assert!(alices[1].contains("algorithm=MD5"), "{alices:?}"); // S-170
+    // Asked, and asked anew after a wrong password; then, after the right one, only for the nonce.
+    for (n, is_stale) in [(1, false), (2, false), (3, true)] {
+        let bobs = challenges(n);
+        assert_eq!(bobs.len(), 1, "{bobs:?}");
+        assert!(bobs[0].contains("qop=\"auth\""), "{bobs:?}"); // S-172
+        assert_eq!(bobs[0].contains("stale=true"), is_stale, "{bobs:?}"); // S-173
+    }
+    let desk = (phone.sent_nth("REGISTER", 1).contact(), 600);
+    for n in 0..3 {
+        assert_bindings(&phone.received_nth("200 REGISTER", n).bindings(), &[desk]);
+    }
     stage.close();
 }
 

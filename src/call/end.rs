@@ -4,7 +4,7 @@
 //!
 //! A BYE is answered at once and not when the other side has answered: whoever hangs up is done.
 
-use crate::call::relay::copy_crossing;
+use crate::call::relay::copy_request;
 use crate::call::sdp::SDP;
 use crate::call::setup::forwards;
 use crate::call::{Call, Outcome, Part, Phase, Side, Turn, respond_plainly};
@@ -124,7 +124,7 @@ impl Call {
         turn.scratch.clear();
         let mut writer = Writer::fragment(turn.scratch);
         dialog.write_fields(&mut writer, Method::Bye, number, forwards(request));
-        copy_crossing(&mut writer, &request.message, None);
+        copy_request(&mut writer, &request.message, turn.realm);
         writer.finish(request.message.body()).ok()?;
         send(turn, dialog, Method::Bye, user)
     }
@@ -156,9 +156,10 @@ pub(super) fn send_ack(
     client: Option<Key>,
     crossing: Option<(&Message<'_>, &[u8])>,
 ) {
+    let realm = turn.realm;
     let write = |writer: &mut Writer<'_>| {
         if let Some((ack, _)) = crossing {
-            copy_crossing(writer, ack, None);
+            copy_request(writer, ack, realm);
         }
     };
     let body = crossing.map_or(&b""[..], |(_, body)| body);

@@ -125,6 +125,8 @@ pub struct Turn<'t> {
     pub contacts: &'t Contacts,
     /// How long things may take.
     pub timing: Timing,
+    /// The realm whose credentials stay here, because we alone have asked for them.
+    pub realm: Option<&'t str>,
     /// Who adds to what A is told.
     pub announce: &'t mut dyn Announce,
     /// Where fields are written before they are sent; its contents are of no interest.

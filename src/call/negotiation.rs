@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::call::end;
 use crate::call::recall;
-use crate::call::relay::copy_crossing;
+use crate::call::relay::{copy_crossing, copy_request};
 use crate::call::setup::forwards;
 use crate::call::{Call, Outcome, Part, Phase, Side, Turn, respond, respond_plainly};
 use crate::dialog::Order;
@@ -202,7 +202,7 @@ impl Call {
         let mut writer = Writer::fragment(turn.scratch);
         dialog.write_fields(&mut writer, request.method, number, forwards(request));
         writer.header(Name::Contact, turn.contacts.of(&flow));
-        copy_crossing(&mut writer, &request.message, None);
+        copy_request(&mut writer, &request.message, turn.realm);
         writer.finish(&body).ok()?;
         let outgoing = Outgoing {
             method: request.method,
@@ -268,7 +268,7 @@ impl Call {
             if !response.status.is_failure() {
                 writer.header(Name::Contact, contact);
             }
-            copy_crossing(writer, &response.message, Some(response.status));
+            copy_crossing(writer, response);
         };
         respond(turn, server, answer, write, &body);
     }

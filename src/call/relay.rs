@@ -6,6 +6,7 @@
 //! just what the two ends need.
 
 use crate::call::PeerOffers;
+use crate::sip::header::credentials::Credentials;
 use crate::sip::lex::Commas;
 use crate::sip::{Header, Message, Name, NameAddr, Response, Status, Writer};
 
@@ -73,10 +74,19 @@ pub fn fate(name: Name) -> Fate {
     }
 }
 
-/// Copies what crosses of a request or, with its status, of a response.
-pub fn copy_crossing(writer: &mut Writer<'_>, message: &Message<'_>, status: Option<Status>) {
-    for header in message.headers() {
-        copy_header(writer, header, status);
+/// Copies what crosses of a response.
+pub fn copy_crossing(writer: &mut Writer<'_>, response: &Response<'_>) {
+    for header in response.message.headers() {
+        copy_header(writer, header, Some(response.status));
+    }
+}
+
+/// Copies what crosses of a request; credentials for `realm` do not.
+pub fn copy_request(writer: &mut Writer<'_>, request: &Message<'_>, realm: Option<&str>) {
+    for header in request.headers() {
+        if !realm.is_some_and(|realm| is_credentials(header, realm)) {
+            copy_header(writer, header, None);
+        }
     }
 }
 
@@ -104,6 +114,13 @@ fn copy_header(writer: &mut Writer<'_>, header: Header<'_>, status: Option<Statu
             }
         }
     }
+}
+
+/// RFC 3261 §22.3: whoever asked for credentials takes them out.
+fn is_credentials(header: Header<'_>, realm: &str) -> bool {
+    let names = [Name::Authorization, Name::ProxyAuthorization];
+    let is_for_us = |found: Credentials<'_>| found.is_for(realm);
+    names.contains(&header.name) && Credentials::parse(header.value).is_some_and(is_for_us)
 }
 
 /// Each Call-Info but those that offer completion.

@@ -8,7 +8,7 @@
 use crate::call::early::Early;
 use crate::call::end;
 use crate::call::negotiation::Negotiation;
-use crate::call::relay::copy_crossing;
+use crate::call::relay::{copy_crossing, copy_request};
 use crate::call::{Call, FORKS_MAX, Few, Leg, Outcome, Part, Phase, Side, Told, Turn};
 use crate::call::{respond, respond_announced};
 use crate::dialog::{Dialog, Reach, Tag};
@@ -149,7 +149,7 @@ impl Call {
         for (index, target) in (0..).zip(offer.targets) {
             let contact = turn.contacts.of(&target.flow);
             if written_for != Some(contact) {
-                if !self.write_invite(turn.scratch, offer.request, number, contact) {
+                if !self.write_invite(turn, offer.request, number, contact) {
                     break;
                 }
                 written_for = Some(contact);
@@ -183,19 +183,19 @@ impl Call {
     /// Whether the fields could be written.
     fn write_invite(
         &self,
-        out: &mut Vec<u8>,
+        turn: &mut Turn<'_>,
         request: &Request<'_>,
         number: u32,
         contact: &[u8],
     ) -> bool {
-        out.clear();
-        let mut writer = Writer::fragment(out);
+        turn.scratch.clear();
+        let mut writer = Writer::fragment(turn.scratch);
         let hops = forwards(request);
         self.b
             .dialog
             .write_fields(&mut writer, Method::Invite, number, hops);
         writer.header(Name::Contact, contact);
-        copy_crossing(&mut writer, &request.message, None);
+        copy_request(&mut writer, &request.message, turn.realm);
         writer.finish(request.message.body()).is_ok()
     }
 
@@ -383,7 +383,7 @@ impl Call {
         let answer = (response.status, response.phrase, reply::Tag::Ours(&tag));
         let write = |writer: &mut Writer<'_>| {
             writer.header(Name::Contact, contact);
-            copy_crossing(writer, &response.message, Some(response.status));
+            copy_crossing(writer, response);
         };
         respond(turn, server, answer, write, response.message.body());
     }

@@ -15,6 +15,7 @@ use crate::transaction::timing::Timing;
 
 use super::error::{Error, Place, Source};
 use super::raw::{self, RawConfig};
+use super::users;
 use super::value;
 use super::{Arguments, Config, Format, Level, Log, api_beside};
 
@@ -51,6 +52,7 @@ pub(super) fn check(
         shard: Settings {
             listeners,
             peers,
+            access: users::access(source, raw, &domains)?,
             domains,
             registrar: registrar(source, raw)?,
             calls,
@@ -137,10 +139,6 @@ fn registrar(source: Source<'_>, raw: &RawConfig) -> Result<location::Policy, Er
     let usual = location::Policy::default();
     let users_max = source.amount(raw.limits.registrations.as_ref(), usual.aors_max)?;
     let raw = &raw.registrar;
-    if let Some(closed) = raw.open.as_ref().filter(|open| !open.get_ref()) {
-        let why = "a closed registrar would let nobody in: there are no passwords yet";
-        return Err(source.error(&closed.span(), why));
-    }
     let min_s = source.at_least_one(raw.expires_min_s.as_ref(), usual.expires_min_s)?;
     let max_s = min_s.max(usual.expires_max_s);
     let max_s = source.at_least_one(raw.expires_max_s.as_ref(), max_s)?;
@@ -269,7 +267,7 @@ fn api(
 }
 
 impl Source<'_> {
-    fn read<T>(
+    pub(super) fn read<T>(
         self,
         written: &Spanned<String>,
         read: impl FnOnce(&str) -> Result<T, String>,
@@ -321,7 +319,11 @@ impl Source<'_> {
     }
 
     /// A time in milliseconds; the default may be anything.
-    fn millis(self, written: Option<&Spanned<u32>>, default: Duration) -> Result<Duration, Error> {
+    pub(super) fn millis(
+        self,
+        written: Option<&Spanned<u32>>,
+        default: Duration,
+    ) -> Result<Duration, Error> {
         if written.is_none() {
             return Ok(default);
         }

@@ -7,6 +7,7 @@ mod check;
 mod error;
 mod raw;
 mod summary;
+mod users;
 mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -102,7 +103,7 @@ impl Config {
     /// The mode, as the first log line names it.
     pub fn mode(&self) -> &'static str {
         match self.shard.upstream {
-            Some(_) => "edge",
+            Some(_) => "standalone with upstream",
             None => "standalone",
         }
     }

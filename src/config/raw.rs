@@ -10,7 +10,7 @@ use toml::Spanned;
 /// A value with its place in the file; `None` where the default holds.
 pub(super) type Field<T> = Option<Spanned<T>>;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawConfig {
     #[serde(deserialize_with = "upstream")]
@@ -19,6 +19,7 @@ pub(super) struct RawConfig {
     pub(super) domains: Vec<Spanned<String>>,
     pub(super) listener: Vec<Spanned<RawListener>>,
     pub(super) registrar: RawRegistrar,
+    pub(super) user: Vec<Spanned<RawUser>>,
     pub(super) calls: RawCalls,
     pub(super) completion: RawCompletion,
     pub(super) limits: RawLimits,
@@ -49,10 +50,22 @@ pub(super) struct RawPeer {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawRegistrar {
     pub(super) open: Field<bool>,
+    pub(super) realm: Field<String>,
+    pub(super) nonce_life_ms: Field<u32>,
     pub(super) expires_default_s: Field<u32>,
     pub(super) expires_min_s: Field<u32>,
     pub(super) expires_max_s: Field<u32>,
     pub(super) contacts_max: Field<u32>,
+}
+
+/// Not `Debug`: it holds passwords.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawUser {
+    pub(super) name: Field<String>,
+    pub(super) password: Field<String>,
+    pub(super) ha1_sha256: Field<String>,
+    pub(super) ha1_md5: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -65,6 +65,13 @@ impl fmt::Display for Config {
         for (_, peer) in settings.peers() {
             write_peer(f, peer)?;
         }
+        match &settings.access {
+            Some(access) => {
+                let (users, realm) = (access.accounts.len(), &access.realm);
+                writeln!(f, "users      {users} by password, realm {realm}")?;
+            }
+            None => writeln!(f, "users      whoever registers")?,
+        }
         match settings.calls.calls_max {
             Some(calls_max) => writeln!(f, "calls      {calls_max} at a time for a user")?,
             None => writeln!(f, "calls      as many for a user as his phone takes")?,

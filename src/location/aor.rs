@@ -35,6 +35,11 @@ impl Aor {
         Self(Arc::from(text))
     }
 
+    /// A user of ours, of this name.
+    pub fn of_user(name: &[u8]) -> Self {
+        Self::new(name, "")
+    }
+
     /// The AOR whose [`Self::as_str`] this was.
     pub fn from_canonical(text: Arc<str>) -> Self {
         Self(text)

@@ -1,24 +1,39 @@
 //! Who is registered where.
 //!
-//! Spec: RFC 3261 §10.
+//! Spec: RFC 3261 §10, §22.
 //!
-//! - A [`Registrar`] takes REGISTER requests and keeps the bindings of each [`Aor`]; it is open: who
-//!   asks is not authenticated.
+//! - A [`Registrar`] takes REGISTER requests and keeps the bindings of each [`Aor`]; who asks is not
+//!   its concern.
+//! - A [`Gate`] knows by their passwords who is a user of ours; without one, anybody is.
 //! - What it gives for a call are [`Target`]s: a Request-URI, and the flow that leads there.
 
+mod account;
 mod aor;
 mod binding;
+mod digest;
+mod gate;
+mod nonce;
+mod proof;
 mod registrar;
 mod reject;
+mod throttle;
 mod wanted;
 
 #[cfg(test)]
 mod rig;
 
+pub use crate::location::account::Account;
+pub use crate::location::account::Accounts;
 pub use crate::location::aor::Aor;
 pub use crate::location::aor::Domains;
 pub use crate::location::binding::BindingId;
 pub use crate::location::binding::Target;
+pub use crate::location::digest::Algorithm;
+pub use crate::location::gate::Access;
+pub use crate::location::gate::Again;
+pub use crate::location::gate::Challenged;
+pub use crate::location::gate::Denied;
+pub use crate::location::gate::Gate;
 pub use crate::location::registrar::Registrar;
 
 /// What a registrar grants, and how much it keeps.

@@ -1,6 +1,6 @@
 //! The registrar: REGISTER requests in, bindings kept, targets out.
 //!
-//! Spec: RFC 3261 §10.3, without authentication; RFC 3665 §2.
+//! Spec: RFC 3261 §10.3 from step 5 on; RFC 3665 §2.
 //!
 //! Invariants:
 //! - a request changes all that it asks for, or nothing;

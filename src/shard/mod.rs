@@ -18,6 +18,7 @@ mod receive;
 pub mod reject;
 pub mod report;
 mod screen;
+mod sender;
 pub mod settings;
 mod subscriber;
 mod subscriptions;
@@ -27,7 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::call::{Call, Contacts, Outcome, Side, Turn};
-use crate::location::{Aor, Domains, Registrar};
+use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::Counters;
 use crate::random::Rng;
 use crate::sip::Scratch;
@@ -116,6 +117,8 @@ pub struct Shard {
     calls: Table<Box<Held>>,
     deadlines: Wheel<Key>,
     registrar: Registrar,
+    /// Who knows our users by their passwords; `None` where anybody may be a user.
+    gate: Option<Gate>,
     domains: Domains,
     users: users::Users,
     contacts: Contacts,
@@ -134,7 +137,7 @@ pub struct Shard {
 
 impl Shard {
     /// A worker that holds nothing.
-    pub fn new(settings: Settings, mut rng: Rng) -> Self {
+    pub fn new(mut settings: Settings, mut rng: Rng) -> Self {
         let sent_by: Vec<Box<[u8]>> = settings
             .listeners
             .iter()
@@ -149,6 +152,7 @@ impl Shard {
             settings.domains.iter().map(String::as_str),
         );
         let layer_rng = Rng::from_number(rng.bits());
+        let access = settings.access.take();
         let hosts = settings.listeners.iter().map(Listener::sent_by);
         Self {
             desk: Desk::new(&settings.completion.service, &mut rng),
@@ -157,6 +161,7 @@ impl Shard {
             calls: Table::new(calls_max),
             deadlines: Wheel::new(),
             registrar: Registrar::new(settings.registrar),
+            gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
             users: users::Users::default(),
             contacts,
@@ -253,6 +258,11 @@ impl Shard {
             draining: self.draining,
             owed: self.calls.len() + servers.owing + clients.owing,
         }
+    }
+
+    /// Whether a call is up or somebody waits for a transaction; cheap while a call is up.
+    pub fn is_owing(&self) -> bool {
+        !self.calls.is_empty() || self.layer.servers().owing + self.layer.clients().owing > 0
     }
 
     /// Runs one input; if it panics, what it had begun is dropped and all else is kept.
@@ -367,6 +377,7 @@ impl Shard {
             rng: &mut self.rng,
             contacts: &self.contacts,
             timing: self.settings.call_timing,
+            realm: self.gate.as_ref().map(Gate::realm),
             announce: &mut announcer,
             scratch: &mut self.scratch,
         };

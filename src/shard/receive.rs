@@ -88,8 +88,8 @@ impl Shard {
             Arrival::Absorbed => {}
             Arrival::Ack => self.on_ack(now, request),
             Arrival::Cancel(server) => self.on_cancel(now, flow, request, server),
-            Arrival::CancelOfNothing => self.refuse(request, flow, Reject::CancelOfNothing),
-            Arrival::Merged => self.refuse(request, flow, Reject::MergedRequest),
+            Arrival::CancelOfNothing => self.refuse(now, request, flow, Reject::CancelOfNothing),
+            Arrival::Merged => self.refuse(now, request, flow, Reject::MergedRequest),
             Arrival::New => match request.to.tag() {
                 Some(tag) => self.on_request_within(now, flow, request, tag),
                 None => self.on_new_request(now, flow, request, delay),
@@ -142,7 +142,7 @@ impl Shard {
         tag: &[u8],
     ) {
         if let Some(handled) = self.on_request_subscribed(now, flow, request) {
-            return handled.unwrap_or_else(|reject| self.refuse(request, flow, reject));
+            return handled.unwrap_or_else(|reject| self.refuse(now, request, flow, reject));
         }
         let handled = Tag::parse(tag).and_then(|tag| {
             self.with_call(now, tag.call, |call, turn| {
@@ -154,7 +154,7 @@ impl Shard {
             })
         });
         if handled != Some(true) {
-            self.refuse(request, flow, Reject::NoSuchCall);
+            self.refuse(now, request, flow, Reject::NoSuchCall);
         }
     }
 
@@ -194,7 +194,8 @@ impl Shard {
     ) {
         let admitted = self
             .screen(request, delay)
-            .and_then(|()| self.check_for_us(request));
+            .and_then(|()| self.check_for_us(request))
+            .and_then(|()| self.check_sender(now, flow, request));
         let handled = admitted.and_then(|()| match request.method {
             Method::Invite => self.on_invite(now, flow, request),
             Method::Options => self.on_options(now, flow, request),
@@ -211,7 +212,7 @@ impl Shard {
             Method::Message | Method::Refer | Method::Other(_) => Err(Reject::MethodUnknown),
         });
         if let Err(reject) = handled {
-            self.refuse(request, flow, reject);
+            self.refuse(now, request, flow, reject);
         }
     }
 

@@ -38,6 +38,16 @@ rejects! {
     CancelOfNothing "rejected_cancel_of_nothing" CALL_DOES_NOT_EXIST
     /// S-13: a request that would make a dialog has no Contact.
     ContactMissing "rejected_contact_missing" BAD_REQUEST
+    /// S-172: credentials of ours that lack something, or are for another request.
+    CredentialsMalformed "rejected_credentials_malformed" BAD_REQUEST
+    /// S-170: a registration without credentials, which is how each begins.
+    CredentialsMissing "rejected_credentials_missing" UNAUTHORIZED
+    /// S-173: a nonce that is too old or used up.
+    CredentialsStale "rejected_credentials_stale" UNAUTHORIZED
+    /// Too many wrong passwords from there of late.
+    CredentialsThrottled "rejected_credentials_throttled" FORBIDDEN
+    /// A wrong password for a registration, or a user whom nobody knows.
+    CredentialsWrong "rejected_credentials_wrong" UNAUTHORIZED
     /// CC-61: a document that cannot be read.
     DocumentBroken "rejected_document_broken" BAD_REQUEST
     /// We are stopping and take no new calls.
@@ -66,6 +76,12 @@ rejects! {
     OutOfOrder "rejected_out_of_order" SERVER_INTERNAL_ERROR
     /// The request waited too long before we came to it (R6, S-184).
     Overloaded "rejected_overloaded" SERVICE_UNAVAILABLE
+    /// R8: a user of ours, from where he is not registered.
+    ProxyCredentialsMissing "rejected_proxy_credentials_missing" PROXY_AUTHENTICATION_REQUIRED
+    /// S-173: a nonce that is too old or used up.
+    ProxyCredentialsStale "rejected_proxy_credentials_stale" PROXY_AUTHENTICATION_REQUIRED
+    /// A wrong password for a request, or a user whom nobody knows.
+    ProxyCredentialsWrong "rejected_proxy_credentials_wrong" PROXY_AUTHENTICATION_REQUIRED
     /// S-10: the Request-URI has a scheme that we cannot route by.
     SchemeUnknown "rejected_scheme_unknown" UNSUPPORTED_URI_SCHEME
     /// A table is full.
@@ -74,6 +90,8 @@ rejects! {
     TooManyHops "rejected_too_many_hops" TOO_MANY_HOPS
     /// R20: the callee has as many calls as he may.
     UserBusy "rejected_user_busy" BUSY_HERE
+    /// A user of ours who acts for another one.
+    UserForeign "rejected_user_foreign" FORBIDDEN
     /// S-10: nobody here has this address.
     UserUnknown "rejected_user_unknown" NOT_FOUND
     /// The callee is known and not registered.

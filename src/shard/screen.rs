@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use crate::call::relay::{KNOWN_OPTIONS, carries_session};
 use crate::cc::document;
+use crate::shard::sender::challenged;
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Name, Request, Status, Uri, Writer};
+use crate::time::Timestamp;
 use crate::transaction::reply;
 
 /// The methods that we let in, in dialogs or out of them.
@@ -67,7 +69,13 @@ impl Shard {
     }
 
     /// Answers a request, keeps nothing of it, and counts and logs why.
-    pub(super) fn refuse(&mut self, request: &Request<'_>, flow: &Flow, reject: Reject) {
+    pub(super) fn refuse(
+        &mut self,
+        now: Timestamp,
+        request: &Request<'_>,
+        flow: &Flow,
+        reject: Reject,
+    ) {
         self.note_refusal(request, flow, reject);
         // Nobody answers an ACK.
         if request.method == Method::Ack {
@@ -75,6 +83,11 @@ impl Shard {
         }
         self.scratch.clear();
         let mut writer = Writer::fragment(&mut self.scratch);
+        if let Some(gate) = &mut self.gate
+            && let Some((field, whom)) = challenged(&self.domains, request, flow, reject)
+        {
+            gate.challenge(now, &whom, field, &mut writer);
+        }
         match reject {
             Reject::MethodUnknown => {
                 writer.header(Name::Allow, ALLOW);
@@ -93,6 +106,11 @@ impl Shard {
             }
             Reject::CancelOfNothing
             | Reject::ContactMissing
+            | Reject::CredentialsMalformed
+            | Reject::CredentialsMissing
+            | Reject::CredentialsStale
+            | Reject::CredentialsThrottled
+            | Reject::CredentialsWrong
             | Reject::DocumentBroken
             | Reject::Draining
             | Reject::EntityTagUnknown
@@ -103,10 +121,14 @@ impl Shard {
             | Reject::NotAcceptable
             | Reject::OutOfOrder
             | Reject::Overloaded
+            | Reject::ProxyCredentialsMissing
+            | Reject::ProxyCredentialsStale
+            | Reject::ProxyCredentialsWrong
             | Reject::SchemeUnknown
             | Reject::TableFull
             | Reject::TooManyHops
             | Reject::UserBusy
+            | Reject::UserForeign
             | Reject::UserUnknown
             | Reject::UserUnregistered => {}
         }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub domains: Vec<String>,
     /// What our registrar grants.
     pub registrar: location::Policy,
+    /// Who may register; `None`: anybody.
+    pub access: Option<location::Access>,
     /// What calls may do.
     pub calls: Calls,
     /// What becomes of calls that fail.

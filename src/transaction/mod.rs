@@ -386,9 +386,10 @@ impl Turn<'_> {
     }
 }
 
-/// A map that has become nearly empty gives its memory back.
+/// A map that has become nearly empty gives its memory back, and an empty one all of it.
 fn give_back<V>(map: &mut DigestMap<V>) {
-    if map.capacity() > 512 && map.len() < map.capacity() / 8 {
+    let is_sparse = map.capacity() > 512 && map.len() < map.capacity() / 8;
+    if is_sparse || map.is_empty() {
         map.shrink_to(map.len() * 2);
     }
 }

@@ -30,8 +30,10 @@ pub struct Outbox {
     sends: VecDeque<(Flow, Range<usize>, SendId)>,
 }
 
-/// A buffer that grew for one burst does not stay.
-const KEPT_BYTES_MAX: usize = 32 * 1024;
+/// A buffer that grew for one burst does not stay: this holds what an input usually causes.
+const KEPT_BYTES_MAX: usize = 8 * 1024;
+/// The same for the queue of messages.
+const KEPT_SENDS_MAX: usize = 16;
 
 impl Outbox {
     /// Queues a message that is written already.
@@ -51,10 +53,7 @@ impl Outbox {
     /// The next message; when there is none, the buffer starts anew.
     pub fn poll(&mut self) -> Option<Sending<'_>> {
         let Some((flow, range, id)) = self.sends.pop_front() else {
-            self.bytes.clear();
-            if self.bytes.capacity() > KEPT_BYTES_MAX {
-                self.bytes.shrink_to(KEPT_BYTES_MAX);
-            }
+            self.give_back();
             return None;
         };
         let bytes = self.bytes.get(range).unwrap_or_default();
@@ -74,5 +73,11 @@ impl Outbox {
     /// Forgets the messages queued after the first `len`.
     pub fn truncate(&mut self, len: usize) {
         self.sends.truncate(len);
+    }
+
+    fn give_back(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
+        self.sends.shrink_to(KEPT_SENDS_MAX);
     }
 }

@@ -95,7 +95,7 @@ fn a_phone_that_subscribed_is_told_when_it_is_its_turn() {
     let (world, [alice, bob, carol], talk, busy) = bob_is_busy();
     let (_, accepted) = subscribes(&alice, &busy);
     assert_eq!(accepted.header("Expires"), "3600");
-    let queued = alice.receives("NOTIFY");
+    let queued = alice.receives("NOTIFY"); // S-122
     alice.answers(&queued, 200);
     assert!(String::from_utf8_lossy(queued.body()).contains("cc-state: queued"));
     hang_up(&carol, &talk.caller, &bob);
@@ -140,7 +140,7 @@ fn a_request_that_was_taken_back_leads_to_nothing() {
             .with("Expires", "0"),
     );
     alice.receives("200");
-    let ended = alice.receives("NOTIFY");
+    let ended = alice.receives("NOTIFY"); // S-122
     assert_eq!(
         ended.header("Subscription-State"),
         "terminated;reason=timeout"

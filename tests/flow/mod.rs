@@ -11,6 +11,7 @@ pub(crate) mod kit;
 mod limits;
 mod outsiders;
 mod registrar;
+mod registrar_users;
 mod reinvite;
 mod reliable;
 mod repeats;

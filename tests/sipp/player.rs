@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ladder::Ladder;
-use crate::message::Message;
 use crate::process::{Script, Sipp, is_bound, wait_for};
 use crate::scenarios;
-use crate::trace::{Trace, bad_counts};
+use crate::trace::{Direction, Trace, bad_counts};
 
-/// How long a phone may take to open its port, or to be registered.
+/// How long a phone may take to open its port.
 const READY_MAX: Duration = Duration::from_secs(5);
+
+/// How long a message may be waited for; product times are far shorter in the flows.
+const MESSAGE_MAX: Duration = Duration::from_secs(10);
 
 /// How long a flow may take; SIPp itself gives up after 20 s.
 const FLOW_MAX: Duration = Duration::from_secs(25);
@@ -35,7 +37,10 @@ impl Player {
     pub fn start(script: &Script) -> Self {
         let own = scenarios::ladder(&script.scenario);
         let ladder = match &script.meanwhile {
-            Some(call) => own.then(scenarios::ladder(call)),
+            Some(meanwhile) => {
+                let call = scenarios::ladder(&meanwhile.scenario);
+                (0..meanwhile.calls).fold(own, |all, _| all.then(call.clone()))
+            }
             None => own,
         };
         let name = script.scenario.file_stem().unwrap_or_default();
@@ -57,15 +62,40 @@ impl Player {
         assert!(ready.is_some(), "{} opens no port", self.name);
     }
 
-    /// Waits for the answer to the phone's REGISTER.
-    pub fn wait_until_registered(&mut self) {
-        let ready = wait_for(READY_MAX, || {
-            self.demand_alive();
-            let trace = self.sipp.trace_so_far();
-            let mut answers = trace.received().map(Message::label);
-            answers.next().filter(|label| label == "200 REGISTER")
+    /// Waits until the phone has heard the messages with that ladder label, so many of them.
+    pub fn wait_until_heard(&mut self, label: &str, times: usize) {
+        self.wait_for_message(Direction::Received, label, times);
+    }
+
+    /// The same of those that it says itself.
+    pub fn wait_until_said(&mut self, label: &str, times: usize) {
+        self.wait_for_message(Direction::Sent, label, times);
+    }
+
+    fn wait_for_message(&mut self, direction: Direction, label: &str, times: usize) {
+        let happened = wait_for(MESSAGE_MAX, || {
+            let has_ended = self.sipp.ended().is_some();
+            let seen = self.sipp.trace_so_far().count(direction, label) >= times;
+            if has_ended && !seen {
+                self.demand_alive();
+            }
+            seen.then_some(())
         });
-        assert!(ready.is_some(), "{} has no answer", self.name);
+        if happened.is_none() {
+            let wrong = self.wrong_in(&self.sipp.trace_so_far());
+            panic!("{}: {label} {times} never {direction}\n{wrong}", self.name);
+        }
+    }
+
+    /// What has been said up to now.
+    pub fn trace_so_far(&self) -> Trace {
+        self.sipp.trace_so_far()
+    }
+
+    /// Waits for the end of this phone alone.
+    pub fn finish(self) -> Trace {
+        let mut traces = finish(vec![self]).into_iter();
+        traces.next().expect("one player, one trace")
     }
 
     /// Ends a phone that would wait for further calls.

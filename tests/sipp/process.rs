@@ -48,24 +48,32 @@ pub fn wait_for<T>(at_most: Duration, mut found: impl FnMut() -> Option<T>) -> O
     }
 }
 
-/// The right to run one flow. The lock goes with the process, however that ends.
+/// The right to run one flow, and to do so at its addresses. Both go with the process, however that
+/// ends.
 pub struct Turn {
     _lock: File,
+    /// Bound beside campon: the same flow may be run from another clone on this machine.
+    _claim: UdpSocket,
 }
 
 impl Turn {
-    pub fn take(folder: &Path) -> Self {
-        let turn = wait_for(TURN_MAX, || {
-            (0..FLOWS_MAX).find_map(|slot| Self::try_slot(&folder.join(format!("slot-{slot}"))))
+    pub fn take(folder: &Path, campon: SocketAddr) -> Self {
+        let beside = SocketAddr::new(campon.ip(), campon.port() - 1);
+        let claim = wait_for(TURN_MAX, || UdpSocket::bind(beside).ok());
+        let lock = wait_for(TURN_MAX, || {
+            (0..FLOWS_MAX).find_map(|slot| try_lock(&folder.join(format!("slot-{slot}"))))
         });
-        turn.expect("a turn: flows end within their timeouts")
+        Self {
+            _lock: lock.expect("a turn: flows end within their timeouts"),
+            _claim: claim.expect("free addresses: flows end within their timeouts"),
+        }
     }
+}
 
-    fn try_slot(path: &Path) -> Option<Self> {
-        let opened = OpenOptions::new().create(true).append(true).open(path);
-        let lock = opened.expect("a lock file in the target folder");
-        lock.try_lock().ok().map(|()| Self { _lock: lock })
-    }
+fn try_lock(path: &Path) -> Option<File> {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    let lock = opened.expect("a lock file in the target folder");
+    lock.try_lock().ok().map(|()| lock)
 }
 
 /// A child process that does not outlive its owner.
@@ -110,14 +118,19 @@ pub struct Campon {
 }
 
 impl Campon {
-    /// Starts campon and waits until it answers OPTIONS.
-    pub fn start(address: SocketAddr, folder: &Path) -> Self {
+    /// Starts campon, with a configuration or without, and waits until it answers OPTIONS.
+    pub fn start(address: SocketAddr, folder: &Path, config: Option<&str>) -> Self {
         let log = folder.join("campon.log");
         let binary = binary();
         let out = File::create(&log).expect("a log file in the target folder");
         let err = out.try_clone().expect("a second handle of the log");
         let mut command = Command::new(&binary);
         command.args(["serve", "--listen", &address.to_string()]);
+        if let Some(config) = config {
+            let file = folder.join("campon.toml");
+            fs::write(&file, config).expect("a file in the target folder");
+            command.arg("--config").arg(file);
+        }
         command.current_dir(folder).stdout(out).stderr(err);
         let process = Guarded::start(&mut command, "the binary under test is not built");
         let mut campon = Self {
@@ -137,23 +150,34 @@ impl Campon {
 
     /// What each table holds, as `campon status --json` tells.
     pub fn held(&self) -> Vec<(String, u64)> {
+        let status = self.status();
+        let tables = entries(&status, "tables");
+        let held = tables.map(|(name, table)| {
+            let entries = table.get("entries").and_then(Value::as_u64);
+            (name, entries.unwrap_or_else(|| panic!("{status}")))
+        });
+        held.collect()
+    }
+
+    /// What has been counted, likewise.
+    pub fn counted(&self) -> Vec<(String, u64)> {
+        let status = self.status();
+        let counters = entries(&status, "counters");
+        let counted = counters.map(|(name, count)| {
+            let count = count.as_u64();
+            (name, count.unwrap_or_else(|| panic!("{status}")))
+        });
+        counted.collect()
+    }
+
+    fn status(&self) -> Value {
         let mut command = Command::new(binary());
         let api = SocketAddr::new(self.address.ip(), API_PORT);
         command.args(["status", "--json", "--api", &format!("http://{api}")]);
         let output = command.output().expect("the binary runs");
         let text = String::from_utf8_lossy(&output.stdout);
-        let status: Value = serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("{error} in the status {text}: {output:?}"));
-        let tables = status.get("tables").and_then(Value::as_object);
-        let tables = tables.unwrap_or_else(|| panic!("no tables in {status}"));
-        let entries = tables.iter().map(|(name, table)| {
-            let entries = table.get("entries").and_then(Value::as_u64);
-            (
-                name.clone(),
-                entries.unwrap_or_else(|| panic!("{name} in {status}")),
-            )
-        });
-        entries.collect()
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{error} in the status {text}: {output:?}"))
     }
 
     /// Sends SIGINT, once, and demands a clean end. Gives the log.
@@ -189,19 +213,35 @@ impl Campon {
     }
 }
 
+/// Names and values of a part of the status.
+fn entries<'s>(status: &'s Value, part: &str) -> impl Iterator<Item = (String, &'s Value)> {
+    let entries = status.get(part).and_then(Value::as_object);
+    let entries = entries.unwrap_or_else(|| panic!("no {part} in {status}"));
+    entries.iter().map(|(name, value)| (name.clone(), value))
+}
+
 /// What one SIPp process is to do.
 pub struct Script {
     pub scenario: PathBuf,
-    /// Played to a call that comes in while `scenario` runs, as a phone on one connection would.
-    pub meanwhile: Option<PathBuf>,
+    /// Played to calls that come in while `scenario` runs, as a phone on one connection would.
+    pub meanwhile: Option<Meanwhile>,
     pub local: SocketAddr,
     pub campon: SocketAddr,
-    /// How a URI names campon: `[domain]` in the scenarios.
-    pub domain: String,
+    /// What `[domain]` and other names in square brackets stand for.
+    pub keys: Vec<(&'static str, String)>,
+    /// The Call-ID, if it is one that a phone before has begun with.
+    pub call_id: Option<String>,
     /// SIPp's name of the transport: `u1` or `t1`.
     pub transport: &'static str,
     /// A folder of its own, for its logs.
     pub folder: PathBuf,
+}
+
+/// What happens to calls that come in.
+pub struct Meanwhile {
+    pub scenario: PathBuf,
+    /// How many there will be.
+    pub calls: usize,
 }
 
 /// One SIPp process.
@@ -218,12 +258,17 @@ impl Sipp {
         command.arg(script.campon.to_string());
         command.arg("-sf").arg(&script.scenario);
         if let Some(meanwhile) = &script.meanwhile {
-            command.arg("-oocsf").arg(meanwhile);
+            command.arg("-oocsf").arg(&meanwhile.scenario);
         }
         command.args(["-t", script.transport, "-bind_local"]);
         command.args(["-i", &script.local.ip().to_string()]);
         command.args(["-p", &script.local.port().to_string()]);
-        command.args(["-key", "domain", &script.domain]);
+        for (name, value) in &script.keys {
+            command.args(["-key", name, value]);
+        }
+        if let Some(call_id) = &script.call_id {
+            command.args(["-cid_str", call_id]);
+        }
         command.args(["-m", "1", "-nostdin", "-default_behaviors", "abortunexp"]);
         command.args(["-timeout", "20s", "-timeout_error"]);
         command.args(["-trace_msg", "-message_file", "messages.log"]);

@@ -63,13 +63,18 @@ fn nothing_but_a_100_is_optional() {
 
 #[test]
 fn every_scenario_is_played_by_a_test() {
-    let tests = include_str!("../sipp.rs");
+    let tests = concat!(
+        include_str!("../sipp.rs"),
+        include_str!("peers.rs"),
+        include_str!("recalls.rs")
+    );
     let tests: String = code_lines(tests).collect();
     assert!(!tests.contains("#[ignore"), "an ignored test plays nothing");
-    let stage: String = code_lines(include_str!("stage.rs")).collect();
+    let drivers = concat!(include_str!("stage.rs"), include_str!("line.rs"));
+    let drivers: String = code_lines(drivers).collect();
     for (name, _) in all() {
         let (flow, role) = name.split_once('.').expect("flow.role.xml");
-        let played_alone = format!("play(\"{name}\"");
+        let named = format!("\"{name}\"");
         let played_as_call = [
             format!("play_call(\"{flow}\""),
             format!("play_call_on_kept_connection(\"{flow}\""),
@@ -79,8 +84,8 @@ fn every_scenario_is_played_by_a_test() {
             "line" => &played_as_call[1..],
             _ => &[],
         };
-        let played = tests.contains(&played_alone)
-            || stage.contains(&played_alone)
+        let played = tests.contains(&named)
+            || drivers.contains(&named)
             || as_call.iter().any(|call| tests.contains(call));
         assert!(played, "no test plays {name}");
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::bridge::Bridge;
 use crate::player::{Player, finish};
-use crate::process::{Campon, Script, Turn, wait_for};
+use crate::process::{Campon, Meanwhile, Script, Turn, wait_for};
 use crate::scenarios;
 use crate::trace::Trace;
 
@@ -25,7 +25,37 @@ pub enum Transport {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Phone {
     Alice,
+    /// The same user at another phone.
+    AliceAtHome,
     Bob,
+    Carol,
+    Dave,
+    Eve,
+}
+
+impl Phone {
+    /// The user part of its address: `[user]` in the scenarios.
+    fn user(self) -> &'static str {
+        match self {
+            Self::Alice | Self::AliceAtHome => "alice",
+            Self::Bob => "bob",
+            Self::Carol => "carol",
+            Self::Dave => "dave",
+            Self::Eve => "eve",
+        }
+    }
+
+    /// How far its address is from campon's.
+    fn place(self) -> u8 {
+        match self {
+            Self::Bob => 1,
+            Self::Alice => 2,
+            Self::AliceAtHome => 3,
+            Self::Carol => 4,
+            Self::Dave => 5,
+            Self::Eve => 6,
+        }
+    }
 }
 
 pub struct Stage {
@@ -43,7 +73,13 @@ impl Stage {
     /// Waits for a turn, then starts campon on an address that belongs to this name.
     pub fn open(name: &str) -> Self {
         let address = SocketAddr::new(network(name).into(), 5060);
-        Self::open_at(name, address, address.ip().to_string())
+        Self::open_at(name, address, address.ip().to_string(), None)
+    }
+
+    /// The same with a configuration.
+    pub fn open_with(name: &str, config: &str) -> Self {
+        let address = SocketAddr::new(network(name).into(), 5060);
+        Self::open_at(name, address, address.ip().to_string(), Some(config))
     }
 
     /// The same on `::1`, where ports tell the parties apart.
@@ -51,18 +87,18 @@ impl Stage {
         let [_, _, high, low] = hash(name).to_be_bytes();
         let port = 20_000 + u16::from_be_bytes([high, low]) % 10_000;
         let address = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port);
-        Self::open_at(name, address, address.to_string())
+        Self::open_at(name, address, address.to_string(), None)
     }
 
-    fn open_at(name: &str, address: SocketAddr, domain: String) -> Self {
+    fn open_at(name: &str, address: SocketAddr, domain: String, config: Option<&str>) -> Self {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sipp");
         let folder = target.join(name);
-        let turn = fs::create_dir_all(&target).map(|()| Turn::take(&target));
+        let turn = fs::create_dir_all(&target).map(|()| Turn::take(&target, address));
         let turn = turn.expect("cargo's folder for tests can be written");
         // What an earlier run left would be read as this run's.
         let _absent_at_first = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("cargo's folder for tests can be written");
-        let campon = Campon::start(address, &folder);
+        let campon = Campon::start(address, &folder, config);
         Self {
             folder,
             address,
@@ -75,13 +111,19 @@ impl Stage {
 
     /// Plays a flow of one phone.
     pub fn play(&self, scenario: &str, phone: Phone, transport: Transport) -> Trace {
-        let player = self.start(scenario, phone, transport);
-        only(finish(vec![player]))
+        self.start(scenario, phone, transport).finish()
+    }
+
+    /// Registers these phones; what they do next comes from the same addresses.
+    pub fn register(&self, phones: &[Phone]) {
+        for phone in phones {
+            self.play("registration.phone", *phone, Transport::Udp);
+        }
     }
 
     /// Plays a call: Bob registers and leaves, Bob comes back and waits, Alice calls.
     pub fn play_call(&self, flow: &str, transport: Transport) -> Bridge {
-        self.play("registration.callee", Phone::Bob, transport);
+        self.play("registration.phone", Phone::Bob, transport);
         let mut callee = self.start(&format!("{flow}.callee"), Phone::Bob, transport);
         callee.wait_until_listening();
         let caller = self.start(&format!("{flow}.caller"), Phone::Alice, transport);
@@ -93,11 +135,14 @@ impl Stage {
     /// Plays a call to a phone that stays on the connection with which it registered.
     pub fn play_call_on_kept_connection(&self, flow: &str) -> Bridge {
         let mut script = self.script(&format!("{flow}.line"), Phone::Bob, Transport::Tcp);
-        script.meanwhile = Some(scenarios::path(&format!("{flow}.callee")));
+        script.meanwhile = Some(Meanwhile {
+            scenario: scenarios::path(&format!("{flow}.callee")),
+            calls: 1,
+        });
         let mut line = Player::start(&script);
-        line.wait_until_registered();
+        line.wait_until_heard("200 REGISTER", 1);
         let caller = self.start(&format!("{flow}.caller"), Phone::Alice, Transport::Tcp);
-        let caller = only(finish(vec![caller]));
+        let caller = caller.finish();
         // The caller ends with a silence in which it hears nothing, so all has been said.
         Bridge::new(caller, line.hang_up())
     }
@@ -116,6 +161,25 @@ impl Stage {
         }
     }
 
+    /// The same, and demands that nobody waits for anybody, and these counts of requests for
+    /// completion by what became of them: all others are 0.
+    pub fn close_served(self, counts: &[(&str, u64)]) {
+        let held = self.campon.held();
+        for table in ["completions", "subscriptions"] {
+            assert!(held.contains(&(table.to_owned(), 0)), "{held:?}");
+        }
+        let mut counted = self.campon.counted();
+        counted.retain(|(name, count)| name.starts_with("completions_") && *count > 0);
+        let mut expected: Vec<_> = counts.to_vec();
+        expected.sort_unstable();
+        let counted: Vec<_> = counted
+            .iter()
+            .map(|(name, n)| (name.as_str(), *n))
+            .collect();
+        assert_eq!(counted, expected);
+        self.close();
+    }
+
     /// The same when all timers have run out: then every table is empty.
     pub fn close_empty(self) {
         let is_empty = || {
@@ -132,11 +196,18 @@ impl Stage {
         assert!(tables.len() > 2 && tables.iter().all(is_empty), "{last}");
     }
 
-    fn start(&self, scenario: &str, phone: Phone, transport: Transport) -> Player {
+    /// How URIs name campon.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// Starts a phone.
+    pub fn start(&self, scenario: &str, phone: Phone, transport: Transport) -> Player {
         Player::start(&self.script(scenario, phone, transport))
     }
 
-    fn script(&self, scenario: &str, phone: Phone, transport: Transport) -> Script {
+    /// What a phone is to do, its folder numbered in the order of play.
+    pub fn script(&self, scenario: &str, phone: Phone, transport: Transport) -> Script {
         let number = self.played.get() + 1;
         self.played.set(number);
         Script {
@@ -144,7 +215,11 @@ impl Stage {
             meanwhile: None,
             local: self.address_of(phone),
             campon: self.address,
-            domain: self.domain.clone(),
+            keys: vec![
+                ("domain", self.domain.clone()),
+                ("user", phone.user().to_owned()),
+            ],
+            call_id: None,
             transport: match transport {
                 Transport::Tcp => "t1",
                 Transport::Udp => "u1",
@@ -153,11 +228,8 @@ impl Stage {
         }
     }
 
-    fn address_of(&self, phone: Phone) -> SocketAddr {
-        let place = match phone {
-            Phone::Alice => 2,
-            Phone::Bob => 1,
-        };
+    pub fn address_of(&self, phone: Phone) -> SocketAddr {
+        let place = phone.place();
         match self.address.ip() {
             IpAddr::V4(ip) => {
                 let [a, b, c, d] = ip.octets();
@@ -170,7 +242,7 @@ impl Stage {
 }
 
 /// The network of a stage: 127.a.b.0/24, with campon on 127.a.b.1.
-fn network(name: &str) -> Ipv4Addr {
+pub fn network(name: &str) -> Ipv4Addr {
     let [_, _, a, b] = hash(name).to_be_bytes();
     // 127.0.*.* belongs to everybody.
     Ipv4Addr::new(127, a.max(1), b, 1)
@@ -189,14 +261,15 @@ fn last_line(log: &str) -> &str {
     last.unwrap_or_else(|| panic!("no stop line: {log}"))
 }
 
-fn only(traces: Vec<Trace>) -> Trace {
-    traces.into_iter().next().expect("one player, one trace")
-}
-
 #[test]
 fn every_stage_has_a_network_of_its_own() {
-    let source = include_str!("../sipp.rs");
-    let opened = source.split("Stage::open(\"").skip(1);
+    let source = concat!(
+        include_str!("../sipp.rs"),
+        include_str!("peers.rs"),
+        include_str!("recalls.rs")
+    );
+    let opened = ["open(\"", "open_with(\"", "open_before_pbx(\""];
+    let opened = opened.iter().flat_map(|open| source.split(open).skip(1));
     let names = opened.filter_map(|rest| rest.split('"').next());
     let mut networks: Vec<_> = names.map(network).collect();
     let stages = networks.len();

@@ -82,6 +82,27 @@ impl Trace {
         self.nth(Direction::Received, label, n)
     }
 
+    /// The messages of one Call-ID.
+    pub fn of_call(&self, call_id: &str) -> Self {
+        let mut all = self.all.clone();
+        all.retain(|logged| logged.message.call_id() == call_id);
+        Self { all }
+    }
+
+    /// How many messages with that ladder label went that way.
+    pub fn count(&self, direction: Direction, label: &str) -> usize {
+        let labelled = self.of(direction).filter(|one| one.label() == label);
+        labelled.count()
+    }
+
+    /// When the n-th message (0 is the first) with that ladder label went that way.
+    pub fn time_of(&self, direction: Direction, label: &str, n: usize) -> &str {
+        let same = |one: &&Logged| one.direction == direction && one.message.label() == label;
+        let found = self.all.iter().filter(same).nth(n);
+        let found = found.unwrap_or_else(|| panic!("no {label} ({n}) {direction}"));
+        &found.at
+    }
+
     fn of(&self, direction: Direction) -> impl Iterator<Item = &Message> {
         let wanted = move |logged: &&Logged| logged.direction == direction;
         self.all.iter().filter(wanted).map(|logged| &logged.message)

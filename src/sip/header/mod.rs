@@ -5,6 +5,7 @@
 pub mod accept;
 pub mod call_info;
 pub mod contact;
+pub mod credentials;
 pub mod cseq;
 pub mod event;
 pub mod item;

@@ -9,6 +9,7 @@ pub(crate) mod dialog;
 pub(crate) mod draft;
 pub(crate) mod message;
 pub(crate) mod party;
+pub(crate) mod password;
 pub(crate) mod scenes;
 pub(crate) mod subject;
 pub(crate) mod world;

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 
 use campon::completion::{Codes, RawCodes};
+use campon::location::{Access, Account, Accounts};
 use campon::random::Rng;
 use campon::shard::settings::Peer;
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::Transport;
+
+use super::password::{self, Login};
 
 /// Where campon listens, and the host of its users.
 pub(crate) const DOMAIN: &str = "192.0.2.1";
@@ -27,6 +30,8 @@ pub(crate) enum Setup {
     Unlimited,
     /// What is for nobody registered goes to [`UPSTREAM`].
     Upstream,
+    /// The same, and only Alice and Bob may register, with their passwords.
+    Users,
 }
 
 /// Campon's addresses, in the order of their `ListenerId`.
@@ -44,7 +49,8 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let mut settings = Settings {
         listeners: listeners.to_vec(),
-        upstream: matches!(setup, Setup::Upstream).then_some(upstream),
+        upstream: matches!(setup, Setup::Upstream | Setup::Users).then_some(upstream),
+        access: matches!(setup, Setup::Users).then(access),
         ..Settings::default()
     };
     if !matches!(setup, Setup::Standalone) {
@@ -57,6 +63,16 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     };
     settings.completion.codes = Codes::new(&codes, &[]).expect("codes that can be dialled");
     Shard::new(settings, Rng::from_number(seed))
+}
+
+fn access() -> Access {
+    let usual = Access::default();
+    let mut accounts = Accounts::default();
+    for Login { user, password } in [password::ALICE, password::BOB] {
+        let account = Account::with_password(user, &usual.realm, password);
+        accounts.insert(user, account);
+    }
+    Access { accounts, ..usual }
 }
 
 /// The tables that hold something, with how many; registrations apart, which live longer.

@@ -381,6 +381,7 @@ impl Rig {
     fn turn(&mut self) -> Turn<'_> {
         Turn {
             now: self.now,
+            realm: None,
             layer: &mut self.layer,
             rng: &mut self.rng,
             contacts: &self.contacts,

@@ -1,0 +1,124 @@
+//! The users who may register, and the realm of their passwords.
+//!
+//! Spec: RFC 7616 §3.3 (realm), §3.4.2 (what `ha1_…` is the hash of), §5.2.
+//!
+//! No error shows a password or its hash.
+
+use toml::Spanned;
+
+use crate::location::{Access, Account, Accounts, Algorithm};
+
+use super::error::{Error, Source};
+use super::raw::{RawConfig, RawUser};
+
+/// `None`: anybody may register.
+pub(super) fn access(
+    source: Source<'_>,
+    raw: &RawConfig,
+    domains: &[String],
+) -> Result<Option<Access>, Error> {
+    let registrar = &raw.registrar;
+    let Some(first) = raw.user.first() else {
+        return match registrar.open.as_ref().filter(|open| !open.get_ref()) {
+            Some(closed) => {
+                let why = "a closed registrar lets nobody in without a [[user]]";
+                Err(source.error(&closed.span(), why))
+            }
+            None => Ok(None),
+        };
+    };
+    if registrar.open.as_ref().is_some_and(|open| *open.get_ref()) {
+        let why = "goes with a closed registrar: registrar.open is true";
+        return Err(source.error_of("user", &first.span(), why));
+    }
+    let usual = Access::default();
+    let realm = match &registrar.realm {
+        Some(written) => source.read(written, realm)?,
+        None => domains.first().cloned().unwrap_or(usual.realm),
+    };
+    Ok(Some(Access {
+        accounts: accounts(source, &raw.user, &realm)?,
+        realm,
+        nonce_life: source.millis(registrar.nonce_life_ms.as_ref(), usual.nonce_life)?,
+        ..usual
+    }))
+}
+
+fn accounts(
+    source: Source<'_>,
+    written: &[Spanned<RawUser>],
+    realm: &str,
+) -> Result<Accounts, Error> {
+    let mut accounts = Accounts::default();
+    for user in written {
+        let Some(written) = &user.get_ref().name else {
+            return Err(source.error_of("user.name", &user.span(), "is missing"));
+        };
+        let name = source.read(written, user_name)?;
+        let account = account(source, user, &name, realm)?;
+        if !accounts.insert(&name, account) {
+            return Err(source.error(&written.span(), format!("`{name}` is there twice")));
+        }
+    }
+    Ok(accounts)
+}
+
+fn account(
+    source: Source<'_>,
+    user: &Spanned<RawUser>,
+    name: &str,
+    realm: &str,
+) -> Result<Account, Error> {
+    let RawUser {
+        password,
+        ha1_sha256,
+        ha1_md5,
+        ..
+    } = user.get_ref();
+    let hashes = [(Algorithm::Sha256, ha1_sha256), (Algorithm::Md5, ha1_md5)];
+    let hashes = hashes.map(|(algorithm, written)| Some(algorithm).zip(written.as_ref()));
+    let mut hashes = hashes.into_iter().flatten().peekable();
+    match (password, hashes.peek()) {
+        (None, None) => {
+            let why = "is missing: write a password, or its ha1_sha256 or ha1_md5";
+            Err(source.error_of("user.password", &user.span(), why))
+        }
+        (Some(_), Some((_, twice))) => {
+            let why = "says the same as user.password: leave one out";
+            Err(source.error(&twice.span(), why))
+        }
+        (Some(password), None) if password.get_ref().is_empty() => {
+            Err(source.error(&password.span(), "must not be empty"))
+        }
+        (Some(password), None) => Ok(Account::with_password(name, realm, password.get_ref())),
+        (None, Some(_)) => hashes.try_fold(Account::default(), |account, (algorithm, written)| {
+            let why = || format!("is not {} hexadecimal digits", algorithm.digits());
+            let account = account.with_hash(algorithm, written.get_ref());
+            account.ok_or_else(|| source.error(&written.span(), why()))
+        }),
+    }
+}
+
+/// What can stand in a quoted string as it is.
+fn realm(text: &str) -> Result<String, String> {
+    let is_plain = |letter: char| !letter.is_control() && !matches!(letter, '"' | '\\');
+    if !text.is_empty() && text.chars().all(is_plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("is empty or has a quote, a backslash or a control character in it".to_owned())
+    }
+}
+
+/// The user part of an address, which is the user name of the credentials too; a colon would end it
+/// there.
+fn user_name(text: &str) -> Result<String, String> {
+    let is_plain = |letter: char| {
+        let is_mark = matches!(letter, '"' | '\\' | ':' | '@' | '<' | '>');
+        !letter.is_control() && !letter.is_whitespace() && !is_mark
+    };
+    if !text.is_empty() && text.chars().all(is_plain) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not the user part of an address"))
+    }
+}

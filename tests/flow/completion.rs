@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::kit::dialog::Dialog;
-use super::kit::draft::{ANSWER, OFFER, invite, request, response, within};
+use super::kit::draft::{ANSWER, OFFER, invite, register, request, response, within};
 use super::kit::message::{Message, uri_of};
 use super::kit::party::Party;
-use super::kit::scenes::{Call, call, hang_up, refused};
+use super::kit::scenes::{Call, call, hang_up, refused, two_phones};
 use super::kit::subject::Setup;
 use super::kit::world::World;
 
@@ -149,4 +149,28 @@ fn a_request_that_was_taken_back_leads_to_nothing() {
     hang_up(&carol, &talk.caller, &bob);
     world.advance(GUARD * 10);
     world.quiet();
+}
+
+/// The recall began before the service had heard of the call that its caller was in.
+#[test]
+fn a_caller_who_asks_while_he_talks_is_called_back_afterwards() {
+    let (world, alice, bob) = two_phones();
+    let carol = world.phone("carol");
+    bob.sends(register("bob").with_only("Expires", "0"));
+    bob.receives("200");
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    refused(&alice, &sent, "480");
+    world.advance(Duration::from_secs(1));
+    bob.registers();
+    world.advance(GUARD * 2);
+    let talk = call(&alice, &carol);
+    dials(&alice, "*37%23");
+    world.advance(GUARD * 2);
+    alice.receives_nothing();
+    hang_up(&alice, &talk.caller, &carol);
+    world.advance(GUARD * 2);
+    let recall = alice.receives("INVITE");
+    alice.answers(&recall, 603);
+    alice.receives("ACK");
+    dials(&alice, "%2337%23");
 }

@@ -388,12 +388,17 @@ impl Watch {
 
     fn on_subscribed(&mut self, request: &Message) {
         let id = request.call_id().to_owned();
-        let seen = self.subscriptions.entry(id).or_default();
+        let callee = user_of(uri_of(request.header("To")));
+        let is_same = |seen: &&Seen| seen.callee == callee && seen.is_ready;
+        // R21: an entry that moves to another subscription stays what it is.
+        let is_ready = self.subscriptions.values().any(|seen| is_same(&seen));
+        let seen = self.subscriptions.entry(id).or_insert_with(|| Seen {
+            callee,
+            is_ready,
+            ..Seen::default()
+        });
         if request.find("Expires") == Some("0") {
             seen.is_unsubscribed = true;
-        }
-        if request.tag_of_to().is_empty() {
-            seen.callee = user_of(uri_of(request.header("To")));
         }
     }
 

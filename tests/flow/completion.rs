@@ -156,18 +156,18 @@ fn a_request_that_was_taken_back_leads_to_nothing() {
 fn a_caller_who_asks_while_he_talks_is_called_back_afterwards() {
     let (world, alice, bob) = two_phones();
     let carol = world.phone("carol");
-    bob.sends(register("bob").with_only("Expires", "0"));
-    bob.receives("200");
-    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    carol.sends(register("carol").with_only("Expires", "0"));
+    carol.receives("200");
+    let sent = alice.sends(invite("carol").with_sdp(OFFER));
     refused(&alice, &sent, "480");
     world.advance(Duration::from_secs(1));
-    bob.registers();
+    carol.registers();
     world.advance(GUARD * 2);
-    let talk = call(&alice, &carol);
+    let talk = call(&alice, &bob);
     dials(&alice, "*37%23");
     world.advance(GUARD * 2);
     alice.receives_nothing();
-    hang_up(&alice, &talk.caller, &carol);
+    hang_up(&alice, &talk.caller, &bob);
     world.advance(GUARD * 2);
     let recall = alice.receives("INVITE");
     alice.answers(&recall, 603);

@@ -1,5 +1,6 @@
 //! The legs of users that are certainly up, as messages show them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use campon::time::Timestamp;
@@ -14,6 +15,8 @@ const UNHEARD_MAX: Duration = Duration::from_secs(31);
 pub(super) struct Legs {
     open: Vec<Leg>,
     calls: u64,
+    /// When each user last ended an ordinary call.
+    freed: BTreeMap<String, Timestamp>,
 }
 
 #[derive(Debug)]
@@ -26,6 +29,8 @@ struct Leg {
     since: Timestamp,
     is_heard: bool,
     is_recall: bool,
+    /// Whether it is of a call that certainly completes none.
+    is_plain: bool,
 }
 
 impl Legs {
@@ -40,7 +45,15 @@ impl Legs {
             since: now,
             is_heard: false,
             is_recall: false,
+            is_plain: false,
         });
+    }
+
+    /// The leg that was opened last completes no call, nor does what follows from it.
+    pub(super) fn mark_plain(&mut self) {
+        if let Some(leg) = self.open.last_mut() {
+            leg.is_plain = true;
+        }
     }
 
     /// The leg that was opened last is a recall.
@@ -63,6 +76,22 @@ impl Legs {
         if let Some(call) = found.map(|leg| leg.call) {
             self.open.retain(|leg| leg.call != call);
         }
+    }
+
+    /// Somebody hangs up.
+    pub(super) fn hang_up(&mut self, now: Timestamp, call_id: &str) {
+        let found = self.open.iter().find(|leg| leg.call_id == call_id);
+        let call = found.map(|leg| leg.call);
+        let legs = self.open.iter().filter(|leg| Some(leg.call) == call);
+        if legs.clone().any(|leg| leg.is_plain) {
+            self.freed.extend(legs.map(|leg| (leg.user.clone(), now)));
+        }
+        self.close(call_id);
+    }
+
+    /// When a user last ended an ordinary call.
+    pub(super) fn freed(&self, user: &str) -> Option<Timestamp> {
+        self.freed.get(user).copied()
     }
 
     /// The leg that this INVITE began fails.

@@ -13,7 +13,7 @@ use campon::time::Timestamp;
 use super::agent::line_of;
 use super::legs::Legs;
 use super::user::{CANCEL_ALL, CANCEL_LAST, REQUEST_LAST};
-use super::world::{NOTIFY_WINDOW, OFFER_WINDOW, RECALL};
+use super::world::{GUARD, NOTIFY_WINDOW, OFFER_WINDOW, RECALL};
 use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::wire;
 
@@ -129,7 +129,8 @@ impl Watch {
         match message.kind() {
             "PUBLISH" => self.on_publish_in(message),
             "INVITE" if message.tag_of_to().is_empty() => self.on_invite_in(from, message),
-            "BYE" | "CANCEL" => self.legs.close(message.call_id()),
+            "BYE" => self.legs.hang_up(now, message.call_id()),
+            "CANCEL" => self.legs.close(message.call_id()),
             _ => {}
         }
     }
@@ -147,7 +148,8 @@ impl Watch {
         }
         match (message.is_request(), &*kind) {
             (true, "INVITE") if message.tag_of_to().is_empty() => self.on_invite_out(to, message),
-            (true, "BYE" | "CANCEL") => self.legs.close(message.call_id()),
+            (true, "BYE") => self.legs.hang_up(now, message.call_id()),
+            (true, "CANCEL") => self.legs.close(message.call_id()),
             (true, "ACK") => self.on_ack_out(message),
             (true, "NOTIFY") => self.on_notify_out(message),
             (true, _) => {}
@@ -169,6 +171,10 @@ impl Watch {
         }
         if let Some(user) = self.users.get(&from).filter(|_| self.here.contains(&from)) {
             self.legs.open(self.now, user, invite, None);
+            let completes = |wanted: &BTreeSet<String>| wanted.contains(&user_of(uri));
+            if !self.wanted.get(user).is_some_and(completes) {
+                self.legs.mark_plain();
+            }
         } else {
             self.legs.open(self.now, "", invite, None);
         }
@@ -216,6 +222,9 @@ impl Watch {
         if self.legs.is_busy(self.now, user) {
             self.fault("a busy caller is recalled", invite);
         }
+        if self.is_guarded(&callee) {
+            self.fault("a recall in the guard time", invite);
+        }
         if callee == "fred" {
             let turns = self.turns.entry(user.to_owned()).or_default();
             if *turns == 0 {
@@ -226,7 +235,7 @@ impl Watch {
         }
         let mut before = self.recalls.iter().rev();
         let last = before.find(|recall| recall.caller == user && recall.callee == callee);
-        if last.is_some_and(|last| self.now.since(last.at) < super::world::GUARD) {
+        if last.is_some_and(|last| self.now.since(last.at) < GUARD) {
             self.fault("a recall rings twice", invite);
         }
         self.recalls.push(Recall {
@@ -235,6 +244,12 @@ impl Watch {
             at: self.now,
             cc_calls: 0,
         });
+    }
+
+    /// Whether a callee has just ended a call, and his lines are still his own.
+    fn is_guarded(&self, callee: &str) -> bool {
+        let freed = self.legs.freed(callee);
+        freed.is_some_and(|freed| self.now.since(freed) < GUARD)
     }
 
     /// The callee is free, the caller still waits, and it is in time.
@@ -296,6 +311,7 @@ impl Watch {
         };
         let is_suspended = seen.suspended_until.is_some_and(|until| until > now);
         let is_unsubscribed = seen.is_unsubscribed;
+        let callee = seen.callee.clone();
         let is_doubted = becomes_ready && self.legs.is_busy(now, &seen.callee);
         seen.doubted = is_doubted.then_some(now);
         let faults = [
@@ -306,6 +322,10 @@ impl Watch {
                 "a NOTIFY after it was taken back",
             ),
             (becomes_ready && is_suspended, "a suspended entry is ready"),
+            (
+                becomes_ready && self.is_guarded(&callee),
+                "ready in the guard time",
+            ),
         ];
         for (_, what) in faults.into_iter().filter(|(is_true, _)| *is_true) {
             self.fault(what, notify);

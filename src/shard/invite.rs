@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::call::{self, Call, Offer, PeerOffers, Told};
+use crate::call::{self, Call, Offer, Told};
 use crate::cc::Condition;
 use crate::cc::addr::{self, AddrSpec};
 use crate::cc::capsule::CallIdentity;
@@ -146,14 +146,14 @@ impl Shard {
         let about = about.map_or(About::Nothing, |asker| About::Asker(Box::new(asker)));
         let routed = match routed {
             Ok(routed) => routed,
-            Err(reject) => return self.refuse_with_offer(now, &arrived, about, reject),
+            Err(reject) => return self.refuse_call(now, &arrived, about, reject),
         };
         if routed
             .callee
             .as_ref()
             .is_some_and(|callee| self.is_full(callee))
         {
-            return self.refuse_with_offer(now, &arrived, about, Reject::UserBusy);
+            return self.refuse_call(now, &arrived, about, Reject::UserBusy);
         }
         let parties = Parties {
             caller: arrived.caller,
@@ -184,7 +184,7 @@ impl Shard {
         if let Some((reject, condition, calls)) = refused {
             let found = Some(Found { condition, calls });
             self.desk.facts.push_back(Input::CcCallFailed { id, found });
-            return Err(reject);
+            return self.refuse_call(now, &arrived, About::Nothing, reject);
         }
         let parties = Parties {
             caller: arrived.caller,
@@ -286,16 +286,17 @@ impl Shard {
         })
     }
 
-    /// A refusal of our own; who may ask for completion gets the offer with it, and then it is kept
-    /// for as long as a transaction lasts, so that a repetition is no second call.
-    fn refuse_with_offer(
+    /// A refusal of our own. One that might be none a moment later is kept for as long as a
+    /// transaction lasts, so that a repetition is no second call; who may ask for completion gets
+    /// the offer with it.
+    fn refuse_call(
         &mut self,
         now: Timestamp,
         arrived: &Arrived<'_>,
         mut about: About,
         reject: Reject,
     ) -> Result<(), Reject> {
-        if !matches!(about, About::Asker(_)) {
+        if !matches!(reject, Reject::UserBusy | Reject::UserUnregistered) {
             return Err(reject);
         }
         let Arrived { request, flow, .. } = arrived;
@@ -307,9 +308,8 @@ impl Shard {
         self.with_turn(now, &Parties::default(), &mut about, |turn| {
             turn.scratch.clear();
             let mut writer = Writer::fragment(turn.scratch);
-            if turn.announce.announce(&told, &mut writer) == PeerOffers::Cross {
-                return Err(reject);
-            }
+            // No other side has offered anything that could cross.
+            let _offers = turn.announce.announce(&told, &mut writer);
             let rest = writer.finish(b"").map_err(|_| reject)?;
             let server = turn.layer.accept(now, request, flow, None);
             let server = server.map_err(|_| Reject::TableFull)?;

@@ -28,6 +28,12 @@ impl Shard {
     /// Rings the phone that asked; all of the caller's only if it is gone (R8).
     pub(super) fn recall(&mut self, now: Timestamp, recall: &Recall) {
         let caller = user_of(&recall.caller);
+        if self.users.legs(&caller) > 0 {
+            // CC-21: the service may not have heard of his call yet.
+            let (id, why) = (recall.id, RecallFailure::Busy);
+            self.desk.facts.push_back(Input::RecallFailed { id, why });
+            return;
+        }
         let ways = self.ways_back(now, &caller, BindingId(recall.binding.0));
         // Who is stopping takes no new calls, and begins none.
         if self.draining || !self.ring(now, recall, caller, &ways) {

@@ -82,8 +82,7 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
-        let caller = self.domains.aor(&request.from.uri);
-        let caller = caller.filter(|caller| self.registrar.is_registered_at(caller, flow));
+        let caller = self.sender(flow, request);
         let is_urgent = is_urgent(request) || self.is_emergency(request);
         if is_urgent {
             if let Some(caller) = &caller {

@@ -105,8 +105,7 @@ impl Shard {
         request: &Request<'_>,
         flow: &Flow,
     ) -> Result<Option<addr::Aor>, Reject> {
-        let ours = self.domains.aor(&request.from.uri);
-        let ours = ours.filter(|user| self.registrar.is_registered_at(user, flow));
+        let ours = self.sender(flow, request);
         let name = self.caller_name(request, flow, ours.as_ref());
         let is_anonymous_at_peer = || {
             let is_peer = self.settings.peer_at(flow.remote.ip()).is_some();

@@ -530,6 +530,7 @@ impl Cce {
         self.id = newcomer.id;
         self.call_id = newcomer.call_id;
         self.expires = expires;
+        // CC-06: what was published for the older one is over.
         self.availability = Availability::Available;
         self.rests_until = Timestamp::START;
         self.owed = Owed::Notify;

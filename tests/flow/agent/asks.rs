@@ -34,6 +34,8 @@ fn an_agent_asks_for_an_hour() {
     let place = office.place("dora", MONITOR);
     let expires = place.subscribe.header("Expires");
     assert_eq!(expires, "3600"); // CC-54, CC-55
+    let disposition = place.subscribe.header("Request-Disposition");
+    assert_eq!(disposition, "parallel"); // CC-18
     office.takes_back(&[&place]);
 }
 

@@ -68,6 +68,26 @@ fn a_monitor_that_accepts_and_is_silent_is_given_up() {
 }
 
 #[test]
+fn a_recall_and_its_call_have_all_their_hops_before_them() {
+    let office = Office::new();
+    let Office { alice, pbx, .. } = &office;
+    let place = office.place("dora", MONITOR);
+    place.tells(ALIVE, READY);
+    let recall = alice.receives("INVITE");
+    assert_eq!(recall.header("Max-Forwards"), "70"); // S-113
+    alice.sends(response(&recall, 200).with_sdp(ANSWER));
+    alice.receives("ACK");
+    let cc_call = pbx.receives("INVITE");
+    assert_eq!(cc_call.header("Max-Forwards"), "70"); // S-113
+    pbx.answers(&cc_call, 486);
+    pbx.receives("ACK");
+    let bye = alice.receives("BYE");
+    alice.answers(&bye, 200);
+    place.tells(ALIVE, QUEUED);
+    office.takes_back(&[&place]);
+}
+
+#[test]
 fn a_document_is_read_in_any_spelling() {
     let office = Office::new();
     let place = office.place("dora", MONITOR);

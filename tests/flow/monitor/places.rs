@@ -91,6 +91,8 @@ fn a_caller_who_asks_again_has_one_place_where_it_was() {
     let Scene { alice, carol, .. } = &scene;
     let first = scene.place(alice);
     let second = scene.place(carol);
+    alice.sends(publish(&first.cc_uri, "closed"));
+    alice.receives("200");
     let queue = offered_to(alice);
     alice.sends(subscribe(alice, &queue));
     let accepted = alice.receives("200"); // CC-36
@@ -103,6 +105,7 @@ fn a_caller_who_asks_again_has_one_place_where_it_was() {
     assert_eq!(line(&new, "cc-URI"), first.cc_uri);
     scene.world.advance(WINDOW);
     scene.frees_bob();
+    // CC-06: and she who asks again is there.
     let ready = news(alice);
     assert_eq!(
         (ready.call_id(), said(&ready)),
@@ -251,6 +254,9 @@ fn what_the_callee_did_before_a_call_failed_recalls_nobody() {
         world,
         ..
     } = &scene;
+    // Since Carol may ask, campon knows that Bob has talked.
+    offered_to(&scene.carol);
+    world.advance(SECOND);
     scene.frees_bob();
     let sent = alice.sends(invite("bob").with_sdp(OFFER));
     let arrived = bob.receives("INVITE");

@@ -25,7 +25,7 @@ const BODY: &str = "Contact: <sip:a@192.0.2.1>\r\n\
     m=audio 9 RTP/AVP 0\r\na=sendrecv\r\n";
 
 /// Longer than the longest timer of a transaction.
-const TIMERS: Duration = Duration::from_secs(60);
+const TIMERS: Duration = Duration::from_mins(1);
 
 /// Plays a call; to be done before there is a log for it to show up in.
 pub(super) fn rehearse() {

@@ -88,6 +88,26 @@ fn a_recall_and_its_call_have_all_their_hops_before_them() {
 }
 
 #[test]
+fn the_call_goes_where_the_monitor_says_with_all_that_it_says() {
+    let office = Office::new();
+    let Office { alice, pbx, .. } = &office;
+    let place = office.place("dora", MONITOR);
+    let entry = "sip:dora@192.0.2.200:5060;x=kept";
+    place.tells(ALIVE, &format!("{READY}cc-URI: {entry}\r\n"));
+    let recall = alice.receives("INVITE");
+    alice.sends(response(&recall, 200).with_sdp(ANSWER));
+    alice.receives("ACK");
+    let cc_call = pbx.receives("INVITE");
+    assert_eq!(cc_call.uri(), format!("{entry};m=BS")); // CC-22, CC-23, CC-69
+    pbx.answers(&cc_call, 486);
+    pbx.receives("ACK");
+    let bye = alice.receives("BYE");
+    alice.answers(&bye, 200);
+    place.tells(ALIVE, QUEUED);
+    office.takes_back(&[&place]);
+}
+
+#[test]
 fn a_document_is_read_in_any_spelling() {
     let office = Office::new();
     let place = office.place("dora", MONITOR);

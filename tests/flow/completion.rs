@@ -168,7 +168,6 @@ fn a_caller_who_asks_while_he_talks_is_called_back_afterwards() {
     world.advance(GUARD * 2);
     alice.receives_nothing();
     hang_up(&alice, &talk.caller, &bob);
-    world.advance(GUARD * 2);
     let recall = alice.receives("INVITE");
     alice.answers(&recall, 603);
     alice.receives("ACK");

@@ -28,9 +28,18 @@ struct Leg {
     branch: String,
     since: Timestamp,
     is_heard: bool,
-    is_recall: bool,
-    /// Whether it is of a call that certainly completes none.
-    is_plain: bool,
+    kind: Kind,
+}
+
+/// What a call is to completion.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// It may complete another one.
+    Any,
+    /// It certainly completes none.
+    Plain,
+    /// Campon rings a caller.
+    Recall,
 }
 
 impl Legs {
@@ -44,22 +53,21 @@ impl Legs {
             branch: invite.branch().to_owned(),
             since: now,
             is_heard: false,
-            is_recall: false,
-            is_plain: false,
+            kind: Kind::Any,
         });
     }
 
     /// The leg that was opened last completes no call, nor does what follows from it.
     pub(super) fn mark_plain(&mut self) {
         if let Some(leg) = self.open.last_mut() {
-            leg.is_plain = true;
+            leg.kind = Kind::Plain;
         }
     }
 
     /// The leg that was opened last is a recall.
     pub(super) fn mark_recall(&mut self, user: &str) {
         if let Some(leg) = self.open.last_mut().filter(|leg| leg.user == user) {
-            leg.is_recall = true;
+            leg.kind = Kind::Recall;
         }
     }
 
@@ -83,7 +91,7 @@ impl Legs {
         let found = self.open.iter().find(|leg| leg.call_id == call_id);
         let call = found.map(|leg| leg.call);
         let legs = self.open.iter().filter(|leg| Some(leg.call) == call);
-        if legs.clone().any(|leg| leg.is_plain) {
+        if legs.clone().any(|leg| leg.kind == Kind::Plain) {
             self.freed.extend(legs.map(|leg| (leg.user.clone(), now)));
         }
         self.close(call_id);
@@ -106,7 +114,11 @@ impl Legs {
 
     /// The call that recalls a user.
     pub(super) fn of_recall(&self, user: &str) -> Option<u64> {
-        let mut recalls = self.open.iter().rev().filter(|leg| leg.is_recall);
+        let mut recalls = self
+            .open
+            .iter()
+            .rev()
+            .filter(|leg| leg.kind == Kind::Recall);
         recalls.find(|leg| leg.user == user).map(|leg| leg.call)
     }
 

@@ -60,8 +60,18 @@ struct Seen {
     suspended_until: Option<Timestamp>,
     /// When it became ready though the callee was busy: it may still be withdrawn in that instant.
     doubted: Option<Timestamp>,
-    is_unsubscribed: bool,
-    is_over: bool,
+    life: Life,
+}
+
+/// How far a subscription has come.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Life {
+    #[default]
+    Live,
+    /// Its end was acknowledged.
+    TakenBack,
+    /// Its last NOTIFY is out.
+    Over,
 }
 
 struct Recall {
@@ -303,14 +313,16 @@ impl Watch {
         }
         let becomes_ready = is_ready && !seen.is_ready;
         seen.is_ready = is_ready;
-        seen.is_over |= is_over;
         seen.ready_since = match (is_ready, becomes_ready) {
             (false, _) => None,
             (true, true) => Some(now),
             (true, false) => seen.ready_since,
         };
         let is_suspended = seen.suspended_until.is_some_and(|until| until > now);
-        let is_unsubscribed = seen.is_unsubscribed;
+        let is_taken_back = seen.life == Life::TakenBack;
+        if is_over {
+            seen.life = Life::Over;
+        }
         let callee = seen.callee.clone();
         let is_doubted = becomes_ready && self.legs.is_busy(now, &seen.callee);
         seen.doubted = is_doubted.then_some(now);
@@ -318,7 +330,7 @@ impl Watch {
             (recent >= 3, "more than three NOTIFYs in a window"),
             (is_ready && recent >= 2, "ready is the third NOTIFY"),
             (
-                is_unsubscribed && !is_over,
+                is_taken_back && !is_over,
                 "a NOTIFY after it was taken back",
             ),
             (becomes_ready && is_suspended, "a suspended entry is ready"),
@@ -418,7 +430,7 @@ impl Watch {
             ..Seen::default()
         });
         if request.find("Expires") == Some("0") {
-            seen.is_unsubscribed = true;
+            seen.life = Life::TakenBack;
         }
     }
 
@@ -426,7 +438,8 @@ impl Watch {
     fn published(&mut self, request: &Message) -> Option<&mut Seen> {
         let uri = request.uri();
         let is_about = |(id, seen): &(&String, &mut Seen)| {
-            **id == request.call_id() || seen.cc_uri.as_deref() == Some(uri) && !seen.is_over
+            **id == request.call_id()
+                || seen.cc_uri.as_deref() == Some(uri) && seen.life != Life::Over
         };
         let found = self.subscriptions.iter_mut().find(is_about);
         found.map(|(_, seen)| seen)
@@ -496,7 +509,7 @@ impl Watch {
     }
 
     fn stage_of(&self, user: &str) -> &'static str {
-        let as_callee = |seen: &&Seen| seen.callee == user && !seen.is_over;
+        let as_callee = |seen: &&Seen| seen.callee == user && seen.life != Life::Over;
         let mut waiting = self.subscriptions.values().filter(as_callee);
         let is_awaited = self.wanted.values().any(|wanted| wanted.contains(user));
         let wants = self
@@ -519,7 +532,10 @@ impl Watch {
     }
 
     fn stage_elsewhere(&self) -> &'static str {
-        let mut live = self.subscriptions.values().filter(|seen| !seen.is_over);
+        let mut live = self
+            .subscriptions
+            .values()
+            .filter(|seen| seen.life != Life::Over);
         let is_suspended = |seen: &Seen| seen.suspended_until.is_some_and(|at| at > self.now);
         match live.clone().next() {
             None => "agent has nothing",

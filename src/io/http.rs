@@ -56,9 +56,10 @@ pub(super) fn start(listener: std::net::TcpListener, asker: Asker) -> io::Result
 
 /// Asks for the status as an operator would, and says that campon is ready when it is answered.
 pub(super) async fn announce_ready(api: SocketAddr) {
-    match timeout(ANSWER, ask(api)).await {
-        Ok(Ok(())) => tracing::info!("campon is ready"),
-        Ok(Err(_)) | Err(_) => tracing::warn!(%api, "campon is ready, but its status is not"),
+    if let Ok(Ok(())) = timeout(ANSWER, ask(api)).await {
+        tracing::info!("campon is ready");
+    } else {
+        tracing::warn!(%api, "campon is ready, but does not answer for its status");
     }
 }
 

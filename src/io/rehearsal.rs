@@ -1,7 +1,8 @@
-//! One call before the first: its code is in memory from the start, so that the first is no slower
-//! than the next, and what campon takes when it is idle does not depend on whether it ever had calls.
+//! One call before the first, so that all that calls run through is in memory from the start.
 //!
-//! It is played by a shard of its own in time of its own, and nothing of it leaves.
+//! The first call is then no slower than the next, and what campon takes when it is idle does not
+//! depend on whether it ever had calls. A shard of its own plays it in time of its own, and nothing
+//! of it leaves.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 //! Spec: RFC 9110 §9.3.1, §15; RFC 9457.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,6 +11,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -22,6 +25,8 @@ use super::mail::{Command, Mail};
 
 /// How long the other threads have to answer: far more than a turn takes.
 const ANSWER: Duration = Duration::from_secs(2);
+/// What [`announce_ready`] asks.
+const REQUEST: &[u8] = b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 const JSON: &str = "application/json";
 
 /// Asks the other threads.
@@ -47,6 +52,27 @@ pub(super) fn start(listener: std::net::TcpListener, asker: Asker) -> io::Result
         .with_state(asker);
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(())
+}
+
+/// Asks for the status as an operator would, and says that campon is ready when it is answered.
+pub(super) async fn announce_ready(api: SocketAddr) {
+    if let Ok(Ok(())) = timeout(ANSWER, ask(api)).await {
+        tracing::info!("campon is ready");
+    } else {
+        tracing::warn!(%api, "campon is ready, but does not answer for its status");
+    }
+}
+
+async fn ask(api: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect(api).await?;
+    stream.write_all(REQUEST).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    if answer.starts_with(b"HTTP/1.1 200 ") {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
+    }
 }
 
 async fn status(State(asker): State<Asker>) -> Response {

@@ -95,6 +95,7 @@ pub fn serve(config: Config) -> Result<End, ServeError> {
 fn serve_logged(config: Config) -> Result<End, ServeError> {
     announce(&config);
     let sockets = Sockets::bind(&config)?;
+    let api = sockets.http.local_addr()?;
     let clock = Clock::start();
     let shard = Shard::new(config.shard, entropy::seeded()?);
     let (mail, mailbox) = mpsc::channel(MAIL_MAX);
@@ -115,7 +116,7 @@ fn serve_logged(config: Config) -> Result<End, ServeError> {
         signals::start(mail.clone())?;
         http::start(sockets.http, asker)?;
         let streams = Streams::start(clock, tolerance, sockets.tcp, mail, commands)?;
-        tracing::info!("campon is ready");
+        tokio::spawn(http::announce_ready(api));
         streams.run().await;
         Ok::<_, io::Error>(())
     })?;

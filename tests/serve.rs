@@ -111,7 +111,7 @@ fn a_sound_configuration_is_summed_up() {
     let (code, summary, _) = run(&["check", "tests/config/full.toml"]);
     assert_eq!(code, Some(0));
     assert!(
-        summary.contains("edge, in front of sip:127.0.0.9:5070"),
+        summary.contains("standalone with upstream, in front of sip:127.0.0.9:5070"),
         "{summary}"
     );
     assert!(

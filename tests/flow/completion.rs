@@ -173,3 +173,37 @@ fn a_caller_who_asks_while_he_talks_is_called_back_afterwards() {
     alice.receives("ACK");
     dials(&alice, "%2337%23");
 }
+
+/// A refresh that crossed the end cost the subscriber his last NOTIFY, and campon the subscription.
+#[test]
+fn a_refresh_after_the_end_does_not_cost_the_last_notify() {
+    let (world, [alice, bob, carol], talk, busy) = bob_is_busy();
+    let (sent, accepted) = subscribes(&alice, &busy);
+    let dialog = Dialog::of_caller(&sent, &accepted);
+    let refreshes = |expires: &str| {
+        let refresh = within(&dialog, "SUBSCRIBE").with("Event", "call-completion");
+        alice.sends(refresh.with("Expires", expires));
+    };
+    let is_told = || {
+        let notify = alice.receives("NOTIFY");
+        alice.answers(&notify, 200);
+        notify
+    };
+    is_told();
+    for _ in 0..2 {
+        refreshes("600");
+        alice.receives("200");
+        is_told();
+    }
+    refreshes("0");
+    alice.receives("200");
+    refreshes("600");
+    alice.receives("481");
+    world.advance(Duration::from_secs(10));
+    let ended = is_told();
+    assert_eq!(
+        ended.header("Subscription-State"),
+        "terminated;reason=timeout"
+    );
+    hang_up(&carol, &talk.caller, &bob);
+}

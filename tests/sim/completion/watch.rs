@@ -24,6 +24,8 @@ const SLACK: Duration = Duration::from_millis(50);
 pub(crate) struct Watch {
     pub(crate) faults: Vec<String>,
     pub(crate) pairs: BTreeMap<(&'static str, &'static str), u64>,
+    /// CC calls of campon's own after which the two talked.
+    pub(crate) talks: u64,
     now: Timestamp,
     /// Whether the peer is the upstream, so that users' calls reach it.
     has_upstream: bool,
@@ -86,6 +88,7 @@ impl Watch {
         Self {
             faults: Vec::new(),
             pairs: BTreeMap::new(),
+            talks: 0,
             now: Timestamp::START,
             has_upstream,
             users,
@@ -359,6 +362,7 @@ impl Watch {
             && let Some(wanted) = self.wanted.get_mut(&caller)
         {
             wanted.remove(&callee);
+            self.talks += 1;
         }
     }
 

@@ -279,9 +279,8 @@ impl Watch {
         if wanted.is_none_or(|wanted| !wanted.contains(&callee)) {
             self.fault("a CC call that nobody waits for", invite);
         }
-        let branch = invite.branch().to_owned();
-        self.cc_calls
-            .insert(branch, (caller.clone(), callee.clone()));
+        let id = invite.call_id().to_owned();
+        self.cc_calls.insert(id, (caller.clone(), callee.clone()));
         let mut recalls = self.recalls.iter_mut().rev();
         let recall = recalls.find(|recall| recall.caller == caller && recall.callee == callee);
         let Some(recall) = recall else {

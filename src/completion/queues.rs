@@ -269,7 +269,8 @@ impl Service {
             self.post_agent(route.caller, refused);
             return;
         }
-        if is_new || refusal == Refusal::Unknown {
+        // One that has just ended keeps its route for the last NOTIFY, which the pace holds back.
+        if is_new {
             self.routes.remove(&subscription);
         }
         turn.out.push(Output::Reject {

@@ -9,7 +9,7 @@ use crate::flow::kit::completion::{
     refuses, subscribe, subscribes, told, unsubscribe, waits,
 };
 use crate::flow::kit::dialog::Dialog;
-use crate::flow::kit::draft::{ANSWER, OFFER, invite, response};
+use crate::flow::kit::draft::{ANSWER, OFFER, invite, response, within};
 use crate::flow::kit::message::{Message, uri_of};
 use crate::flow::kit::party::{Party, assert_came_at};
 use crate::flow::kit::scenes::{hang_up, refused};
@@ -217,4 +217,40 @@ fn a_refresh_that_was_overtaken_changes_nothing() {
     scene.bob_is_free();
     told(alice, "ready");
     leaves(alice, &waiting.dialog);
+}
+
+/// A refresh that crossed the end cost the subscriber his last NOTIFY, and campon the subscription.
+#[test]
+fn a_refresh_after_the_end_does_not_cost_the_last_notify() {
+    let scene = BobIsBusy::new();
+    let alice = &scene.alice;
+    let sent = alice.sends(subscribe(alice, offered_uri(&scene.busy)));
+    let accepted = alice.receives("200");
+    let dialog = Dialog::of_caller(&sent, &accepted);
+    let refreshes = |expires: &str| {
+        let refresh = within(&dialog, "SUBSCRIBE").with("Event", "call-completion");
+        alice.sends(refresh.with("Expires", expires));
+    };
+    let is_told = || {
+        let notify = alice.receives("NOTIFY");
+        alice.answers(&notify, 200);
+        notify
+    };
+    is_told();
+    for _ in 0..2 {
+        refreshes("600");
+        alice.receives("200");
+        is_told();
+    }
+    refreshes("0");
+    alice.receives("200");
+    refreshes("600");
+    alice.receives("481");
+    scene.world.advance(Duration::from_secs(10));
+    let ended = is_told();
+    assert_eq!(
+        ended.header("Subscription-State"),
+        "terminated;reason=timeout"
+    );
+    scene.bob_hangs_up();
 }

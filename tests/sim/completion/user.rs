@@ -128,7 +128,11 @@ pub(crate) fn manners(phone: &mut Phone, now: Timestamp, invite: &Message, call:
     match phone.rng.below(20) {
         0 => call.plan(after(soon), Act::Ring(100)),
         // It rings and nobody comes.
-        1..4 => call.plan(after(soon), Act::Ring(180)),
+        1..4 => {
+            call.plan(after(soon), Act::Ring(180));
+            // A phone that nobody told of the end gives up by itself.
+            call.plan(after(90_000), Act::Answer(480));
+        }
         4 | 5 => call.plan(after(soon), Act::Answer(refusal)),
         6 => {
             call.plan(after(soon), Act::Ring(180));

@@ -24,6 +24,8 @@ const SLACK: Duration = Duration::from_millis(50);
 pub(crate) struct Watch {
     pub(crate) faults: Vec<String>,
     pub(crate) pairs: BTreeMap<(&'static str, &'static str), u64>,
+    /// CC calls of campon's own after which the two talked.
+    pub(crate) talks: u64,
     now: Timestamp,
     /// Whether the peer is the upstream, so that users' calls reach it.
     has_upstream: bool,
@@ -86,6 +88,7 @@ impl Watch {
         Self {
             faults: Vec::new(),
             pairs: BTreeMap::new(),
+            talks: 0,
             now: Timestamp::START,
             has_upstream,
             users,
@@ -276,9 +279,8 @@ impl Watch {
         if wanted.is_none_or(|wanted| !wanted.contains(&callee)) {
             self.fault("a CC call that nobody waits for", invite);
         }
-        let branch = invite.branch().to_owned();
-        self.cc_calls
-            .insert(branch, (caller.clone(), callee.clone()));
+        let id = invite.call_id().to_owned();
+        self.cc_calls.insert(id, (caller.clone(), callee.clone()));
         let mut recalls = self.recalls.iter_mut().rev();
         let recall = recalls.find(|recall| recall.caller == caller && recall.callee == callee);
         let Some(recall) = recall else {
@@ -359,6 +361,7 @@ impl Watch {
             && let Some(wanted) = self.wanted.get_mut(&caller)
         {
             wanted.remove(&callee);
+            self.talks += 1;
         }
     }
 

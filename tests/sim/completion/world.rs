@@ -99,6 +99,7 @@ pub(crate) fn run(seed: u64, shown: Shown) -> Outcome {
             tally.insert(name, *count);
         }
     }
+    tally.insert("CC calls answered", world.watch.talks);
     let pairs = std::mem::take(&mut world.watch.pairs);
     let users = world.users.iter_mut().map(|user| &mut user.phone);
     for phone in users.chain([&mut world.agent.phone, &mut world.monitor.phone]) {

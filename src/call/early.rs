@@ -71,6 +71,7 @@ impl Early {
         let wish = if message.has_option(Name::Require, "100rel") {
             Wish::Required
         } else if message.has_option(Name::Supported, "100rel") {
+            // CC-01: the ringing with an offer in it as well.
             Wish::Supported
         } else {
             return None;

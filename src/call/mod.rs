@@ -380,25 +380,9 @@ fn respond(
         status,
         phrase,
         tag,
-        rest: write_rest(turn.scratch, write, body),
+        rest: reply::rest(turn.scratch, write, body),
     };
     turn.layer.respond(turn.now, server, &answer);
-}
-
-/// Writes what follows the head of a response.
-fn write_rest<'s>(
-    scratch: &'s mut Vec<u8>,
-    write: impl FnOnce(&mut Writer<'_>),
-    body: &[u8],
-) -> &'s [u8] {
-    scratch.clear();
-    let mut writer = Writer::fragment(scratch);
-    write(&mut writer);
-    match writer.finish(body) {
-        Ok(range) => scratch.get(range).unwrap_or_default(),
-        // A value that must not be sent on is left out with all the others.
-        Err(_) => reply::NOTHING,
-    }
 }
 
 /// Answers A's INVITE with what crosses of B's response, if it is one, and what is announced.
@@ -434,7 +418,7 @@ fn write_announced<'s>(
             relay::copy_response(writer, response, offers);
         }
     };
-    write_rest(scratch, write, body.unwrap_or_default())
+    reply::rest(scratch, write, body.unwrap_or_default())
 }
 
 /// Answers a request of a peer's with a status alone.

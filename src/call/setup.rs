@@ -9,7 +9,7 @@ use crate::call::early::Early;
 use crate::call::end;
 use crate::call::negotiation::Negotiation;
 use crate::call::relay::{copy_crossing, copy_request};
-use crate::call::{Call, FORKS_MAX, Few, Leg, Outcome, Part, Phase, Side, Told, Turn};
+use crate::call::{Call, FORKS_MAX, Few, Outcome, Part, Phase, Side, Told, Turn};
 use crate::call::{respond, respond_announced};
 use crate::dialog::{Dialog, Reach, Tag};
 use crate::sip::flow::Flow;
@@ -100,30 +100,17 @@ impl Call {
         let call_id = [hex(turn.rng.bits()), hex(turn.rng.bits())].concat();
         let mut a = Dialog::of_server(request, offer.flow, Tag::new(key, turn.rng));
         a.order(request.cseq.number);
-        let mut call = Self {
-            key,
-            a: Leg { dialog: a },
-            b: Leg {
-                dialog: Dialog::of_client(&call_id, request, tag, *offer.flow),
-            },
-            phase: Phase::Inviting,
-            setup: Some(Box::new(Setup {
-                server: Some(offer.server),
-                branches: Few::new(),
-                forks: Few::new(),
-                best: None,
-                rang: false,
-                rings_until: turn.now + turn.timing.rings,
-            })),
-            negotiation: None,
-            exchanges: Vec::new(),
-            early: Early::of(request),
-            refused: Vec::new(),
-            recall: None,
-            began: turn.now,
-            answered: None,
-            outcome: Outcome::Open,
-        };
+        let b = Dialog::of_client(&call_id, request, tag, *offer.flow);
+        let mut call = Self::of_legs(key, turn.now, a, b, Phase::Inviting);
+        call.setup = Some(Box::new(Setup {
+            server: Some(offer.server),
+            branches: Few::new(),
+            forks: Few::new(),
+            best: None,
+            rang: false,
+            rings_until: turn.now + turn.timing.rings,
+        }));
+        call.early = Early::of(request);
         call.send_invites(turn, offer);
         call
     }

@@ -138,19 +138,6 @@ impl Document {
     }
 }
 
-/// Whether the Accept values of a SUBSCRIBE allow our documents.
-///
-/// CC-52: no Accept at all means this type; one that names only others does not.
-pub fn is_acceptable(accept: &[&str]) -> bool {
-    let ours = |value: &&str| {
-        let range = value.split(';').next().unwrap_or_default().trim();
-        [MEDIA_TYPE, "application/*", "*/*"]
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(range))
-    };
-    accept.is_empty() || accept.iter().any(ours)
-}
-
 /// Which of the defined lines were there.
 #[derive(Default)]
 struct Seen {
@@ -353,17 +340,6 @@ mod tests {
         assert_eq!(parse(&body), Err(Broken::TooLong));
         let folds = format!("cc-state: ready\r\nx: y\r\n{}", " y\r\n".repeat(LINE_MAX));
         assert_eq!(parse(&folds), Err(Broken::TooLong));
-    }
-
-    #[test]
-    fn our_documents_are_acceptable_unless_accept_names_only_others() {
-        // CC-52
-        assert!(is_acceptable(&[]));
-        assert!(is_acceptable(&[
-            "text/plain",
-            "Application/Call-Completion;q=0.5"
-        ]));
-        assert!(!is_acceptable(&["application/dialog-info+xml"]));
     }
 
     #[test]

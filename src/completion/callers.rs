@@ -264,7 +264,7 @@ impl Service {
                     Why::NotReached(failure) => Event::RecallFailed(failure),
                     Why::Withdrawn => Event::CalleeTaken,
                 };
-                (event, Some((Stage::Queued, News::Waiting)))
+                (event, Some((Stage::Queued, News::Waiting(event))))
             }
             Move::Suspended => {
                 self.keep(id);

@@ -1,6 +1,7 @@
 //! The story of one request, as its caller and the operator read it.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use crate::cc::Condition;
 use crate::cc::agent::RecallFailure;
@@ -50,6 +51,43 @@ pub enum Event {
     Suspended,
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cancelled => "cancelled",
+            Self::Completed => "completed",
+            Self::Expired => "expired",
+            Self::Refused => "refused",
+        })
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CalleeTaken => "callee taken again",
+            Self::CallStarted => "call under way",
+            Self::CallFailed => "call failed",
+            Self::Diverted => "answered elsewhere",
+            Self::CallerAnswered => "caller answered",
+            Self::Ended(outcome) => return outcome.fmt(f),
+            Self::Queued(place) => return write!(f, "queued as no. {place}"),
+            Self::Recalled => "recalled",
+            Self::RecallPassed => "recall passed",
+            Self::RecallFailed(RecallFailure::Busy) => "caller busy",
+            Self::RecallFailed(RecallFailure::NoCall) => "no call placed",
+            Self::RecallFailed(RecallFailure::Refused) => "caller refused",
+            Self::RecallFailed(RecallFailure::Unanswered) => "caller did not answer",
+            Self::RecallFailed(RecallFailure::Unreachable) => "caller not reached",
+            Self::Requested(Condition::Busy) => "callee busy",
+            Self::Requested(Condition::NoReply) => "callee did not answer",
+            Self::Requested(Condition::NotLoggedIn) => "callee not registered",
+            Self::Resumed => "caller available",
+            Self::Suspended => "caller not available",
+        })
+    }
+}
+
 /// How many events are kept: the first, and the newest ones.
 const EVENTS_MAX: usize = 32;
 
@@ -72,11 +110,37 @@ impl History {
     }
 }
 
+/// Each event with the seconds since the first.
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((first, _)) = self.0.front() else {
+            return Ok(());
+        };
+        for (index, (at, event)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{}s {event}", at.since(*first).as_secs())?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_story_can_be_read() {
+        let mut history = History::default();
+        let at = |seconds| Timestamp::START + Duration::from_secs(seconds);
+        history.add(at(3), Event::Requested(Condition::Busy));
+        history.add(at(3), Event::Queued(2));
+        history.add(at(18), Event::RecallFailed(RecallFailure::Unanswered));
+        history.add(at(90), Event::Ended(Outcome::Expired));
+        let read = "0s callee busy, 0s queued as no. 2, 15s caller did not answer, 87s expired";
+        assert_eq!(history.to_string(), read);
+    }
 
     #[test]
     fn a_long_story_keeps_its_beginning_and_its_end() {

@@ -14,7 +14,7 @@ use crate::cc::id::{CceToken, CompletionId};
 use crate::cc::monitor::Lifetime;
 use crate::cc::trust::PeerId;
 use crate::cc::{Basic, Condition, RecallState, SubscriptionId};
-use crate::completion::history::{History, Outcome};
+use crate::completion::history::{Event, History, Outcome};
 use crate::completion::input::{Binding, Ticket};
 use crate::completion::reject::Reject;
 use crate::store::{Key, Put};
@@ -28,6 +28,8 @@ pub enum Output {
         subscription: SubscriptionId,
         /// CC-59: what is granted; zero answers an unsubscribe.
         expires: Duration,
+        /// CC-48: the name of the place, by which a PUBLISH to the notifier's Contact finds it.
+        cce: CceToken,
     },
     /// Answer a SUBSCRIBE with a failure; the subscription does not exist, or (423) is unchanged.
     Reject {
@@ -237,8 +239,8 @@ pub enum News {
     Recalling,
     /// The CC call is under way.
     Calling,
-    /// It waits.
-    Waiting,
+    /// It waits, for this reason.
+    Waiting(Event),
     /// It ended.
     Ended {
         /// How.

@@ -248,6 +248,7 @@ impl Service {
         let accept = Output::Accept {
             subscription,
             expires,
+            cce: route.cce,
         };
         self.emit(route.id, accept, turn);
     }
@@ -413,7 +414,7 @@ impl Service {
                     Why::RecallPassed => Event::RecallPassed,
                     Why::Suspended => Event::Suspended,
                 };
-                (event, Some((Stage::Queued, News::Waiting)))
+                (event, Some((Stage::Queued, News::Waiting(event))))
             }
             Move::Suspended => (Event::Suspended, None),
             Move::Resumed => (Event::Resumed, None),

@@ -93,10 +93,12 @@ impl Reject {
     }
 
     /// The refusal of a monitor, by the status of its answer.
+    ///
+    /// A redirection or a challenge is for us, and says nothing to him who asked.
     pub(super) fn of_monitor(status: u16) -> Self {
         match status {
             480 => Self::QueueFull,
-            403 | 404 | 405 | 408 | 489 | 501 => Self::NoMonitor,
+            300..=399 | 401 | 403 | 404 | 405 | 407 | 408 | 489 | 501 => Self::NoMonitor,
             other => Self::MonitorRefused(other),
         }
     }

@@ -34,6 +34,9 @@ pub enum Reach {
     Address,
     /// Over the flow by which it came and no other: a NAT sits in between.
     Flow,
+    /// At the port that its Contact or first route names of the address by which it came; over the
+    /// flow, if they name another address.
+    Host,
 }
 
 /// The texts of a dialog, in the order in which they lie.
@@ -184,6 +187,15 @@ impl Dialog {
         self.texts = fresh.texts;
         self.ends = fresh.ends;
         self.flow = self.next_hop();
+    }
+
+    /// From here on requests go to no other address than the one by which `flow` came.
+    pub fn keep_to(&mut self, flow: &Flow) {
+        if self.reach == Reach::Address {
+            self.reach = Reach::Host;
+            self.flow = *flow;
+            self.flow = self.next_hop();
+        }
     }
 
     /// The number for our next request.
@@ -368,9 +380,14 @@ impl Dialog {
         let route = first_route(self.routes()).and_then(|route| NameAddr::parse(route).ok());
         let target = Uri::parse(self.target()).ok();
         let uri = route.map(|route| route.uri).or(target);
-        uri.and_then(|uri| uri.as_sip())
+        let hop = uri
+            .and_then(|uri| uri.as_sip())
             .and_then(|uri| flow_to(&uri, &self.flow))
-            .unwrap_or(self.flow)
+            .unwrap_or(self.flow);
+        if self.reach == Reach::Host && hop.remote.ip() != self.flow.remote.ip() {
+            return self.flow;
+        }
+        hop
     }
 }
 

@@ -161,6 +161,11 @@ impl Registrar {
         self.changed.remove(aor);
     }
 
+    /// Whether [`Self::poll_change`] has anything to say.
+    pub fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     /// A watched AOR that has become registered or has ceased to be, each one once however often
     /// that happened; [`Self::registered_since`] has the outcome.
     pub fn poll_change(&mut self) -> Option<Aor> {

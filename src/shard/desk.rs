@@ -22,6 +22,8 @@ use crate::time::Timestamp;
 
 /// Most facts that one input may cause; more means that the service and the calls chase each other.
 const FACTS_MAX: usize = 10_000;
+/// Most of them for each user, for the lines of all may change at once, or their timers run out.
+const FACTS_EACH_MAX: usize = 16;
 
 /// What completion holds in a worker.
 #[derive(Debug)]
@@ -77,19 +79,25 @@ pub(super) fn user_of(name: &addr::Aor) -> Aor {
 impl Shard {
     /// Tells the service what has happened, until nothing is left to tell.
     pub(super) fn settle(&mut self, now: Timestamp) {
+        let facts_max = FACTS_MAX + FACTS_EACH_MAX * self.users.len();
         let mut facts = 0;
         while let Some(fact) = self.next_fact() {
             #[cfg(test)]
             assert!(!std::mem::take(&mut self.desk.fails), "failpoint");
             facts += 1;
             assert!(
-                facts <= FACTS_MAX,
+                facts <= facts_max,
                 "the service and the calls chase each other"
             );
             let mut wishes = std::mem::take(&mut self.desk.wishes);
             self.desk.service.handle(now, fact, &mut wishes);
             self.carry_out_all(now, wishes);
         }
+    }
+
+    /// Whether the service is to be told anything; most messages are of no interest to it.
+    pub(super) fn has_news(&self) -> bool {
+        !self.desk.facts.is_empty() || self.users.has_changed() || self.registrar.has_changed()
     }
 
     /// Lets the service act on what is due.
@@ -113,6 +121,9 @@ impl Shard {
         let broken = std::mem::replace(&mut self.desk, Desk::new(settings, &mut self.rng));
         self.desk.store = broken.store;
         self.desk.last_ticket = broken.last_ticket;
+        for asked in broken.asked.into_values() {
+            self.give_up_code(now, &asked);
+        }
         self.users.unwatch_all();
         let records = (0..=u8::MAX).flat_map(|partition| self.desk.store.load(partition));
         let mut wishes = Vec::new();
@@ -150,7 +161,8 @@ impl Shard {
             Output::Accept {
                 subscription,
                 expires,
-            } => self.accept_subscribe(now, subscription, expires),
+                cce,
+            } => self.accept_subscribe(now, subscription, (expires, cce)),
             Output::Reject {
                 subscription,
                 reject,
@@ -168,10 +180,10 @@ impl Shard {
             Output::EndRecall { id, why } => self.end_recall(now, id, why),
             Output::Call(call) => self.place_cc_call(now, &call),
             Output::Completed { ticket, result } => {
-                self.answer_code(now, ticket, result.map(|_| ()));
+                self.answer_code(now, ticket, result.map(Some));
             }
             Output::Uncompleted { ticket, result } => {
-                self.answer_code(now, ticket, result.map(|_| ()));
+                self.answer_code(now, ticket, result.map(|_| None));
             }
             Output::Persist(put) => {
                 let key = put.key;
@@ -206,38 +218,50 @@ impl Shard {
     }
 
     fn log_news(&mut self, tell: &Tell) {
-        let (what, outcome) = match &tell.news {
+        let (mut why, mut outcome, mut story) = (None, None, None);
+        let what = match &tell.news {
             News::Accepted(_) => {
                 self.counters.completions_accepted += 1;
-                ("completion accepted", None)
+                "completion accepted"
             }
             News::Recalling => {
                 self.counters.completions_recalled += 1;
-                ("caller is recalled", None)
+                "caller is recalled"
             }
-            News::Calling => ("completing call is under way", None),
-            News::Waiting => ("completion waits", None),
-            News::Ended { outcome, .. } => {
-                *match outcome {
+            News::Calling => "completing call is under way",
+            News::Waiting(event) => {
+                why = Some(event.to_string());
+                "completion waits"
+            }
+            News::Ended {
+                outcome: end,
+                history,
+                ..
+            } => {
+                *match end {
                     Outcome::Cancelled => &mut self.counters.completions_cancelled,
                     Outcome::Completed => &mut self.counters.completions_completed,
                     Outcome::Expired => &mut self.counters.completions_expired,
                     Outcome::Refused => &mut self.counters.completions_refused,
                 } += 1;
-                ("completion ended", Some(*outcome))
+                outcome = Some(end.to_string());
+                story = Some(history.to_string());
+                "completion ended"
             }
         };
         tracing::info!(
             completion = %tell.id,
             caller = show(&tell.caller),
             callee = show(&tell.callee),
-            outcome = outcome.map(|outcome| format!("{outcome:?}").to_lowercase()),
+            why,
+            outcome,
+            story,
             "{what}"
         );
     }
 }
 
 /// A user in a log line.
-fn show(name: &addr::Aor) -> String {
+pub(super) fn show(name: &addr::Aor) -> String {
     Pii(name.as_str().trim_end_matches('@')).to_string()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::call::{self, Call, Offer, PeerOffers, Told};
+use crate::call::{self, Call, Offer, Told};
 use crate::cc::Condition;
 use crate::cc::addr::{self, AddrSpec};
 use crate::cc::capsule::CallIdentity;
@@ -19,7 +19,7 @@ use crate::dialog::Reach;
 use crate::location::{self, Aor};
 use crate::shard::desk::{name_of, user_of};
 use crate::shard::offer::{About, Asker, Callee};
-use crate::shard::settings::PeerCompletion;
+use crate::shard::settings::{Peer, PeerCompletion};
 use crate::shard::{Held, Parties, Reject, Settings, Shard, recall};
 use crate::sip::flow::{Flow, ListenerId};
 use crate::sip::{Name, Request, Uri, Writer};
@@ -82,8 +82,7 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
-        let caller = self.domains.aor(&request.from.uri);
-        let caller = caller.filter(|caller| self.registrar.is_registered_at(caller, flow));
+        let caller = self.sender(flow, request);
         let is_urgent = is_urgent(request) || self.is_emergency(request);
         if is_urgent {
             if let Some(caller) = &caller {
@@ -102,7 +101,7 @@ impl Shard {
             caller,
             name,
         };
-        match self.cc_call_of(&arrived)? {
+        match self.cc_call_of(now, &arrived)? {
             Some(cc_call) => self.on_cc_call(now, arrived, cc_call),
             None => self.on_plain_call(now, arrived),
         }
@@ -146,14 +145,14 @@ impl Shard {
         let about = about.map_or(About::Nothing, |asker| About::Asker(Box::new(asker)));
         let routed = match routed {
             Ok(routed) => routed,
-            Err(reject) => return self.refuse_with_offer(now, &arrived, about, reject),
+            Err(reject) => return self.refuse_call(now, &arrived, about, reject),
         };
         if routed
             .callee
             .as_ref()
             .is_some_and(|callee| self.is_full(callee))
         {
-            return self.refuse_with_offer(now, &arrived, about, Reject::UserBusy);
+            return self.refuse_call(now, &arrived, about, Reject::UserBusy);
         }
         let parties = Parties {
             caller: arrived.caller,
@@ -162,14 +161,14 @@ impl Shard {
         self.start_call(now, request, flow, &routed.ways, (parties, about))
     }
 
-    /// CC-45, R9: a call that completes another one stops the recall timer, wherever it gets.
+    /// CC-43, R9: a call that completes another one stops the recall timer, wherever it gets.
     fn on_cc_call(
         &mut self,
         now: Timestamp,
         arrived: Arrived<'_>,
-        (id, callee): (CompletionId, Aor),
+        (id, routed): (CompletionId, Routed),
     ) -> Result<(), Reject> {
-        let ways = self.ways_to(now, &callee);
+        let Routed { ways, callee, .. } = routed;
         self.desk.facts.push_back(Input::CcCallArrived { id });
         let refused = if ways.is_empty() {
             Some((
@@ -178,17 +177,17 @@ impl Shard {
                 Calls::Free,
             ))
         } else {
-            self.is_full(&callee)
-                .then_some((Reject::UserBusy, Condition::Busy, Calls::Engaged))
+            let is_full = callee.as_ref().is_some_and(|callee| self.is_full(callee));
+            is_full.then_some((Reject::UserBusy, Condition::Busy, Calls::Engaged))
         };
         if let Some((reject, condition, calls)) = refused {
             let found = Some(Found { condition, calls });
             self.desk.facts.push_back(Input::CcCallFailed { id, found });
-            return Err(reject);
+            return self.refuse_call(now, &arrived, About::Nothing, reject);
         }
         let parties = Parties {
             caller: arrived.caller,
-            callee: Some(callee),
+            callee,
         };
         let about = About::CcCall(id);
         self.start_call(now, arrived.request, arrived.flow, &ways, (parties, about))
@@ -215,10 +214,15 @@ impl Shard {
         may_ask.then(|| name_of(&caller))
     }
 
-    /// Whether this is the CC call of a request, and for whom: by the cc-URI, or because it is the
-    /// caller's turn. The URI of an entry that is not his own is nobody's.
-    fn cc_call_of(&self, arrived: &Arrived<'_>) -> Result<Option<(CompletionId, Aor)>, Reject> {
-        let Uri::Sip(uri) = arrived.request.uri else {
+    /// Whether this is the CC call of a request, and where it goes: by the cc-URI, or because it is
+    /// the caller's turn. The URI of an entry that is not his own is nobody's.
+    fn cc_call_of(
+        &self,
+        now: Timestamp,
+        arrived: &Arrived<'_>,
+    ) -> Result<Option<(CompletionId, Routed)>, Reject> {
+        let Arrived { request, flow, .. } = arrived;
+        let Uri::Sip(uri) = request.uri else {
             return Ok(None);
         };
         let user = uri.user.and_then(|user| str::from_utf8(user).ok());
@@ -230,7 +234,8 @@ impl Shard {
                 .entry(cce)
                 .filter(|entry| arrived.name.as_ref() == Some(entry.caller));
             let entry = entry.ok_or(Reject::UserUnknown)?;
-            return Ok(Some((entry.id, user_of(entry.callee))));
+            let callee = user_of(entry.callee);
+            return Ok(Some((entry.id, self.route_home(now, callee))));
         }
         let Some(name) = arrived
             .name
@@ -239,10 +244,11 @@ impl Shard {
         else {
             return Ok(None);
         };
-        let callee = self.domains.aor(&arrived.request.uri);
+        let callee = self.domains.aor(&request.uri);
         Ok(callee.and_then(|callee| {
             let id = service.recognise(name, &name_of(&callee))?;
-            Some((id, callee))
+            let routed = self.route(now, request, flow, Some(callee.clone()));
+            Some((id, routed.unwrap_or_else(|_| self.route_home(now, callee))))
         }))
     }
 
@@ -254,15 +260,23 @@ impl Shard {
         {
             return None;
         }
+        // Nobody waits for himself: the recall would make him busy.
+        if let Callee::Ours(callee) = &callee
+            && arrived.caller.as_ref() == Some(callee)
+        {
+            return None;
+        }
         let address = |uri: &Uri<'_>| AddrSpec::new(str::from_utf8(uri.text()).ok()?).ok();
         let binding = arrived.caller.as_ref().and_then(|caller| {
             let binding = self.registrar.binding_at(caller, arrived.flow)?;
             Some(Binding(binding.0))
         });
         Some(Asker {
+            // CC-29
             caller,
             binding: binding.unwrap_or_default(),
             callee,
+            // CC-07
             from: address(&arrived.request.from.uri)?,
             dialled: address(&arrived.request.uri)?,
             listener: arrived.flow.listener,
@@ -271,16 +285,17 @@ impl Shard {
         })
     }
 
-    /// A refusal of our own; who may ask for completion gets the offer with it, and then it is kept
-    /// for as long as a transaction lasts, so that a repetition is no second call.
-    fn refuse_with_offer(
+    /// A refusal of our own. One that might be none a moment later is kept for as long as a
+    /// transaction lasts, so that a repetition is no second call; who may ask for completion gets
+    /// the offer with it.
+    fn refuse_call(
         &mut self,
         now: Timestamp,
         arrived: &Arrived<'_>,
         mut about: About,
         reject: Reject,
     ) -> Result<(), Reject> {
-        if !matches!(about, About::Asker(_)) {
+        if !matches!(reject, Reject::UserBusy | Reject::UserUnregistered) {
             return Err(reject);
         }
         let Arrived { request, flow, .. } = arrived;
@@ -292,9 +307,8 @@ impl Shard {
         self.with_turn(now, &Parties::default(), &mut about, |turn| {
             turn.scratch.clear();
             let mut writer = Writer::fragment(turn.scratch);
-            if turn.announce.announce(&told, &mut writer) == PeerOffers::Cross {
-                return Err(reject);
-            }
+            // No other side has offered anything that could cross.
+            let _offers = turn.announce.announce(&told, &mut writer);
             let rest = writer.finish(b"").map_err(|_| reject)?;
             let server = turn.layer.accept(now, request, flow, None);
             let server = server.map_err(|_| Reject::TableFull)?;
@@ -309,6 +323,11 @@ impl Shard {
             Ok(())
         })?;
         self.note_refusal(request, flow, reject);
+        tracing::info!(
+            call_id = %request.call_id.escape_ascii(),
+            outcome = reject.status().phrase(),
+            "call refused"
+        );
         Ok(())
     }
 
@@ -336,13 +355,9 @@ impl Shard {
         callee: Option<Aor>,
     ) -> Result<Routed, Reject> {
         if let Some(callee) = callee {
-            let ways = self.ways_to(now, &callee);
-            if !ways.is_empty() {
-                return Ok(Routed {
-                    ways,
-                    callee: Some(callee),
-                    peer: None,
-                });
+            let home = self.route_home(now, callee.clone());
+            if !home.ways.is_empty() {
+                return Ok(home);
             }
             if self.settings.upstream.is_none() && self.registrar.is_known(&callee) {
                 return Err(Reject::UserUnregistered);
@@ -358,16 +373,31 @@ impl Shard {
         })
     }
 
+    /// To the phones of a user of ours, if he has any.
+    fn route_home(&self, now: Timestamp, callee: Aor) -> Routed {
+        Routed {
+            ways: self.ways_to(now, &callee),
+            callee: Some(callee),
+            peer: None,
+        }
+    }
+
     pub(super) fn ways_to(&self, now: Timestamp, callee: &Aor) -> Ways {
         self.registrar.targets(now, callee).map(Way::from).collect()
     }
 
-    /// The Request-URI goes on as the phone wrote it (R3), unless it names us: then the PBX is meant.
     fn way_upstream(&self, request: &Request<'_>, flow: &Flow) -> Option<(PeerId, Way)> {
         let upstream = self.settings.upstream.as_ref()?;
-        let mut uri = SmallVec::from_slice(request.uri.text());
-        if let Uri::Sip(asked) = request.uri
-            && self.domains.is_own(&asked)
+        let way = self.way_at(upstream, &request.uri, flow.listener);
+        Some((Settings::UPSTREAM, way))
+    }
+
+    /// The Request-URI goes on as the phone wrote it (R3), unless it names us: then the peer is
+    /// meant.
+    pub(super) fn way_at(&self, peer: &Peer, asked: &Uri<'_>, came_by: ListenerId) -> Way {
+        let mut uri = SmallVec::from_slice(asked.text());
+        if let Uri::Sip(asked) = asked
+            && self.domains.is_own(asked)
         {
             uri.clear();
             uri.extend_from_slice(b"sip:");
@@ -375,20 +405,19 @@ impl Shard {
                 uri.extend_from_slice(user);
                 uri.push(b'@');
             }
-            uri.extend_from_slice(upstream.address.to_string().as_bytes());
+            uri.extend_from_slice(peer.address.to_string().as_bytes());
             uri.extend_from_slice(asked.params.text());
         }
-        let way = Way {
+        Way {
             uri,
             flow: Flow {
-                transport: upstream.transport,
-                listener: self.listener_towards(&upstream.address, flow.listener),
-                remote: upstream.address,
+                transport: peer.transport,
+                listener: self.listener_towards(&peer.address, came_by),
+                remote: peer.address,
                 connection: None,
             },
             reach: Reach::Address,
-        };
-        Some((Settings::UPSTREAM, way))
+        }
     }
 
     /// The listener by which a call came, unless it speaks another address family.

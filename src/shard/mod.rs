@@ -190,7 +190,9 @@ impl Shard {
             Input::Drain => shard.draining = true,
             Input::HangUp => shard.hang_up(now),
         });
-        self.serve(now, |shard| shard.settle(now));
+        if self.has_news() {
+            self.serve(now, |shard| shard.settle(now));
+        }
     }
 
     /// Acts on what is due.
@@ -415,8 +417,8 @@ impl Shard {
                 // Nobody asks any more.
                 held.about = About::Nothing;
             }
-            // Its news say more.
-            About::Recall(_) => {}
+            // Its news say more; a code has no callee.
+            About::Code | About::Recall(_) => {}
         }
     }
 
@@ -441,6 +443,10 @@ impl Shard {
 
     fn on_call_over(&mut self, now: Timestamp, held: &Held) {
         self.release(now, &held.parties);
+        if matches!(held.about, About::Code) {
+            // It was no call to anybody, and has its line already.
+            return;
+        }
         let call = &held.call;
         if call.answered().is_some() {
             self.counters.calls_answered += 1;
@@ -570,6 +576,63 @@ mod tests {
         assert_eq!(shard.calls.len(), 1);
         assert!(shard.desk.facts.is_empty());
         assert_eq!(receive(&mut shard, &request("INVITE", "two", "")).len(), 2);
+    }
+
+    /// The INVITE of a code that met a panic waited for ever.
+    #[test]
+    fn a_panic_inside_the_service_leaves_no_code_unanswered() {
+        let mut shard = shard();
+        let codes = crate::completion::RawCodes {
+            request_last: Some("*37#".to_owned()),
+            ..Default::default()
+        };
+        let codes = crate::completion::Codes::new(&codes, &[]);
+        shard.settings.completion.codes = codes.expect("a code that can be dialled");
+        let register = request("REGISTER", "reg", "").replace("To: <sip:bob", "To: <sip:alice");
+        assert!(receive(&mut shard, &register).concat().contains("200 OK"));
+        shard.desk.fails = true;
+        let code = request("INVITE", "code", "").replace("sip:bob@", "sip:*37%23@");
+        let answers = receive(&mut shard, &code);
+        assert_eq!(shard.counters.panics, 1);
+        let last = answers.last().expect("an answer");
+        assert!(last.starts_with("SIP/2.0 503"), "{last}");
+    }
+
+    /// Each of more than ten thousand lines that changed at once was taken for a chase.
+    #[test]
+    fn the_lines_of_any_number_of_users_may_change_at_once() {
+        let mut shard = shard();
+        for number in 0..12_000 {
+            let user = Aor::from_canonical(format!("{number}@").into());
+            shard.users.watch(&user);
+        }
+        shard.handle_timeout(NOW);
+        assert_eq!(shard.counters.panics, 0);
+        assert_eq!(shard.users.take_changed(), None);
+    }
+
+    #[test]
+    fn a_worker_that_stops_takes_nobody_in_who_would_wait() {
+        let mut shard = shard();
+        shard.handle_input(NOW, Input::Drain);
+        for method in ["INVITE", "OPTIONS", "SUBSCRIBE"] {
+            let answers = receive(&mut shard, &request(method, "new", ""));
+            assert!(answers.concat().starts_with("SIP/2.0 503"), "{answers:?}");
+        }
+    }
+
+    /// A `#` cannot stand in a URI but escaped.
+    #[test]
+    fn an_emergency_number_is_known_however_it_is_written() {
+        let mut shard = shard();
+        shard.settings.calls.emergency = vec!["*112#".to_owned()];
+        shard.handle_input(NOW, Input::Drain);
+        for (call, number) in [("one", "*112%23"), ("two", "%2A11%32%23")] {
+            let uri = format!("sip:{number}@");
+            let help = request("INVITE", call, "").replace("sip:bob@", &uri);
+            let sent = receive(&mut shard, &help).concat();
+            assert!(sent.contains(&format!("INVITE {uri}")), "{sent}");
+        }
     }
 
     /// A panic inside a call costs that call, and its users are free again.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::cc::addr;
 use crate::cc::document::{self, Document};
+use crate::cc::id::CceToken;
 use crate::cc::monitor::{Lifetime, Reason};
 use crate::cc::offer::{self, Named, Place};
 use crate::cc::{Basic, SubscriptionId, pidf};
@@ -54,6 +55,7 @@ impl Shard {
         begun
     }
 
+    /// CC-34: by the rules of RFC 6665, and for whom completion is.
     fn begin_subscription(
         &mut self,
         now: Timestamp,
@@ -62,10 +64,15 @@ impl Shard {
         key: Key,
     ) -> Result<(), Reject> {
         let tag = Tag::new(key, &mut self.rng);
-        let notifier = Notifier::new(request, flow, tag).map_err(|status| match status {
+        let mut notifier = Notifier::new(request, flow, tag).map_err(|status| match status {
             Status::BAD_EVENT => Reject::EventUnknown,
             _ => Reject::ContactMissing,
         })?;
+        if self.settings.peer_at(flow.remote.ip()).is_none() {
+            // R8: a spoofed datagram must not have somebody else told who is busy.
+            notifier.keep_to(flow);
+        }
+        // CC-52
         if !accepts(&request.message, document::MEDIA_TYPE) {
             return Err(Reject::NotAcceptable);
         }
@@ -92,14 +99,13 @@ impl Shard {
         Ok(())
     }
 
-    /// R8: whose agent it is; a configured peer may leave it to the token.
+    /// CC-71, R8: whose agent it is; a configured peer may leave it to the token.
     fn subscriber_name(
         &self,
         request: &Request<'_>,
         flow: &Flow,
     ) -> Result<Option<addr::Aor>, Reject> {
-        let ours = self.domains.aor(&request.from.uri);
-        let ours = ours.filter(|user| self.registrar.is_registered_at(user, flow));
+        let ours = self.sender(flow, request);
         let name = self.caller_name(request, flow, ours.as_ref());
         let is_anonymous_at_peer = || {
             let is_peer = self.settings.peer_at(flow.remote.ip()).is_some();
@@ -165,7 +171,7 @@ impl Shard {
         &mut self,
         now: Timestamp,
         id: SubscriptionId,
-        expires: Duration,
+        (expires, cce): (Duration, CceToken),
     ) {
         let Some((_, monitor)) = self.desk.subscriptions.monitor_mut(id) else {
             return;
@@ -174,9 +180,9 @@ impl Shard {
             return;
         };
         let tag = monitor.notifier.tag().text();
-        let contact = self.contacts.of(&monitor.notifier.flow());
+        let contact = contact(&self.hosts, &monitor.notifier.flow(), cce);
         let write = |writer: &mut Writer<'_>| {
-            Notifier::write_accepted(writer, contact, whole_seconds(expires));
+            Notifier::write_accepted(writer, contact.as_bytes(), whole_seconds(expires));
         };
         let (server, tag) = match asked {
             Subscribing::First(server) => (server, reply::Tag::Ours(&tag)),
@@ -252,9 +258,10 @@ impl Shard {
         };
         let mut body = Vec::with_capacity(128);
         document.write(&mut body);
+        let contact = contact(&self.hosts, &flow, notify.cce);
         let message = Notify {
             standing: standing(notify.life),
-            contact: self.contacts.of(&flow),
+            contact: contact.as_bytes(),
             content_type: document::MEDIA_TYPE,
             body: &body,
         };
@@ -449,6 +456,15 @@ impl Shard {
         };
         self.layer.respond(now, server, &answer);
     }
+}
+
+/// CC-48: our Contact names the place, so that a PUBLISH to it finds it.
+fn contact(hosts: &[Box<str>], flow: &Flow, cce: CceToken) -> String {
+    let place = Place {
+        host: host_at(hosts, flow.listener),
+        transport: flow.transport.is_reliable().then_some("tcp"),
+    };
+    format!("<{}>", offer::cc_uri(cce, place))
 }
 
 fn expires_of(request: &Request<'_>) -> Option<Duration> {

@@ -17,10 +17,8 @@ use crate::location::{Aor, Registrar};
 use crate::shard::desk::name_of;
 use crate::shard::settings::{PeerCompletion, Settings};
 use crate::shard::users::Users;
-use crate::sip::Item;
 use crate::sip::flow::ListenerId;
-use crate::sip::lex::parse_u32;
-use crate::sip::{Message, Name, NameAddr, Response, Status, Writer};
+use crate::sip::{CallInfo, Name, Response, Status, Writer, cause};
 use crate::time::Timestamp;
 
 /// What completion has to do with a call.
@@ -30,6 +28,8 @@ pub(super) enum About {
     Asker(Box<Asker>),
     /// It completes a call.
     CcCall(CompletionId),
+    /// It confirms a code.
+    Code,
     /// Nothing.
     #[default]
     Nothing,
@@ -42,7 +42,7 @@ impl About {
     pub(super) fn without_asker(self) -> Self {
         match self {
             Self::Asker(_) => Self::Nothing,
-            other @ (Self::CcCall(_) | Self::Nothing | Self::Recall(_)) => other,
+            other @ (Self::CcCall(_) | Self::Code | Self::Nothing | Self::Recall(_)) => other,
         }
     }
 }
@@ -111,7 +111,7 @@ impl Announce for Announcer<'_> {
                 *self.about = About::CcCall(id);
                 PeerOffers::Cross
             }
-            other @ (About::Nothing | About::Recall(_)) => {
+            other @ (About::Code | About::Nothing | About::Recall(_)) => {
                 *self.about = other;
                 PeerOffers::Cross
             }
@@ -183,12 +183,15 @@ impl Announcer<'_> {
         let is_trusted = found.iter().all(|offer| trust.may_name(&offer.uri).is_ok());
         if is_trusted {
             for offer in found {
+                // CC-08: what was offered while it rang as well.
                 if !asker.offers.contains(&offer) {
                     asker.offers.push(offer);
                 }
             }
         }
-        if !told.status.is_provisional() && !asker.offers.is_empty() {
+        // CC-11: without any offer the callee's own address may be asked.
+        let may_ask = !asker.offers.is_empty() || is_trusted;
+        if !told.status.is_provisional() && may_ask {
             self.note_failure_behind(asker, callee, told, trust);
         }
         if is_trusted {
@@ -248,7 +251,10 @@ impl Announcer<'_> {
                 (Some(_), Some(response)) => InPass::Final(response.status.code()),
                 (None, _) | (_, None) => InPass::Silent,
             },
-            cause: told.response.and_then(|response| cause(&response.message)),
+            cause: told.response.and_then(|response| {
+                let cause = cause(&response.message, "Q.850")?;
+                u8::try_from(cause).ok()
+            }),
             status: told.status.code(),
             alerting: if told.rang {
                 Alerting::Rang
@@ -289,30 +295,14 @@ fn failed_call(
     }
 }
 
-/// What a response offers: each `Call-Info` with purpose call-completion.
+/// What a response offers.
 fn offers_in(response: &Response<'_>) -> Vec<Offered> {
-    let entries = response.message.values(Name::CallInfo);
-    entries.filter_map(offered).collect()
-}
-
-fn offered(entry: &[u8]) -> Option<Offered> {
-    let entry = NameAddr::parse(entry).ok()?;
-    let purpose = entry.params.value("purpose")?;
-    if !purpose.eq_ignore_ascii_case(b"call-completion") {
-        return None;
-    }
-    let m = entry.params.value("m").and_then(|m| str::from_utf8(m).ok());
-    Some(Offered {
-        uri: AddrSpec::new(str::from_utf8(entry.uri.text()).ok()?).ok()?,
-        m: m.and_then(Condition::from_m),
-    })
-}
-
-/// The Q.850 cause of a Reason header.
-pub(super) fn cause(message: &Message<'_>) -> Option<u8> {
-    message.values(Name::Reason).find_map(|reason| {
-        let reason = Item::parse(reason).ok().filter(|item| item.is("Q.850"))?;
-        let cause = parse_u32(reason.params.value("cause")?)?;
-        u8::try_from(cause).ok()
-    })
+    CallInfo::offers(&response.message)
+        .filter_map(|offer| {
+            Some(Offered {
+                uri: AddrSpec::new(str::from_utf8(offer.uri.text()).ok()?).ok()?,
+                m: offer.m().and_then(Condition::from_m),
+            })
+        })
+        .collect()
 }

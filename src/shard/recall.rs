@@ -14,13 +14,12 @@ use crate::cc::line::Calls;
 use crate::cc::monitor::Found;
 use crate::cc::offer::{self, Alerting, Evidence, InPass, Registration};
 use crate::completion::{self, CompletionId, Input, Recall, Via};
-use crate::dialog::Reach;
 use crate::location::{Aor, BindingId};
 use crate::shard::desk::user_of;
 use crate::shard::invite::{Way, Ways};
 use crate::shard::offer::{About, host_at};
 use crate::shard::{Held, Parties, Shard};
-use crate::sip::flow::{Flow, ListenerId};
+use crate::sip::flow::ListenerId;
 use crate::sip::{Uri, unescape};
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -29,8 +28,15 @@ impl Shard {
     /// Rings the phone that asked; all of the caller's only if it is gone (R8).
     pub(super) fn recall(&mut self, now: Timestamp, recall: &Recall) {
         let caller = user_of(&recall.caller);
+        if self.users.legs(&caller) > 0 {
+            // CC-21: the service may not have heard of his call yet.
+            let (id, why) = (recall.id, RecallFailure::Busy);
+            self.desk.facts.push_back(Input::RecallFailed { id, why });
+            return;
+        }
         let ways = self.ways_back(now, &caller, BindingId(recall.binding.0));
-        if !self.ring(now, recall, caller, &ways) {
+        // Who is stopping takes no new calls, and begins none.
+        if self.draining || !self.ring(now, recall, caller, &ways) {
             self.desk.facts.push_back(Input::RecallFailed {
                 id: recall.id,
                 why: RecallFailure::Unreachable,
@@ -211,16 +217,7 @@ impl Shard {
     /// A way to a peer, whatever the URI says (R7).
     pub(super) fn way_to_peer(&self, peer: crate::cc::trust::PeerId, uri: &[u8]) -> Option<Way> {
         let peer = self.settings.peer(peer)?;
-        Some(Way {
-            uri: SmallVec::from_slice(uri),
-            flow: Flow {
-                transport: peer.transport,
-                listener: self.listener_towards(&peer.address, ListenerId(0)),
-                remote: peer.address,
-                connection: None,
-            },
-            reach: Reach::Address,
-        })
+        Some(self.way_at(peer, &Uri::parse(uri).ok()?, ListenerId(0)))
     }
 }
 

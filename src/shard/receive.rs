@@ -10,7 +10,7 @@ use crate::shard::offer::About;
 use crate::shard::subscriptions::Part;
 use crate::shard::{Parties, Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Checked, Item, Message, Method, Name, Refusal, Request, Response, Status};
+use crate::sip::{Checked, Message, Method, Refusal, Request, Response, Status, cause};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::Heard;
@@ -121,17 +121,18 @@ impl Shard {
                 .layer
                 .refuse(&request.message, flow, ok, reply::NOTHING),
         }
-        if let Some(user) = user {
-            if let Some(held) = self.calls.get_mut(user.call)
-                && is_completed_elsewhere(request)
-            {
-                // R19: another phone answered, so that nothing is left to complete.
-                held.about = std::mem::take(&mut held.about).without_asker();
-            }
-            self.with_call(now, user.call, |call, turn| {
-                call.handle_cancel(turn, user.part, request);
-            });
+        let Some(user) = user else {
+            return self.cancel_code(now, server);
+        };
+        if let Some(held) = self.calls.get_mut(user.call)
+            && is_completed_elsewhere(request)
+        {
+            // R19: another phone answered, so that nothing is left to complete.
+            held.about = std::mem::take(&mut held.about).without_asker();
         }
+        self.with_call(now, user.call, |call, turn| {
+            call.handle_cancel(turn, user.part, request);
+        });
     }
 
     fn on_request_within(
@@ -244,8 +245,5 @@ impl Shard {
 
 /// RFC 3326 §3.1: the caller's side withdraws the call because somebody else has answered it.
 fn is_completed_elsewhere(cancel: &Request<'_>) -> bool {
-    cancel.message.values(Name::Reason).any(|reason| {
-        let reason = Item::parse(reason).ok().filter(|item| item.is("SIP"));
-        reason.is_some_and(|reason| reason.params.value("cause") == Some(b"200"))
-    })
+    cause(&cancel.message, "SIP") == Some(200)
 }

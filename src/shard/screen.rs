@@ -9,13 +9,14 @@ use crate::cc::document;
 use crate::shard::sender::challenged;
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Method, Name, Request, Status, Uri, Writer};
+use crate::sip::{Method, Name, Request, Status, Uri, Writer, unescape};
 use crate::time::Timestamp;
 use crate::transaction::reply;
 
 /// The methods that we let in, in dialogs or out of them.
 pub(super) const ALLOW: &[u8] =
-    b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, PRACK, REFER, UPDATE";
+    b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, PRACK, PUBLISH, REFER, \
+      SUBSCRIBE, UPDATE";
 /// The options that we have or let cross.
 pub(super) const SUPPORTED: &[u8] = b"100rel, histinfo, norefersub, replaces, timer";
 
@@ -31,7 +32,11 @@ impl Shard {
         if delay > self.settings.overload.delay_max {
             return Err(Reject::Overloaded);
         }
-        if self.draining && matches!(request.method, Method::Invite | Method::Options) {
+        let begins = matches!(
+            request.method,
+            Method::Invite | Method::Options | Method::Subscribe
+        );
+        if self.draining && begins {
             return Err(Reject::Draining);
         }
         Ok(())
@@ -101,7 +106,7 @@ impl Shard {
             Reject::EventUnknown => {
                 writer.header(Name::AllowEvents, ALLOW_EVENTS);
             }
-            Reject::MediaTypeUnknown => {
+            Reject::MediaTypeUnknown | Reject::NotAcceptable => {
                 writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
             }
             Reject::CancelOfNothing
@@ -118,7 +123,6 @@ impl Shard {
             | Reject::MergedRequest
             | Reject::NoCompletion
             | Reject::NoSuchCall
-            | Reject::NotAcceptable
             | Reject::OutOfOrder
             | Reject::Overloaded
             | Reject::ProxyCredentialsMissing
@@ -170,8 +174,10 @@ impl Shard {
     }
 
     fn is_emergency_number(&self, dialled: &[u8]) -> bool {
+        // A `#` cannot stand in a URI unescaped (RFC 3261 §25.1).
+        let dialled = unescape(dialled);
         let numbers = &self.settings.calls.emergency;
-        numbers.iter().any(|number| number.as_bytes() == dialled)
+        numbers.iter().any(|number| *number.as_bytes() == *dialled)
     }
 }
 

@@ -42,6 +42,17 @@ impl Shard {
         }
     }
 
+    /// R8: the user of ours who sends a request that was let in, by his flow or by his password.
+    pub(super) fn sender(&self, flow: &Flow, request: &Request<'_>) -> Option<Aor> {
+        let user = self.domains.aor(&request.from.uri)?;
+        let asks = self
+            .gate
+            .as_ref()
+            .filter(|_| !self.is_not_asked(flow, request));
+        let is_proven = asks.is_some_and(|gate| gate.has(&user));
+        (is_proven || self.registrar.is_registered_at(&user, flow)).then_some(user)
+    }
+
     /// Everybody registers his own address only.
     fn check_registrant(
         &mut self,
@@ -67,15 +78,17 @@ impl Shard {
         }
     }
 
-    /// The user of ours that From names, if there is reason to doubt it.
-    ///
     /// A call for help is never doubted, and a peer passes on what its own users send.
+    fn is_not_asked(&self, flow: &Flow, request: &Request<'_>) -> bool {
+        self.settings.peer_at(flow.remote.ip()).is_some() || self.is_emergency(request)
+    }
+
+    /// The user of ours that From names, if there is reason to doubt it.
     fn unproven_sender(&self, flow: &Flow, request: &Request<'_>) -> Option<Aor> {
         let gate = self.gate.as_ref()?;
         // Nobody answers the challenge of these (RFC 3261 §22.1), and here they have no effect.
         let is_answer = matches!(request.method, Method::Ack | Method::Bye | Method::Cancel);
-        let is_from_peer = self.settings.peer_at(flow.remote.ip()).is_some();
-        if is_answer || is_from_peer || self.is_emergency(request) {
+        if is_answer || self.is_not_asked(flow, request) {
             return None;
         }
         let claimed = self.domains.aor(&request.from.uri)?;

@@ -35,7 +35,7 @@ use crate::transaction::servers::Answer;
 const EXPIRES_DEFAULT_S: u32 = 3_600;
 
 impl Shard {
-    /// CC-09, CC-16: asks a monitor elsewhere.
+    /// CC-09: asks a monitor elsewhere.
     pub(super) fn send_subscribe(&mut self, now: Timestamp, wish: &completion::Subscription) {
         if self.try_subscribe(now, wish).is_none() {
             self.desk.facts.push_back(Input::Refused {
@@ -49,6 +49,7 @@ impl Shard {
         let way = self.way_to_peer(wish.peer, wish.target.as_str().as_bytes())?;
         let key = self.desk.subscriptions.reserve().ok()?;
         let tag = Tag::new(key, &mut self.rng);
+        // CC-16, CC-17: as in the call that failed.
         let [from, to] = [&wish.from, &wish.to].map(|uri| format!("<{}>", uri.as_str()));
         let ask = Ask {
             uri: &way.uri,
@@ -83,7 +84,7 @@ impl Shard {
         Some(())
     }
 
-    /// CC-27: ends a subscription; its last NOTIFY follows.
+    /// R18: ends a subscription; its last NOTIFY follows.
     pub(super) fn send_unsubscribe(&mut self, now: Timestamp, id: SubscriptionId) {
         let Some((key, fork, agent)) = self.desk.subscriptions.agent_mut(id) else {
             return;
@@ -180,7 +181,7 @@ impl Shard {
         Some(subscription)
     }
 
-    /// A NOTIFY to an agent of ours. CC-75: it is answered before anything comes of it.
+    /// A NOTIFY to an agent of ours.
     pub(super) fn on_notify(
         &mut self,
         now: Timestamp,
@@ -203,6 +204,8 @@ impl Shard {
             Status::SERVER_INTERNAL_ERROR => Reject::OutOfOrder,
             _ => Reject::NoSuchCall,
         })?;
+        // A fork is one, whatever its body says.
+        let subscription = self.name_fork(tag.call, notified.fork, notified.origin);
         let notice = notice(&request.message, &notified)?;
         let server = self.layer.accept(now, request, flow, None);
         let server = server.map_err(|_| Reject::TableFull)?;
@@ -212,8 +215,9 @@ impl Shard {
             tag: reply::Tag::AsReceived,
             rest: reply::NOTHING,
         };
+        // CC-75: before anything comes of it.
         self.layer.respond(now, server, &answer);
-        if let Some(subscription) = self.name_fork(tag.call, notified.fork, notified.origin) {
+        if let Some(subscription) = subscription {
             self.desk.facts.push_back(Input::Notified {
                 subscription,
                 notice,
@@ -222,7 +226,7 @@ impl Shard {
         Ok(())
     }
 
-    /// CC-20, CC-25: tells a monitor elsewhere whether its caller can be recalled.
+    /// CC-24, CC-27: tells a monitor elsewhere whether its caller can be recalled.
     pub(super) fn send_publish(&mut self, now: Timestamp, wish: &completion::Publication) {
         if self.try_publish(now, wish).is_none() {
             self.tell_published(wish.subscription, Published::Failed);
@@ -255,6 +259,7 @@ impl Shard {
         let body = pidf::write(&wish.from, wish.basic);
         let publish = publication::Publish {
             event: PRESENCE,
+            // CC-25
             expires_s: whole_seconds(wish.expires),
             content_type: pidf::MEDIA_TYPE,
             body: body.as_bytes(),

@@ -5,7 +5,7 @@
 //! A user is *engaged* while a leg on one of his registered flows exists, alerting included. Users
 //! without legs are not kept, unless somebody waits for them or may soon ask to.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::cc::line::{Calls, Line};
@@ -16,10 +16,10 @@ use crate::time::Timestamp;
 #[derive(Debug, Default)]
 pub struct Users {
     known: HashMap<Aor, User>,
-    /// Those that are kept for a while, by the end of it; lives that were prolonged stand twice.
-    kept: VecDeque<(Timestamp, Aor)>,
+    /// Those that are kept for a while, each once, by the end of it.
+    kept: BTreeSet<(Timestamp, Aor)>,
     /// Watched users whose lines are not what was told last.
-    changed: Vec<Aor>,
+    changed: BTreeSet<Aor>,
     engaged: usize,
 }
 
@@ -103,8 +103,13 @@ impl Users {
     pub fn keep(&mut self, now: Timestamp, user: &Aor, time: Duration) {
         let until = now + time;
         let known = self.known.entry(user.clone()).or_default();
-        known.kept_until = known.kept_until.max(Some(until));
-        self.kept.push_back((until, user.clone()));
+        if known.kept_until.is_some_and(|longer| longer >= until) {
+            return;
+        }
+        if let Some(shorter) = known.kept_until.replace(until) {
+            self.kept.remove(&(shorter, user.clone()));
+        }
+        self.kept.insert((until, user.clone()));
     }
 
     /// R23: leaves him alone for this long, as he has called for help.
@@ -142,14 +147,19 @@ impl Users {
     /// Says that something about his lines is new that is kept elsewhere: his registration.
     pub fn note_change(&mut self, user: &Aor) {
         let is_watched = self.known.get(user).is_some_and(|known| known.is_watched);
-        if is_watched && !self.changed.contains(user) {
-            self.changed.push(user.clone());
+        if is_watched {
+            self.changed.insert(user.clone());
         }
+    }
+
+    /// Whether lines of watched users have changed.
+    pub fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
     }
 
     /// A watched user whose lines have changed.
     pub fn take_changed(&mut self) -> Option<Aor> {
-        self.changed.pop()
+        self.changed.pop_first()
     }
 
     /// His lines, given since when he is registered.
@@ -178,19 +188,16 @@ impl Users {
 
     /// Forgets those who were kept long enough.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        while self.kept.front().is_some_and(|(until, _)| *until <= now) {
-            if let Some((_, user)) = self.kept.pop_front() {
+        while self.kept.first().is_some_and(|(until, _)| *until <= now) {
+            if let Some((_, user)) = self.kept.pop_first() {
                 self.drop_unneeded(now, &user);
             }
-        }
-        if self.kept.is_empty() && self.kept.capacity() > 512 {
-            self.kept = VecDeque::new();
         }
     }
 
     /// When [`Self::handle_timeout`] next has work to do.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.kept.front().map(|(until, _)| *until)
+        self.kept.first().map(|(until, _)| *until)
     }
 
     /// How many users are known.
@@ -231,8 +238,16 @@ mod tests {
         Timestamp::START + Duration::from_secs(seconds)
     }
 
+    fn alice() -> Aor {
+        user(b"sip:alice@localhost")
+    }
+
     fn bob() -> Aor {
-        let uri = Uri::parse(b"sip:bob@localhost").expect("a URI");
+        user(b"sip:bob@localhost")
+    }
+
+    fn user(uri: &[u8]) -> Aor {
+        let uri = Uri::parse(uri).expect("a URI");
         Domains::default().aor(&uri).expect("a user")
     }
 
@@ -257,6 +272,33 @@ mod tests {
         assert_eq!(users.line(&bob(), None).freed, Some(at(2)));
         users.unwatch(at(3), &bob());
         users.handle_timeout(at(31));
+        assert!(users.is_empty());
+    }
+
+    /// Who had called for help was kept for an hour, and so was everybody who was kept after him.
+    #[test]
+    fn one_who_is_kept_for_long_keeps_nobody_else() {
+        let mut users = Users::default();
+        users.leave_alone(at(0), &alice(), Duration::from_hours(1));
+        users.keep(at(1), &bob(), WINDOW);
+        assert_eq!(users.poll_timeout(), Some(at(31)));
+        users.handle_timeout(at(31));
+        assert_eq!(users.len(), 1);
+        users.handle_timeout(at(3_600));
+        assert!(users.is_empty());
+    }
+
+    #[test]
+    fn who_is_kept_again_is_kept_once_and_for_longer() {
+        let mut users = Users::default();
+        for second in 0..10 {
+            users.keep(at(second), &bob(), WINDOW);
+        }
+        assert_eq!(users.kept.len(), 1);
+        users.keep(at(10), &bob(), Duration::from_secs(1));
+        users.handle_timeout(at(38));
+        assert_eq!(users.len(), 1);
+        users.handle_timeout(at(39));
         assert!(users.is_empty());
     }
 

@@ -38,6 +38,7 @@ pub use header::event::Event;
 pub use header::item::Item;
 pub use header::name_addr::NameAddr;
 pub use header::rack::RAck;
+pub use header::reason::cause;
 pub use header::subscription_state::{EventReason, SubscriptionState, Substate};
 pub use header::via::Via;
 pub use host::Host;

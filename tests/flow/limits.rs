@@ -70,6 +70,19 @@ fn an_emergency_call_back_reaches_a_user_who_speaks() {
     hang_up(&alice, &call.caller, &bob);
 }
 
+/// A recall would make him busy, so that his turn never came.
+#[test]
+fn who_calls_himself_is_not_offered_to_wait_for_himself() {
+    let world = World::new(Setup::Standalone);
+    let alice = world.phone("alice");
+    let sent = alice.sends(invite("alice").with_sdp(OFFER));
+    let ringing = alice.receives("INVITE");
+    alice.answers(&ringing, 486);
+    alice.receives("ACK");
+    let busy = refused(&alice, &sent, "486");
+    assert!(!busy.has("Call-Info"), "{busy}");
+}
+
 #[test]
 fn without_a_limit_a_second_call_rings() {
     let world = World::new(Setup::Unlimited);

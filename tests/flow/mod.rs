@@ -1,5 +1,6 @@
 //! Ladders: each arrow in virtual time, each text at both ends.
 
+mod agent;
 mod basic;
 mod bye;
 mod cancel;
@@ -9,6 +10,7 @@ mod failures;
 mod forks;
 pub(crate) mod kit;
 mod limits;
+mod monitor;
 mod outsiders;
 mod registrar;
 mod registrar_users;

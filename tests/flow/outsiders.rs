@@ -5,7 +5,8 @@
 use super::kit::dialog::Dialog;
 use std::time::Duration;
 
-use super::kit::draft::{ANSWER, OFFER, cancel, options, response, within};
+use super::kit::draft::{ANSWER, OFFER, cancel, invite, options, request, response, within};
+use super::kit::message::uri_of;
 use super::kit::scenes::{call, hang_up, refused, ringing, two_phones};
 use super::kit::subject::DOMAIN;
 
@@ -125,6 +126,33 @@ fn an_ack_with_guessed_tags_does_not_stop_the_answer() {
     alice.acks(&scene.sent, &answer);
     bob.receives("ACK");
     hang_up(&alice, &dialog, &bob);
+}
+
+/// Whoever knew a port of Alice's could have had himself told when Bob was free.
+#[test]
+fn nobody_is_told_at_another_address_who_is_busy() {
+    let (world, alice, bob) = two_phones();
+    let carol = world.phone("carol");
+    let mallory = world.party("mallory");
+    let talk = call(&carol, &bob);
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    let busy = refused(&alice, &sent, "486");
+    let subscribe = request("SUBSCRIBE", uri_of(busy.header("Call-Info")))
+        .with("Event", "call-completion")
+        .with("Contact", &format!("<{}>", mallory.uri()));
+    let sent = alice.sends(subscribe);
+    let accepted = alice.receives("200");
+    let told = alice.receives("NOTIFY"); // R8
+    alice.answers(&told, 200);
+    mallory.receives_nothing();
+
+    let dialog = Dialog::of_caller(&sent, &accepted);
+    let ends = within(&dialog, "SUBSCRIBE").with("Event", "call-completion");
+    alice.sends(ends.with("Expires", "0"));
+    alice.receives("200");
+    let told = alice.receives("NOTIFY");
+    alice.answers(&told, 200);
+    hang_up(&carol, &talk.caller, &bob);
 }
 
 #[test]

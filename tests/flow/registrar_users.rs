@@ -229,6 +229,22 @@ fn a_user_who_calls_from_elsewhere_proves_himself_and_his_credentials_stay_here(
     elsewhere.receives("200");
 }
 
+/// His phone has started anew, and is not registered from its new port yet.
+#[test]
+fn a_user_who_proves_himself_elsewhere_is_offered_completion_as_at_home() {
+    let (world, _alice, bob) = two_phones();
+    let elsewhere = world.party("alice");
+    let sent = elsewhere.sends(invite("bob").with_sdp(OFFER));
+    let challenge = refused(&elsewhere, &sent, "407");
+    let credentials = ALICE.answers(challenge.all("Proxy-Authenticate")[0], &sent);
+    let again = invite("bob").with_sdp(OFFER);
+    let again = again.with("Proxy-Authorization", &credentials);
+    let sent = elsewhere.sends(repeated(again, &sent));
+    refuses(&bob);
+    let busy = refused(&elsewhere, &sent, "486");
+    assert!(busy.has("Call-Info"), "{busy}"); // R8
+}
+
 #[test]
 fn a_user_calls_in_nobodys_name_but_his_own() {
     let (world, alice, _bob) = two_phones();

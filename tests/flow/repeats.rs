@@ -323,3 +323,18 @@ fn an_answer_heard_again_after_the_call_has_ended_is_acknowledged_again() {
     assert_eq!(bob.receives("ACK").tag_of_to(), call.answered.tag_of_to());
     alice.receives_nothing();
 }
+
+/// A busy callee hung up while the 486 was lost, and the repeated INVITE rang him: two finals.
+#[test]
+fn a_call_that_was_refused_is_still_refused_when_it_comes_again() {
+    let (world, alice, bob) = two_phones();
+    let stranger = world.party("dave");
+    let call = call(&alice, &bob);
+    let sent = stranger.sends(invite("bob").with_sdp(OFFER));
+    let busy = stranger.receives("486");
+    hang_up(&alice, &call.caller, &bob);
+    stranger.sends_again(&sent);
+    assert_eq!(stranger.receives("486").raw, busy.raw);
+    bob.receives_nothing();
+    stranger.acks(&sent, &busy);
+}

@@ -13,7 +13,15 @@ fn options_says_what_campon_can_do() {
     alice.sends(options());
     let answer = alice.receives("200");
     // S-36
-    for method in ["INVITE", "ACK", "CANCEL", "BYE", "OPTIONS"] {
+    for method in [
+        "INVITE",
+        "ACK",
+        "CANCEL",
+        "BYE",
+        "OPTIONS",
+        "PUBLISH",
+        "SUBSCRIBE",
+    ] {
         assert!(answer.lists("Allow", method), "Allow without {method}");
     }
     assert!(answer.lists("Accept", "application/sdp"));

@@ -26,7 +26,7 @@ impl Phone {
         call.heard_cseq = request.cseq();
         call.cseq = 100;
         call.session = self.unique("session");
-        self.plan_manners(now, &mut call);
+        (self.manners)(self, now, &request, &mut call);
         self.calls.push(call);
         self.servers.push(Server::new(request, no, from));
     }
@@ -122,6 +122,8 @@ impl Phone {
             // An offer may go unanswered only if the call ends at once: the caller had gone.
             match answer {
                 Some(answer) if answer == asked => {}
+                // Campon's own, which declines.
+                Some(answer) if answer == "-" => call.unanswered = Some(what),
                 Some(_) => self.faults.push(what),
                 None => call.unanswered = Some(what),
             }
@@ -139,7 +141,8 @@ impl Phone {
         let body = self.session_for(at, &request, status);
         let tag = self.calls[at].local.rsplit("tag=").next();
         let tag = tag.unwrap_or_default().to_owned();
-        let raw = wire::response(self.address, &request, status, &tag, &body);
+        let lines = self.adds.clone();
+        let raw = wire::response(self.address, &request, (status, &lines), &tag, &body);
         let packet = self.servers[found].respond(now, &raw, &mut self.out);
         match status {
             ..200 => self.count("rings given"),
@@ -173,7 +176,7 @@ impl Phone {
         call.to = self.calls[at].to;
         call.heard_cseq = request.cseq();
         call.cseq = 500;
-        let raw = wire::response(self.address, &request, 200, &tag, &body);
+        let raw = wire::response(self.address, &request, (200, ""), &tag, &body);
         let repeat = Repeat::start(now, (call.to, raw), T2, &mut self.out);
         call.unacknowledged = Some((request.cseq(), Some(repeat)));
         self.calls.push(call);
@@ -211,7 +214,7 @@ impl Phone {
     }
 
     /// How the user takes this call.
-    fn plan_manners(&mut self, now: Timestamp, call: &mut Call) {
+    pub(crate) fn plan_manners(&mut self, now: Timestamp, _: &Message, call: &mut Call) {
         let after = |ms: u64| now + Duration::from_millis(ms);
         let soon = self.rng.below(300);
         let later = soon + 200 + self.rng.below(9000);

@@ -11,7 +11,6 @@ use super::phone::Phone;
 use super::transaction::Client;
 use super::wire::{self, Parts};
 use crate::flow::kit::message::Message;
-use crate::flow::kit::subject::DOMAIN;
 
 impl Phone {
     /// Calls somebody.
@@ -19,7 +18,7 @@ impl Phone {
         let no = self.next_call();
         let mut call = Call::new(no, self.unique("call"), Phase::Inviting(Taking::Waits));
         let tag = self.unique("t");
-        call.local = format!("<sip:{}@{DOMAIN}>;tag={tag}", self.user);
+        call.local = format!("<sip:{}@{}>;tag={tag}", self.user, self.domain);
         call.remote = format!("<{}>", errand.uri);
         call.target.clone_from(&errand.uri);
         call.to = errand.to;
@@ -180,7 +179,9 @@ impl Phone {
         call.plan_talk(now);
         let offered = !self.clients[client].request.body().is_empty();
         let answer = wire::session_name(response);
-        if offered && answer.as_ref() != Some(&self.calls[at].session) {
+        // A feature code is answered by campon itself.
+        let is_code = response.header("To").contains("%23");
+        if offered && !is_code && answer.as_ref() != Some(&self.calls[at].session) {
             let what = format!("{} got the answer of {answer:?}", self.calls[at].id);
             self.faults.push(what);
         }

@@ -3,14 +3,17 @@
 mod call;
 mod callee;
 mod caller;
+mod completion;
+mod frame;
 mod network;
 mod phone;
 mod transaction;
 mod wire;
 mod world;
 
+use frame::Shown;
 use network::Conditions;
-use world::{Between, Outcome, Shown, run, run_shown};
+use world::{Between, Outcome, run, run_shown};
 
 /// Of so many seeds the faults are shown; the first are enough to begin with.
 const FAILURES_SHOWN: usize = 10;

@@ -14,6 +14,9 @@ use super::wire::{self, Parts};
 use crate::flow::kit::message::Message;
 use crate::flow::kit::subject::DOMAIN;
 
+/// How the user of a phone takes a call that comes: he plans what to do.
+pub(crate) type Manners = fn(&mut Phone, Timestamp, &Message, &mut Call);
+
 /// What came of one INVITE.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
@@ -28,6 +31,8 @@ pub(crate) struct Verdict {
 pub(crate) struct Phone {
     /// The user that it is registered for.
     pub(crate) user: String,
+    /// The domain of its user.
+    pub(crate) domain: String,
     /// Where it is.
     pub(crate) address: SocketAddr,
     pub(crate) rng: Rng,
@@ -43,6 +48,15 @@ pub(crate) struct Phone {
     pub(crate) faults: Vec<String>,
     /// Whether other forks may answer from behind its address.
     pub(crate) has_forks: bool,
+    pub(crate) manners: Manners,
+    /// Header lines of each response to an INVITE but 100.
+    pub(crate) adds: String,
+    /// Whether somebody takes what stands in [`Self::asked`] and [`Self::told`].
+    pub(crate) has_owner: bool,
+    /// Requests about subscriptions, which its owner answers.
+    pub(crate) asked: Vec<(SocketAddr, Message)>,
+    /// The first final response to each request, after it.
+    pub(crate) told: Vec<(Message, Message)>,
     serial: u64,
 }
 
@@ -50,6 +64,7 @@ impl Phone {
     pub(crate) fn new(user: String, address: SocketAddr, seed: u64) -> Self {
         Self {
             user,
+            domain: DOMAIN.to_owned(),
             address,
             rng: Rng::from_number(seed),
             clients: Vec::new(),
@@ -60,25 +75,39 @@ impl Phone {
             verdicts: BTreeMap::new(),
             faults: Vec::new(),
             has_forks: true,
+            manners: Self::plan_manners,
+            adds: String::new(),
+            has_owner: false,
+            asked: Vec::new(),
+            told: Vec::new(),
             serial: 0,
         }
     }
 
     /// Registers for an hour.
     pub(crate) fn register(&mut self, now: Timestamp, registrar: SocketAddr) {
-        let aor = format!("<sip:{}@{DOMAIN}>", self.user);
+        self.send_register(now, registrar, "");
+    }
+
+    /// Takes its registration back.
+    pub(crate) fn unregister(&mut self, now: Timestamp, registrar: SocketAddr) {
+        self.send_register(now, registrar, "Expires: 0\r\n");
+    }
+
+    fn send_register(&mut self, now: Timestamp, registrar: SocketAddr, lines: &str) {
+        let aor = format!("<sip:{}@{}>", self.user, self.domain);
         let from = format!("{aor};tag={}", self.unique("t"));
         let id = self.unique("reg");
         let branch = self.unique("z9hG4bK");
         let parts = Parts {
             method: "REGISTER",
-            uri: &format!("sip:{DOMAIN}"),
+            uri: &format!("sip:{}", self.domain),
             branch: &branch,
             from: &from,
             to: &aor,
             call_id: &id,
             cseq: 1,
-            lines: "",
+            lines,
             body: "",
         };
         let raw = wire::request(self.address, &parts);
@@ -190,11 +219,23 @@ impl Phone {
         request: Message,
         status: u16,
     ) {
+        self.answer_with(now, from, request, (status, ""));
+    }
+
+    /// The same with header lines; gives the To tag that it made.
+    pub(crate) fn answer_with(
+        &mut self,
+        now: Timestamp,
+        from: SocketAddr,
+        request: Message,
+        (status, lines): (u16, &str),
+    ) -> String {
         let tag = self.unique("t");
-        let raw = wire::response(self.address, &request, status, &tag, "");
+        let raw = wire::response(self.address, &request, (status, lines), &tag, "");
         let mut server = Server::new(request, 0, from);
         server.respond(now, &raw, &mut self.out);
         self.servers.push(server);
+        tag
     }
 
     /// The place of a call in [`Self::calls`].
@@ -223,6 +264,9 @@ impl Phone {
             ("CANCEL", _) => self.on_cancel(now, from, request),
             ("BYE", _) => self.on_bye(now, from, request),
             ("OPTIONS", _) => self.answer(now, from, request, 200),
+            ("NOTIFY" | "PUBLISH" | "SUBSCRIBE", _) if self.has_owner => {
+                self.asked.push((from, request));
+            }
             _ => self.answer(now, from, request, 405),
         }
     }
@@ -236,6 +280,10 @@ impl Phone {
         };
         let heard = self.clients[at].handle_response(now, response, &mut self.out);
         let (kind, call) = (response.cseq_method(), self.clients[at].call);
+        if heard == Heard::Final && self.has_owner {
+            let request = self.clients[at].request.clone();
+            self.told.push((request, response.clone()));
+        }
         match (kind, heard) {
             ("INVITE", Heard::Provisional) => self.on_progress(now, call, response),
             ("INVITE", Heard::Final | Heard::FinalAgain) => {

@@ -36,10 +36,10 @@ pub(crate) fn request(address: SocketAddr, parts: &Parts<'_>) -> Vec<u8> {
         body,
     } = parts;
     let contact = match *method {
-        "INVITE" | "REGISTER" => contact_of(address),
+        "INVITE" | "NOTIFY" | "REGISTER" | "SUBSCRIBE" => contact_of(address),
         _ => String::new(),
     };
-    let content = content_of(body);
+    let content = content_of(method, body);
     format!(
         "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch={branch};rport\r\n\
          Max-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\n\
@@ -52,7 +52,7 @@ pub(crate) fn request(address: SocketAddr, parts: &Parts<'_>) -> Vec<u8> {
 pub(crate) fn response(
     address: SocketAddr,
     request: &Message,
-    status: u16,
+    (status, lines): (u16, &str),
     tag: &str,
     body: &str,
 ) -> Vec<u8> {
@@ -63,17 +63,18 @@ pub(crate) fn response(
     } else {
         format!(";tag={tag}")
     };
-    let contact = if request.kind() == "INVITE" && (101..400).contains(&status) {
+    let makes_dialog = matches!(request.kind(), "INVITE" | "SUBSCRIBE");
+    let contact = if makes_dialog && (101..400).contains(&status) {
         contact_of(address)
     } else {
         String::new()
     };
-    let content = content_of(body);
+    let content = content_of(request.kind(), body);
     let (from, call_id) = (request.header("From"), request.call_id());
     let cseq = request.header("CSeq");
     format!(
         "SIP/2.0 {status} Simulated\r\nVia: {vias}\r\nFrom: {from}\r\nTo: {to}{tag}\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\n\
-         {contact}{content}\r\n{body}"
+         {contact}{lines}{content}\r\n{body}"
     )
     .into_bytes()
 }
@@ -143,11 +144,16 @@ fn contact_of(address: SocketAddr) -> String {
     format!("Contact: <sip:phone@{address}>\r\n")
 }
 
-fn content_of(body: &str) -> String {
+fn content_of(method: &str, body: &str) -> String {
     let length = body.len();
+    let media_type = match method {
+        "NOTIFY" => "application/call-completion",
+        "PUBLISH" => "application/pidf+xml",
+        _ => "application/sdp",
+    };
     if body.is_empty() {
         "Content-Length: 0\r\n".to_owned()
     } else {
-        format!("Content-Type: application/sdp\r\nContent-Length: {length}\r\n")
+        format!("Content-Type: {media_type}\r\nContent-Length: {length}\r\n")
     }
 }

@@ -11,7 +11,7 @@ use crate::call::setup::{ANSWERED_ELSEWHERE, is_better};
 use crate::call::{Call, FORKS_MAX, Outcome, Part, Phase, Side, Target, Turn, end};
 use crate::dialog::{Dialog, Reach};
 use crate::sip::flow::Flow;
-use crate::sip::{Item, Message, Method, Name, Response, Status, Writer};
+use crate::sip::{Method, Name, Response, Status, Writer, cause};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::{Failure, Outgoing};
@@ -163,7 +163,8 @@ impl Call {
         } else if response.status.is_success() {
             self.on_ring_success(turn, number, response);
         } else {
-            let q850 = q850_cause(&response.message);
+            let q850 = cause(&response.message, "Q.850");
+            let q850 = q850.and_then(|cause| u8::try_from(cause).ok());
             self.on_ring_final(turn, number, response.status, q850);
         }
     }
@@ -331,14 +332,4 @@ impl NoCall {
             _ => Self::Refused,
         }
     }
-}
-
-fn q850_cause(message: &Message<'_>) -> Option<u8> {
-    let reasons = message.values(Name::Reason);
-    let mut reasons = reasons.filter_map(|value| Item::parse(value).ok());
-    let cause = reasons
-        .find(|reason| reason.is("Q.850"))?
-        .params
-        .value("cause")?;
-    str::from_utf8(cause).ok()?.parse().ok()
 }

@@ -408,6 +408,7 @@ impl Monitor {
     fn settle(&mut self, now: Timestamp, context: &mut Context<'_>, out: &mut Vec<Effect>) {
         let times = &context.policy.times;
         self.tell(now, times, out);
+        // CC-47, CC-51: whatever has ended or come, the queue runs.
         self.select(now, context, out);
         self.tell(now, times, out);
         self.check(context.policy);
@@ -529,6 +530,7 @@ impl Cce {
         self.id = newcomer.id;
         self.call_id = newcomer.call_id;
         self.expires = expires;
+        // CC-06: what was published for the older one is over.
         self.availability = Availability::Available;
         self.rests_until = Timestamp::START;
         self.owed = Owed::Notify;

@@ -199,7 +199,7 @@ impl Sim {
                 assert_eq!(end.replace(*outcome), None, "ended twice");
                 self.ringing.remove(&tell.id);
             }
-            News::Recalling | News::Calling | News::Waiting => {}
+            News::Recalling | News::Calling | News::Waiting(_) => {}
         }
     }
 

@@ -62,6 +62,11 @@ impl Notifier {
         })
     }
 
+    /// Sends its NOTIFYs to no other address than the one by which the SUBSCRIBE came.
+    pub fn keep_to(&mut self, flow: &Flow) {
+        self.dialog.keep_to(flow);
+    }
+
     /// Takes a SUBSCRIBE within the dialog, or tells the status that refuses it.
     pub fn handle_subscribe(&mut self, subscribe: &Request<'_>) -> Result<(), Status> {
         check_event(&subscribe.message, &self.id)?;
@@ -185,6 +190,29 @@ mod tests {
     }
 
     const ACTIVE: Standing = Standing::Active { expires_s: 3600 };
+
+    #[test]
+    fn one_that_keeps_to_an_address_goes_to_another_port_of_it_at_most() {
+        let contact = |uri: &str| format!("Contact: <{uri}>");
+        let here = flow();
+        let elsewhere = contact("sip:eve@192.0.2.66");
+        let fields = ["Event: call-completion", &elsewhere];
+        let mut notifier = Notifier::new(&subscribe("", 1, &fields), &here, tag()).unwrap();
+        notifier.keep_to(&here);
+        assert_eq!(notifier.flow(), here);
+
+        let port = contact(&format!("sip:alice@{}:5099", here.remote.ip()));
+        let fields = ["Event: call-completion", &port];
+        let again = subscribe(&param(tag()), 2, &fields);
+        notifier.handle_subscribe(&again).unwrap();
+        assert_eq!(notifier.flow().remote.ip(), here.remote.ip());
+        assert_eq!(notifier.flow().remote.port(), 5099);
+
+        let fields = ["Event: call-completion", &elsewhere];
+        let again = subscribe(&param(tag()), 3, &fields);
+        notifier.handle_subscribe(&again).unwrap();
+        assert_eq!(notifier.flow().remote.ip(), here.remote.ip());
+    }
 
     #[test]
     fn a_notify_is_written_line_by_line() {

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn other_types_alone_do_not_allow_it() {
+    fn our_documents_are_acceptable_unless_accept_names_only_others() {
         for accept in [
             "application/dialog-info+xml",
             "text/*",

@@ -11,5 +11,6 @@ pub mod event;
 pub mod item;
 pub mod name_addr;
 pub mod rack;
+pub mod reason;
 pub mod subscription_state;
 pub mod via;

@@ -50,6 +50,18 @@ impl Dialog {
         }
     }
 
+    /// The end of a notifier with this tag, before it has answered the SUBSCRIBE.
+    pub(crate) fn of_notifier(got: &Message, tag: &str) -> Self {
+        Self {
+            call_id: got.call_id().to_owned(),
+            local: format!("{};tag={tag}", got.header("To")),
+            remote: got.header("From").to_owned(),
+            target: got.contact().to_owned(),
+            routes: Vec::new(),
+            cseq: Cell::new(1),
+        }
+    }
+
     /// The number of the next request.
     pub(crate) fn next_cseq(&self) -> u32 {
         self.cseq.set(self.cseq.get() + 1);

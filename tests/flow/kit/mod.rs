@@ -5,9 +5,11 @@
 //! is read by a parser of the kit's own and checked against what must hold of every message; what
 //! no test took by the end is a failure, and so is an entry left in a table.
 
+pub(crate) mod completion;
 pub(crate) mod dialog;
 pub(crate) mod draft;
 pub(crate) mod message;
+pub(crate) mod monitor;
 pub(crate) mod party;
 pub(crate) mod password;
 pub(crate) mod scenes;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use campon::cc::trust::Dials;
 use campon::completion::{Codes, RawCodes};
 use campon::location::{Access, Account, Accounts};
 use campon::random::Rng;
@@ -20,6 +21,9 @@ pub(crate) const DOMAIN_V6: &str = "[2001:db8::1]";
 /// Where the upstream is, where there is one.
 pub(crate) const UPSTREAM: &str = "192.0.2.200:5060";
 
+/// Where the other peer is, where there is one.
+pub(crate) const OFFICE: &str = "192.0.2.201:5060";
+
 /// How a world's campon is set up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Setup {
@@ -32,6 +36,10 @@ pub(crate) enum Setup {
     Upstream,
     /// The same, and only Alice and Bob may register, with their passwords.
     Users,
+    /// As [`Self::Upstream`], which speaks for biloxi.example and may have made-up names dialled.
+    Biloxi,
+    /// Standalone, and what comes from [`OFFICE`] comes from a peer.
+    Peer,
 }
 
 /// Campon's addresses, in the order of their `ListenerId`.
@@ -47,13 +55,23 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     });
     let upstream = UPSTREAM.parse().expect("an address");
     let upstream = Peer::new("upstream", Transport::Udp, upstream);
+    let office = OFFICE.parse().expect("an address");
+    let office = Peer::new("office", Transport::Udp, office);
     let mut settings = Settings {
         listeners: listeners.to_vec(),
-        upstream: matches!(setup, Setup::Upstream | Setup::Users).then_some(upstream),
+        upstream: match setup {
+            Setup::Standalone | Setup::Unlimited | Setup::Peer => None,
+            Setup::Upstream | Setup::Users => Some(upstream),
+            Setup::Biloxi => Some(Peer {
+                dials: Dials::Tokens,
+                ..upstream.with_domains(["biloxi.example".to_owned()])
+            }),
+        },
+        peers: Vec::from_iter(matches!(setup, Setup::Peer).then_some(office)),
         access: matches!(setup, Setup::Users).then(access),
         ..Settings::default()
     };
-    if !matches!(setup, Setup::Standalone) {
+    if !matches!(setup, Setup::Standalone | Setup::Peer) {
         settings.calls.calls_max = None;
     }
     let codes = RawCodes {

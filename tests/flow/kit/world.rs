@@ -13,7 +13,7 @@ use campon::time::Timestamp;
 
 use super::message::Message;
 use super::party::Party;
-use super::subject::{self, Setup, UPSTREAM};
+use super::subject::{self, OFFICE, Setup, UPSTREAM};
 
 /// Longer than every timer of a call, and than the hour in which a caller for help is left alone.
 const QUIET: Duration = Duration::from_mins(65);
@@ -90,6 +90,11 @@ impl World {
     /// The party at the upstream's address.
     pub(crate) fn upstream(&self) -> Party {
         self.party_at("pbx", UPSTREAM)
+    }
+
+    /// The party at the other peer's address.
+    pub(crate) fn office(&self) -> Party {
+        self.party_at("office", OFFICE)
     }
 
     fn seat(&self, name: &str, address: &str, transport: Transport) -> Party {

@@ -1,0 +1,75 @@
+//! How much can be asked for: requests of one caller, places in one queue.
+//!
+//! Spec: RFC 6910 §9.7; DESIGN §8.7.
+
+use std::time::Duration;
+
+use crate::flow::kit::completion::{
+    BobIsBusy, CANCEL_ALL, LONG, REQUEST_LAST, dials, dials_in_vain, ended, finds_busy,
+    offered_uri, subscribe, subscribes, talks_after_recall, unsubscribe,
+};
+use crate::flow::kit::draft::{OFFER, invite, register};
+use crate::flow::kit::message::Message;
+use crate::flow::kit::party::Party;
+use crate::flow::kit::scenes::refused;
+use crate::flow::kit::subject::Setup;
+use crate::flow::kit::world::World;
+
+/// A call to a user who is known and has no phone any more.
+#[track_caller]
+fn finds_absent(world: &World, caller: &Party, user: &str) -> Message {
+    let phone = world.phone(user);
+    phone.sends(register(user).with_only("Expires", "0"));
+    phone.receives("200");
+    let sent = caller.sends(invite(user).with_sdp(OFFER));
+    refused(caller, &sent, "480")
+}
+
+#[test]
+fn a_caller_may_ask_for_five_callees() {
+    let world = World::new(Setup::Standalone);
+    let alice = world.phone("alice");
+    for user in ["u1", "u2", "u3", "u4", "u5"] {
+        finds_absent(&world, &alice, user);
+        dials(&alice, REQUEST_LAST);
+    }
+    let sixth = finds_absent(&world, &alice, "u6");
+    let refusal = dials_in_vain(&alice, REQUEST_LAST, "480"); // CC-60
+    assert_eq!(refusal.phrase(), "the caller has too many requests");
+    alice.sends(subscribe(&alice, offered_uri(&sixth)));
+    alice.receives("480");
+    dials(&alice, CANCEL_ALL);
+    dials(&alice, REQUEST_LAST);
+    dials(&alice, CANCEL_ALL);
+}
+
+#[test]
+fn a_callee_is_waited_for_by_five_callers() {
+    let scene = BobIsBusy::new();
+    let world = &scene.world;
+    let names = ["d1", "d2", "d3", "d4", "d5"];
+    let callers = names.map(|name| world.phone(name));
+    let offers = callers.each_ref().map(finds_busy);
+    world.advance(Duration::from_secs(1));
+    let waiting = [0, 1, 2, 3, 4].map(|nth| subscribes(&callers[nth], &offers[nth]));
+    // CC-60: for now.
+    scene
+        .alice
+        .sends(subscribe(&scene.alice, offered_uri(&scene.busy)));
+    scene.alice.receives("480");
+    let refusal = dials_in_vain(&scene.alice, REQUEST_LAST, "480");
+    assert_eq!(refusal.phrase(), "the callee's queue is full");
+    // Nobody else is offered a place that there is not.
+    let dave = world.phone("dave");
+    assert!(!finds_busy(&dave).has("Call-Info"));
+    for (caller, waiting) in callers.iter().zip(&waiting) {
+        caller.sends(unsubscribe(&waiting.dialog));
+        caller.receives("200");
+        ended(caller, "timeout");
+    }
+    dials(&scene.alice, REQUEST_LAST);
+    scene.bob_is_free();
+    talks_after_recall(&scene.alice, &scene.bob);
+    world.advance(LONG);
+    world.quiet();
+}

@@ -1,0 +1,10 @@
+//! B busy, A called back: by feature code and by SUBSCRIBE, here and at a peer.
+
+mod agents;
+mod asks;
+mod limits;
+mod peers;
+mod races;
+mod recalls;
+mod refusals;
+mod subscribers;

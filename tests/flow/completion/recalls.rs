@@ -1,0 +1,454 @@
+//! The recall: whose turn it is, how he is rung, and what becomes of him who does not come.
+//!
+//! Spec: RFC 6910 §5, §6.3, §6.5, §7.3; RFC 3725 §4.4; RULES R10, R21.
+
+use std::time::Duration;
+
+use crate::flow::kit::completion::{
+    BobIsBusy, CANCEL_LAST, GUARD, LONG, MOMENT, REQUEST_LAST, REST, RING, connects, dials,
+    dials_in_vain, finds_busy, just_before, picks_up, recalled, refuses, speaks_with,
+    stops_ringing, talks_after_recall,
+};
+use crate::flow::kit::dialog::Dialog;
+use crate::flow::kit::draft::{ANSWER, OFFER, bye, invite, register, response};
+use crate::flow::kit::party::Party;
+use crate::flow::kit::scenes::{call, gives_in, hang_up, refused, two_phones};
+
+/// Dave asks for Bob as well, a second after Alice.
+#[track_caller]
+fn dave_asks_too(scene: &BobIsBusy) -> Party {
+    let dave = scene.world.phone("dave");
+    finds_busy(&dave);
+    dials(&dave, REQUEST_LAST);
+    scene.world.advance(Duration::from_secs(1));
+    dave
+}
+
+#[test]
+fn two_callers_are_called_back_in_the_order_of_their_requests() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    let dave = dave_asks_too(&scene);
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    dave.receives_nothing();
+    picks_up(alice, &recall);
+    let rings = bob.receives("INVITE");
+    bob.sends(response(&rings, 200).with_sdp(OFFER));
+    let offer = alice.receives("INVITE");
+    let taken = alice.sends(response(&offer, 200).with_sdp(ANSWER));
+    alice.receives("ACK");
+    bob.receives("ACK");
+    world.advance(LONG);
+    dave.receives_nothing();
+    hang_up(alice, &Dialog::of_callee(&offer, &taken), bob);
+    world.advance(GUARD);
+    talks_after_recall(&dave, bob); // CC-47
+}
+
+#[test]
+fn a_recall_that_nobody_answers_is_over_in_time() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    let dave = dave_asks_too(&scene);
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    world.advance(just_before(RING));
+    alice.receives_nothing();
+    world.advance(MOMENT);
+    let reason = stops_ringing(alice, &recall);
+    assert!(reason.starts_with("SIP;cause=480"), "{reason}"); // CC-42
+    // The next one's turn has come.
+    talks_after_recall(&dave, bob); // CC-47
+    world.advance(REST);
+    talks_after_recall(alice, bob); // CC-44
+}
+
+#[test]
+fn three_recalls_that_nobody_answers_are_enough() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { world, alice, .. } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    for nth in 1..=3 {
+        let recall = recalled(alice);
+        world.advance(RING);
+        stops_ringing(alice, &recall);
+        alice.receives_nothing();
+        if nth < 3 {
+            world.advance(REST);
+        }
+    }
+    dials_in_vain(alice, CANCEL_LAST, "404");
+    world.advance(LONG);
+    world.quiet();
+}
+
+#[test]
+fn a_caller_whose_phone_is_busy_keeps_his_place_while_the_next_one_is_served() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    let dave = dave_asks_too(&scene);
+    scene.bob_is_free();
+    let recall = alice.receives("INVITE");
+    refuses(alice, &recall, 486);
+    talks_after_recall(&dave, bob); // CC-50
+    world.advance(REST);
+    talks_after_recall(alice, bob); // CC-51
+}
+
+#[test]
+fn a_caller_who_is_on_a_call_is_called_back_after_it() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world,
+        alice,
+        bob,
+        carol,
+        ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    let dave = dave_asks_too(&scene);
+    scene.bob_hangs_up();
+    let talk = speaks_with(alice, "carol", carol);
+    world.advance(GUARD);
+    alice.receives_nothing();
+    talks_after_recall(&dave, bob);
+    world.advance(LONG);
+    alice.receives_nothing(); // CC-24
+    hang_up(alice, &talk, carol);
+    talks_after_recall(alice, bob); // CC-27
+}
+
+#[test]
+fn a_caller_who_rejects_his_recall_is_rung_later() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    let recall = alice.receives("INVITE");
+    refuses(alice, &recall, 603);
+    world.advance(just_before(REST));
+    alice.receives_nothing();
+    world.advance(MOMENT);
+    talks_after_recall(alice, bob);
+}
+
+#[test]
+fn a_recall_that_is_redirected_is_not_followed() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world,
+        alice,
+        carol,
+        ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    let recall = alice.receives("INVITE");
+    let elsewhere = format!("<{}>", carol.uri());
+    alice.sends(response(&recall, 302).with("Contact", &elsewhere));
+    alice.receives("ACK");
+    // R10
+    carol.receives_nothing();
+    dials(alice, CANCEL_LAST);
+    world.advance(LONG);
+    world.quiet();
+}
+
+#[test]
+fn a_phone_that_says_nothing_is_given_up() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { world, alice, .. } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    world.advance(RING);
+    // Five copies in this time, and no CANCEL to a phone that has said nothing.
+    let copies = alice.receives_copies("INVITE");
+    assert_eq!(copies.len(), 5);
+    dials(alice, CANCEL_LAST);
+    world.advance(Duration::from_secs(20));
+    alice.receives_copies("INVITE");
+    world.advance(LONG);
+    world.quiet();
+}
+
+#[test]
+fn a_caller_who_hangs_up_before_the_callee_answers_stops_his_phone() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world,
+        alice,
+        bob,
+        carol,
+        ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    let dialog = picks_up(alice, &recall);
+    let rings = bob.receives("INVITE");
+    bob.answers(&rings, 180);
+    alice.sends(bye(&dialog));
+    alice.receives("200");
+    gives_in(bob, &rings);
+    // CC-45: the request stays, and waits for another sign of Bob's.
+    world.advance(LONG);
+    world.quiet();
+    let talk = call(carol, bob);
+    world.advance(GUARD);
+    hang_up(carol, &talk.caller, bob);
+    world.advance(GUARD);
+    talks_after_recall(alice, bob);
+}
+
+#[test]
+fn a_callee_who_does_not_answer_the_cc_call_is_waited_for_again() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world,
+        alice,
+        bob,
+        carol,
+        ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    picks_up(alice, &recall);
+    let rings = bob.receives("INVITE");
+    bob.answers(&rings, 180);
+    // 180 s: our bound.
+    world.advance(Duration::from_mins(3));
+    gives_in(bob, &rings);
+    let bye = alice.receives("BYE");
+    let reason = bye.header("Reason").to_owned();
+    assert!(reason.starts_with("SIP;cause=4"), "{reason}");
+    alice.answers(&bye, 200);
+    world.advance(LONG);
+    world.quiet();
+    let talk = call(carol, bob);
+    world.advance(GUARD);
+    hang_up(carol, &talk.caller, bob);
+    world.advance(GUARD);
+    talks_after_recall(alice, bob);
+}
+
+#[test]
+fn a_callee_whose_phones_are_gone_is_called_when_he_is_back() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_hangs_up();
+    bob.sends(register("bob").with_only("Expires", "0"));
+    bob.receives("200");
+    world.advance(LONG);
+    world.quiet(); // CC-02
+    bob.registers();
+    world.advance(GUARD);
+    talks_after_recall(alice, bob);
+}
+
+#[test]
+fn a_caller_is_rung_for_one_of_his_requests_at_a_time() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world,
+        alice,
+        bob,
+        carol,
+        ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    let sent = alice.sends(invite("carol").with_sdp(OFFER));
+    refused(alice, &sent, "486");
+    dials(alice, REQUEST_LAST);
+    world.advance(Duration::from_secs(1));
+    // Both are free at once.
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    alice.receives_nothing(); // CC-21
+    picks_up(alice, &recall);
+    let (first, second) = if bob.waiting() > 0 {
+        (bob, carol)
+    } else {
+        (carol, bob)
+    };
+    let rings = first.receives("INVITE");
+    let (dialog, _) = connects(alice, first, &rings);
+    world.advance(LONG);
+    second.receives_nothing();
+    // The other callee's guard time is long over.
+    hang_up(alice, &dialog, first);
+    talks_after_recall(alice, second);
+}
+
+#[test]
+fn a_request_lives_as_long_as_its_service() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { world, alice, .. } = &scene;
+    dials(alice, REQUEST_LAST);
+    world.advance(Duration::from_hours(1));
+    dials_in_vain(alice, CANCEL_LAST, "404"); // CC-56
+    scene.bob_is_free();
+    world.advance(LONG);
+    world.quiet();
+}
+
+#[test]
+fn a_caller_whose_phones_are_gone_is_called_back_when_he_is_back() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    alice.sends(register("alice").with_only("Expires", "0"));
+    alice.receives("200");
+    scene.bob_is_free();
+    world.advance(LONG);
+    world.quiet();
+    alice.registers();
+    world.advance(GUARD);
+    let recall = alice.receives_copies("INVITE").remove(0);
+    picks_up(alice, &recall);
+    let rings = bob.receives("INVITE");
+    let (dialog, _) = connects(alice, bob, &rings);
+    hang_up(alice, &dialog, bob);
+}
+
+#[test]
+fn a_phone_that_asked_is_the_same_after_it_has_registered_anew() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    let second = world.party("cell");
+    second.registers_as("alice");
+    dials(alice, REQUEST_LAST);
+    world.advance(LONG);
+    alice.registers();
+    scene.bob_is_free();
+    second.receives_nothing();
+    talks_after_recall(alice, bob);
+}
+
+#[test]
+fn a_phone_behind_a_stream_is_rung_on_it() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { world, bob, .. } = &scene;
+    let dave = world.party_over_tcp("dave");
+    dave.registers();
+    finds_busy(&dave);
+    dials(&dave, REQUEST_LAST);
+    world.advance(Duration::from_secs(1));
+    scene.bob_is_free();
+    talks_after_recall(&dave, bob);
+}
+
+#[test]
+fn a_callee_who_leaves_while_the_caller_is_rung_ends_the_recall() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    bob.sends(register("bob").with_only("Expires", "0"));
+    bob.receives("200");
+    stops_ringing(alice, &recall); // CC-63
+    world.advance(LONG);
+    world.quiet();
+    bob.registers();
+    world.advance(GUARD);
+    talks_after_recall(alice, bob);
+}
+
+#[test]
+fn a_recall_that_cannot_be_sent_is_no_fault_of_the_callers() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    let dave = dave_asks_too(&scene);
+    scene.bob_is_free();
+    let recall = alice.receives("INVITE");
+    world.could_not_send(&recall);
+    talks_after_recall(&dave, bob);
+    world.advance(REST);
+    talks_after_recall(alice, bob);
+}
+
+/// The one of his phones that is busy, and the one that is free.
+#[test]
+fn a_callee_with_two_phones_is_reached_on_the_one_that_answers() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    let cell = world.party("cell");
+    cell.registers_as("bob");
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    picks_up(alice, &recall);
+    let [at_desk, in_pocket] = [bob, &cell].map(|phone| phone.receives("INVITE"));
+    refuses(bob, &at_desk, 486);
+    alice.receives_nothing();
+    let (dialog, _) = connects(alice, &cell, &in_pocket);
+    hang_up(alice, &dialog, &cell);
+}
+
+#[test]
+fn no_recall_runs_into_the_call_that_asked_for_it() {
+    let scene = BobIsBusy::new();
+    scene.bob_hangs_up();
+    let BobIsBusy { world, alice, .. } = &scene;
+    world.advance(GUARD * 2);
+    let sent = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
+    let done = alice.receives("200");
+    // A phone with one line would be busy, and Alice had to wait for her turn again.
+    alice.receives_nothing();
+    alice.acks(&sent, &done);
+    let bye = alice.receives("BYE");
+    alice.answers(&bye, 200);
+    world.advance(GUARD * 2);
+    let recall = alice.receives("INVITE"); // CC-24
+    alice.answers(&recall, 486);
+    alice.receives("ACK");
+    dials(alice, CANCEL_LAST);
+}
+
+/// The recall began before the service had heard of the call that its caller was in.
+#[test]
+fn a_caller_who_asks_while_he_talks_is_called_back_afterwards() {
+    let (world, alice, bob) = two_phones();
+    let carol = world.phone("carol");
+    bob.sends(register("bob").with_only("Expires", "0"));
+    bob.receives("200");
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    refused(&alice, &sent, "480");
+    world.advance(Duration::from_secs(1));
+    bob.registers();
+    world.advance(GUARD * 2);
+    let talk = speaks_with(&alice, "carol", &carol);
+    dials(&alice, REQUEST_LAST);
+    world.advance(GUARD * 2);
+    alice.receives_nothing();
+    hang_up(&alice, &talk, &carol);
+    talks_after_recall(&alice, &bob);
+}

@@ -1,0 +1,220 @@
+//! Phones that subscribe to a queue of ours: their turn, and messages that are lost or overtaken.
+//!
+//! Spec: RFC 6910 §7, §9; RFC 6665 §4.2; RFC 3903 §6.
+
+use std::time::Duration;
+
+use crate::flow::kit::completion::{
+    BobIsBusy, GUARD, LONG, RECALL, cc_call, ended, finds_busy, line, offered_uri, publish,
+    refuses, subscribe, subscribes, told, unsubscribe, waits,
+};
+use crate::flow::kit::dialog::Dialog;
+use crate::flow::kit::draft::{ANSWER, OFFER, invite, response};
+use crate::flow::kit::message::{Message, uri_of};
+use crate::flow::kit::party::{Party, assert_came_at};
+use crate::flow::kit::scenes::{hang_up, refused};
+
+/// A CC call is answered, and its subscription ends with it.
+#[track_caller]
+fn completes(caller: &Party, callee: &Party, sent: &Message) {
+    let rings = callee.receives("INVITE");
+    callee.sends(response(&rings, 200).with_sdp(ANSWER));
+    let answer = caller.receives("200");
+    ended(caller, "noresource");
+    caller.acks(sent, &answer);
+    callee.receives("ACK");
+    hang_up(caller, &Dialog::of_caller(sent, &answer), callee);
+}
+
+/// Takes a subscription back.
+#[track_caller]
+fn leaves(subscriber: &Party, dialog: &Dialog) {
+    subscriber.sends(unsubscribe(dialog));
+    subscriber.receives("200");
+    ended(subscriber, "timeout");
+}
+
+/// A PUBLISH is accepted: its entity tag.
+#[track_caller]
+fn is_published(publisher: &Party) -> String {
+    let done = publisher.receives("200");
+    done.header("SIP-ETag").to_owned()
+}
+
+#[test]
+fn a_phone_that_subscribed_is_told_when_it_is_its_turn() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { alice, bob, .. } = &scene;
+    subscribes(alice, &scene.busy); // S-122
+    scene.bob_is_free();
+    let ready = told(alice, "ready"); // CC-38, CC-41
+    let sent = alice.sends(cc_call(&ready));
+    completes(alice, bob, &sent);
+}
+
+#[test]
+fn a_request_that_was_taken_back_leads_to_nothing() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { world, alice, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    leaves(alice, &waiting.dialog); // S-122
+    scene.bob_is_free();
+    world.advance(LONG);
+    world.quiet();
+}
+
+#[test]
+fn a_subscription_without_accept_gets_the_one_type_there_is() {
+    let scene = BobIsBusy::new();
+    let draft = subscribe(&scene.alice, offered_uri(&scene.busy)).without("Accept");
+    let waiting = waits(&scene.alice, draft); // CC-52
+    let media = waiting.queued.header("Content-Type");
+    assert_eq!(media, "application/call-completion");
+    leaves(&scene.alice, &waiting.dialog);
+    scene.bob_hangs_up();
+}
+
+#[test]
+fn a_call_to_the_callee_by_his_caller_is_the_cc_call() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { alice, bob, .. } = &scene;
+    subscribes(alice, &scene.busy);
+    scene.bob_is_free();
+    told(alice, "ready");
+    let sent = alice.sends(invite("sip:bob@192.0.2.1;m=BS").with_sdp(OFFER));
+    completes(alice, bob, &sent); // CC-46
+}
+
+#[test]
+fn a_cc_call_that_is_refused_costs_nobody_his_place() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    scene.bob_is_free();
+    let ready = told(alice, "ready");
+    let sent = alice.sends(cc_call(&ready));
+    let rings = bob.receives("INVITE");
+    refuses(bob, &rings, 486);
+    refused(alice, &sent, "486");
+    told(alice, "queued"); // CC-45
+    world.advance(LONG);
+    alice.receives_nothing();
+    leaves(alice, &waiting.dialog);
+}
+
+#[test]
+fn a_publication_of_a_stale_version_is_refused() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { alice, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    let uri = line(&waiting.queued, "cc-URI");
+    alice.sends(publish(uri, "closed"));
+    let first = is_published(alice);
+    alice.sends(publish(uri, "closed").with("SIP-If-Match", &first));
+    let second = is_published(alice);
+    assert_ne!(first, second);
+    for stale in [first.as_str(), "made-up"] {
+        alice.sends(publish(uri, "open").with("SIP-If-Match", stale));
+        alice.receives("412");
+    }
+    scene.bob_is_free();
+    alice.receives_nothing();
+    leaves(alice, &waiting.dialog);
+}
+
+#[test]
+fn a_notify_that_is_lost_is_sent_again() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { world, alice, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    scene.bob_is_free();
+    let first = alice.receives("NOTIFY");
+    let second = alice.receives_within(Duration::from_secs(1), "NOTIFY");
+    assert_eq!(first.raw, second.raw);
+    assert_came_at(&[second], first.at, &[500]);
+    alice.answers(&first, 200);
+    world.advance(GUARD);
+    leaves(alice, &waiting.dialog);
+}
+
+#[test]
+fn a_subscribe_that_comes_twice_is_answered_twice_and_counts_once() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { alice, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    alice.sends_again(&waiting.sent);
+    let again = alice.receives("200");
+    assert_eq!(again.raw, waiting.accepted.raw);
+    alice.receives_nothing();
+    leaves(alice, &waiting.dialog);
+    scene.bob_hangs_up();
+}
+
+#[test]
+fn a_publish_that_comes_twice_is_answered_twice_and_counts_once() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { alice, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    let sent = alice.sends(publish(line(&waiting.queued, "cc-URI"), "closed"));
+    let done = alice.receives("200");
+    alice.sends_again(&sent);
+    assert_eq!(alice.receives("200").raw, done.raw);
+    leaves(alice, &waiting.dialog);
+    scene.bob_hangs_up();
+}
+
+#[test]
+fn the_offers_address_is_made_for_one_caller_and_one_callee() {
+    let scene = BobIsBusy::new();
+    let waiting = subscribes(&scene.alice, &scene.busy);
+    let dave = scene.world.phone("dave");
+    let busy = finds_busy(&dave);
+    let [alices, daves] = [&scene.busy, &busy].map(|busy| uri_of(busy.header("Call-Info")));
+    assert_ne!(alices, daves); // CC-29
+    leaves(&scene.alice, &waiting.dialog);
+    scene.bob_hangs_up();
+}
+
+#[test]
+fn a_notify_that_fails_for_now_costs_nobody_his_place() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { world, alice, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    scene.bob_is_free();
+    let ready = alice.receives("NOTIFY");
+    alice.answers(&ready, 500); // S-125
+    world.advance(RECALL);
+    told(alice, "queued");
+    leaves(alice, &waiting.dialog);
+}
+
+#[test]
+fn a_subscriber_behind_a_stream_is_told_on_it() {
+    let scene = BobIsBusy::new();
+    let world = &scene.world;
+    let dave = world.party_over_tcp("dave");
+    dave.registers();
+    let busy = finds_busy(&dave);
+    let waiting = subscribes(&dave, &busy);
+    world.advance(Duration::from_secs(1));
+    scene.bob_is_free();
+    let ready = told(&dave, "ready");
+    assert_eq!(ready.connection(), waiting.queued.connection());
+    assert!(ready.connection().is_some());
+    leaves(&dave, &waiting.dialog);
+}
+
+#[test]
+fn a_refresh_that_was_overtaken_changes_nothing() {
+    let scene = BobIsBusy::new();
+    let alice = &scene.alice;
+    let waiting = subscribes(alice, &scene.busy);
+    let stale = unsubscribe(&waiting.dialog).with_only("CSeq", "1 SUBSCRIBE");
+    alice.sends(stale);
+    alice.receives("500"); // S-14
+    scene.bob_is_free();
+    told(alice, "ready");
+    leaves(alice, &waiting.dialog);
+}

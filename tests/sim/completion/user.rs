@@ -1,0 +1,147 @@
+//! A user of campon's: he calls, asks for completion by code, takes it back, and is called back.
+
+use std::time::Duration;
+
+use campon::time::Timestamp;
+
+use crate::flow::kit::message::Message;
+use crate::sim::call::{Act, Call, Errand};
+use crate::sim::frame::campon;
+use crate::sim::phone::Phone;
+
+/// Codes as dialled: `#` is escaped.
+pub(crate) const REQUEST_LAST: &str = "*37%23";
+pub(crate) const CANCEL_LAST: &str = "%2337*%23";
+pub(crate) const CANCEL_ALL: &str = "%2337%23";
+
+/// What a user does.
+#[derive(Clone, Debug)]
+pub(crate) enum Deed {
+    Dials(Errand),
+    DialsCode(&'static str),
+    Leaves,
+    Returns,
+}
+
+/// A user and his phone.
+pub(crate) struct User {
+    pub(crate) phone: Phone,
+    pub(crate) agenda: Vec<(Timestamp, Deed)>,
+    is_away: bool,
+}
+
+impl User {
+    pub(crate) fn new(mut phone: Phone) -> Self {
+        phone.has_owner = true;
+        phone.has_forks = false;
+        phone.manners = manners;
+        Self {
+            phone,
+            agenda: Vec::new(),
+            is_away: false,
+        }
+    }
+
+    pub(crate) fn act(&mut self, now: Timestamp, deed: Deed) {
+        match deed {
+            Deed::Leaves => {
+                self.is_away = true;
+                self.phone.count("gone away");
+                self.phone.unregister(now, campon());
+                let back = 2_000 + self.phone.rng.below(15_000);
+                self.plan(now, back, Deed::Returns);
+            }
+            Deed::Returns => {
+                self.is_away = false;
+                self.phone.register(now, campon());
+            }
+            // Who is away does not call.
+            Deed::Dials(_) | Deed::DialsCode(_) if self.is_away => {}
+            Deed::Dials(errand) => self.phone.dial(now, &errand),
+            Deed::DialsCode(code) => {
+                self.phone.count("codes");
+                let uri = format!("sip:{code}@{}", self.phone.domain);
+                self.phone.dial(now, &errand(uri, 30_000, 30_000));
+            }
+        }
+    }
+
+    /// Takes in what his phone was told.
+    pub(crate) fn react(&mut self, now: Timestamp) {
+        for (request, response) in std::mem::take(&mut self.phone.told) {
+            if request.kind() != "INVITE" || !request.tag_of_to().is_empty() {
+                continue;
+            }
+            let wait = 50 + self.phone.rng.below(3_000);
+            match (request.uri().contains("%23"), response.status()) {
+                (true, 200) => self.after_code(now, request.uri()),
+                (false, 400..) if self.phone.rng.below(100) < 80 => {
+                    self.plan(now, wait, Deed::DialsCode(REQUEST_LAST));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn after_code(&mut self, now: Timestamp, uri: &str) {
+        if !uri.contains(REQUEST_LAST) {
+            return self.phone.count("cancels heard");
+        }
+        self.phone.count("completions heard");
+        let wait = self.phone.rng.below(25_000);
+        match self.phone.rng.below(10) {
+            0 | 1 => self.plan(now, wait, Deed::DialsCode(CANCEL_ALL)),
+            2 => self.plan(now, wait, Deed::DialsCode(CANCEL_LAST)),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn plan(&mut self, now: Timestamp, after_ms: u64, deed: Deed) {
+        let at = now + Duration::from_millis(after_ms);
+        self.agenda.push((at, deed));
+    }
+}
+
+/// A call of so much patience and so long a talk.
+pub(crate) fn errand(uri: String, patience_ms: u64, talk_ms: u64) -> Errand {
+    Errand {
+        uri,
+        to: campon(),
+        patience: Duration::from_millis(patience_ms),
+        talks: Duration::from_millis(talk_ms),
+        changes: Vec::new(),
+        offers_late: false,
+    }
+}
+
+/// How users take calls and recalls.
+pub(crate) fn manners(phone: &mut Phone, now: Timestamp, invite: &Message, call: &mut Call) {
+    let after = |ms: u64| now + Duration::from_millis(ms);
+    let soon = phone.rng.below(200);
+    let later = soon + 100 + phone.rng.below(2_500);
+    let is_recall = invite.has("Alert-Info");
+    if is_recall {
+        phone.count("recalls received");
+    }
+    call.talks = Duration::from_millis(300 + phone.rng.below(12_000));
+    let refusal = [480, 486, 486, 603][index(phone.rng.below(4))];
+    match phone.rng.below(20) {
+        0 => call.plan(after(soon), Act::Ring(100)),
+        // It rings and nobody comes.
+        1..4 => call.plan(after(soon), Act::Ring(180)),
+        4 | 5 => call.plan(after(soon), Act::Answer(refusal)),
+        6 => {
+            call.plan(after(soon), Act::Ring(180));
+            call.plan(after(later), Act::Answer(refusal));
+        }
+        7 | 8 => call.plan(after(soon), Act::Answer(200)),
+        _ => {
+            call.plan(after(soon), Act::Ring(180));
+            call.plan(after(later), Act::Answer(200));
+        }
+    }
+}
+
+pub(crate) fn index(number: u64) -> usize {
+    usize::try_from(number).expect("small")
+}

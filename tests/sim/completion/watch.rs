@@ -1,0 +1,554 @@
+//! What a bystander at campon's door sees, and what he must never see.
+//!
+//! Spec: DESIGN §13 (invariants); RULES R2, R9, R18, R21.
+//!
+//! He reads messages alone. Where they leave open what campon knows, he lets it pass.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use campon::time::Timestamp;
+
+use super::agent::line_of;
+use super::legs::Legs;
+use super::user::{CANCEL_ALL, CANCEL_LAST, REQUEST_LAST};
+use super::world::{GUARD, NOTIFY_WINDOW, OFFER_WINDOW, RECALL};
+use crate::flow::kit::message::{Message, uri_of};
+use crate::sim::wire;
+
+/// Timers are as exact as the slots of the wheel; each step rounds up once.
+const SLACK: Duration = Duration::from_millis(50);
+
+/// What he has seen.
+pub(crate) struct Watch {
+    pub(crate) faults: Vec<String>,
+    pub(crate) pairs: BTreeMap<(&'static str, &'static str), u64>,
+    now: Timestamp,
+    /// Whether the peer is the upstream, so that users' calls reach it.
+    has_upstream: bool,
+    users: BTreeMap<SocketAddr, String>,
+    here: BTreeSet<SocketAddr>,
+    /// The requests that came in, by branch and method.
+    requests: BTreeMap<(String, String), Message>,
+    /// What campon sent, by branch and method or status, so that repetitions do not count.
+    sent: BTreeSet<(String, String)>,
+    legs: Legs,
+    subscriptions: BTreeMap<String, Seen>,
+    /// Who failed to reach whom, and when.
+    failed: Vec<(String, String, Timestamp)>,
+    /// For whom each user may be called back.
+    wanted: BTreeMap<String, BTreeSet<String>>,
+    recalls: Vec<Recall>,
+    /// The Call-IDs of CC calls of campon's own, and whose they are.
+    cc_calls: BTreeMap<String, (String, String)>,
+    /// Turns that a monitor elsewhere gave each user, and that led to no recall yet.
+    turns: BTreeMap<String, u32>,
+    /// The state that each subscription elsewhere was told last, with its CSeq.
+    told: BTreeMap<String, (u32, bool)>,
+}
+
+/// A subscription at campon.
+#[derive(Default)]
+struct Seen {
+    callee: String,
+    cc_uri: Option<String>,
+    notified: Vec<Timestamp>,
+    /// Since when it is ready and nobody has called.
+    ready_since: Option<Timestamp>,
+    is_ready: bool,
+    suspended_until: Option<Timestamp>,
+    /// When it became ready though the callee was busy: it may still be withdrawn in that instant.
+    doubted: Option<Timestamp>,
+    life: Life,
+}
+
+/// How far a subscription has come.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Life {
+    #[default]
+    Live,
+    /// Its end was acknowledged.
+    TakenBack,
+    /// Its last NOTIFY is out.
+    Over,
+}
+
+struct Recall {
+    caller: String,
+    callee: String,
+    at: Timestamp,
+    cc_calls: u32,
+}
+
+impl Watch {
+    pub(crate) fn new(users: BTreeMap<SocketAddr, String>, has_upstream: bool) -> Self {
+        Self {
+            faults: Vec::new(),
+            pairs: BTreeMap::new(),
+            now: Timestamp::START,
+            has_upstream,
+            users,
+            here: BTreeSet::new(),
+            requests: BTreeMap::new(),
+            sent: BTreeSet::new(),
+            legs: Legs::default(),
+            subscriptions: BTreeMap::new(),
+            failed: Vec::new(),
+            wanted: BTreeMap::new(),
+            recalls: Vec::new(),
+            cc_calls: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Time has passed.
+    pub(crate) fn on_time(&mut self, now: Timestamp) {
+        self.now = now;
+        for (id, seen) in &mut self.subscriptions {
+            if seen.doubted.take_if(|at| *at < now).is_some() {
+                let what = format!("ready while the callee is busy: {id} before {now:?}");
+                self.faults.push(what);
+            }
+            if let Some(since) = seen.ready_since
+                && now.since(since) > RECALL + SLACK
+            {
+                seen.ready_since = None;
+                self.faults.push(format!(
+                    "ready without a CC call for longer than the recall timer: {id} at {now:?}"
+                ));
+            }
+        }
+    }
+
+    /// A datagram comes in.
+    pub(crate) fn on_input(&mut self, now: Timestamp, from: SocketAddr, message: &Message) {
+        self.on_time(now);
+        let key = (
+            message.branch().to_owned(),
+            message.cseq_method().to_owned(),
+        );
+        if !message.is_request() {
+            return self.on_response_in(&key.0, message);
+        }
+        if self.requests.insert(key, message.clone()).is_some() {
+            return;
+        }
+        self.note(from, message);
+        match message.kind() {
+            "PUBLISH" => self.on_publish_in(message),
+            "INVITE" if message.tag_of_to().is_empty() => self.on_invite_in(from, message),
+            "BYE" => self.legs.hang_up(now, message.call_id()),
+            "CANCEL" => self.legs.close(message.call_id()),
+            _ => {}
+        }
+    }
+
+    /// A datagram goes out.
+    pub(crate) fn on_output(&mut self, now: Timestamp, to: SocketAddr, message: &Message) {
+        self.on_time(now);
+        let kind = message.kind().to_owned();
+        let key = (
+            message.branch().to_owned(),
+            format!("{kind} {}", message.cseq_method()),
+        );
+        if !self.sent.insert(key) {
+            return;
+        }
+        match (message.is_request(), &*kind) {
+            (true, "INVITE") if message.tag_of_to().is_empty() => self.on_invite_out(to, message),
+            (true, "BYE") => self.legs.hang_up(now, message.call_id()),
+            (true, "CANCEL") => self.legs.close(message.call_id()),
+            (true, "ACK") => self.on_ack_out(message),
+            (true, "NOTIFY") => self.on_notify_out(message),
+            (true, _) => {}
+            (false, _) => self.on_response_out(to, message),
+        }
+    }
+
+    fn fault(&mut self, what: &str, message: &Message) {
+        let time = self.now.since(Timestamp::START).as_secs_f64();
+        let id = message.call_id();
+        self.faults
+            .push(format!("{what}: {} [{id}] at {time:.3}", message.start()));
+    }
+
+    fn on_invite_in(&mut self, from: SocketAddr, invite: &Message) {
+        let uri = invite.uri();
+        if uri.contains("%23") {
+            return;
+        }
+        if let Some(user) = self.users.get(&from).filter(|_| self.here.contains(&from)) {
+            self.legs.open(self.now, user, invite, None);
+            let completes = |wanted: &BTreeSet<String>| wanted.contains(&user_of(uri));
+            if !self.wanted.get(user).is_some_and(completes) {
+                self.legs.mark_plain();
+            }
+        } else {
+            self.legs.open(self.now, "", invite, None);
+        }
+        let called = user_of(uri_of(invite.header("To")));
+        for seen in self.subscriptions.values_mut() {
+            let by_uri = seen
+                .cc_uri
+                .as_ref()
+                .is_some_and(|cc_uri| uri.starts_with(cc_uri.as_str()));
+            if !self.users.contains_key(&from) && (by_uri || seen.callee == called) {
+                seen.ready_since = None;
+            }
+        }
+    }
+
+    fn on_invite_out(&mut self, to: SocketAddr, invite: &Message) {
+        let user = self.users.get(&to).cloned().unwrap_or_default();
+        let is_recall = invite
+            .find("Alert-Info")
+            .is_some_and(|info| info.contains("recall"));
+        let is_cc_call = !is_recall && invite.body().is_empty();
+        if is_recall {
+            self.check_recall(&user, invite);
+        } else if is_cc_call {
+            self.check_cc_call(&user, invite);
+        }
+        let of = match (is_recall, is_cc_call) {
+            (true, _) => None,
+            (_, true) => self.legs.of_recall(&user_of(uri_of(invite.header("From")))),
+            _ => self.legs.last(),
+        };
+        self.legs.open(self.now, &user, invite, of);
+        if is_recall {
+            self.legs.mark_recall(&user);
+        }
+    }
+
+    /// Nobody is recalled who did not ask, or who took it back, or who is busy.
+    fn check_recall(&mut self, user: &str, invite: &Message) {
+        let callee = user_of(uri_of(invite.header("From")));
+        let wanted = self.wanted.get(user);
+        if wanted.is_none_or(|wanted| !wanted.contains(&callee)) {
+            self.fault("a recall that nobody waits for", invite);
+        }
+        if self.legs.is_busy(self.now, user) {
+            self.fault("a busy caller is recalled", invite);
+        }
+        if self.is_guarded(&callee) {
+            self.fault("a recall in the guard time", invite);
+        }
+        if callee == "fred" {
+            let turns = self.turns.entry(user.to_owned()).or_default();
+            if *turns == 0 {
+                self.fault("a second recall for one ready", invite);
+            } else {
+                *turns -= 1;
+            }
+        }
+        let mut before = self.recalls.iter().rev();
+        let last = before.find(|recall| recall.caller == user && recall.callee == callee);
+        if last.is_some_and(|last| self.now.since(last.at) < GUARD) {
+            self.fault("a recall rings twice", invite);
+        }
+        self.recalls.push(Recall {
+            caller: user.to_owned(),
+            callee,
+            at: self.now,
+            cc_calls: 0,
+        });
+    }
+
+    /// Whether a callee has just ended a call, and his lines are still his own.
+    fn is_guarded(&self, callee: &str) -> bool {
+        let freed = self.legs.freed(callee);
+        freed.is_some_and(|freed| self.now.since(freed) < GUARD)
+    }
+
+    /// The callee is free, the caller still waits, and it is in time.
+    fn check_cc_call(&mut self, user: &str, invite: &Message) {
+        let caller = user_of(uri_of(invite.header("From")));
+        let callee = match user {
+            "" => user_of(uri_of(invite.header("To"))),
+            user => user.to_owned(),
+        };
+        if !user.is_empty() && self.legs.is_busy(self.now, user) {
+            self.fault("a busy callee is rung", invite);
+        }
+        let wanted = self.wanted.get(&caller);
+        if wanted.is_none_or(|wanted| !wanted.contains(&callee)) {
+            self.fault("a CC call that nobody waits for", invite);
+        }
+        let branch = invite.branch().to_owned();
+        self.cc_calls
+            .insert(branch, (caller.clone(), callee.clone()));
+        let mut recalls = self.recalls.iter_mut().rev();
+        let recall = recalls.find(|recall| recall.caller == caller && recall.callee == callee);
+        let Some(recall) = recall else {
+            return self.fault("a CC call without a recall", invite);
+        };
+        recall.cc_calls += 1;
+        let (count, took) = (recall.cc_calls, self.now.since(recall.at));
+        if count > 1 {
+            self.fault("a second CC call for one recall", invite);
+        }
+        if took > RECALL + SLACK {
+            self.fault("a CC call after the recall timer", invite);
+        }
+    }
+
+    fn on_notify_out(&mut self, notify: &Message) {
+        let standing = notify.header("Subscription-State");
+        let is_ready = line_of(notify, "cc-state").as_deref() == Some("ready");
+        let is_over = standing.starts_with("terminated");
+        let now = self.now;
+        let Some(seen) = self.subscriptions.get_mut(notify.call_id()) else {
+            return;
+        };
+        let recent = seen
+            .notified
+            .iter()
+            .filter(|at| now.since(**at) < NOTIFY_WINDOW);
+        let recent = recent.count();
+        seen.notified.push(now);
+        if let Some(uri) = line_of(notify, "cc-URI") {
+            seen.cc_uri = Some(uri);
+        }
+        let becomes_ready = is_ready && !seen.is_ready;
+        seen.is_ready = is_ready;
+        seen.ready_since = match (is_ready, becomes_ready) {
+            (false, _) => None,
+            (true, true) => Some(now),
+            (true, false) => seen.ready_since,
+        };
+        let is_suspended = seen.suspended_until.is_some_and(|until| until > now);
+        let is_taken_back = seen.life == Life::TakenBack;
+        if is_over {
+            seen.life = Life::Over;
+        }
+        let callee = seen.callee.clone();
+        let is_doubted = becomes_ready && self.legs.is_busy(now, &seen.callee);
+        seen.doubted = is_doubted.then_some(now);
+        let faults = [
+            (recent >= 3, "more than three NOTIFYs in a window"),
+            (is_ready && recent >= 2, "ready is the third NOTIFY"),
+            (
+                is_taken_back && !is_over,
+                "a NOTIFY after it was taken back",
+            ),
+            (becomes_ready && is_suspended, "a suspended entry is ready"),
+            (
+                becomes_ready && self.is_guarded(&callee),
+                "ready in the guard time",
+            ),
+        ];
+        for (_, what) in faults.into_iter().filter(|(is_true, _)| *is_true) {
+            self.fault(what, notify);
+        }
+    }
+
+    fn on_response_in(&mut self, branch: &str, response: &Message) {
+        self.legs.hear(response.call_id());
+        if response.cseq_method() == "INVITE" && response.status() >= 300 {
+            self.legs.close_invite(branch);
+        }
+    }
+
+    /// The two talk: the callee was told the caller's session, not one of campon's own.
+    fn on_ack_out(&mut self, ack: &Message) {
+        let talks = wire::session_name(ack).is_some_and(|name| name != "-");
+        if talks
+            && let Some((caller, callee)) = self.cc_calls.remove(ack.call_id())
+            && let Some(wanted) = self.wanted.get_mut(&caller)
+        {
+            wanted.remove(&callee);
+        }
+    }
+
+    fn on_response_out(&mut self, to: SocketAddr, response: &Message) {
+        let key = (
+            response.branch().to_owned(),
+            response.cseq_method().to_owned(),
+        );
+        let Some(request) = self.requests.get(&key).cloned() else {
+            return;
+        };
+        match (request.kind(), response.status()) {
+            ("INVITE", 300..) if request.tag_of_to().is_empty() => {
+                self.legs.close(request.call_id());
+                self.on_call_failed(to, &request);
+            }
+            ("INVITE", 200) if request.uri().contains("%23") => self.on_code(to, &request),
+            ("REGISTER", 200) => {
+                let is_last = request.find("Expires") == Some("0");
+                let _: bool = if is_last {
+                    self.here.remove(&to)
+                } else {
+                    self.here.insert(to)
+                };
+            }
+            ("SUBSCRIBE", 200) => self.on_subscribed(&request),
+            ("PUBLISH", 200) => self.on_published(&request, response),
+            ("NOTIFY", 200) => self.on_told(&request),
+            _ => {}
+        }
+    }
+
+    fn on_call_failed(&mut self, to: SocketAddr, request: &Message) {
+        if let Some(user) = self.users.get(&to)
+            && !request.uri().contains("%23")
+        {
+            let callee = user_of(request.uri());
+            self.failed.push((user.clone(), callee, self.now));
+        }
+    }
+
+    fn on_code(&mut self, to: SocketAddr, request: &Message) {
+        let Some(user) = self.users.get(&to) else {
+            return;
+        };
+        let wanted = self.wanted.entry(user.clone()).or_default();
+        let code = user_of(request.uri());
+        if code == REQUEST_LAST {
+            let now = self.now;
+            let recent = self
+                .failed
+                .iter()
+                .filter(|(caller, _, at)| caller == user && now.since(*at) <= OFFER_WINDOW + SLACK);
+            wanted.extend(recent.map(|(_, callee, _)| callee.clone()));
+        } else if code == CANCEL_ALL || code == CANCEL_LAST && wanted.len() == 1 {
+            wanted.clear();
+        }
+    }
+
+    fn on_subscribed(&mut self, request: &Message) {
+        let id = request.call_id().to_owned();
+        let callee = user_of(uri_of(request.header("To")));
+        let is_same = |seen: &&Seen| seen.callee == callee && seen.is_ready;
+        // R21: an entry that moves to another subscription stays what it is.
+        let is_ready = self.subscriptions.values().any(|seen| is_same(&seen));
+        let seen = self.subscriptions.entry(id).or_insert_with(|| Seen {
+            callee,
+            is_ready,
+            ..Seen::default()
+        });
+        if request.find("Expires") == Some("0") {
+            seen.life = Life::TakenBack;
+        }
+    }
+
+    /// Whom a PUBLISH is about.
+    fn published(&mut self, request: &Message) -> Option<&mut Seen> {
+        let uri = request.uri();
+        let is_about = |(id, seen): &(&String, &mut Seen)| {
+            **id == request.call_id()
+                || seen.cc_uri.as_deref() == Some(uri) && seen.life != Life::Over
+        };
+        let found = self.subscriptions.iter_mut().find(is_about);
+        found.map(|(_, seen)| seen)
+    }
+
+    /// It may be ready before the PUBLISH that resumes it is answered.
+    fn on_publish_in(&mut self, request: &Message) {
+        let body = String::from_utf8_lossy(request.body()).into_owned();
+        if let Some(seen) = self.published(request).filter(|_| body.contains("open")) {
+            seen.suspended_until = None;
+        }
+    }
+
+    fn on_published(&mut self, request: &Message, response: &Message) {
+        let now = self.now;
+        let body = String::from_utf8_lossy(request.body()).into_owned();
+        let Some(seen) = self.published(request) else {
+            return;
+        };
+        let expires = response.header("Expires").parse().expect("a number");
+        let until = now + Duration::from_secs(expires);
+        seen.suspended_until = body.contains("closed").then_some(until);
+    }
+
+    /// A monitor elsewhere told an agent of ours.
+    fn on_told(&mut self, notify: &Message) {
+        let is_ready = line_of(notify, "cc-state").as_deref() == Some("ready");
+        let told = self.told.entry(notify.call_id().to_owned()).or_default();
+        if notify.cseq() <= told.0 {
+            return;
+        }
+        if is_ready && !told.1 {
+            let caller = user_of(uri_of(notify.header("To")));
+            *self.turns.entry(caller).or_default() += 1;
+        }
+        *told = (notify.cseq(), is_ready);
+    }
+
+    /// Which event met which stage.
+    fn note(&mut self, from: SocketAddr, request: &Message) {
+        let is_code = request.uri().contains("%23");
+        let event = match request.kind() {
+            "INVITE" if !request.tag_of_to().is_empty() => return,
+            "INVITE" if is_code && user_of(request.uri()) == REQUEST_LAST => "asks",
+            "INVITE" if is_code => "takes back",
+            "INVITE" => "calls",
+            "BYE" => "hangs up",
+            "CANCEL" => "gives up a call",
+            "REGISTER" if request.find("Expires") == Some("0") => "goes away",
+            "REGISTER" => "comes back",
+            "SUBSCRIBE" if request.find("Expires") == Some("0") => "unsubscribes",
+            "SUBSCRIBE" => "subscribes",
+            "PUBLISH" if request.body().windows(6).any(|word| word == b"closed") => "suspends",
+            "PUBLISH" => "resumes",
+            "NOTIFY" if line_of(request, "cc-state").as_deref() == Some("ready") => "is told ready",
+            "NOTIFY" => "is told queued",
+            _ => return,
+        };
+        let stage = match self.users.get(&from) {
+            Some(user) => self.stage_of(user),
+            None if request.kind() == "NOTIFY" => {
+                self.stage_of(&user_of(uri_of(request.header("To"))))
+            }
+            None => self.stage_elsewhere(),
+        };
+        *self.pairs.entry((stage, event)).or_default() += 1;
+    }
+
+    fn stage_of(&self, user: &str) -> &'static str {
+        let as_callee = |seen: &&Seen| seen.callee == user && seen.life != Life::Over;
+        let mut waiting = self.subscriptions.values().filter(as_callee);
+        let is_awaited = self.wanted.values().any(|wanted| wanted.contains(user));
+        let wants = self
+            .wanted
+            .get(user)
+            .is_some_and(|wanted| !wanted.is_empty());
+        if self.legs.is_recalled(user) {
+            "caller recalled"
+        } else if wants {
+            "caller waits"
+        } else if waiting.any(|seen| seen.is_ready) {
+            "callee reserved"
+        } else if is_awaited || waiting.next().is_some() {
+            "callee awaited"
+        } else if self.has_upstream {
+            "nothing, with upstream"
+        } else {
+            "nothing"
+        }
+    }
+
+    fn stage_elsewhere(&self) -> &'static str {
+        let mut live = self
+            .subscriptions
+            .values()
+            .filter(|seen| seen.life != Life::Over);
+        let is_suspended = |seen: &Seen| seen.suspended_until.is_some_and(|at| at > self.now);
+        match live.clone().next() {
+            None => "agent has nothing",
+            Some(_) if live.clone().any(|seen| seen.is_ready) => "agent ready",
+            Some(_) if live.any(is_suspended) => "agent suspended",
+            Some(_) => "agent queued",
+        }
+    }
+}
+
+/// The user of a URI.
+fn user_of(uri: &str) -> String {
+    let after = uri.split_once(':').map_or(uri, |(_, rest)| rest);
+    let user = after.split('@').next().unwrap_or_default();
+    user.to_owned()
+}

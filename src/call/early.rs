@@ -11,7 +11,7 @@
 use std::io::Write as _;
 
 use crate::call::relay::carries_session;
-use crate::call::{Call, Few, Phase, Turn, end};
+use crate::call::{Call, Few, Phase, Side, Turn, end};
 use crate::call::{respond, respond_announced, respond_plainly, write_announced};
 use crate::dialog::reliable::{Due, Numbered, Prack, Provisional, Reliable};
 use crate::dialog::{Order, Tag};
@@ -143,13 +143,14 @@ impl Call {
             writer.header(Name::Contact, contact);
         };
         let told = self.told(status, Some(response));
+        let body = self.body_from(Side::B, &response.message);
         let early = self.early.as_deref_mut();
         let Some(early) = early.filter(|early| early.covers(tag)) else {
             let tag = tag.text();
             let answer = (status, phrase, reply::Tag::Ours(&tag));
-            return respond_announced(turn, server, answer, &told, write);
+            return respond_announced(turn, server, answer, (&told, &body), write);
         };
-        let rest = write_announced(turn.scratch, turn.announce, &told, write);
+        let rest = write_announced(turn.scratch, turn.announce, (&told, &body), write);
         let provisional = Provisional {
             status,
             phrase: Box::from(phrase),

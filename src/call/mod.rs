@@ -22,6 +22,7 @@ mod confirm;
 mod early;
 mod end;
 mod exchange;
+mod nat;
 mod negotiation;
 pub mod recall;
 pub mod relay;
@@ -46,6 +47,7 @@ use crate::transaction::{Layer, User};
 
 pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
+pub use nat::NatMedia;
 pub use recall::{Invitation, News, NoCall, Party, Refusal};
 pub use setup::{Offer, Target};
 
@@ -211,6 +213,14 @@ pub struct Again {
 #[derive(Debug)]
 struct Leg {
     dialog: Dialog,
+    media: nat::Media,
+}
+
+impl Leg {
+    fn of(dialog: Dialog) -> Self {
+        let media = nat::Media::AsDescribed;
+        Self { dialog, media }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -371,8 +381,8 @@ impl Call {
     fn of_legs(key: Key, now: Timestamp, a: Dialog, b: Dialog, phase: Phase) -> Self {
         Self {
             key,
-            a: Leg { dialog: a },
-            b: Leg { dialog: b },
+            a: Leg::of(a),
+            b: Leg::of(b),
             phase,
             setup: None,
             negotiation: None,
@@ -431,7 +441,7 @@ fn respond_announced(
     turn: &mut Turn<'_>,
     server: Key,
     answer: (Status, &[u8], reply::Tag<'_>),
-    told: &Told<'_>,
+    (told, body): (&Told<'_>, &[u8]),
     write: impl FnOnce(&mut Writer<'_>),
 ) {
     let (status, phrase, tag) = answer;
@@ -439,7 +449,7 @@ fn respond_announced(
         status,
         phrase,
         tag,
-        rest: write_announced(turn.scratch, turn.announce, told, write),
+        rest: write_announced(turn.scratch, turn.announce, (told, body), write),
     };
     turn.layer.respond(turn.now, server, &answer);
 }
@@ -448,10 +458,9 @@ fn respond_announced(
 fn write_announced<'s>(
     scratch: &'s mut Vec<u8>,
     announce: &mut dyn Announce,
-    told: &Told<'_>,
+    (told, body): (&Told<'_>, &[u8]),
     write: impl FnOnce(&mut Writer<'_>),
 ) -> &'s [u8] {
-    let body = told.response.map(|response| response.message.body());
     let write = |writer: &mut Writer<'_>| {
         write(writer);
         let offers = announce.announce(told, writer);
@@ -459,7 +468,7 @@ fn write_announced<'s>(
             relay::copy_response(writer, response, offers);
         }
     };
-    reply::rest(scratch, write, body.unwrap_or_default())
+    reply::rest(scratch, write, body)
 }
 
 /// Answers a request of a peer's with a status alone.

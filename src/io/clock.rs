@@ -5,7 +5,7 @@
     reason = "the only file that may read the clock"
 )]
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::time::Timestamp;
 
@@ -17,6 +17,15 @@ impl Clock {
     /// Starts the clock at [`Timestamp::START`].
     pub(super) fn start() -> Self {
         Self(Instant::now())
+    }
+
+    /// The time of the calendar when the clock was started, in microseconds since 1970.
+    pub(super) fn started(self) -> u64 {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let started = since_1970
+            .unwrap_or_default()
+            .saturating_sub(self.0.elapsed());
+        u64::try_from(started.as_micros()).unwrap_or(u64::MAX)
     }
 
     /// The current time.

@@ -2,17 +2,20 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use crate::api::status::left_in_tables;
+use crate::completion::WallTime;
 use crate::config::Config;
 use crate::shard::{Report, Shard};
 
 use super::clock::Clock;
 use super::http::{self, Asker};
+use super::keeper::{self, OpenError, Opened};
 use super::log::Log;
 use super::rehearsal::rehearse;
 use super::roster::Limits;
@@ -45,6 +48,14 @@ pub enum ServeError {
         file: String,
         /// What the system says.
         source: io::Error,
+    },
+    /// The store of registrations cannot be opened.
+    #[error("cannot keep registrations in {}: {source}", file.display())]
+    Store {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: OpenError,
     },
     /// The system gives no random numbers.
     #[error("no random numbers: {0}")]
@@ -92,12 +103,23 @@ pub fn serve(config: Config) -> Result<End, ServeError> {
     end
 }
 
-fn serve_logged(config: Config) -> Result<End, ServeError> {
+fn serve_logged(mut config: Config) -> Result<End, ServeError> {
     announce(&config);
     let sockets = Sockets::bind(&config)?;
     let api = sockets.http.local_addr()?;
+    let store = open_store(&mut config)?;
     let clock = Clock::start();
-    let shard = Shard::new(config.shard, entropy::seeded()?);
+    config.shard.started = WallTime(clock.started());
+    let mut shard = Shard::new(config.shard, entropy::seeded()?);
+    let (keeper, store) = match store {
+        Some(opened) => {
+            for (key, record) in &opened.kept {
+                shard.restore(key, record);
+            }
+            (Some(opened.keeper), Some(opened.thread))
+        }
+        None => (None, None),
+    };
     let (mail, mailbox) = mpsc::channel(MAIL_MAX);
     let (streams, commands) = mpsc::channel(COMMANDS_MAX);
     let asker = Asker {
@@ -106,7 +128,8 @@ fn serve_logged(config: Config) -> Result<End, ServeError> {
         commands: streams.downgrade(),
     };
     let udp = sockets.udp;
-    let worker = spawn_worker(move || Worker::new(shard, clock, udp, mailbox, streams))?;
+    let worker = move || Worker::new(shard, clock, udp, mailbox, streams);
+    let worker = spawn_worker(move || Ok(worker()?.keeping(keeper)))?;
     let limits = Limits::within(socket::files_max());
     let tolerance = Tolerance {
         limits,
@@ -121,12 +144,22 @@ fn serve_logged(config: Config) -> Result<End, ServeError> {
         Ok::<_, io::Error>(())
     })?;
     let report = worker.join().map_err(|_| ServeError::Worker)?;
+    if let Some(store) = store {
+        store.join().map_err(|_| ServeError::Worker)?;
+    }
     let left = left_in_tables(&report);
     tracing::info!(owed = report.owed, left, "campon has stopped");
     Ok(if report.owed == 0 {
         End::Clean
     } else {
         End::Left
+    })
+}
+
+fn open_store(config: &mut Config) -> Result<Option<Opened>, ServeError> {
+    keeper::open(config).map_err(|source| ServeError::Store {
+        file: config.store.clone().unwrap_or_default(),
+        source,
     })
 }
 

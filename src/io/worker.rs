@@ -17,11 +17,13 @@ use tokio::time::Sleep;
 use crate::observe::DatagramCounters;
 use crate::shard::{Input, Output, Report, SendId, Shard};
 use crate::sip::flow::{Flow, ListenerId, Transport};
+use crate::store::keep::Change;
 use crate::time::Timestamp;
 
 use super::allocator::ThreadCache;
 use super::clock::Clock;
 use super::datagrams::{Datagrams, Sent};
+use super::keeper::Keeper;
 use super::mail::{Command, Mail};
 
 /// The most datagrams that are read in a row before timers and mail have their turn.
@@ -74,6 +76,8 @@ enum Turn {
 struct Post {
     sockets: Vec<Datagrams>,
     streams: mpsc::Sender<Command>,
+    /// Where records are kept over a restart; nowhere, if `None`.
+    keeper: Option<Keeper>,
     /// What did not leave, for the shard to hear of.
     failed: Vec<(SendId, Flow)>,
     counters: DatagramCounters,
@@ -99,6 +103,7 @@ impl Worker {
             post: Post {
                 sockets,
                 streams,
+                keeper: None,
                 failed: Vec::new(),
                 counters,
             },
@@ -108,6 +113,12 @@ impl Worker {
             cache: ThreadCache::default(),
             phase: Phase::Running,
         })
+    }
+
+    /// The same, which keeps there what is to outlive it.
+    pub(super) fn keeping(mut self, keeper: Option<Keeper>) -> Self {
+        self.post.keeper = keeper;
+        self
     }
 
     /// Runs until the operator's wish to stop is fulfilled; what is left then.
@@ -292,7 +303,20 @@ impl Post {
         while let Some(output) = shard.poll_output() {
             match output {
                 Output::Send { flow, bytes, id } => self.send(flow, bytes, id),
+                Output::Keep { key, record } => self.keep(key, record),
             }
+        }
+    }
+
+    fn keep(&mut self, key: &[u8], record: Option<&[u8]>) {
+        let change = Change {
+            key: key.into(),
+            record: record.map(Box::from),
+        };
+        if let Some(keeper) = &self.keeper
+            && !keeper.keep(change)
+        {
+            self.counters.records_dropped += 1;
         }
     }
 

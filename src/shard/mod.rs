@@ -13,6 +13,7 @@ mod codes;
 mod desk;
 mod edge;
 mod invite;
+mod keep_alive;
 mod notifier;
 mod offer;
 mod passes;
@@ -46,6 +47,7 @@ use crate::wheel::Wheel;
 use crate::completion::Input as Fact;
 use crate::shard::desk::{Desk, name_of};
 use crate::shard::edge::Edge;
+use crate::shard::keep_alive::is_keep_alive;
 use crate::shard::offer::{About, Announcer};
 use crate::shard::passes::Dialled;
 use crate::shard::registration::is_registration;
@@ -97,6 +99,13 @@ pub enum Output<'o> {
         bytes: &'o [u8],
         /// Comes back in [`Input::NotSent`].
         id: SendId,
+    },
+    /// Keeps a record over a restart; nobody waits for it.
+    Keep {
+        /// Its key.
+        key: &'o [u8],
+        /// What it says from now on; `None` removes it.
+        record: Option<&'o [u8]>,
     },
 }
 
@@ -191,7 +200,10 @@ impl Shard {
     /// Takes in what happened.
     pub fn handle_input(&mut self, now: Timestamp, input: Input<'_>) {
         self.guarded(now, |shard| match input {
-            Input::Received { flow, bytes, delay } => shard.receive(now, &flow, bytes, delay),
+            Input::Received { flow, bytes, delay } => {
+                shard.receive(now, &flow, bytes, delay);
+                shard.settle_edge(now);
+            }
             Input::NotSent { client, .. } => {
                 if let Some(event) = shard.layer.handle_not_sent(now, client) {
                     shard.on_event(now, event);
@@ -220,6 +232,7 @@ impl Shard {
             }
             shard.registrar.handle_timeout(now);
             shard.wake_edge(now);
+            shard.settle_edge(now);
             shard.users.handle_timeout(now);
             shard.desk.subscriptions.handle_timeout(now);
         });
@@ -231,6 +244,11 @@ impl Shard {
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output<'_>> {
+        if self.layer.outbox().is_empty() {
+            // Its buffer starts anew.
+            let _none = self.layer.outbox().poll();
+            return self.poll_kept();
+        }
         let Sending { flow, bytes, id } = self.layer.outbox().poll()?;
         self.counters.messages_sent += 1;
         Some(Output::Send { flow, bytes, id })
@@ -336,6 +354,9 @@ impl Shard {
             Event::Failed(user, failure) => {
                 if is_registration(user) {
                     return self.on_register_failure(now, user.call, failure);
+                }
+                if is_keep_alive(user) {
+                    return self.on_phone_asked(user.call, false);
                 }
                 if let Some(part) = Part::of(user.part) {
                     return self.on_subscription_failure((user.call, part), failure);

@@ -119,7 +119,9 @@ impl Scene {
     /// Alice dials the code: she is confirmed, or told that there is nothing to complete.
     #[track_caller]
     fn alice_asks(&self) -> u16 {
-        let sent = self.alice.sends(invite("alice", REQUEST_LAST).with_sdp(OFFER));
+        let sent = self
+            .alice
+            .sends(invite("alice", REQUEST_LAST).with_sdp(OFFER));
         let answer = self.alice.receives_final();
         self.alice.acks(&sent, &answer);
         if answer.status() == 200 {
@@ -272,7 +274,9 @@ fn a_call_that_was_answered_is_done() {
         } else {
             scene.passes_on(&out)
         };
-        scene.bob.sends(response(&inward.at_bob, 200).with_sdp(ANSWER));
+        scene
+            .bob
+            .sends(response(&inward.at_bob, 200).with_sdp(ANSWER));
         let answered = scene.pbx.receives("200");
         scene.pbx.acks(&inward.sent, &answered);
         scene.bob.receives("ACK");

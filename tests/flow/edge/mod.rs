@@ -4,8 +4,10 @@
 
 mod challenges;
 mod joined;
+mod nat;
 mod passes;
 mod registration;
+mod restart;
 mod sources;
 
 use super::kit::draft::{Draft, request, response};
@@ -19,7 +21,12 @@ const PBX: &str = "pbx.example";
 
 /// A campon in edge mode and its PBX.
 fn edge() -> (World, Party) {
-    let world = World::new(Setup::Edge);
+    edge_with(Setup::Edge)
+}
+
+/// The same of another setup.
+fn edge_with(setup: Setup) -> (World, Party) {
+    let world = World::new(setup);
     let pbx = world.upstream();
     (world, pbx)
 }

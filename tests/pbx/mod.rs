@@ -18,6 +18,7 @@ pub mod strict;
 pub mod switchboard;
 pub mod switches;
 
+mod edge;
 mod tests;
 
 pub use phone::Phone;

@@ -437,9 +437,9 @@ impl Phone {
 
     /// An offer or answer of this phone's.
     pub fn sdp(&self) -> String {
-        let (user, ip) = (&self.user, self.endpoint.local().ip());
+        let ip = self.endpoint.local().ip();
         format!(
-            "v=0\r\no={user} 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
              m=audio 20000 RTP/AVP 8 101\r\na=rtpmap:8 PCMA/8000\r\n\
              a=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n"
         )

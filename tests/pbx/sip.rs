@@ -68,7 +68,8 @@ impl Sip {
 
     pub fn bytes(&self) -> Vec<u8> {
         let mut text = format!("{}\r\n", self.start);
-        for (name, value) in &self.headers {
+        let told = |(name, _): &&(String, String)| !name.eq_ignore_ascii_case("Content-Length");
+        for (name, value) in self.headers.iter().filter(told) {
             let _ = write!(text, "{name}: {value}\r\n");
         }
         let _ = write!(text, "Content-Length: {}\r\n\r\n", self.body.len());

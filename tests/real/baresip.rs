@@ -35,6 +35,8 @@ pub struct Setup<'a> {
     /// The first of the hundred ports that its audio comes from: its source address is no mark, as
     /// baresip sends RTP from a socket that is bound to none.
     pub rtp_port: u16,
+    /// For how many seconds it registers.
+    pub expires: u32,
     /// Parameters of its account, as in `answermode=auto`.
     pub account: &'a [&'a str],
     /// `tls`, and what it trusts.
@@ -246,6 +248,7 @@ fn configure(folder: &Path, setup: &Setup<'_>, tone: &Path) {
     command.arg(tone).args(setup.account);
     command.env("PROXY", setup.proxy);
     command.env("MAXCALLS", setup.calls_max.to_string());
+    command.env("REGINT", setup.expires.to_string());
     command.env("RTP", format!("{}-{}", setup.rtp_port, setup.rtp_port + 99));
     if let Some(trusted) = setup.tls {
         command.env("TRANSPORT", "tls").env("CAFILE", trusted);

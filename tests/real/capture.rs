@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -48,25 +48,26 @@ const FIELDS: &[&str] = &[
     "sdp.media_attr",
 ];
 
+/// What the capture ends with: all that came before it is written when it is.
+const MARK: &str = "the capture ends here";
+
 pub struct Capture {
     dumpcap: Running,
     file: PathBuf,
+    /// Where a datagram goes that the capture sees.
+    seen_at: Ipv4Addr,
 }
 
 impl Capture {
     /// Begins to capture what has an address of this network, 127.a.b.0/24.
     pub fn start(folder: &Path, network: Ipv4Addr) -> Self {
         let [a, b, c, _] = network.octets();
+        let file = folder.join("lo.pcapng");
+        let log = folder.join("dumpcap.log");
+        let mut command = Command::new("dumpcap");
         let filter = format!("net {a}.{b}.{c}.0/24");
-        Self::start_with(folder, Command::new("dumpcap"), "lo", &filter)
-    }
-
-    /// The same on another interface, by a command that dumpcap's arguments are added to.
-    pub fn start_with(folder: &Path, mut command: Command, interface: &str, filter: &str) -> Self {
-        let file = folder.join(format!("{interface}.pcapng"));
-        let log = folder.join(format!("dumpcap-{interface}.log"));
         command
-            .args(["-q", "-i", interface, "-f", filter, "-w"])
+            .args(["-q", "-i", "lo", "-f", &filter, "-w"])
             .arg(&file);
         // A flood is a failure, not a full disk.
         command.args(["-a", "filesize:100000"]);
@@ -77,11 +78,16 @@ impl Capture {
             said.contains("File:").then_some(())
         });
         assert!(begun.is_some(), "dumpcap does not begin");
-        Self { dumpcap, file }
+        Self {
+            dumpcap,
+            file,
+            seen_at: Ipv4Addr::new(a, b, c, 254),
+        }
     }
 
     /// Ends the capture and reads it.
     pub fn finish(mut self) -> Captured {
+        self.wait_for_the_mark();
         self.dumpcap.end("INT");
         let mut command = tshark(&self.file, "sip");
         command.args(["-T", "json"]);
@@ -98,6 +104,23 @@ impl Capture {
             messages: messages.collect(),
             file: self.file.clone(),
         }
+    }
+}
+
+impl Capture {
+    /// dumpcap forgets what the kernel has not handed over when it is told to end.
+    fn wait_for_the_mark(&self) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port on loopback");
+        let sent = socket.send_to(MARK.as_bytes(), (self.seen_at, 9));
+        sent.expect("a route on loopback");
+        let written = wait_for(START_MAX, || {
+            let file = fs::read(&self.file).unwrap_or_default();
+            let mut windows = file.windows(MARK.len());
+            windows
+                .any(|window| window == MARK.as_bytes())
+                .then_some(())
+        });
+        assert!(written.is_some(), "the capture does not end");
     }
 }
 

@@ -107,6 +107,8 @@ impl Stage {
             proxy,
             tone: Self::tone_of(user),
             calls_max: 1,
+            // A refresh reaches the PBX when half of it is over: also one that has forgotten.
+            expires: 20,
             rtp_port: rtp_port(user),
             account,
             tls: None,

@@ -386,7 +386,7 @@ impl Shard {
         self.registrar.targets(now, callee).map(Way::from).collect()
     }
 
-    fn way_upstream(&self, request: &Request<'_>, flow: &Flow) -> Option<(PeerId, Way)> {
+    pub(super) fn way_upstream(&self, request: &Request<'_>, flow: &Flow) -> Option<(PeerId, Way)> {
         let upstream = self.settings.upstream.as_ref()?;
         let way = self.way_at(upstream, &request.uri, flow.listener);
         Some((Settings::UPSTREAM, way))

@@ -84,10 +84,14 @@ rejects! {
     ProxyCredentialsWrong "rejected_proxy_credentials_wrong" PROXY_AUTHENTICATION_REQUIRED
     /// S-10: the Request-URI has a scheme that we cannot route by.
     SchemeUnknown "rejected_scheme_unknown" UNSUPPORTED_URI_SCHEME
+    /// R4: neither a user of ours where he is registered nor a peer.
+    SenderUnknown "rejected_sender_unknown" FORBIDDEN
     /// A table is full.
     TableFull "rejected_table_full" SERVICE_UNAVAILABLE
     /// S-22: Max-Forwards has come to 0.
     TooManyHops "rejected_too_many_hops" TOO_MANY_HOPS
+    /// A user has as many subscriptions as he may.
+    TooManySubscriptions "rejected_too_many_subscriptions" TEMPORARILY_UNAVAILABLE
     /// R20: the callee has as many calls as he may.
     UserBusy "rejected_user_busy" BUSY_HERE
     /// A user of ours who acts for another one.

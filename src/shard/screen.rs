@@ -34,7 +34,7 @@ impl Shard {
         }
         let begins = matches!(
             request.method,
-            Method::Invite | Method::Options | Method::Subscribe
+            Method::Invite | Method::Options | Method::Refer | Method::Subscribe
         );
         if self.draining && begins {
             return Err(Reject::Draining);
@@ -129,8 +129,10 @@ impl Shard {
             | Reject::ProxyCredentialsStale
             | Reject::ProxyCredentialsWrong
             | Reject::SchemeUnknown
+            | Reject::SenderUnknown
             | Reject::TableFull
             | Reject::TooManyHops
+            | Reject::TooManySubscriptions
             | Reject::UserBusy
             | Reject::UserForeign
             | Reject::UserUnknown

@@ -1,5 +1,4 @@
-//! A request that makes no dialog: MESSAGE, PUBLISH, OPTIONS, an unsolicited NOTIFY, and what nobody
-//! here knows.
+//! A request that makes no dialog: MESSAGE, PUBLISH, an unsolicited NOTIFY, or what nobody knows.
 //!
 //! Spec: RFC 3261 §8, §16.7; RFC 3428 §7; RFC 3903 §4; RFC 3842 (unsolicited NOTIFY).
 

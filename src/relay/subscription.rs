@@ -304,7 +304,7 @@ impl Subscription {
     ) -> Result<usize, Refused> {
         let came_from = |half: &&Dialog| half.flow().remote.ip() == flow.remote.ip();
         let half = self.halves.iter().find(came_from);
-        let half = half.or(self.halves.first()).ok_or(Refused::Gone)?;
+        let half = half.or_else(|| self.halves.first()).ok_or(Refused::Gone)?;
         let far = half.notified(notify);
         if !far.has_target() {
             return Err(Refused::Gone);

@@ -217,10 +217,10 @@ impl Shard {
         if !is_ours || !self.settings.completion.enabled {
             return false;
         }
-        match request.method {
-            Method::Subscribe => Event::of(&request.message).is_some_and(|it| it.is(PACKAGE)),
-            _ => self.is_published_here(flow, request),
+        if request.method == Method::Publish {
+            return self.is_published_here(flow, request);
         }
+        Event::of(&request.message).is_some_and(|event| event.is(PACKAGE))
     }
 
     /// CC-48: by its Request-URI, or because its sender waits in a queue of ours.

@@ -13,6 +13,7 @@ use crate::dialog::subscription::PACKAGE;
 use crate::dialog::{Dialog, Names, Tag};
 use crate::location::{Aor, Gate};
 use crate::relay::{self, Errand, Part, Passage, Refused, Subscription, Turn, makes_dialog};
+use crate::shard::edge::Source;
 use crate::shard::invite::Ways;
 use crate::shard::{Reject, Settings, Shard, recall};
 use crate::sip::flow::Flow;
@@ -73,14 +74,6 @@ struct Filed {
     far_tag: Option<Tag>,
     owner: Option<Aor>,
     deadline: Option<Timestamp>,
-}
-
-/// Who sends a request that is not for us.
-enum Source {
-    /// A configured peer, the upstream or another.
-    Peer,
-    /// A user of ours, from where he is registered or with his password.
-    User(Aor),
 }
 
 impl Relays {
@@ -244,7 +237,7 @@ impl Shard {
 
     /// Whether a request of a kind that means nothing to us may mean something to somebody else.
     pub(super) fn passes(&self, flow: &Flow, request: &Request<'_>) -> bool {
-        self.has_others(flow) && self.source(flow, request).is_ok()
+        self.has_others(flow) && self.relay_sender(flow, request).is_ok()
     }
 
     /// Whether there is somebody besides our own users who may be meant.
@@ -273,35 +266,39 @@ impl Shard {
         if is_event && Event::of(&request.message).is_none() {
             return Err(Reject::EventUnknown);
         }
-        let source = self.source(flow, request)?;
-        let ways = self.relay_ways(now, &source, flow, request)?;
+        let sender = self.relay_sender(flow, request)?;
+        let ways = self.relay_ways(now, flow, (request, sender.is_some()))?;
         if makes_dialog(request.method) {
-            self.relay_opening(now, flow, request, (source, &ways))
+            self.relay_opening(now, flow, request, (sender, &ways))
         } else {
             self.relay_passage(now, flow, request, &ways)
         }
     }
 
-    /// R4, R8: a peer, or a user of ours who has proven himself.
-    fn source(&self, flow: &Flow, request: &Request<'_>) -> Result<Source, Reject> {
-        if self.is_peer(flow) {
-            return Ok(Source::Peer);
+    /// R4, R8: a user of ours who has proven himself; `None` for a peer.
+    fn relay_sender(&self, flow: &Flow, request: &Request<'_>) -> Result<Option<Aor>, Reject> {
+        match self.source(flow, request) {
+            Source::Peer(_) => Ok(None),
+            Source::Phone(user) => Ok(Some(user)),
+            Source::Stranger => match self.sender(flow, request) {
+                Some(user) => Ok(Some(user)),
+                None => Err(Reject::SourceForeign),
+            },
         }
-        let sender = self.sender(flow, request).map(Source::User);
-        sender.ok_or(Reject::SenderUnknown)
     }
 
     /// Where a request goes that is not for us.
     fn relay_ways(
         &self,
         now: Timestamp,
-        source: &Source,
         flow: &Flow,
-        request: &Request<'_>,
+        (request, is_user): (&Request<'_>, bool),
     ) -> Result<Ways, Reject> {
+        if let Some(routed) = self.where_to(now, flow, request) {
+            return routed.map(|routed| routed.ways);
+        }
         let callee = self.domains.aor(&request.uri);
         let asks_for_state = matches!(request.method, Method::Publish | Method::Subscribe);
-        let is_user = matches!(source, Source::User(_));
         // What a user's state is, the PBX tells, which has all of it.
         if !(is_user && asks_for_state)
             && let Some(callee) = &callee
@@ -361,18 +358,17 @@ impl Shard {
         now: Timestamp,
         flow: &Flow,
         request: &Request<'_>,
-        (source, ways): (Source, &Ways),
+        (owner, ways): (Option<Aor>, &Ways),
     ) -> Result<(), Reject> {
         if request.message.values(Name::Contact).next().is_none() {
             return Err(Reject::ContactMissing);
         }
-        let owner = match source {
-            Source::User(user) if self.relays.is_full(&user) => {
-                return Err(Reject::TooManySubscriptions);
-            }
-            Source::User(user) => Some(user),
-            Source::Peer => None,
-        };
+        if owner
+            .as_ref()
+            .is_some_and(|owner| self.relays.is_full(owner))
+        {
+            return Err(Reject::TooManySubscriptions);
+        }
         let relays = &mut self.relays;
         let key = relays.subscriptions.reserve();
         let key = key.map_err(|_| Reject::TableFull)?;
@@ -387,9 +383,12 @@ impl Shard {
             names = Names::random(&mut self.rng);
         }
         let mut near = Dialog::of_server(request, flow, Tag::new(key, &mut self.rng));
-        if owner.is_some() {
-            // R8: a spoofed datagram must not have somebody else told.
-            near.keep_to(flow);
+        // R8: a spoofed datagram must not have somebody else told; R22: behind a NAT, a phone is
+        // where it registered from.
+        match (&owner, &self.edge) {
+            (Some(_), Some(_)) => near.keep_to_flow(flow),
+            (Some(_), None) => near.keep_to(flow),
+            (None, _) => {}
         }
         let errand = Errand {
             request,

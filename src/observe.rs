@@ -167,8 +167,12 @@ counters! {
         phones_silent
         /// Registrations that were kept over a restart.
         registrations_restored
+        /// Requests outside calls, and without a dialog of their own, that were passed on.
+        requests_relayed
         /// S-44: responses that answer nothing that we sent.
         responses_stray
+        /// Requests for a subscription that were passed on.
+        subscriptions_relayed
     }
 }
 

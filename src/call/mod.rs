@@ -49,7 +49,7 @@ pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
 pub use nat::NatMedia;
 pub use recall::{Invitation, News, NoCall, Party, Refusal};
-pub use setup::{Offer, Target};
+pub use setup::{Offer, Target, forwards, is_better, not_the_whole_service};
 
 /// How long things of a call may take.
 #[derive(Clone, Copy, Debug)]

@@ -119,11 +119,11 @@ impl Batch {
         if self.changes.is_empty() {
             return;
         }
-        let change = |(key, record): (&Box<[u8]>, &Option<Box<[u8]>>)| Change {
+        let changes = self.changes.iter().map(|(key, record)| Change {
             key: key.clone(),
             record: record.clone(),
-        };
-        let changes: Vec<Change> = self.changes.iter().map(change).collect();
+        });
+        let changes: Vec<Change> = changes.collect();
         match store.write(&changes) {
             Ok(()) => {
                 self.changes.clear();

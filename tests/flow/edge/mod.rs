@@ -7,6 +7,7 @@ mod joined;
 mod nat;
 mod passes;
 mod registration;
+mod relayed;
 mod restart;
 mod sources;
 

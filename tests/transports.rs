@@ -1,0 +1,20 @@
+//! The binary as the network meets it: transports, certificates, and the manners of strangers.
+//!
+//! Each test takes a network of its own, 127.a.b.0/24. Nothing waits for time, but for the end of
+//! what campon itself times.
+
+#![allow(unreachable_pub, reason = "a binary of its own: nothing leaves it")]
+#![allow(clippy::disallowed_methods, reason = "real sockets in real time")]
+
+#[path = "transports/authority.rs"]
+mod authority;
+#[path = "transports/campon.rs"]
+mod campon;
+#[path = "transports/crossing.rs"]
+mod crossing;
+#[path = "transports/line.rs"]
+mod line;
+#[path = "transports/phone.rs"]
+mod phone;
+#[path = "transports/secure.rs"]
+mod secure;

@@ -3,8 +3,17 @@
 //! Each test takes a network of its own, 127.a.b.0/24. Nothing waits for time, but for the end of
 //! what campon itself times.
 
-#![allow(unreachable_pub, reason = "a binary of its own: nothing leaves it")]
-#![allow(clippy::disallowed_methods, reason = "real sockets in real time")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "real sockets and processes in real time"
+)]
+#![allow(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(unreachable_pub, reason = "a test is used by nobody")]
 
 #[path = "transports/authority.rs"]
 mod authority;

@@ -414,7 +414,7 @@ pub fn flow_to(uri: &SipUri<'_>, from: &Flow) -> Option<Flow> {
     if transport.is_reliable() && from.connection.is_some() && from.transport == transport {
         return Some(*from);
     }
-    let remote = SocketAddr::new(address, uri.port.unwrap_or(transport.port()));
+    let remote = SocketAddr::new(address, uri.port.unwrap_or_else(|| transport.port()));
     Some(Flow {
         transport,
         remote,
@@ -432,7 +432,7 @@ pub fn is_behind_nat(request: &Request<'_>, flow: &Flow) -> bool {
         // A name says nothing about the address.
         Host::Name(_) => return true,
     };
-    let same_port = via.port.unwrap_or(flow.transport.port()) == flow.remote.port();
+    let same_port = via.port.unwrap_or_else(|| flow.transport.port()) == flow.remote.port();
     !(same_host && (same_port || flow.transport.is_reliable()))
 }
 

@@ -326,7 +326,7 @@ impl Outgoing {
             }
         }
         // He is wanted by somebody who waits for him.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// What has not left, one by one; nothing more can be queued.

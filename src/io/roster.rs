@@ -20,6 +20,7 @@ use crate::tls::Proof;
 use super::connection::{Opener, Writes};
 
 /// How many connections there may be.
+#[expect(clippy::struct_field_names, reason = "limits end in `_max`")]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// In all.

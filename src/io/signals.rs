@@ -1,5 +1,4 @@
-//! The operator's wishes: to stop, where the first signal waits for the calls and the second does
-//! not, and to have certificates read anew.
+//! The operator's wish to stop, where only the first signal waits for calls, or for new certificates.
 
 use std::io;
 

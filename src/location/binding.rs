@@ -74,7 +74,7 @@ impl<'m> Origin<'m> {
     fn is_nat(&self) -> bool {
         let source = self.flow.remote;
         let is_host = self.via.host.address() == Some(source.ip());
-        let is_port = self.via.port.unwrap_or(self.flow.transport.port()) == source.port();
+        let is_port = self.via.port.unwrap_or_else(|| self.flow.transport.port()) == source.port();
         !is_host || (self.flow.transport == Transport::Udp && !is_port)
     }
 
@@ -287,7 +287,7 @@ fn address_of(uri: &SipUri<'_>, origin: &Origin<'_>) -> Option<Address> {
     };
     let is_host = !ip.is_unspecified() && !ip.is_multicast();
     let fits = ip.is_ipv4() == origin.flow.remote.is_ipv4();
-    let remote = SocketAddr::new(ip, uri.port.unwrap_or(transport.port()));
+    let remote = SocketAddr::new(ip, uri.port.unwrap_or_else(|| transport.port()));
     (is_host && fits).then_some((transport, remote))
 }
 

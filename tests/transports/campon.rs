@@ -48,6 +48,8 @@ impl Campon {
     pub fn start(folder: &Path, network: [u8; 3], config: &str) -> Self {
         let [a, b, c] = network;
         let config = config.replace("NET", &format!("{a}.{b}.{c}"));
+        // However slow the machine is, nothing is refused for it.
+        let config = config + "\n[overload]\ndelay_target_ms = 60000\n";
         let file = folder.join("campon.toml");
         fs::write(&file, &config).expect("a file");
         let log = File::create(folder.join("campon.log")).expect("a file");

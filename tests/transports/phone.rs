@@ -83,7 +83,7 @@ impl Phone {
                 let message: Vec<_> = self.unread.drain(..length).collect();
                 return Some(Heard(String::from_utf8(message).expect("UTF-8")));
             }
-            let mut buffer = [0; 65_536];
+            let mut buffer = vec![0; 65_536];
             let length = self.line.read(&mut buffer);
             if length == 0 {
                 return None;
@@ -124,7 +124,7 @@ impl Heard {
         let mut answer = format!("SIP/2.0 {status}\r\n");
         for name in ["Via", "From", "Call-ID", "CSeq"] {
             for value in self.fields(name) {
-                answer += &format!("{name}: {value}\r\n");
+                answer = answer + name + ": " + value + "\r\n";
             }
         }
         let to = self.field("To");

@@ -107,9 +107,15 @@ fn a_phone_on_tls_is_called_over_the_connection_on_which_it_registered() {
     assert!(alice.hear().is("486"));
     // Its connection was the only way there.
     drop(bob);
+    let mut calls = 0;
     wait_for("the end of the connection", || {
-        alice.send(&alice.invite("bob").replace("alice-INVITE", "alice-again"));
-        let answer = alice.hear();
+        calls += 1;
+        let call_id = format!("alice-{calls}");
+        alice.send(&alice.invite("bob").replace("alice-INVITE", &call_id));
+        let mut answer = alice.hear();
+        while answer.field("Call-ID") != call_id {
+            answer = alice.hear();
+        }
         answer.is("480").then_some(())
     });
 }

@@ -1,6 +1,7 @@
 //! The addresses that we listen on, each once, and what those show that speak TLS.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use toml::Spanned;
 
@@ -89,13 +90,13 @@ fn push(listeners: &mut Vec<Listener>, listener: Listener) -> Result<(), String>
 /// What a listener shows; its files are read once to see whether they can be.
 fn face(source: Source<'_>, written: &Spanned<RawTls>) -> Result<Face, Error> {
     let raw = written.get_ref();
-    let needed = |name: &str, file: &Option<Spanned<String>>| match file {
-        Some(file) => Ok(file.get_ref().into()),
-        None => {
+    let needed = |name: &str, file: &Option<Spanned<String>>| {
+        let file = file.as_ref().map(|file| PathBuf::from(file.get_ref()));
+        file.ok_or_else(|| {
             let key = format!("listener.tls.{name}");
             let why = format!("is missing: write {name} = \"FILE.pem\"");
-            Err(source.error_of(&key, &written.span(), why))
-        }
+            source.error_of(&key, &written.span(), why)
+        })
     };
     let words = [
         ("off", Auth::Off),

@@ -4,8 +4,8 @@
 //! exact arrows:
 //!
 //! ```text
-//!   main ─► io ─┬─► shard ─┬─► call ─► dialog ─► transaction ─► sip
-//!               ├─► api    └─► location ──────────────────────► sip
+//!   main ─► io ─┬─► shard ─┬─► relay ─► call ─► dialog ─► transaction ─► sip
+//!               ├─► api    └─► location ───────────────────────────────► sip
 //!               └─► config
 //!   completion ─► cc ─► sip::uri; store: what is to be completed, decided but not yet wired
 //!   tls ─► sip: certificates, and the names in them
@@ -29,6 +29,7 @@ pub mod io;
 pub mod location;
 pub mod observe;
 pub mod random;
+pub mod relay;
 pub mod shard;
 pub mod sip;
 pub mod store;

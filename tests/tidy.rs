@@ -42,6 +42,18 @@ const ARROWS: &[(&str, &[&str])] = &[
             "wheel",
         ],
     ),
+    (
+        "relay",
+        &[
+            "call",
+            "dialog",
+            "random",
+            "sip",
+            "table",
+            "time",
+            "transaction",
+        ],
+    ),
     ("cc", &["random", "sip::uri", "time"]),
     (
         "completion",
@@ -60,6 +72,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "location",
             "observe",
             "random",
+            "relay",
             "sip",
             "store",
             "table",

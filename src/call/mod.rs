@@ -47,7 +47,7 @@ use crate::transaction::{Layer, User};
 pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
 pub use recall::{Invitation, News, NoCall, Party, Refusal};
-pub use setup::{Offer, Target};
+pub use setup::{Offer, Target, forwards, is_better, not_the_whole_service};
 
 /// How long things of a call may take.
 #[derive(Clone, Copy, Debug)]

@@ -7,10 +7,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::dialog::derived::Names;
 use crate::dialog::tag::Tag;
 use crate::sip::flow::{Flow, Transport};
 use crate::sip::lex::Commas;
 use crate::sip::{Host, Message, Method, Name, NameAddr, Request, Response, SipUri, Uri, Writer};
+
+/// Above the numbers that a first request may have.
+const CSEQ_END: u32 = 1 << 31;
 
 /// Our side of a dialog.
 #[derive(Clone, Debug)]
@@ -110,6 +114,20 @@ impl Dialog {
         Self::of_texts(texts, tag, flow, Reach::Flow)
     }
 
+    /// Our side as the client of a request that a peer sent and that goes on this way; nobody has
+    /// answered it yet.
+    ///
+    /// R3: it bears the number that the peer gave it, so that one that comes again with credentials
+    /// goes on with a higher one.
+    pub fn of_forwarded(names: &Names, request: &Request<'_>, way: (Flow, Reach)) -> Self {
+        let ends = [request.from.text, request.to.text];
+        let mut half = Self::begun(&names.call_id, ends, names.tag, way.0);
+        half.reach = way.1;
+        // RFC 3261 §8.1.1.5: below 2^31, whatever the peer wrote.
+        half.local_cseq = request.cseq.number % CSEQ_END;
+        half
+    }
+
     /// Our side of a dialog that only its 2xx tells of; `flow` is how that came.
     pub fn of_orphan(response: &Response<'_>, tag: Tag, flow: &Flow) -> Self {
         let texts = [
@@ -195,6 +213,12 @@ impl Dialog {
         }
     }
 
+    /// The peer has moved: its requests come by this flow now.
+    pub fn move_to(&mut self, flow: &Flow) {
+        self.flow = *flow;
+        self.flow = self.next_hop();
+    }
+
     /// The number for our next request.
     pub fn next_cseq(&mut self) -> u32 {
         self.local_cseq += 1;
@@ -259,6 +283,11 @@ impl Dialog {
     /// Whether the peer has said where it is reached; no request can be sent before.
     pub fn has_target(&self) -> bool {
         !self.target().is_empty()
+    }
+
+    /// How the peer is reached.
+    pub fn reach(&self) -> Reach {
+        self.reach
     }
 
     /// Where the next request goes.

@@ -169,8 +169,12 @@ counters! {
         registrations_restored
         /// Requests outside calls, and without a dialog of their own, that were passed on.
         requests_relayed
+        /// T06: requests that were thrown away, because their source had sent too many.
+        requests_throttled
         /// S-44: responses that answer nothing that we sent.
         responses_stray
+        /// T32: requests of scanners, which got no answer.
+        scanners_dropped
         /// Requests for a subscription that were passed on.
         subscriptions_relayed
     }
@@ -207,6 +211,8 @@ counters! {
         connections_refused
         /// Connections that were closed for what they sent: not SIP, too long or too slow.
         connections_spoiled
+        /// Connections on which TLS was not agreed on: too slow, not believed, not TLS.
+        connections_unsecured
     }
 }
 

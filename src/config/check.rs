@@ -2,7 +2,7 @@
 //!
 //! Spec: RFC 3261 §10.3 (expiry), §16.6 (timer C), appendix A (T1, T2, T4).
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,23 +12,22 @@ use crate::call;
 use crate::completion::WallTime;
 use crate::location;
 use crate::shard::relayed;
-use crate::shard::settings::{Calls, Limits, Listener, Overload, Settings};
+use crate::shard::settings::{Calls, Limits, Listener, Overload, Settings, Strangers};
 use crate::transaction::timing::Timing;
 
 use super::error::{Error, Place, Source};
 use super::raw::{self, RawConfig};
 use super::users;
 use super::value;
-use super::{Arguments, Config, Format, Level, Log, api_beside};
+use super::{Arguments, Config, Connections, Format, Level, Log, api_beside};
 
 mod completion;
 mod edge;
+mod listeners;
 mod peers;
 
 use peers::Us;
 
-/// The most listeners: `ListenerId` is a byte, and each takes two sockets.
-const LISTENERS_MAX: usize = 64;
 /// Timer C is longer than three minutes.
 const RING_MAX_LEAST_S: u32 = 181;
 
@@ -38,7 +37,7 @@ pub(super) fn check(
     raw: &RawConfig,
     arguments: &Arguments,
 ) -> Result<Config, Error> {
-    let listeners = listeners(source, &raw.listener, arguments)?;
+    let (listeners, tls) = listeners::listeners(source, &raw.listener, arguments)?;
     let domains = source.read_all(&raw.domains, value::host_name)?;
     let upstream = peers::upstream(source, raw, arguments.upstream.as_ref(), &listeners)?;
     let us = Us {
@@ -66,6 +65,7 @@ pub(super) fn check(
             upstream,
             completion,
             limits: limits(source, &raw.limits)?,
+            strangers: strangers(source, &raw.strangers)?,
             timing,
             call_timing: call::Timing {
                 rings: rings(source, raw)?,
@@ -76,70 +76,11 @@ pub(super) fn check(
                 delay_max: source.millis(raw.overload.delay_target_ms.as_ref(), delay_max)?,
             },
         },
+        tls,
+        connections: connections(source, &raw.limits)?,
         log: log(source, &raw.log)?,
         api,
     })
-}
-
-fn listeners(
-    source: Source<'_>,
-    written: &[Spanned<raw::RawListener>],
-    arguments: &Arguments,
-) -> Result<Vec<Listener>, Error> {
-    let mut listeners = Vec::new();
-    for text in &arguments.listen {
-        let address = argument("--listen", value::listen_address(text))?;
-        argument("--listen", push_listener(&mut listeners, address, None))?;
-    }
-    if !listeners.is_empty() {
-        return Ok(listeners);
-    }
-    for entry in written {
-        let Some(written) = &entry.get_ref().address else {
-            let why = "is missing: write address = \"IP:PORT\"";
-            return Err(source.error_of("listener.address", &entry.span(), why));
-        };
-        let advertise = entry.get_ref().advertise.as_ref();
-        let advertise = advertise
-            .map(|host| source.read(host, value::advertise))
-            .transpose()?;
-        let address = source.read(written, value::listen_address)?;
-        source.read(written, |_| {
-            push_listener(&mut listeners, address, advertise)
-        })?;
-    }
-    if listeners.is_empty() {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, value::SIP_PORT));
-        listeners.push(Listener {
-            bind: address,
-            advertise: None,
-        });
-    }
-    Ok(listeners)
-}
-
-fn push_listener(
-    listeners: &mut Vec<Listener>,
-    address: SocketAddr,
-    advertise: Option<String>,
-) -> Result<(), String> {
-    // R13: what a wildcard address is reached by is not ours to guess.
-    if address.ip().is_unspecified() && advertise.is_none() {
-        return Err(format!(
-            "{address} is a wildcard: say with `advertise` in a [[listener]] how peers reach it"
-        ));
-    }
-    if listeners.iter().any(|other| other.bind == address) {
-        return Err(format!("{address} is listened on twice"));
-    }
-    if listeners.len() >= LISTENERS_MAX {
-        return Err(format!("more than {LISTENERS_MAX} listeners"));
-    }
-    listeners.push(Listener {
-        bind: address,
-        advertise,
-    });
-    Ok(())
 }
 
 fn registrar(source: Source<'_>, raw: &RawConfig) -> Result<location::Policy, Error> {
@@ -200,6 +141,36 @@ fn limits(source: Source<'_>, raw: &raw::RawLimits) -> Result<Limits, Error> {
             per_user_max: source
                 .at_least_one(raw.subscriptions_per_user.as_ref(), relayed.per_user_max)?,
         },
+    })
+}
+
+fn strangers(source: Source<'_>, raw: &raw::RawStrangers) -> Result<Strangers, Error> {
+    let usual = Strangers::default();
+    let rate_max = match raw.rate_max.as_ref() {
+        None => usual.rate_max,
+        // Without a word for "none", 0 is one.
+        Some(rate) => (*rate.get_ref() > 0).then_some(*rate.get_ref()),
+    };
+    let scanners = match &raw.scanners {
+        None => usual.scanners,
+        Some(scanners) => source.read_all(scanners, value::name)?,
+    };
+    Ok(Strangers {
+        rate_max,
+        scanners,
+        ..usual
+    })
+}
+
+/// How many stream connections there may be, in all and of one source.
+fn connections(source: Source<'_>, raw: &raw::RawLimits) -> Result<Connections, Error> {
+    let Connections {
+        all_max,
+        of_source_max,
+    } = Connections::default();
+    Ok(Connections {
+        all_max: source.amount(raw.connections.as_ref(), all_max)?,
+        of_source_max: source.amount(raw.connections_of_source.as_ref(), of_source_max)?,
     })
 }
 

@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::shard;
+use crate::tls::Face;
 
 pub use error::{Error, Place};
 
@@ -25,12 +26,36 @@ const API_PORT: u16 = 5080;
 pub struct Config {
     /// What the worker is told; at least one listener, no two alike.
     pub shard: shard::Settings,
+    /// What each listener shows that speaks TLS, in their order; `None` for the others.
+    pub tls: Vec<Option<Face>>,
+    /// How many stream connections there may be.
+    pub connections: Connections,
     /// What is logged, and where to.
     pub log: Log,
     /// Where the status API listens; always a loopback address.
     pub api: SocketAddr,
     /// The file in which registrations are kept over a restart; `None` keeps them in memory.
     pub store: Option<PathBuf>,
+}
+
+/// How many stream connections there may be; fewer where the system allows few files.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Connections {
+    /// In all.
+    pub all_max: usize,
+    /// From one IP address, by its own opening.
+    pub of_source_max: usize,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            // Half of what a process may usually open, 20 000 files.
+            all_max: 10_000,
+            // A NAT with a few hundred phones behind it, and room for each to connect again.
+            of_source_max: 2_000,
+        }
+    }
 }
 
 /// What is logged, and where to.

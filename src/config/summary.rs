@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::call::NatMedia;
 use crate::cc::trust::Dials;
 use crate::completion::Code;
-use crate::shard::settings::{Completion, Edge, KeepAlive, Peer, PeerCompletion};
+use crate::shard::settings::{Carries, Completion, Edge, KeepAlive, Peer, PeerCompletion};
 
 use super::value::spelled;
 use super::{Config, Log};
@@ -54,11 +54,12 @@ impl fmt::Display for Config {
         }
         for listener in &settings.listeners {
             let sent_by = listener.sent_by();
-            writeln!(
-                f,
-                "listen     {} by UDP and TCP, as {sent_by}",
-                listener.bind
-            )?;
+            let transports = match listener.carries {
+                Carries::Plain => "UDP and TCP",
+                Carries::Tls => "TLS",
+            };
+            let address = listener.bind;
+            writeln!(f, "listen     {address} by {transports}, as {sent_by}")?;
         }
         if !settings.domains.is_empty() {
             writeln!(f, "domains    {}", settings.domains.join(", "))?;

@@ -12,10 +12,12 @@ mod challenged;
 mod codes;
 mod desk;
 mod edge;
+mod facing;
 mod invite;
 mod keep_alive;
 mod notifier;
 mod offer;
+mod pace;
 mod passes;
 mod recall;
 mod receive;
@@ -26,6 +28,7 @@ pub mod report;
 mod screen;
 mod sender;
 pub mod settings;
+mod strangers;
 mod subscriber;
 mod subscriptions;
 pub mod users;
@@ -79,6 +82,13 @@ pub enum Input<'i> {
         client: SendId,
         /// Where it was to go.
         flow: Flow,
+    },
+    /// Whoever is at the other end of a stream has proven these names, or none.
+    Proven {
+        /// The stream.
+        flow: Flow,
+        /// The names in his certificate.
+        names: &'i [Box<str>],
     },
     /// A stream ended.
     Disconnected {
@@ -143,6 +153,8 @@ pub struct Shard {
     /// Who knows our users by their passwords; `None` where anybody may be a user.
     gate: Option<Gate>,
     domains: Domains,
+    proven: facing::Proven,
+    strangers: strangers::Strangers,
     users: users::Users,
     contacts: Contacts,
     rng: Rng,
@@ -189,6 +201,8 @@ impl Shard {
             edge: Edge::new(&settings, &mut rng),
             gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
+            proven: facing::Proven::default(),
+            strangers: strangers::Strangers::new(&settings.strangers),
             users: users::Users::default(),
             contacts,
             rng,
@@ -214,8 +228,8 @@ impl Shard {
                     shard.on_event(now, event);
                 }
             }
-            // Requests on it time out or are answered elsewhere; bindings fall back to Contact.
-            Input::Disconnected { flow } => shard.registrar.handle_disconnected(&flow),
+            Input::Disconnected { flow } => shard.on_disconnected(&flow),
+            Input::Proven { flow, names } => shard.on_proven(&flow, names),
             Input::Drain => shard.draining = true,
             Input::HangUp => shard.hang_up(now),
         });
@@ -586,10 +600,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::START;
 
     fn shard() -> Shard {
-        let listener = Listener {
-            bind: "127.0.0.1:5060".parse().expect("an address"),
-            advertise: None,
-        };
+        let listener = Listener::at("127.0.0.1:5060".parse().expect("an address"));
         let upstream = "127.0.0.2:5060".parse().expect("an address");
         let upstream = settings::Peer::new("upstream", Transport::Udp, upstream);
         let settings = Settings {

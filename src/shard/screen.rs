@@ -106,10 +106,15 @@ impl Shard {
             Reject::EventUnknown => {
                 writer.header(Name::AllowEvents, ALLOW_EVENTS);
             }
+            Reject::NoSecureWay => {
+                // RFC 5630 §4: it is the callee whose phone does without.
+                writer.header(Name::Warning, b"380 campon \"SIPS Not Allowed\"");
+            }
             Reject::MediaTypeUnknown | Reject::NotAcceptable => {
                 writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
             }
-            Reject::CancelOfNothing
+            Reject::BreadthExceeded
+            | Reject::CancelOfNothing
             | Reject::ContactMalformed
             | Reject::ContactMissing
             | Reject::ContactsTooMany
@@ -132,6 +137,7 @@ impl Shard {
             | Reject::ProxyCredentialsWrong
             | Reject::SchemeUnknown
             | Reject::SourceForeign
+            | Reject::SourceTooFast
             | Reject::TableFull
             | Reject::TooManyHops
             | Reject::TooManySubscriptions

@@ -11,6 +11,7 @@ use crate::location;
 use crate::shard::relayed;
 use crate::sip::flow::Transport;
 use crate::sip::host::Host;
+use crate::tls::Proof;
 use crate::transaction::timing::Timing;
 
 /// The settings of one worker.
@@ -38,6 +39,8 @@ pub struct Settings {
     pub completion: Completion,
     /// How much we hold at once.
     pub limits: Limits,
+    /// What those may do who are no peers.
+    pub strangers: Strangers,
     /// The times of transactions.
     pub timing: Timing,
     /// The times of calls.
@@ -70,16 +73,46 @@ impl Settings {
     }
 }
 
-/// An address that we listen on, by UDP and TCP.
+/// An address that we listen on.
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// The socket's address.
     pub bind: SocketAddr,
     /// What Via and Contact say instead: host, or host and port.
     pub advertise: Option<String>,
+    /// What is spoken there.
+    pub carries: Carries,
+}
+
+/// The transports of a listener.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Carries {
+    /// UDP and TCP.
+    Plain,
+    /// TLS alone.
+    Tls,
+}
+
+impl Carries {
+    /// Whether a message may leave from there by this transport.
+    pub fn has(self, transport: Transport) -> bool {
+        match self {
+            Self::Plain => transport != Transport::Tls,
+            Self::Tls => transport == Transport::Tls,
+        }
+    }
 }
 
 impl Listener {
+    /// A listener for UDP and TCP that peers reach by its address.
+    pub fn at(bind: SocketAddr) -> Self {
+        Self {
+            bind,
+            advertise: None,
+            carries: Carries::Plain,
+        }
+    }
+
     /// The host and port in our Via and Contact, as peers see them.
     pub fn sent_by(&self) -> String {
         match &self.advertise {
@@ -102,8 +135,10 @@ fn has_port(host: &str) -> bool {
 pub struct Peer {
     /// What the operator calls it.
     pub name: String,
-    /// UDP or TCP.
+    /// What carries the requests to it.
     pub transport: Transport,
+    /// How it proves itself; always there if its transport is TLS.
+    pub proof: Option<Arc<Proof>>,
     /// Where it listens; what comes from this IP address, whatever the port, is its own.
     pub address: SocketAddr,
     /// R7: the hosts that its URIs may name: its address, then its domains; lower case.
@@ -120,6 +155,7 @@ impl Peer {
         Self {
             name: name.into(),
             transport,
+            proof: None,
             address,
             hosts: Arc::new([host_of(address.ip())]),
             dials: Dials::Original,
@@ -281,6 +317,42 @@ impl Default for Limits {
             calls_max: 100_000,
             transactions_max: 1_000_000,
             relayed: relayed::Limits::default(),
+        }
+    }
+}
+
+/// What those may do who are no peers.
+#[derive(Clone, Debug)]
+pub struct Strangers {
+    /// The most requests outside of calls from one source, a second; twice as many at once. `None`:
+    /// any number.
+    pub rate_max: Option<u32>,
+    /// How many sources are remembered; about 100 bytes each.
+    pub sources_max: usize,
+    /// T32: how `User-Agent` begins in what gets no answer; whatever the case.
+    pub scanners: Vec<String>,
+}
+
+impl Default for Strangers {
+    fn default() -> Self {
+        // What is seen most at open ports, by its own name.
+        let scanners = [
+            "friendly-scanner",
+            "friendly-request",
+            "iwar",
+            "pplsip",
+            "sip-scan",
+            "sipcli",
+            "sipvicious",
+            "sivus",
+            "smap",
+            "sundayddr",
+        ];
+        Self {
+            // A NAT with a thousand phones that all come back within some seconds.
+            rate_max: Some(200),
+            sources_max: 10_000,
+            scanners: scanners.map(str::to_owned).into(),
         }
     }
 }

@@ -69,10 +69,7 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
 
 /// The same, started at this time of the calendar.
 pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
-    let listeners = listeners().map(|bind| Listener {
-        bind,
-        advertise: None,
-    });
+    let listeners = listeners().map(Listener::at);
     let upstream = UPSTREAM.parse().expect("an address");
     let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let office = OFFICE.parse().expect("an address");

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //!   worker   the shard and the datagram sockets
-//!   main     stream connections, HTTP, signals     ── mail ──► worker ── commands ──► main
+//!   main     stream connections, HTTP, signals,    ── mail ──► worker ── commands ──► main
+//!            the configuration and its changes
 //!   log      writes what the other two log
 //! ```
 //!
@@ -19,12 +20,15 @@ mod entropy;
 mod http;
 mod log;
 mod mail;
+mod process;
 mod rehearsal;
+mod reload;
 mod roster;
 mod serve;
 mod signals;
 mod socket;
 mod streams;
+mod systemd;
 mod worker;
 
 pub use client::{StatusError, fetch_status};

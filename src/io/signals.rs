@@ -6,6 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::mail::Mail;
+use super::systemd;
 
 /// Listens for SIGINT and SIGTERM for as long as the event loop of this thread runs.
 pub(super) fn start(mail: mpsc::Sender<Mail>) -> io::Result<()> {
@@ -15,6 +16,7 @@ pub(super) fn start(mail: mpsc::Sender<Mail>) -> io::Result<()> {
     };
     tokio::spawn(async move {
         signals.next().await;
+        systemd::stopping();
         tracing::info!("stopping when the last call has ended; a second signal hangs up");
         // A worker that is gone has stopped already.
         drop(mail.send(Mail::Drain).await);

@@ -9,7 +9,7 @@ use super::{Config, Origin};
 /// What the process is built on: sockets that are bound, threads that run, the form of a log line.
 ///
 /// A key of this name, and all below it. What stands here is what [`Config::keep_fixed`] keeps.
-const FIXED: &[&str] = &["api", "listener", "log.format"];
+const FIXED: &[&str] = &["api", "listener", "log.format", "mode"];
 
 /// The difference between two files that both hold.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -43,6 +43,12 @@ impl Config {
         self.shard.listeners.clone_from(&running.shard.listeners);
         self.log.format = running.log.format;
         self.api = running.api;
+        let (next, running) = (&mut self.shard, &running.shard);
+        if next.edge.is_some() != running.edge.is_some() {
+            // The mode, and the PBX that it goes with.
+            next.edge.clone_from(&running.edge);
+            next.upstream.clone_from(&running.upstream);
+        }
     }
 }
 
@@ -117,7 +123,8 @@ mod tests {
     #[test]
     fn the_running_configuration_keeps_what_is_fixed() {
         let running = origin("").config().expect("valid");
-        let text = "[[listener]]\naddress = \"127.0.0.2\"\n[api]\nlisten = \"127.0.0.3:80\"\n\
+        let text = "mode = \"edge\"\nupstream = \"sip:127.0.0.9\"\n\
+                    [[listener]]\naddress = \"127.0.0.2\"\n[api]\nlisten = \"127.0.0.3:80\"\n\
                     [log]\nformat = \"json\"\nlevel = \"warn\"\n[calls]\ncalls_max = 7\n";
         let mut next = origin(text).config().expect("valid");
         next.keep_fixed(&running);
@@ -127,6 +134,7 @@ mod tests {
             running.shard.listeners[0].bind
         );
         assert_eq!(next.log.format, running.log.format);
+        assert!(next.shard.edge.is_none() && next.shard.upstream.is_none());
         assert_eq!(next.log.level, crate::config::Level::Warn);
         assert_eq!(next.shard.calls.calls_max, Some(7));
     }

@@ -1,7 +1,8 @@
 //! Other settings for a worker that runs: what they change, while calls and requests go on.
 //!
 //! What is under way keeps what it was begun with, such as the timers that are set; all that begins
-//! later goes by the new settings. Sockets are not the worker's, so the listeners stay as they are.
+//! later goes by the new settings. Sockets are not the worker's, so the listeners stay as they are;
+//! so does the mode.
 
 use crate::location::{Access, Domains, Gate};
 use crate::shard::{Settings, Shard};
@@ -12,6 +13,7 @@ impl Shard {
         let Settings {
             listeners: _,
             upstream,
+            edge,
             peers,
             domains,
             registrar,
@@ -33,6 +35,7 @@ impl Shard {
         self.desk.set_settings(&completion.service);
         let running = &mut self.settings;
         running.upstream = upstream;
+        running.edge = edge;
         running.peers = peers;
         running.domains = domains;
         running.registrar = registrar;
@@ -42,6 +45,9 @@ impl Shard {
         running.timing = timing;
         running.call_timing = call_timing;
         running.overload = overload;
+        if let Some(edge) = &mut self.edge {
+            edge.set_settings(&self.settings);
+        }
     }
 
     /// Phones go on with the nonces that they have; who is no user any more is no longer registered.

@@ -43,6 +43,7 @@ impl Config {
         self.shard.listeners.clone_from(&running.shard.listeners);
         self.log.format = running.log.format;
         self.api = running.api;
+        self.tls.clone_from(&running.tls);
         let (next, running) = (&mut self.shard, &running.shard);
         if next.edge.is_some() != running.edge.is_some() {
             // The mode, and the PBX that it goes with.

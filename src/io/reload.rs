@@ -18,7 +18,7 @@ use crate::config::{Changes, Config, Error, Origin};
 
 use super::clock::Clock;
 use super::log::Pen;
-use super::mail::Mail;
+use super::mail::{Command, Mail};
 use super::systemd;
 
 /// How often the file is looked at.
@@ -36,15 +36,25 @@ pub(super) struct Standing {
 /// Whoever puts another configuration in force.
 #[derive(Debug)]
 pub(super) struct Reloader {
-    clock: Clock,
     /// What the process was started with.
     first: Origin,
     /// What is in force, but for what needs a restart.
     origin: Origin,
     config: Config,
-    mail: mpsc::Sender<Mail>,
+    told: Told,
     pen: Pen,
     standing: watch::Sender<Standing>,
+}
+
+/// Who has to know of another configuration.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    /// The clock that the calendar is read with.
+    pub(super) clock: Clock,
+    /// To the worker.
+    pub(super) mail: mpsc::Sender<Mail>,
+    /// To the streams, which it does not keep from ending.
+    pub(super) commands: mpsc::WeakSender<Command>,
 }
 
 /// Why a configuration is read anew.
@@ -59,9 +69,8 @@ enum Cause {
 impl Reloader {
     /// The configuration that is in force, and where it came from; what others may know of it.
     pub(super) fn new(
-        clock: Clock,
         (config, origin): (Config, Origin),
-        mail: mpsc::Sender<Mail>,
+        told: Told,
         pen: Pen,
     ) -> (Self, watch::Receiver<Standing>) {
         let (standing, read) = watch::channel(Standing {
@@ -69,11 +78,10 @@ impl Reloader {
             reload: None,
         });
         let reloader = Self {
-            clock,
             first: origin.clone(),
             origin,
             config,
-            mail,
+            told,
             pen,
             standing,
         };
@@ -94,6 +102,7 @@ impl Reloader {
                 _ = hang_up.recv() => {
                     watch.skip();
                     self.reopen();
+                    self.renew_certificates().await;
                     self.reload(Cause::Signal).await;
                 }
                 () = watch.changed() => self.reload(Cause::File).await,
@@ -106,6 +115,24 @@ impl Reloader {
         match self.pen.reopen(file) {
             Ok(()) => {}
             Err(error) => tracing::error!(%error, "the log cannot be opened anew"),
+        }
+    }
+
+    /// Has the certificates read anew, for whoever replaces them under their names.
+    async fn renew_certificates(&self) {
+        if self.config.tls.iter().all(Option::is_none) {
+            return;
+        }
+        // Streams that are gone need no certificates.
+        let Some(commands) = self.told.commands.upgrade() else {
+            return;
+        };
+        let (asker, renewed) = oneshot::channel();
+        drop(commands.send(Command::Reload(asker)).await);
+        match renewed.await {
+            Ok(Ok(())) => tracing::info!("the certificates have been read anew"),
+            Ok(Err(error)) => tracing::error!(%error, "the certificates stay as they were"),
+            Err(_) => {}
         }
     }
 
@@ -153,7 +180,12 @@ impl Reloader {
         next.keep_fixed(&self.config);
         let settings = Box::new(next.shard.clone());
         let (done, held) = oneshot::channel();
-        drop(self.mail.send(Mail::Reconfigure { settings, done }).await);
+        drop(
+            self.told
+                .mail
+                .send(Mail::Reconfigure { settings, done })
+                .await,
+        );
         // A worker that has ended has nothing to be told.
         held.await.ok()?;
         self.take_in_log(&next);
@@ -186,7 +218,7 @@ impl Reloader {
 
     fn outcome(&self, outcome: ReloadOutcome) -> Reload {
         Reload {
-            at: self.clock.calendar().utc(self.clock.now()),
+            at: self.told.clock.calendar().utc(self.told.clock.now()),
             outcome,
             changed: Vec::new(),
             needs_restart: Vec::new(),

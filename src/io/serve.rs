@@ -9,14 +9,17 @@ use tokio::sync::mpsc;
 
 use crate::api::status::left_in_tables;
 use crate::config::{Config, Origin};
+use crate::shard::settings::Carries;
 use crate::shard::{Report, Shard};
+use crate::tls;
 
 use super::clock::Clock;
 use super::http::{self, Asker};
 use super::log::{Log, Pen};
 use super::rehearsal::rehearse;
-use super::reload::Reloader;
+use super::reload::{Reloader, Told};
 use super::roster::Limits;
+use super::secure::Secure;
 use super::streams::{Streams, Tolerance};
 use super::worker::Worker;
 use super::{entropy, signals, socket, systemd};
@@ -34,7 +37,7 @@ pub enum ServeError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// `UDP`, `TCP` or `HTTP`.
+        /// `UDP`, `TCP`, `TLS` or `HTTP`.
         protocol: &'static str,
         /// What the system says.
         source: io::Error,
@@ -53,6 +56,9 @@ pub enum ServeError {
     /// The system gives no thread, event loop or signals.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
+    /// A certificate or key cannot be used.
+    #[error("no TLS: {0}")]
+    Tls(#[from] tls::Error),
     /// The worker ended by a panic, which has been printed.
     #[error("the worker ended unexpectedly")]
     Worker,
@@ -69,7 +75,8 @@ pub enum End {
 
 /// Every socket, bound before anything starts.
 struct Sockets {
-    udp: Vec<UdpSocket>,
+    /// None where a listener speaks TLS alone.
+    udp: Vec<Option<UdpSocket>>,
     tcp: Vec<TcpListener>,
     http: TcpListener,
 }
@@ -95,13 +102,19 @@ pub fn serve(config: Config, origin: Origin) -> Result<End, ServeError> {
 
 fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeError> {
     announce(&config);
+    let secure = Secure::new(config.tls.clone())?;
     let sockets = Sockets::bind(&config)?;
     let api = sockets.http.local_addr()?;
     let clock = Clock::start();
     let shard = Shard::new(config.shard.clone(), entropy::seeded()?);
     let (mail, mailbox) = mpsc::channel(MAIL_MAX);
     let (streams, commands) = mpsc::channel(COMMANDS_MAX);
-    let (reloader, standing) = Reloader::new(clock, (config, origin), mail.clone(), pen);
+    let told = Told {
+        clock,
+        mail: mail.clone(),
+        commands: streams.downgrade(),
+    };
+    let (reloader, standing) = Reloader::new((config, origin), told, pen);
     let asker = Asker {
         clock,
         mail: mail.clone(),
@@ -120,7 +133,8 @@ fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeEr
         reloader.start()?;
         systemd::start_watchdog(mail.clone());
         http::start(sockets.http, asker)?;
-        let streams = Streams::start(clock, tolerance, sockets.tcp, mail, commands)?;
+        let listeners = (sockets.tcp, secure);
+        let streams = Streams::start(clock, tolerance, listeners, mail, commands)?;
         tokio::spawn(http::announce_ready(api));
         streams.run().await;
         Ok::<_, io::Error>(())
@@ -168,9 +182,12 @@ impl Sockets {
     fn bind(config: &Config) -> Result<Self, ServeError> {
         let (mut udp, mut tcp) = (Vec::new(), Vec::new());
         for listener in &config.shard.listeners {
+            let by_tls = listener.carries == Carries::Tls;
             // S-23: the port of UDP listens on TCP as well.
-            udp.push(bind(listener.bind, "UDP", socket::bind_udp)?);
-            tcp.push(bind(listener.bind, "TCP", socket::bind_tcp)?);
+            let datagrams = (!by_tls).then(|| bind(listener.bind, "UDP", socket::bind_udp));
+            udp.push(datagrams.transpose()?);
+            let protocol = if by_tls { "TLS" } else { "TCP" };
+            tcp.push(bind(listener.bind, protocol, socket::bind_tcp)?);
         }
         let http = bind(config.api, "HTTP", socket::bind_tcp)?;
         Ok(Self { udp, tcp, http })

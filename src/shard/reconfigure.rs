@@ -30,7 +30,9 @@ impl Shard {
         self.registrar.set_policy(registrar);
         self.set_access(now, access);
         self.layer.set_timing(timing);
-        self.layer.set_max(to_usize(limits.transactions_max));
+        let transactions_max = to_usize(limits.transactions_max);
+        self.layer.set_max(transactions_max);
+        self.relays.set_limits(limits.relayed, transactions_max);
         self.calls.set_max(to_usize(limits.calls_max));
         self.desk.set_settings(&completion.service);
         let running = &mut self.settings;

@@ -9,7 +9,14 @@ use super::{Config, Origin};
 /// What the process is built on: sockets that are bound, threads that run, the form of a log line.
 ///
 /// A key of this name, and all below it. What stands here is what [`Config::keep_fixed`] keeps.
-const FIXED: &[&str] = &["api", "listener", "log.format", "mode"];
+const FIXED: &[&str] = &[
+    "api",
+    "limits.connections",
+    "limits.connections_of_source",
+    "listener",
+    "log.format",
+    "mode",
+];
 
 /// The difference between two files that both hold.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -43,6 +50,7 @@ impl Config {
         self.shard.listeners.clone_from(&running.shard.listeners);
         self.log.format = running.log.format;
         self.api = running.api;
+        self.connections = running.connections;
         self.tls.clone_from(&running.tls);
         let (next, running) = (&mut self.shard, &running.shard);
         if next.edge.is_some() != running.edge.is_some() {

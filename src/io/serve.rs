@@ -114,6 +114,7 @@ fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeEr
         mail: mail.clone(),
         commands: streams.downgrade(),
     };
+    let limits = Limits::within(config.connections, socket::files_max());
     let (reloader, standing) = Reloader::new((config, origin), told, pen);
     let asker = Asker {
         clock,
@@ -123,7 +124,6 @@ fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeEr
     };
     let udp = sockets.udp;
     let worker = spawn_worker(move || Worker::new(shard, clock, udp, mailbox, streams))?;
-    let limits = Limits::within(socket::files_max());
     let tolerance = Tolerance {
         limits,
         ..Tolerance::default()

@@ -5,6 +5,7 @@
 //! so does the mode.
 
 use crate::location::{Access, Domains, Gate};
+use crate::shard::strangers::Strangers;
 use crate::shard::{Settings, Shard};
 use crate::time::Timestamp;
 
@@ -20,6 +21,7 @@ impl Shard {
             access,
             calls,
             completion,
+            strangers,
             limits,
             timing,
             call_timing,
@@ -43,6 +45,10 @@ impl Shard {
         running.registrar = registrar;
         running.calls = calls;
         running.completion = completion;
+        if running.strangers != strangers {
+            self.strangers = Strangers::new(&strangers);
+        }
+        running.strangers = strangers;
         running.limits = limits;
         running.timing = timing;
         running.call_timing = call_timing;

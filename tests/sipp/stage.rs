@@ -238,13 +238,7 @@ impl Stage {
 
     /// Waits until campon has counted so many.
     pub fn wait_until_counted(&self, name: &str, count: u64) {
-        let counted = wait_for(DONE_MAX, || {
-            let counted = self.counted();
-            let found = counted.iter().find(|(found, _)| found == name);
-            found
-                .is_some_and(|(_, found)| *found >= count)
-                .then_some(())
-        });
+        let counted = wait_for(DONE_MAX, || (self.count(name) >= count).then_some(()));
         assert!(counted.is_some(), "{:?}", self.counted());
     }
 
@@ -305,6 +299,13 @@ impl Stage {
         for nothing in ["owed=0", "calls 0", "users_engaged 0"] {
             assert!(last.contains(nothing), "not {nothing}: {last}");
         }
+    }
+
+    /// A counter of campon's.
+    pub fn count(&self, name: &str) -> u64 {
+        let counted = self.campon.counted();
+        let found = counted.into_iter().find(|(its, _)| its == name);
+        found.unwrap_or_else(|| panic!("no counter {name}")).1
     }
 
     /// How URIs name campon.

@@ -16,6 +16,8 @@
 mod act;
 #[path = "sipp/bridge.rs"]
 mod bridge;
+#[path = "sipp/calls.rs"]
+mod calls;
 #[path = "sipp/ladder.rs"]
 mod ladder;
 #[path = "sipp/line.rs"]

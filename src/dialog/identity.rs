@@ -198,6 +198,12 @@ impl Dialog {
         }
     }
 
+    /// Counts on from where the numbers of this early dialog are.
+    pub fn continue_from(&mut self, early: &Self) {
+        self.local_cseq = early.local_cseq;
+        self.remote_cseq = early.remote_cseq;
+    }
+
     /// The number for our next request.
     pub fn next_cseq(&mut self) -> u32 {
         self.local_cseq += 1;
@@ -246,6 +252,11 @@ impl Dialog {
     /// Whether the peer has said where it is reached; no request can be sent before.
     pub fn has_target(&self) -> bool {
         !self.target().is_empty()
+    }
+
+    /// How the peer is reached.
+    pub fn reach(&self) -> Reach {
+        self.reach
     }
 
     /// Where the next request goes.

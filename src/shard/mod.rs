@@ -11,6 +11,7 @@
 mod codes;
 mod desk;
 mod invite;
+mod legs;
 mod notifier;
 mod offer;
 mod recall;
@@ -379,8 +380,10 @@ impl Shard {
             rng: &mut self.rng,
             contacts: &self.contacts,
             timing: self.settings.call_timing,
+            policy: &self.settings.call_policy,
             realm: self.gate.as_ref().map(Gate::realm),
             announce: &mut announcer,
+            legs: &self.calls,
             scratch: &mut self.scratch,
         };
         act(&mut turn)

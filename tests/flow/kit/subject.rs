@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use campon::call::Reliability;
 use campon::cc::trust::Dials;
 use campon::completion::{Codes, RawCodes};
 use campon::location::{Access, Account, Accounts};
@@ -40,6 +41,8 @@ pub(crate) enum Setup {
     Biloxi,
     /// Standalone, and what comes from [`OFFICE`] comes from a peer.
     Peer,
+    /// Standalone, and callees are asked for reliable responses whoever calls.
+    Reliable,
 }
 
 /// Campon's addresses, in the order of their `ListenerId`.
@@ -60,7 +63,7 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     let mut settings = Settings {
         listeners: listeners.to_vec(),
         upstream: match setup {
-            Setup::Standalone | Setup::Unlimited | Setup::Peer => None,
+            Setup::Standalone | Setup::Unlimited | Setup::Peer | Setup::Reliable => None,
             Setup::Upstream | Setup::Users => Some(upstream),
             Setup::Biloxi => Some(Peer {
                 dials: Dials::Tokens,
@@ -73,6 +76,9 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     };
     if !matches!(setup, Setup::Standalone | Setup::Peer) {
         settings.calls.calls_max = None;
+    }
+    if matches!(setup, Setup::Reliable) {
+        settings.call_policy.reliable = Reliability::Always;
     }
     let codes = RawCodes {
         request_last: Some("*37#".to_owned()),

@@ -49,9 +49,10 @@ enum Glare {
 impl Kind {
     fn of(request: &Request<'_>) -> Self {
         let has_offer = carries_session(&request.message);
-        match request.method {
-            Method::Update => Self::Update { has_offer },
-            _ => Self::Other,
+        if request.method == Method::Update {
+            Self::Update { has_offer }
+        } else {
+            Self::Other
         }
     }
 

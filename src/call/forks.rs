@@ -5,7 +5,7 @@
 use crate::call::early::Wish;
 use crate::call::heard::Heard;
 use crate::call::setup::Setup;
-use crate::call::{Call, FORKS_MAX, Phase, Policy, Reliability, Side, Turn};
+use crate::call::{Call, FORKS_MAX, Phase, Reliability, Side, Turn};
 use crate::dialog::Tag;
 use crate::sip::{Name, Response};
 
@@ -69,17 +69,16 @@ impl Call {
     }
 
     /// S-58: in which field B is asked for reliable responses, if in any.
-    pub(super) fn asks_reliable(&self, policy: &Policy) -> Option<Name> {
+    pub(super) fn asks_reliable(&self, reliable: Reliability) -> Option<Name> {
         let is_late = self.awaits_offer();
-        match (policy.reliable, self.early.as_deref()) {
-            (Reliability::Never, _) => None,
+        match (reliable, self.early.as_deref()) {
+            (Reliability::Never, _) | (Reliability::AsCaller, None) => None,
             (_, Some(early)) => Some(match early.wish_beyond() {
                 Wish::Required => Name::Require,
                 Wish::Supported => Name::Supported,
             }),
             // An offer in B's response would have nobody to answer it.
             (Reliability::Always, None) => (!is_late).then_some(Name::Supported),
-            (Reliability::AsCaller, None) => None,
         }
     }
 

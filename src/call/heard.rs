@@ -64,10 +64,9 @@ impl Heard {
     fn on_session(&mut self, has_session: bool) {
         if has_session {
             self.offer = match self.offer {
-                Offer::Awaited => Offer::Made(Side::B),
+                Offer::Awaited | Offer::Made(Side::B) => Offer::Made(Side::B),
                 // The answer, or the same once more.
                 Offer::Made(Side::A) | Offer::Answered => Offer::Answered,
-                Offer::Made(Side::B) => Offer::Made(Side::B),
             };
         }
     }

@@ -63,6 +63,10 @@ pub struct Ids<'i> {
 
 impl Ids<'_> {
     /// The value that a header field crosses with, if not with its own.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what is not in the list names no dialog"
+    )]
     pub fn header(&self, header: Header<'_>) -> Option<Vec<u8>> {
         match header.name {
             Name::Join | Name::Replaces | Name::TargetDialog => {

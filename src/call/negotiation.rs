@@ -247,9 +247,10 @@ impl Call {
             }
         }
         copy_naming(&mut writer, &request.message, turn.realm, &ids);
-        let body = match request.method {
-            Method::Notify => ids.body(&request.message),
-            _ => body,
+        let body = if request.method == Method::Notify {
+            ids.body(&request.message)
+        } else {
+            body
         };
         writer.finish(&body).ok()?;
         let outgoing = Outgoing {

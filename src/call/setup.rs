@@ -186,7 +186,7 @@ impl Call {
             .write_fields(&mut writer, Method::Invite, number, hops);
         writer.header(Name::Contact, contact);
         copy_naming(&mut writer, &request.message, turn.realm, &ids);
-        if let Some(name) = self.asks_reliable(turn.policy) {
+        if let Some(name) = self.asks_reliable(turn.policy.reliable) {
             writer.header(name, b"100rel");
         }
         writer.finish(request.message.body()).is_ok()

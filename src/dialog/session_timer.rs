@@ -255,7 +255,7 @@ impl SessionTimer {
     /// S-96
     fn ends(&self) -> Timestamp {
         let margin = (self.interval() / 3).min(MARGIN_MAX);
-        self.fresh + (self.interval() - margin)
+        self.fresh + self.interval().saturating_sub(margin)
     }
 
     fn interval(&self) -> Duration {

@@ -82,8 +82,8 @@ impl Shard {
     fn leg_named(&self, request: &Request<'_>) -> Option<NamedLeg> {
         [Name::Replaces, Name::Join].into_iter().find_map(|name| {
             let id = DialogId::parse(name, request.message.first(name)?)?;
-            let tags = [id.end, id.across].into_iter().filter_map(Tag::parse);
-            tags.filter_map(|tag| self.calls.named(&id, tag)).next()
+            let mut tags = [id.end, id.across].into_iter().filter_map(Tag::parse);
+            tags.find_map(|tag| self.calls.named(&id, tag))
         })
     }
 }

@@ -6,6 +6,7 @@
 //! each byte outside of an id that changes.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use quick_xml::escape::{escape, unescape};
 use quick_xml::events::{BytesStart, Event};
@@ -22,10 +23,10 @@ const ATTRIBUTES: [&str; 3] = ["call-id", "local-tag", "remote-tag"];
 
 /// The document with the ids that `map` gives in place of those that it gets; a dialog that lacks a
 /// tag, because nobody has answered yet, is shown with an empty one.
-pub fn map_ids<'b>(
-    body: &'b [u8],
+pub fn map_ids(
+    body: &[u8],
     mut map: impl FnMut(&DialogId<'_>) -> Option<OwnedDialogId>,
-) -> Cow<'b, [u8]> {
+) -> Cow<'_, [u8]> {
     let Ok(text) = str::from_utf8(body) else {
         return Cow::Borrowed(body);
     };
@@ -96,7 +97,8 @@ fn mapped(
             // It may have stood between single quotes.
             None => Cow::Owned(value.replace('"', "&quot;")),
         };
-        tag.push_str(&format!(" {key}=\"{value}\""));
+        // Writing to memory cannot fail.
+        let _written = write!(tag, " {key}=\"{value}\"");
     }
     tag.push_str(ends);
     Some(tag)

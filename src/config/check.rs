@@ -21,6 +21,7 @@ use super::{Arguments, Config, Format, Level, Log, api_beside};
 
 mod calls;
 mod completion;
+mod edge;
 mod peers;
 
 use peers::Us;
@@ -57,6 +58,7 @@ pub(super) fn check(
             domains,
             registrar: registrar(source, raw)?,
             calls,
+            edge: edge::edge(source, raw, upstream.as_ref())?,
             upstream,
             completion,
             limits: limits(source, &raw.limits)?,

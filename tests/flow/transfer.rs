@@ -206,12 +206,11 @@ fn an_attended_transfer_names_the_call_as_its_target_knows_it() {
     bob.answers(&asked, 202);
     alice.receives("202");
     let draft = invite("carol").with("Replaces", &value);
-    let (taken, bobs, carols) = takes_over(&bob, &carol, draft);
+    let (taken, bobs, _) = takes_over(&bob, &carol, draft);
     assert_eq!(taken.header("Replaces"), value);
     hang_up(&carol, &with_carol.callee, &alice);
     hang_up(&alice, &with_bob.caller, &bob);
     hang_up(&bob, &bobs, &carol);
-    let _ended = carols;
 }
 
 /// Bob was called by Alice and asks Carol, whom he has called, to take Alice over.

@@ -7,7 +7,7 @@ use campon::cc::trust::Dials;
 use campon::completion::{Codes, RawCodes};
 use campon::location::{Access, Account, Accounts};
 use campon::random::Rng;
-use campon::shard::settings::Peer;
+use campon::shard::settings::{Edge, Peer};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::Transport;
 
@@ -43,6 +43,8 @@ pub(crate) enum Setup {
     Peer,
     /// Standalone, and callees are asked for reliable responses whoever calls.
     Reliable,
+    /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
+    Edge,
 }
 
 /// Campon's addresses, in the order of their `ListenerId`.
@@ -64,13 +66,14 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
         listeners: listeners.to_vec(),
         upstream: match setup {
             Setup::Standalone | Setup::Unlimited | Setup::Peer | Setup::Reliable => None,
-            Setup::Upstream | Setup::Users => Some(upstream),
+            Setup::Upstream | Setup::Users | Setup::Edge => Some(upstream),
             Setup::Biloxi => Some(Peer {
                 dials: Dials::Tokens,
                 ..upstream.with_domains(["biloxi.example".to_owned()])
             }),
         },
-        peers: Vec::from_iter(matches!(setup, Setup::Peer).then_some(office)),
+        peers: Vec::from_iter(matches!(setup, Setup::Peer | Setup::Edge).then_some(office)),
+        edge: matches!(setup, Setup::Edge).then(Edge::default),
         access: matches!(setup, Setup::Users).then(access),
         ..Settings::default()
     };
@@ -102,7 +105,7 @@ fn access() -> Access {
 /// The tables that hold something, with how many; registrations apart, which live longer.
 pub(crate) fn held_by_calls(report: &Report) -> Vec<(&'static str, usize)> {
     let held = held(report).into_iter();
-    held.filter(|(table, _)| *table != "registrations")
+    held.filter(|(table, _)| !["aliases", "registrations"].contains(table))
         .collect()
 }
 

@@ -4,8 +4,8 @@
 //! exact arrows:
 //!
 //! ```text
-//!   main ─► io ─┬─► shard ─┬─► call ─► dialog ─► transaction ─► sip
-//!               ├─► api    └─► location ──────────────────────► sip
+//!   main ─► io ─┬─► shard ─┬─► relay ─► call ─► dialog ─► transaction ─► sip
+//!               ├─► api    └─► location ───────────────────────────────► sip
 //!               └─► config
 //!   completion ─► cc ─► sip::uri; store: what is to be completed, decided but not yet wired
 //!   time, table, wheel, random, observe: leaves that the others stand on
@@ -28,6 +28,7 @@ pub mod io;
 pub mod location;
 pub mod observe;
 pub mod random;
+pub mod relay;
 pub mod shard;
 pub mod sip;
 pub mod store;

@@ -163,8 +163,12 @@ counters! {
         messages_sent
         /// Panics that were caught: each one is a bug of ours.
         panics
+        /// Requests outside calls, and without a dialog of their own, that were passed on.
+        requests_relayed
         /// S-44: responses that answer nothing that we sent.
         responses_stray
+        /// Requests for a subscription that were passed on.
+        subscriptions_relayed
     }
 }
 

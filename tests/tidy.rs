@@ -41,6 +41,18 @@ const ARROWS: &[(&str, &[&str])] = &[
             "wheel",
         ],
     ),
+    (
+        "relay",
+        &[
+            "call",
+            "dialog",
+            "random",
+            "sip",
+            "table",
+            "time",
+            "transaction",
+        ],
+    ),
     ("cc", &["random", "sip::uri", "time"]),
     (
         "completion",
@@ -59,6 +71,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "location",
             "observe",
             "random",
+            "relay",
             "sip",
             "store",
             "table",

@@ -20,6 +20,7 @@ pub(super) struct Exchange {
     at: At,
     server: Key,
     kind: Kind,
+    usage: Usage,
 }
 
 /// Where within a call somebody asks.
@@ -36,6 +37,31 @@ enum Kind {
     Prack { has_offer: bool },
     Update { has_offer: bool },
     Other,
+}
+
+/// What a request within a call is about (RFC 5057 §3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Usage {
+    /// The call itself.
+    Call,
+    /// A subscription, or nothing that lasts: that the other side knows nothing of it says nothing
+    /// of the call.
+    Other,
+}
+
+impl Usage {
+    fn of(method: Method<'_>) -> Self {
+        let is_other = matches!(
+            method,
+            Method::Message
+                | Method::Notify
+                | Method::Options
+                | Method::Publish
+                | Method::Refer
+                | Method::Subscribe
+        );
+        if is_other { Self::Other } else { Self::Call }
+    }
 }
 
 /// Why a request has to come again later.
@@ -65,6 +91,11 @@ impl Kind {
 }
 
 impl Exchange {
+    /// Whether the call is over if the other side knows nothing of this (S-15, RFC 5057 §5.1).
+    fn is_of_call(&self) -> bool {
+        self.usage == Usage::Call && self.at.early.is_none()
+    }
+
     /// The side whose offer waits for its answer.
     pub(super) fn offers(&self) -> Option<Side> {
         self.kind.has_offer().then_some(self.at.side)
@@ -116,6 +147,7 @@ impl Call {
                 at,
                 server,
                 kind: Kind::of(request),
+                usage: Usage::of(request.method),
             },
         );
     }
@@ -147,6 +179,7 @@ impl Call {
                 kind: Kind::Prack {
                     has_offer: has_session && !is_answer,
                 },
+                usage: Usage::Call,
             },
         );
     }
@@ -215,7 +248,7 @@ impl Call {
                 Prack::Refused
             };
             self.on_heard(turn, tag, prack);
-        } else if is_end_of_dialog(response.status) && at.early.is_none() {
+        } else if is_end_of_dialog(response.status) && exchange.is_of_call() {
             self.lose(turn, &[Side::A, Side::B]);
         }
     }
@@ -231,10 +264,10 @@ impl Call {
         };
         match failure {
             // S-47: the asker has given up by now, and a 408 would only hurt.
-            Failure::TimedOut if exchange.at.early.is_none() => {
+            Failure::TimedOut if exchange.is_of_call() => {
                 self.lose(turn, &[Side::A, Side::B]);
             }
-            // Whether it rings on is the INVITE's to tell.
+            // The call goes on; whether it rings on is the INVITE's to tell.
             Failure::TimedOut => {}
             Failure::Unreachable => {
                 let status = Status::SERVER_INTERNAL_ERROR;

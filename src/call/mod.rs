@@ -54,7 +54,7 @@ pub use end::refuse_orphan;
 pub use ids::{Ids, Legs, NamedLeg, NoLegs};
 pub use policy::{Policy, Reliability};
 pub use recall::{Invitation, News, NoCall, Party, Refusal};
-pub use setup::{Offer, Target};
+pub use setup::{Offer, Target, forwards, is_better, not_the_whole_service};
 
 /// How long things of a call may take.
 #[derive(Clone, Copy, Debug)]

@@ -10,6 +10,7 @@ use toml::Spanned;
 
 use crate::call;
 use crate::location;
+use crate::shard::relayed;
 use crate::shard::settings::{Calls, Limits, Listener, Overload, Settings};
 use crate::transaction::timing::Timing;
 
@@ -186,10 +187,17 @@ fn limits(source: Source<'_>, raw: &raw::RawLimits) -> Result<Limits, Error> {
     let Limits {
         calls_max,
         transactions_max,
+        relayed,
     } = Limits::default();
     Ok(Limits {
         calls_max: source.at_least_one(raw.calls.as_ref(), calls_max)?,
         transactions_max: source.at_least_one(raw.transactions.as_ref(), transactions_max)?,
+        relayed: relayed::Limits {
+            subscriptions_max: source
+                .amount(raw.subscriptions.as_ref(), relayed.subscriptions_max)?,
+            per_user_max: source
+                .at_least_one(raw.subscriptions_per_user.as_ref(), relayed.per_user_max)?,
+        },
     })
 }
 

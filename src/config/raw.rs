@@ -146,6 +146,8 @@ pub(super) struct RawLimits {
     pub(super) calls: Field<u32>,
     pub(super) transactions: Field<u32>,
     pub(super) registrations: Field<u32>,
+    pub(super) subscriptions: Field<u32>,
+    pub(super) subscriptions_per_user: Field<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

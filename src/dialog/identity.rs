@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::dialog::derived::Names;
 use crate::dialog::tag::Tag;
 use crate::sip::flow::{Flow, Transport};
 use crate::sip::lex::Commas;
@@ -14,6 +15,9 @@ use crate::sip::{Host, Message, Method, Name, NameAddr, Request, Response, SipUr
 
 /// The default port of SIP over UDP and TCP.
 const PORT: u16 = 5060;
+
+/// Above the numbers that a first request may have.
+const CSEQ_END: u32 = 1 << 31;
 
 /// Our side of a dialog.
 #[derive(Clone, Debug)]
@@ -113,6 +117,20 @@ impl Dialog {
         Self::of_texts(texts, tag, flow, Reach::Flow)
     }
 
+    /// Our side as the client of a request that a peer sent and that goes on this way; nobody has
+    /// answered it yet.
+    ///
+    /// R3: it bears the number that the peer gave it, so that one that comes again with credentials
+    /// goes on with a higher one.
+    pub fn of_forwarded(names: &Names, request: &Request<'_>, way: (Flow, Reach)) -> Self {
+        let ends = [request.from.text, request.to.text];
+        let mut half = Self::begun(&names.call_id, ends, names.tag, way.0);
+        half.reach = way.1;
+        // RFC 3261 §8.1.1.5: below 2^31, whatever the peer wrote.
+        half.local_cseq = request.cseq.number % CSEQ_END;
+        half
+    }
+
     /// Our side of a dialog that only its 2xx tells of; `flow` is how that came.
     pub fn of_orphan(response: &Response<'_>, tag: Tag, flow: &Flow) -> Self {
         let texts = [
@@ -202,6 +220,12 @@ impl Dialog {
     pub fn continue_from(&mut self, early: &Self) {
         self.local_cseq = early.local_cseq;
         self.remote_cseq = early.remote_cseq;
+    }
+
+    /// The peer has moved: its requests come by this flow now.
+    pub fn move_to(&mut self, flow: &Flow) {
+        self.flow = *flow;
+        self.flow = self.next_hop();
     }
 
     /// The number for our next request.

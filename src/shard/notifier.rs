@@ -327,7 +327,7 @@ impl Shard {
     }
 
     /// CC-48: what a PUBLISH is about, by its Request-URI.
-    fn published_at(&self, request: &Request<'_>) -> Option<PublishAt> {
+    pub(super) fn published_at(&self, request: &Request<'_>) -> Option<PublishAt> {
         let uri = request
             .uri
             .as_sip()

@@ -95,6 +95,8 @@ rejects! {
     TableFull "rejected_table_full" SERVICE_UNAVAILABLE
     /// S-22: Max-Forwards has come to 0.
     TooManyHops "rejected_too_many_hops" TOO_MANY_HOPS
+    /// A user has as many subscriptions as he may.
+    TooManySubscriptions "rejected_too_many_subscriptions" TEMPORARILY_UNAVAILABLE
     /// R20: the callee has as many calls as he may.
     UserBusy "rejected_user_busy" BUSY_HERE
     /// A user of ours who acts for another one.

@@ -34,7 +34,7 @@ impl Shard {
         }
         let begins = matches!(
             request.method,
-            Method::Invite | Method::Options | Method::Subscribe
+            Method::Invite | Method::Options | Method::Refer | Method::Subscribe
         );
         if self.draining && begins {
             return Err(Reject::Draining);
@@ -134,6 +134,7 @@ impl Shard {
             | Reject::SourceForeign
             | Reject::TableFull
             | Reject::TooManyHops
+            | Reject::TooManySubscriptions
             | Reject::UserBusy
             | Reject::UserForeign
             | Reject::UserUnknown

@@ -8,6 +8,7 @@ use crate::call;
 use crate::cc::trust::{self, Dials, PeerId};
 use crate::completion;
 use crate::location;
+use crate::shard::relayed;
 use crate::sip::flow::Transport;
 use crate::sip::host::Host;
 use crate::transaction::timing::Timing;
@@ -246,6 +247,8 @@ pub struct Limits {
     pub calls_max: u32,
     /// The most transactions of each kind; two to three a call that is being set up.
     pub transactions_max: u32,
+    /// What passes through without being a call.
+    pub relayed: relayed::Limits,
 }
 
 impl Default for Limits {
@@ -253,6 +256,7 @@ impl Default for Limits {
         Self {
             calls_max: 100_000,
             transactions_max: 1_000_000,
+            relayed: relayed::Limits::default(),
         }
     }
 }

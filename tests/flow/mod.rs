@@ -16,6 +16,7 @@ mod outsiders;
 mod registrar;
 mod registrar_users;
 mod reinvite;
+mod relayed;
 mod reliable;
 mod reliable_both;
 mod repeats;

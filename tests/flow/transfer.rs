@@ -144,6 +144,35 @@ fn a_transfer_without_subscription_crosses_with_its_wish() {
     hang_up(&alice, &call.caller, &bob);
 }
 
+/// The one who asked forgets the transfer before it is done: that is all that ends (RFC 5057 §5.1).
+#[test]
+fn a_transfer_that_its_asker_knows_nothing_of_any_more_leaves_the_call() {
+    let (world, alice, bob) = two_phones();
+    let call = call(&alice, &bob);
+    alice.sends(refer(&call.caller, "<sip:carol@192.0.2.1>"));
+    let asked = bob.receives("REFER");
+    bob.answers(&asked, 202);
+    alice.receives("202");
+    let line = "SIP/2.0 100 Trying\r\n";
+    for status in [Some(481), None] {
+        bob.sends(progress(&call.callee, "refer", "active;expires=60", line));
+        let notify = alice.receives("NOTIFY");
+        match status {
+            Some(status) => {
+                alice.answers(&notify, status);
+                // S-15
+                bob.receives("481");
+            }
+            None => {
+                world.advance(std::time::Duration::from_millis(31_900));
+                alice.receives_copies("NOTIFY");
+                world.advance(std::time::Duration::from_secs(1));
+            }
+        }
+    }
+    hang_up(&alice, &call.caller, &bob);
+}
+
 #[test]
 fn a_refused_transfer_leaves_the_call() {
     let (_world, alice, bob) = two_phones();

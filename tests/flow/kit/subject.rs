@@ -25,6 +25,9 @@ pub(crate) const UPSTREAM: &str = "192.0.2.200:5060";
 /// Where the other peer is, where there is one.
 pub(crate) const OFFICE: &str = "192.0.2.201:5060";
 
+/// How many subscriptions of one user may pass through at once.
+pub(crate) const SUBSCRIPTIONS_MAX: u32 = 3;
+
 /// How a world's campon is set up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Setup {
@@ -83,6 +86,7 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     if matches!(setup, Setup::Reliable) {
         settings.call_policy.reliable = Reliability::Always;
     }
+    settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
     let codes = RawCodes {
         request_last: Some("*37#".to_owned()),
         cancel_last: Some("#37*#".to_owned()),

@@ -9,7 +9,7 @@ use crate::call::early::Early;
 use crate::call::end;
 use crate::call::forks::Fork;
 use crate::call::negotiation::Negotiation;
-use crate::call::relay::{carries_session, copy_crossing, copy_naming};
+use crate::call::relay::{carries_session, copy_crossing, copy_naming, share_of_breadth};
 use crate::call::{Again, Call, FORKS_MAX, Few, Ids, Outcome, Part, Phase, Side, Told, Turn};
 use crate::call::{respond, respond_announced};
 use crate::dialog::{Dialog, Reach, Tag};
@@ -133,13 +133,12 @@ impl Call {
         let number = self.b.dialog.next_cseq();
         let user_of = |branch| self.user(Part::Branch(branch));
         let destination = turn.layer.digester().destination(&offer.request.uri);
-        let receivers: Few<Flow> = offer.targets.iter().map(|target| target.flow).collect();
         let mut branches = Few::new();
         let mut written_for = None;
         for (index, target) in (0..).zip(offer.targets) {
             let contact = turn.contacts.of(&target.flow);
             if written_for != Some(contact) {
-                if !self.write_invite(turn, offer.request, (number, contact), &receivers) {
+                if !self.write_invite(turn, offer, number, contact) {
                     break;
                 }
                 written_for = Some(contact);
@@ -174,14 +173,16 @@ impl Call {
     fn write_invite(
         &self,
         turn: &mut Turn<'_>,
-        request: &Request<'_>,
-        (number, contact): (u32, &[u8]),
-        receivers: &[Flow],
+        offer: &Offer<'_>,
+        number: u32,
+        contact: &[u8],
     ) -> bool {
+        let request = offer.request;
+        let receivers: Few<Flow> = offer.targets.iter().map(|target| target.flow).collect();
         let ids = Ids {
             legs: turn.legs,
             own: None,
-            receivers,
+            receivers: &receivers,
         };
         turn.scratch.clear();
         let mut writer = Writer::fragment(turn.scratch);
@@ -189,6 +190,9 @@ impl Call {
         self.b
             .dialog
             .write_fields(&mut writer, Method::Invite, number, hops);
+        if let Some(breadth) = share_of_breadth(&request.message, offer.targets.len()) {
+            writer.header_fmt(Name::MaxBreadth, format_args!("{breadth}"));
+        }
         writer.header(Name::Contact, contact);
         copy_naming(&mut writer, &request.message, turn.realm, &ids);
         if let Some(name) = self.asks_reliable(turn.policy.reliable) {

@@ -17,6 +17,7 @@ mod invite;
 mod legs;
 mod notifier;
 mod offer;
+mod pace;
 mod passes;
 mod recall;
 mod receive;
@@ -27,6 +28,7 @@ pub mod report;
 mod screen;
 mod sender;
 pub mod settings;
+mod strangers;
 mod subscriber;
 mod subscriptions;
 pub mod users;
@@ -144,6 +146,7 @@ pub struct Shard {
     gate: Option<Gate>,
     domains: Domains,
     proven: facing::Proven,
+    strangers: strangers::Strangers,
     users: users::Users,
     contacts: Contacts,
     rng: Rng,
@@ -191,6 +194,7 @@ impl Shard {
             gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
             proven: facing::Proven::default(),
+            strangers: strangers::Strangers::new(&settings.strangers),
             users: users::Users::default(),
             contacts,
             rng,

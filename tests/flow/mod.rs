@@ -22,5 +22,6 @@ mod reliable_both;
 mod repeats;
 mod requests;
 mod routing;
+mod strangers;
 mod streams;
 mod transfer;

@@ -558,10 +558,7 @@ mod tests {
 
     /// A worker in front of a PBX, at which Alice is registered.
     fn shard() -> Shard {
-        let listener = Listener {
-            bind: "127.0.0.1:5060".parse().expect("an address"),
-            advertise: None,
-        };
+        let listener = Listener::at("127.0.0.1:5060".parse().expect("an address"));
         let pbx = PBX.parse().expect("an address");
         let settings = Settings {
             listeners: vec![listener],

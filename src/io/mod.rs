@@ -4,7 +4,8 @@
 //!
 //! ```text
 //!   worker   the shard and the datagram sockets
-//!   main     stream connections, HTTP, signals     ── mail ──► worker ── commands ──► main
+//!   main     stream connections, HTTP, signals,    ── mail ──► worker ── commands ──► main
+//!            the configuration and its changes
 //!   log      writes what the other two log
 //!   store    keeps registrations over a restart, if the operator wants that
 //! ```
@@ -22,14 +23,17 @@ mod http;
 mod keeper;
 mod log;
 mod mail;
+mod process;
 mod pulse;
 mod rehearsal;
+mod reload;
 mod roster;
 mod secure;
 mod serve;
 mod signals;
 mod socket;
 mod streams;
+mod systemd;
 mod worker;
 
 pub use client::{StatusError, fetch_status};

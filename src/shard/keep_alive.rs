@@ -62,6 +62,13 @@ impl KeepAlive {
         }
     }
 
+    /// Phones that are there already are kept alive by these settings from their next turn on; where
+    /// nothing was sent before, from their next registration on.
+    pub(super) fn set_settings(&mut self, policy: &Policy) {
+        self.how = policy.keep_alive;
+        self.every = policy.keep_alive_every;
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         self.due.first().map(|(due, _)| *due)
     }
@@ -132,10 +139,17 @@ impl Shard {
                 edge.keep_alive.forget(key);
                 continue;
             };
-            if edge.keep_alive.how == How::Crlf {
-                let outbox = self.layer.outbox();
-                outbox.send(target.flow, b"\r\n\r\n", SendId::default());
-                continue;
+            match edge.keep_alive.how {
+                How::Options => {}
+                How::Crlf => {
+                    let outbox = self.layer.outbox();
+                    outbox.send(target.flow, b"\r\n\r\n", SendId::default());
+                    continue;
+                }
+                How::Off => {
+                    edge.keep_alive.forget(key);
+                    continue;
+                }
             }
             let (flow, uri) = (target.flow, Box::<[u8]>::from(target.uri));
             let phone = edge.keep_alive.phones.get_mut(key);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use campon::call::NatMedia;
+use campon::call::{NatMedia, Reliability};
 use campon::cc::trust::Dials;
 use campon::completion::{Codes, RawCodes, WallTime};
 use campon::location::{Access, Account, Accounts};
@@ -45,6 +45,8 @@ pub(crate) enum Setup {
     Biloxi,
     /// Standalone, and what comes from [`OFFICE`] comes from a peer.
     Peer,
+    /// Standalone, and callees are asked for reliable responses whoever calls.
+    Reliable,
     /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
     Edge,
     /// The same; phones are kept alive by empty lines every 25 s and told 60 s at most, private media
@@ -77,7 +79,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     let mut settings = Settings {
         listeners: listeners.to_vec(),
         upstream: match setup {
-            Setup::Standalone | Setup::Unlimited | Setup::Peer => None,
+            Setup::Standalone | Setup::Unlimited | Setup::Peer | Setup::Reliable => None,
             Setup::Upstream | Setup::Users | Setup::Edge | Setup::EdgeNat | Setup::EdgeAsks => {
                 Some(upstream)
             }
@@ -94,6 +96,9 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     };
     if !matches!(setup, Setup::Standalone | Setup::Peer) {
         settings.calls.calls_max = None;
+    }
+    if matches!(setup, Setup::Reliable) {
+        settings.call_policy.reliable = Reliability::Always;
     }
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
     let codes = RawCodes {
@@ -129,6 +134,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Upstream
         | Setup::Users
         | Setup::Biloxi
+        | Setup::Reliable
         | Setup::Peer => None,
     }
 }

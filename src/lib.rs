@@ -5,7 +5,8 @@
 //!
 //! ```text
 //!   main ─► io ─┬─► shard ─┬─► call ─► dialog ─► transaction ─► sip
-//!               ├─► api    └─► location ──────────────────────► sip
+//!               ├─► api    ├─► location ──────────────────────► sip
+//!               │          └─► routing ───────────────────────► sip
 //!               └─► config
 //!   completion ─► cc ─► sip::uri; store: what is to be completed, decided but not yet wired
 //!   time, table, wheel, random, observe: leaves that the others stand on
@@ -28,6 +29,7 @@ pub mod io;
 pub mod location;
 pub mod observe;
 pub mod random;
+pub mod routing;
 pub mod shard;
 pub mod sip;
 pub mod store;

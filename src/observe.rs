@@ -161,6 +161,8 @@ counters! {
         messages_sent
         /// Panics that were caught: each one is a bug of ours.
         panics
+        /// S-101: requests that went on to another server, because the one before failed them.
+        requests_moved_on
         /// S-44: responses that answer nothing that we sent.
         responses_stray
     }

@@ -326,6 +326,16 @@ impl Call {
         }
     }
 
+    /// Takes in that a request has gone on to another server (RFC 3263 §4.3).
+    pub fn handle_moved(&mut self, part: u16, client: Key, flow: Flow) {
+        if let Part::Branch(branch) = Part::of(part) {
+            match self.recall.as_deref_mut() {
+                Some(recall) => recall.move_branch(branch, client, flow),
+                None => self.move_branch(branch, client, flow),
+            }
+        }
+    }
+
     /// A call of these two legs, of which nothing has happened yet.
     fn of_legs(key: Key, now: Timestamp, a: Dialog, b: Dialog, phase: Phase) -> Self {
         Self {

@@ -41,6 +41,13 @@ pub(super) struct RawListener {
 pub(super) struct RawPeer {
     pub(super) name: Field<String>,
     pub(super) address: Field<String>,
+    pub(super) addresses: Vec<Spanned<String>>,
+    pub(super) attempt: Field<String>,
+    pub(super) down_for: Field<String>,
+    pub(super) ping: Field<String>,
+    pub(super) ping_max: Field<String>,
+    pub(super) down_after: Field<u32>,
+    pub(super) up_after: Field<u32>,
     pub(super) cc_domains: Vec<Spanned<String>>,
     pub(super) dials: Field<String>,
     pub(super) completion: Field<String>,

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::api::status::left_in_tables;
 use crate::config::Config;
+use crate::shard::settings::Peer;
 use crate::shard::{Report, Shard};
 
 use super::clock::Clock;
@@ -141,7 +142,7 @@ fn announce(config: &Config) {
     tracing::info!(
         mode = config.mode(),
         listen = listen.join(" "),
-        upstream = config.shard.upstream.as_ref().map(|it| it.address.to_string()),
+        upstream = config.shard.upstream.as_ref().map(Peer::shown),
         status = %config.api,
         "campon {}",
         env!("CARGO_PKG_VERSION"),

@@ -15,13 +15,13 @@ use crate::cc::monitor::Found;
 use crate::cc::offer::{self, Named};
 use crate::cc::trust::PeerId;
 use crate::completion::{Binding, CompletionId, Input};
-use crate::dialog::Reach;
-use crate::location::{self, Aor};
+use crate::location::Aor;
 use crate::shard::desk::{name_of, user_of};
 use crate::shard::offer::{About, Asker, Callee};
-use crate::shard::settings::{Peer, PeerCompletion};
-use crate::shard::{Held, Parties, Reject, Settings, Shard, recall};
-use crate::sip::flow::{Flow, ListenerId};
+use crate::shard::settings::PeerCompletion;
+use crate::shard::ways::{Ways, targets};
+use crate::shard::{Held, Parties, Reject, Shard};
+use crate::sip::flow::Flow;
 use crate::sip::{Name, Request, Uri, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -29,29 +29,6 @@ use crate::transaction::User;
 use crate::transaction::branch::hex;
 use crate::transaction::reply;
 use crate::transaction::servers::Answer;
-
-/// A target with a Request-URI of its own.
-pub(super) struct Way {
-    pub(super) uri: SmallVec<[u8; 64]>,
-    pub(super) flow: Flow,
-    pub(super) reach: Reach,
-}
-
-pub(super) type Ways = SmallVec<[Way; 1]>;
-
-impl From<location::Target<'_>> for Way {
-    fn from(target: location::Target<'_>) -> Self {
-        Self {
-            uri: SmallVec::from_slice(target.uri),
-            flow: target.flow,
-            reach: if target.is_nat {
-                Reach::Flow
-            } else {
-                Reach::Address
-            },
-        }
-    }
-}
 
 /// Where a call goes.
 struct Routed {
@@ -206,7 +183,7 @@ impl Shard {
         if let Some(caller) = caller {
             return Some(name_of(caller));
         }
-        let (_, peer) = self.settings.peer_at(flow.remote.ip())?;
+        let (_, peer) = self.peer_at(flow.remote.ip())?;
         let from = request.from.uri.as_sip()?;
         // A peer speaks for its own users, not for ours.
         let may_ask = peer.completion == PeerCompletion::Agent && !self.domains.is_own(&from);
@@ -363,9 +340,7 @@ impl Shard {
                 return Err(Reject::UserUnregistered);
             }
         }
-        let (peer, way) = self
-            .way_upstream(request, flow)
-            .ok_or(Reject::UserUnknown)?;
+        let (peer, way) = self.way_upstream(request, flow)?;
         Ok(Routed {
             ways: SmallVec::from_iter([way]),
             callee: None,
@@ -380,61 +355,6 @@ impl Shard {
             callee: Some(callee),
             peer: None,
         }
-    }
-
-    pub(super) fn ways_to(&self, now: Timestamp, callee: &Aor) -> Ways {
-        self.registrar.targets(now, callee).map(Way::from).collect()
-    }
-
-    fn way_upstream(&self, request: &Request<'_>, flow: &Flow) -> Option<(PeerId, Way)> {
-        let upstream = self.settings.upstream.as_ref()?;
-        let way = self.way_at(upstream, &request.uri, flow.listener);
-        Some((Settings::UPSTREAM, way))
-    }
-
-    /// The Request-URI goes on as the phone wrote it (R3), unless it names us: then the peer is
-    /// meant.
-    pub(super) fn way_at(&self, peer: &Peer, asked: &Uri<'_>, came_by: ListenerId) -> Way {
-        let mut uri = SmallVec::from_slice(asked.text());
-        if let Uri::Sip(asked) = asked
-            && self.domains.is_own(asked)
-        {
-            uri.clear();
-            uri.extend_from_slice(b"sip:");
-            if let Some(user) = asked.user {
-                uri.extend_from_slice(user);
-                uri.push(b'@');
-            }
-            uri.extend_from_slice(peer.address.to_string().as_bytes());
-            uri.extend_from_slice(asked.params.text());
-        }
-        Way {
-            uri,
-            flow: Flow {
-                transport: peer.transport,
-                listener: self.listener_towards(&peer.address, came_by),
-                remote: peer.address,
-                connection: None,
-            },
-            reach: Reach::Address,
-        }
-    }
-
-    /// The listener by which a call came, unless it speaks another address family.
-    pub(super) fn listener_towards(
-        &self,
-        to: &std::net::SocketAddr,
-        came_by: ListenerId,
-    ) -> ListenerId {
-        let listeners = &self.settings.listeners;
-        let fits = |listener: &&crate::shard::Listener| listener.bind.is_ipv4() == to.is_ipv4();
-        let own = listeners.get(usize::from(came_by.0)).filter(fits);
-        if own.is_some() {
-            return came_by;
-        }
-        let other = listeners.iter().position(|listener| fits(&listener));
-        let other = other.and_then(|other| u8::try_from(other).ok());
-        other.map_or(came_by, ListenerId)
     }
 
     /// R20: a user with as many calls as he may have is busy.
@@ -482,7 +402,7 @@ impl Shard {
         (flow, server): (&Flow, Key),
         (ways, parties, mut about): (&Ways, Parties, About),
     ) -> Box<Held> {
-        let targets = recall::targets(ways);
+        let targets = targets(ways);
         let offer = Offer {
             request,
             flow,

@@ -13,6 +13,7 @@ mod desk;
 mod invite;
 mod notifier;
 mod offer;
+mod pings;
 mod recall;
 mod receive;
 pub mod reject;
@@ -23,6 +24,7 @@ pub mod settings;
 mod subscriber;
 mod subscriptions;
 pub mod users;
+mod ways;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -31,6 +33,7 @@ use crate::call::{Call, Contacts, Outcome, Side, Turn};
 use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::Counters;
 use crate::random::Rng;
+use crate::routing::Targets;
 use crate::sip::Scratch;
 use crate::sip::flow::Flow;
 use crate::table::{Key, Table};
@@ -42,11 +45,12 @@ use crate::wheel::Wheel;
 use crate::completion::Input as Fact;
 use crate::shard::desk::{Desk, name_of};
 use crate::shard::offer::{About, Announcer};
+use crate::shard::pings::Pings;
 use crate::shard::subscriptions::Part;
 pub use crate::transaction::outbox::SendId;
 
 pub use reject::Reject;
-pub use report::{Report, TableReport};
+pub use report::{Report, TableReport, TargetReport};
 pub use settings::{Listener, Settings};
 
 /// What happens to a worker.
@@ -120,6 +124,9 @@ pub struct Shard {
     /// Who knows our users by their passwords; `None` where anybody may be a user.
     gate: Option<Gate>,
     domains: Domains,
+    /// The servers of the peers.
+    targets: Targets,
+    pings: Pings,
     users: users::Users,
     contacts: Contacts,
     rng: Rng,
@@ -163,6 +170,8 @@ impl Shard {
             registrar: Registrar::new(settings.registrar),
             gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
+            targets: ways::targets_of(&settings),
+            pings: Pings::default(),
             users: users::Users::default(),
             contacts,
             rng,
@@ -178,20 +187,27 @@ impl Shard {
 
     /// Takes in what happened.
     pub fn handle_input(&mut self, now: Timestamp, input: Input<'_>) {
-        self.guarded(now, |shard| match input {
-            Input::Received { flow, bytes, delay } => shard.receive(now, &flow, bytes, delay),
-            Input::NotSent { client, .. } => {
-                if let Some(event) = shard.layer.handle_not_sent(now, client) {
-                    shard.on_event(now, event);
-                }
-            }
-            // Requests on it time out or are answered elsewhere; bindings fall back to Contact.
-            Input::Disconnected { flow } => shard.registrar.handle_disconnected(&flow),
-            Input::Drain => shard.draining = true,
-            Input::HangUp => shard.hang_up(now),
+        self.guarded(now, |shard| {
+            shard.take_in(now, input);
+            shard.heed_servers(now);
         });
         if self.has_news() {
             self.serve(now, |shard| shard.settle(now));
+        }
+    }
+
+    fn take_in(&mut self, now: Timestamp, input: Input<'_>) {
+        match input {
+            Input::Received { flow, bytes, delay } => self.receive(now, &flow, bytes, delay),
+            Input::NotSent { client, .. } => {
+                if let Some(event) = self.layer.handle_not_sent(now, client) {
+                    self.on_event(now, event);
+                }
+            }
+            // Requests on it time out or are answered elsewhere; bindings fall back to Contact.
+            Input::Disconnected { flow } => self.registrar.handle_disconnected(&flow),
+            Input::Drain => self.drain(now),
+            Input::HangUp => self.hang_up(now),
         }
     }
 
@@ -206,6 +222,8 @@ impl Shard {
             while let Some(key) = shard.deadlines.take_due(now) {
                 shard.wake_call(now, key);
             }
+            shard.heed_servers(now);
+            shard.run_pings(now);
             shard.registrar.handle_timeout(now);
             shard.users.handle_timeout(now);
             shard.desk.subscriptions.handle_timeout(now);
@@ -229,6 +247,7 @@ impl Shard {
             self.layer.poll_timeout(),
             self.deadlines.next_due(),
             self.registrar.poll_timeout(),
+            self.targets.poll_timeout(),
             self.users.poll_timeout(),
             self.desk.service.poll_timeout(),
             self.desk.subscriptions.poll_timeout(),
@@ -257,6 +276,7 @@ impl Shard {
                 table("users_engaged", self.users.engaged(), None),
             ],
             counters: self.counters.iter().chain(self.rejects.iter()).collect(),
+            targets: self.target_reports(now),
             draining: self.draining,
             owed: self.calls.len() + servers.owing + clients.owing,
         }
@@ -300,6 +320,9 @@ impl Shard {
     fn on_event(&mut self, now: Timestamp, event: Event) {
         match event {
             Event::Failed(user, failure) => {
+                if pings::is_ping(user) {
+                    return self.on_ping_failed(now, user, failure);
+                }
                 if let Some(part) = Part::of(user.part) {
                     return self.on_subscription_failure((user.call, part), failure);
                 }
@@ -312,8 +335,13 @@ impl Shard {
         }
     }
 
-    fn hang_up(&mut self, now: Timestamp) {
+    fn drain(&mut self, now: Timestamp) {
         self.draining = true;
+        self.stop_pinging(now);
+    }
+
+    fn hang_up(&mut self, now: Timestamp) {
+        self.drain(now);
         let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.with_call(now, key, Call::hang_up);

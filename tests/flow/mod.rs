@@ -6,6 +6,7 @@ mod bye;
 mod cancel;
 mod completion;
 mod exchanges;
+mod failover;
 mod failures;
 mod forks;
 pub(crate) mod kit;

@@ -12,5 +12,6 @@ pub mod item;
 pub mod name_addr;
 pub mod rack;
 pub mod reason;
+pub mod retry_after;
 pub mod subscription_state;
 pub mod via;

@@ -50,9 +50,8 @@ impl Place {
     /// S-100: what carries requests there if only the place says so: UDP, for `sips:` TLS.
     pub fn transport(&self) -> Transport {
         match self.transport {
-            None if self.secure => Transport::Tls,
             // RFC 3261 §19.1.2: a `sips:` URI with `transport=tcp` means TLS over TCP.
-            Some(Transport::Tcp) if self.secure => Transport::Tls,
+            None | Some(Transport::Tcp) if self.secure => Transport::Tls,
             None => Transport::Udp,
             Some(transport) => transport,
         }

@@ -282,6 +282,11 @@ impl Shard {
         }
     }
 
+    /// Whether no call is up and no transaction is kept.
+    pub fn is_at_rest(&self) -> bool {
+        self.calls.is_empty() && self.layer.is_empty()
+    }
+
     /// Whether a call is up or somebody waits for a transaction; cheap while a call is up.
     pub fn is_owing(&self) -> bool {
         !self.calls.is_empty() || self.layer.servers().owing + self.layer.clients().owing > 0

@@ -256,16 +256,19 @@ impl Clients {
             let (flow, id) = (client.flow, SendId(Some(key)));
             turn.outbox.send(flow, &client.request, id);
         }
-        if wishes.has(Wish::TimedOut) {
-            self.move_on(turn, key, Trouble::Silent);
-        }
+        let has_moved = wishes.has(Wish::TimedOut) && self.move_on(turn, key, Trouble::Silent);
         self.settle(turn, key, machine);
-        Some((user?, Failure::TimedOut)).filter(|_| wishes.has(Wish::TimedOut))
+        Some((user?, Failure::TimedOut)).filter(|_| wishes.has(Wish::TimedOut) && !has_moved)
     }
 
     /// Gives up a request whose answer nobody waits for.
     pub fn forget(&mut self, key: Key) {
         self.table.remove(key);
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
     }
 
     /// How many there are.

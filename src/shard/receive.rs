@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::call;
 use crate::dialog::Tag;
 use crate::shard::offer::About;
+use crate::shard::registration::is_registration;
 use crate::shard::subscriptions::Part;
 use crate::shard::{Parties, Reject, Shard, pings};
 use crate::sip::flow::Flow;
@@ -59,6 +60,9 @@ impl Shard {
         match self.layer.handle_response(now, response) {
             Heard::Up(user) if pings::is_ping(user) => self.on_pong(now, user, response.status),
             Heard::Up(user) => {
+                if is_registration(user) {
+                    return self.on_register_response(now, user.call, response);
+                }
                 if let Some(part) = Part::of(user.part) {
                     return self.on_subscription_response(now, (user.call, part), response);
                 }
@@ -229,6 +233,9 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
+        if self.edge.is_some() {
+            return self.relay_register(now, flow, request);
+        }
         let server = self
             .layer
             .accept(now, request, flow, None)

@@ -110,7 +110,9 @@ impl Shard {
                 writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
             }
             Reject::CancelOfNothing
+            | Reject::ContactMalformed
             | Reject::ContactMissing
+            | Reject::ContactsTooMany
             | Reject::CredentialsMalformed
             | Reject::CredentialsMissing
             | Reject::CredentialsStale
@@ -130,6 +132,7 @@ impl Shard {
             | Reject::ProxyCredentialsStale
             | Reject::ProxyCredentialsWrong
             | Reject::SchemeUnknown
+            | Reject::SourceForeign
             | Reject::TableFull
             | Reject::TooManyHops
             | Reject::UserBusy

@@ -12,6 +12,7 @@ use crate::dialog::Reach;
 use crate::location::{self, Aor};
 use crate::routing::targets::Located;
 use crate::routing::{Change, Place, Policy, Server, Targets};
+use crate::shard::registration::is_registration;
 use crate::shard::settings::Peer;
 use crate::shard::subscriptions::Part;
 use crate::shard::{Reject, Settings, Shard};
@@ -128,8 +129,8 @@ impl Shard {
 
     /// The way to a peer: to its first server that is up, and from there to the others.
     ///
-    /// The Request-URI goes on as the phone wrote it (R3), unless it names us: then the peer is
-    /// meant. Among servers of the same rank, `key` decides: what has the same one goes to the same
+    /// The Request-URI goes on as the phone wrote it (R3), unless it names us as registrar: then the
+    /// peer is meant. Among servers of the same rank, `key` decides: what has the same one goes to the same
     /// server, such as a request that is repeated with credentials under its Call-ID.
     pub(super) fn way_at(
         &self,
@@ -179,6 +180,7 @@ impl Shard {
         let mut uri = SmallVec::from_slice(asked.text());
         if let Uri::Sip(asked) = asked
             && self.domains.is_own(asked)
+            && self.edge.is_none()
         {
             let is_secure = place.is_some_and(|place| place.secure);
             let scheme: &[u8] = if is_secure { b"sips:" } else { b"sip:" };
@@ -248,7 +250,7 @@ impl Shard {
             return;
         };
         self.counters.requests_moved_on += 1;
-        if Part::of(user.part).is_none() {
+        if Part::of(user.part).is_none() && !is_registration(user) {
             self.with_call(now, user.call, |call, _| {
                 call.handle_moved(user.part, client, flow);
             });

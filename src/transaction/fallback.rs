@@ -36,6 +36,17 @@ pub struct Fallback {
     pub patience: Duration,
 }
 
+impl Fallback {
+    /// The same for a request whose Contact is not the way back to the sender.
+    #[must_use]
+    pub fn with_one_contact(mut self) -> Self {
+        for hop in &mut self.hops {
+            hop.contact = None;
+        }
+        self
+    }
+}
+
 /// How a server failed a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Trouble {

@@ -8,7 +8,7 @@ use campon::location::{Access, Account, Accounts};
 use campon::random::Rng;
 use campon::routing::health::Pings;
 use campon::routing::{Place, Policy, State};
-use campon::shard::settings::Peer;
+use campon::shard::settings::{Edge, Peer};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::Transport;
 
@@ -49,6 +49,8 @@ pub(crate) enum Setup {
     Twins,
     /// The same, and both are sent OPTIONS every 10 s.
     Pinged,
+    /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
+    Edge,
 }
 
 /// Campon's addresses, in the order of their `ListenerId`.
@@ -70,7 +72,7 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
         listeners: listeners.to_vec(),
         upstream: match setup {
             Setup::Standalone | Setup::Unlimited | Setup::Peer => None,
-            Setup::Upstream | Setup::Users => Some(upstream),
+            Setup::Upstream | Setup::Users | Setup::Edge => Some(upstream),
             Setup::Twins => Some(twins(Pings::Off)),
             Setup::Pinged => Some(twins(Policy::default().pings)),
             Setup::Biloxi => Some(Peer {
@@ -78,7 +80,8 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
                 ..upstream.with_domains(["biloxi.example".to_owned()])
             }),
         },
-        peers: Vec::from_iter(matches!(setup, Setup::Peer).then_some(office)),
+        peers: Vec::from_iter(matches!(setup, Setup::Peer | Setup::Edge).then_some(office)),
+        edge: matches!(setup, Setup::Edge).then(Edge::default),
         access: matches!(setup, Setup::Users).then(access),
         ..Settings::default()
     };
@@ -123,7 +126,7 @@ fn access() -> Access {
 /// The tables that hold something, with how many; registrations apart, which live longer.
 pub(crate) fn held_by_calls(report: &Report) -> Vec<(&'static str, usize)> {
     let held = held(report).into_iter();
-    held.filter(|(table, _)| *table != "registrations")
+    held.filter(|(table, _)| !["aliases", "registrations"].contains(table))
         .collect()
 }
 

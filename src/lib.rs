@@ -4,11 +4,12 @@
 //! exact arrows:
 //!
 //! ```text
-//!   main ─► io ─┬─► shard ─┬─► call ─► dialog ─► transaction ─► sip
-//!               ├─► api    ├─► location ──────────────────────► sip
-//!               │          └─► routing ───────────────────────► sip
+//!   main ─► io ─┬─► shard ─┬─► relay ─► call ─► dialog ─► transaction ─► sip
+//!               ├─► api    ├─► location ───────────────────────────────► sip
+//!               │          └─► routing ────────────────────────────────► sip
 //!               └─► config
 //!   completion ─► cc ─► sip::uri; store: what is to be completed, decided but not yet wired
+//!   tls ─► sip: certificates, and the names in them
 //!   time, table, wheel, random, observe: leaves that the others stand on
 //! ```
 //!
@@ -29,11 +30,13 @@ pub mod io;
 pub mod location;
 pub mod observe;
 pub mod random;
+pub mod relay;
 pub mod routing;
 pub mod shard;
 pub mod sip;
 pub mod store;
 pub mod table;
 pub mod time;
+pub mod tls;
 pub mod transaction;
 pub mod wheel;

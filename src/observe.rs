@@ -165,8 +165,12 @@ counters! {
         panics
         /// S-101: requests that went on to another server, because the one before failed them.
         requests_moved_on
+        /// Requests outside calls, and without a dialog of their own, that were passed on.
+        requests_relayed
         /// S-44: responses that answer nothing that we sent.
         responses_stray
+        /// Requests for a subscription that were passed on.
+        subscriptions_relayed
     }
 }
 
@@ -199,6 +203,8 @@ counters! {
         connections_refused
         /// Connections that were closed for what they sent: not SIP, too long or too slow.
         connections_spoiled
+        /// Connections on which TLS was not agreed on: too slow, not believed, not TLS.
+        connections_unsecured
     }
 }
 

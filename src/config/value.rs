@@ -10,8 +10,6 @@ use std::time::Duration;
 use crate::routing::{Place, Spot};
 use crate::sip::flow::Transport;
 
-/// The port of SIP over UDP and TCP.
-pub(super) const SIP_PORT: u16 = 5060;
 /// The units of a time with their milliseconds, the longest first.
 const UNITS: [(&str, u64); 4] = [
     ("h", 60 * 60 * 1000),
@@ -21,9 +19,9 @@ const UNITS: [(&str, u64); 4] = [
 ];
 
 /// `IP:PORT` or `IP`, of a socket of ours.
-pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    let (ip, port) = socket_address(text).ok_or_else(|| format!("`{text}` is not IP:PORT"))?;
-    let address = SocketAddr::new(ip, port.unwrap_or(SIP_PORT));
+pub(super) fn listen_address(text: &str, port: u16) -> Result<SocketAddr, String> {
+    let (ip, given) = socket_address(text).ok_or_else(|| format!("`{text}` is not IP:PORT"))?;
+    let address = SocketAddr::new(ip, given.unwrap_or(port));
     if address.ip().is_multicast() {
         return Err(format!("{address} is a multicast address"));
     }
@@ -107,6 +105,18 @@ pub(super) fn dialled(text: &str) -> Result<String, String> {
     }
 }
 
+/// S-191: the domain that a certificate names; in lower case.
+pub(super) fn certified_name(text: &str) -> Result<String, String> {
+    let name = host_name(text)?;
+    if is_domain(&name) {
+        Ok(name)
+    } else {
+        Err(format!(
+            "`{text}` is an address: a certificate of SIP names a domain"
+        ))
+    }
+}
+
 /// What somebody calls a peer: one line of text.
 pub(super) fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.contains(char::is_control) {
@@ -175,15 +185,15 @@ mod tests {
     #[test]
     fn an_address_without_a_port_has_the_port_of_sip() {
         assert_eq!(
-            listen_address("127.0.0.1"),
+            listen_address("127.0.0.1", 5060),
             Ok(([127, 0, 0, 1], 5060).into())
         );
         assert_eq!(
-            listen_address("::1"),
-            Ok((Ipv6Addr::LOCALHOST, 5060).into())
+            listen_address("::1", 5061),
+            Ok((Ipv6Addr::LOCALHOST, 5061).into())
         );
         assert_eq!(
-            listen_address("[::1]:5070"),
+            listen_address("[::1]:5070", 5061),
             Ok((Ipv6Addr::LOCALHOST, 5070).into())
         );
     }
@@ -198,6 +208,8 @@ mod tests {
         let tls = place("sips:127.0.0.1").expect("valid");
         let address = ([127, 0, 0, 1], 5061).into();
         assert_eq!(tls.fixed(), Some((Transport::Tls, address)));
+        let tls = place("127.0.0.1;transport=tls").expect("valid");
+        assert_eq!(tls.fixed(), Some((Transport::Tls, address))); // S-100
     }
 
     #[test]

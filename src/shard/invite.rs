@@ -20,9 +20,9 @@ use crate::shard::desk::{name_of, user_of};
 use crate::shard::offer::{About, Asker, Callee};
 use crate::shard::passes::Dialled;
 use crate::shard::settings::PeerCompletion;
-use crate::shard::ways::{Ways, targets};
+use crate::shard::ways::{Way, Ways, targets};
 use crate::shard::{Held, Parties, Reject, Shard};
-use crate::sip::flow::Flow;
+use crate::sip::flow::{Flow, Transport};
 use crate::sip::{Name, Request, Uri, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -198,7 +198,7 @@ impl Shard {
         if let Some(caller) = caller {
             return Some(name_of(caller));
         }
-        let (_, peer) = self.peer_at(flow.remote.ip())?;
+        let (_, peer) = self.peer_of(flow)?;
         let from = request.from.uri.as_sip()?;
         // A peer speaks for its own users, not for ours.
         let may_ask = peer.completion == PeerCompletion::Agent && !self.domains.is_own(&from);
@@ -340,6 +340,32 @@ impl Shard {
     }
 
     pub(super) fn route(
+        &self,
+        now: Timestamp,
+        request: &Request<'_>,
+        flow: &Flow,
+        callee: Option<Aor>,
+    ) -> Result<Routed, Reject> {
+        let mut routed = self.route_anyhow(now, request, flow, callee)?;
+        if matches!(request.uri, Uri::Sip(uri) if uri.secure) {
+            // S-30: who asks for TLS gets no other way.
+            let by_tls = |way: &mut Way| {
+                if let Some(others) = &mut way.others {
+                    others
+                        .hops
+                        .retain(|hop| hop.flow.transport == Transport::Tls);
+                }
+                way.flow.transport == Transport::Tls
+            };
+            routed.ways.retain(by_tls);
+            if routed.ways.is_empty() {
+                return Err(Reject::NoSecureWay);
+            }
+        }
+        Ok(routed)
+    }
+
+    fn route_anyhow(
         &self,
         now: Timestamp,
         request: &Request<'_>,

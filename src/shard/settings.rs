@@ -9,7 +9,9 @@ use crate::cc::trust::{self, Dials, PeerId};
 use crate::completion;
 use crate::location;
 use crate::routing::{Place, Policy, Spot};
+use crate::shard::relayed;
 use crate::sip::flow::Transport;
+use crate::tls::Proof;
 use crate::transaction::timing::Timing;
 
 /// The settings of one worker.
@@ -62,16 +64,46 @@ impl Settings {
     }
 }
 
-/// An address that we listen on, by UDP and TCP.
+/// An address that we listen on.
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// The socket's address.
     pub bind: SocketAddr,
     /// What Via and Contact say instead: host, or host and port.
     pub advertise: Option<String>,
+    /// What is spoken there.
+    pub carries: Carries,
+}
+
+/// The transports of a listener.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Carries {
+    /// UDP and TCP.
+    Plain,
+    /// TLS alone.
+    Tls,
+}
+
+impl Carries {
+    /// Whether a message may leave from there by this transport.
+    pub fn has(self, transport: Transport) -> bool {
+        match self {
+            Self::Plain => transport != Transport::Tls,
+            Self::Tls => transport == Transport::Tls,
+        }
+    }
 }
 
 impl Listener {
+    /// A listener for UDP and TCP that peers reach by its address.
+    pub fn at(bind: SocketAddr) -> Self {
+        Self {
+            bind,
+            advertise: None,
+            carries: Carries::Plain,
+        }
+    }
+
     /// The host and port in our Via and Contact, as peers see them.
     pub fn sent_by(&self) -> String {
         match &self.advertise {
@@ -97,6 +129,8 @@ pub struct Peer {
     /// Where it listens, the first choice first; what comes from an IP address of these, whatever
     /// the port, is its own.
     pub places: Vec<Place>,
+    /// How it proves itself; always there if a place of it is reached by TLS.
+    pub proof: Option<Arc<Proof>>,
     /// When a server of it counts as down.
     pub policy: Policy,
     /// R7: the hosts that its URIs may name: its places, then its domains; lower case.
@@ -118,6 +152,7 @@ impl Peer {
         let mut peer = Self {
             name: name.into(),
             places,
+            proof: None,
             policy: Policy::default(),
             hosts: Arc::new([]),
             dials: Dials::Original,
@@ -133,6 +168,12 @@ impl Peer {
         let domains = domains.into_iter().map(String::into_boxed_str);
         self.hosts = self.own_hosts().chain(domains).collect();
         self
+    }
+
+    /// Whether it is reached by TLS, everywhere.
+    pub fn is_secure(&self) -> bool {
+        let mut places = self.places.iter();
+        places.all(|place| place.transport() == Transport::Tls)
     }
 
     /// Its places, for people.
@@ -255,6 +296,8 @@ pub struct Limits {
     pub calls_max: u32,
     /// The most transactions of each kind; two to three a call that is being set up.
     pub transactions_max: u32,
+    /// What passes through without being a call.
+    pub relayed: relayed::Limits,
 }
 
 impl Default for Limits {
@@ -262,6 +305,7 @@ impl Default for Limits {
         Self {
             calls_max: 100_000,
             transactions_max: 1_000_000,
+            relayed: relayed::Limits::default(),
         }
     }
 }

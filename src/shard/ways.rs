@@ -6,15 +6,13 @@ use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
-use crate::call::Target;
+use crate::call::{self, Target};
 use crate::cc::trust::PeerId;
 use crate::dialog::Reach;
 use crate::location::{self, Aor};
 use crate::routing::targets::Located;
 use crate::routing::{Change, Place, Policy, Server, Targets};
-use crate::shard::registration::is_registration;
 use crate::shard::settings::Peer;
-use crate::shard::subscriptions::Part;
 use crate::shard::{Reject, Settings, Shard};
 use crate::sip::flow::{Flow, ListenerId};
 use crate::sip::{Request, Uri};
@@ -203,27 +201,10 @@ impl Shard {
     pub(super) fn flow_to(&self, server: Server, came_by: ListenerId) -> Flow {
         Flow {
             transport: server.transport,
-            listener: self.listener_towards(&server.remote, came_by),
+            listener: self.listener_towards(server.transport, server.remote.ip(), came_by),
             remote: server.remote,
             connection: None,
         }
-    }
-
-    /// The listener by which a call came, unless it speaks another address family.
-    pub(super) fn listener_towards(
-        &self,
-        to: &std::net::SocketAddr,
-        came_by: ListenerId,
-    ) -> ListenerId {
-        let listeners = &self.settings.listeners;
-        let fits = |listener: &&crate::shard::Listener| listener.bind.is_ipv4() == to.is_ipv4();
-        let own = listeners.get(usize::from(came_by.0)).filter(fits);
-        if own.is_some() {
-            return came_by;
-        }
-        let other = listeners.iter().position(|listener| fits(&listener));
-        let other = other.and_then(|other| u8::try_from(other).ok());
-        other.map_or(came_by, ListenerId)
     }
 
     /// S-101: takes in which servers failed, and tells the calls whose requests have gone on.
@@ -250,7 +231,8 @@ impl Shard {
             return;
         };
         self.counters.requests_moved_on += 1;
-        if Part::of(user.part).is_none() && !is_registration(user) {
+        // All others know their requests by the part alone.
+        if call::has_part(user.part) {
             self.with_call(now, user.call, |call, _| {
                 call.handle_moved(user.part, client, flow);
             });

@@ -1,6 +1,7 @@
 //! The upstream and the other peers: each at an address of its own, and none of them us.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -11,8 +12,10 @@ use crate::config::raw::{RawConfig, RawPeer};
 use crate::config::value;
 use crate::routing::health::Pings;
 use crate::routing::{Place, Policy};
-use crate::shard::settings::{Listener, Peer, PeerCompletion};
+use crate::shard::settings::{Carries, Listener, Peer, PeerCompletion};
+use crate::sip::flow::Transport;
 use crate::sip::host::Host;
+use crate::tls::Proof;
 
 use super::argument;
 
@@ -45,6 +48,10 @@ pub(super) fn upstream(
     match (asked, &raw.upstream) {
         (Some(text), _) => {
             let place = argument("--upstream", us.place_of_peer(text))?;
+            if place.transport() == Transport::Tls {
+                let why = "who proves it by TLS is said in a file only: [upstream] tls_name";
+                return argument("--upstream", Err(why.to_owned()));
+            }
             Ok(Some(Peer::of_places(UPSTREAM, vec![place])))
         }
         (None, Some(written)) => {
@@ -130,8 +137,16 @@ fn peer(
         ("relay", PeerCompletion::Relay),
         ("off", PeerCompletion::Off),
     ];
+    let proof = proof(source, written, section, &places)?;
+    for (place, written) in places.iter().zip(addresses_of(raw)) {
+        if place.transport() == Transport::Tls && !us.speaks_tls_towards(place) {
+            let why = "needs a [[listener]] with `tls` and an address of the same kind";
+            return Err(source.error(&written.span(), why));
+        }
+    }
     let usual = Peer::of_places(name, places);
     Ok(Peer {
+        proof,
         policy: policy(source, raw)?,
         dials: source.word(raw.dials.as_ref(), usual.dials, &dials)?,
         completion: source.word(raw.completion.as_ref(), usual.completion, &completion)?,
@@ -183,6 +198,48 @@ fn some_time(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
+/// S-192: whom the certificate of a peer that we reach by TLS has to name.
+fn proof(
+    source: Source<'_>,
+    written: &Spanned<RawPeer>,
+    section: &str,
+    places: &[Place],
+) -> Result<Option<Arc<Proof>>, Error> {
+    let raw = written.get_ref();
+    let keys = [("tls_name", &raw.tls_name), ("tls_ca", &raw.tls_ca)];
+    if places
+        .iter()
+        .all(|place| place.transport() != Transport::Tls)
+    {
+        let unused = keys.iter().find_map(|(_, written)| written.as_ref());
+        return match unused {
+            Some(unused) => {
+                let why = "goes with an address that ends in ;transport=tls";
+                Err(source.error(&unused.span(), why))
+            }
+            None => Ok(None),
+        };
+    }
+    for (key, missing) in keys {
+        if missing.is_none() {
+            let key = format!("{section}.{key}");
+            let why = "is missing: ;transport=tls needs tls_name and tls_ca";
+            return Err(source.error_of(&key, &written.span(), why));
+        }
+    }
+    let (Some(name), Some(ca)) = (&raw.tls_name, &raw.tls_ca) else {
+        return Ok(None);
+    };
+    let proof = Proof {
+        name: source.read(name, value::certified_name)?.into(),
+        authorities: ca.get_ref().into(),
+    };
+    proof
+        .check()
+        .map_err(|error| source.error(&ca.span(), error.why))?;
+    Ok(Some(Arc::new(proof)))
+}
+
 impl Us<'_> {
     /// Where a peer listens: anywhere but where we do.
     fn place_of_peer(self, text: &str) -> Result<Place, String> {
@@ -193,6 +250,16 @@ impl Us<'_> {
         let is_ours = self.listeners.iter().any(|it| listens_at(it, address));
         differs(is_ours, || format!("{address} is a listener of ours"))?;
         Ok(place)
+    }
+
+    /// Whether a listener of ours speaks TLS from an address of the same kind.
+    fn speaks_tls_towards(self, place: &Place) -> bool {
+        let is_alike = |listener: &Listener| match place.fixed() {
+            Some((_, address)) => listener.bind.is_ipv4() == address.is_ipv4(),
+            None => true,
+        };
+        let mut listeners = self.listeners.iter();
+        listeners.any(|it| it.carries == Carries::Tls && is_alike(it))
     }
 
     /// A domain that a peer speaks for: none whose URIs mean us.

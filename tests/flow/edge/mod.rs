@@ -5,6 +5,7 @@
 mod challenges;
 mod passes;
 mod registration;
+mod relayed;
 mod sources;
 
 use super::kit::draft::{Draft, request, response};

@@ -154,6 +154,11 @@ impl Draft {
         }
     }
 
+    /// The method of a request.
+    pub(crate) fn method(&self) -> &str {
+        self.start.split(' ').next().unwrap_or_default()
+    }
+
     /// Adds a header; one that the party would fill in gives way to it.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.to_owned(), value.to_owned()));

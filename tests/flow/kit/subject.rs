@@ -29,6 +29,9 @@ pub(crate) const SECOND: &str = "192.0.2.202:5060";
 /// Where the other peer is, where there is one.
 pub(crate) const OFFICE: &str = "192.0.2.201:5060";
 
+/// How many subscriptions of one user may pass through at once.
+pub(crate) const SUBSCRIPTIONS_MAX: u32 = 3;
+
 /// How a world's campon is set up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Setup {
@@ -60,10 +63,7 @@ pub(crate) fn listeners() -> [SocketAddr; 2] {
 
 /// A worker of this setup.
 pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
-    let listeners = listeners().map(|bind| Listener {
-        bind,
-        advertise: None,
-    });
+    let listeners = listeners().map(Listener::at);
     let upstream = UPSTREAM.parse().expect("an address");
     let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let office = OFFICE.parse().expect("an address");
@@ -88,6 +88,7 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     if !matches!(setup, Setup::Standalone | Setup::Peer) {
         settings.calls.calls_max = None;
     }
+    settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
     let codes = RawCodes {
         request_last: Some("*37#".to_owned()),
         cancel_last: Some("#37*#".to_owned()),

@@ -14,8 +14,10 @@ mod desk;
 mod edge;
 mod facing;
 mod invite;
+mod legs;
 mod notifier;
 mod offer;
+mod pace;
 mod passes;
 mod pings;
 mod recall;
@@ -27,6 +29,7 @@ pub mod report;
 mod screen;
 mod sender;
 pub mod settings;
+mod strangers;
 mod subscriber;
 mod subscriptions;
 pub mod users;
@@ -150,6 +153,7 @@ pub struct Shard {
     targets: Targets,
     pings: Pings,
     proven: facing::Proven,
+    strangers: strangers::Strangers,
     users: users::Users,
     contacts: Contacts,
     rng: Rng,
@@ -199,6 +203,7 @@ impl Shard {
             targets: ways::targets_of(&settings),
             pings: Pings::default(),
             proven: facing::Proven::default(),
+            strangers: strangers::Strangers::new(&settings.strangers),
             users: users::Users::default(),
             contacts,
             rng,
@@ -472,8 +477,10 @@ impl Shard {
             rng: &mut self.rng,
             contacts: &self.contacts,
             timing: self.settings.call_timing,
+            policy: &self.settings.call_policy,
             realm: self.gate.as_ref().map(Gate::realm),
             announce: &mut announcer,
+            legs: &self.calls,
             scratch: &mut self.scratch,
         };
         act(&mut turn)

@@ -145,6 +145,24 @@ impl Targets {
         self.find_next();
     }
 
+    /// Takes over what was known of the servers that are still there, whosever they were.
+    pub fn inherit(&mut self, before: &Self) {
+        let known = |server: Server| {
+            let mut targets = before.groups.iter().flat_map(|group| &group.targets);
+            targets.find(|target| target.located.server == server)
+        };
+        for group in &mut self.groups {
+            let is_pinged = every(&group.policy, group.targets.len()).is_some();
+            for target in &mut group.targets {
+                if let Some(known) = known(target.located.server) {
+                    target.health = known.health;
+                    target.health.keep_pinging(known.health.since(), is_pinged);
+                }
+            }
+        }
+        self.find_next();
+    }
+
     /// The servers that a request to this peer tries, in this order; empty if none is known.
     ///
     /// `seed` decides among equals: the same seed chooses the same server while all is as it was.
@@ -465,6 +483,15 @@ mod tests {
         assert_eq!(two.handle_timeout(NOW), None);
         two.stop_pinging(NOW);
         assert_eq!(two.poll_timeout(), None);
+    }
+
+    #[test]
+    fn other_settings_leave_the_health_of_a_server_as_it_was() {
+        let mut before = targets(quiet(), &[1, 2]);
+        let _told = before.on_failed(NOW, server(2), Change::Silent, None);
+        let mut after = targets(quiet(), &[3, 2]);
+        after.inherit(&before);
+        assert_eq!(chosen(&after), [server(3)]);
     }
 
     #[test]

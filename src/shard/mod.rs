@@ -22,6 +22,7 @@ mod passes;
 mod pings;
 mod recall;
 mod receive;
+mod reconfigure;
 mod registration;
 pub mod reject;
 pub mod relayed;
@@ -40,7 +41,7 @@ use std::time::Duration;
 
 use crate::call::{Call, Contacts, Outcome, Side, Turn};
 use crate::location::{Aor, Domains, Gate, Registrar};
-use crate::observe::Counters;
+use crate::observe::{Counters, Delays};
 use crate::random::Rng;
 use crate::relay;
 use crate::routing::Targets;
@@ -58,6 +59,7 @@ use crate::shard::edge::Edge;
 use crate::shard::offer::{About, Announcer};
 use crate::shard::passes::Dialled;
 use crate::shard::pings::Pings;
+use crate::shard::reconfigure::to_usize;
 use crate::shard::registration::is_registration;
 use crate::shard::relayed::Relays;
 use crate::shard::subscriptions::Part;
@@ -68,7 +70,7 @@ pub use report::{Report, TableReport, TargetReport};
 pub use settings::{Listener, Settings};
 
 /// What happens to a worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub enum Input<'i> {
     /// A whole message came in.
     Received {
@@ -102,6 +104,8 @@ pub enum Input<'i> {
     Drain,
     /// Every call ends now.
     HangUp,
+    /// The operator wants other things from here on; calls go on.
+    Reconfigure(Box<Settings>),
 }
 
 /// What a worker wants done.
@@ -158,6 +162,7 @@ pub struct Shard {
     contacts: Contacts,
     rng: Rng,
     counters: Counters,
+    delays: Delays,
     rejects: reject::RejectCounts,
     draining: bool,
     desk: Desk,
@@ -179,9 +184,8 @@ impl Shard {
             .map(|listener| listener.sent_by().into_bytes().into_boxed_slice())
             .collect();
         let contacts = Contacts::new(&sent_by);
-        let transactions_max =
-            usize::try_from(settings.limits.transactions_max).unwrap_or(usize::MAX);
-        let calls_max = usize::try_from(settings.limits.calls_max).unwrap_or(usize::MAX);
+        let transactions_max = to_usize(settings.limits.transactions_max);
+        let calls_max = to_usize(settings.limits.calls_max);
         let domains = Domains::new(
             settings.listeners.iter().map(|listener| listener.bind.ip()),
             settings.domains.iter().map(String::as_str),
@@ -200,7 +204,7 @@ impl Shard {
             edge: Edge::new(&settings, &mut rng),
             gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
-            targets: ways::targets_of(&settings),
+            targets: ways::targets_of(&settings, Timestamp::START),
             pings: Pings::default(),
             proven: facing::Proven::default(),
             strangers: strangers::Strangers::new(&settings.strangers),
@@ -208,6 +212,7 @@ impl Shard {
             contacts,
             rng,
             counters: Counters::default(),
+            delays: Delays::default(),
             rejects: reject::RejectCounts::default(),
             draining: false,
             index: Scratch::new(),
@@ -240,6 +245,7 @@ impl Shard {
             Input::Proven { flow, names } => self.on_proven(&flow, names),
             Input::Drain => self.drain(now),
             Input::HangUp => self.hang_up(now),
+            Input::Reconfigure(settings) => self.reconfigure(now, *settings),
         }
     }
 
@@ -324,6 +330,8 @@ impl Shard {
             tables,
             counters: self.counters.iter().chain(self.rejects.iter()).collect(),
             targets: self.target_reports(now),
+            completions: self.desk.service.stages().to_vec(),
+            delays: self.delays,
             draining: self.draining,
             owed: self.calls_up() + servers.owing + clients.owing,
         }
@@ -571,7 +579,7 @@ impl Shard {
         if call.answered().is_some() {
             self.counters.calls_answered += 1;
         } else {
-            self.counters.calls_failed += 1;
+            self.counters.count_failed(status_of(call.outcome()));
         }
         let talked = call.answered().map(|answered| now.since(answered));
         tracing::info!(
@@ -587,6 +595,18 @@ impl Shard {
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.release(now, user);
         }
+    }
+}
+
+/// What the caller of a call that failed was told; `None` if he had given it up.
+fn status_of(outcome: Outcome) -> Option<u16> {
+    match outcome {
+        Outcome::Failed(status) => Some(status.code()),
+        Outcome::Open
+        | Outcome::Cancelled
+        | Outcome::Confirmed
+        | Outcome::HungUp(_)
+        | Outcome::Lost => None,
     }
 }
 

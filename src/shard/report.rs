@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::completion::Stage;
+use crate::observe::Delays;
 use crate::routing::{Server, State};
 
 /// What the worker holds.
@@ -13,6 +15,10 @@ pub struct Report {
     pub counters: Vec<(&'static str, u64)>,
     /// Every server of every peer, the upstream's first.
     pub targets: Vec<TargetReport>,
+    /// How many requests for completion are at each stage.
+    pub completions: Vec<(Stage, usize)>,
+    /// How long messages have waited before they were taken in.
+    pub delays: Delays,
     /// Whether no new calls are taken.
     pub draining: bool,
     /// Calls, and transactions that somebody still waits for.

@@ -58,7 +58,7 @@ pub(super) fn targets(ways: &Ways) -> SmallVec<[Target<'_>; 1]> {
 }
 
 /// The servers that need no look-up.
-pub(super) fn targets_of(settings: &Settings) -> Targets {
+pub(super) fn targets_of(settings: &Settings, now: Timestamp) -> Targets {
     let mut policies = Vec::new();
     for (id, peer) in settings.peers() {
         policies.resize(index_of(id) + 1, Policy::default());
@@ -68,7 +68,7 @@ pub(super) fn targets_of(settings: &Settings) -> Targets {
     }
     let mut targets = Targets::new(policies);
     for (id, peer) in settings.peers() {
-        targets.relocate(Timestamp::START, index_of(id), &fixed(peer));
+        targets.relocate(now, index_of(id), &fixed(peer));
     }
     targets
 }

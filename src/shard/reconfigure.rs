@@ -10,55 +10,31 @@ use crate::shard::{Settings, Shard, ways};
 use crate::time::Timestamp;
 
 impl Shard {
-    pub(super) fn reconfigure(&mut self, now: Timestamp, settings: Settings) {
-        let Settings {
-            listeners: _,
-            upstream,
-            edge,
-            peers,
-            domains,
-            registrar,
-            access,
-            calls,
-            completion,
-            strangers,
-            limits,
-            timing,
-            call_timing,
-            overload,
-        } = settings;
-        let ips = self.settings.listeners.iter().map(|it| it.bind.ip());
-        self.domains = Domains::new(ips, domains.iter().map(String::as_str));
-        self.registrar.set_policy(registrar);
-        self.set_access(now, access);
-        self.layer.set_timing(timing);
-        let transactions_max = to_usize(limits.transactions_max);
+    /// Goes by these settings from here on. What is read from the settings when it is needed follows
+    /// by itself; what some part keeps a copy of is handed to it here.
+    pub(super) fn reconfigure(&mut self, now: Timestamp, mut settings: Settings) {
+        settings.listeners = std::mem::take(&mut self.settings.listeners);
+        let ips = settings.listeners.iter().map(|it| it.bind.ip());
+        self.domains = Domains::new(ips, settings.domains.iter().map(String::as_str));
+        self.registrar.set_policy(settings.registrar);
+        self.set_access(now, settings.access.take());
+        self.layer.set_timing(settings.timing);
+        let transactions_max = to_usize(settings.limits.transactions_max);
         self.layer.set_max(transactions_max);
-        self.relays.set_limits(limits.relayed, transactions_max);
-        self.calls.set_max(to_usize(limits.calls_max));
-        self.desk.set_settings(&completion.service);
-        let running = &mut self.settings;
-        running.upstream = upstream;
-        running.edge = edge;
-        running.peers = peers;
-        running.domains = domains;
-        running.registrar = registrar;
-        running.calls = calls;
-        running.completion = completion;
-        if running.strangers != strangers {
-            self.strangers = Strangers::new(&strangers);
+        let relayed = settings.limits.relayed;
+        self.relays.set_limits(relayed, transactions_max);
+        self.calls.set_max(to_usize(settings.limits.calls_max));
+        self.desk.set_settings(&settings.completion.service);
+        if self.settings.strangers != settings.strangers {
+            self.strangers = Strangers::new(&settings.strangers);
         }
-        running.strangers = strangers;
-        running.limits = limits;
-        running.timing = timing;
-        running.call_timing = call_timing;
-        running.overload = overload;
-        let mut targets = ways::targets_of(&self.settings, now);
+        let mut targets = ways::targets_of(&settings, now);
         targets.inherit(&self.targets);
         self.targets = targets;
         if let Some(edge) = &mut self.edge {
-            edge.set_settings(&self.settings);
+            edge.set_settings(&settings);
         }
+        self.settings = settings;
     }
 
     /// Phones go on with the nonces that they have; who is no user any more is no longer registered.

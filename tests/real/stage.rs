@@ -91,7 +91,7 @@ impl Stage {
     }
 
     pub fn kamailio(&self) -> Kamailio {
-        Kamailio::start(&self.folder, self.pbx_ip().into())
+        Kamailio::start(&self.folder, self.pbx_ip().into(), None)
     }
 
     /// A phone that goes through campon, with room for one call.

@@ -8,6 +8,7 @@
 //!               ├─► api    └─► location ───────────────────────────────► sip
 //!               └─► config
 //!   completion ─► cc ─► sip::uri; store: what is to be completed, decided but not yet wired
+//!   tls ─► sip: certificates, and the names in them
 //!   time, table, wheel, random, observe: leaves that the others stand on
 //! ```
 //!
@@ -34,5 +35,6 @@ pub mod sip;
 pub mod store;
 pub mod table;
 pub mod time;
+pub mod tls;
 pub mod transaction;
 pub mod wheel;

@@ -201,6 +201,8 @@ counters! {
         connections_refused
         /// Connections that were closed for what they sent: not SIP, too long or too slow.
         connections_spoiled
+        /// Connections on which TLS was not agreed on: too slow, not believed, not TLS.
+        connections_unsecured
     }
 }
 

@@ -36,6 +36,16 @@ pub(super) struct RawConfig {
 pub(super) struct RawListener {
     pub(super) address: Field<String>,
     pub(super) advertise: Field<String>,
+    pub(super) tls: Option<Spanned<RawTls>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawTls {
+    pub(super) certificate: Field<String>,
+    pub(super) key: Field<String>,
+    pub(super) client_auth: Field<String>,
+    pub(super) client_ca: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +53,8 @@ pub(super) struct RawListener {
 pub(super) struct RawPeer {
     pub(super) name: Field<String>,
     pub(super) address: Field<String>,
+    pub(super) tls_name: Field<String>,
+    pub(super) tls_ca: Field<String>,
     pub(super) cc_domains: Vec<Spanned<String>>,
     pub(super) dials: Field<String>,
     pub(super) completion: Field<String>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cc::trust::Dials;
 use crate::completion::Code;
-use crate::shard::settings::{Completion, Edge, Peer, PeerCompletion};
+use crate::shard::settings::{Carries, Completion, Edge, Peer, PeerCompletion};
 
 use super::value::spelled;
 use super::{Config, Log};
@@ -53,11 +53,12 @@ impl fmt::Display for Config {
         }
         for listener in &settings.listeners {
             let sent_by = listener.sent_by();
-            writeln!(
-                f,
-                "listen     {} by UDP and TCP, as {sent_by}",
-                listener.bind
-            )?;
+            let transports = match listener.carries {
+                Carries::Plain => "UDP and TCP",
+                Carries::Tls => "TLS",
+            };
+            let address = listener.bind;
+            writeln!(f, "listen     {address} by {transports}, as {sent_by}")?;
         }
         if !settings.domains.is_empty() {
             writeln!(f, "domains    {}", settings.domains.join(", "))?;

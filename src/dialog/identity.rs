@@ -13,9 +13,6 @@ use crate::sip::flow::{Flow, Transport};
 use crate::sip::lex::Commas;
 use crate::sip::{Host, Message, Method, Name, NameAddr, Request, Response, SipUri, Uri, Writer};
 
-/// The default port of SIP over UDP and TCP.
-const PORT: u16 = 5060;
-
 /// Above the numbers that a first request may have.
 const CSEQ_END: u32 = 1 << 31;
 
@@ -436,23 +433,33 @@ impl Dialog {
     }
 }
 
-/// The way to the address in a URI; `None` if it has a name, which only DNS could tell.
+/// The way to the address in a URI; `None` if it has a name, which only DNS could tell, or if our
+/// end of the flow cannot reach it.
 pub fn flow_to(uri: &SipUri<'_>, from: &Flow) -> Option<Flow> {
     let address = match uri.host {
         Host::V4(address) => IpAddr::V4(address),
         Host::V6(address) => IpAddr::V6(address),
         Host::Name(_) => return None,
     };
-    let remote = SocketAddr::new(address, uri.port.unwrap_or(PORT));
     let transport = match uri.params.value("transport") {
         Some(name) if name.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
         Some(name) if name.eq_ignore_ascii_case(b"udp") => Transport::Udp,
         _ => from.transport,
     };
+    // What came by TLS stays with it, and what did not has no certificate to begin it with.
+    let transport = match from.transport {
+        Transport::Tls => Transport::Tls,
+        Transport::Tcp | Transport::Udp if uri.is_by_tls() => return None,
+        Transport::Tcp | Transport::Udp => transport,
+    };
+    if address.is_ipv4() != from.remote.is_ipv4() {
+        return None;
+    }
     // A peer on a connection is reached over it, whatever port its Contact names.
     if transport.is_reliable() && from.connection.is_some() && from.transport == transport {
         return Some(*from);
     }
+    let remote = SocketAddr::new(address, uri.port.unwrap_or_else(|| transport.port()));
     Some(Flow {
         transport,
         remote,
@@ -470,7 +477,7 @@ pub fn is_behind_nat(request: &Request<'_>, flow: &Flow) -> bool {
         // A name says nothing about the address.
         Host::Name(_) => return true,
     };
-    let same_port = via.port.unwrap_or(PORT) == flow.remote.port();
+    let same_port = via.port.unwrap_or_else(|| flow.transport.port()) == flow.remote.port();
     !(same_host && (same_port || flow.transport.is_reliable()))
 }
 

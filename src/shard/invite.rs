@@ -22,7 +22,7 @@ use crate::shard::offer::{About, Asker, Callee};
 use crate::shard::passes::Dialled;
 use crate::shard::settings::{Peer, PeerCompletion};
 use crate::shard::{Held, Parties, Reject, Settings, Shard, recall};
-use crate::sip::flow::{Flow, ListenerId};
+use crate::sip::flow::{Flow, ListenerId, Transport};
 use crate::sip::{Name, Request, Uri, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -221,7 +221,7 @@ impl Shard {
         if let Some(caller) = caller {
             return Some(name_of(caller));
         }
-        let (_, peer) = self.settings.peer_at(flow.remote.ip())?;
+        let (_, peer) = self.peer_of(flow)?;
         let from = request.from.uri.as_sip()?;
         // A peer speaks for its own users, not for ours.
         let may_ask = peer.completion == PeerCompletion::Agent && !self.domains.is_own(&from);
@@ -369,6 +369,25 @@ impl Shard {
         flow: &Flow,
         callee: Option<Aor>,
     ) -> Result<Routed, Reject> {
+        let mut routed = self.route_anyhow(now, request, flow, callee)?;
+        if matches!(request.uri, Uri::Sip(uri) if uri.secure) {
+            // S-30: who asks for TLS gets no other way.
+            let by_tls = |way: &mut Way| way.flow.transport == Transport::Tls;
+            routed.ways.retain(by_tls);
+            if routed.ways.is_empty() {
+                return Err(Reject::NoSecureWay);
+            }
+        }
+        Ok(routed)
+    }
+
+    fn route_anyhow(
+        &self,
+        now: Timestamp,
+        request: &Request<'_>,
+        flow: &Flow,
+        callee: Option<Aor>,
+    ) -> Result<Routed, Reject> {
         if let Some(routed) = self.where_to(now, flow, request) {
             return routed;
         }
@@ -431,29 +450,12 @@ impl Shard {
             uri,
             flow: Flow {
                 transport: peer.transport,
-                listener: self.listener_towards(&peer.address, came_by),
+                listener: self.listener_towards(peer.transport, peer.address.ip(), came_by),
                 remote: peer.address,
                 connection: None,
             },
             reach: Reach::Address,
         }
-    }
-
-    /// The listener by which a call came, unless it speaks another address family.
-    pub(super) fn listener_towards(
-        &self,
-        to: &std::net::SocketAddr,
-        came_by: ListenerId,
-    ) -> ListenerId {
-        let listeners = &self.settings.listeners;
-        let fits = |listener: &&crate::shard::Listener| listener.bind.is_ipv4() == to.is_ipv4();
-        let own = listeners.get(usize::from(came_by.0)).filter(fits);
-        if own.is_some() {
-            return came_by;
-        }
-        let other = listeners.iter().position(|listener| fits(&listener));
-        let other = other.and_then(|other| u8::try_from(other).ok());
-        other.map_or(came_by, ListenerId)
     }
 
     /// R20: a user with as many calls as he may have is busy.

@@ -12,6 +12,7 @@ mod challenged;
 mod codes;
 mod desk;
 mod edge;
+mod facing;
 mod invite;
 mod notifier;
 mod offer;
@@ -78,6 +79,13 @@ pub enum Input<'i> {
         /// Where it was to go.
         flow: Flow,
     },
+    /// Whoever is at the other end of a stream has proven these names, or none.
+    Proven {
+        /// The stream.
+        flow: Flow,
+        /// The names in his certificate.
+        names: &'i [Box<str>],
+    },
     /// A stream ended.
     Disconnected {
         /// The stream.
@@ -134,6 +142,7 @@ pub struct Shard {
     /// Who knows our users by their passwords; `None` where anybody may be a user.
     gate: Option<Gate>,
     domains: Domains,
+    proven: facing::Proven,
     users: users::Users,
     contacts: Contacts,
     rng: Rng,
@@ -180,6 +189,7 @@ impl Shard {
             edge: Edge::new(&settings, &mut rng),
             gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
+            proven: facing::Proven::default(),
             users: users::Users::default(),
             contacts,
             rng,
@@ -202,8 +212,8 @@ impl Shard {
                     shard.on_event(now, event);
                 }
             }
-            // Requests on it time out or are answered elsewhere; bindings fall back to Contact.
-            Input::Disconnected { flow } => shard.registrar.handle_disconnected(&flow),
+            Input::Disconnected { flow } => shard.on_disconnected(&flow),
+            Input::Proven { flow, names } => shard.on_proven(&flow, names),
             Input::Drain => shard.draining = true,
             Input::HangUp => shard.hang_up(now),
         });
@@ -565,10 +575,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::START;
 
     fn shard() -> Shard {
-        let listener = Listener {
-            bind: "127.0.0.1:5060".parse().expect("an address"),
-            advertise: None,
-        };
+        let listener = Listener::at("127.0.0.1:5060".parse().expect("an address"));
         let upstream = "127.0.0.2:5060".parse().expect("an address");
         let upstream = settings::Peer::new("upstream", Transport::Udp, upstream);
         let settings = Settings {

@@ -72,6 +72,8 @@ rejects! {
     MethodUnknown "rejected_method_unknown" METHOD_NOT_ALLOWED
     /// CC-72, CC-73: who has no business with completion, whatever the reason.
     NoCompletion "rejected_no_completion" FORBIDDEN
+    /// S-30: a call that asks for TLS, to where none leads.
+    NoSecureWay "rejected_no_secure_way" TEMPORARILY_UNAVAILABLE
     /// S-15: no call of ours has these tags.
     NoSuchCall "rejected_no_such_call" CALL_DOES_NOT_EXIST
     /// The subscriber does not read what we would write.

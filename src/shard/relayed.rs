@@ -232,7 +232,7 @@ impl Shard {
 
     /// Whether a request comes from a configured peer.
     pub(super) fn is_peer(&self, flow: &Flow) -> bool {
-        self.settings.peer_at(flow.remote.ip()).is_some()
+        self.peer_of(flow).is_some()
     }
 
     /// Whether a request of a kind that means nothing to us may mean something to somebody else.
@@ -322,7 +322,7 @@ impl Shard {
     }
 
     fn is_upstream(&self, flow: &Flow) -> bool {
-        let peer = self.settings.peer_at(flow.remote.ip());
+        let peer = self.peer_of(flow);
         peer.is_some_and(|(id, _)| id == Settings::UPSTREAM)
     }
 

@@ -106,6 +106,10 @@ impl Shard {
             Reject::EventUnknown => {
                 writer.header(Name::AllowEvents, ALLOW_EVENTS);
             }
+            Reject::NoSecureWay => {
+                // RFC 5630 §4: it is the callee whose phone does without.
+                writer.header(Name::Warning, b"380 campon \"SIPS Not Allowed\"");
+            }
             Reject::MediaTypeUnknown | Reject::NotAcceptable => {
                 writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
             }

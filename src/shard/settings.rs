@@ -11,6 +11,7 @@ use crate::location;
 use crate::shard::relayed;
 use crate::sip::flow::Transport;
 use crate::sip::host::Host;
+use crate::tls::Proof;
 use crate::transaction::timing::Timing;
 
 /// The settings of one worker.
@@ -68,16 +69,46 @@ impl Settings {
     }
 }
 
-/// An address that we listen on, by UDP and TCP.
+/// An address that we listen on.
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// The socket's address.
     pub bind: SocketAddr,
     /// What Via and Contact say instead: host, or host and port.
     pub advertise: Option<String>,
+    /// What is spoken there.
+    pub carries: Carries,
+}
+
+/// The transports of a listener.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Carries {
+    /// UDP and TCP.
+    Plain,
+    /// TLS alone.
+    Tls,
+}
+
+impl Carries {
+    /// Whether a message may leave from there by this transport.
+    pub fn has(self, transport: Transport) -> bool {
+        match self {
+            Self::Plain => transport != Transport::Tls,
+            Self::Tls => transport == Transport::Tls,
+        }
+    }
 }
 
 impl Listener {
+    /// A listener for UDP and TCP that peers reach by its address.
+    pub fn at(bind: SocketAddr) -> Self {
+        Self {
+            bind,
+            advertise: None,
+            carries: Carries::Plain,
+        }
+    }
+
     /// The host and port in our Via and Contact, as peers see them.
     pub fn sent_by(&self) -> String {
         match &self.advertise {
@@ -100,8 +131,10 @@ fn has_port(host: &str) -> bool {
 pub struct Peer {
     /// What the operator calls it.
     pub name: String,
-    /// UDP or TCP.
+    /// What carries the requests to it.
     pub transport: Transport,
+    /// How it proves itself; always there if its transport is TLS.
+    pub proof: Option<Arc<Proof>>,
     /// Where it listens; what comes from this IP address, whatever the port, is its own.
     pub address: SocketAddr,
     /// R7: the hosts that its URIs may name: its address, then its domains; lower case.
@@ -118,6 +151,7 @@ impl Peer {
         Self {
             name: name.into(),
             transport,
+            proof: None,
             address,
             hosts: Arc::new([host_of(address.ip())]),
             dials: Dials::Original,

@@ -54,10 +54,7 @@ pub(crate) fn listeners() -> [SocketAddr; 2] {
 
 /// A worker of this setup.
 pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
-    let listeners = listeners().map(|bind| Listener {
-        bind,
-        advertise: None,
-    });
+    let listeners = listeners().map(Listener::at);
     let upstream = UPSTREAM.parse().expect("an address");
     let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let office = OFFICE.parse().expect("an address");

@@ -165,8 +165,12 @@ counters! {
         panics
         /// Requests outside calls, and without a dialog of their own, that were passed on.
         requests_relayed
+        /// T06: requests that were thrown away, because their source had sent too many.
+        requests_throttled
         /// S-44: responses that answer nothing that we sent.
         responses_stray
+        /// T32: requests of scanners, which got no answer.
+        scanners_dropped
         /// Requests for a subscription that were passed on.
         subscriptions_relayed
     }

@@ -97,6 +97,16 @@ fn a_phone_with_a_password_is_asked_and_asked_again() {
     stage.close();
 }
 
+/// T32
+#[test]
+fn a_scanner_is_told_nothing() {
+    let stage = Stage::open("scanner_dropped");
+    let scanner = stage.play("scanner_dropped.phone", Alice, Transport::Udp);
+    assert_eq!(scanner.received().count(), 0);
+    assert_eq!(stage.count("scanners_dropped"), 3);
+    stage.close();
+}
+
 #[test]
 fn options_tells_what_campon_can_do() {
     let stage = Stage::open("options");

@@ -8,7 +8,7 @@
 use crate::call::early::Early;
 use crate::call::end;
 use crate::call::negotiation::Negotiation;
-use crate::call::relay::{copy_crossing, copy_request};
+use crate::call::relay::{copy_crossing, copy_request, share_of_breadth};
 use crate::call::{Again, Call, FORKS_MAX, Few, Outcome, Part, Phase, Side, Told, Turn};
 use crate::call::{respond, respond_announced};
 use crate::dialog::{Dialog, Reach, Tag};
@@ -141,7 +141,7 @@ impl Call {
         for (index, target) in (0..).zip(offer.targets) {
             let contact = turn.contacts.of(&target.flow);
             if written_for != Some(contact) {
-                if !self.write_invite(turn, offer.request, number, contact) {
+                if !self.write_invite(turn, offer, number, contact) {
                     break;
                 }
                 written_for = Some(contact);
@@ -176,16 +176,20 @@ impl Call {
     fn write_invite(
         &self,
         turn: &mut Turn<'_>,
-        request: &Request<'_>,
+        offer: &Offer<'_>,
         number: u32,
         contact: &[u8],
     ) -> bool {
+        let request = offer.request;
         turn.scratch.clear();
         let mut writer = Writer::fragment(turn.scratch);
         let hops = forwards(request);
         self.b
             .dialog
             .write_fields(&mut writer, Method::Invite, number, hops);
+        if let Some(breadth) = share_of_breadth(&request.message, offer.targets.len()) {
+            writer.header_fmt(Name::MaxBreadth, format_args!("{breadth}"));
+        }
         writer.header(Name::Contact, contact);
         copy_request(&mut writer, &request.message, turn.realm);
         writer.finish(request.message.body()).is_ok()

@@ -28,10 +28,32 @@ pub struct Config {
     pub shard: shard::Settings,
     /// What each listener shows that speaks TLS, in their order; `None` for the others.
     pub tls: Vec<Option<Face>>,
+    /// How many stream connections there may be.
+    pub connections: Connections,
     /// What is logged, and where to.
     pub log: Log,
     /// Where the status API listens; always a loopback address.
     pub api: SocketAddr,
+}
+
+/// How many stream connections there may be; fewer where the system allows few files.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Connections {
+    /// In all.
+    pub all_max: usize,
+    /// From one IP address, by its own opening.
+    pub of_source_max: usize,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            // Half of what a process may usually open, 20 000 files.
+            all_max: 10_000,
+            // A NAT with a few hundred phones behind it, and room for each to connect again.
+            of_source_max: 2_000,
+        }
+    }
 }
 
 /// What is logged, and where to.

@@ -117,7 +117,7 @@ fn serve_logged(config: Config) -> Result<End, ServeError> {
     let renewal = speaks_tls.then(|| streams.downgrade());
     let udp = sockets.udp;
     let worker = spawn_worker(move || Worker::new(shard, clock, udp, mailbox, streams))?;
-    let limits = Limits::within(socket::files_max());
+    let limits = Limits::within(config.connections, socket::files_max());
     let tolerance = Tolerance {
         limits,
         ..Tolerance::default()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::call::relay;
 use crate::call::{self, Again, Call, Offer, Told};
 use crate::cc::Condition;
 use crate::cc::addr::{self, AddrSpec};
@@ -472,6 +473,11 @@ impl Shard {
         ways: &Ways,
         (parties, about): (Parties, About),
     ) -> Result<(), Reject> {
+        // S-112: branches side by side need some of it each.
+        let breadth = relay::breadth(&request.message);
+        if ways.len() > 1 && usize::try_from(breadth).is_ok_and(|breadth| breadth < ways.len()) {
+            return Err(Reject::BreadthExceeded);
+        }
         let again = self.take_challenged(request, flow);
         let (key, again) = match again {
             Some((key, again)) => (key, Some(again)),

@@ -16,6 +16,7 @@ mod facing;
 mod invite;
 mod notifier;
 mod offer;
+mod pace;
 mod passes;
 mod recall;
 mod receive;
@@ -26,6 +27,7 @@ pub mod report;
 mod screen;
 mod sender;
 pub mod settings;
+mod strangers;
 mod subscriber;
 mod subscriptions;
 pub mod users;
@@ -143,6 +145,7 @@ pub struct Shard {
     gate: Option<Gate>,
     domains: Domains,
     proven: facing::Proven,
+    strangers: strangers::Strangers,
     users: users::Users,
     contacts: Contacts,
     rng: Rng,
@@ -190,6 +193,7 @@ impl Shard {
             gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
             proven: facing::Proven::default(),
+            strangers: strangers::Strangers::new(&settings.strangers),
             users: users::Users::default(),
             contacts,
             rng,

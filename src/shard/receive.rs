@@ -46,6 +46,9 @@ impl Shard {
                 message,
                 what,
             }) => {
+                if self.is_unanswered(now, flow) {
+                    return;
+                }
                 tracing::debug!(from = %flow, %what, "refused a malformed request");
                 self.counters.messages_malformed += 1;
                 self.layer.refuse(&message, flow, status, reply::NOTHING);
@@ -92,6 +95,9 @@ impl Shard {
             request.message.named("X-Failpoint") != Some(b"receive"),
             "failpoint"
         );
+        if self.is_unwelcome(now, flow, request) {
+            return;
+        }
         match self.layer.sort(now, request, flow) {
             Arrival::Absorbed => {}
             Arrival::Ack => self.on_ack(now, request),
@@ -163,7 +169,7 @@ impl Shard {
                 call.handle_early(turn, tag, request, flow)
             })
         });
-        if handled != Some(true) {
+        if handled != Some(true) && !self.is_unanswered(now, flow) {
             self.refuse(now, request, flow, Reject::NoSuchCall);
         }
     }

@@ -113,7 +113,8 @@ impl Shard {
             Reject::MediaTypeUnknown | Reject::NotAcceptable => {
                 writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
             }
-            Reject::CancelOfNothing
+            Reject::BreadthExceeded
+            | Reject::CancelOfNothing
             | Reject::ContactMalformed
             | Reject::ContactMissing
             | Reject::ContactsTooMany
@@ -136,6 +137,7 @@ impl Shard {
             | Reject::ProxyCredentialsWrong
             | Reject::SchemeUnknown
             | Reject::SourceForeign
+            | Reject::SourceTooFast
             | Reject::TableFull
             | Reject::TooManyHops
             | Reject::TooManySubscriptions

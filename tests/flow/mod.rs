@@ -21,4 +21,5 @@ mod reliable;
 mod repeats;
 mod requests;
 mod routing;
+mod strangers;
 mod streams;

@@ -196,6 +196,13 @@ impl Stage {
         assert!(tables.len() > 2 && tables.iter().all(is_empty), "{last}");
     }
 
+    /// A counter of campon's.
+    pub fn count(&self, name: &str) -> u64 {
+        let counted = self.campon.counted();
+        let found = counted.into_iter().find(|(its, _)| its == name);
+        found.unwrap_or_else(|| panic!("no counter {name}")).1
+    }
+
     /// How URIs name campon.
     pub fn domain(&self) -> &str {
         &self.domain

@@ -22,8 +22,6 @@ mod harness;
 #[path = "sipp/message.rs"]
 #[allow(dead_code, reason = "shared with the flows that SIPp plays")]
 mod message;
-#[path = "real/nat.rs"]
-mod nat;
 #[path = "pbx/mod.rs"]
 #[allow(dead_code, reason = "a PBX has more habits than the flows show")]
 mod pbx;
@@ -33,6 +31,8 @@ mod process;
 #[path = "real/mod.rs"]
 #[allow(dead_code, reason = "a phone can do more than the flows show")]
 mod real;
+#[path = "real/secure.rs"]
+mod secure;
 #[path = "sipp/trace.rs"]
 #[allow(dead_code, reason = "shared with the flows that SIPp plays")]
 mod trace;

@@ -43,6 +43,8 @@ pub struct Settings {
     pub timing: Timing,
     /// The times of calls.
     pub call_timing: call::Timing,
+    /// What we ask of the two sides of a call.
+    pub call_policy: call::Policy,
     /// When waiting in our queue has become too long.
     pub overload: Overload,
 }
@@ -296,7 +298,7 @@ impl Default for Limits {
 }
 
 /// What those may do who are no peers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Strangers {
     /// The most requests outside of calls from one source, a second; twice as many at once. `None`:
     /// any number.

@@ -181,6 +181,8 @@ counters! {
         phones_silent
         /// Registrations that were kept over a restart.
         registrations_restored
+        /// S-101: requests that went on to another server, because the one before failed them.
+        requests_moved_on
         /// Requests outside calls, and without a dialog of their own, that were passed on.
         requests_relayed
         /// T06: requests that were thrown away, because their source had sent too many.

@@ -20,6 +20,7 @@ mod notifier;
 mod offer;
 mod pace;
 mod passes;
+mod pings;
 mod recall;
 mod receive;
 mod reconfigure;
@@ -34,6 +35,7 @@ mod strangers;
 mod subscriber;
 mod subscriptions;
 pub mod users;
+mod ways;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -43,6 +45,7 @@ use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::{Counters, Delays};
 use crate::random::Rng;
 use crate::relay;
+use crate::routing::Targets;
 use crate::sip::Scratch;
 use crate::sip::flow::Flow;
 use crate::table::{Key, Table};
@@ -57,6 +60,7 @@ use crate::shard::edge::Edge;
 use crate::shard::keep_alive::is_keep_alive;
 use crate::shard::offer::{About, Announcer};
 use crate::shard::passes::Dialled;
+use crate::shard::pings::Pings;
 use crate::shard::reconfigure::to_usize;
 use crate::shard::registration::is_registration;
 use crate::shard::relayed::Relays;
@@ -64,7 +68,7 @@ use crate::shard::subscriptions::Part;
 pub use crate::transaction::outbox::SendId;
 
 pub use reject::Reject;
-pub use report::{Report, TableReport};
+pub use report::{Report, TableReport, TargetReport};
 pub use settings::{Listener, Settings};
 
 /// What happens to a worker.
@@ -158,6 +162,9 @@ pub struct Shard {
     /// Who knows our users by their passwords; `None` where anybody may be a user.
     gate: Option<Gate>,
     domains: Domains,
+    /// The servers of the peers.
+    targets: Targets,
+    pings: Pings,
     proven: facing::Proven,
     strangers: strangers::Strangers,
     users: users::Users,
@@ -206,6 +213,8 @@ impl Shard {
             edge: Edge::new(&settings, &mut rng),
             gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
+            targets: ways::targets_of(&settings, Timestamp::START),
+            pings: Pings::default(),
             proven: facing::Proven::default(),
             strangers: strangers::Strangers::new(&settings.strangers),
             users: users::Users::default(),
@@ -224,24 +233,29 @@ impl Shard {
 
     /// Takes in what happened.
     pub fn handle_input(&mut self, now: Timestamp, input: Input<'_>) {
-        self.guarded(now, |shard| match input {
-            Input::Received { flow, bytes, delay } => {
-                shard.receive(now, &flow, bytes, delay);
-                shard.settle_edge(now);
-            }
-            Input::NotSent { client, .. } => {
-                if let Some(event) = shard.layer.handle_not_sent(now, client) {
-                    shard.on_event(now, event);
-                }
-            }
-            Input::Disconnected { flow } => shard.on_disconnected(&flow),
-            Input::Proven { flow, names } => shard.on_proven(&flow, names),
-            Input::Drain => shard.draining = true,
-            Input::HangUp => shard.hang_up(now),
-            Input::Reconfigure(settings) => shard.reconfigure(now, *settings),
+        self.guarded(now, |shard| {
+            shard.take_in(now, input);
+            shard.heed_servers(now);
+            shard.settle_edge(now);
         });
         if self.has_news() {
             self.serve(now, |shard| shard.settle(now));
+        }
+    }
+
+    fn take_in(&mut self, now: Timestamp, input: Input<'_>) {
+        match input {
+            Input::Received { flow, bytes, delay } => self.receive(now, &flow, bytes, delay),
+            Input::NotSent { client, .. } => {
+                if let Some(event) = self.layer.handle_not_sent(now, client) {
+                    self.on_event(now, event);
+                }
+            }
+            Input::Disconnected { flow } => self.on_disconnected(&flow),
+            Input::Proven { flow, names } => self.on_proven(&flow, names),
+            Input::Drain => self.drain(now),
+            Input::HangUp => self.hang_up(now),
+            Input::Reconfigure(settings) => self.reconfigure(now, *settings),
         }
     }
 
@@ -256,6 +270,8 @@ impl Shard {
             while let Some(key) = shard.deadlines.take_due(now) {
                 shard.wake_call(now, key);
             }
+            shard.heed_servers(now);
+            shard.run_pings(now);
             shard.registrar.handle_timeout(now);
             shard.wake_edge(now);
             shard.settle_edge(now);
@@ -287,6 +303,7 @@ impl Shard {
             self.layer.poll_timeout(),
             self.deadlines.next_due(),
             self.registrar.poll_timeout(),
+            self.targets.poll_timeout(),
             self.edge.as_deref().and_then(Edge::poll_timeout),
             self.users.poll_timeout(),
             self.desk.service.poll_timeout(),
@@ -294,61 +311,6 @@ impl Shard {
             self.relays.poll_timeout(),
         ];
         all.into_iter().flatten().min()
-    }
-
-    /// What the worker holds.
-    pub fn report(&self, now: Timestamp) -> Report {
-        let (servers, clients) = (self.layer.servers(), self.layer.clients());
-        let table = |name, entries, oldest: Option<Timestamp>| TableReport {
-            name,
-            entries,
-            oldest: oldest.map(|oldest| now.since(oldest)),
-        };
-        let oldest_call = self.calls.iter().map(|(_, held)| held.call.began()).min();
-        let mut tables = vec![
-            table("calls", self.calls_up(), oldest_call),
-            table("client_transactions", clients.all, clients.oldest),
-            table("completions", self.desk.service.counts().completions, None),
-            table("registrations", self.registrar.len(), None),
-            table("relayed_requests", self.relays.passages(), None),
-            table("relayed_subscriptions", self.relays.subscriptions(), None),
-            table("server_transactions", servers.all, servers.oldest),
-            table("subscriptions", self.desk.subscriptions.len(), None),
-            table("users", self.users.len(), None),
-            table("users_engaged", self.users.engaged(), None),
-        ];
-        if let Some(edge) = self.edge.as_deref() {
-            tables.extend([
-                table("aliases", edge.relay.len(), None),
-                table("calls_challenged", edge.challenged.len(), None),
-                table("registers_waiting", edge.registrations.len(), None),
-            ]);
-        }
-        tables.sort_by_key(|table| table.name);
-        Report {
-            tables,
-            counters: self.counters.iter().chain(self.rejects.iter()).collect(),
-            completions: self.desk.service.stages().to_vec(),
-            delays: self.delays,
-            draining: self.draining,
-            owed: self.calls_up() + servers.owing + clients.owing,
-        }
-    }
-
-    /// Whether no call is up and no transaction is kept.
-    pub fn is_at_rest(&self) -> bool {
-        self.calls.is_empty() && self.layer.is_empty()
-    }
-
-    /// Whether a call is up or somebody waits for a transaction; cheap while a call is up.
-    pub fn is_owing(&self) -> bool {
-        self.calls_up() > 0 || self.layer.servers().owing + self.layer.clients().owing > 0
-    }
-
-    /// How many calls there are, without the slots of those that were challenged.
-    fn calls_up(&self) -> usize {
-        let edge = self.edge.as_deref();
-        self.calls.len() - edge.map_or(0, |edge| edge.challenged.len())
     }
 
     /// Runs one input; if it panics, what it had begun is dropped and all else is kept.
@@ -385,6 +347,9 @@ impl Shard {
     fn on_event(&mut self, now: Timestamp, event: Event) {
         match event {
             Event::Failed(user, failure) => {
+                if pings::is_ping(user) {
+                    return self.on_ping_failed(now, user, failure);
+                }
                 if is_registration(user) {
                     return self.on_register_failure(now, user.call, failure);
                 }
@@ -406,8 +371,13 @@ impl Shard {
         }
     }
 
-    fn hang_up(&mut self, now: Timestamp) {
+    fn drain(&mut self, now: Timestamp) {
         self.draining = true;
+        self.stop_pinging(now);
+    }
+
+    fn hang_up(&mut self, now: Timestamp) {
+        self.drain(now);
         let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.with_call(now, key, Call::hang_up);

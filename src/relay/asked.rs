@@ -2,7 +2,7 @@
 //!
 //! Spec: RFC 3261 §16.6, §16.7; RFC 4320 §4.2.
 
-use crate::call::relay::{copy_crossing, copy_request};
+use crate::call::relay::{copy_crossing, copy_request, share_of_breadth};
 use crate::call::{forwards, is_better, not_the_whole_service};
 use crate::dialog::Dialog;
 use crate::relay::{
@@ -170,6 +170,9 @@ fn write(turn: &mut Turn<'_>, errand: &Errand<'_>, half: &Dialog) -> bool {
     );
     if makes_dialog(request.method) || is_target_refresh(request.method) {
         writer.header(Name::Contact, turn.contacts.of(&half.flow()));
+    }
+    if let Some(breadth) = share_of_breadth(&request.message, errand.targets.len()) {
+        writer.header_fmt(Name::MaxBreadth, format_args!("{breadth}"));
     }
     copy_request(&mut writer, &request.message, turn.realm);
     writer.finish(request.message.body()).is_ok()

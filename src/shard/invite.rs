@@ -473,11 +473,7 @@ impl Shard {
         ways: &Ways,
         (parties, about): (Parties, About),
     ) -> Result<(), Reject> {
-        // S-112: branches side by side need some of it each.
-        let breadth = relay::breadth(&request.message);
-        if ways.len() > 1 && usize::try_from(breadth).is_ok_and(|breadth| breadth < ways.len()) {
-            return Err(Reject::BreadthExceeded);
-        }
+        check_breadth(request, ways)?;
         let again = self.take_challenged(request, flow);
         let (key, again) = match again {
             Some((key, again)) => (key, Some(again)),
@@ -546,6 +542,16 @@ impl Shard {
             armed: None,
         })
     }
+}
+
+/// S-112: branches side by side need some of it each.
+pub(super) fn check_breadth(request: &Request<'_>, ways: &Ways) -> Result<(), Reject> {
+    let breadth = relay::breadth(&request.message);
+    let is_narrow = usize::try_from(breadth).is_ok_and(|breadth| breadth < ways.len());
+    if ways.len() > 1 && is_narrow {
+        return Err(Reject::BreadthExceeded);
+    }
+    Ok(())
 }
 
 /// RFC 3261 §20.26, RFC 7090: a call that must get through, such as the one back to who called for

@@ -14,7 +14,7 @@ use crate::dialog::{Dialog, Names, Tag};
 use crate::location::{Aor, Gate};
 use crate::relay::{self, Errand, Part, Passage, Refused, Subscription, Turn, makes_dialog};
 use crate::shard::edge::Source;
-use crate::shard::invite::Ways;
+use crate::shard::invite::{Ways, check_breadth};
 use crate::shard::{Reject, Settings, Shard, recall};
 use crate::sip::flow::Flow;
 use crate::sip::{Event, Method, Name, Request, Response};
@@ -268,6 +268,7 @@ impl Shard {
         }
         let sender = self.relay_sender(flow, request)?;
         let ways = self.relay_ways(now, flow, (request, sender.is_some()))?;
+        check_breadth(request, &ways)?;
         if makes_dialog(request.method) {
             self.relay_opening(now, flow, request, (sender, &ways))
         } else {

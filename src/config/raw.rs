@@ -108,6 +108,7 @@ pub(super) struct RawUser {
 pub(super) struct RawCalls {
     pub(super) calls_max: Field<u32>,
     pub(super) ring_max_s: Field<u32>,
+    pub(super) reliable: Field<String>,
     pub(super) emergency: Option<Vec<Spanned<String>>>,
 }
 

@@ -14,6 +14,7 @@ mod desk;
 mod edge;
 mod facing;
 mod invite;
+mod legs;
 mod notifier;
 mod offer;
 mod pace;
@@ -448,8 +449,10 @@ impl Shard {
             rng: &mut self.rng,
             contacts: &self.contacts,
             timing: self.settings.call_timing,
+            policy: &self.settings.call_policy,
             realm: self.gate.as_ref().map(Gate::realm),
             announce: &mut announcer,
+            legs: &self.calls,
             scratch: &mut self.scratch,
         };
         act(&mut turn)

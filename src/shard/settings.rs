@@ -43,6 +43,8 @@ pub struct Settings {
     pub timing: Timing,
     /// The times of calls.
     pub call_timing: call::Timing,
+    /// What we ask of the two sides of a call.
+    pub call_policy: call::Policy,
     /// When waiting in our queue has become too long.
     pub overload: Overload,
 }

@@ -272,6 +272,7 @@ fn last_line(log: &str) -> &str {
 fn every_stage_has_a_network_of_its_own() {
     let source = concat!(
         include_str!("../sipp.rs"),
+        include_str!("calls.rs"),
         include_str!("peers.rs"),
         include_str!("recalls.rs"),
         include_str!("relayed.rs")

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use campon::call::Reliability;
 use campon::cc::trust::Dials;
 use campon::completion::{Codes, RawCodes};
 use campon::location::{Access, Account, Accounts};
@@ -43,6 +44,8 @@ pub(crate) enum Setup {
     Biloxi,
     /// Standalone, and what comes from [`OFFICE`] comes from a peer.
     Peer,
+    /// Standalone, and callees are asked for reliable responses whoever calls.
+    Reliable,
     /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
     Edge,
 }
@@ -62,7 +65,7 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     let mut settings = Settings {
         listeners: listeners.to_vec(),
         upstream: match setup {
-            Setup::Standalone | Setup::Unlimited | Setup::Peer => None,
+            Setup::Standalone | Setup::Unlimited | Setup::Peer | Setup::Reliable => None,
             Setup::Upstream | Setup::Users | Setup::Edge => Some(upstream),
             Setup::Biloxi => Some(Peer {
                 dials: Dials::Tokens,
@@ -76,6 +79,9 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     };
     if !matches!(setup, Setup::Standalone | Setup::Peer) {
         settings.calls.calls_max = None;
+    }
+    if matches!(setup, Setup::Reliable) {
+        settings.call_policy.reliable = Reliability::Always;
     }
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
     let codes = RawCodes {

@@ -19,6 +19,7 @@ use crate::completion::{Binding, CompletionId, Input};
 use crate::dialog::Reach;
 use crate::location::{self, Aor};
 use crate::shard::desk::{name_of, user_of};
+use crate::shard::legs::IN_PLACE;
 use crate::shard::offer::{About, Asker, Callee};
 use crate::shard::passes::Dialled;
 use crate::shard::settings::{Peer, PeerCompletion};
@@ -132,7 +133,7 @@ impl Shard {
     fn on_plain_call(&mut self, now: Timestamp, arrived: Arrived<'_>) -> Result<(), Reject> {
         let Arrived { request, flow, .. } = arrived;
         let dialled = self.domains.aor(&request.uri);
-        let named = self.way_to_named(request);
+        let named = self.way_to_named(request, IN_PLACE);
         let routed = match named {
             Some((way, callee)) => Ok(Routed {
                 ways: SmallVec::from_iter([way]),

@@ -295,6 +295,10 @@ impl Shard {
         flow: &Flow,
         (request, is_user): (&Request<'_>, bool),
     ) -> Result<Ways, Reject> {
+        if let Some((way, _)) = self.way_to_named(request, &[Name::TargetDialog]) {
+            // S-166: to the other end of the call that it is about.
+            return Ok(Ways::from_iter([way]));
+        }
         if let Some(routed) = self.where_to(now, flow, request) {
             return routed.map(|routed| routed.ways);
         }
@@ -536,6 +540,7 @@ impl Shard {
             rng: &mut self.rng,
             contacts: &self.contacts,
             realm: self.gate.as_ref().map(Gate::realm),
+            legs: &self.calls,
             patience: self.settings.timing.t1 * 64,
             scratch: &mut self.scratch,
         };

@@ -1,6 +1,7 @@
 //! Requests outside calls between a phone and the PBX, and between phones.
 
 mod from_pbx;
+mod ids;
 mod publications;
 mod refusals;
 mod repeats;

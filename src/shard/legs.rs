@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::call::{Legs, NamedLeg, Side};
 use crate::dialog::Tag;
 use crate::location::Aor;
-use crate::shard::invite::Way;
+use crate::shard::ways::Way;
 use crate::shard::{Held, Shard};
 use crate::sip::{DialogId, Name, Request, Uri};
 use crate::table::Table;
@@ -52,6 +52,7 @@ impl Shard {
             uri: SmallVec::from_slice(peer.uri),
             flow: peer.flow,
             reach: peer.reach,
+            others: None,
         };
         (!peer.uri.is_empty()).then(|| (way, held.party(leg.end).cloned()))
     }

@@ -14,8 +14,9 @@ use crate::dialog::{Dialog, Names, Tag};
 use crate::location::{Aor, Gate};
 use crate::relay::{self, Errand, Part, Passage, Refused, Subscription, Turn, makes_dialog};
 use crate::shard::edge::Source;
-use crate::shard::invite::{Ways, check_breadth};
-use crate::shard::{Reject, Settings, Shard, recall};
+use crate::shard::invite::check_breadth;
+use crate::shard::ways::{Ways, keep_secure, targets};
+use crate::shard::{Reject, Settings, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Event, Method, Name, Request, Response};
 use crate::table::{Key, Table};
@@ -87,6 +88,13 @@ impl Relays {
             per_user_max: limits.per_user_max,
             in_hand: None,
         }
+    }
+
+    /// How much there may be from here on; what is there already stays.
+    pub(super) fn set_limits(&mut self, limits: Limits, passages_max: usize) {
+        self.passages.set_max(passages_max);
+        self.subscriptions.set_max(limits.subscriptions_max);
+        self.per_user_max = limits.per_user_max;
     }
 
     /// How many requests without a dialog wait for their answer.
@@ -267,7 +275,8 @@ impl Shard {
             return Err(Reject::EventUnknown);
         }
         let sender = self.relay_sender(flow, request)?;
-        let ways = self.relay_ways(now, flow, (request, sender.is_some()))?;
+        let mut ways = self.relay_ways(now, flow, (request, sender.is_some()))?;
+        keep_secure(request, &mut ways)?;
         check_breadth(request, &ways)?;
         if makes_dialog(request.method) {
             self.relay_opening(now, flow, request, (sender, &ways))
@@ -314,7 +323,8 @@ impl Shard {
             }
         }
         let may_go_up = is_user || !self.is_upstream(flow);
-        if let Some((_, way)) = self.way_upstream(request, flow).filter(|_| may_go_up) {
+        if may_go_up && self.settings.upstream.is_some() {
+            let (_, way) = self.way_upstream(request, flow)?;
             return Ok(Ways::from_iter([way]));
         }
         if is_user && asks_for_state {
@@ -350,7 +360,7 @@ impl Shard {
             flow,
             server,
             names: Names::of(self.layer.digester(), request, flow),
-            targets: &recall::targets(ways),
+            targets: &targets(ways),
         };
         let passage = self.with_relay_turn(now, |turn| Passage::send(key, turn, &errand));
         self.relays.put_passage(key, passage);
@@ -400,7 +410,7 @@ impl Shard {
             flow,
             server,
             names,
-            targets: &recall::targets(ways),
+            targets: &targets(ways),
         };
         let opened = self.with_relay_turn(now, |turn| Subscription::open(key, turn, &errand, near));
         self.relays.in_hand = None;
@@ -468,6 +478,18 @@ impl Shard {
                 });
             }
         }
+    }
+
+    /// A request that may make a subscription went on to another server.
+    pub(super) fn on_opening_moved(
+        &mut self,
+        now: Timestamp,
+        (key, target): (Key, u8),
+        flow: &Flow,
+    ) {
+        self.with_subscription(now, key, |subscription, _| {
+            subscription.handle_moved(target, flow);
+        });
     }
 
     /// Takes the failure of a request that passed through and that nobody answered.

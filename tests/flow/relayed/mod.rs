@@ -1,5 +1,6 @@
 //! Requests outside calls between a phone and the PBX, and between phones.
 
+mod failover;
 mod from_pbx;
 mod ids;
 mod publications;

@@ -31,6 +31,7 @@ pub mod recall;
 mod refers;
 pub mod relay;
 mod sdp;
+mod session;
 mod setup;
 
 use std::net::IpAddr;
@@ -52,8 +53,9 @@ use crate::transaction::{Layer, User};
 pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
 pub use ids::{Ids, Legs, NamedLeg, NoLegs};
-pub use policy::{Policy, Reliability};
+pub use policy::{Policy, Reliability, SessionAsks};
 pub use recall::{Invitation, News, NoCall, Party, Refusal};
+pub use session::Asks;
 pub use setup::{Offer, Target, forwards, is_better, not_the_whole_service};
 
 /// How long things of a call may take.
@@ -159,6 +161,12 @@ enum Part {
     Exchange(u8),
 }
 
+/// Whether the part of a transaction's user is one of a call.
+pub fn is_part(part: u16) -> bool {
+    let [kind, _] = part.to_be_bytes();
+    kind <= 4
+}
+
 /// The part that A's INVITE belongs to.
 pub const INVITE_PART: u16 = 0x100;
 
@@ -225,6 +233,17 @@ pub struct Again {
 #[derive(Debug)]
 struct Leg {
     dialog: Dialog,
+    /// Its session timer, if it was agreed on.
+    timed: Option<Box<session::Timed>>,
+}
+
+impl Leg {
+    fn new(dialog: Dialog) -> Self {
+        Self {
+            dialog,
+            timed: None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -330,7 +349,8 @@ impl Call {
             .map(negotiation::Negotiation::deadline);
         let prack = self.early.as_deref().and_then(early::Early::deadline);
         let recall = self.recall.as_deref().and_then(recall::Recall::deadline);
-        let all = [rings, ack, prack, recall];
+        let session = self.session_deadline();
+        let all = [rings, ack, prack, recall, session];
         all.into_iter().flatten().min()
     }
 
@@ -340,6 +360,7 @@ impl Call {
         self.on_recall_due(turn);
         self.on_ack_due(turn);
         self.on_prack_due(turn);
+        self.on_session_due(turn);
     }
 
     /// Whether a request with these tags is within this call, and on which side.
@@ -385,8 +406,8 @@ impl Call {
     fn of_legs(key: Key, now: Timestamp, a: Dialog, b: Dialog, phase: Phase) -> Self {
         Self {
             key,
-            a: Leg { dialog: a },
-            b: Leg { dialog: b },
+            a: Leg::new(a),
+            b: Leg::new(b),
             phase,
             setup: None,
             negotiation: None,

@@ -49,6 +49,7 @@ pub(super) fn check(
     let api = api(source, raw.api.listen.as_ref(), &listeners)?;
     let timing = timing(source, &raw.timing)?;
     let delay_max = Overload::default().delay_max;
+    let edge = edge::edge(source, raw, upstream.as_ref())?;
     let completion = completion::completion(source, &raw.completion, &calls.emergency, timing.t1)?;
     Ok(Config {
         shard: Settings {
@@ -58,7 +59,8 @@ pub(super) fn check(
             domains,
             registrar: registrar(source, raw)?,
             calls,
-            edge: edge::edge(source, raw, upstream.as_ref())?,
+            call_policy: calls::policy(source, &raw.calls, edge.as_ref())?,
+            edge,
             upstream,
             completion,
             limits: limits(source, &raw.limits)?,
@@ -69,7 +71,6 @@ pub(super) fn check(
                 t1: timing.t1,
                 t2: timing.t2,
             },
-            call_policy: calls::policy(source, &raw.calls)?,
             overload: Overload {
                 delay_max: source.millis(raw.overload.delay_target_ms.as_ref(), delay_max)?,
             },

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::call::relay::KNOWN_OPTIONS;
 use crate::cc::document;
+use crate::dialog::session_timer::Asked;
 use crate::shard::sender::challenged;
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
@@ -57,6 +58,12 @@ impl Shard {
         if unknown_options(request).next().is_some() {
             return Err(Reject::ExtensionUnknown);
         }
+        if request.method == Method::Invite
+            && request.message.first(Name::SessionExpires).is_some()
+            && Asked::of(&request.message).is_too_short(self.settings.call_policy.session_least_s)
+        {
+            return Err(Reject::SessionTooShort);
+        }
         Ok(())
     }
 
@@ -105,6 +112,10 @@ impl Shard {
             // S-120, S-132
             Reject::EventUnknown => {
                 writer.header(Name::AllowEvents, ALLOW_EVENTS);
+            }
+            Reject::SessionTooShort => {
+                let least_s = self.settings.call_policy.session_least_s;
+                writer.header_fmt(Name::MinSe, format_args!("{least_s}"));
             }
             Reject::NoSecureWay => {
                 // RFC 5630 §4: it is the callee whose phone does without.

@@ -181,8 +181,18 @@ impl Campon {
     }
 
     /// Sends SIGINT, once, and demands a clean end. Gives the log.
-    pub fn stop(mut self) -> String {
+    pub fn stop(self) -> String {
+        self.drain();
+        self.end()
+    }
+
+    /// Sends SIGINT.
+    pub fn drain(&self) {
         signal(&self.process.0, "INT");
+    }
+
+    /// Demands a clean end, which was asked for. Gives the log.
+    pub fn end(mut self) -> String {
         let ended = wait_for(STOP_MAX, || self.process.ended());
         let log = self.log();
         let status = ended.unwrap_or_else(|| panic!("campon does not stop on SIGINT: {log}"));

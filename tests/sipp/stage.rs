@@ -127,9 +127,7 @@ impl Stage {
         let mut callee = self.start(&format!("{flow}.callee"), Phone::Bob, transport);
         callee.wait_until_listening();
         let caller = self.start(&format!("{flow}.caller"), Phone::Alice, transport);
-        let mut traces = finish(vec![caller, callee]).into_iter();
-        let caller = traces.next().expect("the caller's trace");
-        Bridge::new(caller, traces.next().expect("the callee's trace"))
+        Bridge::of(finish(vec![caller, callee]))
     }
 
     /// Plays a call to a phone that stays on the connection with which it registered.
@@ -194,6 +192,18 @@ impl Stage {
         let tables: Vec<_> = tables.trim_matches('"').split(", ").collect();
         let is_empty = |table: &&str| table.ends_with(" 0");
         assert!(tables.len() > 2 && tables.iter().all(is_empty), "{last}");
+    }
+
+    /// Asks campon to take no more calls and to end with the last one.
+    pub fn drain(&self) {
+        self.campon.drain();
+    }
+
+    /// Demands that campon ends by itself, with nothing left.
+    pub fn close_drained(self) {
+        let log = self.campon.end();
+        let last = last_line(&log);
+        assert!(last.contains("owed=0"), "{last}");
     }
 
     /// A counter of campon's.

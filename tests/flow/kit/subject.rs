@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use campon::call::Reliability;
+use campon::call::{Reliability, SessionAsks};
 use campon::cc::trust::Dials;
 use campon::completion::{Codes, RawCodes};
 use campon::location::{Access, Account, Accounts};
@@ -46,6 +46,8 @@ pub(crate) enum Setup {
     Peer,
     /// Standalone, and callees are asked for reliable responses whoever calls.
     Reliable,
+    /// Standalone, and both sides are asked for a session timer of half an hour.
+    Timed,
     /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
     Edge,
 }
@@ -65,7 +67,9 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     let mut settings = Settings {
         listeners: listeners.to_vec(),
         upstream: match setup {
-            Setup::Standalone | Setup::Unlimited | Setup::Peer | Setup::Reliable => None,
+            Setup::Standalone | Setup::Unlimited | Setup::Peer | Setup::Reliable | Setup::Timed => {
+                None
+            }
             Setup::Upstream | Setup::Users | Setup::Edge => Some(upstream),
             Setup::Biloxi => Some(Peer {
                 dials: Dials::Tokens,
@@ -79,6 +83,9 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     };
     if !matches!(setup, Setup::Standalone | Setup::Peer) {
         settings.calls.calls_max = None;
+    }
+    if matches!(setup, Setup::Timed) {
+        settings.call_policy.session_asks = SessionAsks::Everybody(1800);
     }
     if matches!(setup, Setup::Reliable) {
         settings.call_policy.reliable = Reliability::Always;

@@ -378,13 +378,11 @@ impl Call {
     fn refresh_by_update(&mut self, turn: &mut Turn<'_>, side: Side) -> Option<()> {
         let asker = At::within(side.other());
         let part = self.begin_refresh(asker)?;
-        match self.send_refresh(turn, side, Method::Update, part) {
-            Some(_) => Some(()),
-            None => {
-                self.forget_refresh(part);
-                None
-            }
+        let sent = self.send_refresh(turn, side, Method::Update, part);
+        if sent.is_none() {
+            self.forget_refresh(part);
         }
+        sent.map(|_| ())
     }
 
     fn refresh_by_invite(&mut self, turn: &mut Turn<'_>, side: Side) -> Option<()> {

@@ -53,6 +53,22 @@ impl Timed {
         self.world.advance(Duration::from_secs(s));
     }
 
+    /// Nothing happens for so many seconds, and then what comes at the end of them.
+    #[track_caller]
+    fn comes_at(&self, party: &Party, s: u64, kind: &str) -> Message {
+        self.after(s - 1);
+        self.world.quiet();
+        party.receives_within(Duration::from_millis(1100), kind)
+    }
+
+    /// The same, for the end of the call.
+    #[track_caller]
+    fn ends_at(&self, s: u64) {
+        self.after(s - 1);
+        self.world.quiet();
+        self.world.advance(Duration::from_millis(1100));
+    }
+
     #[track_caller]
     fn hangs_up(&self) {
         hang_up(&self.alice, &self.caller, &self.bob);
@@ -115,9 +131,7 @@ fn each_leg_agrees_on_who_refreshes_it() {
 fn a_caller_who_does_not_refresh_is_given_up() {
     let call = Timed::call(Setup::Standalone, asks("90"), |answer| answer);
     assert_eq!(call.answer.header("Session-Expires"), "90;refresher=uac");
-    call.after(59);
-    call.world.quiet();
-    call.after(2);
+    call.ends_at(60);
     // S-96
     call.is_ended("SIP;cause=408;text=\"Session timer expired\"");
 }
@@ -127,9 +141,7 @@ fn a_callee_who_does_not_refresh_is_given_up() {
     let call = Timed::call(Setup::Timed, invite("bob"), grants("900;refresher=uas"));
     // She knows no timers.
     assert!(!call.answer.has("Session-Expires") && !call.answer.has("Require"));
-    call.after(867);
-    call.world.quiet();
-    call.after(2);
+    call.ends_at(868);
     // S-96
     call.is_ended("SIP;cause=408;text=\"Session timer expired\"");
 }
@@ -142,19 +154,15 @@ fn campon_asks_and_refreshes_by_update() {
     assert_eq!(call.invite.header("Session-Expires"), "1800");
     assert_eq!(call.invite.header("Min-SE"), "90");
     for _ in 0..2 {
-        call.after(899);
-        call.bob.receives_nothing();
-        call.after(2);
         // S-95
-        let refresh = call.bob.receives("UPDATE");
+        let refresh = call.comes_at(&call.bob, 900, "UPDATE");
         assert_eq!(refresh.header("Session-Expires"), "1800;refresher=uac");
         assert!(refresh.lists("Supported", "timer") && refresh.body().is_empty());
         let well = response(&refresh, 200).with("Session-Expires", "1800;refresher=uac");
         call.bob.sends(well);
     }
     call.alice.receives_nothing();
-    call.after(901);
-    let last = call.bob.receives("UPDATE");
+    let last = call.comes_at(&call.bob, 900, "UPDATE");
     call.bob.answers(&last, 200);
     // He has no use for it any more.
     call.after(4000);
@@ -168,9 +176,8 @@ fn campon_refreshes_a_caller_who_asks_it_to() {
     // S-94
     assert_eq!(call.answer.header("Session-Expires"), "90;refresher=uas");
     assert!(!call.answer.has("Require"));
-    call.after(46);
     // S-95
-    let refresh = call.alice.receives("UPDATE");
+    let refresh = call.comes_at(&call.alice, 45, "UPDATE");
     assert_eq!(refresh.header("Session-Expires"), "90;refresher=uac");
     call.alice.answers(&refresh, 200);
     call.bob.receives_nothing();
@@ -181,8 +188,7 @@ fn campon_refreshes_a_caller_who_asks_it_to() {
 fn campon_refreshes_by_invite_with_what_it_said_last() {
     let answer = |answer: Draft| answer.with("Session-Expires", "600;refresher=uac");
     let call = Timed::call(Setup::Timed, invite("bob"), answer);
-    call.after(301);
-    let refresh = call.bob.receives("INVITE");
+    let refresh = call.comes_at(&call.bob, 300, "INVITE");
     // S-95: no change of the session.
     assert_eq!(refresh.sdp(), OFFER);
     assert_eq!(refresh.header("Session-Expires"), "600;refresher=uac");
@@ -210,8 +216,7 @@ fn campon_refreshes_by_invite_with_what_it_said_last() {
     let answer = call.alice.receives("200");
     call.alice.acks(&change, &answer);
     call.bob.receives("ACK");
-    call.after(301);
-    let refresh = call.bob.receives("INVITE");
+    let refresh = call.comes_at(&call.bob, 300, "INVITE");
     assert_eq!(refresh.sdp(), HOLD);
     call.bob.answers(&refresh, 491);
     call.bob.receives("ACK");
@@ -221,15 +226,14 @@ fn campon_refreshes_by_invite_with_what_it_said_last() {
 #[test]
 fn a_refresh_that_is_refused_is_tried_again() {
     let call = Timed::call(Setup::Timed, invite("bob"), grants("900;refresher=uac"));
-    call.after(451);
-    let refresh = call.bob.receives("UPDATE");
+    let refresh = call.comes_at(&call.bob, 450, "UPDATE");
     call.bob.answers(&refresh, 500);
-    call.after(46);
-    let again = call.bob.receives("UPDATE");
+    let again = call.comes_at(&call.bob, 45, "UPDATE");
     // S-93: not for longer than this.
     call.bob.sends(response(&again, 422).with("Min-SE", "1200"));
-    call.after(1);
-    let longer = call.bob.receives("UPDATE");
+    let longer = call
+        .bob
+        .receives_within(Duration::from_millis(50), "UPDATE");
     assert_eq!(longer.header("Session-Expires"), "1200;refresher=uac");
     let well = response(&longer, 200).with("Session-Expires", "1200;refresher=uac");
     call.bob.sends(well);
@@ -241,24 +245,17 @@ fn a_refresh_that_is_refused_is_tried_again() {
 #[test]
 fn a_side_that_knows_no_call_or_says_nothing_ends_it() {
     let call = Timed::call(Setup::Timed, invite("bob"), grants("900;refresher=uac"));
-    call.after(451);
-    let refresh = call.bob.receives("UPDATE");
+    let refresh = call.comes_at(&call.bob, 450, "UPDATE");
     call.bob.answers(&refresh, 481);
     // S-15
     call.is_ended("");
     let call = Timed::call(Setup::Timed, invite("bob"), grants("900;refresher=uac"));
-    call.after(449);
-    call.after(33);
+    call.comes_at(&call.bob, 450, "UPDATE");
+    call.world.advance(Duration::from_millis(31_900));
     call.bob.receives_copies("UPDATE");
-    call.after(2);
+    call.world.advance(Duration::from_millis(300));
     // S-15
-    let bye = call.alice.receives("BYE");
-    call.alice.answers(&bye, 200);
-    for message in [call.bob.receives_any(), call.bob.receives_any()] {
-        if message.kind() == "BYE" {
-            call.bob.answers(&message, 200);
-        }
-    }
+    call.is_ended("");
 }
 
 #[test]
@@ -268,6 +265,7 @@ fn too_short_a_session_is_refused_with_the_least() {
     let sent = alice.sends(asks("89").with_sdp(OFFER));
     // S-92
     let refusal = refused(&alice, &sent, "422");
+    // S-90
     assert_eq!(refusal.header("Min-SE"), "90");
     bob.receives_nothing();
     drop(world);

@@ -24,6 +24,8 @@ mod ladder;
 mod line;
 #[path = "sipp/message.rs"]
 mod message;
+#[path = "sipp/operator.rs"]
+mod operator;
 #[path = "sipp/peers.rs"]
 mod peers;
 #[path = "sipp/player.rs"]

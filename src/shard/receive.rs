@@ -22,6 +22,7 @@ use crate::transaction::servers::{Answer, Arrival};
 impl Shard {
     pub(super) fn receive(&mut self, now: Timestamp, flow: &Flow, bytes: &[u8], delay: Duration) {
         self.counters.messages_received += 1;
+        self.delays.add(delay);
         // RFC 5626 §4.4.1: a keep-alive is not a message.
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return;

@@ -89,6 +89,13 @@ impl Relays {
         }
     }
 
+    /// How much there may be from here on; what is there already stays.
+    pub(super) fn set_limits(&mut self, limits: Limits, passages_max: usize) {
+        self.passages.set_max(passages_max);
+        self.subscriptions.set_max(limits.subscriptions_max);
+        self.per_user_max = limits.per_user_max;
+    }
+
     /// How many requests without a dialog wait for their answer.
     pub(super) fn passages(&self) -> usize {
         self.passages.len()

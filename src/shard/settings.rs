@@ -298,7 +298,7 @@ impl Default for Limits {
 }
 
 /// What those may do who are no peers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Strangers {
     /// The most requests outside of calls from one source, a second; twice as many at once. `None`:
     /// any number.

@@ -115,6 +115,11 @@ impl Servers {
         }
     }
 
+    /// How many there may be; those that are there already stay.
+    pub fn set_max(&mut self, max: usize) {
+        self.table.set_max(max);
+    }
+
     /// Finds out what a request is; retransmissions and ACKs are dealt with on the way.
     pub fn sort(&mut self, turn: &mut Turn<'_>, request: &Request<'_>, flow: &Flow) -> Arrival {
         let name = turn.digester.transaction(request);

@@ -188,7 +188,7 @@ impl Call {
         let mut scratch = Scratch::new();
         let invite = Message::parse(&invite, &mut scratch).ok()?;
         let client = self.send_longer(turn, branch, &invite, least_s)?;
-        self.renew_branch(branch, client);
+        self.move_branch(branch, client, self.way_of(branch).0);
         Some(())
     }
 

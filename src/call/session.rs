@@ -73,22 +73,20 @@ impl Timed {
         self.timer.deadline()
     }
 
-    /// The timer of these terms, with the means that the leg had or now has.
-    fn set(leg: &mut Leg, now: Timestamp, terms: Option<Terms>, first: impl FnOnce() -> Means) {
-        let before = leg.timed.take();
-        leg.timed = terms.map(|terms| {
-            let timer = SessionTimer::new(now, terms);
-            match before {
-                Some(mut timed) => {
-                    timed.timer = timer;
-                    timed
-                }
-                None => Box::new(Self {
-                    timer,
-                    means: first(),
-                }),
+    /// A new timer, of a leg that had this one.
+    fn renewed(before: Option<Box<Self>>, timer: SessionTimer, means: Means) -> Box<Self> {
+        let Some(mut timed) = before else {
+            return Box::new(Self { timer, means });
+        };
+        timed.timer = timer;
+        match (&mut timed.means, means) {
+            // What was described last, if anything was.
+            (Means::Invite(known), Means::Invite(described)) if !described.body.is_empty() => {
+                *known = described;
             }
-        });
+            (Means::Invite(_) | Means::Update, Means::Invite(_) | Means::Update) => {}
+        }
+        timed
     }
 }
 
@@ -293,12 +291,15 @@ impl Call {
         described: Described,
     ) {
         let leg = self.leg_mut(side);
-        Timed::set(leg, now, agreed, || {
-            if allows_update {
-                Means::Update
-            } else {
-                Means::Invite(Box::new(described))
-            }
+        let before = leg.timed.take();
+        let means = if allows_update {
+            Means::Update
+        } else {
+            Means::Invite(Box::new(described))
+        };
+        leg.timed = agreed.map(|terms| {
+            let timer = SessionTimer::new(now, terms);
+            Timed::renewed(before, timer, means)
         });
     }
 

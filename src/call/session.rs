@@ -235,7 +235,11 @@ impl Call {
         };
         let agreed = setup.asked.agreed(setup.asks.a);
         let allows_update = setup.asked.allows_update;
-        let described = Described::of(&response.message, response.message.body());
+        if agreed.is_none() {
+            return;
+        }
+        let body = self.body_from(Side::B, &response.message);
+        let described = Described::of(&response.message, &body);
         self.agree(now, Side::A, agreed, allows_update, described);
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::call;
+use crate::completion::WallTime;
 use crate::location;
 use crate::shard::relayed;
 use crate::shard::settings::{Calls, Limits, Listener, Overload, Settings, Strangers};
@@ -49,9 +50,10 @@ pub(super) fn check(
     let api = api(source, raw.api.listen.as_ref(), &listeners)?;
     let timing = timing(source, &raw.timing)?;
     let delay_max = Overload::default().delay_max;
-    let edge = edge::edge(source, raw, upstream.as_ref())?;
     let completion = completion::completion(source, &raw.completion, &calls.emergency, timing.t1)?;
+    let edge = edge::edge(source, raw, upstream.as_ref())?;
     Ok(Config {
+        store: edge::store(source, raw, edge.as_ref())?,
         shard: Settings {
             listeners,
             peers,
@@ -61,6 +63,7 @@ pub(super) fn check(
             calls,
             call_policy: calls::policy(source, &raw.calls, edge.as_ref())?,
             edge,
+            started: WallTime::default(),
             upstream,
             completion,
             limits: limits(source, &raw.limits)?,

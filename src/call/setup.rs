@@ -495,22 +495,6 @@ impl Call {
         }
     }
 
-    /// S-12: the tag of an answer of our own to A: that of what A heard last, if it heard anything.
-    pub fn answer_tag(&self) -> Tag {
-        let setup = self.setup.as_deref().filter(|_| self.answered.is_none());
-        let fork = setup.and_then(|setup| setup.forks.last());
-        fork.map_or_else(|| self.a.dialog.tag(), |fork| fork.tag)
-    }
-
-    /// S-12: what A heard while it rang and the final response have the same tag.
-    fn final_tag(&self, remote_tag: &[u8]) -> crate::dialog::tag::TagText {
-        let forks = self.setup.as_deref().map(|setup| &setup.forks);
-        let fork =
-            forks.and_then(|forks| forks.iter().find(|fork| *fork.remote_tag == *remote_tag));
-        let tag = fork.map_or_else(|| self.answer_tag(), |fork| fork.tag);
-        tag.text()
-    }
-
     /// The transaction of A's INVITE, for as long as that has no final response.
     pub(super) fn open_server(&self) -> Option<Key> {
         self.setup.as_deref()?.server

@@ -73,20 +73,16 @@ impl Timed {
         self.timer.deadline()
     }
 
-    /// A new timer, of a leg that had this one.
-    fn renewed(before: Option<Box<Self>>, timer: SessionTimer, means: Means) -> Box<Self> {
-        let Some(mut timed) = before else {
-            return Box::new(Self { timer, means });
-        };
-        timed.timer = timer;
-        match (&mut timed.means, means) {
+    /// A new timer, of a leg whose session was refreshed by these means before, if at all.
+    fn renewed(before: Option<Means>, timer: SessionTimer, means: Means) -> Self {
+        let means = match (before, means) {
+            (Some(before @ Means::Update), _) => before,
             // What was described last, if anything was.
-            (Means::Invite(known), Means::Invite(described)) if !described.body.is_empty() => {
-                *known = described;
-            }
-            (Means::Invite(_) | Means::Update, Means::Invite(_) | Means::Update) => {}
-        }
-        timed
+            (Some(before), Means::Invite(described)) if described.body.is_empty() => before,
+            (Some(before), Means::Update) => before,
+            (None | Some(Means::Invite(_)), means) => means,
+        };
+        Self { timer, means }
     }
 }
 
@@ -295,7 +291,7 @@ impl Call {
         described: Described,
     ) {
         let leg = self.leg_mut(side);
-        let before = leg.timed.take();
+        let before = leg.timed.take().map(|timed| timed.means);
         let means = if allows_update {
             Means::Update
         } else {
@@ -303,7 +299,7 @@ impl Call {
         };
         leg.timed = agreed.map(|terms| {
             let timer = SessionTimer::new(now, terms);
-            Timed::renewed(before, timer, means)
+            Box::new(Timed::renewed(before, timer, means))
         });
     }
 

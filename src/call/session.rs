@@ -75,12 +75,14 @@ impl Timed {
 
     /// A new timer, of a leg whose session was refreshed by these means before, if at all.
     fn renewed(before: Option<Means>, timer: SessionTimer, means: Means) -> Self {
-        let means = match (before, means) {
-            (Some(before @ Means::Update), _) => before,
-            // What was described last, if anything was.
-            (Some(before), Means::Invite(described)) if described.body.is_empty() => before,
-            (Some(before), Means::Update) => before,
-            (None | Some(Means::Invite(_)), means) => means,
+        // What was described last, if anything was.
+        let is_newer = matches!(
+            (&before, &means),
+            (Some(Means::Invite(_)), Means::Invite(described)) if !described.body.is_empty()
+        );
+        let means = match before {
+            Some(before) if !is_newer => before,
+            Some(_) | None => means,
         };
         Self { timer, means }
     }

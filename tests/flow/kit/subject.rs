@@ -153,6 +153,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Users
         | Setup::Biloxi
         | Setup::Reliable
+        | Setup::Timed
         | Setup::Twins
         | Setup::Pinged
         | Setup::Peer => None,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::baresip::{Baresip, Setup};
 use super::capture::{Capture, Captured};
 use super::kamailio::Kamailio;
+use super::softphone::Softphone;
 use super::wav::LOUD_ENOUGH;
 use crate::process::{Campon, Turn};
 
@@ -107,6 +108,13 @@ impl Stage {
             ..self.setup(user)
         };
         Baresip::start(&self.folder, &setup)
+    }
+
+    /// The same phone by another maker, who knows Replaces.
+    pub fn softphone(&self, user: &str) -> Softphone {
+        let proxy = format!("sip:{}:5060;lr", self.campon_ip());
+        let (ip, tone) = (self.ip_of(user), Self::tone_of(user));
+        Softphone::start(&self.folder, user, ip, &proxy, tone)
     }
 
     /// What a phone is unless a test wants it otherwise.

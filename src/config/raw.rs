@@ -54,6 +54,13 @@ pub(super) struct RawTls {
 pub(super) struct RawPeer {
     pub(super) name: Field<String>,
     pub(super) address: Field<String>,
+    pub(super) addresses: Vec<Spanned<String>>,
+    pub(super) attempt: Field<String>,
+    pub(super) down_for: Field<String>,
+    pub(super) ping: Field<String>,
+    pub(super) ping_max: Field<String>,
+    pub(super) down_after: Field<u32>,
+    pub(super) up_after: Field<u32>,
     pub(super) tls_name: Field<String>,
     pub(super) tls_ca: Field<String>,
     pub(super) cc_domains: Vec<Spanned<String>>,
@@ -214,7 +221,7 @@ fn upstream<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Spanned<RawPeer
             address: Some(Spanned::new(span.clone(), address)),
             ..RawPeer::default()
         },
-        Upstream::Table(raw) => raw,
+        Upstream::Table(raw) => *raw,
     };
     Ok(Some(Spanned::new(span, raw)))
 }
@@ -222,7 +229,7 @@ fn upstream<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Spanned<RawPeer
 #[derive(Debug)]
 enum Upstream {
     Address(String),
-    Table(RawPeer),
+    Table(Box<RawPeer>),
 }
 
 impl<'de> Deserialize<'de> for Upstream {
@@ -246,6 +253,7 @@ impl<'de> Visitor<'de> for ReadUpstream {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Upstream, A::Error> {
-        RawPeer::deserialize(MapAccessDeserializer::new(table)).map(Upstream::Table)
+        let table = RawPeer::deserialize(MapAccessDeserializer::new(table))?;
+        Ok(Upstream::Table(Box::new(table)))
     }
 }

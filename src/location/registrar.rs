@@ -242,6 +242,21 @@ impl Registrar {
         Some(binding.id())
     }
 
+    /// The binding of the AOR that was made over UDP from the host at the other end of this stream.
+    ///
+    /// A phone sends what is too long for a datagram over TCP (RFC 3261 §18.1.1), and keeps the flow
+    /// on which it is called.
+    pub fn binding_beside(&self, aor: &Aor, flow: &Flow) -> Option<BindingId> {
+        let mut bindings = self.record(aor)?.bindings.iter();
+        let binding = bindings.find(|binding| {
+            let own = binding.flow();
+            flow.transport.is_reliable()
+                && !own.transport.is_reliable()
+                && own.remote.ip() == flow.remote.ip()
+        })?;
+        Some(binding.id())
+    }
+
     /// Since when the AOR has had bindings without a gap; `None` if it has none.
     pub fn registered_since(&self, aor: &Aor) -> Option<Timestamp> {
         let record = self.record(aor)?;
@@ -946,6 +961,12 @@ mod tests {
             !rig.registrar
                 .is_registered_at(&alice, &tcp("192.0.2.1:5060", 1))
         );
+        let beside = |flow| rig.registrar.binding_beside(&alice, &flow);
+        let own = rig.registrar.binding_at(&alice, &udp("192.0.2.1:5060"));
+        assert!(own.is_some());
+        assert_eq!(beside(tcp("192.0.2.1:40000", 1)), own);
+        assert_eq!(beside(tcp("192.0.2.2:40000", 1)), None);
+        assert_eq!(beside(udp("192.0.2.1:40000")), None);
     }
 
     #[test]

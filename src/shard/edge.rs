@@ -11,7 +11,7 @@
 
 use crate::call::Again;
 use crate::cc::trust::PeerId;
-use crate::location::{Aor, Found, Pseudonyms, Relay};
+use crate::location::{Aor, BindingId, Found, Pseudonyms, Relay};
 use crate::random::Rng;
 use crate::shard::challenged::Challenged;
 use crate::shard::invite::Routed;
@@ -88,9 +88,20 @@ impl Shard {
             return Source::Peer(peer);
         }
         match self.domains.aor(&request.from.uri) {
-            Some(user) if self.registrar.is_registered_at(&user, flow) => Source::Phone(user),
+            Some(user) if self.phone_at(&user, flow).is_some() => Source::Phone(user),
             Some(_) | None => Source::Stranger,
         }
+    }
+
+    /// R8: the binding of the user whose phone speaks over this flow.
+    ///
+    /// In edge mode a stream counts for the phone on UDP at its other end: a call that carries
+    /// credentials is often too long for a datagram. Whoever shares that address with the phone is
+    /// still asked for the password by the PBX; where we are the registrar, we ask.
+    pub(super) fn phone_at(&self, user: &Aor, flow: &Flow) -> Option<BindingId> {
+        let own = self.registrar.binding_at(user, flow);
+        let beside = || self.registrar.binding_beside(user, flow);
+        own.or_else(|| self.edge.as_ref().and_then(|_| beside()))
     }
 
     /// R4: whether a request outside of dialogs is let in where the PBX is the registrar.

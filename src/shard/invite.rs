@@ -267,7 +267,7 @@ impl Shard {
         }
         let address = |uri: &Uri<'_>| AddrSpec::new(str::from_utf8(uri.text()).ok()?).ok();
         let binding = arrived.caller.as_ref().and_then(|caller| {
-            let binding = self.registrar.binding_at(caller, arrived.flow)?;
+            let binding = self.phone_at(caller, arrived.flow)?;
             Some(Binding(binding.0))
         });
         Some(Asker {

@@ -433,7 +433,7 @@ impl Shard {
         let owner = held.filed.owner.as_ref();
         let moved = match at.side {
             relay::Side::Subscriber => {
-                owner.is_none_or(|owner| self.registrar.is_registered_at(owner, flow))
+                owner.is_none_or(|owner| self.phone_at(owner, flow).is_some())
             }
             relay::Side::Notifier => false,
         };

@@ -274,12 +274,13 @@ fn a_call_is_transferred_to_one_that_was_asked_first() {
     carol.wait_for(&json!({"ev": "replaced"}));
     bob.wait_for(&confirmed());
     alice.wait_for(&json!({"ev": "referstatus", "code": 200}));
-    // Bob and Carol speak in a second call of theirs; Alice is out of both of hers.
+    // Bob and Carol speak in a second call of theirs.
     bob.wait_until_heard(2, Stage::tone_of("carol"));
     carol.wait_until_heard(2, Stage::tone_of("bob"));
-    alice.wait_for(&json!({"ev": "state", "state": "DISCONNCTD"}));
+    alice.tell("hangup 1");
+    bob.wait_for(&json!({"ev": "state", "state": "DISCONNECTED", "call": 1}));
     bob.tell("hangup 2");
-    carol.wait_for(&json!({"ev": "state", "state": "DISCONNCTD"}));
+    carol.wait_for(&json!({"ev": "state", "state": "DISCONNECTED", "call": 2}));
     [alice, bob, carol].into_iter().for_each(Softphone::quit);
     let (captured, stage) = office.close([]);
     let (us, c) = (stage.campon_ip(), stage.ip_of("carol"));

@@ -109,6 +109,22 @@ fn another_connection_of_the_same_phone_is_an_outsiders() {
     is_shut_out(&again, &pbx);
 }
 
+/// RFC 3261 §18.1.1: what is too long for a datagram comes over TCP, as an INVITE with credentials
+/// may; the phone is still the one at that address.
+#[test]
+fn a_long_call_comes_over_tcp_from_a_phone_on_udp() {
+    let (world, pbx) = edge();
+    let alice = world.party_at("alice", "192.0.2.50:5060");
+    registers(&alice, "alice", &pbx);
+    let stream = world.party_over_tcp_at("alice", "192.0.2.50:40000");
+    let sent = stream.sends(invite("alice", "bob").with_sdp(OFFER));
+    let at_pbx = pbx.receives("INVITE");
+    pbx.answers(&at_pbx, 486);
+    pbx.receives("ACK");
+    refused(&stream, &sent, "486");
+    is_shut_out(&world.party_over_tcp_at("alice", "192.0.2.51:40000"), &pbx);
+}
+
 /// A challenge proves nothing yet.
 #[test]
 fn who_was_refused_by_the_pbx_is_an_outsider() {

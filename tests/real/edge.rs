@@ -10,7 +10,7 @@ use crate::real::baresip::Baresip;
 use crate::real::capture::{Capture, Captured, Wire};
 use crate::real::kamailio::Kamailio;
 use crate::real::softphone::Softphone;
-use crate::real::stage::Stage;
+use crate::real::stage::{Stage, UNHURRIED};
 
 /// How long phones may take to find out that the PBX has forgotten them.
 const AGAIN_MAX: Duration = Duration::from_mins(1);
@@ -29,7 +29,7 @@ impl Office {
         let kamailio = stage.kamailio();
         let upstream = kamailio.address();
         let config = format!(
-            "mode = \"edge\"\nupstream = \"sip:{upstream}\"\ndomains = [\"pbx.test\"]\n{more}"
+            "mode = \"edge\"\nupstream = \"sip:{upstream}\"\ndomains = [\"pbx.test\"]\n{more}\n{UNHURRIED}"
         );
         let campon = stage.campon(&config);
         let capture = stage.capture();

@@ -12,7 +12,7 @@ use crate::real::baresip::{Baresip, Setup};
 use crate::real::children::{command_in, output_of};
 use crate::real::kamailio::Kamailio;
 use crate::real::served::Served;
-use crate::real::stage::Stage;
+use crate::real::stage::{Stage, UNHURRIED};
 
 const CAMPON: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
@@ -76,7 +76,8 @@ impl Networks {
         cable(home, "eth0", router, "lan");
         cable(router, "wan", world, "eth0");
         let at_home = [(home, "eth0", ALICE), (router, "lan", GATEWAY)];
-        let outside = [CAMPON, BOB, PBX].map(|address| (world, "eth0", address));
+        // The first is where a socket sends from that is bound to none, as Bob's RTP does.
+        let outside = [BOB, CAMPON, PBX].map(|address| (world, "eth0", address));
         let places = at_home
             .into_iter()
             .chain([(router, "wan", ROUTER)])
@@ -157,7 +158,7 @@ fn a_phone_behind_a_nat_calls_and_is_called_and_both_sides_are_heard() {
     let kamailio = Kamailio::start(folder, PBX.into(), Some(world));
     let config = format!(
         "mode = \"edge\"\nupstream = \"sip:{PBX}:5060\"\ndomains = [\"pbx.test\"]\n\
-         [[listener]]\naddress = \"{CAMPON}:5060\"\n[edge]\nnat_media = \"rewrite\"\n"
+         [[listener]]\naddress = \"{CAMPON}:5060\"\n[edge]\nnat_media = \"rewrite\"\n{UNHURRIED}"
     );
     let campon = Served::start(folder, Some(world), &config);
     let mut alice = phone(folder, "alice", ALICE, &networks.home);

@@ -18,7 +18,7 @@ use super::shared;
 use super::wav::{self, LOUD_ENOUGH, Recording};
 use crate::process::wait_for;
 
-const STEP_MAX: Duration = Duration::from_secs(20);
+const STEP_MAX: Duration = Duration::from_secs(40);
 
 pub struct Softphone {
     process: Running,

@@ -10,6 +10,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use crate::location::Aor;
 use crate::location::Domains;
@@ -26,6 +27,7 @@ use crate::sip::Flow;
 use crate::sip::Name;
 use crate::sip::Request;
 use crate::sip::Status;
+use crate::sip::Transport;
 use crate::sip::Writer;
 use crate::table::Key;
 use crate::table::Table;
@@ -242,19 +244,11 @@ impl Registrar {
         Some(binding.id())
     }
 
-    /// The binding of the AOR that was made over UDP from the host at the other end of this stream.
-    ///
-    /// A phone sends what is too long for a datagram over TCP (RFC 3261 §18.1.1), and keeps the flow
-    /// on which it is called.
-    pub fn binding_beside(&self, aor: &Aor, flow: &Flow) -> Option<BindingId> {
-        let mut bindings = self.record(aor)?.bindings.iter();
-        let binding = bindings.find(|binding| {
-            let own = binding.flow();
-            flow.transport.is_reliable()
-                && !own.transport.is_reliable()
-                && own.remote.ip() == flow.remote.ip()
-        })?;
-        Some(binding.id())
+    /// The flow over UDP of a phone of the AOR's that has this address.
+    pub fn datagrams_from(&self, aor: &Aor, address: IpAddr) -> Option<Flow> {
+        let bindings = self.record(aor)?.bindings.iter();
+        let mut flows = bindings.map(|binding| *binding.flow());
+        flows.find(|it| it.transport == Transport::Udp && it.remote.ip() == address)
     }
 
     /// Since when the AOR has had bindings without a gap; `None` if it has none.
@@ -961,12 +955,6 @@ mod tests {
             !rig.registrar
                 .is_registered_at(&alice, &tcp("192.0.2.1:5060", 1))
         );
-        let beside = |flow| rig.registrar.binding_beside(&alice, &flow);
-        let own = rig.registrar.binding_at(&alice, &udp("192.0.2.1:5060"));
-        assert!(own.is_some());
-        assert_eq!(beside(tcp("192.0.2.1:40000", 1)), own);
-        assert_eq!(beside(tcp("192.0.2.2:40000", 1)), None);
-        assert_eq!(beside(udp("192.0.2.1:40000")), None);
     }
 
     #[test]

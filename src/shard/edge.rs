@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 use crate::call::Again;
 use crate::cc::trust::PeerId;
-use crate::location::{Alias, Aor, BindingId, Found, Pseudonyms, Relay};
+use crate::location::{Alias, Aor, Found, Pseudonyms, Relay};
 use crate::random::Rng;
 use crate::shard::challenged::Challenged;
 use crate::shard::invite::Routed;
@@ -28,6 +28,9 @@ use crate::sip::flow::Flow;
 use crate::sip::{Method, Request, Uri};
 use crate::table::Key;
 use crate::time::Timestamp;
+
+/// A request of this length does not go by UDP where the path is not known (RFC 3261 §18.1.1).
+const LONG_BYTES: usize = 1300;
 
 /// What is kept where the PBX is the registrar.
 #[derive(Debug)]
@@ -111,20 +114,30 @@ impl Shard {
             return Source::Peer(peer);
         }
         match self.domains.aor(&request.from.uri) {
-            Some(user) if self.phone_at(&user, flow).is_some() => Source::Phone(user),
+            Some(user) if self.phone_flow(&user, flow, request).is_some() => Source::Phone(user),
             Some(_) | None => Source::Stranger,
         }
     }
 
-    /// R8: the binding of the user whose phone speaks over this flow.
+    /// R8: the flow of the user's phone that sends this request; `None` if none of his does.
     ///
-    /// In edge mode a stream counts for the phone on UDP at its other end: a call that carries
-    /// credentials is often too long for a datagram. Whoever shares that address with the phone is
-    /// still asked for the password by the PBX; where we are the registrar, we ask.
-    pub(super) fn phone_at(&self, user: &Aor, flow: &Flow) -> Option<BindingId> {
-        let own = self.registrar.binding_at(user, flow);
-        let beside = || self.registrar.binding_beside(user, flow);
-        own.or_else(|| self.edge.as_ref().and_then(|_| beside()))
+    /// A phone that has registered over UDP sends a long request over a stream of its own, as RFC 3261
+    /// §18.1.1 tells it to. Such a stream shows its address, which nobody forges; the port is new.
+    pub(super) fn phone_flow(
+        &self,
+        user: &Aor,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Option<Flow> {
+        if self.registrar.is_registered_at(user, flow) {
+            return Some(*flow);
+        }
+        self.edge.as_deref()?;
+        let is_long = request.message.raw().len() >= LONG_BYTES;
+        if !flow.transport.is_reliable() || !is_long {
+            return None;
+        }
+        self.registrar.datagrams_from(user, flow.remote.ip())
     }
 
     /// R4: whether a request outside of dialogs is let in where the PBX is the registrar.

@@ -117,7 +117,7 @@ impl Shard {
             return false;
         }
         let sender = self.domains.aor(&request.from.uri);
-        let is_ours = sender.is_some_and(|user| self.phone_at(&user, flow).is_some());
+        let is_ours = sender.is_some_and(|user| self.registrar.is_registered_at(&user, flow));
         !(is_ours && self.strangers.phones.take(now, flow.remote))
     }
 

@@ -103,7 +103,7 @@ impl World {
         self.seat(name, &address, Transport::Tcp)
     }
 
-    /// The same on a connection from this address.
+    /// The same at this address.
     pub(crate) fn party_over_tcp_at(&self, name: &str, address: &str) -> Party {
         self.seat(name, address, Transport::Tcp)
     }

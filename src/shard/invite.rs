@@ -268,7 +268,8 @@ impl Shard {
         }
         let address = |uri: &Uri<'_>| AddrSpec::new(str::from_utf8(uri.text()).ok()?).ok();
         let binding = arrived.caller.as_ref().and_then(|caller| {
-            let binding = self.registrar.binding_at(caller, arrived.flow)?;
+            let flow = self.phone_flow(caller, arrived.flow, arrived.request)?;
+            let binding = self.registrar.binding_at(caller, &flow)?;
             Some(Binding(binding.0))
         });
         Some(Asker {
@@ -444,18 +445,20 @@ impl Shard {
         is_urgent(request) || self.is_emergency(request)
     }
 
-    /// The side that is a phone, where the other is its PBX.
-    fn phone_of(&self, parties: &Parties) -> Option<call::Side> {
+    /// The side that is a phone, where the other is its PBX, and the flow by which it is reached.
+    fn phone_of(
+        &self,
+        parties: &Parties,
+        (request, flow): (&Request<'_>, &Flow),
+        ways: &Ways,
+    ) -> Option<(call::Side, Flow)> {
         self.edge.as_deref()?;
-        match parties {
-            Parties {
-                caller: Some(_), ..
-            } => Some(call::Side::A),
-            Parties {
-                callee: Some(_), ..
-            } => Some(call::Side::B),
-            Parties { .. } => None,
+        if let Some(caller) = &parties.caller {
+            let home = self.phone_flow(caller, flow, request);
+            return Some((call::Side::A, home.unwrap_or(*flow)));
         }
+        parties.callee.as_ref()?;
+        Some((call::Side::B, ways.first()?.flow))
     }
 
     /// R1: the user whose number was dialled, where his phones register with the PBX.
@@ -499,7 +502,7 @@ impl Shard {
             targets: &targets,
             asks: self.session_asks(flow, ways),
             again,
-            phone: self.phone_of(&parties),
+            phone: self.phone_of(&parties, (request, flow), ways),
             nat_media: self
                 .settings
                 .edge

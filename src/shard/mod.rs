@@ -333,6 +333,7 @@ impl Shard {
         self.relays.drop_in_hand();
         if let Some((key, parties)) = lost {
             self.calls.discard(key);
+            self.close_pass(&parties, key);
             self.release(now, &parties);
             let is_lost = |user: User| user.call == key && call::has_part(user.part);
             self.layer.abandon(now, is_lost);

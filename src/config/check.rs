@@ -35,9 +35,17 @@ pub(super) fn check(
     raw: &RawConfig,
     arguments: &Arguments,
 ) -> Result<Config, Error> {
-    let listeners = listeners(source, &raw.listener, arguments)?;
+    let mut listeners = listeners(source, &raw.listener, arguments)?;
+    let own_calls = raw.own_calls.listen.as_ref();
+    let own_calls = own_calls
+        .map(|written| peers::own_calls(source, written, &mut listeners))
+        .transpose()?;
     let domains = source.read_all(&raw.domains, value::host_name)?;
     let upstream = peers::upstream(source, raw, arguments.upstream.as_ref(), &listeners)?;
+    if let (None, Some(written)) = (&upstream, &raw.own_calls.listen) {
+        let why = "there is no upstream that we could call through";
+        return Err(source.error(&written.span(), why));
+    }
     let us = Us {
         listeners: &listeners,
         domains: &domains,
@@ -51,6 +59,7 @@ pub(super) fn check(
     Ok(Config {
         shard: Settings {
             listeners,
+            own_calls,
             peers,
             access: users::access(source, raw, &domains)?,
             domains,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::cc::trust::Dials;
 use crate::completion::Code;
-use crate::shard::settings::{Completion, Peer, PeerCompletion};
+use crate::shard::settings::{CcParams, Completion, Peer, PeerCompletion, RecallMethod};
+use crate::sip::flow::ListenerId;
 
 use super::value::spelled;
 use super::{Config, Log};
@@ -51,11 +52,16 @@ impl fmt::Display for Config {
             Some(upstream) => writeln!(f, ", in front of {}", uri_of(upstream))?,
             None => writeln!(f)?,
         }
-        for listener in &settings.listeners {
+        for (id, listener) in (0..).map(ListenerId).zip(&settings.listeners) {
             let sent_by = listener.sent_by();
+            let only = if settings.own_calls == Some(id) {
+                ", for our own calls alone"
+            } else {
+                ""
+            };
             writeln!(
                 f,
-                "listen     {} by UDP and TCP, as {sent_by}",
+                "listen     {} by UDP and TCP, as {sent_by}{only}",
                 listener.bind
             )?;
         }
@@ -97,11 +103,26 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
         Dials::Original => "the original number",
         Dials::Tokens => "tokens",
     };
+    let bare = match peer.cc_params {
+        CcParams::Added => "",
+        CcParams::LeftOut => " without parameters",
+    };
+    let recall = methods(&peer.recall);
     let (name, uri, hosts) = (&peer.name, uri_of(peer), peer.hosts.join(", "));
     writeln!(
         f,
-        "peer       {name} at {uri}, speaks for {hosts}; completion {completion}, dials {dials}"
+        "peer       {name} at {uri}, speaks for {hosts}; completion {completion}, dials {dials}{bare}; \
+         recalls by {recall}"
     )
+}
+
+fn methods(methods: &[RecallMethod]) -> String {
+    let words = methods.iter().map(|method| match method {
+        RecallMethod::Direct => "direct",
+        RecallMethod::Refer => "refer",
+        RecallMethod::ThirdParty => "3pcc",
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt::Result {
@@ -121,11 +142,12 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
     )?;
     writeln!(
         f,
-        "recall     after {} of guard; rings {} of {}; at most {} for a request",
+        "recall     after {} of guard; rings {} of {}; at most {} for a request; by {}",
         spelled(times.guard),
         spelled(service.agent.ring),
         spelled(times.recall),
         service.monitor.recalls_max,
+        methods(&completion.recall_by),
     )?;
     writeln!(
         f,

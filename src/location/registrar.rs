@@ -18,6 +18,7 @@ use crate::location::Target;
 use crate::location::binding::Binding;
 use crate::location::binding::BindingId;
 use crate::location::binding::Origin;
+use crate::location::binding::Replaced;
 use crate::location::reject::Reject;
 use crate::location::wanted::Wanted;
 use crate::location::wanted::WantedBinding;
@@ -186,6 +187,22 @@ impl Registrar {
     pub fn target_of(&self, now: Timestamp, aor: &Aor, id: BindingId) -> Option<Target<'_>> {
         let mut bindings = self.current(now, aor);
         bindings.find(|binding| binding.id() == id)?.target()
+    }
+
+    /// Where to call this one binding, and those that may be its phone after a restart: it does not
+    /// take back what it has forgotten.
+    pub fn targets_of(
+        &self,
+        now: Timestamp,
+        aor: &Aor,
+        id: BindingId,
+    ) -> impl Iterator<Item = Target<'_>> {
+        let wanted = self.current(now, aor).find(|binding| binding.id() == id);
+        let all = wanted.into_iter().flat_map(move |wanted| {
+            let successors = self.current(now, aor);
+            std::iter::once(wanted).chain(successors.filter(|other| other.may_succeed(wanted)))
+        });
+        all.filter_map(Binding::target)
     }
 
     /// The binding of the AOR that was made over this very flow.
@@ -395,10 +412,10 @@ fn updated(
     Ok(after)
 }
 
-/// Takes out what the Contact replaces; of several bindings, the id of the oldest.
-fn take(bindings: &mut Vec<Binding>, wanted: &WantedBinding<'_>) -> Option<BindingId> {
+/// Takes out what the Contact replaces; of several bindings, the name of the oldest.
+fn take(bindings: &mut Vec<Binding>, wanted: &WantedBinding<'_>) -> Option<Replaced> {
     let replaced = bindings.extract_if(.., |binding| binding.is_of(wanted));
-    replaced.map(|binding| binding.id()).last()
+    replaced.map(|binding| binding.replaced()).last()
 }
 
 #[cfg(test)]

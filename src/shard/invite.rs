@@ -22,7 +22,7 @@ use crate::shard::offer::{About, Asker, Callee};
 use crate::shard::settings::{Peer, PeerCompletion};
 use crate::shard::{Held, Parties, Reject, Settings, Shard, recall};
 use crate::sip::flow::{Flow, ListenerId};
-use crate::sip::{Name, Request, Uri, Writer};
+use crate::sip::{Name, Request, SipUri, Uri, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::User;
@@ -169,6 +169,7 @@ impl Shard {
         (id, routed): (CompletionId, Routed),
     ) -> Result<(), Reject> {
         let Routed { ways, callee, .. } = routed;
+        self.on_own_cc_call(now, id);
         self.desk.facts.push_back(Input::CcCallArrived { id });
         let refused = if ways.is_empty() {
             Some((
@@ -245,11 +246,28 @@ impl Shard {
             return Ok(None);
         };
         let callee = self.domains.aor(&request.uri);
-        Ok(callee.and_then(|callee| {
-            let id = service.recognise(name, &name_of(&callee))?;
-            let routed = self.route(now, request, flow, Some(callee.clone()));
-            Some((id, routed.unwrap_or_else(|_| self.route_home(now, callee))))
-        }))
+        let by_pair = |callee: &Aor| service.recognise(name, &name_of(callee));
+        let id = (self.referred_to(name, &request.uri))
+            .or_else(|| self.named_entry(name, &uri))
+            .or_else(|| callee.as_ref().and_then(by_pair));
+        let Some((id, callee)) = id.zip(callee) else {
+            return Ok(None);
+        };
+        let routed = self.route(now, request, flow, Some(callee.clone()));
+        Ok(Some((
+            id,
+            routed.unwrap_or_else(|_| self.route_home(now, callee)),
+        )))
+    }
+
+    /// R9: the entry that a `cce` parameter names, if it is the caller's turn.
+    fn named_entry(&self, caller: &addr::Aor, uri: &SipUri<'_>) -> Option<CompletionId> {
+        let cce = str::from_utf8(uri.params.value("cce")?).ok()?;
+        let id = self.desk.service.recognise_token(cce.parse().ok()?)?;
+        let view = self.desk.service.view(id)?;
+        let dialled = Uri::parse(view.dialled.as_str().as_bytes()).ok()?;
+        let is_his = view.caller == caller && dialled.is_equivalent(&Uri::Sip(*uri));
+        is_his.then_some(id)
     }
 
     /// What completion has to know of a call in case it fails; `None` if nobody may ask.
@@ -420,21 +438,23 @@ impl Shard {
         }
     }
 
-    /// The listener by which a call came, unless it speaks another address family.
+    /// The listener by which a call came, unless it speaks another address family or is that of our
+    /// own calls (R4).
     pub(super) fn listener_towards(
         &self,
         to: &std::net::SocketAddr,
         came_by: ListenerId,
     ) -> ListenerId {
         let listeners = &self.settings.listeners;
-        let fits = |listener: &&crate::shard::Listener| listener.bind.is_ipv4() == to.is_ipv4();
-        let own = listeners.get(usize::from(came_by.0)).filter(fits);
-        if own.is_some() {
-            return came_by;
-        }
-        let other = listeners.iter().position(|listener| fits(&listener));
-        let other = other.and_then(|other| u8::try_from(other).ok());
-        other.map_or(came_by, ListenerId)
+        let own_calls = self.settings.own_calls;
+        let fits = |id: &ListenerId| {
+            let listener = listeners.get(usize::from(id.0));
+            let is_family = listener.is_some_and(|it| it.bind.is_ipv4() == to.is_ipv4());
+            is_family && own_calls != Some(*id)
+        };
+        let others = (0..=u8::MAX).take(listeners.len()).map(ListenerId);
+        let mut all = std::iter::once(came_by).chain(others);
+        all.find(fits).unwrap_or(came_by)
     }
 
     /// R20: a user with as many calls as he may have is busy.
@@ -465,6 +485,9 @@ impl Shard {
         self.counters.calls_started += 1;
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.engage(user);
+        }
+        if let About::CcCall(id) = &about {
+            self.note_referred(*id, key);
         }
         self.in_hand = Some((key, parties.clone()));
         let mut held = self.invite(now, key, request, (flow, server), (ways, parties, about));

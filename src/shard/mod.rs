@@ -13,6 +13,7 @@ mod desk;
 mod invite;
 mod notifier;
 mod offer;
+mod placing;
 mod recall;
 mod receive;
 pub mod reject;
@@ -405,30 +406,43 @@ impl Shard {
         }
         match &held.about {
             About::CcCall(id) => self.desk.facts.push_back(Fact::CcCallAnswered { id: *id }),
-            About::Asker(_) | About::Nothing => {
-                if let (Some(caller), Some(callee)) = (caller, callee)
-                    && self.desk.service.counts().completions > 0
+            About::Asker(asker) => {
+                // Who answers behind a peer is for that peer to know.
+                if let offer::Callee::Ours(callee) = &asker.callee
+                    && self.has_requests()
                 {
-                    self.desk.facts.push_back(Fact::CallAnswered {
-                        caller: name_of(caller),
-                        callee: name_of(callee),
-                    });
+                    let (caller, callee) = (asker.caller.clone(), name_of(callee));
+                    let fact = Fact::CallAnswered { caller, callee };
+                    self.desk.facts.push_back(fact);
                 }
                 // Nobody asks any more.
                 held.about = About::Nothing;
+            }
+            About::Nothing => {
+                if let (Some(caller), Some(callee)) = (caller, callee)
+                    && self.has_requests()
+                {
+                    let (caller, callee) = (name_of(caller), name_of(callee));
+                    let fact = Fact::CallAnswered { caller, callee };
+                    self.desk.facts.push_back(fact);
+                }
             }
             // Its news say more; a code has no callee.
             About::Code | About::Recall(_) => {}
         }
     }
 
+    fn has_requests(&self) -> bool {
+        self.desk.service.counts().completions > 0
+    }
+
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
         if held.call.is_over() {
             self.calls.discard(key);
-            if let About::Recall(id) = held.about
-                && self.desk.recalls.get(&id) == Some(&key)
-            {
-                self.desk.recalls.remove(&id);
+            match held.about {
+                About::Recall(id) => self.forget_recall(id, key),
+                About::CcCall(id) => self.forget_referred(id, key),
+                About::Asker(_) | About::Code | About::Nothing => {}
             }
             self.on_call_over(now, &held);
             return;
@@ -476,6 +490,7 @@ fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::Cancelled => "cancelled",
         Outcome::Confirmed => "confirmed",
         Outcome::Failed(status) => status.phrase(),
+        Outcome::HandedOver => "handed over",
         Outcome::HungUp(Side::A) => "caller hung up",
         Outcome::HungUp(Side::B) => "callee hung up",
         Outcome::Lost => "lost",

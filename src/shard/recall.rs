@@ -13,15 +13,15 @@ use crate::cc::agent::{RecallFailure, Why};
 use crate::cc::line::Calls;
 use crate::cc::monitor::Found;
 use crate::cc::offer::{self, Alerting, Evidence, InPass, Registration};
-use crate::completion::{self, CompletionId, Input, Recall, Via};
+use crate::completion::{CompletionId, Input, Recall};
 use crate::location::{Aor, BindingId};
 use crate::shard::desk::user_of;
 use crate::shard::invite::{Way, Ways};
 use crate::shard::offer::{About, host_at};
+use crate::shard::placing::Rung;
 use crate::shard::{Held, Parties, Shard};
 use crate::sip::flow::ListenerId;
 use crate::sip::{Uri, unescape};
-use crate::table::Key;
 use crate::time::Timestamp;
 
 impl Shard {
@@ -83,7 +83,7 @@ impl Shard {
             self.users.engage(caller);
         }
         self.counters.calls_started += 1;
-        self.desk.recalls.insert(recall.id, key);
+        self.desk.recalls.insert(recall.id, Rung::new(key));
         let held = Held {
             call,
             parties,
@@ -94,66 +94,18 @@ impl Shard {
         true
     }
 
-    /// The caller answered: his callee is called.
-    pub(super) fn place_cc_call(&mut self, now: Timestamp, cc_call: &completion::Call) {
-        let Some(key) = self.desk.recalls.get(&cc_call.id).copied() else {
+    /// R18: stops whatever is up for a recall, the call included that the caller's phone was asked
+    /// for.
+    pub(super) fn end_recall(&mut self, now: Timestamp, id: CompletionId, why: Why) {
+        let Some(rung) = self.take_recall(id) else {
             return;
         };
-        let (ways, callee) = match cc_call.via {
-            Via::Own(_) => {
-                let callee = user_of(&cc_call.callee);
-                (self.ways_to(now, &callee), Some(callee))
-            }
-            Via::Peer(peer) => {
-                let way = self.way_to_peer(peer, cc_call.target.as_str().as_bytes());
-                (way.into_iter().collect(), None)
-            }
-        };
-        if callee.as_ref().is_some_and(|callee| self.is_full(callee)) {
-            return self.give_up_cc_call(now, key, cc_call.id);
+        if let Some(referred) = rung.referred.filter(|_| why == Why::Ended) {
+            self.with_call(now, referred, |call, turn| call.withdraw(turn, reason(why)));
         }
-        if let Some(callee) = &callee
-            && !ways.is_empty()
-        {
-            self.users.engage(callee);
-            if let Some(held) = self.calls.get_mut(key) {
-                held.parties.callee = Some(callee.clone());
-            }
-        }
-        let targets = targets(&ways);
-        let invitation = Invitation {
-            targets: &targets,
-            from: Party {
-                name: b"",
-                uri: cc_call.from.as_str().as_bytes(),
-            },
-            to: Party {
-                name: b"",
-                uri: cc_call.dialled.as_str().as_bytes(),
-            },
-        };
-        self.with_call(now, key, |call, turn| call.place(turn, &invitation));
-    }
-
-    /// R20: the callee has as many calls as he may have again.
-    fn give_up_cc_call(&mut self, now: Timestamp, key: Key, id: CompletionId) {
-        let condition = crate::cc::Condition::Busy;
-        let calls = Calls::Engaged;
-        self.desk.facts.push_back(Input::CcCallArrived { id });
-        self.desk.facts.push_back(Input::CcCallFailed {
-            id,
-            found: Some(Found { condition, calls }),
+        self.with_call(now, rung.key, |call, turn| {
+            call.end_recall(turn, reason(why))
         });
-        self.with_call(now, key, |call, turn| {
-            call.end_recall(turn, b"SIP;cause=486;text=\"Busy Here\"");
-        });
-    }
-
-    /// R18: stops whatever is up for a recall.
-    pub(super) fn end_recall(&mut self, now: Timestamp, id: CompletionId, why: Why) {
-        if let Some(key) = self.desk.recalls.remove(&id) {
-            self.with_call(now, key, |call, turn| call.end_recall(turn, reason(why)));
-        }
     }
 
     pub(super) fn on_recall_news(
@@ -164,6 +116,10 @@ impl Shard {
         news: News,
     ) {
         let fact = match news {
+            News::NotReferred => {
+                tracing::info!(completion = %id, "the caller's phone does not call by itself");
+                return self.desk.unplaced.push(id);
+            }
             News::RecallAnswered => Input::RecallAnswered { id },
             News::RecallFailed(why) => Input::RecallFailed {
                 id,
@@ -208,10 +164,13 @@ impl Shard {
     }
 
     fn ways_back(&self, now: Timestamp, caller: &Aor, binding: BindingId) -> Ways {
-        match self.registrar.target_of(now, caller, binding) {
-            Some(target) => std::iter::once(Way::from(target)).collect(),
-            None => self.ways_to(now, caller),
+        let asked: Ways = (self.registrar.targets_of(now, caller, binding))
+            .map(Way::from)
+            .collect();
+        if asked.is_empty() {
+            return self.ways_to(now, caller);
         }
+        asked
     }
 
     /// A way to a peer, whatever the URI says (R7).

@@ -8,7 +8,7 @@ use crate::call;
 use crate::cc::trust::{self, Dials, PeerId};
 use crate::completion;
 use crate::location;
-use crate::sip::flow::Transport;
+use crate::sip::flow::{ListenerId, Transport};
 use crate::sip::host::Host;
 use crate::transaction::timing::Timing;
 
@@ -19,6 +19,9 @@ pub struct Settings {
     pub listeners: Vec<Listener>,
     /// The PBX behind us: where everything goes that is not for our own users.
     pub upstream: Option<Peer>,
+    /// Where our own calls through the upstream leave from, which trusts that address (R4); one of
+    /// the listeners, and nothing that is relayed goes there. `None`: from where all else does.
+    pub own_calls: Option<ListenerId>,
     /// The other parties that are known by their address.
     pub peers: Vec<Peer>,
     /// The domains that are ours, besides the names and addresses of the listeners; lower case.
@@ -107,6 +110,30 @@ pub struct Peer {
     pub dials: Dials,
     /// What becomes of the completion that it offers.
     pub completion: PeerCompletion,
+    /// How a caller who was called back is connected with somebody behind it, in this order (R10).
+    pub recall: Vec<RecallMethod>,
+    /// Whether what is dialled there to complete a call carries `m` and `cce` (CC-23).
+    pub cc_params: CcParams,
+}
+
+/// How a caller who has answered his recall is connected with his callee.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RecallMethod {
+    /// The callee's phones are rung over their registered flows, without the PBX.
+    Direct,
+    /// The caller's phone is asked to dial him itself (RFC 3515).
+    Refer,
+    /// We call him through the PBX or peer (RFC 3725, flow IV).
+    ThirdParty,
+}
+
+/// Whether a number that is dialled anew says that it completes a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CcParams {
+    /// By the parameters `m` and `cce` of its URI.
+    Added,
+    /// It does not: the peer refuses URIs with parameters that it does not know.
+    LeftOut,
 }
 
 impl Peer {
@@ -119,6 +146,8 @@ impl Peer {
             hosts: Arc::new([host_of(address.ip())]),
             dials: Dials::Original,
             completion: PeerCompletion::Agent,
+            recall: vec![RecallMethod::ThirdParty],
+            cc_params: CcParams::Added,
         }
     }
 
@@ -171,6 +200,9 @@ pub struct Completion {
     pub service: completion::Settings,
     /// What callers dial to ask for it.
     pub codes: completion::Codes,
+    /// How a caller who was called back is connected with a user who is registered here, in this
+    /// order (R10).
+    pub recall_by: Vec<RecallMethod>,
 }
 
 impl Default for Completion {
@@ -179,6 +211,7 @@ impl Default for Completion {
             enabled: true,
             service: completion::Settings::default(),
             codes: completion::Codes::default(),
+            recall_by: vec![RecallMethod::Direct],
         }
     }
 }

@@ -8,8 +8,8 @@ use crate::cc::trust::Dials;
 use crate::config::error::{Error, Source};
 use crate::config::raw::{RawConfig, RawPeer};
 use crate::config::value;
-use crate::shard::settings::{Listener, Peer, PeerCompletion};
-use crate::sip::flow::Transport;
+use crate::shard::settings::{CcParams, Listener, Peer, PeerCompletion, RecallMethod};
+use crate::sip::flow::{ListenerId, Transport};
 use crate::sip::host::Host;
 
 use super::argument;
@@ -52,6 +52,38 @@ pub(super) fn upstream(
         }
         (None, None) => Ok(None),
     }
+}
+
+/// R4: the address that the PBX trusts as ours, which is none that anything is relayed from.
+pub(super) fn own_calls(
+    source: Source<'_>,
+    written: &Spanned<String>,
+    listeners: &mut Vec<Listener>,
+) -> Result<ListenerId, Error> {
+    source.read(written, |text| {
+        let address = value::listen_address(text)?;
+        if address.ip().is_unspecified() {
+            return Err(format!(
+                "{address} is a wildcard: the PBX has to know one address"
+            ));
+        }
+        let is_shared = |listener: &Listener| {
+            let bind = listener.bind;
+            let is_any = bind.ip().is_unspecified() && bind.is_ipv4() == address.is_ipv4();
+            bind == address || (is_any && bind.port() == address.port())
+        };
+        if listeners.iter().any(is_shared) {
+            return Err(format!(
+                "{address} is a listener's, from which calls are relayed"
+            ));
+        }
+        let id = u8::try_from(listeners.len()).map_err(|_| "one listener too many".to_owned())?;
+        listeners.push(Listener {
+            bind: address,
+            advertise: None,
+        });
+        Ok(ListenerId(id))
+    })
 }
 
 /// The peers beside the upstream.
@@ -113,6 +145,11 @@ fn peer(
     Ok(Peer {
         dials: source.word(raw.dials.as_ref(), usual.dials, &dials)?,
         completion: source.word(raw.completion.as_ref(), usual.completion, &completion)?,
+        recall: source.methods(raw.recall.as_ref(), &usual.recall)?,
+        cc_params: match raw.cc_params.as_ref().map(Spanned::get_ref) {
+            Some(false) => CcParams::LeftOut,
+            Some(true) | None => CcParams::Added,
+        },
         ..usual.with_domains(domains)
     })
 }
@@ -135,6 +172,37 @@ impl Us<'_> {
             .any(|ours| is_same_host(&ours, &domain));
         differs(is_ours, || format!("`{domain}` is ours"))?;
         Ok(domain)
+    }
+}
+
+impl Source<'_> {
+    /// The methods of a recall, in the order in which they are tried.
+    pub(super) fn methods(
+        self,
+        written: Option<&Spanned<Vec<Spanned<String>>>>,
+        usual: &[RecallMethod],
+    ) -> Result<Vec<RecallMethod>, Error> {
+        let Some(written) = written else {
+            return Ok(usual.to_vec());
+        };
+        let words = [
+            ("direct", RecallMethod::Direct),
+            ("refer", RecallMethod::Refer),
+            ("3pcc", RecallMethod::ThirdParty),
+        ];
+        let mut methods = Vec::new();
+        for word in written.get_ref() {
+            let method = self.word(Some(word), RecallMethod::Refer, &words)?;
+            if methods.contains(&method) {
+                let why = format!("`{}` is there twice", word.get_ref());
+                return Err(self.error(&word.span(), why));
+            }
+            methods.push(method);
+        }
+        if methods.is_empty() {
+            return Err(self.error(&written.span(), "names no method"));
+        }
+        Ok(methods)
     }
 }
 

@@ -154,6 +154,11 @@ impl Draft {
         }
     }
 
+    /// Whether it is a request of this method.
+    pub(crate) fn is(&self, method: &str) -> bool {
+        self.start.split(' ').next() == Some(method)
+    }
+
     /// Adds a header; one that the party would fill in gives way to it.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.to_owned(), value.to_owned()));

@@ -6,9 +6,9 @@ use campon::cc::trust::Dials;
 use campon::completion::{Codes, RawCodes};
 use campon::location::{Access, Account, Accounts};
 use campon::random::Rng;
-use campon::shard::settings::Peer;
+use campon::shard::settings::{CcParams, Peer, RecallMethod};
 use campon::shard::{Listener, Report, Settings, Shard};
-use campon::sip::flow::Transport;
+use campon::sip::flow::{ListenerId, Transport};
 
 use super::password::{self, Login};
 
@@ -23,6 +23,12 @@ pub(crate) const UPSTREAM: &str = "192.0.2.200:5060";
 
 /// Where the other peer is, where there is one.
 pub(crate) const OFFICE: &str = "192.0.2.201:5060";
+
+/// Where our own calls leave from, where that is an address of their own.
+pub(crate) const OWN_CALLS: &str = "192.0.2.1:5090";
+
+/// The `ListenerId` of it.
+pub(crate) const OWN_CALLS_LISTENER: u8 = 2;
 
 /// How a world's campon is set up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,6 +46,16 @@ pub(crate) enum Setup {
     Biloxi,
     /// Standalone, and what comes from [`OFFICE`] comes from a peer.
     Peer,
+    /// Standalone, and callers dial again by themselves: by REFER and in no other way.
+    Refer,
+    /// The same, and who cannot is put through to the callee's phones.
+    ReferOrDirect,
+    /// As [`Self::Upstream`], where callers dial again by themselves, or are put through.
+    ReferUpstream,
+    /// The same, and the upstream bears no parameters in what is dialled.
+    BareUpstream,
+    /// As [`Self::Upstream`], where our own calls leave from [`OWN_CALLS`].
+    OwnCalls,
 }
 
 /// Campon's addresses, in the order of their `ListenerId`.
@@ -60,8 +76,20 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     let mut settings = Settings {
         listeners: listeners.to_vec(),
         upstream: match setup {
-            Setup::Standalone | Setup::Unlimited | Setup::Peer => None,
-            Setup::Upstream | Setup::Users => Some(upstream),
+            Setup::Standalone
+            | Setup::Unlimited
+            | Setup::Peer
+            | Setup::Refer
+            | Setup::ReferOrDirect => None,
+            Setup::Upstream | Setup::Users | Setup::OwnCalls => Some(upstream),
+            Setup::ReferUpstream | Setup::BareUpstream => Some(Peer {
+                recall: vec![RecallMethod::Refer, RecallMethod::ThirdParty],
+                cc_params: match setup {
+                    Setup::BareUpstream => CcParams::LeftOut,
+                    _ => CcParams::Added,
+                },
+                ..upstream
+            }),
             Setup::Biloxi => Some(Peer {
                 dials: Dials::Tokens,
                 ..upstream.with_domains(["biloxi.example".to_owned()])
@@ -71,7 +99,19 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
         access: matches!(setup, Setup::Users).then(access),
         ..Settings::default()
     };
-    if !matches!(setup, Setup::Standalone | Setup::Peer) {
+    if let Setup::OwnCalls = setup {
+        settings.listeners.push(Listener {
+            bind: OWN_CALLS.parse().expect("an address"),
+            advertise: None,
+        });
+        settings.own_calls = Some(ListenerId(OWN_CALLS_LISTENER));
+    }
+    settings.completion.recall_by = match setup {
+        Setup::Refer => vec![RecallMethod::Refer],
+        Setup::ReferOrDirect => vec![RecallMethod::Refer, RecallMethod::Direct],
+        _ => settings.completion.recall_by,
+    };
+    if settings.upstream.is_some() || matches!(setup, Setup::Unlimited) {
         settings.calls.calls_max = None;
     }
     let codes = RawCodes {

@@ -133,6 +133,8 @@ counters! {
     Counters {
         /// Calls that were answered.
         calls_answered
+        /// Calls that the PBX asked for credentials, and that may come again with them.
+        calls_challenged
         /// Calls that ended without an answer.
         calls_failed
         /// Calls whose INVITE was let in.

@@ -28,6 +28,7 @@ pub mod relay;
 mod sdp;
 mod setup;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -200,6 +201,17 @@ pub struct Call {
     outcome: Outcome,
 }
 
+/// What an INVITE that is repeated with credentials has in common with the one before.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Again {
+    /// The Call-ID.
+    pub call_id: Box<[u8]>,
+    /// Our From tag.
+    pub tag: Tag,
+    /// The number of the INVITE before.
+    pub cseq: u32,
+}
+
 /// One side of a call.
 #[derive(Debug)]
 struct Leg {
@@ -266,6 +278,35 @@ impl Call {
     /// How it ended.
     pub fn outcome(&self) -> Outcome {
         self.outcome
+    }
+
+    /// Whether B's side asked for credentials, so that A may call again with them (RFC 3261 §22).
+    pub fn is_challenged(&self) -> bool {
+        let asks = [Status::UNAUTHORIZED, Status::PROXY_AUTHENTICATION_REQUIRED];
+        matches!(self.outcome, Outcome::Failed(status) if asks.contains(&status))
+    }
+
+    /// What a repetition of this call has to keep towards B (R3).
+    pub fn again(&self) -> Again {
+        let dialog = &self.b.dialog;
+        Again {
+            call_id: Box::from(dialog.call_id()),
+            tag: dialog.tag(),
+            cseq: dialog.local_cseq(),
+        }
+    }
+
+    /// A's Call-ID and From tag, and where A is.
+    pub fn caller(&self) -> (&[u8], &[u8], IpAddr) {
+        let dialog = &self.a.dialog;
+        let source = dialog.flow().remote.ip();
+        (dialog.call_id(), dialog.remote_tag(), source)
+    }
+
+    /// Whether our INVITE to B had this Call-ID and From tag.
+    pub fn has_sent(&self, call_id: &[u8], tag: Tag) -> bool {
+        let dialog = &self.b.dialog;
+        dialog.tag() == tag && dialog.call_id() == call_id
     }
 
     /// The Call-ID of a leg, for the log.

@@ -81,6 +81,15 @@ pub fn copy_crossing(writer: &mut Writer<'_>, response: &Response<'_>) {
     }
 }
 
+/// Copies what crosses of a response, without these fields.
+pub fn copy_crossing_but(writer: &mut Writer<'_>, response: &Response<'_>, without: &[Name]) {
+    for header in response.message.headers() {
+        if !without.contains(&header.name) {
+            copy_header(writer, header, Some(response.status));
+        }
+    }
+}
+
 /// Copies what crosses of a request; credentials for `realm` do not.
 pub fn copy_request(writer: &mut Writer<'_>, request: &Message<'_>, realm: Option<&str>) {
     for header in request.headers() {

@@ -9,7 +9,7 @@ use crate::call::early::Early;
 use crate::call::end;
 use crate::call::negotiation::Negotiation;
 use crate::call::relay::{copy_crossing, copy_request};
-use crate::call::{Call, FORKS_MAX, Few, Outcome, Part, Phase, Side, Told, Turn};
+use crate::call::{Again, Call, FORKS_MAX, Few, Outcome, Part, Phase, Side, Told, Turn};
 use crate::call::{respond, respond_announced};
 use crate::dialog::{Dialog, Reach, Tag};
 use crate::sip::flow::Flow;
@@ -42,6 +42,10 @@ pub struct Offer<'o> {
     pub server: Key,
     /// Where it goes, all at once.
     pub targets: &'o [Target<'o>],
+    /// What it repeats, if it was challenged before.
+    pub again: Option<&'o Again>,
+    /// R22: whether A is reached over the flow of its request alone, whatever its Contact says.
+    pub keeps_to_flow: bool,
 }
 
 /// The phone rang elsewhere first (RFC 3326 §3.1).
@@ -96,11 +100,12 @@ impl Call {
     /// Sends an INVITE on, to all of its targets at once.
     pub fn invite(key: Key, turn: &mut Turn<'_>, offer: &Offer<'_>) -> Self {
         let request = offer.request;
-        let tag = Tag::new(key, turn.rng);
-        let call_id = [hex(turn.rng.bits()), hex(turn.rng.bits())].concat();
+        let b = callee_of(key, turn, offer);
         let mut a = Dialog::of_server(request, offer.flow, Tag::new(key, turn.rng));
         a.order(request.cseq.number);
-        let b = Dialog::of_client(&call_id, request, tag, *offer.flow);
+        if offer.keeps_to_flow {
+            a.keep_to_flow(offer.flow);
+        }
         let mut call = Self::of_legs(key, turn.now, a, b, Phase::Inviting);
         call.setup = Some(Box::new(Setup {
             server: Some(offer.server),
@@ -502,6 +507,19 @@ impl Call {
             self.setup = None;
         }
     }
+}
+
+/// Our half of the dialog with B: a new one, or that of the INVITE that this one repeats (R3).
+fn callee_of(key: Key, turn: &mut Turn<'_>, offer: &Offer<'_>) -> Dialog {
+    let (request, flow) = (offer.request, *offer.flow);
+    if let Some(Again { call_id, tag, cseq }) = offer.again {
+        let mut dialog = Dialog::of_client(call_id, request, *tag, flow);
+        dialog.count_from(*cseq);
+        return dialog;
+    }
+    let tag = Tag::new(key, turn.rng);
+    let call_id = [hex(turn.rng.bits()), hex(turn.rng.bits())].concat();
+    Dialog::of_client(&call_id, request, tag, flow)
 }
 
 /// Max-Forwards for the next hop: one less (S-113), and 70 where there was none.

@@ -20,6 +20,7 @@ use super::value;
 use super::{Arguments, Config, Format, Level, Log, api_beside};
 
 mod completion;
+mod edge;
 mod peers;
 
 use peers::Us;
@@ -65,6 +66,7 @@ pub(super) fn check(
             domains,
             registrar: registrar(source, raw)?,
             calls,
+            edge: edge::edge(source, raw, upstream.as_ref())?,
             upstream,
             completion,
             limits: limits(source, &raw.limits)?,

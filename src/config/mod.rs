@@ -102,9 +102,10 @@ impl Config {
 
     /// The mode, as the first log line names it.
     pub fn mode(&self) -> &'static str {
-        match self.shard.upstream {
-            Some(_) => "standalone with upstream",
-            None => "standalone",
+        match (&self.shard.edge, &self.shard.upstream) {
+            (Some(_), _) => "edge",
+            (None, Some(_)) => "standalone with upstream",
+            (None, None) => "standalone",
         }
     }
 }

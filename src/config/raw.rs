@@ -13,12 +13,14 @@ pub(super) type Field<T> = Option<Spanned<T>>;
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawConfig {
+    pub(super) mode: Field<String>,
     #[serde(deserialize_with = "upstream")]
     pub(super) upstream: Option<Spanned<RawPeer>>,
     pub(super) peer: Vec<Spanned<RawPeer>>,
     pub(super) own_calls: RawOwnCalls,
     pub(super) domains: Vec<Spanned<String>>,
     pub(super) listener: Vec<Spanned<RawListener>>,
+    pub(super) edge: RawEdge,
     pub(super) registrar: RawRegistrar,
     pub(super) user: Vec<Spanned<RawUser>>,
     pub(super) calls: RawCalls,
@@ -53,6 +55,26 @@ pub(super) struct RawPeer {
     pub(super) completion: Field<String>,
     pub(super) recall: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) cc_params: Field<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawEdge {
+    pub(super) expires_max_s: Field<u32>,
+    pub(super) failures_max: Field<u32>,
+    pub(super) failures_of_source_max: Field<u32>,
+}
+
+impl RawEdge {
+    /// Where something is written that needs edge mode.
+    pub(super) fn first_written(&self) -> Option<&Spanned<u32>> {
+        let all = [
+            &self.expires_max_s,
+            &self.failures_max,
+            &self.failures_of_source_max,
+        ];
+        all.into_iter().find_map(Option::as_ref)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cc::trust::Dials;
 use crate::completion::Code;
-use crate::shard::settings::{CcParams, Completion, Peer, PeerCompletion, RecallMethod};
+use crate::shard::settings::{CcParams, Completion, Edge, Peer, PeerCompletion, RecallMethod};
 use crate::sip::flow::ListenerId;
 
 use super::value::spelled;
@@ -71,7 +71,11 @@ impl fmt::Display for Config {
         for (_, peer) in settings.peers() {
             write_peer(f, peer)?;
         }
+        if let Some(edge) = &settings.edge {
+            write_edge(f, edge)?;
+        }
         match &settings.access {
+            _ if settings.edge.is_some() => writeln!(f, "users      those of the PBX")?,
             Some(access) => {
                 let (users, realm) = (access.accounts.len(), &access.realm);
                 writeln!(f, "users      {users} by password, realm {realm}")?;
@@ -91,6 +95,19 @@ impl fmt::Display for Config {
         }
         Ok(())
     }
+}
+
+fn write_edge(f: &mut fmt::Formatter<'_>, edge: &Edge) -> fmt::Result {
+    match edge.expires_max_s {
+        u32::MAX => writeln!(f, "phones     registered for as long as the PBX says")?,
+        most => writeln!(f, "phones     registered for {most} s at most")?,
+    }
+    let (failures, of_source) = (edge.failures_max, edge.failures_of_source_max);
+    let window = spelled(edge.failures_window);
+    writeln!(
+        f,
+        "failures   {failures} of one user, {of_source} of one address in {window}, then 403"
+    )
 }
 
 fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {

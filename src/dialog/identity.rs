@@ -204,6 +204,22 @@ impl Dialog {
         self.local_cseq
     }
 
+    /// The number of our last request; 0 before the first.
+    pub fn local_cseq(&self) -> u32 {
+        self.local_cseq
+    }
+
+    /// Goes on after this number.
+    pub fn count_from(&mut self, number: u32) {
+        self.local_cseq = number;
+    }
+
+    /// From here on requests go over this flow and no other.
+    pub fn keep_to_flow(&mut self, flow: &Flow) {
+        self.reach = Reach::Flow;
+        self.flow = *flow;
+    }
+
     /// Takes the number of a request of the peer's.
     pub fn order(&mut self, number: u32) -> Order {
         if self.remote_cseq.is_some_and(|last| number <= last) {

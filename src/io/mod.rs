@@ -11,6 +11,7 @@
 //! The worker never waits for the others: what does not fit into a channel is not sent, and it is
 //! told so.
 
+mod allocator;
 mod client;
 mod clock;
 mod connection;

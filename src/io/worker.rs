@@ -19,6 +19,7 @@ use crate::shard::{Input, Output, Report, SendId, Shard};
 use crate::sip::flow::{Flow, ListenerId, Transport};
 use crate::time::Timestamp;
 
+use super::allocator::ThreadCache;
 use super::clock::Clock;
 use super::datagrams::{Datagrams, Sent};
 use super::mail::{Command, Mail};
@@ -41,6 +42,7 @@ pub(super) struct Worker {
     mail: mpsc::Receiver<Mail>,
     inbox: Vec<Mail>,
     buffer: Vec<u8>,
+    cache: ThreadCache,
     phase: Phase,
 }
 
@@ -103,6 +105,7 @@ impl Worker {
             mail,
             inbox: Vec::with_capacity(MAIL_A_TURN),
             buffer: vec![0; DATAGRAM_BYTES],
+            cache: ThreadCache::default(),
             phase: Phase::Running,
         })
     }
@@ -127,6 +130,7 @@ impl Worker {
         let turn = self.receive();
         self.run_timers();
         self.report_failures();
+        self.cache.set(!self.shard.is_at_rest());
         turn
     }
 

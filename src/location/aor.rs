@@ -52,6 +52,11 @@ impl Aor {
         &self.0
     }
 
+    /// The user part of [`Self::as_str`].
+    pub fn user(&self) -> &str {
+        self.0.rsplit_once('@').map_or(&*self.0, |(user, _)| user)
+    }
+
     /// The same text, to be shared.
     pub fn as_arc(&self) -> &Arc<str> {
         &self.0

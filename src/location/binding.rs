@@ -14,12 +14,14 @@ use crate::location::wanted::WantedBinding;
 use crate::sip::ConnectionId;
 use crate::sip::Flow;
 use crate::sip::Host;
+use crate::sip::Name;
 use crate::sip::Params;
 use crate::sip::Request;
 use crate::sip::SipUri;
 use crate::sip::Transport;
 use crate::sip::Uri;
 use crate::sip::Via;
+use crate::sip::Writer;
 use crate::time::Timestamp;
 
 /// The port of SIP where none is written, and of SIPS.
@@ -36,7 +38,8 @@ pub struct Target<'t> {
     pub uri: &'t [u8],
     /// The way of the request.
     pub flow: Flow,
-    /// Whether a NAT lies on the way, so that what the phone says of its own address is of no use.
+    /// Whether only this way leads there, as behind a NAT: what the phone says of its own address is
+    /// of no use.
     pub is_nat: bool,
     /// The phone's preference, 0 to 1000.
     pub q: u16,
@@ -56,6 +59,16 @@ pub(super) struct Origin<'m> {
     via: Via<'m>,
     call_id: &'m [u8],
     cseq: u32,
+    leads: Leads,
+}
+
+/// Where calls to a binding may go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Leads {
+    /// To the address of the Contact, if the phone can be there.
+    Anywhere,
+    /// Back over the flow of the REGISTER, and nowhere else (R22).
+    Back,
 }
 
 impl<'m> Origin<'m> {
@@ -65,6 +78,15 @@ impl<'m> Origin<'m> {
             via: request.via,
             call_id: request.call_id,
             cseq: request.cseq.number,
+            leads: Leads::Anywhere,
+        }
+    }
+
+    /// Of a REGISTER that was relayed: the phone is known by its flow alone.
+    pub(super) fn relayed(request: &Request<'m>, flow: &Flow) -> Self {
+        Self {
+            leads: Leads::Back,
+            ..Self::new(request, flow)
         }
     }
 
@@ -76,6 +98,9 @@ impl<'m> Origin<'m> {
     /// Whether the sender is somewhere else than he believes; over a connection his port says
     /// nothing, as he does not listen there.
     fn is_nat(&self) -> bool {
+        if self.leads == Leads::Back {
+            return true;
+        }
         let source = self.flow.remote;
         let is_host = self.via.host.address() == Some(source.ip());
         let is_port = self.via.port.unwrap_or(PORT) == source.port();
@@ -240,6 +265,14 @@ impl Binding {
         self.ends
     }
 
+    /// Writes the Contact with the time that it has left.
+    pub(super) fn write(&self, now: Timestamp, writer: &mut Writer<'_>) {
+        let left_s = self.ends.since(now).as_secs().max(1).to_string();
+        let expires = [b";expires=", left_s.as_bytes()].concat();
+        let parts: [&[u8]; 5] = [b"<", self.uri(), b">", self.params(), &expires];
+        writer.header_parts(Name::Contact, &parts);
+    }
+
     /// The way that the REGISTER came.
     pub(super) fn flow(&self) -> &Flow {
         &self.flow
@@ -257,6 +290,13 @@ impl Binding {
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.text.len()
+    }
+
+    /// Whether this is the same Contact, registered in the same way as before.
+    pub(super) fn is_refreshed_by(&self, wanted: &WantedBinding<'_>, origin: &Origin<'_>) -> bool {
+        let is_way = self.flow == origin.flow && self.call_id() == origin.call_id;
+        let q = wanted.contact.q_thousandths().unwrap_or(Q_DEFAULT);
+        is_way && self.uri() == wanted.uri.text() && self.q == q
     }
 
     fn call_id(&self) -> &[u8] {

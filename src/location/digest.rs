@@ -98,7 +98,7 @@ fn hash<D: Digest>(texts: &[&[u8]]) -> Hex {
     hex(&digest.finalize())
 }
 
-fn hex(bytes: &[u8]) -> Hex {
+pub(super) fn hex(bytes: &[u8]) -> Hex {
     let digit = |nibble: u8| match nibble {
         0..=9 => b'0' + nibble,
         _ => b'a' + nibble - 10,

@@ -5,9 +5,11 @@
 //! - A [`Registrar`] takes REGISTER requests and keeps the bindings of each [`Aor`]; who asks is not
 //!   its concern.
 //! - A [`Gate`] knows by their passwords who is a user of ours; without one, anybody is.
+//! - Where a PBX keeps the registrations, a [`Relay`] knows under which [`Alias`] each phone is there.
 //! - What it gives for a call are [`Target`]s: a Request-URI, and the flow that leads there.
 
 mod account;
+mod alias;
 mod aor;
 mod binding;
 mod digest;
@@ -16,6 +18,7 @@ mod nonce;
 mod proof;
 mod registrar;
 mod reject;
+mod relay;
 mod throttle;
 mod wanted;
 
@@ -24,6 +27,9 @@ mod rig;
 
 pub use crate::location::account::Account;
 pub use crate::location::account::Accounts;
+pub use crate::location::alias::Alias;
+pub use crate::location::alias::Ids;
+pub use crate::location::alias::Pseudonyms;
 pub use crate::location::aor::Aor;
 pub use crate::location::aor::Domains;
 pub use crate::location::binding::BindingId;
@@ -35,6 +41,10 @@ pub use crate::location::gate::Challenged;
 pub use crate::location::gate::Denied;
 pub use crate::location::gate::Gate;
 pub use crate::location::registrar::Registrar;
+pub use crate::location::relay::Asked;
+pub use crate::location::relay::Found;
+pub use crate::location::relay::Relay;
+pub use crate::location::throttle::Throttle;
 
 /// What a registrar grants, and how much it keeps.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -41,6 +41,8 @@ pub struct Registrar {
     policy: Policy,
     records: Table<Record>,
     by_aor: HashMap<Aor, Key>,
+    /// The records by the user part of their AOR.
+    by_user: BTreeSet<(Box<str>, Key)>,
     /// The records with bindings, by the end of the first.
     ends: BTreeSet<(Timestamp, Key)>,
     /// The records without bindings, by the time when that came about.
@@ -73,6 +75,7 @@ impl Registrar {
             policy,
             records: Table::new(records_max.saturating_add(1)),
             by_aor: HashMap::new(),
+            by_user: BTreeSet::new(),
             ends: BTreeSet::new(),
             gone: BTreeSet::new(),
             connected: BTreeSet::new(),
@@ -117,6 +120,32 @@ impl Registrar {
                 Status::SERVER_INTERNAL_ERROR
             }
         }
+    }
+
+    /// Takes over what another registrar has granted for this REGISTER; where calls go then is back
+    /// over its flow. A REGISTER that was overtaken changes nothing.
+    pub(super) fn adopt(
+        &mut self,
+        now: Timestamp,
+        aor: &Aor,
+        granted: &Wanted<'_>,
+        origin: &Origin<'_>,
+    ) -> Result<(), Reject> {
+        let before = self.current(now, aor).cloned().collect();
+        let after = updated(now, before, granted, origin, self.policy)?;
+        self.store(now, aor, after)
+    }
+
+    /// The binding that this Contact would replace.
+    pub(super) fn binding_of(&self, aor: &Aor, wanted: &WantedBinding<'_>) -> Option<&Binding> {
+        let mut bindings = self.record(aor)?.bindings.iter();
+        bindings.find(|binding| binding.is_of(wanted))
+    }
+
+    /// The binding of this id, if it has not ended.
+    pub(super) fn binding(&self, now: Timestamp, aor: &Aor, id: BindingId) -> Option<&Binding> {
+        let mut bindings = self.current(now, aor);
+        bindings.find(|binding| binding.id() == id)
     }
 
     /// Bindings over this connection are reached by it no more.
@@ -185,8 +214,7 @@ impl Registrar {
 
     /// Where to call this one binding.
     pub fn target_of(&self, now: Timestamp, aor: &Aor, id: BindingId) -> Option<Target<'_>> {
-        let mut bindings = self.current(now, aor);
-        bindings.find(|binding| binding.id() == id)?.target()
+        self.binding(now, aor, id)?.target()
     }
 
     /// Where to call this one binding, and those that may be its phone after a restart: it does not
@@ -228,6 +256,21 @@ impl Registrar {
         self.binding_at(aor, flow).is_some()
     }
 
+    /// The AOR that is known under this name: itself, or the only one with the same user part,
+    /// whatever host it was dialled at.
+    pub fn owner_of(&self, dialled: &Aor) -> Option<Aor> {
+        if self.is_known(dialled) {
+            return Some(dialled.clone());
+        }
+        let user = dialled.user();
+        let first = (Box::from(user), Key::from_bits(0));
+        let owners = self.by_user.range(first..);
+        let mut owners = owners.take_while(|(other, _)| **other == *user);
+        let (_, only) = owners.next()?;
+        let record = self.records.get(*only).filter(|_| owners.next().is_none());
+        record.map(|record| record.aor.clone())
+    }
+
     /// How many bindings there are.
     pub fn len(&self) -> usize {
         self.bindings
@@ -260,11 +303,7 @@ impl Registrar {
 
     fn list(&self, now: Timestamp, aor: &Aor, writer: &mut Writer<'_>) {
         for binding in self.current(now, aor) {
-            let left_s = binding.ends().since(now).as_secs().max(1);
-            let left_s = left_s.to_string();
-            let expires = [b";expires=", left_s.as_bytes()].concat();
-            let parts: [&[u8]; 5] = [b"<", binding.uri(), b">", binding.params(), &expires];
-            writer.header_parts(Name::Contact, &parts);
+            binding.write(now, writer);
         }
     }
 
@@ -299,6 +338,7 @@ impl Registrar {
         let inserted = self.records.insert(record);
         let key = inserted.map_err(|_| Reject::RegistrarFull)?;
         self.by_aor.insert(aor.clone(), key);
+        self.by_user.insert((Box::from(aor.user()), key));
         Ok(key)
     }
 
@@ -339,6 +379,7 @@ impl Registrar {
         {
             if let Some(record) = self.records.remove(key) {
                 self.by_aor.remove(&record.aor);
+                self.by_user.remove(&(Box::from(record.aor.user()), key));
             }
         }
         let room = self.by_aor.capacity();

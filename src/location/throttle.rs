@@ -24,7 +24,7 @@ const CUSTOMER: u128 = !0 << 64;
 
 /// Counts failures, each source's of each user for as long as `window`.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub struct Throttle {
     key: SipHasher13,
     window: Duration,
     failures_max: u32,
@@ -36,12 +36,7 @@ pub(super) struct Throttle {
 
 impl Throttle {
     /// A throttle that lets so many failures pass, and remembers so many sources.
-    pub(super) fn new(
-        rng: &mut Rng,
-        window: Duration,
-        failures_max: u32,
-        sources_max: usize,
-    ) -> Self {
+    pub fn new(rng: &mut Rng, window: Duration, failures_max: u32, sources_max: usize) -> Self {
         Self {
             key: SipHasher13::new_with_keys(rng.bits(), rng.bits()),
             window,
@@ -53,7 +48,7 @@ impl Throttle {
     }
 
     /// Counts a failure; how many that makes.
-    pub(super) fn add(&mut self, now: Timestamp, source: IpAddr, user: &[u8]) -> u32 {
+    pub fn add(&mut self, now: Timestamp, source: IpAddr, user: &[u8]) -> u32 {
         self.forget_old(now);
         let who = self.who(source, user);
         if !self.failures.contains_key(&who) {
@@ -68,7 +63,7 @@ impl Throttle {
     }
 
     /// Whether this source has been wrong about this user as often as it may.
-    pub(super) fn is_closed(&mut self, now: Timestamp, source: IpAddr, user: &[u8]) -> bool {
+    pub fn is_closed(&mut self, now: Timestamp, source: IpAddr, user: &[u8]) -> bool {
         self.forget_old(now);
         let failures = self.failures.get(&self.who(source, user));
         failures.is_some_and(|failures| *failures >= self.failures_max)

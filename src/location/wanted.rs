@@ -55,6 +55,21 @@ impl<'m> Wanted<'m> {
             (true, _) => Err(Reject::StarMisplaced),
         }
     }
+
+    /// The Contacts; none where all bindings are meant.
+    pub(super) fn contacts(&self) -> &[WantedBinding<'m>] {
+        match self {
+            Self::RemoveAll => &[],
+            Self::Update(wanted) => wanted,
+        }
+    }
+
+    pub(super) fn contacts_mut(&mut self) -> &mut [WantedBinding<'m>] {
+        match self {
+            Self::RemoveAll => &mut [],
+            Self::Update(wanted) => wanted,
+        }
+    }
 }
 
 fn wanted_binding(

@@ -59,7 +59,8 @@ impl Shard {
             return None;
         }
         match request.uri {
-            Uri::Sip(uri) if self.domains.is_own(&uri) => {
+            // The phones of a PBX keep its domain.
+            Uri::Sip(uri) if self.edge.is_some() || self.domains.is_own(&uri) => {
                 self.settings.completion.codes.parse(uri.user?)
             }
             Uri::Tel(tel) => self.settings.completion.codes.parse(tel.number),
@@ -195,7 +196,7 @@ impl Shard {
         };
         let parties = Parties {
             caller: Some(asked.caller.clone()),
-            callee: None,
+            ..Parties::default()
         };
         let mut about = About::Code;
         let call = self.with_turn(now, &parties, &mut about, |turn| {

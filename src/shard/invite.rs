@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::call::{self, Call, Offer, Told};
+use crate::call::{self, Again, Call, Offer, Told};
 use crate::cc::Condition;
 use crate::cc::addr::{self, AddrSpec};
 use crate::cc::capsule::CallIdentity;
@@ -19,6 +19,7 @@ use crate::dialog::Reach;
 use crate::location::{self, Aor};
 use crate::shard::desk::{name_of, user_of};
 use crate::shard::offer::{About, Asker, Callee};
+use crate::shard::passes::Dialled;
 use crate::shard::settings::{Peer, PeerCompletion};
 use crate::shard::{Held, Parties, Reject, Settings, Shard, recall};
 use crate::sip::flow::{Flow, ListenerId};
@@ -54,12 +55,12 @@ impl From<location::Target<'_>> for Way {
 }
 
 /// Where a call goes.
-struct Routed {
-    ways: Ways,
+pub(super) struct Routed {
+    pub(super) ways: Ways,
     /// The user of ours who is called.
-    callee: Option<Aor>,
+    pub(super) callee: Option<Aor>,
     /// The peer through which it goes.
-    peer: Option<PeerId>,
+    pub(super) peer: Option<PeerId>,
 }
 
 /// R23: for how long nobody is called back who has called for help.
@@ -82,9 +83,11 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
+        if self.is_from_pbx(flow) {
+            return self.on_in_pass(now, flow, request);
+        }
         let caller = self.sender(flow, request);
-        let is_urgent = is_urgent(request) || self.is_emergency(request);
-        if is_urgent {
+        if self.is_pressing(request) {
             if let Some(caller) = &caller {
                 // R23: who has called for help is left alone.
                 self.users.leave_alone(now, caller, AFTER_EMERGENCY);
@@ -117,7 +120,11 @@ impl Shard {
     ) -> Result<(), Reject> {
         let callee = self.domains.aor(&request.uri);
         let Routed { ways, callee, .. } = self.route(now, request, flow, callee)?;
-        let parties = Parties { caller, callee };
+        let parties = Parties {
+            caller,
+            callee,
+            dialled: None,
+        };
         self.start_call(now, request, flow, &ways, (parties, About::Nothing))
     }
 
@@ -125,7 +132,10 @@ impl Shard {
         let Arrived { request, flow, .. } = arrived;
         let dialled = self.domains.aor(&request.uri);
         let routed = self.route(now, request, flow, dialled.clone());
+        // R1: whose number it is, though the call goes to the PBX.
+        let owner = dialled.as_ref().and_then(|dialled| self.owner_of(dialled));
         let to_whom = match (&routed, dialled) {
+            (Ok(_), _) if owner.is_some() => owner.clone().map(Callee::Ours),
             (
                 Ok(Routed {
                     callee: Some(ours), ..
@@ -157,6 +167,7 @@ impl Shard {
         let parties = Parties {
             caller: arrived.caller,
             callee: routed.callee,
+            dialled: owner.map(Dialled::new),
         };
         self.start_call(now, request, flow, &routed.ways, (parties, about))
     }
@@ -168,7 +179,10 @@ impl Shard {
         arrived: Arrived<'_>,
         (id, routed): (CompletionId, Routed),
     ) -> Result<(), Reject> {
-        let Routed { ways, callee, .. } = routed;
+        let Routed { ways, callee, peer } = routed;
+        let dialled = self.domains.aor(&arrived.request.uri);
+        let dialled = dialled.filter(|_| peer.is_some());
+        let dialled = dialled.and_then(|dialled| self.owner_of(&dialled));
         self.on_own_cc_call(now, id);
         self.desk.facts.push_back(Input::CcCallArrived { id });
         let refused = if ways.is_empty() {
@@ -189,6 +203,7 @@ impl Shard {
         let parties = Parties {
             caller: arrived.caller,
             callee,
+            dialled: dialled.map(Dialled::new),
         };
         let about = About::CcCall(id);
         self.start_call(now, arrived.request, arrived.flow, &ways, (parties, about))
@@ -365,13 +380,16 @@ impl Shard {
         Ok(())
     }
 
-    fn route(
+    pub(super) fn route(
         &self,
         now: Timestamp,
         request: &Request<'_>,
         flow: &Flow,
         callee: Option<Aor>,
     ) -> Result<Routed, Reject> {
+        if let Some(routed) = self.where_to(now, flow, request) {
+            return routed;
+        }
         if let Some(callee) = callee {
             let home = self.route_home(now, callee.clone());
             if !home.ways.is_empty() {
@@ -404,18 +422,19 @@ impl Shard {
         self.registrar.targets(now, callee).map(Way::from).collect()
     }
 
-    fn way_upstream(&self, request: &Request<'_>, flow: &Flow) -> Option<(PeerId, Way)> {
+    pub(super) fn way_upstream(&self, request: &Request<'_>, flow: &Flow) -> Option<(PeerId, Way)> {
         let upstream = self.settings.upstream.as_ref()?;
         let way = self.way_at(upstream, &request.uri, flow.listener);
         Some((Settings::UPSTREAM, way))
     }
 
-    /// The Request-URI goes on as the phone wrote it (R3), unless it names us: then the peer is
-    /// meant.
+    /// The Request-URI goes on as the phone wrote it (R3), unless it names us as registrar: then the
+    /// peer is meant.
     pub(super) fn way_at(&self, peer: &Peer, asked: &Uri<'_>, came_by: ListenerId) -> Way {
         let mut uri = SmallVec::from_slice(asked.text());
         if let Uri::Sip(asked) = asked
             && self.domains.is_own(asked)
+            && self.edge.is_none()
         {
             uri.clear();
             uri.extend_from_slice(b"sip:");
@@ -463,7 +482,7 @@ impl Shard {
         calls_max.is_some_and(|calls_max| self.users.legs(callee) >= calls_max)
     }
 
-    fn start_call(
+    pub(super) fn start_call(
         &mut self,
         now: Timestamp,
         request: &Request<'_>,
@@ -471,7 +490,11 @@ impl Shard {
         ways: &Ways,
         (parties, about): (Parties, About),
     ) -> Result<(), Reject> {
-        let key = self.calls.reserve().map_err(|_| Reject::TableFull)?;
+        let again = self.take_challenged(request, flow);
+        let (key, again) = match again {
+            Some((key, again)) => (key, Some(again)),
+            None => (self.calls.reserve().map_err(|_| Reject::TableFull)?, None),
+        };
         let user = Some(User {
             call: key,
             part: call::INVITE_PART,
@@ -489,12 +512,25 @@ impl Shard {
         if let About::CcCall(id) = &about {
             self.note_referred(*id, key);
         }
+        self.open_pass(&parties, key);
         self.in_hand = Some((key, parties.clone()));
-        let mut held = self.invite(now, key, request, (flow, server), (ways, parties, about));
+        let arrived = (flow, server, again.as_ref());
+        let mut held = self.invite(now, key, request, arrived, (ways, parties, about));
         self.on_news(now, &mut held, false);
         self.in_hand = None;
         self.put_back(now, key, held);
         Ok(())
+    }
+
+    /// Whether nothing may come in between: a call for help, or one back to who called for it.
+    pub(super) fn is_pressing(&self, request: &Request<'_>) -> bool {
+        is_urgent(request) || self.is_emergency(request)
+    }
+
+    /// R1: the user whose number was dialled, where his phones register with the PBX.
+    fn owner_of(&self, dialled: &Aor) -> Option<Aor> {
+        self.edge.as_deref()?;
+        self.registrar.owner_of(dialled)
     }
 
     fn invite(
@@ -502,7 +538,7 @@ impl Shard {
         now: Timestamp,
         key: Key,
         request: &Request<'_>,
-        (flow, server): (&Flow, Key),
+        (flow, server, again): (&Flow, Key, Option<&Again>),
         (ways, parties, mut about): (&Ways, Parties, About),
     ) -> Box<Held> {
         let targets = recall::targets(ways);
@@ -511,6 +547,9 @@ impl Shard {
             flow,
             server,
             targets: &targets,
+            again,
+            // R22: a phone is where it registered from.
+            keeps_to_flow: self.edge.is_some() && parties.caller.is_some(),
         };
         let call = self.with_turn(now, &parties, &mut about, |turn| {
             Call::invite(key, turn, &offer)

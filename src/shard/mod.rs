@@ -8,14 +8,18 @@
 //! A panic in here is a bug of ours. It is caught at the message boundary: the outputs of that input
 //! and the call in hand are dropped, it is counted and logged, and all other calls go on.
 
+mod challenged;
 mod codes;
 mod desk;
+mod edge;
 mod invite;
 mod notifier;
 mod offer;
+mod passes;
 mod placing;
 mod recall;
 mod receive;
+mod registration;
 pub mod reject;
 pub mod report;
 mod screen;
@@ -42,7 +46,10 @@ use crate::wheel::Wheel;
 
 use crate::completion::Input as Fact;
 use crate::shard::desk::{Desk, name_of};
+use crate::shard::edge::Edge;
 use crate::shard::offer::{About, Announcer};
+use crate::shard::passes::Dialled;
+use crate::shard::registration::is_registration;
 use crate::shard::subscriptions::Part;
 pub use crate::transaction::outbox::SendId;
 
@@ -108,6 +115,8 @@ struct Held {
 struct Parties {
     caller: Option<Aor>,
     callee: Option<Aor>,
+    /// Whose number was dialled, where the call goes to him through the PBX.
+    dialled: Option<Dialled>,
 }
 
 /// One worker's SIP state.
@@ -118,6 +127,8 @@ pub struct Shard {
     calls: Table<Box<Held>>,
     deadlines: Wheel<Key>,
     registrar: Registrar,
+    /// What stands between the phones and the PBX, if that is their registrar.
+    edge: Option<Box<Edge>>,
     /// Who knows our users by their passwords; `None` where anybody may be a user.
     gate: Option<Gate>,
     domains: Domains,
@@ -162,6 +173,7 @@ impl Shard {
             calls: Table::new(calls_max),
             deadlines: Wheel::new(),
             registrar: Registrar::new(settings.registrar),
+            edge: Edge::new(&settings, &mut rng),
             gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
             users: users::Users::default(),
@@ -208,6 +220,7 @@ impl Shard {
                 shard.wake_call(now, key);
             }
             shard.registrar.handle_timeout(now);
+            shard.wake_edge(now);
             shard.users.handle_timeout(now);
             shard.desk.subscriptions.handle_timeout(now);
         });
@@ -230,6 +243,7 @@ impl Shard {
             self.layer.poll_timeout(),
             self.deadlines.next_due(),
             self.registrar.poll_timeout(),
+            self.edge.as_deref().and_then(Edge::poll_timeout),
             self.users.poll_timeout(),
             self.desk.service.poll_timeout(),
             self.desk.subscriptions.poll_timeout(),
@@ -246,26 +260,46 @@ impl Shard {
             oldest: oldest.map(|oldest| now.since(oldest)),
         };
         let oldest_call = self.calls.iter().map(|(_, held)| held.call.began()).min();
+        let mut tables = vec![
+            table("calls", self.calls_up(), oldest_call),
+            table("client_transactions", clients.all, clients.oldest),
+            table("completions", self.desk.service.counts().completions, None),
+            table("registrations", self.registrar.len(), None),
+            table("server_transactions", servers.all, servers.oldest),
+            table("subscriptions", self.desk.subscriptions.len(), None),
+            table("users", self.users.len(), None),
+            table("users_engaged", self.users.engaged(), None),
+        ];
+        if let Some(edge) = self.edge.as_deref() {
+            tables.extend([
+                table("aliases", edge.relay.len(), None),
+                table("calls_challenged", edge.challenged.len(), None),
+                table("registers_waiting", edge.registrations.len(), None),
+            ]);
+        }
+        tables.sort_by_key(|table| table.name);
         Report {
-            tables: vec![
-                table("calls", self.calls.len(), oldest_call),
-                table("client_transactions", clients.all, clients.oldest),
-                table("completions", self.desk.service.counts().completions, None),
-                table("registrations", self.registrar.len(), None),
-                table("server_transactions", servers.all, servers.oldest),
-                table("subscriptions", self.desk.subscriptions.len(), None),
-                table("users", self.users.len(), None),
-                table("users_engaged", self.users.engaged(), None),
-            ],
+            tables,
             counters: self.counters.iter().chain(self.rejects.iter()).collect(),
             draining: self.draining,
-            owed: self.calls.len() + servers.owing + clients.owing,
+            owed: self.calls_up() + servers.owing + clients.owing,
         }
+    }
+
+    /// Whether no call is up and no transaction is kept.
+    pub fn is_at_rest(&self) -> bool {
+        self.calls.is_empty() && self.layer.is_empty()
     }
 
     /// Whether a call is up or somebody waits for a transaction; cheap while a call is up.
     pub fn is_owing(&self) -> bool {
-        !self.calls.is_empty() || self.layer.servers().owing + self.layer.clients().owing > 0
+        self.calls_up() > 0 || self.layer.servers().owing + self.layer.clients().owing > 0
+    }
+
+    /// How many calls there are, without the slots of those that were challenged.
+    fn calls_up(&self) -> usize {
+        let edge = self.edge.as_deref();
+        self.calls.len() - edge.map_or(0, |edge| edge.challenged.len())
     }
 
     /// Runs one input; if it panics, what it had begun is dropped and all else is kept.
@@ -301,6 +335,9 @@ impl Shard {
     fn on_event(&mut self, now: Timestamp, event: Event) {
         match event {
             Event::Failed(user, failure) => {
+                if is_registration(user) {
+                    return self.on_register_failure(now, user.call, failure);
+                }
                 if let Some(part) = Part::of(user.part) {
                     return self.on_subscription_failure((user.call, part), failure);
                 }
@@ -362,10 +399,15 @@ impl Shard {
         about: &mut About,
         act: impl FnOnce(&mut Turn<'_>) -> R,
     ) -> R {
+        let dialled = parties.dialled.as_ref();
         let mut announcer = Announcer {
             now,
             about,
-            callee: parties.callee.as_ref(),
+            callee: parties
+                .callee
+                .as_ref()
+                .or_else(|| dialled.map(|it| &it.user)),
+            seen: dialled.map(|it| it.seen),
             legs: u32::from(parties.callee.is_some()),
             hosts: &self.hosts,
             settings: &self.settings,
@@ -390,7 +432,12 @@ impl Shard {
     /// Takes in what has become of a call while it acted.
     fn on_news(&mut self, now: Timestamp, held: &mut Held, was_answered: bool) {
         if !was_answered && held.call.answered().is_some() {
-            self.on_answered(held);
+            self.on_answered(now, held);
+        }
+        if let About::Inward(inward) = &mut held.about
+            && let (Some(out), Some(seen)) = (inward.out, inward.news.take())
+        {
+            self.note_seen(out, seen);
         }
         if let About::Recall(id) = held.about
             && let Some(news) = held.call.take_news()
@@ -399,11 +446,21 @@ impl Shard {
         }
     }
 
-    fn on_answered(&mut self, held: &mut Held) {
-        let Parties { caller, callee } = &held.parties;
+    fn on_answered(&mut self, now: Timestamp, held: &mut Held) {
+        let Parties {
+            caller,
+            callee,
+            dialled,
+        } = &held.parties;
         for user in [caller, callee].into_iter().flatten() {
             self.users.answer(user);
         }
+        if passes::is_answered_for(&held.parties) {
+            return self.on_diverted(now, held);
+        }
+        let callee = callee
+            .as_ref()
+            .or_else(|| dialled.as_ref().map(|it| &it.user));
         match &held.about {
             About::CcCall(id) => self.desk.facts.push_back(Fact::CcCallAnswered { id: *id }),
             About::Asker(asker) => {
@@ -429,6 +486,7 @@ impl Shard {
             }
             // Its news say more; a code has no callee.
             About::Code | About::Recall(_) => {}
+            About::Inward(inward) => self.note_in_pass_answered(held, *inward),
         }
     }
 
@@ -438,11 +496,15 @@ impl Shard {
 
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
         if held.call.is_over() {
+            self.close_pass(&held.parties, key);
+            if self.keep_challenged(now, key, &held) {
+                return self.release(now, &held.parties);
+            }
             self.calls.discard(key);
             match held.about {
                 About::Recall(id) => self.forget_recall(id, key),
                 About::CcCall(id) => self.forget_referred(id, key),
-                About::Asker(_) | About::Code | About::Nothing => {}
+                About::Asker(_) | About::Code | About::Inward(_) | About::Nothing => {}
             }
             self.on_call_over(now, &held);
             return;

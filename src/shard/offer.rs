@@ -14,7 +14,9 @@ use crate::cc::offer::{self, Alerting, Evidence, InPass, Place, Registration};
 use crate::cc::trust::PeerId;
 use crate::completion::{Binding, CompletionId, FailedCall, Input, Monitors, Offered, Service};
 use crate::location::{Aor, Registrar};
+use crate::shard::Shard;
 use crate::shard::desk::name_of;
+use crate::shard::passes::{Inward, Seen};
 use crate::shard::settings::{PeerCompletion, Settings};
 use crate::shard::users::Users;
 use crate::sip::flow::ListenerId;
@@ -30,6 +32,8 @@ pub(super) enum About {
     CcCall(CompletionId),
     /// It confirms a code.
     Code,
+    /// It is an in pass: completion is the out pass's business.
+    Inward(Inward),
     /// Nothing.
     #[default]
     Nothing,
@@ -42,6 +46,11 @@ impl About {
     pub(super) fn without_asker(self) -> Self {
         match self {
             Self::Asker(_) => Self::Nothing,
+            // R19: nothing is seen of a phone when another one has answered.
+            Self::Inward(inward) => Self::Inward(Inward {
+                out: None,
+                ..inward
+            }),
             other @ (Self::CcCall(_) | Self::Code | Self::Nothing | Self::Recall(_)) => other,
         }
     }
@@ -83,6 +92,8 @@ pub(super) struct Announcer<'s> {
     pub(super) now: Timestamp,
     pub(super) about: &'s mut About,
     pub(super) callee: Option<&'s Aor>,
+    /// What was seen of his phones, if the call goes to him through the PBX.
+    pub(super) seen: Option<Seen>,
     /// How many legs of the callee's are this call's own.
     pub(super) legs: u32,
     /// The host and port of each listener, as peers see it.
@@ -109,6 +120,13 @@ impl Announce for Announcer<'_> {
             About::CcCall(id) => {
                 self.note_cc_call_failed(id, told);
                 *self.about = About::CcCall(id);
+                PeerOffers::Cross
+            }
+            About::Inward(mut inward) => {
+                if !told.status.is_provisional() {
+                    inward.news = Some(Seen::of_final(told.status, told.rang));
+                }
+                *self.about = About::Inward(inward);
                 PeerOffers::Cross
             }
             other @ (About::Code | About::Nothing | About::Recall(_)) => {
@@ -246,10 +264,11 @@ impl Announcer<'_> {
             Some(_) => Registration::Unregistered,
         };
         Evidence {
-            // The phone of a user of ours answers for itself.
-            in_pass: match (callee, told.response) {
-                (Some(_), Some(response)) => InPass::Final(response.status.code()),
-                (None, _) | (_, None) => InPass::Silent,
+            in_pass: match (self.seen, callee, told.response) {
+                (Some(seen), ..) => seen.in_pass(),
+                // The phone of a user of ours answers for itself.
+                (None, Some(_), Some(response)) => InPass::Final(response.status.code()),
+                (None, None, _) | (None, _, None) => InPass::Silent,
             },
             cause: told.response.and_then(|response| {
                 let cause = cause(&response.message, "Q.850")?;
@@ -263,6 +282,27 @@ impl Announcer<'_> {
             },
             callee: registration,
         }
+    }
+}
+
+impl Shard {
+    /// R1: a call that somebody else answered for the callee can be completed as if it had failed.
+    pub(super) fn remember_diverted(
+        &mut self,
+        now: Timestamp,
+        asker: &Asker,
+        callee: &Aor,
+        condition: Condition,
+    ) {
+        let name = name_of(callee);
+        if !self.desk.service.has_place(&name) {
+            return;
+        }
+        let calls = self.users.calls_beside(callee, 0);
+        let window = self.settings.completion.service.timing.offer_window;
+        self.users.keep(now, callee, window);
+        let failed = failed_call(asker, name, (Status::OK, condition, calls), Monitors::Own);
+        self.desk.facts.push_back(Input::CallFailed(failed));
     }
 }
 

@@ -57,7 +57,7 @@ impl Shard {
         let name = [b"Callback: ", &*dialled_user(&recall.dialled)].concat();
         let parties = Parties {
             caller: Some(caller),
-            callee: None,
+            ..Parties::default()
         };
         let mut about = About::Recall(recall.id);
         let targets = targets(ways);

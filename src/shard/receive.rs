@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::call;
 use crate::dialog::Tag;
 use crate::shard::offer::About;
+use crate::shard::registration::is_registration;
 use crate::shard::subscriptions::Part;
 use crate::shard::{Parties, Reject, Shard};
 use crate::sip::flow::Flow;
@@ -58,6 +59,9 @@ impl Shard {
     fn on_response(&mut self, now: Timestamp, flow: &Flow, response: &Response<'_>) {
         match self.layer.handle_response(now, response) {
             Heard::Up(user) => {
+                if is_registration(user) {
+                    return self.on_register_response(now, user.call, response);
+                }
                 if let Some(part) = Part::of(user.part) {
                     return self.on_subscription_response(now, (user.call, part), response);
                 }
@@ -224,6 +228,9 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
+        if self.edge.is_some() {
+            return self.relay_register(now, flow, request);
+        }
         let server = self
             .layer
             .accept(now, request, flow, None)

@@ -36,8 +36,12 @@ macro_rules! rejects {
 rejects! {
     /// S-09: there is no INVITE that this CANCEL could mean.
     CancelOfNothing "rejected_cancel_of_nothing" CALL_DOES_NOT_EXIST
+    /// A registration whose Contacts cannot be read, or stand in each other's way.
+    ContactMalformed "rejected_contact_malformed" BAD_REQUEST
     /// S-13: a request that would make a dialog has no Contact.
     ContactMissing "rejected_contact_missing" BAD_REQUEST
+    /// More Contacts in one registration than one user may have.
+    ContactsTooMany "rejected_contacts_too_many" FORBIDDEN
     /// S-172: credentials of ours that lack something, or are for another request.
     CredentialsMalformed "rejected_credentials_malformed" BAD_REQUEST
     /// S-170: a registration without credentials, which is how each begins.
@@ -86,6 +90,9 @@ rejects! {
     ProxyCredentialsWrong "rejected_proxy_credentials_wrong" PROXY_AUTHENTICATION_REQUIRED
     /// S-10: the Request-URI has a scheme that we cannot route by.
     SchemeUnknown "rejected_scheme_unknown" UNSUPPORTED_URI_SCHEME
+    /// R4, R8: who comes neither over the flow of a registered phone, in its user's name, nor from a
+    /// peer.
+    SourceForeign "rejected_source_foreign" FORBIDDEN
     /// A table is full.
     TableFull "rejected_table_full" SERVICE_UNAVAILABLE
     /// S-22: Max-Forwards has come to 0.

@@ -120,7 +120,9 @@ impl Shard {
                 writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
             }
             Reject::CancelOfNothing
+            | Reject::ContactMalformed
             | Reject::ContactMissing
+            | Reject::ContactsTooMany
             | Reject::CredentialsMalformed
             | Reject::CredentialsMissing
             | Reject::CredentialsStale
@@ -140,6 +142,7 @@ impl Shard {
             | Reject::ProxyCredentialsStale
             | Reject::ProxyCredentialsWrong
             | Reject::SchemeUnknown
+            | Reject::SourceForeign
             | Reject::TableFull
             | Reject::TooManyHops
             | Reject::UserBusy

@@ -17,6 +17,9 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
+        if self.edge.is_some() {
+            return self.check_source(flow, request);
+        }
         if request.method == Method::Register {
             return self.check_registrant(now, flow, request);
         }

@@ -19,6 +19,8 @@ pub struct Settings {
     pub listeners: Vec<Listener>,
     /// The PBX behind us: where everything goes that is not for our own users.
     pub upstream: Option<Peer>,
+    /// What stands between phones and the PBX, if the PBX is their registrar (R1); `None`: we are.
+    pub edge: Option<Edge>,
     /// Where our own calls through the upstream leave from, which trusts that address (R4); one of
     /// the listeners, and nothing that is relayed goes there. `None`: from where all else does.
     pub own_calls: Option<ListenerId>,
@@ -189,6 +191,39 @@ pub enum PeerCompletion {
     Off,
     /// Its offers pass on untouched.
     Relay,
+}
+
+/// What phones may do whose registrar is the PBX.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// What the names are made with under which the PBX knows the phones; `None` makes them of our
+    /// address.
+    pub secret: Option<[u8; 32]>,
+    /// The longest time for which a phone is told that it is registered, whatever the PBX grants:
+    /// so that we hear early that it has gone.
+    pub expires_max_s: u32,
+    /// For how long failed registrations are held against their source.
+    pub failures_window: Duration,
+    /// The most failed registrations of one user from one source in that time, so that the PBX need
+    /// not shut us out; a phone with an old password tries twice a minute.
+    pub failures_max: u32,
+    /// The most failed registrations from one source in that time; many phones may share it.
+    pub failures_of_source_max: u32,
+    /// The most sources that failures are held against.
+    pub sources_max: usize,
+}
+
+impl Default for Edge {
+    fn default() -> Self {
+        Self {
+            secret: None,
+            expires_max_s: u32::MAX,
+            failures_window: Duration::from_mins(1),
+            failures_max: 10,
+            failures_of_source_max: 60,
+            sources_max: 10_000,
+        }
+    }
 }
 
 /// What becomes of calls that fail.

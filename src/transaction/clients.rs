@@ -221,6 +221,11 @@ impl Clients {
         Some((user?, Failure::TimedOut)).filter(|_| wishes.has(Wish::TimedOut))
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// How many there are.
     pub fn count(&self) -> Count {
         let mut count = Count::default();

@@ -295,6 +295,11 @@ impl Layer {
         })
     }
 
+    /// Whether there are no transactions.
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty() && self.clients.is_empty()
+    }
+
     /// How many server transactions there are.
     pub fn servers(&self) -> Count {
         self.servers.count()

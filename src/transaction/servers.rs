@@ -198,6 +198,11 @@ impl Servers {
         user.filter(|_| wishes.has(Wish::NoAck)).map(NoAck)
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// How many there are.
     pub fn count(&self) -> Count {
         let mut count = Count::default();

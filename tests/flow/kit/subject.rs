@@ -6,7 +6,7 @@ use campon::cc::trust::Dials;
 use campon::completion::{Codes, RawCodes};
 use campon::location::{Access, Account, Accounts};
 use campon::random::Rng;
-use campon::shard::settings::{CcParams, Peer, RecallMethod};
+use campon::shard::settings::{CcParams, Edge, Peer, RecallMethod};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::{ListenerId, Transport};
 
@@ -56,6 +56,8 @@ pub(crate) enum Setup {
     BareUpstream,
     /// As [`Self::Upstream`], where our own calls leave from [`OWN_CALLS`].
     OwnCalls,
+    /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
+    Edge,
 }
 
 /// Campon's addresses, in the order of their `ListenerId`.
@@ -81,7 +83,7 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
             | Setup::Peer
             | Setup::Refer
             | Setup::ReferOrDirect => None,
-            Setup::Upstream | Setup::Users | Setup::OwnCalls => Some(upstream),
+            Setup::Upstream | Setup::Users | Setup::OwnCalls | Setup::Edge => Some(upstream),
             Setup::ReferUpstream | Setup::BareUpstream => Some(Peer {
                 recall: vec![RecallMethod::Refer, RecallMethod::ThirdParty],
                 cc_params: match setup {
@@ -95,7 +97,8 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
                 ..upstream.with_domains(["biloxi.example".to_owned()])
             }),
         },
-        peers: Vec::from_iter(matches!(setup, Setup::Peer).then_some(office)),
+        peers: Vec::from_iter(matches!(setup, Setup::Peer | Setup::Edge).then_some(office)),
+        edge: matches!(setup, Setup::Edge).then(Edge::default),
         access: matches!(setup, Setup::Users).then(access),
         ..Settings::default()
     };
@@ -136,7 +139,7 @@ fn access() -> Access {
 /// The tables that hold something, with how many; registrations apart, which live longer.
 pub(crate) fn held_by_calls(report: &Report) -> Vec<(&'static str, usize)> {
     let held = held(report).into_iter();
-    held.filter(|(table, _)| *table != "registrations")
+    held.filter(|(table, _)| !["aliases", "registrations"].contains(table))
         .collect()
 }
 

@@ -44,8 +44,10 @@ pub(crate) struct Watch {
     recalls: Vec<Recall>,
     /// The Call-IDs of CC calls of campon's own, and whose they are.
     cc_calls: BTreeMap<String, (String, String)>,
-    /// Turns that a monitor elsewhere gave each user, and that led to no recall yet.
-    turns: BTreeMap<String, u32>,
+    /// Turns that a monitor elsewhere gave to each user for each callee, and that led to no recall yet.
+    turns: BTreeMap<(String, String), u32>,
+    /// The codes of each user that ask for completion and wait for their answer.
+    asking: BTreeMap<String, u32>,
     /// The state that each subscription elsewhere was told last, with its CSeq.
     told: BTreeMap<String, (u32, bool)>,
 }
@@ -102,6 +104,7 @@ impl Watch {
             recalls: Vec::new(),
             cc_calls: BTreeMap::new(),
             turns: BTreeMap::new(),
+            asking: BTreeMap::new(),
             told: BTreeMap::new(),
         }
     }
@@ -180,7 +183,7 @@ impl Watch {
     fn on_invite_in(&mut self, from: SocketAddr, invite: &Message) {
         let uri = invite.uri();
         if uri.contains("%23") {
-            return;
+            return self.on_code_in(from, uri);
         }
         if let Some(user) = self.users.get(&from).filter(|_| self.here.contains(&from)) {
             self.legs.open(self.now, user, invite, None);
@@ -200,6 +203,14 @@ impl Watch {
             if !self.users.contains_key(&from) && (by_uri || seen.callee == called) {
                 seen.ready_since = None;
             }
+        }
+    }
+
+    fn on_code_in(&mut self, from: SocketAddr, uri: &str) {
+        if user_of(uri) == REQUEST_LAST
+            && let Some(user) = self.users.get(&from)
+        {
+            *self.asking.entry(user.clone()).or_default() += 1;
         }
     }
 
@@ -235,16 +246,14 @@ impl Watch {
         if self.legs.is_busy(self.now, user) {
             self.fault("a busy caller is recalled", invite);
         }
-        if self.is_guarded(&callee) {
+        // Whose turn it is at a monitor elsewhere is that monitor's to say, the guard time included.
+        let pair = (user.to_owned(), callee.clone());
+        if let Some(turns) = self.turns.get_mut(&pair).filter(|turns| **turns > 0) {
+            *turns -= 1;
+        } else if callee == "fred" {
+            self.fault("a second recall for one ready", invite);
+        } else if self.is_guarded(&callee) {
             self.fault("a recall in the guard time", invite);
-        }
-        if callee == "fred" {
-            let turns = self.turns.entry(user.to_owned()).or_default();
-            if *turns == 0 {
-                self.fault("a second recall for one ready", invite);
-            } else {
-                *turns -= 1;
-            }
         }
         let mut before = self.recalls.iter().rev();
         let last = before.find(|recall| recall.caller == user && recall.callee == callee);
@@ -374,11 +383,15 @@ impl Watch {
             return;
         };
         match (request.kind(), response.status()) {
-            ("INVITE", 300..) if request.tag_of_to().is_empty() => {
+            ("INVITE", 300..)
+                if request.tag_of_to().is_empty() && !request.uri().contains("%23") =>
+            {
                 self.legs.close(request.call_id());
                 self.on_call_failed(to, &request);
             }
-            ("INVITE", 200) if request.uri().contains("%23") => self.on_code(to, &request),
+            ("INVITE", 200..) if request.uri().contains("%23") => {
+                self.on_code(to, &request, response);
+            }
             ("REGISTER", 200) => {
                 let is_last = request.find("Expires") == Some("0");
                 let _: bool = if is_last {
@@ -395,20 +408,30 @@ impl Watch {
     }
 
     fn on_call_failed(&mut self, to: SocketAddr, request: &Message) {
-        if let Some(user) = self.users.get(&to)
-            && !request.uri().contains("%23")
-        {
+        if let Some(user) = self.users.get(&to) {
             let callee = user_of(request.uri());
             self.failed.push((user.clone(), callee, self.now));
         }
     }
 
-    fn on_code(&mut self, to: SocketAddr, request: &Message) {
+    /// A code has its answer: campon's own, or, from a phone that is not registered, a callee's
+    /// who took it for a number.
+    fn on_code(&mut self, to: SocketAddr, request: &Message, response: &Message) {
         let Some(user) = self.users.get(&to) else {
             return;
         };
-        let wanted = self.wanted.entry(user.clone()).or_default();
+        let asking = self.asking.entry(user.clone()).or_default();
         let code = user_of(request.uri());
+        if code == REQUEST_LAST {
+            *asking = asking.saturating_sub(1);
+        }
+        let is_own = wire::session_name(response).is_some_and(|name| name == "-");
+        if response.status() != 200 || !is_own {
+            return;
+        }
+        // What is taken back last may be what has not been answered yet.
+        let is_sure = *asking == 0;
+        let wanted = self.wanted.entry(user.clone()).or_default();
         if code == REQUEST_LAST {
             let now = self.now;
             let recent = self
@@ -416,7 +439,7 @@ impl Watch {
                 .iter()
                 .filter(|(caller, _, at)| caller == user && now.since(*at) <= OFFER_WINDOW + SLACK);
             wanted.extend(recent.map(|(_, callee, _)| callee.clone()));
-        } else if code == CANCEL_ALL || code == CANCEL_LAST && wanted.len() == 1 {
+        } else if code == CANCEL_ALL || code == CANCEL_LAST && wanted.len() == 1 && is_sure {
             wanted.clear();
         }
     }
@@ -475,8 +498,8 @@ impl Watch {
             return;
         }
         if is_ready && !told.1 {
-            let caller = user_of(uri_of(notify.header("To")));
-            *self.turns.entry(caller).or_default() += 1;
+            let pair = ["To", "From"].map(|field| user_of(uri_of(notify.header(field))));
+            *self.turns.entry(pair.into()).or_default() += 1;
         }
         *told = (notify.cseq(), is_ready);
     }

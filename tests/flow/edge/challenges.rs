@@ -1,0 +1,126 @@
+//! Calls that the PBX asks for credentials.
+//!
+//! Spec: RFC 3261 §22.2, §22.3; RULES R3.
+
+use std::time::Duration;
+
+use super::super::kit::dialog::Dialog;
+use super::super::kit::draft::{ANSWER, OFFER, response};
+use super::super::kit::message::Message;
+use super::super::kit::party::Party;
+use super::super::kit::scenes::{hang_up, refused};
+use super::{edge, invite, registers};
+
+const CHALLENGE: &str = "Digest realm=\"pbx.example\", nonce=\"n1\", qop=\"auth\"";
+const CREDENTIALS: &str = "Digest username=\"alice\", realm=\"pbx.example\", nonce=\"n1\", \
+    uri=\"sip:bob@pbx.example\", response=\"0\"";
+
+/// Alice calls Bob, and the PBX asks her for her password: her INVITE, and what the PBX got.
+#[track_caller]
+fn challenged(alice: &Party, pbx: &Party) -> (Message, Message) {
+    let sent = alice.sends(invite("alice", "bob").with_sdp(OFFER));
+    let at_pbx = pbx.receives("INVITE");
+    pbx.sends(response(&at_pbx, 407).with("Proxy-Authenticate", CHALLENGE));
+    let ack = pbx.receives("ACK");
+    assert_eq!(ack.cseq(), at_pbx.cseq());
+    let challenge = refused(alice, &sent, "407");
+    assert_eq!(challenge.header("Proxy-Authenticate"), CHALLENGE);
+    (sent, at_pbx)
+}
+
+/// The same INVITE with the next number and credentials.
+fn repeated(sent: &Message) -> super::Draft {
+    invite("alice", "bob")
+        .with("Call-ID", sent.call_id())
+        .with("CSeq", &format!("{} INVITE", sent.cseq() + 1))
+        .with("Proxy-Authorization", CREDENTIALS)
+        .with_sdp(OFFER)
+}
+
+/// The PBX owns the realm, and its challenge only passes here.
+#[test]
+fn a_call_that_is_repeated_with_credentials_is_the_same_to_the_pbx() {
+    let (world, pbx) = edge();
+    let alice = world.party("alice");
+    registers(&alice, "alice", &pbx);
+    let (sent, first) = challenged(&alice, &pbx);
+    let sent = alice.sends(repeated(&sent));
+    let second = pbx.receives("INVITE");
+    // R3
+    assert_eq!(second.call_id(), first.call_id());
+    assert_eq!(second.tag_of_from(), first.tag_of_from());
+    assert_eq!(second.cseq(), first.cseq() + 1);
+    assert_eq!(second.uri(), first.uri());
+    assert_ne!(second.branch(), first.branch());
+    assert_eq!(second.header("Proxy-Authorization"), CREDENTIALS);
+    let answered = pbx.sends(response(&second, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    alice.acks(&sent, &answer);
+    let ack = pbx.receives("ACK");
+    assert_eq!(ack.cseq(), second.cseq());
+    // The PBX finds the call by the tag of the first INVITE.
+    let at_pbx = Dialog::of_callee(&second, &answered);
+    hang_up(&pbx, &at_pbx, &alice);
+}
+
+#[test]
+fn a_call_may_be_challenged_more_than_once() {
+    let (world, pbx) = edge();
+    let alice = world.party("alice");
+    registers(&alice, "alice", &pbx);
+    let (mut sent, first) = challenged(&alice, &pbx);
+    for tries in 1..=3 {
+        sent = alice.sends(repeated(&sent));
+        let again = pbx.receives("INVITE");
+        assert_eq!(again.call_id(), first.call_id());
+        assert_eq!(again.cseq(), first.cseq() + tries);
+        pbx.sends(response(&again, 407).with("Proxy-Authenticate", CHALLENGE));
+        pbx.receives("ACK");
+        refused(&alice, &sent, "407");
+    }
+}
+
+/// A challenged call is none yet: nothing is left of it when the phone gives up.
+#[test]
+fn a_call_that_is_not_repeated_is_forgotten() {
+    let (world, pbx) = edge();
+    let alice = world.party("alice");
+    registers(&alice, "alice", &pbx);
+    let (sent, first) = challenged(&alice, &pbx);
+    world.advance(Duration::from_secs(33));
+    let sent = alice.sends(repeated(&sent));
+    let late = pbx.receives("INVITE");
+    assert_ne!(late.call_id(), first.call_id());
+    pbx.answers(&late, 486);
+    pbx.receives("ACK");
+    refused(&alice, &sent, "486");
+}
+
+/// The slot of a challenged call is its caller's.
+#[test]
+fn nobody_else_takes_up_a_challenged_call() {
+    let (world, pbx) = edge();
+    let (alice, mallory) = (world.party("alice"), world.party("mallory"));
+    registers(&alice, "alice", &pbx);
+    registers(&mallory, "mallory", &pbx);
+    let (sent, first) = challenged(&alice, &pbx);
+    let stolen = invite("mallory", "bob")
+        .with("Call-ID", sent.call_id())
+        .with("CSeq", "7 INVITE")
+        .with_only(
+            "From",
+            &format!("<sip:mallory@pbx.example>;tag={}", sent.tag_of_from()),
+        );
+    let theirs = mallory.sends(stolen);
+    let at_pbx = pbx.receives("INVITE");
+    assert_ne!(at_pbx.call_id(), first.call_id());
+    pbx.answers(&at_pbx, 486);
+    pbx.receives("ACK");
+    refused(&mallory, &theirs, "486");
+    let sent = alice.sends(repeated(&sent));
+    let own = pbx.receives("INVITE");
+    assert_eq!(own.call_id(), first.call_id());
+    pbx.answers(&own, 486);
+    pbx.receives("ACK");
+    refused(&alice, &sent, "486");
+}

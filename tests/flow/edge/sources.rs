@@ -1,0 +1,189 @@
+//! Who may send what in edge mode: by method and by where it comes from.
+//!
+//! Spec: RULES R4, R8.
+
+use std::time::Duration;
+
+use super::super::kit::draft::{Draft, OFFER, request};
+use super::super::kit::party::Party;
+use super::super::kit::scenes::refused;
+use super::super::kit::subject::DOMAIN;
+use super::super::kit::world::World;
+use super::{address, edge, from, granted, invite, register, registers};
+
+/// Each method that begins something.
+const METHODS: [&str; 12] = [
+    "INVITE",
+    "SUBSCRIBE",
+    "MESSAGE",
+    "PUBLISH",
+    "NOTIFY",
+    "REFER",
+    "INFO",
+    "OPTIONS",
+    "UPDATE",
+    "PRACK",
+    "BYE",
+    "FROB",
+];
+
+/// A request of Alice's to Bob.
+fn drafted(method: &str) -> Draft {
+    let draft = from(request(method, &address("bob")), "alice");
+    match method {
+        "SUBSCRIBE" => draft
+            .with("Event", "dialog")
+            .with("Contact", "<sip:alice@192.0.2.11>"),
+        "PUBLISH" => draft.with("Event", "presence"),
+        "NOTIFY" => draft
+            .with("Event", "dialog")
+            .with("Subscription-State", "active"),
+        _ => draft,
+    }
+}
+
+/// Nothing of it reaches the PBX, whatever the method.
+#[track_caller]
+fn is_shut_out(party: &Party, pbx: &Party) {
+    for method in METHODS {
+        let sent = party.sends(drafted(method));
+        let refusal = party.receives("403");
+        assert_eq!(refusal.cseq_method(), method);
+        if method == "INVITE" {
+            party.acks(&sent, &refusal);
+        }
+        pbx.receives_nothing();
+    }
+}
+
+/// Alice, whose phone is registered.
+fn with_alice() -> (World, Party, Party) {
+    let (world, pbx) = edge();
+    let alice = world.party("alice");
+    registers(&alice, "alice", &pbx);
+    (world, pbx, alice)
+}
+
+#[test]
+fn an_outsider_reaches_nobody() {
+    let (world, pbx, _alice) = with_alice();
+    is_shut_out(&world.party("mallory"), &pbx);
+}
+
+#[test]
+fn a_registered_phone_speaks_in_its_own_users_name() {
+    let (world, pbx, _alice) = with_alice();
+    let mallory = world.party("mallory");
+    registers(&mallory, "mallory", &pbx);
+    is_shut_out(&mallory, &pbx);
+}
+
+#[test]
+fn a_flow_whose_registration_ran_out_is_an_outsiders() {
+    let (world, pbx) = edge();
+    let alice = world.party("alice");
+    alice.sends(register("alice"));
+    let at_pbx = pbx.receives("REGISTER");
+    pbx.sends(granted(&at_pbx, 60));
+    alice.receives("200");
+    world.advance(Duration::from_secs(61));
+    is_shut_out(&alice, &pbx);
+}
+
+/// R8: a flow is both addresses and ports.
+#[test]
+fn another_port_of_the_same_phone_is_an_outsiders() {
+    let (world, pbx) = edge();
+    let alice = world.party_at("alice", "192.0.2.50:5060");
+    registers(&alice, "alice", &pbx);
+    is_shut_out(&world.party_at("alice", "192.0.2.50:5061"), &pbx);
+}
+
+/// R8: a flow is one connection, and a new one is another.
+#[test]
+fn another_connection_of_the_same_phone_is_an_outsiders() {
+    let (world, pbx) = edge();
+    let alice = world.party_over_tcp("alice");
+    registers(&alice, "alice", &pbx);
+    let again = world.party_over_tcp("alice");
+    is_shut_out(&again, &pbx);
+}
+
+/// A challenge proves nothing yet.
+#[test]
+fn who_was_refused_by_the_pbx_is_an_outsider() {
+    let (world, pbx) = edge();
+    let alice = world.party("alice");
+    for status in [401, 403] {
+        alice.sends(register("alice"));
+        let at_pbx = pbx.receives("REGISTER");
+        pbx.answers(&at_pbx, status);
+        alice.receives(&status.to_string());
+    }
+    is_shut_out(&alice, &pbx);
+}
+
+#[test]
+fn a_registered_phone_calls_through_the_pbx() {
+    let (_world, pbx, alice) = with_alice();
+    let sent = alice.sends(invite("alice", "bob").with_sdp(OFFER));
+    let at_pbx = pbx.receives("INVITE");
+    pbx.answers(&at_pbx, 486);
+    pbx.receives("ACK");
+    refused(&alice, &sent, "486");
+}
+
+#[test]
+fn a_peer_calls_through_the_pbx() {
+    let (world, pbx, _alice) = with_alice();
+    let office = world.office();
+    let call = invite("carol", "bob").with("From", "<sip:carol@office.example>;tag=1");
+    let sent = office.sends(call.with_only("From", "<sip:carol@office.example>;tag=1"));
+    let at_pbx = pbx.receives("INVITE");
+    pbx.answers(&at_pbx, 486);
+    pbx.receives("ACK");
+    refused(&office, &sent, "486");
+}
+
+/// The PBX gets nothing back that it sent, whatever it dials.
+#[test]
+fn the_pbx_reaches_aliases_alone() {
+    let (_world, pbx, _alice) = with_alice();
+    for uri in [
+        address("bob"),
+        address("alice"),
+        format!("sip:alice@{DOMAIN}"),
+    ] {
+        let sent = pbx.sends(request("INVITE", &uri).with_sdp(OFFER));
+        refused(&pbx, &sent, "404");
+    }
+}
+
+#[test]
+fn a_pbx_registers_nobody_with_us() {
+    let (_world, pbx) = edge();
+    pbx.sends(register("alice"));
+    pbx.receives("403");
+}
+
+#[test]
+fn a_call_for_help_is_let_in_from_anywhere() {
+    let (world, pbx, _alice) = with_alice();
+    let stranger = world.party("stranger");
+    let sent = stranger.sends(request("INVITE", "urn:service:sos").with_sdp(OFFER));
+    let at_pbx = pbx.receives("INVITE");
+    assert_eq!(at_pbx.uri(), "urn:service:sos");
+    pbx.answers(&at_pbx, 486);
+    pbx.receives("ACK");
+    refused(&stranger, &sent, "486");
+}
+
+/// A code is a registered user's alone: an outsider's never starts anything.
+#[test]
+fn a_feature_code_of_an_outsider_does_nothing() {
+    let (world, pbx, _alice) = with_alice();
+    let mallory = world.party("mallory");
+    let sent = mallory.sends(invite("alice", "*37%23").with_sdp(OFFER));
+    refused(&mallory, &sent, "403");
+    pbx.receives_nothing();
+}

@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use crate::call;
 use crate::location;
-use crate::shard::settings::{Calls, Limits, Listener, Overload, Settings};
+use crate::shard::settings::{Calls, Limits, Listener, Overload, RecallMethod, Settings};
 use crate::transaction::timing::Timing;
 
 use super::error::{Error, Place, Source};
@@ -42,7 +42,7 @@ pub(super) fn check(
         .map(|written| peers::own_calls(source, written, &mut listeners))
         .transpose()?;
     let domains = source.read_all(&raw.domains, value::host_name)?;
-    let upstream = peers::upstream(source, raw, arguments.upstream.as_ref(), &listeners)?;
+    let mut upstream = peers::upstream(source, raw, arguments.upstream.as_ref(), &listeners)?;
     if let (None, Some(written)) = (&upstream, &raw.own_calls.listen) {
         let why = "there is no upstream that we could call through";
         return Err(source.error(&written.span(), why));
@@ -57,6 +57,13 @@ pub(super) fn check(
     let timing = timing(source, &raw.timing)?;
     let delay_max = Overload::default().delay_max;
     let completion = completion::completion(source, &raw.completion, &calls.emergency, timing.t1)?;
+    let edge = edge::edge(source, raw, upstream.as_ref())?;
+    if let (Some(_), Some(upstream)) = (&edge, &mut upstream)
+        && !peers::names_methods(raw, arguments)
+    {
+        // R10: with the credentials of the phone itself, or from an address that the PBX trusts.
+        upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
+    }
     Ok(Config {
         shard: Settings {
             listeners,
@@ -66,7 +73,7 @@ pub(super) fn check(
             domains,
             registrar: registrar(source, raw)?,
             calls,
-            edge: edge::edge(source, raw, upstream.as_ref())?,
+            edge,
             upstream,
             completion,
             limits: limits(source, &raw.limits)?,

@@ -260,7 +260,9 @@ impl Shard {
         else {
             return Ok(None);
         };
+        // R1: whose number it is.
         let callee = self.domains.aor(&request.uri);
+        let callee = callee.map(|callee| self.owner_of(&callee).unwrap_or(callee));
         let by_pair = |callee: &Aor| service.recognise(name, &name_of(callee));
         let id = (self.referred_to(name, &request.uri))
             .or_else(|| self.named_entry(name, &uri))

@@ -455,7 +455,9 @@ impl Shard {
         for user in [caller, callee].into_iter().flatten() {
             self.users.answer(user);
         }
-        if passes::is_answered_for(&held.parties) {
+        // What has become of a recall, its news say.
+        let is_recall = matches!(held.about, About::Recall(_));
+        if !is_recall && passes::is_answered_for(&held.parties) {
             return self.on_diverted(now, held);
         }
         let callee = callee

@@ -13,9 +13,11 @@ use crate::cc::monitor::Found;
 use crate::cc::trust::PeerId;
 use crate::cc::{Condition, addr};
 use crate::completion::{self, CompletionId, Input, Via};
+use crate::location::Aor;
 use crate::shard::Shard;
 use crate::shard::desk::user_of;
 use crate::shard::invite::{Way, Ways};
+use crate::shard::passes::Dialled;
 use crate::shard::recall::targets;
 use crate::shard::settings::{CcParams, RecallMethod, Settings};
 use crate::sip::Uri;
@@ -115,6 +117,7 @@ impl Shard {
 
     fn method(&self, cc_call: &completion::Call, nth: usize) -> Option<RecallMethod> {
         let methods = match cc_call.via {
+            Via::Own(_) if self.edge.is_some() => &self.settings.upstream.as_ref()?.recall,
             Via::Own(_) => &self.settings.completion.recall_by,
             Via::Peer(peer) => &self.settings.peer(peer)?.recall,
         };
@@ -178,23 +181,40 @@ impl Shard {
             Via::Peer(peer) => peer,
         };
         let uri = self.number_to_dial(cc_call);
-        match self.way_of_ours(peer, uri.as_str().as_bytes()) {
-            Some(way) => self.place_at(now, key, cc_call, &Ways::from_iter([way])),
-            None => Attempt::Impossible,
+        let Some(way) = self.way_of_ours(peer, uri.as_str().as_bytes()) else {
+            return Attempt::Impossible;
+        };
+        if let Via::Own(_) = cc_call.via {
+            self.open_pass_of_ours(key, user_of(&cc_call.callee));
         }
+        self.place_at(now, key, cc_call, &Ways::from_iter([way]))
+    }
+
+    /// R1, R9: by the call that comes back to his phones it is known whether it was he who answered.
+    fn open_pass_of_ours(&mut self, key: Key, callee: Aor) {
+        let Some(held) = self.calls.get_mut(key).filter(|_| self.edge.is_some()) else {
+            return;
+        };
+        held.parties.dialled = Some(Dialled::new(callee));
+        let parties = held.parties.clone();
+        self.open_pass(&parties, key);
     }
 
     /// The way of a call of our own to a peer.
     fn way_of_ours(&self, peer: PeerId, uri: &[u8]) -> Option<Way> {
         let mut way = self.way_to_peer(peer, uri)?;
-        let own_calls = self
-            .settings
-            .own_calls
-            .filter(|_| peer == Settings::UPSTREAM);
-        if let Some(listener) = own_calls {
-            let bind = self.settings.listeners.get(usize::from(listener.0))?.bind;
-            (bind.is_ipv4() == way.flow.remote.is_ipv4()).then_some(())?;
-            way.flow.listener = listener;
+        if peer != Settings::UPSTREAM {
+            return Some(way);
+        }
+        match self.settings.own_calls {
+            Some(listener) => {
+                let bind = self.settings.listeners.get(usize::from(listener.0))?.bind;
+                (bind.is_ipv4() == way.flow.remote.is_ipv4()).then_some(())?;
+                way.flow.listener = listener;
+            }
+            // R4: in front of a registrar, what is relayed and what is ours never leave together.
+            None if self.edge.is_some() => return None,
+            None => {}
         }
         Some(way)
     }
@@ -282,7 +302,9 @@ impl Shard {
 
     /// What the recall itself learns of the call that its caller's phone was asked for.
     pub(super) fn overhear(&mut self, now: Timestamp, fact: &Input) {
-        if let Input::CcCallAnswered { id } | Input::CcCallFailed { id, .. } = fact
+        if let Input::CcCallAnswered { id }
+        | Input::CcCallDiverted { id }
+        | Input::CcCallFailed { id, .. } = fact
             && let Some(rung) = self.desk.recalls.get(id)
         {
             self.with_call(now, rung.key, |call, turn| call.end_referral(turn));

@@ -19,7 +19,7 @@ use crate::shard::desk::user_of;
 use crate::shard::invite::{Way, Ways};
 use crate::shard::offer::{About, host_at};
 use crate::shard::placing::Rung;
-use crate::shard::{Held, Parties, Shard};
+use crate::shard::{Held, Parties, Shard, passes};
 use crate::sip::flow::ListenerId;
 use crate::sip::{Uri, unescape};
 use crate::time::Timestamp;
@@ -104,7 +104,7 @@ impl Shard {
             self.with_call(now, referred, |call, turn| call.withdraw(turn, reason(why)));
         }
         self.with_call(now, rung.key, |call, turn| {
-            call.end_recall(turn, reason(why))
+            call.end_recall(turn, reason(why));
         });
     }
 
@@ -126,11 +126,13 @@ impl Shard {
                 why: recall_failure(why),
             },
             News::CcCallLeft => Input::CcCallArrived { id },
+            News::Answered if passes::is_answered_for(&held.parties) => {
+                Input::CcCallDiverted { id }
+            }
             News::Answered => Input::CcCallAnswered { id },
             News::CcCallFailed(refusal) => {
-                let callee = held.parties.callee.take();
-                let found = refusal.and_then(|refusal| self.found(callee.as_ref(), refusal));
-                if let Some(callee) = callee {
+                let found = refusal.and_then(|refusal| self.found(&held.parties, refusal));
+                if let Some(callee) = held.parties.callee.take() {
                     self.users.release(now, &callee);
                 }
                 Input::CcCallFailed { id, found }
@@ -140,7 +142,11 @@ impl Shard {
     }
 
     /// How the callee was found by a CC call that failed.
-    fn found(&self, callee: Option<&Aor>, refusal: Refusal) -> Option<Found> {
+    fn found(&self, parties: &Parties, refusal: Refusal) -> Option<Found> {
+        let dialled = parties.dialled.as_ref();
+        let callee = parties.callee.as_ref();
+        let legs = u32::from(callee.is_some());
+        let callee = callee.or_else(|| dialled.map(|dialled| &dialled.user));
         let registration = match callee {
             None => Registration::Stranger,
             Some(callee) if self.registrar.registered_since(callee).is_some() => {
@@ -149,7 +155,7 @@ impl Shard {
             Some(_) => Registration::Unregistered,
         };
         let condition = offer::decide(&Evidence {
-            in_pass: InPass::Silent,
+            in_pass: dialled.map_or(InPass::Silent, |dialled| dialled.seen.in_pass()),
             cause: refusal.q850,
             status: refusal.status.code(),
             alerting: if refusal.rang {
@@ -159,7 +165,9 @@ impl Shard {
             },
             callee: registration,
         })?;
-        let calls = callee.map_or(Calls::Unknown, |callee| self.users.calls_beside(callee, 1));
+        let calls = callee.map_or(Calls::Unknown, |callee| {
+            self.users.calls_beside(callee, legs)
+        });
         Some(Found { condition, calls })
     }
 

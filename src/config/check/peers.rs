@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use toml::Spanned;
 
 use crate::cc::trust::Dials;
+use crate::config::Arguments;
 use crate::config::error::{Error, Source};
 use crate::config::raw::{RawConfig, RawPeer};
 use crate::config::value;
@@ -52,6 +53,12 @@ pub(super) fn upstream(
         }
         (None, None) => Ok(None),
     }
+}
+
+/// Whether the file says how callers are connected with callees behind the upstream.
+pub(super) fn names_methods(raw: &RawConfig, arguments: &Arguments) -> bool {
+    let written = raw.upstream.as_ref().map(Spanned::get_ref);
+    arguments.upstream.is_none() && written.is_some_and(|written| written.recall.is_some())
 }
 
 /// R4: the address that the PBX trusts as ours, which is none that anything is relayed from.

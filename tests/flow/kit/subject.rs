@@ -58,6 +58,10 @@ pub(crate) enum Setup {
     OwnCalls,
     /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
     Edge,
+    /// The same, where our own calls leave from [`OWN_CALLS`].
+    EdgeOwnCalls,
+    /// The same, where callees are rung without the PBX.
+    EdgeDirect,
 }
 
 /// Campon's addresses, in the order of their `ListenerId`.
@@ -75,6 +79,7 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let office = OFFICE.parse().expect("an address");
     let office = Peer::new("office", Transport::Udp, office);
+    let is_edge = matches!(setup, Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls);
     let mut settings = Settings {
         listeners: listeners.to_vec(),
         upstream: match setup {
@@ -83,7 +88,15 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
             | Setup::Peer
             | Setup::Refer
             | Setup::ReferOrDirect => None,
-            Setup::Upstream | Setup::Users | Setup::OwnCalls | Setup::Edge => Some(upstream),
+            Setup::Upstream | Setup::Users | Setup::OwnCalls => Some(upstream),
+            Setup::Edge | Setup::EdgeOwnCalls => Some(Peer {
+                recall: vec![RecallMethod::Refer, RecallMethod::ThirdParty],
+                ..upstream
+            }),
+            Setup::EdgeDirect => Some(Peer {
+                recall: vec![RecallMethod::Direct],
+                ..upstream
+            }),
             Setup::ReferUpstream | Setup::BareUpstream => Some(Peer {
                 recall: vec![RecallMethod::Refer, RecallMethod::ThirdParty],
                 cc_params: match setup {
@@ -97,12 +110,12 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
                 ..upstream.with_domains(["biloxi.example".to_owned()])
             }),
         },
-        peers: Vec::from_iter(matches!(setup, Setup::Peer | Setup::Edge).then_some(office)),
-        edge: matches!(setup, Setup::Edge).then(Edge::default),
+        peers: Vec::from_iter((is_edge || matches!(setup, Setup::Peer)).then_some(office)),
+        edge: is_edge.then(Edge::default),
         access: matches!(setup, Setup::Users).then(access),
         ..Settings::default()
     };
-    if let Setup::OwnCalls = setup {
+    if let Setup::OwnCalls | Setup::EdgeOwnCalls = setup {
         settings.listeners.push(Listener {
             bind: OWN_CALLS.parse().expect("an address"),
             advertise: None,

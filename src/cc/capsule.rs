@@ -41,11 +41,14 @@ pub struct Offer {
 
 impl Offer {
     /// Whether a request may still refer to it.
-    ///
-    /// CC-73: only shortly after the call.
     pub fn is_fresh(&self, now: Timestamp, window: Duration) -> bool {
-        self.issued <= now && now.since(self.issued) <= window
+        is_recent(self.issued, now, window)
     }
+}
+
+/// CC-73: whether completion may be asked for now of a call that failed then: only shortly after.
+pub fn is_recent(failed: Timestamp, now: Timestamp, window: Duration) -> bool {
+    failed <= now && now.since(failed) <= window
 }
 
 /// The keys that seal and open; made at start, the same for all of a process.

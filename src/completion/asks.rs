@@ -84,11 +84,9 @@ impl Service {
         }
         let window = self.settings.timing.offer_window;
         let user = self.users.get(&complete.caller).ok_or(Reject::NoOffer)?;
-        let (at, call) = user.failed.find(complete.call).ok_or(Reject::NoOffer)?;
-        // CC-73: only shortly after the call.
-        if turn.now > at + window {
-            return Err(Reject::NoOffer);
-        }
+        let wanted = |call: &FailedCall| complete.call.is_of(call);
+        let call = user.failed.newest((turn.now, window), wanted);
+        let (at, call) = call.ok_or(Reject::NoOffer)?;
         let call = call.clone();
         let pair = (call.caller.clone(), call.callee.clone());
         if let Some(id) = self.pairs.get(&pair) {

@@ -261,6 +261,16 @@ pub enum WhichCall {
     Call(CallIdentity),
 }
 
+impl WhichCall {
+    /// Whether the newest call that this holds for is the one.
+    pub(super) fn is_of(self, call: &FailedCall) -> bool {
+        match self {
+            Self::Last => true,
+            Self::Call(identity) => call.call == identity,
+        }
+    }
+}
+
 /// How a call is completed: TAPI's completion modes.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Mode {

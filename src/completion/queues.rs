@@ -17,7 +17,7 @@ use crate::cc::{Basic, SubscriptionId};
 use crate::completion::entry::{Completion, Life, Stage};
 use crate::completion::history::{Event, Outcome};
 use crate::completion::input::{
-    Binding, FailedCall, Monitors, Publish, PublishAt, Queue, Subscribe, WhichCall,
+    Binding, FailedCall, Monitors, Publish, PublishAt, Queue, Subscribe,
 };
 use crate::completion::output::{By, News, Notify, Output, Pattern, Suspicion};
 use crate::completion::record::Roles;
@@ -92,8 +92,9 @@ impl Service {
         match &subscribe.queue {
             Queue::Callee(callee) => {
                 let user = self.users.get(subscribe.caller.as_ref()?)?;
-                let (at, call) = user.failed.newest(|call| call.callee == *callee)?;
-                (now <= at + window).then(|| (at, call.clone()))
+                let wanted = |call: &FailedCall| call.callee == *callee;
+                let (at, call) = user.failed.newest((now, window), wanted)?;
+                Some((at, call.clone()))
             }
             Queue::Token(token) => {
                 let offer = self.sealer.open(token)?;
@@ -106,11 +107,12 @@ impl Service {
                     return None;
                 }
                 let known = self.users.get(&offer.caller);
-                let known = known.and_then(|u| u.failed.find(WhichCall::Call(offer.call)));
+                let wanted = |call: &FailedCall| call.call == offer.call;
+                let known = known.and_then(|user| user.failed.newest((now, window), wanted));
                 if let Some((at, call)) = known {
-                    return (now <= at + window).then(|| (at, call.clone()));
+                    return Some((at, call.clone()));
                 }
-                // CC-73: not remembered, but sealed: by its own time.
+                // Not remembered, but sealed: by its own time.
                 let address = AddrSpec::new(offer.callee.as_str()).ok()?;
                 let call = FailedCall {
                     call: offer.call,

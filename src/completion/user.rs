@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::cc::agent::Agent;
+use crate::cc::capsule::is_recent;
 use crate::cc::line::Line;
 use crate::cc::monitor::Monitor;
-use crate::completion::input::{FailedCall, WhichCall};
+use crate::completion::input::FailedCall;
 use crate::time::Timestamp;
 
 /// One user; kept while there is anything to keep.
@@ -72,25 +73,19 @@ impl FailedCalls {
         self.0.push_back((now, Box::new(call)));
     }
 
-    /// One of them, and when it failed.
-    pub(super) fn find(&self, which: WhichCall) -> Option<(Timestamp, &FailedCall)> {
-        let (at, call) = match which {
-            WhichCall::Last => self.0.back(),
-            WhichCall::Call(id) => self.0.iter().find(|(_, call)| call.call == id),
-        }?;
+    /// The newest one that may be asked for and meets a condition, and when it failed.
+    pub(super) fn newest(
+        &self,
+        (now, window): (Timestamp, Duration),
+        wanted: impl Fn(&FailedCall) -> bool,
+    ) -> Option<(Timestamp, &FailedCall)> {
+        let recent = |(at, _): &&(Timestamp, _)| is_recent(*at, now, window);
+        let mut recent = self.0.iter().rev().filter(recent);
+        let (at, call) = recent.find(|(_, call)| wanted(call))?;
         Some((*at, call))
     }
 
-    /// The newest one that meets a condition.
-    pub(super) fn newest(
-        &self,
-        wanted: impl Fn(&FailedCall) -> bool,
-    ) -> Option<(Timestamp, &FailedCall)> {
-        let found = self.0.iter().rev().find(|(_, call)| wanted(call))?;
-        Some((found.0, &found.1))
-    }
-
-    /// CC-73: forgets what can no longer be asked for.
+    /// Forgets what can no longer be asked for.
     pub(super) fn forget(&mut self, now: Timestamp, window: Duration) {
         while let Some((at, _)) = self.0.front()
             && *at + window < now

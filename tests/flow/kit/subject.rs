@@ -99,9 +99,10 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
             }),
             Setup::ReferUpstream | Setup::BareUpstream => Some(Peer {
                 recall: vec![RecallMethod::Refer, RecallMethod::ThirdParty],
-                cc_params: match setup {
-                    Setup::BareUpstream => CcParams::LeftOut,
-                    _ => CcParams::Added,
+                cc_params: if matches!(setup, Setup::BareUpstream) {
+                    CcParams::LeftOut
+                } else {
+                    CcParams::Added
                 },
                 ..upstream
             }),
@@ -122,11 +123,12 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
         });
         settings.own_calls = Some(ListenerId(OWN_CALLS_LISTENER));
     }
-    settings.completion.recall_by = match setup {
-        Setup::Refer => vec![RecallMethod::Refer],
-        Setup::ReferOrDirect => vec![RecallMethod::Refer, RecallMethod::Direct],
-        _ => settings.completion.recall_by,
-    };
+    if let Setup::Refer | Setup::ReferOrDirect = setup {
+        settings.completion.recall_by = vec![RecallMethod::Refer];
+    }
+    if let Setup::ReferOrDirect = setup {
+        settings.completion.recall_by.push(RecallMethod::Direct);
+    }
     if settings.upstream.is_some() || matches!(setup, Setup::Unlimited) {
         settings.calls.calls_max = None;
     }

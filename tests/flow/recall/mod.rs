@@ -63,11 +63,10 @@ fn is_answered(alice: &Party, sent: &Message, bob: &Party, rings: &Message) -> (
     let [answer] = alice.receives_each(["200"]);
     alice.acks(sent, &answer);
     bob.receives("ACK");
-    let ends = (
+    (
         Dialog::of_caller(sent, &answer),
         Dialog::of_callee(rings, &answered),
-    );
-    ends
+    )
 }
 
 /// The recall is ended by campon: the Reason.

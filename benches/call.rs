@@ -28,10 +28,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let settings = Settings {
-            listeners: vec![Listener {
-                bind: "127.0.0.1:5060".parse().expect("an address"),
-                advertise: None,
-            }],
+            listeners: vec![Listener::at("127.0.0.1:5060".parse().expect("an address"))],
             upstream: Some(Peer::new(
                 "upstream",
                 Transport::Udp,

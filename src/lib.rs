@@ -4,10 +4,11 @@
 //! exact arrows:
 //!
 //! ```text
-//!   main ─► io ─┬─► shard ─┬─► call ─► dialog ─► transaction ─► sip
-//!               ├─► api    └─► location ──────────────────────► sip
+//!   main ─► io ─┬─► shard ─┬─► relay ─► call ─► dialog ─► transaction ─► sip
+//!               ├─► api    └─► location ───────────────────────────────► sip
 //!               └─► config
 //!   completion ─► cc ─► sip::uri; store: what is to be completed, decided but not yet wired
+//!   tls ─► sip: certificates, and the names in them
 //!   time, table, wheel, random, observe: leaves that the others stand on
 //! ```
 //!
@@ -28,10 +29,12 @@ pub mod io;
 pub mod location;
 pub mod observe;
 pub mod random;
+pub mod relay;
 pub mod shard;
 pub mod sip;
 pub mod store;
 pub mod table;
 pub mod time;
+pub mod tls;
 pub mod transaction;
 pub mod wheel;

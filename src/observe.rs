@@ -163,8 +163,12 @@ counters! {
         messages_sent
         /// Panics that were caught: each one is a bug of ours.
         panics
+        /// Requests outside calls, and without a dialog of their own, that were passed on.
+        requests_relayed
         /// S-44: responses that answer nothing that we sent.
         responses_stray
+        /// Requests for a subscription that were passed on.
+        subscriptions_relayed
     }
 }
 
@@ -197,6 +201,8 @@ counters! {
         connections_refused
         /// Connections that were closed for what they sent: not SIP, too long or too slow.
         connections_spoiled
+        /// Connections on which TLS was not agreed on: too slow, not believed, not TLS.
+        connections_unsecured
     }
 }
 

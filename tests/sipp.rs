@@ -30,6 +30,8 @@ mod player;
 mod process;
 #[path = "sipp/recalls.rs"]
 mod recalls;
+#[path = "sipp/relayed.rs"]
+mod relayed;
 #[path = "sipp/scenarios.rs"]
 mod scenarios;
 #[path = "sipp/stage.rs"]

@@ -47,7 +47,7 @@ use crate::transaction::{Layer, User};
 pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
 pub use recall::{Invitation, News, NoCall, Party, Refusal};
-pub use setup::{Offer, Target};
+pub use setup::{Offer, Target, forwards, is_better, not_the_whole_service};
 
 /// How long things of a call may take.
 #[derive(Clone, Copy, Debug)]
@@ -90,24 +90,25 @@ impl Side {
 
 /// Our Contact, as the peers of each listener see it.
 #[derive(Debug, Default)]
-pub struct Contacts(Vec<[Box<[u8]>; 2]>);
+pub struct Contacts(Vec<[Box<[u8]>; 3]>);
 
 impl Contacts {
     /// The Contacts of listeners with these sent-by.
     pub fn new(sent_by: &[Box<[u8]>]) -> Self {
-        let both = |sent_by: &[u8]| {
-            [b">".as_slice(), b";transport=tcp>"]
+        let each = |sent_by: &[u8]| {
+            [b">".as_slice(), b";transport=tcp>", b";transport=tls>"]
                 .map(|end| [b"<sip:", sent_by, end].concat().into_boxed_slice())
         };
-        Self(sent_by.iter().map(|sent_by| both(sent_by)).collect())
+        Self(sent_by.iter().map(|sent_by| each(sent_by)).collect())
     }
 
     /// The Contact for a peer behind this flow.
     pub fn of(&self, flow: &Flow) -> &[u8] {
         let listener = self.0.get(usize::from(flow.listener.0));
-        let contact = listener.map(|[datagrams, streams]| match flow.transport {
-            Transport::Udp => &**datagrams,
-            Transport::Tcp | Transport::Tls => &**streams,
+        let contact = listener.map(|[udp, tcp, tls]| match flow.transport {
+            Transport::Udp => &**udp,
+            Transport::Tcp => &**tcp,
+            Transport::Tls => &**tls,
         });
         contact.unwrap_or_default()
     }

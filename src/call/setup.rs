@@ -523,14 +523,14 @@ fn callee_of(key: Key, turn: &mut Turn<'_>, offer: &Offer<'_>) -> Dialog {
 }
 
 /// Max-Forwards for the next hop: one less (S-113), and 70 where there was none.
-pub(super) fn forwards(request: &Request<'_>) -> u8 {
+pub fn forwards(request: &Request<'_>) -> u8 {
     request
         .max_forwards
         .map_or(70, |hops| hops.saturating_sub(1))
 }
 
 /// S-31: one target's 503 does not say that we are out of service.
-fn not_the_whole_service(status: Status) -> Status {
+pub fn not_the_whole_service(status: Status) -> Status {
     if status == Status::SERVICE_UNAVAILABLE {
         Status::SERVER_INTERNAL_ERROR
     } else {
@@ -539,7 +539,7 @@ fn not_the_whole_service(status: Status) -> Status {
 }
 
 /// RFC 3261 §16.7: whether the failure `old` says more than the failure `new`.
-pub(super) fn is_better(old: Status, new: Status) -> bool {
+pub fn is_better(old: Status, new: Status) -> bool {
     rank(old) <= rank(new)
 }
 

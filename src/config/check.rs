@@ -2,7 +2,7 @@
 //!
 //! Spec: RFC 3261 §10.3 (expiry), §16.6 (timer C), appendix A (T1, T2, T4).
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use toml::Spanned;
 
 use crate::call;
 use crate::location;
+use crate::shard::relayed;
 use crate::shard::settings::{Calls, Limits, Listener, Overload, RecallMethod, Settings};
 use crate::transaction::timing::Timing;
 
@@ -21,12 +22,11 @@ use super::{Arguments, Config, Format, Level, Log, api_beside};
 
 mod completion;
 mod edge;
+mod listeners;
 mod peers;
 
 use peers::Us;
 
-/// The most listeners: `ListenerId` is a byte, and each takes two sockets.
-const LISTENERS_MAX: usize = 64;
 /// Timer C is longer than three minutes.
 const RING_MAX_LEAST_S: u32 = 181;
 
@@ -36,11 +36,12 @@ pub(super) fn check(
     raw: &RawConfig,
     arguments: &Arguments,
 ) -> Result<Config, Error> {
-    let mut listeners = listeners(source, &raw.listener, arguments)?;
+    let (mut listeners, mut tls) = listeners::listeners(source, &raw.listener, arguments)?;
     let own_calls = raw.own_calls.listen.as_ref();
     let own_calls = own_calls
-        .map(|written| peers::own_calls(source, written, &mut listeners))
+        .map(|written| listeners::own_calls(source, written, &mut listeners))
         .transpose()?;
+    tls.resize(listeners.len(), None);
     let domains = source.read_all(&raw.domains, value::host_name)?;
     let mut upstream = peers::upstream(source, raw, arguments.upstream.as_ref(), &listeners)?;
     if let (None, Some(written)) = (&upstream, &raw.own_calls.listen) {
@@ -87,70 +88,10 @@ pub(super) fn check(
                 delay_max: source.millis(raw.overload.delay_target_ms.as_ref(), delay_max)?,
             },
         },
+        tls,
         log: log(source, &raw.log)?,
         api,
     })
-}
-
-fn listeners(
-    source: Source<'_>,
-    written: &[Spanned<raw::RawListener>],
-    arguments: &Arguments,
-) -> Result<Vec<Listener>, Error> {
-    let mut listeners = Vec::new();
-    for text in &arguments.listen {
-        let address = argument("--listen", value::listen_address(text))?;
-        argument("--listen", push_listener(&mut listeners, address, None))?;
-    }
-    if !listeners.is_empty() {
-        return Ok(listeners);
-    }
-    for entry in written {
-        let Some(written) = &entry.get_ref().address else {
-            let why = "is missing: write address = \"IP:PORT\"";
-            return Err(source.error_of("listener.address", &entry.span(), why));
-        };
-        let advertise = entry.get_ref().advertise.as_ref();
-        let advertise = advertise
-            .map(|host| source.read(host, value::advertise))
-            .transpose()?;
-        let address = source.read(written, value::listen_address)?;
-        source.read(written, |_| {
-            push_listener(&mut listeners, address, advertise)
-        })?;
-    }
-    if listeners.is_empty() {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, value::SIP_PORT));
-        listeners.push(Listener {
-            bind: address,
-            advertise: None,
-        });
-    }
-    Ok(listeners)
-}
-
-fn push_listener(
-    listeners: &mut Vec<Listener>,
-    address: SocketAddr,
-    advertise: Option<String>,
-) -> Result<(), String> {
-    // R13: what a wildcard address is reached by is not ours to guess.
-    if address.ip().is_unspecified() && advertise.is_none() {
-        return Err(format!(
-            "{address} is a wildcard: say with `advertise` in a [[listener]] how peers reach it"
-        ));
-    }
-    if listeners.iter().any(|other| other.bind == address) {
-        return Err(format!("{address} is listened on twice"));
-    }
-    if listeners.len() >= LISTENERS_MAX {
-        return Err(format!("more than {LISTENERS_MAX} listeners"));
-    }
-    listeners.push(Listener {
-        bind: address,
-        advertise,
-    });
-    Ok(())
 }
 
 fn registrar(source: Source<'_>, raw: &RawConfig) -> Result<location::Policy, Error> {
@@ -200,10 +141,17 @@ fn limits(source: Source<'_>, raw: &raw::RawLimits) -> Result<Limits, Error> {
     let Limits {
         calls_max,
         transactions_max,
+        relayed,
     } = Limits::default();
     Ok(Limits {
         calls_max: source.at_least_one(raw.calls.as_ref(), calls_max)?,
         transactions_max: source.at_least_one(raw.transactions.as_ref(), transactions_max)?,
+        relayed: relayed::Limits {
+            subscriptions_max: source
+                .amount(raw.subscriptions.as_ref(), relayed.subscriptions_max)?,
+            per_user_max: source
+                .at_least_one(raw.subscriptions_per_user.as_ref(), relayed.per_user_max)?,
+        },
     })
 }
 

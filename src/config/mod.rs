@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::shard;
+use crate::tls::Face;
 
 pub use error::{Error, Place};
 
@@ -25,6 +26,8 @@ const API_PORT: u16 = 5080;
 pub struct Config {
     /// What the worker is told; at least one listener, no two alike.
     pub shard: shard::Settings,
+    /// What each listener shows that speaks TLS, in their order; `None` for the others.
+    pub tls: Vec<Option<Face>>,
     /// What is logged, and where to.
     pub log: Log,
     /// Where the status API listens; always a loopback address.

@@ -37,6 +37,16 @@ pub(super) struct RawConfig {
 pub(super) struct RawListener {
     pub(super) address: Field<String>,
     pub(super) advertise: Field<String>,
+    pub(super) tls: Option<Spanned<RawTls>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawTls {
+    pub(super) certificate: Field<String>,
+    pub(super) key: Field<String>,
+    pub(super) client_auth: Field<String>,
+    pub(super) client_ca: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -50,6 +60,8 @@ pub(super) struct RawOwnCalls {
 pub(super) struct RawPeer {
     pub(super) name: Field<String>,
     pub(super) address: Field<String>,
+    pub(super) tls_name: Field<String>,
+    pub(super) tls_ca: Field<String>,
     pub(super) cc_domains: Vec<Spanned<String>>,
     pub(super) dials: Field<String>,
     pub(super) completion: Field<String>,
@@ -155,6 +167,8 @@ pub(super) struct RawLimits {
     pub(super) calls: Field<u32>,
     pub(super) transactions: Field<u32>,
     pub(super) registrations: Field<u32>,
+    pub(super) subscriptions: Field<u32>,
+    pub(super) subscriptions_per_user: Field<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

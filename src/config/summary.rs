@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::cc::trust::Dials;
 use crate::completion::Code;
-use crate::shard::settings::{CcParams, Completion, Edge, Peer, PeerCompletion, RecallMethod};
+use crate::shard::settings::RecallMethod;
+use crate::shard::settings::{Carries, CcParams, Completion, Edge, Peer, PeerCompletion};
 use crate::sip::flow::ListenerId;
 
 use super::value::spelled;
@@ -54,15 +55,19 @@ impl fmt::Display for Config {
         }
         for (id, listener) in (0..).map(ListenerId).zip(&settings.listeners) {
             let sent_by = listener.sent_by();
+            let transports = match listener.carries {
+                Carries::Plain => "UDP and TCP",
+                Carries::Tls => "TLS",
+            };
             let only = if settings.own_calls == Some(id) {
                 ", for our own calls alone"
             } else {
                 ""
             };
+            let address = listener.bind;
             writeln!(
                 f,
-                "listen     {} by UDP and TCP, as {sent_by}{only}",
-                listener.bind
+                "listen     {address} by {transports}, as {sent_by}{only}"
             )?;
         }
         if !settings.domains.is_empty() {

@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use crate::sip::flow::Transport;
 
-/// The port of SIP over UDP and TCP.
-pub(super) const SIP_PORT: u16 = 5060;
 /// The units of a time with their milliseconds, the longest first.
 const UNITS: [(&str, u64); 4] = [
     ("h", 60 * 60 * 1000),
@@ -20,8 +18,8 @@ const UNITS: [(&str, u64); 4] = [
 ];
 
 /// `IP:PORT` or `IP`, of a socket of ours.
-pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    let address = socket_address(text).ok_or_else(|| format!("`{text}` is not IP:PORT"))?;
+pub(super) fn listen_address(text: &str, port: u16) -> Result<SocketAddr, String> {
+    let address = socket_address(text, port).ok_or_else(|| format!("`{text}` is not IP:PORT"))?;
     if address.ip().is_multicast() {
         return Err(format!("{address} is a multicast address"));
     }
@@ -31,16 +29,17 @@ pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     Ok(address)
 }
 
-/// `[sip:]IP[:PORT][;transport=udp|tcp]`.
+/// `[sip:]IP[:PORT][;transport=udp|tcp|tls]`.
 pub(super) fn peer_address(text: &str) -> Result<(Transport, SocketAddr), String> {
-    let wrong = || format!("`{text}` is not sip:IP[:PORT][;transport=udp|tcp]");
+    let wrong = || format!("`{text}` is not sip:IP[:PORT][;transport=udp|tcp|tls]");
     let rest = text.strip_prefix("sip:").unwrap_or(text);
     let (place, transport) = match rest.split_once(';') {
         None | Some((_, "transport=udp")) => (until_semicolon(rest), Transport::Udp),
         Some((place, "transport=tcp")) => (place, Transport::Tcp),
+        Some((place, "transport=tls")) => (place, Transport::Tls),
         Some(_) => return Err(wrong()),
     };
-    let address = socket_address(place).ok_or_else(wrong)?;
+    let address = socket_address(place, transport.port()).ok_or_else(wrong)?;
     if address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0 {
         return Err(wrong());
     }
@@ -89,6 +88,18 @@ pub(super) fn dialled(text: &str) -> Result<String, String> {
     }
 }
 
+/// S-191: the domain that a certificate names; in lower case.
+pub(super) fn certified_name(text: &str) -> Result<String, String> {
+    let name = host_name(text)?;
+    if is_domain(&name) {
+        Ok(name)
+    } else {
+        Err(format!(
+            "`{text}` is an address: a certificate of SIP names a domain"
+        ))
+    }
+}
+
 /// What somebody calls a peer: one line of text.
 pub(super) fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.contains(char::is_control) {
@@ -124,7 +135,7 @@ fn until_semicolon(text: &str) -> &str {
 }
 
 /// `IP:PORT` or `IP`, an IPv6 address in brackets or, without a port, bare.
-fn socket_address(text: &str) -> Option<SocketAddr> {
+fn socket_address(text: &str, port: u16) -> Option<SocketAddr> {
     if let Ok(address) = text.parse() {
         return Some(address);
     }
@@ -132,7 +143,7 @@ fn socket_address(text: &str) -> Option<SocketAddr> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     let ip: IpAddr = inside.unwrap_or(text).parse().ok()?;
-    Some(SocketAddr::new(ip, SIP_PORT))
+    Some(SocketAddr::new(ip, port))
 }
 
 fn is_domain(text: &str) -> bool {
@@ -153,15 +164,15 @@ mod tests {
     #[test]
     fn an_address_without_a_port_has_the_port_of_sip() {
         assert_eq!(
-            listen_address("127.0.0.1"),
+            listen_address("127.0.0.1", 5060),
             Ok(([127, 0, 0, 1], 5060).into())
         );
         assert_eq!(
-            listen_address("::1"),
-            Ok((Ipv6Addr::LOCALHOST, 5060).into())
+            listen_address("::1", 5061),
+            Ok((Ipv6Addr::LOCALHOST, 5061).into())
         );
         assert_eq!(
-            listen_address("[::1]:5070"),
+            listen_address("[::1]:5070", 5061),
             Ok((Ipv6Addr::LOCALHOST, 5070).into())
         );
     }
@@ -172,6 +183,8 @@ mod tests {
         assert_eq!((tcp.0, tcp.1.port()), (Transport::Tcp, 5070));
         let udp = peer_address("sip:[::1];transport=udp").expect("valid");
         assert_eq!((udp.0, udp.1.port()), (Transport::Udp, 5060));
+        let tls = peer_address("127.0.0.1;transport=tls").expect("valid");
+        assert_eq!((tls.0, tls.1.port()), (Transport::Tls, 5061)); // S-100
     }
 
     #[test]

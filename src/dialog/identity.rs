@@ -7,13 +7,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::dialog::derived::Names;
 use crate::dialog::tag::Tag;
 use crate::sip::flow::{Flow, Transport};
 use crate::sip::lex::Commas;
 use crate::sip::{Host, Message, Method, Name, NameAddr, Request, Response, SipUri, Uri, Writer};
 
-/// The default port of SIP over UDP and TCP.
-const PORT: u16 = 5060;
+/// Above the numbers that a first request may have.
+const CSEQ_END: u32 = 1 << 31;
 
 /// Our side of a dialog.
 #[derive(Clone, Debug)]
@@ -113,6 +114,20 @@ impl Dialog {
         Self::of_texts(texts, tag, flow, Reach::Flow)
     }
 
+    /// Our side as the client of a request that a peer sent and that goes on this way; nobody has
+    /// answered it yet.
+    ///
+    /// R3: it bears the number that the peer gave it, so that one that comes again with credentials
+    /// goes on with a higher one.
+    pub fn of_forwarded(names: &Names, request: &Request<'_>, way: (Flow, Reach)) -> Self {
+        let ends = [request.from.text, request.to.text];
+        let mut half = Self::begun(&names.call_id, ends, names.tag, way.0);
+        half.reach = way.1;
+        // RFC 3261 §8.1.1.5: below 2^31, whatever the peer wrote.
+        half.local_cseq = request.cseq.number % CSEQ_END;
+        half
+    }
+
     /// Our side of a dialog that only its 2xx tells of; `flow` is how that came.
     pub fn of_orphan(response: &Response<'_>, tag: Tag, flow: &Flow) -> Self {
         let texts = [
@@ -198,6 +213,12 @@ impl Dialog {
         }
     }
 
+    /// The peer has moved: its requests come by this flow now.
+    pub fn move_to(&mut self, flow: &Flow) {
+        self.flow = *flow;
+        self.flow = self.next_hop();
+    }
+
     /// The number for our next request.
     pub fn next_cseq(&mut self) -> u32 {
         self.local_cseq += 1;
@@ -262,6 +283,11 @@ impl Dialog {
     /// Whether the peer has said where it is reached; no request can be sent before.
     pub fn has_target(&self) -> bool {
         !self.target().is_empty()
+    }
+
+    /// How the peer is reached.
+    pub fn reach(&self) -> Reach {
+        self.reach
     }
 
     /// Where the next request goes.
@@ -407,23 +433,33 @@ impl Dialog {
     }
 }
 
-/// The way to the address in a URI; `None` if it has a name, which only DNS could tell.
+/// The way to the address in a URI; `None` if it has a name, which only DNS could tell, or if our
+/// end of the flow cannot reach it.
 pub fn flow_to(uri: &SipUri<'_>, from: &Flow) -> Option<Flow> {
     let address = match uri.host {
         Host::V4(address) => IpAddr::V4(address),
         Host::V6(address) => IpAddr::V6(address),
         Host::Name(_) => return None,
     };
-    let remote = SocketAddr::new(address, uri.port.unwrap_or(PORT));
     let transport = match uri.params.value("transport") {
         Some(name) if name.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
         Some(name) if name.eq_ignore_ascii_case(b"udp") => Transport::Udp,
         _ => from.transport,
     };
+    // What came by TLS stays with it, and what did not has no certificate to begin it with.
+    let transport = match from.transport {
+        Transport::Tls => Transport::Tls,
+        Transport::Tcp | Transport::Udp if uri.is_by_tls() => return None,
+        Transport::Tcp | Transport::Udp => transport,
+    };
+    if address.is_ipv4() != from.remote.is_ipv4() {
+        return None;
+    }
     // A peer on a connection is reached over it, whatever port its Contact names.
     if transport.is_reliable() && from.connection.is_some() && from.transport == transport {
         return Some(*from);
     }
+    let remote = SocketAddr::new(address, uri.port.unwrap_or_else(|| transport.port()));
     Some(Flow {
         transport,
         remote,
@@ -441,7 +477,7 @@ pub fn is_behind_nat(request: &Request<'_>, flow: &Flow) -> bool {
         // A name says nothing about the address.
         Host::Name(_) => return true,
     };
-    let same_port = via.port.unwrap_or(PORT) == flow.remote.port();
+    let same_port = via.port.unwrap_or_else(|| flow.transport.port()) == flow.remote.port();
     !(same_host && (same_port || flow.transport.is_reliable()))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Spec: RFC 3261 §12; RFC 3262; RFC 6665; RFC 3903.
 
+pub mod derived;
 pub mod identity;
 #[cfg(test)]
 mod kit;
@@ -11,6 +12,7 @@ pub mod subscription;
 pub mod tag;
 pub mod turn;
 
+pub use derived::Names;
 pub use identity::{Dialog, Order, Reach};
 pub use tag::Tag;
 pub use turn::{NotSent, Turn};

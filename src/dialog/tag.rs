@@ -7,7 +7,7 @@ use crate::table::Key;
 use crate::transaction::branch::{hex, read_hex};
 
 /// A tag of ours: where the call is, and what only its peer was told.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Tag {
     /// The call.
     pub call: Key,

@@ -1,25 +1,32 @@
 //! One stream connection: a task that reads messages, writes messages, and ends.
 //!
-//! Spec: RFC 3261 §18.3 (framing); RFC 5626 §3.5.1 (keep-alive), §4.4.1.
+//! Spec: RFC 3261 §18.3 (framing); RFC 5626 §3.5.1 (keep-alive), §4.4.1; RFC 5922 §7 (TLS).
 //!
 //! ```text
-//!   connected ---- a message in 10 s ----> proven ---- closed by either side, unframed,
-//!       |                                              a message that takes over 30 s,
-//!       +---- none: too slow ----> ended               a peer that does not read ----> ended
+//!   connected -- TLS, where it is spoken: 5 s --> a message in 10 s --> proven
+//!       |                      |                          |               |
+//!       +---- too slow, not believed, not SIP ------------+               |  closed by either side,
+//!                              |                                          |  unframed, a message that
+//!                              v                                          |  takes over 30 s, a peer
+//!                            ended <--------------------------------------+  that does not read or
+//!                                                                            answer our pings
 //! ```
 //!
 //! Whatever was queued and did not leave is reported, one by one, before the end is.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsStream;
 
 use crate::shard::SendId;
 use crate::sip::error::What;
@@ -28,6 +35,8 @@ use crate::sip::framing::{Frame, FrameError, Framer, Limits};
 
 use super::clock::Clock;
 use super::mail::Mail;
+use super::pulse::{Pulse, Vitality};
+use super::secure::Handshake;
 use super::socket;
 
 /// How long a connection waits for its peer.
@@ -43,6 +52,12 @@ pub(super) struct Patience {
     pub(super) connect: Duration,
     /// Until the answer to what broke the framing has left.
     pub(super) last_words: Duration,
+    /// For all that TLS exchanges before the first message (T19).
+    pub(super) handshake: Duration,
+    /// Of silence, until a peer that we connected to is asked whether he is there (S-85).
+    pub(super) silence: Duration,
+    /// Until he answers that, if he ever did (S-83).
+    pub(super) pong: Duration,
 }
 
 impl Default for Patience {
@@ -54,21 +69,26 @@ impl Default for Patience {
             // Well below timer B, so that the transaction can still go elsewhere.
             connect: Duration::from_secs(5),
             last_words: Duration::from_millis(500),
+            handshake: Duration::from_secs(5),
+            silence: Duration::from_secs(110),
+            pong: Duration::from_secs(10),
         }
     }
 }
 
 /// How much is read at once; on the stack only, so that idle connections hold none.
 const READ_BYTES: usize = 8 * 1024;
+/// Asks whether the other end is there (S-83).
+const PING: &[u8] = b"\r\n\r\n";
 /// The answer to a ping (S-83).
-const PONG: &[u8] = b"\r\n";
+pub(super) const PONG: &[u8] = b"\r\n";
 
 /// A message that waits to be written.
 #[derive(Debug)]
 pub(super) struct Write {
     /// The message.
     pub(super) bytes: Bytes,
-    /// What to call it if it does not leave; `None` for a pong.
+    /// What to call it if it does not leave; `None` for a ping or a pong.
     pub(super) sender: Option<(SendId, Flow)>,
 }
 
@@ -100,6 +120,8 @@ pub(super) enum Ending {
     Closed,
     /// By us, for what the peer sent or did not send in time.
     Spoiled,
+    /// By us or by the peer, before TLS was agreed on: too slow, not believed, not TLS.
+    Unsecured,
     /// By us: no longer wanted.
     Unwanted,
 }
@@ -114,7 +136,6 @@ pub(super) enum Opener {
 }
 
 /// What a connection's task works with.
-#[derive(Debug)]
 pub(super) struct Connection {
     /// With its number.
     pub(super) flow: Flow,
@@ -130,8 +151,18 @@ pub(super) struct Connection {
     pub(super) events: mpsc::Sender<Event>,
     /// What is to be written.
     pub(super) outgoing: Outgoing,
-    /// For pongs.
+    /// For pings and pongs.
     pub(super) own_queue: mpsc::WeakSender<Box<Write>>,
+    /// What it is wrapped in.
+    pub(super) wrapping: Wrapping,
+}
+
+/// What carries the messages within the connection.
+pub(super) enum Wrapping {
+    /// Nothing more than TCP.
+    Plain,
+    /// TLS.
+    Tls(Handshake),
 }
 
 /// The writing side of a connection.
@@ -163,24 +194,78 @@ impl Connection {
     pub(super) async fn run(mut self, mut stream: TcpStream, opener: Opener) {
         // A connection that is gone already fails at the first read.
         drop(socket::tune_stream(&stream));
-        let (reader, mut writer) = stream.split();
-        let mut incoming = Incoming::new(&self, opener);
+        let ending = match std::mem::replace(&mut self.wrapping, Wrapping::Plain) {
+            Wrapping::Plain => {
+                let (reader, writer) = stream.split();
+                let ending = self.converse(reader, writer, opener).await;
+                drop(stream);
+                ending
+            }
+            Wrapping::Tls(handshake) => match self.shake_hands(handshake, stream).await {
+                Ok(stream) => {
+                    let (reader, writer) = tokio::io::split(stream);
+                    self.converse(reader, writer, opener).await
+                }
+                // Nobody knows of him: there is nothing to take back.
+                Err(ending) => return self.end(ending).await,
+            },
+        };
+        self.on_disconnected(ending).await;
+    }
+
+    /// Makes the connection one of TLS, and says whose it is.
+    async fn shake_hands(
+        &mut self,
+        handshake: Handshake,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, Ending> {
+        let exchange = timeout(self.patience.handshake, handshake.run(stream));
+        let shaken = tokio::select! {
+            shaken = exchange => shaken,
+            () = self.outgoing.until_unwanted() => return Err(Ending::Unwanted),
+        };
+        let why: &dyn std::fmt::Display = match shaken {
+            Ok(Ok((stream, names))) => {
+                if let Some(names) = names {
+                    let flow = self.flow;
+                    let proven = self.mail.send(Mail::Proven { flow, names }).await;
+                    proven.map_err(|_| Ending::Unwanted)?;
+                }
+                return Ok(stream);
+            }
+            Ok(Err(ref error)) => error,
+            Err(ref error) => error,
+        };
+        tracing::debug!(from = %self.flow, %why, "no TLS");
+        Err(Ending::Unsecured)
+    }
+
+    async fn converse(
+        &mut self,
+        mut reader: impl AsyncRead + Unpin,
+        mut writer: impl AsyncWrite + Unpin,
+        opener: Opener,
+    ) -> Ending {
+        let mut incoming = Incoming::new(self, opener);
         let ending = tokio::select! {
-            ending = incoming.read(&reader) => ending,
+            ending = incoming.read(&mut reader) => ending,
             ending = self.outgoing.write(&mut writer) => ending,
         };
         if ending == Ending::Spoiled {
             let last_words = async {
                 tokio::select! {
-                    () = discard(&reader) => {}
+                    () = discard(&mut reader) => {}
                     _ = self.outgoing.write(&mut writer) => {}
                 }
             };
             // Nobody waits for a peer who neither reads nor hangs up.
             drop(timeout(self.patience.last_words, last_words).await);
         }
-        drop(stream);
-        self.on_disconnected(ending).await;
+        if ending != Ending::Closed {
+            // TLS says that this is the end.
+            drop(timeout(self.patience.last_words, writer.shutdown()).await);
+        }
+        ending
     }
 
     async fn on_disconnected(self, ending: Ending) {
@@ -212,18 +297,36 @@ impl Outgoing {
     }
 
     /// Writes what comes until nobody can queue more.
-    async fn write(&mut self, writer: &mut WriteHalf<'_>) -> Ending {
+    async fn write(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> Ending {
         loop {
-            self.current = self.queue.recv().await;
+            if self.current.is_none() {
+                self.current = self.queue.recv().await;
+            }
             let Some(write) = &self.current else {
                 return Ending::Unwanted;
             };
-            match timeout(self.patience, writer.write_all(&write.bytes)).await {
+            let written = async {
+                writer.write_all(&write.bytes).await?;
+                writer.flush().await
+            };
+            match timeout(self.patience, written).await {
                 Ok(Ok(())) => self.current = None,
                 Ok(Err(_)) => return Ending::Closed,
                 Err(_) => return Ending::Spoiled,
             }
         }
+    }
+
+    /// Waits until nobody can queue more and nothing is queued.
+    async fn until_unwanted(&mut self) {
+        if self.current.is_none() {
+            self.current = self.queue.recv().await;
+            if self.current.is_none() {
+                return;
+            }
+        }
+        // He is wanted by somebody who waits for him.
+        std::future::pending::<()>().await;
     }
 
     /// What has not left, one by one; nothing more can be queued.
@@ -251,6 +354,8 @@ struct Incoming {
     first_due: Option<Instant>,
     /// By when the message that has begun must be complete.
     message_due: Option<Instant>,
+    /// Whether the other end is asked if it is still there.
+    pulse: Pulse,
 }
 
 impl Incoming {
@@ -269,19 +374,30 @@ impl Incoming {
                 Opener::Us => None,
             },
             message_due: None,
+            pulse: Pulse::new(&connection.patience, opener),
         }
     }
 
-    async fn read(&mut self, reader: &ReadHalf<'_>) -> Ending {
+    async fn read(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> Ending {
         loop {
-            if self.wait_readable(reader).await.is_err() {
-                return Ending::Spoiled;
-            }
-            match read_some(reader, |bytes| self.framer.push(bytes)) {
-                Ok(0) => return Ending::Closed,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(_) => return Ending::Closed,
+            let due = [self.first_due, self.message_due, self.pulse.due()];
+            let due = due.into_iter().flatten().min();
+            let (framer, pulse) = (&mut self.framer, &mut self.pulse);
+            let read = read_some(reader, |bytes| {
+                pulse.on_read(bytes);
+                framer.push(bytes);
+            });
+            let read = match due {
+                Some(due) => timeout_at(due, read).await,
+                None => Ok(read.await),
+            };
+            match read {
+                Ok(Ok(0) | Err(_)) => return Ending::Closed,
+                Ok(Ok(_)) => {}
+                Err(_) => match self.on_silence() {
+                    Ok(()) => continue,
+                    Err(ending) => return ending,
+                },
             }
             if let Err(ending) = self.take_frames().await {
                 return ending;
@@ -294,18 +410,21 @@ impl Incoming {
         }
     }
 
-    /// Waits for bytes; the error is a peer who is too slow.
-    async fn wait_readable(
-        &self,
-        reader: &ReadHalf<'_>,
-    ) -> Result<(), tokio::time::error::Elapsed> {
-        let due = self.first_due.into_iter().chain(self.message_due).min();
-        // An error of the socket shows in the read that follows.
-        match due {
-            Some(due) => drop(timeout_at(due, reader.readable()).await?),
-            None => drop(reader.readable().await),
+    /// Nothing came in time: he is too slow, or to be asked whether he is there.
+    fn on_silence(&mut self) -> Result<(), Ending> {
+        let now = Instant::now();
+        let due = self.first_due.into_iter().chain(self.message_due);
+        if due.min().is_some_and(|due| due <= now) {
+            return Err(Ending::Spoiled);
         }
-        Ok(())
+        match self.pulse.on_silence(now) {
+            Vitality::Dead => Err(Ending::Closed),
+            Vitality::Doubtful => {
+                self.write_own(PING);
+                Ok(())
+            }
+            Vitality::Fine => Ok(()),
+        }
     }
 
     async fn take_frames(&mut self) -> Result<(), Ending> {
@@ -355,34 +474,41 @@ impl Incoming {
 
     /// S-83: a double line end is answered by a single one.
     fn answer_ping(&self) {
+        self.write_own(PONG);
+    }
+
+    /// A peer who does not read gets neither ping nor pong.
+    fn write_own(&self, bytes: &'static [u8]) {
         let Some(queue) = self.own_queue.upgrade() else {
             return;
         };
-        let pong = Write {
-            bytes: Bytes::from_static(PONG),
+        let write = Write {
+            bytes: Bytes::from_static(bytes),
             sender: None,
         };
-        // A peer who does not read gets no pong.
-        drop(queue.try_send(Box::new(pong)));
+        drop(queue.try_send(Box::new(write)));
     }
 }
 
 /// One read, by way of the stack: what waits in a connection's task is kept small.
-fn read_some(reader: &ReadHalf<'_>, take: impl FnOnce(&[u8])) -> io::Result<usize> {
-    let mut chunk = [0; READ_BYTES];
-    let length = reader.try_read(&mut chunk)?;
-    take(chunk.get(..length).unwrap_or_default());
-    Ok(length)
+async fn read_some(
+    reader: &mut (impl AsyncRead + Unpin),
+    mut take: impl FnMut(&[u8]),
+) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut chunk = [0; READ_BYTES];
+        let mut chunk = ReadBuf::new(&mut chunk);
+        ready!(Pin::new(&mut *reader).poll_read(context, &mut chunk))?;
+        take(chunk.filled());
+        Poll::Ready(Ok(chunk.filled().len()))
+    })
+    .await
 }
 
 /// Reads what nobody wants, so that the last words are not lost to a reset.
-async fn discard(reader: &ReadHalf<'_>) {
-    while reader.readable().await.is_ok() {
-        match read_some(reader, |_| {}) {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
-    }
+async fn discard(reader: &mut (impl AsyncRead + Unpin)) {
+    while read_some(reader, |_| {})
+        .await
+        .is_ok_and(|length| length > 0)
+    {}
 }

@@ -1,11 +1,14 @@
 //! What the threads tell each other.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::shard::{Report, SendId};
 use crate::sip::flow::Flow;
 use crate::time::Timestamp;
+use crate::tls::{self, Proof};
 
 /// What a worker is told, in the order in which it happened.
 #[derive(Debug)]
@@ -26,6 +29,13 @@ pub(super) enum Mail {
         /// As the shard gave it.
         flow: Flow,
     },
+    /// Whoever is at the other end of a stream has proven who he is; before his first message.
+    Proven {
+        /// The stream.
+        flow: Flow,
+        /// The names in his certificate.
+        names: Vec<Box<str>>,
+    },
     /// A whole message came by a stream.
     Received {
         /// The stream.
@@ -42,6 +52,8 @@ pub(super) enum Mail {
 /// What the streams are told.
 #[derive(Debug)]
 pub(super) enum Command {
+    /// The certificates are to be read anew.
+    Reload(oneshot::Sender<Result<(), tls::Error>>),
     /// Somebody asks what the streams hold: a table and counters.
     Report(oneshot::Sender<Report>),
     /// Sends a message by a stream.
@@ -52,5 +64,7 @@ pub(super) enum Command {
         bytes: Bytes,
         /// Comes back in [`Mail::NotSent`].
         id: SendId,
+        /// Who must be at the other end of a connection of TLS that is found or opened.
+        proof: Option<Arc<Proof>>,
     },
 }

@@ -56,10 +56,7 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let settings = Settings {
-            listeners: vec![Listener {
-                bind: CAMPON,
-                advertise: None,
-            }],
+            listeners: vec![Listener::at(CAMPON)],
             upstream: Some(Peer::new("callee", Transport::Udp, CALLEE)),
             ..Settings::default()
         };

@@ -3,23 +3,32 @@
 //! Spec: RFC 3261 §18 (a connection is reused by the address of its other end).
 //!
 //! A connection that has not carried a whole message is nobody's yet: when there are too many, in
-//! all or from one source, the oldest of those makes room (T18). Proven ones never do.
+//! all, of that kind or from one source, the oldest of those makes room (T18, T19). Proven ones never
+//! do.
+//!
+//! One that we opened serves only those who mean whom it has proven to lead to: two names may share
+//! an address (CVE-2020-15260).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::sip::flow::{ConnectionId, ListenerId};
 use crate::time::Timestamp;
+use crate::tls::Proof;
 
 use super::connection::{Opener, Writes};
 
 /// How many connections there may be.
+#[expect(clippy::struct_field_names, reason = "limits end in `_max`")]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// In all.
     pub(super) connections_max: usize,
     /// From one IP address, by its own opening.
     pub(super) from_source_max: usize,
+    /// Those that have yet to carry a message, TLS being agreed on included.
+    pub(super) unproven_max: usize,
 }
 
 /// Files that are not connections: sockets that listen, the log, the event loops; with room to spare.
@@ -47,6 +56,8 @@ impl Default for Limits {
             connections_max: 10_000,
             // A NAT with a few hundred phones behind it, and room for each to connect again.
             from_source_max: 2_000,
+            // At 40 KiB for one that agrees on TLS, 40 MB. Who means well is through in a second.
+            unproven_max: 1_000,
         }
     }
 }
@@ -60,6 +71,8 @@ pub(super) struct Entry {
     pub(super) remote: SocketAddr,
     /// Who opened it.
     pub(super) opener: Opener,
+    /// How the other end has to prove itself.
+    pub(super) proof: Option<Arc<Proof>>,
     /// When.
     pub(super) since: Timestamp,
     /// What is put here is written; when the last of its kind is dropped, the connection ends.
@@ -71,8 +84,8 @@ pub(super) struct Entry {
 pub(super) struct Roster {
     limits: Limits,
     entries: BTreeMap<ConnectionId, Entry>,
-    /// The newest connection to each address.
-    by_remote: HashMap<(ListenerId, SocketAddr), ConnectionId>,
+    /// The newest connection to each address, and to whom.
+    by_remote: HashMap<(ListenerId, SocketAddr, Option<Arc<Proof>>), ConnectionId>,
     /// Those that others opened, by address.
     by_source: HashMap<IpAddr, Source>,
     /// Those that have yet to carry a message, oldest first.
@@ -96,6 +109,12 @@ pub(super) enum Admission {
     Welcome,
 }
 
+impl Entry {
+    fn address(&self) -> (ListenerId, SocketAddr, Option<Arc<Proof>>) {
+        (self.listener, self.remote, self.proof.clone())
+    }
+}
+
 impl Roster {
     /// Nobody.
     pub(super) fn new(limits: Limits) -> Self {
@@ -110,7 +129,7 @@ impl Roster {
 
     /// Takes in a connection; numbers are given in rising order.
     pub(super) fn insert(&mut self, id: ConnectionId, entry: Entry) {
-        self.by_remote.insert((entry.listener, entry.remote), id);
+        self.by_remote.insert(entry.address(), id);
         if entry.opener == Opener::Peer {
             self.unproven.insert(id);
             let source = self.by_source.entry(entry.remote.ip()).or_default();
@@ -135,7 +154,7 @@ impl Roster {
         let Some(entry) = self.entries.remove(&id) else {
             return false;
         };
-        let address = (entry.listener, entry.remote);
+        let address = entry.address();
         if self.by_remote.get(&address) == Some(&id) {
             self.by_remote.remove(&address);
         }
@@ -156,7 +175,7 @@ impl Roster {
         let from_source = source.map_or(0, |source| source.open);
         let oldest = if from_source >= self.limits.from_source_max {
             source.and_then(|source| source.unproven.first())
-        } else if self.is_full() {
+        } else if self.is_full() || self.unproven.len() >= self.limits.unproven_max {
             self.unproven.first()
         } else {
             return Admission::Welcome;
@@ -174,9 +193,14 @@ impl Roster {
         self.entries.get(&id).map(|entry| &entry.writes)
     }
 
-    /// The newest connection to that address.
-    pub(super) fn find(&self, listener: ListenerId, remote: SocketAddr) -> Option<ConnectionId> {
-        self.by_remote.get(&(listener, remote)).copied()
+    /// The newest connection to whoever proves himself so at that address.
+    pub(super) fn find(
+        &self,
+        listener: ListenerId,
+        remote: SocketAddr,
+        proof: Option<Arc<Proof>>,
+    ) -> Option<ConnectionId> {
+        self.by_remote.get(&(listener, remote, proof)).copied()
     }
 
     /// How many there are.
@@ -208,6 +232,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         connections_max: 3,
         from_source_max: 2,
+        unproven_max: 3,
     };
 
     fn remote(host: u8, port: u16) -> SocketAddr {
@@ -220,6 +245,7 @@ mod tests {
             listener: ListenerId(0),
             remote,
             opener,
+            proof: None,
             since: Timestamp::START,
             writes,
         }
@@ -285,15 +311,15 @@ mod tests {
         let mut roster = roster(&[remote(1, 1)]);
         roster.insert(ConnectionId(7), entry(remote(1, 1), Opener::Us));
         assert_eq!(
-            roster.find(ListenerId(0), remote(1, 1)),
+            roster.find(ListenerId(0), remote(1, 1), None),
             Some(ConnectionId(7))
         );
         roster.remove(ConnectionId(0));
         assert_eq!(
-            roster.find(ListenerId(0), remote(1, 1)),
+            roster.find(ListenerId(0), remote(1, 1), None),
             Some(ConnectionId(7))
         );
-        assert_eq!(roster.find(ListenerId(1), remote(1, 1)), None);
+        assert_eq!(roster.find(ListenerId(1), remote(1, 1), None), None);
     }
 
     /// A connection that we opened is not the other side's to account for.
@@ -302,5 +328,42 @@ mod tests {
         let mut roster = roster(&[remote(1, 1)]);
         roster.insert(ConnectionId(7), entry(remote(1, 2), Opener::Us));
         assert_eq!(roster.admission(remote(1, 3).ip()), Admission::Welcome);
+    }
+
+    #[test]
+    fn too_many_who_have_not_spoken_cost_the_oldest_of_them_its_place() {
+        let limits = Limits {
+            unproven_max: 1,
+            ..LIMITS
+        };
+        let mut roster = Roster::new(limits);
+        roster.insert(ConnectionId(0), entry(remote(1, 1), Opener::Peer));
+        let expected = Admission::Instead(ConnectionId(0));
+        assert_eq!(roster.admission(remote(2, 1).ip()), expected); // T19
+        roster.prove(ConnectionId(0));
+        assert_eq!(roster.admission(remote(2, 1).ip()), Admission::Welcome);
+    }
+
+    /// CVE-2020-15260: a connection was used for another name at the same address.
+    #[test]
+    fn a_connection_serves_only_the_name_that_it_has_proven() {
+        let proof = |name: &str| {
+            let authorities = "ca.pem".into();
+            let name = name.into();
+            Some(Arc::new(Proof { name, authorities }))
+        };
+        let mut roster = Roster::new(LIMITS);
+        let mut to = |id, name| {
+            let mut entry = entry(remote(1, 1), Opener::Us);
+            entry.proof = proof(name);
+            roster.insert(ConnectionId(id), entry);
+        };
+        to(0, "a.example");
+        to(1, "b.example");
+        let find = |proof| roster.find(ListenerId(0), remote(1, 1), proof);
+        assert_eq!(find(proof("a.example")), Some(ConnectionId(0)));
+        assert_eq!(find(proof("b.example")), Some(ConnectionId(1)));
+        assert_eq!(find(proof("c.example")), None);
+        assert_eq!(find(None), None);
     }
 }

@@ -9,13 +9,16 @@ use tokio::sync::mpsc;
 
 use crate::api::status::left_in_tables;
 use crate::config::Config;
+use crate::shard::settings::Carries;
 use crate::shard::{Report, Shard};
+use crate::tls;
 
 use super::clock::Clock;
 use super::http::{self, Asker};
 use super::log::Log;
 use super::rehearsal::rehearse;
 use super::roster::Limits;
+use super::secure::Secure;
 use super::streams::{Streams, Tolerance};
 use super::worker::Worker;
 use super::{entropy, signals, socket};
@@ -33,7 +36,7 @@ pub enum ServeError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// `UDP`, `TCP` or `HTTP`.
+        /// `UDP`, `TCP`, `TLS` or `HTTP`.
         protocol: &'static str,
         /// What the system says.
         source: io::Error,
@@ -52,6 +55,9 @@ pub enum ServeError {
     /// The system gives no thread, event loop or signals.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
+    /// A certificate or key cannot be used.
+    #[error("no TLS: {0}")]
+    Tls(#[from] tls::Error),
     /// The worker ended by a panic, which has been printed.
     #[error("the worker ended unexpectedly")]
     Worker,
@@ -68,7 +74,8 @@ pub enum End {
 
 /// Every socket, bound before anything starts.
 struct Sockets {
-    udp: Vec<UdpSocket>,
+    /// None where a listener speaks TLS alone.
+    udp: Vec<Option<UdpSocket>>,
     tcp: Vec<TcpListener>,
     http: TcpListener,
 }
@@ -94,6 +101,7 @@ pub fn serve(config: Config) -> Result<End, ServeError> {
 
 fn serve_logged(config: Config) -> Result<End, ServeError> {
     announce(&config);
+    let secure = Secure::new(config.tls.clone())?;
     let sockets = Sockets::bind(&config)?;
     let api = sockets.http.local_addr()?;
     let clock = Clock::start();
@@ -105,6 +113,8 @@ fn serve_logged(config: Config) -> Result<End, ServeError> {
         mail: mail.clone(),
         commands: streams.downgrade(),
     };
+    let speaks_tls = config.tls.iter().any(Option::is_some);
+    let renewal = speaks_tls.then(|| streams.downgrade());
     let udp = sockets.udp;
     let worker = spawn_worker(move || Worker::new(shard, clock, udp, mailbox, streams))?;
     let limits = Limits::within(socket::files_max());
@@ -114,8 +124,10 @@ fn serve_logged(config: Config) -> Result<End, ServeError> {
     };
     runtime()?.block_on(async {
         signals::start(mail.clone())?;
+        renewal.map(signals::renew_certificates).transpose()?;
         http::start(sockets.http, asker)?;
-        let streams = Streams::start(clock, tolerance, sockets.tcp, mail, commands)?;
+        let listeners = (sockets.tcp, secure);
+        let streams = Streams::start(clock, tolerance, listeners, mail, commands)?;
         tokio::spawn(http::announce_ready(api));
         streams.run().await;
         Ok::<_, io::Error>(())
@@ -163,9 +175,12 @@ impl Sockets {
     fn bind(config: &Config) -> Result<Self, ServeError> {
         let (mut udp, mut tcp) = (Vec::new(), Vec::new());
         for listener in &config.shard.listeners {
+            let by_tls = listener.carries == Carries::Tls;
             // S-23: the port of UDP listens on TCP as well.
-            udp.push(bind(listener.bind, "UDP", socket::bind_udp)?);
-            tcp.push(bind(listener.bind, "TCP", socket::bind_tcp)?);
+            let datagrams = (!by_tls).then(|| bind(listener.bind, "UDP", socket::bind_udp));
+            udp.push(datagrams.transpose()?);
+            let protocol = if by_tls { "TLS" } else { "TCP" };
+            tcp.push(bind(listener.bind, protocol, socket::bind_tcp)?);
         }
         let http = bind(config.api, "HTTP", socket::bind_tcp)?;
         Ok(Self { udp, tcp, http })

@@ -1,9 +1,11 @@
 //! All stream connections: lets them in, opens them, finds them by number or address.
 //!
-//! Spec: RFC 3261 §18.1.1, §18.2.2 (which connection carries what), §18.2.1 (listening by TCP).
+//! Spec: RFC 3261 §18.1.1, §18.2.2 (which connection carries what), §18.2.1 (listening by TCP);
+//! RFC 5922 §7 (TLS).
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -13,11 +15,13 @@ use tokio::time::{sleep, timeout};
 use crate::observe::StreamCounters;
 use crate::shard::{Report, TableReport};
 use crate::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
+use crate::tls::Proof;
 
 use super::clock::Clock;
-use super::connection::{Connection, Ending, Event, Opener, Outgoing, Patience, Write};
+use super::connection::{Connection, Ending, Event, Opener, Outgoing, Patience, Wrapping, Write};
 use super::mail::{Command, Mail};
 use super::roster::{Admission, Entry, Limits, Roster};
+use super::secure::Secure;
 
 /// What waits to be written to one peer; past it, nothing is taken for him.
 const WRITES_MAX: usize = 1024;
@@ -38,11 +42,11 @@ pub(super) struct Tolerance {
 }
 
 /// All stream connections.
-#[derive(Debug)]
 pub(super) struct Streams {
     clock: Clock,
     patience: Patience,
     listeners: Vec<SocketAddr>,
+    secure: Secure,
     mail: mpsc::Sender<Mail>,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Receiver<Event>,
@@ -60,7 +64,7 @@ impl Streams {
     pub(super) fn start(
         clock: Clock,
         tolerance: Tolerance,
-        listeners: Vec<std::net::TcpListener>,
+        (listeners, secure): (Vec<std::net::TcpListener>, Secure),
         mail: mpsc::Sender<Mail>,
         commands: mpsc::Receiver<Command>,
     ) -> io::Result<Self> {
@@ -75,6 +79,7 @@ impl Streams {
             clock,
             patience: tolerance.patience,
             listeners: addresses,
+            secure,
             mail,
             commands,
             events,
@@ -114,12 +119,18 @@ impl Streams {
         match command {
             // Whoever asked may have gone.
             Command::Report(asker) => drop(asker.send(self.report())),
-            Command::Send { flow, bytes, id } => {
+            Command::Reload(asker) => drop(asker.send(self.secure.reload())),
+            Command::Send {
+                flow,
+                bytes,
+                id,
+                proof,
+            } => {
                 let write = Box::new(Write {
                     bytes,
                     sender: Some((id, flow)),
                 });
-                if !self.queue(flow, write) {
+                if !self.queue(flow, proof, write) {
                     // S-27. A worker that is gone needs no mail.
                     drop(self.mail.send(Mail::NotSent { id, flow }).await);
                 }
@@ -153,7 +164,10 @@ impl Streams {
                 return;
             }
         }
-        if let Some(connection) = self.connection(listener, remote, Opener::Peer) {
+        let handshake = self.secure.accept(listener);
+        let wrapping = handshake.map_or(Wrapping::Plain, Wrapping::Tls);
+        let from_peer = (Opener::Peer, None);
+        if let Some(connection) = self.connection((listener, remote), from_peer, wrapping) {
             self.counters.connections_accepted += 1;
             tokio::spawn(connection.run(stream, Opener::Peer));
         }
@@ -162,47 +176,69 @@ impl Streams {
     fn on_ended(&mut self, id: ConnectionId, ending: Ending) {
         self.tasks -= 1;
         self.roster.remove(id);
-        if ending == Ending::Spoiled {
-            self.counters.connections_spoiled += 1;
+        match ending {
+            Ending::Spoiled => self.counters.connections_spoiled += 1,
+            Ending::Unsecured => self.counters.connections_unsecured += 1,
+            Ending::Closed | Ending::Unwanted => {}
         }
     }
 
     /// Puts a message in the queue of its connection, which is opened if need be; whether it is there.
-    fn queue(&mut self, flow: Flow, write: Box<Write>) -> bool {
+    fn queue(&mut self, flow: Flow, proof: Option<Arc<Proof>>, write: Box<Write>) -> bool {
         // What names a connection goes by it or not at all: another is the sender's to choose.
         let id = flow
             .connection
-            .or_else(|| self.roster.find(flow.listener, flow.remote));
-        let id = id.or_else(|| self.open(flow));
+            .or_else(|| self.roster.find(flow.listener, flow.remote, proof.clone()));
+        let id = id.or_else(|| self.open(flow, proof));
         let writes = id.and_then(|id| self.roster.writes(id));
         writes.is_some_and(|writes| writes.try_send(write).is_ok())
     }
 
-    fn open(&mut self, flow: Flow) -> Option<ConnectionId> {
-        if flow.transport != Transport::Tcp || self.roster.is_full() {
+    fn open(&mut self, flow: Flow, proof: Option<Arc<Proof>>) -> Option<ConnectionId> {
+        if self.roster.is_full() {
             return None;
         }
+        let wrapping = self.wrapping_towards(flow, proof.as_ref())?;
         let address = *self.listeners.get(usize::from(flow.listener.0))?;
-        let connection = self.connection(flow.listener, flow.remote, Opener::Us)?;
+        let to = (flow.listener, flow.remote);
+        let connection = self.connection(to, (Opener::Us, proof), wrapping)?;
         let id = connection.id;
         self.counters.connections_opened += 1;
         tokio::spawn(connection.open(address));
         Some(id)
     }
 
+    /// `None` where no connection can be opened: TLS to nobody in particular proves nothing.
+    fn wrapping_towards(&mut self, flow: Flow, proof: Option<&Arc<Proof>>) -> Option<Wrapping> {
+        match flow.transport {
+            Transport::Udp => None,
+            Transport::Tcp => Some(Wrapping::Plain),
+            Transport::Tls => match self.secure.connect(flow.listener, proof?) {
+                Ok(handshake) => handshake.map(Wrapping::Tls),
+                Err(error) => {
+                    tracing::warn!(to = %flow, %error, "cannot speak TLS");
+                    None
+                }
+            },
+        }
+    }
+
     /// A numbered connection, in the roster; `None` when all numbers have been given.
     fn connection(
         &mut self,
-        listener: ListenerId,
-        remote: SocketAddr,
-        opener: Opener,
+        (listener, remote): (ListenerId, SocketAddr),
+        (opener, proof): (Opener, Option<Arc<Proof>>),
+        wrapping: Wrapping,
     ) -> Option<Connection> {
         let id = ConnectionId(self.next_id);
         self.next_id = self.next_id.checked_add(1)?;
         let (writes, queue) = mpsc::channel(WRITES_MAX);
         let connection = Connection {
             flow: Flow {
-                transport: Transport::Tcp,
+                transport: match &wrapping {
+                    Wrapping::Plain => Transport::Tcp,
+                    Wrapping::Tls(_) => Transport::Tls,
+                },
                 listener,
                 remote,
                 connection: Some(id),
@@ -214,6 +250,7 @@ impl Streams {
             events: self.tell.clone(),
             outgoing: Outgoing::new(queue, self.patience.write),
             own_queue: writes.downgrade(),
+            wrapping,
         };
         let since = self.clock.now();
         self.roster.insert(
@@ -222,6 +259,7 @@ impl Streams {
                 listener,
                 remote,
                 opener,
+                proof,
                 since,
                 writes,
             },
@@ -296,7 +334,8 @@ mod tests {
             let (mail, mailbox) = mpsc::channel(64);
             let (commands, taken) = mpsc::channel(64);
             let clock = Clock::start();
-            let streams = Streams::start(clock, tolerance, vec![socket], mail, taken);
+            let secure = Secure::new(vec![None]).expect("no certificates");
+            let streams = Streams::start(clock, tolerance, (vec![socket], secure), mail, taken);
             tokio::spawn(streams.expect("an event loop runs").run());
             Self {
                 listener,
@@ -338,6 +377,7 @@ mod tests {
                     flow,
                     bytes,
                     id: ID,
+                    proof: None,
                 })
                 .await
                 .expect("streams");

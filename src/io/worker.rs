@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Sleep;
 
 use crate::observe::DatagramCounters;
@@ -72,7 +73,8 @@ enum Turn {
 /// Everything that a shard's outputs go through.
 #[derive(Debug)]
 struct Post {
-    sockets: Vec<Datagrams>,
+    /// By listener.
+    sockets: Vec<Option<Datagrams>>,
     streams: mpsc::Sender<Command>,
     /// What did not leave, for the shard to hear of.
     failed: Vec<(SendId, Flow)>,
@@ -80,17 +82,18 @@ struct Post {
 }
 
 impl Worker {
-    /// A worker on the event loop of this thread; the sockets are those of the listeners, in order.
+    /// A worker on the event loop of this thread; the sockets are those of the listeners, in order,
+    /// `None` for those without datagrams.
     pub(super) fn new(
         shard: Shard,
         clock: Clock,
-        sockets: Vec<std::net::UdpSocket>,
+        sockets: Vec<Option<std::net::UdpSocket>>,
         mail: mpsc::Receiver<Mail>,
         streams: mpsc::Sender<Command>,
     ) -> io::Result<Self> {
         let sockets = sockets
             .into_iter()
-            .map(Datagrams::new)
+            .map(|socket| socket.map(Datagrams::new).transpose())
             .collect::<Result<_, _>>()?;
         let counters = DatagramCounters::default();
         Ok(Self {
@@ -155,6 +158,10 @@ impl Worker {
                 self.take_in(now, Input::HangUp);
             }
             Mail::NotSent { id, flow } => self.take_in(now, Input::NotSent { client: id, flow }),
+            Mail::Proven { flow, names } => {
+                let names = &names;
+                self.take_in(now, Input::Proven { flow, names });
+            }
             Mail::Received {
                 flow,
                 bytes,
@@ -189,7 +196,8 @@ impl Worker {
 
     /// Whether there was one.
     fn receive_one(&mut self, listener: ListenerId) -> bool {
-        let Some(socket) = self.post.sockets.get_mut(usize::from(listener.0)) else {
+        let socket = self.post.sockets.get_mut(usize::from(listener.0));
+        let Some(socket) = socket.and_then(Option::as_mut) else {
             return false;
         };
         let Some((length, remote)) = socket.receive(&mut self.buffer) else {
@@ -237,7 +245,7 @@ impl Worker {
 
     fn poll_more(&mut self, context: &mut Context<'_>, alarm: &mut Alarm) -> Poll<()> {
         let mut more = !self.post.failed.is_empty();
-        for socket in &self.post.sockets {
+        for socket in self.post.sockets.iter().flatten() {
             more |= socket.poll_ready(context).is_ready();
         }
         match self
@@ -291,30 +299,36 @@ impl Post {
     fn deliver(&mut self, shard: &mut Shard) {
         while let Some(output) = shard.poll_output() {
             match output {
-                Output::Send { flow, bytes, id } => self.send(flow, bytes, id),
+                Output::Send { flow, bytes, id } => match flow.transport {
+                    Transport::Udp => self.send_datagram(flow, bytes, id),
+                    Transport::Tcp | Transport::Tls => {
+                        let bytes = Bytes::copy_from_slice(bytes);
+                        let proof = shard.proof_of(&flow);
+                        self.send_by_stream(Command::Send {
+                            flow,
+                            bytes,
+                            id,
+                            proof,
+                        });
+                    }
+                },
             }
         }
     }
 
-    fn send(&mut self, flow: Flow, bytes: &[u8], id: SendId) {
-        match flow.transport {
-            Transport::Udp => self.send_datagram(flow, bytes, id),
-            Transport::Tcp | Transport::Tls => {
-                let bytes = Bytes::copy_from_slice(bytes);
-                // A full queue is a peer that does not read; we do not wait for him.
-                if self
-                    .streams
-                    .try_send(Command::Send { flow, bytes, id })
-                    .is_err()
-                {
-                    self.fail(id, flow);
-                }
-            }
+    /// A full queue is a peer that does not read; we do not wait for him.
+    fn send_by_stream(&mut self, command: Command) {
+        let sent = self.streams.try_send(command);
+        if let Err(TrySendError::Full(unsent) | TrySendError::Closed(unsent)) = sent
+            && let Command::Send { flow, id, .. } = unsent
+        {
+            self.fail(id, flow);
         }
     }
 
     fn send_datagram(&mut self, flow: Flow, bytes: &[u8], id: SendId) {
         let socket = self.sockets.get_mut(usize::from(flow.listener.0));
+        let socket = socket.and_then(Option::as_mut);
         match socket.map(|socket| socket.send(flow.remote, bytes)) {
             Some(Sent::Left) => self.counters.datagrams_sent += 1,
             Some(Sent::Deferred) => self.counters.datagrams_deferred += 1,
@@ -330,7 +344,7 @@ impl Post {
     }
 
     fn flush(&mut self) {
-        for socket in &mut self.sockets {
+        for socket in self.sockets.iter_mut().flatten() {
             self.counters.datagrams_sent += socket.flush();
         }
     }
@@ -403,10 +417,7 @@ mod tests {
             let loopback = ([127, 0, 0, 1], 0).into();
             let socket = crate::io::socket::bind_udp(loopback).expect("loopback");
             let listener = socket.local_addr().expect("bound");
-            let listeners = vec![Listener {
-                bind: listener,
-                advertise: None,
-            }];
+            let listeners = vec![Listener::at(listener)];
             // However slow the machine is, nothing is refused for it.
             let overload = Overload {
                 delay_max: Duration::from_mins(1),
@@ -419,7 +430,7 @@ mod tests {
             let shard = Shard::new(settings, Rng::from_number(1));
             let (mail, mailbox) = mpsc::channel(16);
             let (streams, commands) = mpsc::channel(1);
-            let worker = Worker::new(shard, Clock::start(), vec![socket], mailbox, streams);
+            let worker = Worker::new(shard, Clock::start(), vec![Some(socket)], mailbox, streams);
             let worker = tokio::spawn(worker.expect("an event loop runs").run());
             // With room for the answers to a burst.
             let peer = crate::io::socket::bind_udp(loopback).expect("loopback");

@@ -24,10 +24,6 @@ use crate::sip::Via;
 use crate::sip::Writer;
 use crate::time::Timestamp;
 
-/// The port of SIP where none is written, and of SIPS.
-const PORT: u16 = 5060;
-const PORT_TLS: u16 = 5061;
-
 /// What q is where none is written: as good as any.
 const Q_DEFAULT: u16 = 1_000;
 
@@ -103,7 +99,7 @@ impl<'m> Origin<'m> {
         }
         let source = self.flow.remote;
         let is_host = self.via.host.address() == Some(source.ip());
-        let is_port = self.via.port.unwrap_or(PORT) == source.port();
+        let is_port = self.via.port.unwrap_or_else(|| self.flow.transport.port()) == source.port();
         !is_host || (self.flow.transport == Transport::Udp && !is_port)
     }
 
@@ -346,12 +342,10 @@ impl Way {
 }
 
 /// The address in the Contact; `None` if it is a name, or none that the listener can send to.
+///
+/// A phone has no certificate that we could check: over TLS it is called on its own connection.
 fn address_of(uri: &SipUri<'_>, origin: &Origin<'_>) -> Option<Address> {
-    let transport = transport_of(uri)?;
-    let default = match transport {
-        Transport::Udp | Transport::Tcp => PORT,
-        Transport::Tls => PORT_TLS,
-    };
+    let transport = transport_of(uri).filter(|_| origin.flow.transport != Transport::Tls)?;
     let ip = match uri.host {
         Host::Name(_) => return None,
         Host::V4(ip) => IpAddr::V4(ip),
@@ -359,16 +353,16 @@ fn address_of(uri: &SipUri<'_>, origin: &Origin<'_>) -> Option<Address> {
     };
     let is_host = !ip.is_unspecified() && !ip.is_multicast();
     let fits = ip.is_ipv4() == origin.flow.remote.is_ipv4();
-    let remote = SocketAddr::new(ip, uri.port.unwrap_or(default));
+    let remote = SocketAddr::new(ip, uri.port.unwrap_or_else(|| transport.port()));
     (is_host && fits).then_some((transport, remote))
 }
 
-/// The transport in the Contact; `None` if we do not have it.
+/// The transport in the Contact; `None` if we do not have it, or do not open connections by it.
 fn transport_of(uri: &SipUri<'_>) -> Option<Transport> {
     let named = uri.params.value("transport");
     let is = |name: &str| named.is_some_and(|named| named.eq_ignore_ascii_case(name.as_bytes()));
-    if uri.secure || is("tls") {
-        Some(Transport::Tls)
+    if uri.is_by_tls() {
+        None
     } else if named.is_none() || is("udp") {
         Some(Transport::Udp)
     } else {
@@ -494,9 +488,27 @@ mod tests {
         let called = |uri: &str| way("192.0.2.1", from, uri).0;
         let expected = to(Transport::Tcp, "192.0.2.1:5060");
         assert_eq!(called("sip:alice@192.0.2.1;transport=TCP"), expected); // S-100
-        let expected = to(Transport::Tls, "192.0.2.1:5061");
-        assert_eq!(called("sips:alice@192.0.2.1"), expected); // S-100
         assert_eq!(called("sip:alice@192.0.2.1;transport=ws"), from);
+        assert_eq!(called("sips:alice@192.0.2.1"), from);
+        assert_eq!(called("sip:alice@192.0.2.1;transport=TLS"), from);
+    }
+
+    #[test]
+    fn a_phone_on_tls_is_called_on_its_connection_and_nowhere_else() {
+        let from = Flow {
+            transport: Transport::Tls,
+            ..tcp("192.0.2.1:40000", 3)
+        };
+        for contact in [
+            "sip:alice@192.0.2.1:5061;transport=tls",
+            "sips:alice@192.0.2.1",
+            "sip:alice@192.0.2.7:5060;transport=udp",
+        ] {
+            let mut rig = registered("192.0.2.1:5061", from, contact);
+            assert_eq!(rig.targets(1, ALICE)[0].flow, from);
+            rig.registrar.handle_disconnected(&from);
+            assert!(rig.targets(1, ALICE).is_empty(), "{contact}");
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Edge {
 impl Shard {
     /// R8: who sends this request.
     pub(super) fn source(&self, flow: &Flow, request: &Request<'_>) -> Source {
-        if let Some((peer, _)) = self.settings.peer_at(flow.remote.ip()) {
+        if let Some((peer, _)) = self.peer_of(flow) {
             return Source::Peer(peer);
         }
         match self.domains.aor(&request.from.uri) {
@@ -114,7 +114,7 @@ impl Shard {
 
     /// Whether the request comes from the PBX whose phones we stand in front of.
     pub(super) fn is_from_pbx(&self, flow: &Flow) -> bool {
-        let peer = self.settings.peer_at(flow.remote.ip());
+        let peer = self.peer_of(flow);
         self.edge.is_some() && peer.is_some_and(|(id, _)| id == Settings::UPSTREAM)
     }
 

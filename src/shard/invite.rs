@@ -22,7 +22,7 @@ use crate::shard::offer::{About, Asker, Callee};
 use crate::shard::passes::Dialled;
 use crate::shard::settings::{Peer, PeerCompletion};
 use crate::shard::{Held, Parties, Reject, Settings, Shard, recall};
-use crate::sip::flow::{Flow, ListenerId};
+use crate::sip::flow::{Flow, ListenerId, Transport};
 use crate::sip::{Name, Request, SipUri, Uri, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -222,7 +222,7 @@ impl Shard {
         if let Some(caller) = caller {
             return Some(name_of(caller));
         }
-        let (_, peer) = self.settings.peer_at(flow.remote.ip())?;
+        let (_, peer) = self.peer_of(flow)?;
         let from = request.from.uri.as_sip()?;
         // A peer speaks for its own users, not for ours.
         let may_ask = peer.completion == PeerCompletion::Agent && !self.domains.is_own(&from);
@@ -389,6 +389,25 @@ impl Shard {
         flow: &Flow,
         callee: Option<Aor>,
     ) -> Result<Routed, Reject> {
+        let mut routed = self.route_anyhow(now, request, flow, callee)?;
+        if matches!(request.uri, Uri::Sip(uri) if uri.secure) {
+            // S-30: who asks for TLS gets no other way.
+            let by_tls = |way: &mut Way| way.flow.transport == Transport::Tls;
+            routed.ways.retain(by_tls);
+            if routed.ways.is_empty() {
+                return Err(Reject::NoSecureWay);
+            }
+        }
+        Ok(routed)
+    }
+
+    fn route_anyhow(
+        &self,
+        now: Timestamp,
+        request: &Request<'_>,
+        flow: &Flow,
+        callee: Option<Aor>,
+    ) -> Result<Routed, Reject> {
         if let Some(routed) = self.where_to(now, flow, request) {
             return routed;
         }
@@ -451,31 +470,12 @@ impl Shard {
             uri,
             flow: Flow {
                 transport: peer.transport,
-                listener: self.listener_towards(&peer.address, came_by),
+                listener: self.listener_towards(peer.transport, peer.address.ip(), came_by),
                 remote: peer.address,
                 connection: None,
             },
             reach: Reach::Address,
         }
-    }
-
-    /// The listener by which a call came, unless it speaks another address family or is that of our
-    /// own calls (R4).
-    pub(super) fn listener_towards(
-        &self,
-        to: &std::net::SocketAddr,
-        came_by: ListenerId,
-    ) -> ListenerId {
-        let listeners = &self.settings.listeners;
-        let own_calls = self.settings.own_calls;
-        let fits = |id: &ListenerId| {
-            let listener = listeners.get(usize::from(id.0));
-            let is_family = listener.is_some_and(|it| it.bind.is_ipv4() == to.is_ipv4());
-            is_family && own_calls != Some(*id)
-        };
-        let others = (0..=u8::MAX).take(listeners.len()).map(ListenerId);
-        let mut all = std::iter::once(came_by).chain(others);
-        all.find(fits).unwrap_or(came_by)
     }
 
     /// R20: a user with as many calls as he may have is busy.

@@ -12,6 +12,7 @@ mod challenged;
 mod codes;
 mod desk;
 mod edge;
+mod facing;
 mod invite;
 mod notifier;
 mod offer;
@@ -21,6 +22,7 @@ mod recall;
 mod receive;
 mod registration;
 pub mod reject;
+pub mod relayed;
 pub mod report;
 mod screen;
 mod sender;
@@ -36,6 +38,7 @@ use crate::call::{Call, Contacts, Outcome, Side, Turn};
 use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::Counters;
 use crate::random::Rng;
+use crate::relay;
 use crate::sip::Scratch;
 use crate::sip::flow::Flow;
 use crate::table::{Key, Table};
@@ -50,6 +53,7 @@ use crate::shard::edge::Edge;
 use crate::shard::offer::{About, Announcer};
 use crate::shard::passes::Dialled;
 use crate::shard::registration::is_registration;
+use crate::shard::relayed::Relays;
 use crate::shard::subscriptions::Part;
 pub use crate::transaction::outbox::SendId;
 
@@ -75,6 +79,13 @@ pub enum Input<'i> {
         client: SendId,
         /// Where it was to go.
         flow: Flow,
+    },
+    /// Whoever is at the other end of a stream has proven these names, or none.
+    Proven {
+        /// The stream.
+        flow: Flow,
+        /// The names in his certificate.
+        names: &'i [Box<str>],
     },
     /// A stream ended.
     Disconnected {
@@ -132,6 +143,7 @@ pub struct Shard {
     /// Who knows our users by their passwords; `None` where anybody may be a user.
     gate: Option<Gate>,
     domains: Domains,
+    proven: facing::Proven,
     users: users::Users,
     contacts: Contacts,
     rng: Rng,
@@ -139,6 +151,7 @@ pub struct Shard {
     rejects: reject::RejectCounts,
     draining: bool,
     desk: Desk,
+    relays: Relays,
     /// The host and port of each listener, as peers see it.
     hosts: Vec<Box<str>>,
     index: Scratch,
@@ -171,11 +184,13 @@ impl Shard {
             hosts: hosts.map(String::into_boxed_str).collect(),
             layer: Layer::new(settings.timing, sent_by, transactions_max, layer_rng),
             calls: Table::new(calls_max),
+            relays: Relays::new(settings.limits.relayed, transactions_max),
             deadlines: Wheel::new(),
             registrar: Registrar::new(settings.registrar),
             edge: Edge::new(&settings, &mut rng),
             gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
+            proven: facing::Proven::default(),
             users: users::Users::default(),
             contacts,
             rng,
@@ -198,8 +213,8 @@ impl Shard {
                     shard.on_event(now, event);
                 }
             }
-            // Requests on it time out or are answered elsewhere; bindings fall back to Contact.
-            Input::Disconnected { flow } => shard.registrar.handle_disconnected(&flow),
+            Input::Disconnected { flow } => shard.on_disconnected(&flow),
+            Input::Proven { flow, names } => shard.on_proven(&flow, names),
             Input::Drain => shard.draining = true,
             Input::HangUp => shard.hang_up(now),
         });
@@ -223,6 +238,7 @@ impl Shard {
             shard.wake_edge(now);
             shard.users.handle_timeout(now);
             shard.desk.subscriptions.handle_timeout(now);
+            shard.wake_relays(now);
         });
         self.serve(now, |shard| {
             shard.wake_service(now);
@@ -247,6 +263,7 @@ impl Shard {
             self.users.poll_timeout(),
             self.desk.service.poll_timeout(),
             self.desk.subscriptions.poll_timeout(),
+            self.relays.poll_timeout(),
         ];
         all.into_iter().flatten().min()
     }
@@ -265,6 +282,8 @@ impl Shard {
             table("client_transactions", clients.all, clients.oldest),
             table("completions", self.desk.service.counts().completions, None),
             table("registrations", self.registrar.len(), None),
+            table("relayed_requests", self.relays.passages(), None),
+            table("relayed_subscriptions", self.relays.subscriptions(), None),
             table("server_transactions", servers.all, servers.oldest),
             table("subscriptions", self.desk.subscriptions.len(), None),
             table("users", self.users.len(), None),
@@ -318,6 +337,7 @@ impl Shard {
             call_lost = lost.is_some(),
             "a message was dropped: caught a panic"
         );
+        self.relays.drop_in_hand();
         if let Some((key, parties)) = lost {
             self.calls.discard(key);
             self.release(now, &parties);
@@ -340,6 +360,9 @@ impl Shard {
                 }
                 if let Some(part) = Part::of(user.part) {
                     return self.on_subscription_failure((user.call, part), failure);
+                }
+                if let Some(part) = relay::Part::of(user.part) {
+                    return self.on_relay_failure(now, (user.call, part), failure);
                 }
                 self.with_call(now, user.call, |call, turn| {
                     call.handle_failure(turn, user.part, failure);
@@ -569,10 +592,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::START;
 
     fn shard() -> Shard {
-        let listener = Listener {
-            bind: "127.0.0.1:5060".parse().expect("an address"),
-            advertise: None,
-        };
+        let listener = Listener::at("127.0.0.1:5060".parse().expect("an address"));
         let upstream = "127.0.0.2:5060".parse().expect("an address");
         let upstream = settings::Peer::new("upstream", Transport::Udp, upstream);
         let settings = Settings {

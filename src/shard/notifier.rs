@@ -68,7 +68,7 @@ impl Shard {
             Status::BAD_EVENT => Reject::EventUnknown,
             _ => Reject::ContactMissing,
         })?;
-        if self.settings.peer_at(flow.remote.ip()).is_none() {
+        if self.peer_of(flow).is_none() {
             // R8: a spoofed datagram must not have somebody else told who is busy.
             notifier.keep_to(flow);
         }
@@ -108,7 +108,7 @@ impl Shard {
         let ours = self.sender(flow, request);
         let name = self.caller_name(request, flow, ours.as_ref());
         let is_anonymous_at_peer = || {
-            let is_peer = self.settings.peer_at(flow.remote.ip()).is_some();
+            let is_peer = self.peer_of(flow).is_some();
             is_peer && is_anonymous(&request.from.uri)
         };
         match name {
@@ -327,7 +327,7 @@ impl Shard {
     }
 
     /// CC-48: what a PUBLISH is about, by its Request-URI.
-    fn published_at(&self, request: &Request<'_>) -> Option<PublishAt> {
+    pub(super) fn published_at(&self, request: &Request<'_>) -> Option<PublishAt> {
         let uri = request
             .uri
             .as_sip()

@@ -208,8 +208,9 @@ impl Shard {
         }
         match self.settings.own_calls {
             Some(listener) => {
-                let bind = self.settings.listeners.get(usize::from(listener.0))?.bind;
-                (bind.is_ipv4() == way.flow.remote.is_ipv4()).then_some(())?;
+                let ours = self.settings.listeners.get(usize::from(listener.0))?;
+                ours.faces(way.flow.transport, way.flow.remote.ip())
+                    .then_some(())?;
                 way.flow.listener = listener;
             }
             // R4: in front of a registrar, what is relayed and what is ours never leave together.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::call;
 use crate::dialog::Tag;
+use crate::relay;
 use crate::shard::offer::About;
 use crate::shard::registration::is_registration;
 use crate::shard::subscriptions::Part;
@@ -64,6 +65,9 @@ impl Shard {
                 }
                 if let Some(part) = Part::of(user.part) {
                     return self.on_subscription_response(now, (user.call, part), response);
+                }
+                if let Some(part) = relay::Part::of(user.part) {
+                    return self.on_relay_response(now, (user.call, part), response);
                 }
                 let heard = self.with_call(now, user.call, |call, turn| {
                     call.handle_response(turn, user.part, response);
@@ -146,7 +150,8 @@ impl Shard {
         request: &Request<'_>,
         tag: &[u8],
     ) {
-        if let Some(handled) = self.on_request_subscribed(now, flow, request) {
+        let handled = self.on_request_subscribed(now, flow, request);
+        if let Some(handled) = handled.or_else(|| self.on_request_relayed(now, flow, request)) {
             return handled.unwrap_or_else(|reject| self.refuse(now, request, flow, reject));
         }
         let handled = Tag::parse(tag).and_then(|tag| {
@@ -204,18 +209,31 @@ impl Shard {
             .and_then(|()| self.check_sender(now, flow, request));
         let handled = admitted.and_then(|()| match request.method {
             Method::Invite => self.on_invite(now, flow, request),
+            Method::Options if self.asks_others(flow, request) => self.on_relay(now, flow, request),
             Method::Options => self.on_options(now, flow, request),
             Method::Register => self.on_register(now, flow, request),
             Method::Ack => Ok(()),
-            Method::Publish => self.on_publish(now, flow, request),
-            Method::Subscribe => self.on_subscribe(now, flow, request),
+            Method::Publish if self.is_about_completion(flow, request) => {
+                self.on_publish(now, flow, request)
+            }
+            Method::Subscribe if self.is_about_completion(flow, request) => {
+                self.on_subscribe(now, flow, request)
+            }
+            Method::Message | Method::Publish | Method::Subscribe => {
+                self.on_relay(now, flow, request)
+            }
+            Method::Info | Method::Refer | Method::Other(_) if self.passes(flow, request) => {
+                self.on_relay(now, flow, request)
+            }
+            // An unsolicited one is the PBX's to send.
+            Method::Notify if self.is_peer(flow) => self.on_relay(now, flow, request),
             Method::Bye
             | Method::Cancel
             | Method::Info
             | Method::Notify
             | Method::Prack
             | Method::Update => Err(Reject::NoSuchCall),
-            Method::Message | Method::Refer | Method::Other(_) => Err(Reject::MethodUnknown),
+            Method::Refer | Method::Other(_) => Err(Reject::MethodUnknown),
         });
         if let Err(reject) = handled {
             self.refuse(now, request, flow, reject);

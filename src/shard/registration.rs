@@ -112,7 +112,7 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
-        if self.settings.peer_at(flow.remote.ip()).is_some() {
+        if self.peer_of(flow).is_some() {
             // What a PBX registers elsewhere is no phone of its own.
             return Err(Reject::SourceForeign);
         }

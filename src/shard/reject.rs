@@ -72,6 +72,8 @@ rejects! {
     MethodUnknown "rejected_method_unknown" METHOD_NOT_ALLOWED
     /// CC-72, CC-73: who has no business with completion, whatever the reason.
     NoCompletion "rejected_no_completion" FORBIDDEN
+    /// S-30: a call that asks for TLS, to where none leads.
+    NoSecureWay "rejected_no_secure_way" TEMPORARILY_UNAVAILABLE
     /// S-15: no call of ours has these tags.
     NoSuchCall "rejected_no_such_call" CALL_DOES_NOT_EXIST
     /// The subscriber does not read what we would write.
@@ -97,6 +99,8 @@ rejects! {
     TableFull "rejected_table_full" SERVICE_UNAVAILABLE
     /// S-22: Max-Forwards has come to 0.
     TooManyHops "rejected_too_many_hops" TOO_MANY_HOPS
+    /// A user has as many subscriptions as he may.
+    TooManySubscriptions "rejected_too_many_subscriptions" TEMPORARILY_UNAVAILABLE
     /// R20: the callee has as many calls as he may.
     UserBusy "rejected_user_busy" BUSY_HERE
     /// A user of ours who acts for another one.

@@ -34,7 +34,7 @@ impl Shard {
         }
         let begins = matches!(
             request.method,
-            Method::Invite | Method::Options | Method::Subscribe
+            Method::Invite | Method::Options | Method::Refer | Method::Subscribe
         );
         if self.draining && begins {
             return Err(Reject::Draining);
@@ -116,6 +116,10 @@ impl Shard {
             Reject::EventUnknown => {
                 writer.header(Name::AllowEvents, ALLOW_EVENTS);
             }
+            Reject::NoSecureWay => {
+                // RFC 5630 §4: it is the callee whose phone does without.
+                writer.header(Name::Warning, b"380 campon \"SIPS Not Allowed\"");
+            }
             Reject::MediaTypeUnknown | Reject::NotAcceptable => {
                 writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
             }
@@ -145,6 +149,7 @@ impl Shard {
             | Reject::SourceForeign
             | Reject::TableFull
             | Reject::TooManyHops
+            | Reject::TooManySubscriptions
             | Reject::UserBusy
             | Reject::UserForeign
             | Reject::UserUnknown

@@ -83,7 +83,7 @@ impl Shard {
 
     /// A call for help is never doubted, and a peer passes on what its own users send.
     fn is_not_asked(&self, flow: &Flow, request: &Request<'_>) -> bool {
-        self.settings.peer_at(flow.remote.ip()).is_some() || self.is_emergency(request)
+        self.peer_of(flow).is_some() || self.is_emergency(request)
     }
 
     /// The user of ours that From names, if there is reason to doubt it.

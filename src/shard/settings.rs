@@ -8,8 +8,10 @@ use crate::call;
 use crate::cc::trust::{self, Dials, PeerId};
 use crate::completion;
 use crate::location;
+use crate::shard::relayed;
 use crate::sip::flow::{ListenerId, Transport};
 use crate::sip::host::Host;
+use crate::tls::Proof;
 use crate::transaction::timing::Timing;
 
 /// The settings of one worker.
@@ -70,16 +72,51 @@ impl Settings {
     }
 }
 
-/// An address that we listen on, by UDP and TCP.
+/// An address that we listen on.
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// The socket's address.
     pub bind: SocketAddr,
     /// What Via and Contact say instead: host, or host and port.
     pub advertise: Option<String>,
+    /// What is spoken there.
+    pub carries: Carries,
+}
+
+/// The transports of a listener.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Carries {
+    /// UDP and TCP.
+    Plain,
+    /// TLS alone.
+    Tls,
+}
+
+impl Carries {
+    /// Whether a message may leave from there by this transport.
+    pub fn has(self, transport: Transport) -> bool {
+        match self {
+            Self::Plain => transport != Transport::Tls,
+            Self::Tls => transport == Transport::Tls,
+        }
+    }
 }
 
 impl Listener {
+    /// A listener for UDP and TCP that peers reach by its address.
+    pub fn at(bind: SocketAddr) -> Self {
+        Self {
+            bind,
+            advertise: None,
+            carries: Carries::Plain,
+        }
+    }
+
+    /// Whether a message to this address may leave from there by this transport.
+    pub fn faces(&self, transport: Transport, to: IpAddr) -> bool {
+        self.carries.has(transport) && self.bind.is_ipv4() == to.is_ipv4()
+    }
+
     /// The host and port in our Via and Contact, as peers see them.
     pub fn sent_by(&self) -> String {
         match &self.advertise {
@@ -102,8 +139,10 @@ fn has_port(host: &str) -> bool {
 pub struct Peer {
     /// What the operator calls it.
     pub name: String,
-    /// UDP or TCP.
+    /// What carries the requests to it.
     pub transport: Transport,
+    /// How it proves itself; always there if its transport is TLS.
+    pub proof: Option<Arc<Proof>>,
     /// Where it listens; what comes from this IP address, whatever the port, is its own.
     pub address: SocketAddr,
     /// R7: the hosts that its URIs may name: its address, then its domains; lower case.
@@ -144,6 +183,7 @@ impl Peer {
         Self {
             name: name.into(),
             transport,
+            proof: None,
             address,
             hosts: Arc::new([host_of(address.ip())]),
             dials: Dials::Original,
@@ -277,6 +317,8 @@ pub struct Limits {
     pub calls_max: u32,
     /// The most transactions of each kind; two to three a call that is being set up.
     pub transactions_max: u32,
+    /// What passes through without being a call.
+    pub relayed: relayed::Limits,
 }
 
 impl Default for Limits {
@@ -284,6 +326,7 @@ impl Default for Limits {
         Self {
             calls_max: 100_000,
             transactions_max: 1_000_000,
+            relayed: relayed::Limits::default(),
         }
     }
 }

@@ -35,6 +35,14 @@ impl Transport {
         }
     }
 
+    /// The port where none is written (RFC 3261 §19.1.2): 5060, and for TLS 5061.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+        }
+    }
+
     /// Whether the transport itself delivers or reports failure (RFC 3261 §17: "reliable").
     pub fn is_reliable(self) -> bool {
         !matches!(self, Self::Udp)

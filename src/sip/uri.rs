@@ -110,6 +110,13 @@ impl<'m> SipUri<'m> {
         self.text
     }
 
+    /// Whether it asks for TLS (S-100): by its scheme, or by its `transport`, which RFC 5630 §3.1.4
+    /// has kept although RFC 3261 had given it up.
+    pub fn is_by_tls(&self) -> bool {
+        let named = self.params.value("transport");
+        self.secure || named.is_some_and(|named| named.eq_ignore_ascii_case(b"tls"))
+    }
+
     /// The value of this header field after the question mark, its escapes resolved.
     ///
     /// It may hold any byte: only the writer may put it into a message.

@@ -17,6 +17,14 @@ use crate::sip::{Request, Uri};
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Digest(u128);
 
+impl Digest {
+    /// Its upper and its lower 64 bits.
+    pub fn halves(self) -> [u64; 2] {
+        let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or_default();
+        [half(self.0 >> 64), half(self.0)]
+    }
+}
+
 /// A map from digests; they are hashes already and are not hashed again.
 pub type DigestMap<V> = std::collections::HashMap<Digest, V, BuildHasherDefault<Already>>;
 

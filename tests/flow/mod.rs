@@ -17,6 +17,7 @@ mod recall;
 mod registrar;
 mod registrar_users;
 mod reinvite;
+mod relayed;
 mod reliable;
 mod repeats;
 mod requests;

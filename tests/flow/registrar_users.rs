@@ -315,3 +315,16 @@ fn credentials_without_what_was_asked_for_are_a_bad_request() {
     // S-172
     bob.receives("400");
 }
+
+#[test]
+fn who_publishes_as_a_user_has_to_prove_it() {
+    let (world, _alice, _bob) = two_phones();
+    let elsewhere = world.party("elsewhere");
+    let publish = request("PUBLISH", &format!("sip:bob@{DOMAIN}"))
+        .with("Event", "presence")
+        .with("From", &format!("<sip:alice@{DOMAIN}>;tag=elsewhere"));
+    elsewhere.sends(publish);
+    // S-158
+    let challenge = elsewhere.receives("407");
+    assert_eq!(part(challenge.all("Proxy-Authenticate")[0], "qop"), "auth");
+}

@@ -195,7 +195,7 @@ fn a_call_that_comes_back_unchanged_is_a_loop() {
     let sent = alice.sends(invite("sip:carol@pbx.example").with_sdp(OFFER));
     let first = pbx.receives("INVITE");
     let back = pbx.sends(proxied(&first, first.uri()));
-    // R22
+    // R22, S-110
     refused(&pbx, &back, "482");
     pbx.answers(&first, 482);
     pbx.receives("ACK");

@@ -66,7 +66,8 @@ fn every_scenario_is_played_by_a_test() {
     let tests = concat!(
         include_str!("../sipp.rs"),
         include_str!("peers.rs"),
-        include_str!("recalls.rs")
+        include_str!("recalls.rs"),
+        include_str!("relayed.rs")
     );
     let tests: String = code_lines(tests).collect();
     assert!(!tests.contains("#[ignore"), "an ignored test plays nothing");

@@ -266,9 +266,15 @@ fn every_stage_has_a_network_of_its_own() {
     let source = concat!(
         include_str!("../sipp.rs"),
         include_str!("peers.rs"),
-        include_str!("recalls.rs")
+        include_str!("recalls.rs"),
+        include_str!("relayed.rs")
     );
-    let opened = ["open(\"", "open_with(\"", "open_before_pbx(\""];
+    let opened = [
+        "open(\"",
+        "open_with(\"",
+        "open_before_pbx(\"",
+        "open_at_office(\"",
+    ];
     let opened = opened.iter().flat_map(|open| source.split(open).skip(1));
     let names = opened.filter_map(|rest| rest.split('"').next());
     let mut networks: Vec<_> = names.map(network).collect();

@@ -76,8 +76,8 @@ impl Outcome {
 }
 
 /// What "handled as any message of its kind" means here: a new call goes to the upstream, a request
-/// in a dialog that is not ours gets 481, a response that nobody waits for is dropped, and campon
-/// itself answers the rest.
+/// in a dialog that is not ours gets 481, a response that nobody waits for is dropped, a text of
+/// somebody who is not registered goes nowhere, and campon itself answers the rest.
 fn is_processed(message: &[u8], outcome: &Outcome) -> bool {
     let text = String::from_utf8_lossy(message);
     let method = text.split([' ', '/']).next().unwrap_or_default();
@@ -95,6 +95,7 @@ fn is_processed(message: &[u8], outcome: &Outcome) -> bool {
             invite.kind() == "INVITE" && outcome.is_answered_with(&[603])
         }
         "REGISTER" | "OPTIONS" => outcome.is_answered_with(&[200]),
+        "MESSAGE" => outcome.is_answered_with(&[403]),
         _ => outcome.is_answered_with(&[200, 405, 501]),
     }
 }

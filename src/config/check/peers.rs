@@ -1,6 +1,7 @@
 //! The upstream and the other peers: each at an address of its own, and none of them us.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use toml::Spanned;
 
@@ -9,9 +10,10 @@ use crate::config::Arguments;
 use crate::config::error::{Error, Source};
 use crate::config::raw::{RawConfig, RawPeer};
 use crate::config::value;
-use crate::shard::settings::{CcParams, Listener, Peer, PeerCompletion, RecallMethod};
-use crate::sip::flow::{ListenerId, Transport};
+use crate::shard::settings::{Carries, CcParams, Listener, Peer, PeerCompletion, RecallMethod};
+use crate::sip::flow::Transport;
 use crate::sip::host::Host;
+use crate::tls::Proof;
 
 use super::argument;
 
@@ -42,6 +44,10 @@ pub(super) fn upstream(
     match (asked, &raw.upstream) {
         (Some(text), _) => {
             let (transport, address) = argument("--upstream", us.peer_address(text))?;
+            if transport == Transport::Tls {
+                let why = "who proves it by TLS is said in a file only: [upstream] tls_name";
+                return argument("--upstream", Err(why.to_owned()));
+            }
             Ok(Some(Peer::new(UPSTREAM, transport, address)))
         }
         (None, Some(written)) => {
@@ -59,38 +65,6 @@ pub(super) fn upstream(
 pub(super) fn names_methods(raw: &RawConfig, arguments: &Arguments) -> bool {
     let written = raw.upstream.as_ref().map(Spanned::get_ref);
     arguments.upstream.is_none() && written.is_some_and(|written| written.recall.is_some())
-}
-
-/// R4: the address that the PBX trusts as ours, which is none that anything is relayed from.
-pub(super) fn own_calls(
-    source: Source<'_>,
-    written: &Spanned<String>,
-    listeners: &mut Vec<Listener>,
-) -> Result<ListenerId, Error> {
-    source.read(written, |text| {
-        let address = value::listen_address(text)?;
-        if address.ip().is_unspecified() {
-            return Err(format!(
-                "{address} is a wildcard: the PBX has to know one address"
-            ));
-        }
-        let is_shared = |listener: &Listener| {
-            let bind = listener.bind;
-            let is_any = bind.ip().is_unspecified() && bind.is_ipv4() == address.is_ipv4();
-            bind == address || (is_any && bind.port() == address.port())
-        };
-        if listeners.iter().any(is_shared) {
-            return Err(format!(
-                "{address} is a listener's, from which calls are relayed"
-            ));
-        }
-        let id = u8::try_from(listeners.len()).map_err(|_| "one listener too many".to_owned())?;
-        listeners.push(Listener {
-            bind: address,
-            advertise: None,
-        });
-        Ok(ListenerId(id))
-    })
 }
 
 /// The peers beside the upstream.
@@ -136,11 +110,11 @@ fn peer(
     us: Us<'_>,
 ) -> Result<Peer, Error> {
     let raw = written.get_ref();
-    let Some(address) = &raw.address else {
+    let Some(raw_address) = &raw.address else {
         let why = "is missing: write address = \"IP:PORT\"";
         return Err(source.error_of(&format!("{section}.address"), &written.span(), why));
     };
-    let (transport, address) = source.read(address, |text| us.peer_address(text))?;
+    let (transport, address) = source.read(raw_address, |text| us.peer_address(text))?;
     let domains = source.read_all(&raw.cc_domains, |text| us.domain_of_peer(text))?;
     let dials = [("original", Dials::Original), ("tokens", Dials::Tokens)];
     let completion = [
@@ -148,8 +122,19 @@ fn peer(
         ("relay", PeerCompletion::Relay),
         ("off", PeerCompletion::Off),
     ];
+    let proof = proof(source, written, section, transport)?;
+    if proof.is_some()
+        && !us
+            .listeners
+            .iter()
+            .any(|it| speaks_tls_towards(it, address))
+    {
+        let why = "needs a [[listener]] with `tls` and an address of the same kind";
+        return Err(source.error(&raw_address.span(), why));
+    }
     let usual = Peer::new(name, transport, address);
     Ok(Peer {
+        proof,
         dials: source.word(raw.dials.as_ref(), usual.dials, &dials)?,
         completion: source.word(raw.completion.as_ref(), usual.completion, &completion)?,
         recall: source.methods(raw.recall.as_ref(), &usual.recall)?,
@@ -159,6 +144,49 @@ fn peer(
         },
         ..usual.with_domains(domains)
     })
+}
+
+/// S-192: whom the certificate of a peer that we reach by TLS has to name.
+fn proof(
+    source: Source<'_>,
+    written: &Spanned<RawPeer>,
+    section: &str,
+    transport: Transport,
+) -> Result<Option<Arc<Proof>>, Error> {
+    let raw = written.get_ref();
+    let keys = [("tls_name", &raw.tls_name), ("tls_ca", &raw.tls_ca)];
+    if transport != Transport::Tls {
+        let unused = keys.iter().find_map(|(_, written)| written.as_ref());
+        return match unused {
+            Some(unused) => {
+                let why = "goes with an address that ends in ;transport=tls";
+                Err(source.error(&unused.span(), why))
+            }
+            None => Ok(None),
+        };
+    }
+    for (key, missing) in keys {
+        if missing.is_none() {
+            let key = format!("{section}.{key}");
+            let why = "is missing: ;transport=tls needs tls_name and tls_ca";
+            return Err(source.error_of(&key, &written.span(), why));
+        }
+    }
+    let (Some(name), Some(ca)) = (&raw.tls_name, &raw.tls_ca) else {
+        return Ok(None);
+    };
+    let proof = Proof {
+        name: source.read(name, value::certified_name)?.into(),
+        authorities: ca.get_ref().into(),
+    };
+    proof
+        .check()
+        .map_err(|error| source.error(&ca.span(), error.why))?;
+    Ok(Some(Arc::new(proof)))
+}
+
+fn speaks_tls_towards(listener: &Listener, peer: SocketAddr) -> bool {
+    listener.carries == Carries::Tls && listener.bind.is_ipv4() == peer.is_ipv4()
 }
 
 impl Us<'_> {

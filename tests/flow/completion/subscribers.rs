@@ -119,9 +119,37 @@ fn a_publication_of_a_stale_version_is_refused() {
         alice.sends(publish(uri, "open").with("SIP-If-Match", stale));
         alice.receives("412");
     }
+    // S-156: what was refused has changed nothing.
     scene.bob_is_free();
     alice.receives_nothing();
     leaves(alice, &waiting.dialog);
+}
+
+#[test]
+fn a_publication_moves_nothing() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { alice, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    let uri = line(&waiting.queued, "cc-URI");
+    let draft = publish(uri, "open").with("Contact", "<sip:elsewhere@192.0.2.88:5060>");
+    alice.sends(draft.with("Record-Route", "<sip:192.0.2.77;lr>"));
+    is_published(alice);
+    scene.bob_is_free();
+    // S-155: what follows goes where the subscription is.
+    told(alice, "ready");
+    leaves(alice, &waiting.dialog);
+}
+
+#[test]
+fn a_subscription_is_answered_before_anybody_is_asked() {
+    let scene = BobIsBusy::new();
+    let before = scene.world.messages_sent();
+    let waiting = subscribes(&scene.alice, &scene.busy);
+    // S-134: the 200 and the NOTIFY, at once, and nothing to Bob.
+    assert_eq!(scene.world.messages_sent(), before + 2);
+    assert_eq!(waiting.accepted.at, waiting.sent.at);
+    leaves(&scene.alice, &waiting.dialog);
+    scene.bob_hangs_up();
 }
 
 #[test]

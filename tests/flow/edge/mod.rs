@@ -6,6 +6,7 @@ mod challenges;
 mod completion;
 mod passes;
 mod registration;
+mod relayed;
 mod sources;
 
 use super::kit::draft::{Draft, request, response};

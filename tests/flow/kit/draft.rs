@@ -154,9 +154,9 @@ impl Draft {
         }
     }
 
-    /// Whether it is a request of this method.
-    pub(crate) fn is(&self, method: &str) -> bool {
-        self.start.split(' ').next() == Some(method)
+    /// The method of a request.
+    pub(crate) fn method(&self) -> &str {
+        self.start.split(' ').next().unwrap_or_default()
     }
 
     /// Adds a header; one that the party would fill in gives way to it.

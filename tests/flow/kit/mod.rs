@@ -12,6 +12,7 @@ pub(crate) mod message;
 pub(crate) mod monitor;
 pub(crate) mod party;
 pub(crate) mod password;
+pub(crate) mod relayed;
 pub(crate) mod scenes;
 pub(crate) mod subject;
 pub(crate) mod world;

@@ -30,6 +30,9 @@ pub(crate) const OWN_CALLS: &str = "192.0.2.1:5090";
 /// The `ListenerId` of it.
 pub(crate) const OWN_CALLS_LISTENER: u8 = 2;
 
+/// How many subscriptions of one user may pass through at once.
+pub(crate) const SUBSCRIPTIONS_MAX: u32 = 3;
+
 /// How a world's campon is set up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Setup {
@@ -71,10 +74,7 @@ pub(crate) fn listeners() -> [SocketAddr; 2] {
 
 /// A worker of this setup.
 pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
-    let listeners = listeners().map(|bind| Listener {
-        bind,
-        advertise: None,
-    });
+    let listeners = listeners().map(Listener::at);
     let upstream = UPSTREAM.parse().expect("an address");
     let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let office = OFFICE.parse().expect("an address");
@@ -117,10 +117,8 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
         ..Settings::default()
     };
     if let Setup::OwnCalls | Setup::EdgeOwnCalls = setup {
-        settings.listeners.push(Listener {
-            bind: OWN_CALLS.parse().expect("an address"),
-            advertise: None,
-        });
+        let own = OWN_CALLS.parse().expect("an address");
+        settings.listeners.push(Listener::at(own));
         settings.own_calls = Some(ListenerId(OWN_CALLS_LISTENER));
     }
     if let Setup::Refer | Setup::ReferOrDirect = setup {
@@ -132,6 +130,7 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     if settings.upstream.is_some() || matches!(setup, Setup::Unlimited) {
         settings.calls.calls_max = None;
     }
+    settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
     let codes = RawCodes {
         request_last: Some("*37#".to_owned()),
         cancel_last: Some("#37*#".to_owned()),

@@ -100,7 +100,7 @@ fn nothing_is_relayed_by_way_of_the_address_of_our_own_calls() {
         request("SUBSCRIBE", "sip:bob@192.0.2.1").with("Event", "call-completion"),
         request("MESSAGE", "sip:bob@192.0.2.200"),
     ] {
-        let is_invite = draft.is("INVITE");
+        let is_invite = draft.method() == "INVITE";
         let sent = alice.sends(draft);
         let refusal = alice.receives("403"); // R4
         if is_invite {

@@ -328,10 +328,7 @@ fn take_due<D>(agenda: &mut Vec<(Timestamp, D)>, now: Timestamp) -> Option<D> {
 /// A worker whose times are so short that a seed sees several completions; its peer is the
 /// upstream in one half of the worlds.
 fn settings(rng: &mut Rng) -> Settings {
-    let listeners = subject::listeners().map(|bind| Listener {
-        bind,
-        advertise: None,
-    });
+    let listeners = subject::listeners().map(Listener::at);
     let address = format!("{PEER}:5060").parse().expect("an address");
     let mut peer = Peer::new("office", Transport::Udp, address);
     if rng.below(2) == 0 {

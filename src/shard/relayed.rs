@@ -1,0 +1,543 @@
+//! Requests outside calls that are not for us: who may send them, and where they go.
+//!
+//! Spec: RFC 3261 §8.2, §16.5; RFC 3428 §8; RFC 6665 §4.1, §4.2; RULES R3, R4, R8, R15.
+//!
+//! A user of ours sends from where he is registered, a peer from its address, and nobody else: what
+//! comes back goes where it was asked for, and no further.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cc::offer;
+use crate::completion::PublishAt;
+use crate::dialog::subscription::PACKAGE;
+use crate::dialog::{Dialog, Names, Tag};
+use crate::location::{Aor, Gate};
+use crate::relay::{self, Errand, Part, Passage, Refused, Subscription, Turn, makes_dialog};
+use crate::shard::edge::Source;
+use crate::shard::invite::Ways;
+use crate::shard::{Reject, Settings, Shard, recall};
+use crate::sip::flow::Flow;
+use crate::sip::{Event, Method, Name, Request, Response};
+use crate::table::{Key, Table};
+use crate::time::Timestamp;
+use crate::transaction::clients::Failure;
+
+/// How much of it there may be at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Subscriptions that pass through; at 1 KiB each, the default is 100 MB.
+    pub subscriptions_max: usize,
+    /// Those of one user: more than the keys of a large desk.
+    pub per_user_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            subscriptions_max: 100_000,
+            per_user_max: 300,
+        }
+    }
+}
+
+/// The requests of a worker that are passing through.
+#[derive(Debug)]
+pub(super) struct Relays {
+    passages: Table<Passage>,
+    subscriptions: Table<Box<Held>>,
+    /// By our tag towards the notifiers, which names no entry.
+    by_far_tag: BTreeMap<Tag, Key>,
+    by_owner: BTreeMap<Aor, u32>,
+    deadlines: BTreeSet<(Timestamp, Key)>,
+    per_user_max: u32,
+    /// What has been taken out of its slot, should its handling panic.
+    in_hand: Option<InHand>,
+}
+
+/// What is being handled.
+#[derive(Debug)]
+enum InHand {
+    Passage(Key),
+    Subscription(Key, Filed),
+}
+
+/// A subscription and what the worker keeps beside it.
+#[derive(Debug)]
+struct Held {
+    subscription: Subscription,
+    filed: Filed,
+}
+
+/// Under what a subscription is found, and what it counts for.
+#[derive(Clone, Debug, Default)]
+struct Filed {
+    far_tag: Option<Tag>,
+    owner: Option<Aor>,
+    deadline: Option<Timestamp>,
+}
+
+impl Relays {
+    pub(super) fn new(limits: Limits, passages_max: usize) -> Self {
+        Self {
+            passages: Table::new(passages_max),
+            subscriptions: Table::new(limits.subscriptions_max),
+            by_far_tag: BTreeMap::new(),
+            by_owner: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            per_user_max: limits.per_user_max,
+            in_hand: None,
+        }
+    }
+
+    /// How many requests without a dialog wait for their answer.
+    pub(super) fn passages(&self) -> usize {
+        self.passages.len()
+    }
+
+    /// How many subscriptions pass through.
+    pub(super) fn subscriptions(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// When a subscription is next to be forgotten.
+    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(due, _)| *due)
+    }
+
+    /// Drops what was in hand when its handling panicked.
+    pub(super) fn drop_in_hand(&mut self) {
+        match self.in_hand.take() {
+            Some(InHand::Passage(key)) => {
+                self.passages.discard(key);
+            }
+            Some(InHand::Subscription(key, filed)) => {
+                self.subscriptions.discard(key);
+                self.unfile(key, &filed);
+            }
+            None => {}
+        }
+    }
+
+    /// The subscription that a request within a dialog may belong to.
+    fn find(&self, request: &Request<'_>) -> Option<Key> {
+        let tag = request.to.tag().and_then(Tag::parse)?;
+        let far = self.by_far_tag.get(&tag).copied();
+        far.or_else(|| self.subscriptions.get(tag.call).map(|_| tag.call))
+    }
+
+    fn put_passage(&mut self, key: Key, passage: Option<Passage>) {
+        self.in_hand = None;
+        match passage {
+            Some(passage) => self.passages.put_back(key, passage),
+            None => self.passages.discard(key),
+        };
+    }
+
+    fn is_full(&self, owner: &Aor) -> bool {
+        let held = self.by_owner.get(owner).copied();
+        held.unwrap_or_default() >= self.per_user_max
+    }
+
+    /// Puts a subscription where it is found.
+    fn file(&mut self, key: Key, subscription: Subscription, owner: Option<Aor>) {
+        let far_tag = subscription.far_tag();
+        if let Some(tag) = far_tag {
+            self.by_far_tag.insert(tag, key);
+        }
+        if let Some(owner) = &owner {
+            *self.by_owner.entry(owner.clone()).or_default() += 1;
+        }
+        let filed = Filed {
+            far_tag,
+            owner,
+            deadline: None,
+        };
+        let held = Held {
+            subscription,
+            filed,
+        };
+        self.put_back(key, Box::new(held));
+    }
+
+    fn put_back(&mut self, key: Key, mut held: Box<Held>) {
+        if held.subscription.is_over() {
+            self.subscriptions.discard(key);
+            return self.unfile(key, &held.filed);
+        }
+        let deadline = held.subscription.deadline();
+        if held.filed.deadline != deadline {
+            if let Some(before) = held.filed.deadline {
+                self.deadlines.remove(&(before, key));
+            }
+            self.deadlines.extend(deadline.map(|due| (due, key)));
+            held.filed.deadline = deadline;
+        }
+        self.subscriptions.put_back(key, held);
+    }
+
+    fn unfile(&mut self, key: Key, filed: &Filed) {
+        if let Some(due) = filed.deadline {
+            self.deadlines.remove(&(due, key));
+        }
+        // A newer one may have taken the entry.
+        if let Some(tag) = filed.far_tag
+            && self.by_far_tag.get(&tag) == Some(&key)
+        {
+            self.by_far_tag.remove(&tag);
+        }
+        if let Some(owner) = &filed.owner
+            && let Some(count) = self.by_owner.get_mut(owner)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_owner.remove(owner);
+            }
+        }
+    }
+}
+
+impl Shard {
+    /// Whether a SUBSCRIBE or PUBLISH is about completion here, rather than for somebody behind us.
+    ///
+    /// R15: what phones ask for besides completion is for the PBX to tell.
+    pub(super) fn is_about_completion(&self, flow: &Flow, request: &Request<'_>) -> bool {
+        if !self.has_others(flow) {
+            // There is nobody else who could tell.
+            return true;
+        }
+        let uri = request.uri.as_sip();
+        let is_ours = uri.is_some_and(|uri| self.domains.is_own(&uri));
+        if !is_ours || !self.settings.completion.enabled {
+            return false;
+        }
+        if request.method == Method::Publish {
+            return self.is_published_here(flow, request);
+        }
+        Event::of(&request.message).is_some_and(|event| event.is(PACKAGE))
+    }
+
+    /// CC-48: by its Request-URI, or because its sender waits in a queue of ours.
+    fn is_published_here(&self, flow: &Flow, request: &Request<'_>) -> bool {
+        let user = request.uri.as_sip().and_then(|uri| uri.user);
+        let user = user.and_then(|user| str::from_utf8(user).ok());
+        if user.is_some_and(|user| offer::named_by(user).is_some()) {
+            return true;
+        }
+        let sender = self.sender(flow, request);
+        let caller = self.caller_name(request, flow, sender.as_ref());
+        let at = self.published_at(request);
+        let has_entry = |at: PublishAt| self.desk.service.published(&at, caller.as_ref());
+        at.and_then(has_entry).is_some()
+    }
+
+    /// Whether a request comes from a configured peer.
+    pub(super) fn is_peer(&self, flow: &Flow) -> bool {
+        self.peer_of(flow).is_some()
+    }
+
+    /// Whether a request of a kind that means nothing to us may mean something to somebody else.
+    pub(super) fn passes(&self, flow: &Flow, request: &Request<'_>) -> bool {
+        self.has_others(flow) && self.relay_sender(flow, request).is_ok()
+    }
+
+    /// Whether there is somebody besides our own users who may be meant.
+    fn has_others(&self, flow: &Flow) -> bool {
+        self.settings.upstream.is_some() || self.is_peer(flow)
+    }
+
+    /// Whether an OPTIONS of a user of ours is about what is behind us, rather than about us or
+    /// another user of ours.
+    pub(super) fn asks_others(&self, flow: &Flow, request: &Request<'_>) -> bool {
+        let uri = request.uri.as_sip();
+        let is_elsewhere = uri.is_some_and(|uri| !self.domains.is_own(&uri));
+        let upstream = self.settings.upstream.as_ref();
+        is_elsewhere && upstream.is_some() && self.sender(flow, request).is_some()
+    }
+
+    /// A request outside of any dialog that is for somebody else.
+    pub(super) fn on_relay(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Result<(), Reject> {
+        let is_event = matches!(request.method, Method::Publish | Method::Subscribe);
+        // S-120
+        if is_event && Event::of(&request.message).is_none() {
+            return Err(Reject::EventUnknown);
+        }
+        let sender = self.relay_sender(flow, request)?;
+        let ways = self.relay_ways(now, flow, (request, sender.is_some()))?;
+        if makes_dialog(request.method) {
+            self.relay_opening(now, flow, request, (sender, &ways))
+        } else {
+            self.relay_passage(now, flow, request, &ways)
+        }
+    }
+
+    /// R4, R8: a user of ours who has proven himself; `None` for a peer.
+    fn relay_sender(&self, flow: &Flow, request: &Request<'_>) -> Result<Option<Aor>, Reject> {
+        match self.source(flow, request) {
+            Source::Peer(_) => Ok(None),
+            Source::Phone(user) => Ok(Some(user)),
+            Source::Stranger => match self.sender(flow, request) {
+                Some(user) => Ok(Some(user)),
+                None => Err(Reject::SourceForeign),
+            },
+        }
+    }
+
+    /// Where a request goes that is not for us.
+    fn relay_ways(
+        &self,
+        now: Timestamp,
+        flow: &Flow,
+        (request, is_user): (&Request<'_>, bool),
+    ) -> Result<Ways, Reject> {
+        if let Some(routed) = self.where_to(now, flow, request) {
+            return routed.map(|routed| routed.ways);
+        }
+        let callee = self.domains.aor(&request.uri);
+        let asks_for_state = matches!(request.method, Method::Publish | Method::Subscribe);
+        // What a user's state is, the PBX tells, which has all of it.
+        if !(is_user && asks_for_state)
+            && let Some(callee) = &callee
+        {
+            let home = self.ways_to(now, callee);
+            if !home.is_empty() {
+                return Ok(home);
+            }
+        }
+        let may_go_up = is_user || !self.is_upstream(flow);
+        if let Some((_, way)) = self.way_upstream(request, flow).filter(|_| may_go_up) {
+            return Ok(Ways::from_iter([way]));
+        }
+        if is_user && asks_for_state {
+            return Err(Reject::EventUnknown);
+        }
+        match callee {
+            Some(callee) if self.registrar.is_known(&callee) => Err(Reject::UserUnregistered),
+            Some(_) | None => Err(Reject::UserUnknown),
+        }
+    }
+
+    fn is_upstream(&self, flow: &Flow) -> bool {
+        let peer = self.peer_of(flow);
+        peer.is_some_and(|(id, _)| id == Settings::UPSTREAM)
+    }
+
+    fn relay_passage(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+        ways: &Ways,
+    ) -> Result<(), Reject> {
+        let relays = &mut self.relays;
+        let key = relays.passages.reserve().map_err(|_| Reject::TableFull)?;
+        let Ok(server) = self.layer.accept(now, request, flow, None) else {
+            relays.passages.discard(key);
+            return Err(Reject::TableFull);
+        };
+        relays.in_hand = Some(InHand::Passage(key));
+        let errand = Errand {
+            request,
+            flow,
+            server,
+            names: Names::of(self.layer.digester(), request, flow),
+            targets: &recall::targets(ways),
+        };
+        let passage = self.with_relay_turn(now, |turn| Passage::send(key, turn, &errand));
+        self.relays.put_passage(key, passage);
+        self.counters.requests_relayed += 1;
+        Ok(())
+    }
+
+    fn relay_opening(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+        (owner, ways): (Option<Aor>, &Ways),
+    ) -> Result<(), Reject> {
+        if request.message.values(Name::Contact).next().is_none() {
+            return Err(Reject::ContactMissing);
+        }
+        if owner
+            .as_ref()
+            .is_some_and(|owner| self.relays.is_full(owner))
+        {
+            return Err(Reject::TooManySubscriptions);
+        }
+        let relays = &mut self.relays;
+        let key = relays.subscriptions.reserve();
+        let key = key.map_err(|_| Reject::TableFull)?;
+        let Ok(server) = self.layer.accept(now, request, flow, None) else {
+            relays.subscriptions.discard(key);
+            return Err(Reject::TableFull);
+        };
+        relays.in_hand = Some(InHand::Subscription(key, Filed::default()));
+        let mut names = Names::of(self.layer.digester(), request, flow);
+        if relays.by_far_tag.contains_key(&names.tag) {
+            // It asks twice, and each answer is to find its own.
+            names = Names::random(&mut self.rng);
+        }
+        let mut near = Dialog::of_server(request, flow, Tag::new(key, &mut self.rng));
+        // R8: a spoofed datagram must not have somebody else told; R22: behind a NAT, a phone is
+        // where it registered from.
+        match (&owner, &self.edge) {
+            (Some(_), Some(_)) => near.keep_to_flow(flow),
+            (Some(_), None) => near.keep_to(flow),
+            (None, _) => {}
+        }
+        let errand = Errand {
+            request,
+            flow,
+            server,
+            names,
+            targets: &recall::targets(ways),
+        };
+        let opened = self.with_relay_turn(now, |turn| Subscription::open(key, turn, &errand, near));
+        self.relays.in_hand = None;
+        match opened {
+            Some(subscription) => self.relays.file(key, subscription, owner),
+            None => {
+                self.relays.subscriptions.discard(key);
+            }
+        }
+        self.counters.subscriptions_relayed += 1;
+        Ok(())
+    }
+
+    /// A request within a subscription that passes through; `None` if it is within none.
+    pub(super) fn on_request_relayed(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Option<Result<(), Reject>> {
+        let key = self.relays.find(request)?;
+        let held = self.relays.subscriptions.get(key)?;
+        let at = held.subscription.locate(now, request)?;
+        if request.max_forwards == Some(0) {
+            return Some(Err(Reject::TooManyHops));
+        }
+        let owner = held.filed.owner.as_ref();
+        let moved = match at.side {
+            relay::Side::Subscriber => {
+                owner.is_none_or(|owner| self.registrar.is_registered_at(owner, flow))
+            }
+            relay::Side::Notifier => false,
+        };
+        let handled = self.with_subscription(now, key, |subscription, turn| {
+            subscription.handle_request(turn, at, request, (flow, moved))
+        });
+        handled.map(|handled| {
+            handled.map_err(|refused| match refused {
+                Refused::Full => Reject::TableFull,
+                Refused::Gone => Reject::NoSuchCall,
+                Refused::OutOfOrder => Reject::OutOfOrder,
+            })
+        })
+    }
+
+    /// Takes an answer to a request that passed through.
+    pub(super) fn on_relay_response(
+        &mut self,
+        now: Timestamp,
+        (key, part): (Key, Part),
+        response: &Response<'_>,
+    ) {
+        match part {
+            Part::Passage => self.with_passage(now, key, |passage, turn| {
+                passage.handle_response(turn, response)
+            }),
+            Part::Opening(target) => {
+                self.with_subscription(now, key, |subscription, turn| {
+                    subscription.handle_opening(turn, target, response);
+                });
+            }
+            Part::Exchange(number) => {
+                self.with_subscription(now, key, |subscription, turn| {
+                    subscription.handle_exchange(turn, number, response);
+                });
+            }
+        }
+    }
+
+    /// Takes the failure of a request that passed through and that nobody answered.
+    pub(super) fn on_relay_failure(
+        &mut self,
+        now: Timestamp,
+        (key, part): (Key, Part),
+        failure: Failure,
+    ) {
+        match part {
+            Part::Passage => self.with_passage(now, key, |passage, turn| {
+                passage.handle_failure(turn, failure)
+            }),
+            Part::Opening(_) => {
+                self.with_subscription(now, key, |subscription, turn| {
+                    subscription.handle_opening_failure(turn, failure);
+                });
+            }
+            Part::Exchange(number) => {
+                self.with_subscription(now, key, |subscription, turn| {
+                    subscription.handle_exchange_failure(turn, number, failure);
+                });
+            }
+        }
+    }
+
+    /// Forgets the subscriptions that have run out.
+    pub(super) fn wake_relays(&mut self, now: Timestamp) {
+        while let Some((_, key)) = self.relays.deadlines.first().filter(|(due, _)| *due <= now) {
+            let key = *key;
+            self.with_subscription(now, key, Subscription::handle_timeout);
+        }
+    }
+
+    fn with_passage(
+        &mut self,
+        now: Timestamp,
+        key: Key,
+        act: impl FnOnce(Passage, &mut Turn<'_>) -> Option<Passage>,
+    ) {
+        // It has been answered already, by another target.
+        let Some(passage) = self.relays.passages.take(key) else {
+            return;
+        };
+        self.relays.in_hand = Some(InHand::Passage(key));
+        let left = self.with_relay_turn(now, |turn| act(passage, turn));
+        self.relays.put_passage(key, left);
+    }
+
+    /// Takes a subscription out of its slot, lets it act, and puts it back unless it is over.
+    fn with_subscription<R>(
+        &mut self,
+        now: Timestamp,
+        key: Key,
+        act: impl FnOnce(&mut Subscription, &mut Turn<'_>) -> R,
+    ) -> Option<R> {
+        let mut held = self.relays.subscriptions.take(key)?;
+        let in_hand = InHand::Subscription(key, held.filed.clone());
+        self.relays.in_hand = Some(in_hand);
+        let result = self.with_relay_turn(now, |turn| act(&mut held.subscription, turn));
+        self.relays.in_hand = None;
+        self.relays.put_back(key, held);
+        Some(result)
+    }
+
+    fn with_relay_turn<R>(&mut self, now: Timestamp, act: impl FnOnce(&mut Turn<'_>) -> R) -> R {
+        let mut turn = Turn {
+            now,
+            layer: &mut self.layer,
+            rng: &mut self.rng,
+            contacts: &self.contacts,
+            realm: self.gate.as_ref().map(Gate::realm),
+            patience: self.settings.timing.t1 * 64,
+            scratch: &mut self.scratch,
+        };
+        act(&mut turn)
+    }
+}

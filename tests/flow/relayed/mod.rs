@@ -1,0 +1,9 @@
+//! Requests outside calls between a phone and the PBX, and between phones.
+
+mod from_pbx;
+mod publications;
+mod refusals;
+mod repeats;
+mod single;
+mod subscriptions;
+mod transfers;

@@ -1,0 +1,71 @@
+//! campon in edge mode before the scripted PBX, and scripted phones that go through it.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use super::{Pbx, Phone, Switches};
+use crate::process::{Campon, Turn};
+
+pub struct Office {
+    pub pbx: Pbx,
+    pub campon: Campon,
+    network: Ipv4Addr,
+    _turn: Turn,
+}
+
+impl Office {
+    /// Opens at the addresses 127.203.n.*: campon is 1, the PBX 2.
+    pub fn open(name: &str, number: u8, switches: Switches, config: &str) -> Self {
+        let network = Ipv4Addr::new(127, 203, number, 0);
+        let at = |place| at(network, place);
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pbx");
+        let folder = target.join(name);
+        fs::create_dir_all(&folder).expect("cargo's folder for tests can be written");
+        let turn = Turn::take(&target, at(1));
+        let pbx = Pbx::start(at(2), switches);
+        let config = format!(
+            "mode = \"edge\"\nupstream = \"sip:{}\"\ndomains = [\"pbx.test\"]\n{config}",
+            at(2)
+        );
+        let campon = Campon::start(at(1), &folder, Some(&config));
+        Self {
+            pbx,
+            campon,
+            network,
+            _turn: turn,
+        }
+    }
+
+    /// A phone that is not registered yet.
+    pub fn phone(&self, user: &str, place: u8) -> Phone {
+        Phone::open(user, at(self.network, place), self.campon_at())
+    }
+
+    /// Alice's and Bob's, registered.
+    pub fn alice_and_bob(&self) -> (Phone, Phone) {
+        let (mut alice, mut bob) = (self.phone("alice", 11), self.phone("bob", 12));
+        alice.register(300);
+        bob.register(300);
+        (alice, bob)
+    }
+
+    pub fn campon_at(&self) -> SocketAddr {
+        at(self.network, 1)
+    }
+
+    /// Demands that nobody complains and that campon has no call left.
+    pub fn close<const N: usize>(self, phones: [Phone; N]) {
+        phones.into_iter().for_each(Phone::close);
+        let held = self.campon.held();
+        let left = held.iter().find(|(name, _)| name == "calls");
+        assert_eq!(left, Some(&("calls".to_owned(), 0)), "{held:?}");
+        self.pbx.close();
+        self.campon.stop();
+    }
+}
+
+fn at(network: Ipv4Addr, place: u8) -> SocketAddr {
+    let [a, b, c, _] = network.octets();
+    SocketAddr::from(([a, b, c, place], 5060))
+}

@@ -1,0 +1,285 @@
+//! baresip as a phone: started with a configuration of its own, steered over its control socket.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::children::{Running, output_of};
+use super::shared;
+use super::wav::{self, LOUD_ENOUGH, Recording};
+use crate::process::wait_for;
+
+/// How long a phone may take for anything that it is waited for.
+const STEP_MAX: Duration = Duration::from_secs(20);
+
+/// Where the control socket listens, on the phone's own address.
+const CONTROL_PORT: u16 = 4444;
+
+/// How long the tone of a phone is: longer than any test.
+const TONE_SECONDS: u32 = 120;
+
+/// What a phone is.
+pub struct Setup<'a> {
+    pub user: &'a str,
+    pub ip: IpAddr,
+    /// Its outbound proxy, as in `sip:127.0.0.1:5060`.
+    pub proxy: &'a str,
+    /// The tone that it plays, in Hz.
+    pub tone: u32,
+    pub calls_max: u32,
+    /// The first of the hundred ports that its audio comes from: its source address is no mark, as
+    /// baresip sends RTP from a socket that is bound to none.
+    pub rtp_port: u16,
+    /// For how many seconds it registers.
+    pub expires: u32,
+    /// Parameters of its account, as in `answermode=auto`.
+    pub account: &'a [&'a str],
+    /// `tls`, and what it trusts.
+    pub tls: Option<&'a Path>,
+    /// A namespace to run in.
+    pub netns: Option<&'a str>,
+}
+
+pub struct Baresip {
+    process: Running,
+    control: TcpStream,
+    unread: Vec<u8>,
+    /// What happened that nobody has waited for yet.
+    events: Vec<Value>,
+    folder: PathBuf,
+    user: String,
+}
+
+impl Baresip {
+    /// Starts a phone; it registers by itself.
+    pub fn start(folder: &Path, setup: &Setup<'_>) -> Self {
+        let folder = folder.join(format!("baresip-{}", setup.user));
+        let _absent_at_first = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a folder in the target folder");
+        let tone = folder.join("tone.wav");
+        wav::write_tone(&tone, setup.tone, TONE_SECONDS);
+        configure(&folder, setup, &tone);
+        let mut command = match setup.netns {
+            Some(netns) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", netns, "baresip"]);
+                command
+            }
+            None => Command::new("baresip"),
+        };
+        command.args(["-4", "-v", "-s", "-f"]).arg(&folder);
+        let log = folder.join("log");
+        let mut process = Running::start(command, "baresip-core", &log);
+        let address = SocketAddr::new(setup.ip, CONTROL_PORT);
+        let control = wait_for(STEP_MAX, || {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            assert!(process.ended().is_none(), "baresip ended: {said}");
+            TcpStream::connect(address).ok()
+        });
+        Self {
+            process,
+            control: control.expect("baresip opens its control socket"),
+            unread: Vec::new(),
+            events: Vec::new(),
+            folder,
+            user: setup.user.to_owned(),
+        }
+    }
+
+    /// Gives a command and waits for its answer.
+    pub fn tell(&mut self, command: &str, parameters: &str) -> String {
+        let message = json!({"command": command, "params": parameters, "token": "t"});
+        let message = message.to_string();
+        let framed = format!("{}:{message},", message.len());
+        let sent = self.control.write_all(framed.as_bytes());
+        sent.unwrap_or_else(|error| panic!("{}: {error}: {}", self.user, self.log()));
+        let until = Instant::now() + STEP_MAX;
+        while let Some(heard) = self.read(until) {
+            if heard.get("response") == Some(&Value::Bool(true)) {
+                let data = heard.get("data").and_then(Value::as_str);
+                return data.unwrap_or_default().to_owned();
+            }
+            self.events.push(heard);
+        }
+        panic!("{} does not answer {command}: {}", self.user, self.log());
+    }
+
+    pub fn dial(&mut self, number: &str) {
+        self.tell("dial", &format!("sip:{number}@pbx.test"));
+    }
+
+    /// Waits for an event, and gives its parameter; what happened before it is forgotten.
+    pub fn wait_for(&mut self, event: &str) -> String {
+        self.wait_until(event, |_| true)
+    }
+
+    /// The same of an event with such a parameter.
+    pub fn wait_until(&mut self, event: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let until = Instant::now() + STEP_MAX;
+        let parameter = |one: &Value| {
+            let is_it = one.get("type").and_then(Value::as_str) == Some(event);
+            let parameter = one.get("param").and_then(Value::as_str).unwrap_or_default();
+            (is_it && wanted(parameter)).then(|| parameter.to_owned())
+        };
+        loop {
+            let mut found = self.events.iter().enumerate();
+            let found = found.find_map(|(at, one)| Some((at, parameter(one)?)));
+            if let Some((at, parameter)) = found {
+                self.events.drain(..=at);
+                return parameter;
+            }
+            match self.read(until) {
+                Some(heard) => self.events.push(heard),
+                None => panic!("{}: no {event}: {}", self.user, self.log()),
+            }
+        }
+    }
+
+    /// Waits until it is registered.
+    pub fn wait_until_registered(&mut self) {
+        let registered = wait_for(STEP_MAX, || {
+            self.tell("reginfo", "").contains("OK").then_some(())
+        });
+        assert!(
+            registered.is_some(),
+            "{} is not registered: {}",
+            self.user,
+            self.log()
+        );
+    }
+
+    /// One message, or `None` when the time is up.
+    fn read(&mut self, until: Instant) -> Option<Value> {
+        loop {
+            if let Some(message) = take_netstring(&mut self.unread) {
+                return Some(serde_json::from_slice(&message).expect("baresip speaks JSON"));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let timeout = Some(left.max(Duration::from_millis(1)));
+            self.control.set_read_timeout(timeout).expect("a timeout");
+            let mut some = [0; 4096];
+            match self.control.read(&mut some) {
+                Ok(0) => panic!("{} is gone: {}", self.user, self.log()),
+                Ok(length) => self.unread.extend_from_slice(&some[..length]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => panic!("{}: {error}", self.user),
+            }
+        }
+    }
+
+    /// Waits until a tone is heard: recordings are written while the call goes on.
+    ///
+    /// baresip 1.0.0 records nothing more of what it hears once a re-INVITE has changed the direction
+    /// of the audio; then see [`Self::play_for_a_second`] and the capture.
+    pub fn wait_until_heard(&self, hertz: u32) {
+        let loudest = || {
+            let heard = self.recordings("-dec.wav").into_iter();
+            heard.map(|heard| heard.loudness(hertz)).fold(0.0, f64::max)
+        };
+        let heard = wait_for(STEP_MAX, || (loudest() > LOUD_ENOUGH).then_some(()));
+        let level = loudest();
+        assert!(
+            heard.is_some(),
+            "{} hears {hertz} Hz at {level}: {}",
+            self.user,
+            self.log()
+        );
+    }
+
+    /// Waits until it has played for a second more.
+    pub fn play_for_a_second(&self) {
+        let played = || {
+            let played = self.recordings("-enc.wav").into_iter();
+            played.map(|played| played.seconds()).fold(0.0, f64::max)
+        };
+        let so_far = played();
+        let more = wait_for(STEP_MAX, || (played() > so_far + 1.0).then_some(()));
+        assert!(
+            more.is_some(),
+            "{} plays nothing: {}",
+            self.user,
+            self.log()
+        );
+    }
+
+    fn recordings(&self, end: &str) -> Vec<Recording> {
+        let files = fs::read_dir(self.folder.join("rec")).expect("the folder of its recordings");
+        let files = files.flatten().map(|entry| entry.path());
+        let named = files.filter(|path| path.to_string_lossy().ends_with(end));
+        named.map(|path| Recording::read(&path)).collect()
+    }
+
+    /// The end of what it printed, its SIP messages among it; all of it stands in its folder.
+    pub fn log(&self) -> String {
+        let raw = fs::read(self.folder.join("log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&raw);
+        // It counts the seconds of a call on one line.
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| !line.contains("(bit/s)"))
+            .collect();
+        let last = lines.len().saturating_sub(60);
+        format!("{}:\n{}", self.folder.display(), lines[last..].join("\n"))
+    }
+
+    /// Ends it; it unregisters if it can.
+    pub fn quit(mut self) {
+        self.process.end("TERM");
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+}
+
+fn configure(folder: &Path, setup: &Setup<'_>, tone: &Path) {
+    let mut command = Command::new("sh");
+    command.arg(shared("baresip/mkphone.sh")).arg(folder);
+    command.args([setup.user, &setup.ip.to_string(), &CONTROL_PORT.to_string()]);
+    command.arg(tone).args(setup.account);
+    command.env("PROXY", setup.proxy);
+    command.env("MAXCALLS", setup.calls_max.to_string());
+    command.env("REGINT", setup.expires.to_string());
+    command.env("RTP", format!("{}-{}", setup.rtp_port, setup.rtp_port + 99));
+    if let Some(trusted) = setup.tls {
+        command.env("TRANSPORT", "tls").env("CAFILE", trusted);
+    }
+    output_of(&mut command, "a shell");
+    // With a second codec the first may change within a call, and then baresip records no more.
+    let file = folder.join("accounts");
+    let account = fs::read_to_string(&file).expect("the account that was written");
+    let account = account.replace("PCMA/8000,PCMU/8000", "PCMA/8000");
+    fs::write(&file, account).expect("a file in the target folder");
+}
+
+/// Takes one `LENGTH:BYTES,` off the front.
+fn take_netstring(unread: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let colon = unread.iter().position(|byte| *byte == b':')?;
+    let length: usize = str::from_utf8(&unread[..colon]).ok()?.parse().ok()?;
+    let end = colon + 1 + length;
+    if unread.len() <= end {
+        return None;
+    }
+    let message = unread[colon + 1..end].to_vec();
+    unread.drain(..=end);
+    Some(message)
+}
+
+#[test]
+fn netstrings_are_taken_one_by_one() {
+    let mut unread = b"2:{},4:nul".to_vec();
+    assert_eq!(take_netstring(&mut unread), Some(b"{}".to_vec()));
+    assert_eq!(take_netstring(&mut unread), None);
+    unread.extend(b"l,");
+    assert_eq!(take_netstring(&mut unread), Some(b"null".to_vec()));
+    assert!(unread.is_empty());
+}

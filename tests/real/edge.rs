@@ -1,0 +1,269 @@
+//! campon between baresip and Kamailio: neither is changed, and every feature of a call survives.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::process::{Campon, wait_for};
+use crate::real::baresip::Baresip;
+use crate::real::capture::{Capture, Captured, Wire};
+use crate::real::kamailio::Kamailio;
+use crate::real::stage::Stage;
+
+/// How long phones may take to find out that the PBX has forgotten them.
+const AGAIN_MAX: Duration = Duration::from_mins(1);
+
+/// campon before Kamailio, and phones that are registered through it.
+struct Office {
+    stage: Stage,
+    kamailio: Kamailio,
+    campon: Campon,
+    capture: Capture,
+}
+
+impl Office {
+    fn open(name: &str, number: u8, more: &str) -> Self {
+        let stage = Stage::open(name, number);
+        let kamailio = stage.kamailio();
+        let upstream = kamailio.address();
+        let config = format!(
+            "mode = \"edge\"\nupstream = \"sip:{upstream}\"\ndomains = [\"pbx.test\"]\n{more}"
+        );
+        let campon = stage.campon(&config);
+        let capture = stage.capture();
+        Self {
+            stage,
+            kamailio,
+            campon,
+            capture,
+        }
+    }
+
+    fn phones<const N: usize>(&self, users: [&str; N]) -> [Baresip; N] {
+        let mut phones = users.map(|user| self.stage.phone(user));
+        phones.iter_mut().for_each(Baresip::wait_until_registered);
+        phones
+    }
+
+    fn ip(&self, user: &str) -> Ipv4Addr {
+        self.stage.ip_of(user)
+    }
+
+    /// Ends the phones and campon, and gives what went over the wire.
+    fn close<const N: usize>(self, phones: [Baresip; N]) -> (Captured, Stage) {
+        phones.into_iter().for_each(Baresip::quit);
+        self.campon.stop();
+        (self.capture.finish(), self.stage)
+    }
+}
+
+/// Alice's call of Bob, answered, with both tones heard.
+fn talk(alice: &mut Baresip, bob: &mut Baresip) {
+    alice.dial("bob");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    alice.wait_for("CALL_ESTABLISHED");
+    bob.wait_for("CALL_ESTABLISHED");
+    alice.wait_until_heard(Stage::tone_of("bob"));
+    bob.wait_until_heard(Stage::tone_of("alice"));
+    alice.play_for_a_second();
+}
+
+/// Whether what `inner` says is what `outer` says, in these fields.
+fn assert_same(inner: &Wire, outer: &Wire, fields: &[&str]) {
+    for field in fields {
+        assert_eq!(inner.field(field), outer.field(field), "{field}");
+    }
+}
+
+#[test]
+fn a_phone_registers_with_its_password_at_the_pbx_and_leaves_it() {
+    let office = Office::open("edge_registration", 11, "");
+    let [alice] = office.phones(["alice"]);
+    let contacts = office.kamailio.contacts("alice");
+    assert_eq!(contacts.len(), 1, "{contacts:?}");
+    let (us, pbx) = (office.stage.campon_ip(), office.stage.pbx_ip());
+    assert!(contacts[0].contains(&us.to_string()), "{contacts:?}");
+    alice.quit();
+    let left = || office.kamailio.contacts("alice").is_empty().then_some(());
+    assert!(wait_for(AGAIN_MAX, left).is_some(), "Alice is still there");
+    let (captured, stage) = office.close([]);
+    let phone = stage.ip_of("alice");
+    let asked = captured.between(phone, us, "REGISTER");
+    let passed = captured.between(us, pbx, "REGISTER");
+    assert_eq!((asked.len(), passed.len()), (4, 4), "{captured}");
+    // R3: nothing that the digest covers, and nothing that says who it is, is touched.
+    let kept = [
+        "sip.r-uri",
+        "sip.Authorization",
+        "sip.auth.uri",
+        "sip.from.user",
+        "sip.to.user",
+    ];
+    for (asked, passed) in asked.iter().zip(&passed) {
+        assert_same(asked, passed, &kept);
+        assert_ne!(asked.field("sip.Call-ID"), passed.field("sip.Call-ID"));
+        assert!(
+            contacts[0].contains(passed.field("sip.contact.uri")),
+            "{captured}"
+        );
+    }
+    let refused = captured.between(us, phone, "401 REGISTER");
+    assert_eq!(refused.len(), 2, "{captured}");
+    // It is told of its own Contact, then of none.
+    let granted = captured.between(us, phone, "200 REGISTER");
+    let listed = granted.iter().map(|one| one.field("sip.contact.uri"));
+    let own = asked[0].field("sip.contact.uri");
+    assert!(listed.eq([own, ""]), "{captured}");
+}
+
+#[test]
+fn phones_call_each_other_through_the_pbx_and_hear_each_other() {
+    let office = Office::open("edge_call", 12, "");
+    let [mut alice, mut bob] = office.phones(["alice", "bob"]);
+    talk(&mut alice, &mut bob);
+    alice.tell("hangup", "");
+    bob.wait_for("CALL_CLOSED");
+    // And the other way.
+    bob.dial("alice");
+    alice.wait_for("CALL_INCOMING");
+    alice.tell("accept", "");
+    bob.wait_for("CALL_ESTABLISHED");
+    alice.wait_for("CALL_ESTABLISHED");
+    bob.tell("hangup", "");
+    alice.wait_for("CALL_CLOSED");
+    let (a, b) = (office.ip("alice"), office.ip("bob"));
+    let (captured, stage) = office.close([alice, bob]);
+    let (us, pbx) = (stage.campon_ip(), stage.pbx_ip());
+    stage.assert_audio_is_direct(&captured, ["alice", "bob"]);
+    // Four legs a call, no two of them with one Call-ID but the PBX's own two: it is a proxy.
+    for (caller, callee) in [(a, b), (b, a)] {
+        let dialled = captured.between(caller, us, "INVITE");
+        let rung = captured.between(us, callee, "INVITE");
+        assert_eq!((dialled.len(), rung.len()), (2, 1), "{captured}");
+        assert_ne!(
+            dialled[0].field("sip.Call-ID"),
+            rung[0].field("sip.Call-ID")
+        );
+    }
+    // R3: asked for credentials, the repeat keeps Call-ID and From tag, and counts on.
+    let passed = captured.between(us, pbx, "INVITE");
+    assert_eq!(passed.len(), 4, "{captured}");
+    for pair in passed.chunks(2) {
+        assert_same(
+            pair[1],
+            pair[0],
+            &["sip.Call-ID", "sip.from.tag", "sip.r-uri"],
+        );
+        let number = |one: &Wire| one.field("sip.CSeq.seq").parse::<u32>().expect("a number");
+        assert_eq!(number(pair[1]), number(pair[0]) + 1);
+    }
+}
+
+#[test]
+fn a_call_is_held_and_resumed_through_the_pbx() {
+    let office = Office::open("edge_hold", 13, "");
+    let [mut alice, mut bob] = office.phones(["alice", "bob"]);
+    talk(&mut alice, &mut bob);
+    for change in ["hold", "resume"] {
+        alice.tell(change, "");
+        alice.wait_until("CALL_REMOTE_SDP", |of| of == "answer");
+    }
+    bob.tell("hangup", "");
+    alice.wait_for("CALL_CLOSED");
+    let (captured, stage) = office.close([alice, bob]);
+    let (us, b) = (stage.campon_ip(), stage.ip_of("bob"));
+    let offers = captured.between(us, b, "INVITE");
+    let directions: Vec<_> = offers.iter().map(|one| direction(one)).collect();
+    assert_eq!(
+        directions,
+        ["sendrecv", "sendonly", "sendrecv"],
+        "{captured}"
+    );
+    let answers = captured.between(b, us, "200 INVITE");
+    let directions: Vec<_> = answers.iter().map(|one| direction(one)).collect();
+    assert_eq!(
+        directions,
+        ["sendrecv", "recvonly", "sendrecv"],
+        "{captured}"
+    );
+}
+
+/// The direction of the audio in an SDP body.
+fn direction(wire: &Wire) -> &str {
+    let known = ["sendrecv", "sendonly", "recvonly", "inactive"];
+    let mut fields = wire.fields("sdp.media_attr").map(str::trim);
+    fields
+        .find(|value| known.contains(value))
+        .unwrap_or("sendrecv")
+}
+
+/// What the phones dial.
+const CODES: &str = r#"
+[completion]
+guard = "300ms"
+
+[completion.codes]
+request_last = "*37#"
+"#;
+
+#[test]
+fn a_caller_of_a_busy_phone_behind_the_pbx_is_called_back() {
+    let office = Office::open("edge_completion", 15, CODES);
+    let [mut alice, mut bob, mut carol] = office.phones(["alice", "bob", "carol"]);
+    complete(&mut alice, &mut bob, &mut carol);
+    let (captured, stage) = office.close([alice, bob, carol]);
+    let (us, a) = (stage.campon_ip(), stage.ip_of("alice"));
+    assert_eq!(captured.between(us, a, "486 INVITE").len(), 1, "{captured}");
+    let recalls = captured.between(us, a, "INVITE");
+    assert_eq!(recalls[0].field("sip.from.user"), "bob", "{captured}");
+    assert!(
+        recalls[0]
+            .field("sip.Alert-Info")
+            .contains("recall:callback"),
+        "{captured}"
+    );
+    stage.assert_audio_is_direct(&captured, ["alice", "bob"]);
+}
+
+/// Bob talks with Carol; Alice asks to be called back, and is.
+fn complete(alice: &mut Baresip, bob: &mut Baresip, carol: &mut Baresip) {
+    carol.dial("bob");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    carol.wait_for("CALL_ESTABLISHED");
+    alice.dial("bob");
+    let closed = alice.wait_for("CALL_CLOSED");
+    assert!(closed.contains("486"), "{closed}");
+    alice.dial("*37#");
+    alice.wait_for("CALL_CLOSED");
+    bob.tell("hangup", "");
+    carol.wait_for("CALL_CLOSED");
+    alice.wait_for("CALL_INCOMING");
+    alice.tell("accept", "");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    bob.wait_for("CALL_ESTABLISHED");
+    alice.play_for_a_second();
+    bob.wait_until_heard(Stage::tone_of("alice"));
+    alice.tell("hangup", "");
+    bob.wait_for("CALL_CLOSED");
+}
+
+#[test]
+fn phones_are_reached_again_when_the_pbx_has_been_killed_and_started() {
+    let mut office = Office::open("edge_pbx_restart", 16, "");
+    let [mut alice, mut bob] = office.phones(["alice", "bob"]);
+    office.kamailio.kill();
+    office.kamailio.start_again();
+    assert_eq!(office.kamailio.contacts("bob"), [""; 0]);
+    let again = wait_for(AGAIN_MAX, || {
+        let known = ["alice", "bob"].map(|user| office.kamailio.contacts(user).len());
+        (known == [1, 1]).then_some(())
+    });
+    assert!(again.is_some(), "the phones are not registered anew");
+    talk(&mut alice, &mut bob);
+    bob.tell("hangup", "");
+    alice.wait_for("CALL_CLOSED");
+    let (captured, stage) = office.close([alice, bob]);
+    stage.assert_audio_is_direct(&captured, ["alice", "bob"]);
+}

@@ -1,0 +1,87 @@
+//! The real parties by themselves, and in front of campon's own registrar.
+
+use crate::real::stage::Stage;
+
+/// Without campon: what the other tests stand on.
+#[test]
+fn two_phones_talk_through_kamailio_alone() {
+    let stage = Stage::open("kamailio_alone", 1);
+    let kamailio = stage.kamailio();
+    let capture = stage.capture();
+    let proxy = format!("sip:{}", kamailio.address());
+    let mut alice = stage.phone_with("alice", &proxy, &[]);
+    let mut bob = stage.phone_with("bob", &proxy, &[]);
+    alice.wait_until_registered();
+    bob.wait_until_registered();
+    assert_eq!(kamailio.contacts("bob").len(), 1);
+    alice.dial("bob");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    alice.wait_for("CALL_ESTABLISHED");
+    alice.wait_until_heard(Stage::tone_of("bob"));
+    bob.wait_until_heard(Stage::tone_of("alice"));
+    alice.play_for_a_second();
+    alice.tell("hangup", "");
+    bob.wait_for("CALL_CLOSED");
+    let captured = capture.finish();
+    let b = stage.ip_of("bob");
+    stage.assert_audio_is_direct(&captured, ["alice", "bob"]);
+    assert_eq!(
+        captured.between(stage.pbx_ip(), b, "INVITE").len(),
+        1,
+        "{captured}"
+    );
+}
+
+/// The tour of the README, with three phones.
+#[test]
+fn a_caller_of_a_busy_phone_dials_the_code_and_is_called_back() {
+    let stage = Stage::open("readme_tour", 2);
+    let campon = stage.campon(TOUR);
+    let capture = stage.capture();
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|user| stage.phone(user));
+    for phone in [&mut alice, &mut bob, &mut carol] {
+        phone.wait_until_registered();
+    }
+    carol.dial("bob");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    carol.wait_for("CALL_ESTABLISHED");
+
+    alice.dial("bob");
+    let closed = alice.wait_for("CALL_CLOSED");
+    assert!(closed.contains("486"), "{closed}");
+    alice.dial("*37#");
+    alice.wait_for("CALL_CLOSED");
+    carol.tell("hangup", "");
+    carol.wait_for("CALL_CLOSED");
+
+    alice.wait_for("CALL_INCOMING");
+    alice.tell("accept", "");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    bob.wait_for("CALL_ESTABLISHED");
+    alice.play_for_a_second();
+    bob.wait_until_heard(Stage::tone_of("alice"));
+    alice.tell("hangup", "");
+    bob.wait_for("CALL_CLOSED");
+
+    let captured = capture.finish();
+    let (a, us) = (stage.ip_of("alice"), stage.campon_ip());
+    assert_eq!(captured.between(us, a, "486 INVITE").len(), 1, "{captured}");
+    let recalls = captured.between(us, a, "INVITE");
+    assert_eq!(recalls[0].field("sip.from.user"), "bob", "{captured}");
+    stage.assert_audio_is_direct(&captured, ["alice", "bob"]);
+    campon.stop();
+}
+
+const TOUR: &str = r##"
+domains = ["pbx.test"]
+
+[completion]
+guard = "300ms"
+
+[completion.codes]
+request_last = "*37#"
+cancel_all = "#37#"
+"##;

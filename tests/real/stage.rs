@@ -1,0 +1,135 @@
+//! A stage for real parties: addresses of its own, a folder, and a turn.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::baresip::{Baresip, Setup};
+use super::capture::{Capture, Captured};
+use super::kamailio::Kamailio;
+use super::wav::LOUD_ENOUGH;
+use crate::process::{Campon, Turn};
+
+/// Who stands where on the stage: the last number of the address, and the tone of a phone.
+const PHONES: &[(&str, u8, u32)] = &[
+    ("alice", 11, 440),
+    ("bob", 12, 880),
+    ("carol", 13, 1320),
+    ("dave", 14, 1760),
+];
+
+pub struct Stage {
+    folder: PathBuf,
+    network: Ipv4Addr,
+    _turn: Turn,
+}
+
+impl Stage {
+    /// Waits for a turn at the addresses 127.202.n.*.
+    pub fn open(name: &str, number: u8) -> Self {
+        let network = Ipv4Addr::new(127, 202, number, 0);
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real");
+        fs::create_dir_all(&target).expect("cargo's folder for tests can be written");
+        let stage = Self {
+            folder: target.join(name),
+            network,
+            _turn: Turn::take(&target, SocketAddr::new(at(network, 1).into(), 5060)),
+        };
+        let _absent_at_first = fs::remove_dir_all(&stage.folder);
+        fs::create_dir_all(&stage.folder).expect("cargo's folder for tests can be written");
+        stage
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn network(&self) -> Ipv4Addr {
+        self.network
+    }
+
+    /// campon's address.
+    pub fn campon_ip(&self) -> Ipv4Addr {
+        at(self.network, 1)
+    }
+
+    pub fn pbx_ip(&self) -> Ipv4Addr {
+        at(self.network, 2)
+    }
+
+    pub fn ip_of(&self, user: &str) -> Ipv4Addr {
+        at(self.network, place_of(user).0)
+    }
+
+    pub fn tone_of(user: &str) -> u32 {
+        place_of(user).1
+    }
+
+    /// Demands that each of these two was sent the tone of the other, from phone to phone.
+    pub fn assert_audio_is_direct(&self, captured: &Captured, [a, b]: [&str; 2]) {
+        for (from, to) in [(a, b), (b, a)] {
+            let tone = Self::tone_of(from);
+            let loud = captured
+                .audio(rtp_port(from), self.ip_of(to))
+                .loudness(tone);
+            assert!(
+                loud > LOUD_ENOUGH,
+                "{from} to {to}: {tone} Hz at {loud}:\n{captured}"
+            );
+            let astray = captured.audio(rtp_port(from), self.campon_ip());
+            assert!(astray.is_empty(), "from {from} to campon:\n{captured}");
+        }
+    }
+
+    pub fn capture(&self) -> Capture {
+        Capture::start(&self.folder, self.network)
+    }
+
+    pub fn campon(&self, config: &str) -> Campon {
+        let address = SocketAddr::new(self.campon_ip().into(), 5060);
+        Campon::start(address, &self.folder, Some(config))
+    }
+
+    pub fn kamailio(&self) -> Kamailio {
+        Kamailio::start(&self.folder, self.pbx_ip().into())
+    }
+
+    /// A phone that goes through campon, with room for one call.
+    pub fn phone(&self, user: &str) -> Baresip {
+        let proxy = format!("sip:{}:5060", self.campon_ip());
+        self.phone_with(user, &proxy, &[])
+    }
+
+    pub fn phone_with(&self, user: &str, proxy: &str, account: &[&str]) -> Baresip {
+        let setup = Setup {
+            user,
+            ip: IpAddr::V4(self.ip_of(user)),
+            proxy,
+            tone: Self::tone_of(user),
+            calls_max: 1,
+            // A refresh reaches the PBX when half of it is over: also one that has forgotten.
+            expires: 20,
+            rtp_port: rtp_port(user),
+            account,
+            tls: None,
+            netns: None,
+        };
+        Baresip::start(&self.folder, &setup)
+    }
+}
+
+fn place_of(user: &str) -> (u8, u32) {
+    let found = PHONES.iter().find(|(name, ..)| *name == user);
+    let (_, place, tone) = found.unwrap_or_else(|| panic!("no place for {user}"));
+    (*place, *tone)
+}
+
+/// Where the ports of a phone's audio begin.
+fn rtp_port(user: &str) -> u16 {
+    10_000 + 100 * u16::from(place_of(user).0)
+}
+
+fn at(network: Ipv4Addr, place: u8) -> Ipv4Addr {
+    let [a, b, c, _] = network.octets();
+    Ipv4Addr::new(a, b, c, place)
+}

@@ -213,7 +213,7 @@ fn upstream<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Spanned<RawPeer
             address: Some(Spanned::new(span.clone(), address)),
             ..RawPeer::default()
         },
-        Upstream::Table(raw) => raw,
+        Upstream::Table(raw) => *raw,
     };
     Ok(Some(Spanned::new(span, raw)))
 }
@@ -221,7 +221,7 @@ fn upstream<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Spanned<RawPeer
 #[derive(Debug)]
 enum Upstream {
     Address(String),
-    Table(RawPeer),
+    Table(Box<RawPeer>),
 }
 
 impl<'de> Deserialize<'de> for Upstream {
@@ -245,6 +245,7 @@ impl<'de> Visitor<'de> for ReadUpstream {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Upstream, A::Error> {
-        RawPeer::deserialize(MapAccessDeserializer::new(table)).map(Upstream::Table)
+        let raw = RawPeer::deserialize(MapAccessDeserializer::new(table))?;
+        Ok(Upstream::Table(Box::new(raw)))
     }
 }

@@ -16,12 +16,16 @@
 mod act;
 #[path = "sipp/bridge.rs"]
 mod bridge;
+#[path = "sipp/calls.rs"]
+mod calls;
 #[path = "sipp/ladder.rs"]
 mod ladder;
 #[path = "sipp/line.rs"]
 mod line;
 #[path = "sipp/message.rs"]
 mod message;
+#[path = "sipp/operator.rs"]
+mod operator;
 #[path = "sipp/peers.rs"]
 mod peers;
 #[path = "sipp/player.rs"]
@@ -94,6 +98,16 @@ fn a_phone_with_a_password_is_asked_and_asked_again() {
     for n in 0..3 {
         assert_bindings(&phone.received_nth("200 REGISTER", n).bindings(), &[desk]);
     }
+    stage.close();
+}
+
+/// T32
+#[test]
+fn a_scanner_is_told_nothing() {
+    let stage = Stage::open("scanner_dropped");
+    let scanner = stage.play("scanner_dropped.phone", Alice, Transport::Udp);
+    assert_eq!(scanner.received().count(), 0);
+    assert_eq!(stage.count("scanners_dropped"), 3);
     stage.close();
 }
 
@@ -184,7 +198,7 @@ fn a_prack_through_campon_stays_on_the_callers_leg() {
     // S-59
     let mut heard = call.callee.received();
     assert!(heard.all(|one| one.method() != "PRACK"));
-    assert!(!call.invite_out().has("Supported"));
+    assert_eq!(call.invite_out().header("Supported"), "100rel"); // S-58
     stage.close();
 }
 

@@ -23,6 +23,8 @@ mod campon;
 mod crossing;
 #[path = "transports/line.rs"]
 mod line;
+#[path = "transports/manners.rs"]
+mod manners;
 #[path = "transports/phone.rs"]
 mod phone;
 #[path = "transports/secure.rs"]

@@ -22,8 +22,13 @@ mod confirm;
 mod early;
 mod end;
 mod exchange;
+mod forks;
+mod heard;
+pub mod ids;
 mod negotiation;
+mod policy;
 pub mod recall;
+mod refers;
 pub mod relay;
 mod sdp;
 mod setup;
@@ -46,6 +51,8 @@ use crate::transaction::{Layer, User};
 
 pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
+pub use ids::{Ids, Legs, NamedLeg, NoLegs};
+pub use policy::{Policy, Reliability};
 pub use recall::{Invitation, News, NoCall, Party, Refusal};
 pub use setup::{Offer, Target, forwards, is_better, not_the_whole_service};
 
@@ -127,10 +134,14 @@ pub struct Turn<'t> {
     pub contacts: &'t Contacts,
     /// How long things may take.
     pub timing: Timing,
+    /// What we ask of the two sides.
+    pub policy: &'t Policy,
     /// The realm whose credentials stay here, because we alone have asked for them.
     pub realm: Option<&'t str>,
     /// Who adds to what A is told.
     pub announce: &'t mut dyn Announce,
+    /// The legs of the other calls.
+    pub legs: &'t dyn Legs,
     /// Where fields are written before they are sent; its contents are of no interest.
     pub scratch: &'t mut Vec<u8>,
 }
@@ -195,6 +206,8 @@ pub struct Call {
     early: Option<Box<early::Early>>,
     /// The tags of forks whose 2xx came too late; each was acknowledged and ended once.
     refused: Vec<Box<[u8]>>,
+    /// The REFERs that crossed.
+    refers: Option<Box<refers::Refers>>,
     /// What is more to it if it is a recall.
     recall: Option<Box<recall::Recall>>,
     began: Timestamp,
@@ -389,6 +402,7 @@ impl Call {
             exchanges: Vec::new(),
             early: None,
             refused: Vec::new(),
+            refers: None,
             recall: None,
             began: now,
             answered: None,

@@ -5,10 +5,10 @@
 //! A header crosses untouched unless the table says why not: what nobody here understands may be
 //! just what the two ends need.
 
-use crate::call::PeerOffers;
+use crate::call::{Ids, PeerOffers};
 use crate::sip::header::credentials::Credentials;
 use crate::sip::lex::Commas;
-use crate::sip::{Header, Message, Name, NameAddr, Response, Status, Writer};
+use crate::sip::{Header, Message, Name, NameAddr, Response, Status, Writer, parse_u32};
 
 /// What becomes of a header on its way to the other leg.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,6 +42,9 @@ pub const KNOWN_OPTIONS: &[&[u8]] = &[
     b"timer",
 ];
 
+/// The most branches that one INVITE may have, all in all (RFC 5393 §5.3.3).
+const BREADTH_MAX: u32 = 60;
+
 /// The fate of a header.
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -55,6 +58,7 @@ pub fn fate(name: Name) -> Fate {
         | Name::From
         | Name::To
         | Name::MaxForwards
+        | Name::MaxBreadth
         // The way of each leg.
         | Name::Via
         | Name::Route
@@ -72,6 +76,22 @@ pub fn fate(name: Name) -> Fate {
         Name::Contact => Fate::OtherTargets,
         _ => Fate::Crosses,
     }
+}
+
+/// S-112: how many branches the INVITE may still have, all in all: at most 60, and as many where it
+/// does not say. What is no number gives room for one.
+pub fn breadth(request: &Message<'_>) -> u32 {
+    let written = request.first(Name::MaxBreadth);
+    written.map_or(BREADTH_MAX, |written| {
+        parse_u32(written).map_or(1, |breadth| breadth.min(BREADTH_MAX))
+    })
+}
+
+/// S-112: what each of so many branches gets of it; `None` where there is no need to say.
+pub fn share_of_breadth(request: &Message<'_>, branches: usize) -> Option<u32> {
+    let is_said = branches > 1 || request.first(Name::MaxBreadth).is_some();
+    let branches = u32::try_from(branches.max(1)).unwrap_or(u32::MAX);
+    is_said.then(|| breadth(request) / branches)
 }
 
 /// Copies what crosses of a response.
@@ -95,6 +115,26 @@ pub fn copy_request(writer: &mut Writer<'_>, request: &Message<'_>, realm: Optio
     for header in request.headers() {
         if !realm.is_some_and(|realm| is_credentials(header, realm)) {
             copy_header(writer, header, None);
+        }
+    }
+}
+
+/// The same, with the ids of dialogs as the receiver knows them.
+pub fn copy_naming(
+    writer: &mut Writer<'_>,
+    request: &Message<'_>,
+    realm: Option<&str>,
+    ids: &Ids<'_>,
+) {
+    for header in request.headers() {
+        if realm.is_some_and(|realm| is_credentials(header, realm)) {
+            continue;
+        }
+        match ids.header(header) {
+            Some(value) => {
+                writer.header(header.name, &value);
+            }
+            None => copy_header(writer, header, None),
         }
     }
 }

@@ -7,9 +7,10 @@
 
 use crate::call::early::Early;
 use crate::call::end;
+use crate::call::forks::Fork;
 use crate::call::negotiation::Negotiation;
-use crate::call::relay::{copy_crossing, copy_request};
-use crate::call::{Again, Call, FORKS_MAX, Few, Outcome, Part, Phase, Side, Told, Turn};
+use crate::call::relay::{carries_session, copy_crossing, copy_naming, share_of_breadth};
+use crate::call::{Again, Call, FORKS_MAX, Few, Ids, Outcome, Part, Phase, Side, Told, Turn};
 use crate::call::{respond, respond_announced};
 use crate::dialog::{Dialog, Reach, Tag};
 use crate::sip::flow::Flow;
@@ -57,10 +58,12 @@ pub(super) struct Setup {
     /// A's INVITE; `None` once it has its final response.
     server: Option<Key>,
     branches: Few<Branch>,
-    forks: Few<Fork>,
+    pub(super) forks: Few<Fork>,
     best: Option<Final>,
     /// Whether B rang: any 18x.
     rang: bool,
+    /// S-71: whether B is to make the offer.
+    pub(super) is_late: bool,
     rings_until: Timestamp,
 }
 
@@ -69,13 +72,6 @@ struct Branch {
     client: Option<Key>,
     flow: Flow,
     reach: Reach,
-}
-
-/// An early dialog of the B leg, and its counterpart on the A leg.
-#[derive(Debug)]
-struct Fork {
-    remote_tag: Box<[u8]>,
-    tag: Tag,
 }
 
 /// The best failure so far, while other branches go on.
@@ -113,6 +109,7 @@ impl Call {
             forks: Few::new(),
             best: None,
             rang: false,
+            is_late: !carries_session(&request.message),
             rings_until: turn.now + turn.timing.rings,
         }));
         call.early = Early::of(request);
@@ -149,7 +146,7 @@ impl Call {
         for (index, target) in (0..).zip(offer.targets) {
             let contact = turn.contacts.of(&target.flow);
             if written_for != Some(contact) {
-                if !self.write_invite(turn, offer.request, number, contact) {
+                if !self.write_invite(turn, offer, number, contact) {
                     break;
                 }
                 written_for = Some(contact);
@@ -184,18 +181,31 @@ impl Call {
     fn write_invite(
         &self,
         turn: &mut Turn<'_>,
-        request: &Request<'_>,
+        offer: &Offer<'_>,
         number: u32,
         contact: &[u8],
     ) -> bool {
+        let request = offer.request;
+        let receivers: Few<Flow> = offer.targets.iter().map(|target| target.flow).collect();
+        let ids = Ids {
+            legs: turn.legs,
+            own: None,
+            receivers: &receivers,
+        };
         turn.scratch.clear();
         let mut writer = Writer::fragment(turn.scratch);
         let hops = forwards(request);
         self.b
             .dialog
             .write_fields(&mut writer, Method::Invite, number, hops);
+        if let Some(breadth) = share_of_breadth(&request.message, offer.targets.len()) {
+            writer.header_fmt(Name::MaxBreadth, format_args!("{breadth}"));
+        }
         writer.header(Name::Contact, contact);
-        copy_request(&mut writer, &request.message, turn.realm);
+        copy_naming(&mut writer, &request.message, turn.realm, &ids);
+        if let Some(name) = self.asks_reliable(turn.policy.reliable) {
+            writer.header(name, b"100rel");
+        }
         writer.finish(request.message.body()).is_ok()
     }
 
@@ -206,7 +216,7 @@ impl Call {
         response: &Response<'_>,
     ) {
         if response.status.is_provisional() {
-            self.on_progress(turn, response);
+            self.on_progress(turn, branch, response);
         } else if response.status.is_success() {
             self.on_success(turn, branch, response);
         } else {
@@ -233,7 +243,7 @@ impl Call {
         }
     }
 
-    fn on_progress(&mut self, turn: &mut Turn<'_>, response: &Response<'_>) {
+    fn on_progress(&mut self, turn: &mut Turn<'_>, branch: u8, response: &Response<'_>) {
         let until = turn.now + turn.timing.rings;
         // What still rings elsewhere when B has answered is nothing to A.
         let is_answered = self.holds_answer();
@@ -247,8 +257,9 @@ impl Call {
         };
         setup.rings_until = until;
         setup.rang |= matches!(response.status.code(), 180..190);
-        if let Some(tag) = self.fork(turn, response) {
-            self.tell(turn, server, response, tag);
+        let tag = self.fork(turn, response);
+        if let Some(tell) = tag.and_then(|tag| self.hear(branch, tag, response)) {
+            self.tell(turn, server, response, tell);
         }
     }
 
@@ -258,7 +269,7 @@ impl Call {
         }
         let (flow, reach, client) = self.way_of(branch);
         self.end_branch(branch);
-        let dialog = self.b.dialog.answered(response, &flow, reach);
+        let mut dialog = self.b.dialog.answered(response, &flow, reach);
         let number = response.cseq.number;
         let Some(server) = self.take_server() else {
             let remote_tag = response.to.tag().unwrap_or_default();
@@ -271,6 +282,9 @@ impl Call {
         };
         let tag = self.fork(turn, response);
         let tag = tag.unwrap_or_else(|| self.a.dialog.tag());
+        if let Some(heard) = self.heard(tag) {
+            dialog.continue_from(&heard.dialog);
+        }
         self.b.dialog = dialog;
         self.a.dialog.set_tag(tag);
         self.phase = Phase::Talking;
@@ -285,7 +299,7 @@ impl Call {
     }
 
     /// The way of a branch and its transaction; the call's when the branches are forgotten.
-    fn way_of(&self, branch: u8) -> (Flow, Reach, Option<Key>) {
+    pub(super) fn way_of(&self, branch: u8) -> (Flow, Reach, Option<Key>) {
         let branches = self.setup.as_deref().map(|setup| &setup.branches);
         let branch = branches.and_then(|branches| branches.get(usize::from(branch)));
         match branch {
@@ -353,28 +367,10 @@ impl Call {
         self.give_up_branches(turn, b"");
     }
 
-    /// The tag that A sees for the fork of this response; `None` if it sees too many already.
-    fn fork(&mut self, turn: &mut Turn<'_>, response: &Response<'_>) -> Option<Tag> {
-        let remote_tag = response.to.tag().unwrap_or_default();
-        let key = self.key;
-        let forks = &mut self.setup.as_deref_mut()?.forks;
-        if let Some(fork) = forks.iter().find(|fork| *fork.remote_tag == *remote_tag) {
-            return Some(fork.tag);
-        }
-        if forks.len() >= FORKS_MAX {
-            return None;
-        }
-        let tag = Tag::new(key, turn.rng);
-        let remote_tag = Box::from(remote_tag);
-        forks.push(Fork { remote_tag, tag });
-        Some(tag)
-    }
-
-    /// Whether this tag is that of an early dialog that A sees.
-    pub(super) fn is_early(&self, tag: Tag) -> bool {
-        let forks = self.setup.as_deref().map(|setup| &setup.forks);
-        let is_known = forks.is_some_and(|forks| forks.iter().any(|fork| fork.tag == tag));
-        is_known && self.phase == Phase::Inviting
+    /// The way of each branch.
+    pub(super) fn branch_flows(&self) -> impl Iterator<Item = Flow> {
+        let branches = self.setup.as_deref().map(|setup| &setup.branches);
+        branches.into_iter().flatten().map(|branch| branch.flow)
     }
 
     fn relay_success(&self, turn: &mut Turn<'_>, server: Key, response: &Response<'_>, tag: Tag) {
@@ -479,6 +475,7 @@ impl Call {
             self.phase = Phase::Ending { byes: 0 };
         }
         self.release_answer(turn);
+        self.abandon_exchanges(turn);
         self.cancel_branches(turn, reason);
         self.close_setup();
     }

@@ -11,15 +11,17 @@ use toml::Spanned;
 use crate::call;
 use crate::location;
 use crate::shard::relayed;
-use crate::shard::settings::{Calls, Limits, Listener, Overload, RecallMethod, Settings};
+use crate::shard::settings::{Calls, Limits, Listener, Overload, RecallMethod};
+use crate::shard::settings::{Settings, Strangers};
 use crate::transaction::timing::Timing;
 
 use super::error::{Error, Place, Source};
 use super::raw::{self, RawConfig};
 use super::users;
 use super::value;
-use super::{Arguments, Config, Format, Level, Log, api_beside};
+use super::{Arguments, Config, Connections, Format, Level, Log, api_beside};
 
+mod calls;
 mod completion;
 mod edge;
 mod listeners;
@@ -78,17 +80,20 @@ pub(super) fn check(
             upstream,
             completion,
             limits: limits(source, &raw.limits)?,
+            strangers: strangers(source, &raw.strangers)?,
             timing,
             call_timing: call::Timing {
                 rings: rings(source, raw)?,
                 t1: timing.t1,
                 t2: timing.t2,
             },
+            call_policy: calls::policy(source, &raw.calls)?,
             overload: Overload {
                 delay_max: source.millis(raw.overload.delay_target_ms.as_ref(), delay_max)?,
             },
         },
         tls,
+        connections: connections(source, &raw.limits)?,
         log: log(source, &raw.log)?,
         api,
     })
@@ -152,6 +157,36 @@ fn limits(source: Source<'_>, raw: &raw::RawLimits) -> Result<Limits, Error> {
             per_user_max: source
                 .at_least_one(raw.subscriptions_per_user.as_ref(), relayed.per_user_max)?,
         },
+    })
+}
+
+fn strangers(source: Source<'_>, raw: &raw::RawStrangers) -> Result<Strangers, Error> {
+    let usual = Strangers::default();
+    let rate_max = match raw.rate_max.as_ref() {
+        None => usual.rate_max,
+        // Without a word for "none", 0 is one.
+        Some(rate) => (*rate.get_ref() > 0).then_some(*rate.get_ref()),
+    };
+    let scanners = match &raw.scanners {
+        None => usual.scanners,
+        Some(scanners) => source.read_all(scanners, value::name)?,
+    };
+    Ok(Strangers {
+        rate_max,
+        scanners,
+        ..usual
+    })
+}
+
+/// How many stream connections there may be, in all and of one source.
+fn connections(source: Source<'_>, raw: &raw::RawLimits) -> Result<Connections, Error> {
+    let Connections {
+        all_max,
+        of_source_max,
+    } = Connections::default();
+    Ok(Connections {
+        all_max: source.amount(raw.connections.as_ref(), all_max)?,
+        of_source_max: source.amount(raw.connections_of_source.as_ref(), of_source_max)?,
     })
 }
 

@@ -26,6 +26,7 @@ pub(super) struct RawConfig {
     pub(super) calls: RawCalls,
     pub(super) completion: RawCompletion,
     pub(super) limits: RawLimits,
+    pub(super) strangers: RawStrangers,
     pub(super) timing: RawTiming,
     pub(super) overload: RawOverload,
     pub(super) log: RawLog,
@@ -116,6 +117,7 @@ pub(super) struct RawUser {
 pub(super) struct RawCalls {
     pub(super) calls_max: Field<u32>,
     pub(super) ring_max_s: Field<u32>,
+    pub(super) reliable: Field<String>,
     pub(super) emergency: Option<Vec<Spanned<String>>>,
 }
 
@@ -167,8 +169,17 @@ pub(super) struct RawLimits {
     pub(super) calls: Field<u32>,
     pub(super) transactions: Field<u32>,
     pub(super) registrations: Field<u32>,
+    pub(super) connections: Field<u32>,
+    pub(super) connections_of_source: Field<u32>,
     pub(super) subscriptions: Field<u32>,
     pub(super) subscriptions_per_user: Field<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawStrangers {
+    pub(super) rate_max: Field<u32>,
+    pub(super) scanners: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::config::Connections;
 use crate::sip::flow::{ConnectionId, ListenerId};
 use crate::time::Timestamp;
 use crate::tls::Proof;
@@ -35,27 +36,24 @@ pub(super) struct Limits {
 const OTHER_FILES: usize = 100;
 
 impl Limits {
-    /// The usual ones, or fewer where the system allows few files: a connection that cannot be
-    /// accepted is answered by nobody, while one too many costs a silent one its place.
-    pub(super) fn within(files_max: usize) -> Self {
-        let usual = Self::default();
-        let connections_max = usual
-            .connections_max
-            .min(files_max.saturating_sub(OTHER_FILES));
+    /// What the operator wants, or fewer where the system allows few files: a connection that cannot
+    /// be accepted is answered by nobody, while one too many costs a silent one its place.
+    pub(super) fn within(wanted: Connections, files_max: usize) -> Self {
+        let files_max = files_max.saturating_sub(OTHER_FILES);
         Self {
-            connections_max,
-            ..usual
+            connections_max: wanted.all_max.min(files_max),
+            from_source_max: wanted.of_source_max,
+            ..Self::default()
         }
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
+        let usual = Connections::default();
         Self {
-            // Half of what a process may usually open, 20 000 files.
-            connections_max: 10_000,
-            // A NAT with a few hundred phones behind it, and room for each to connect again.
-            from_source_max: 2_000,
+            connections_max: usual.all_max,
+            from_source_max: usual.of_source_max,
             // At 40 KiB for one that agrees on TLS, 40 MB. Who means well is through in a second.
             unproven_max: 1_000,
         }
@@ -261,8 +259,9 @@ mod tests {
 
     #[test]
     fn there_are_fewer_connections_than_files() {
-        assert_eq!(Limits::within(1024).connections_max, 924);
-        assert_eq!(Limits::within(usize::MAX).connections_max, 10_000);
+        let most = |files_max| Limits::within(Connections::default(), files_max).connections_max;
+        assert_eq!(most(1024), 924);
+        assert_eq!(most(usize::MAX), 10_000);
     }
 
     #[test]

@@ -61,6 +61,15 @@ impl Edge {
         }))
     }
 
+    /// Goes by other settings from here on; the names of the phones stay.
+    pub(super) fn set_settings(&mut self, settings: &Settings) {
+        if let Some(edge) = &settings.edge {
+            self.relay
+                .set_policy(settings.registrar, edge.expires_max_s);
+            self.registrations.set_settings(settings, edge);
+        }
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         let all = [
             self.relay.poll_timeout(),

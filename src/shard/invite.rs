@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::call::relay;
 use crate::call::{self, Again, Call, Offer, Told};
 use crate::cc::Condition;
 use crate::cc::addr::{self, AddrSpec};
@@ -131,7 +132,15 @@ impl Shard {
     fn on_plain_call(&mut self, now: Timestamp, arrived: Arrived<'_>) -> Result<(), Reject> {
         let Arrived { request, flow, .. } = arrived;
         let dialled = self.domains.aor(&request.uri);
-        let routed = self.route(now, request, flow, dialled.clone());
+        let named = self.way_to_named(request);
+        let routed = match named {
+            Some((way, callee)) => Ok(Routed {
+                ways: SmallVec::from_iter([way]),
+                callee,
+                peer: None,
+            }),
+            None => self.route(now, request, flow, dialled.clone()),
+        };
         // R1: whose number it is, though the call goes to the PBX.
         let owner = dialled.as_ref().and_then(|dialled| self.owner_of(dialled));
         let to_whom = match (&routed, dialled) {
@@ -157,11 +166,9 @@ impl Shard {
             Ok(routed) => routed,
             Err(reject) => return self.refuse_call(now, &arrived, about, reject),
         };
-        if routed
-            .callee
-            .as_ref()
-            .is_some_and(|callee| self.is_full(callee))
-        {
+        let is_one_more =
+            |callee: &Aor| self.is_full(callee) && !self.is_about_call_of(request, callee);
+        if routed.callee.as_ref().is_some_and(is_one_more) {
             return self.refuse_call(now, &arrived, about, Reject::UserBusy);
         }
         let parties = Parties {
@@ -492,6 +499,11 @@ impl Shard {
         ways: &Ways,
         (parties, about): (Parties, About),
     ) -> Result<(), Reject> {
+        // S-112: branches side by side need some of it each.
+        let breadth = relay::breadth(&request.message);
+        if ways.len() > 1 && usize::try_from(breadth).is_ok_and(|breadth| breadth < ways.len()) {
+            return Err(Reject::BreadthExceeded);
+        }
         let again = self.take_challenged(request, flow);
         let (key, again) = match again {
             Some((key, again)) => (key, Some(again)),

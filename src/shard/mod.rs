@@ -14,12 +14,15 @@ mod desk;
 mod edge;
 mod facing;
 mod invite;
+mod legs;
 mod notifier;
 mod offer;
+mod pace;
 mod passes;
 mod placing;
 mod recall;
 mod receive;
+mod reconfigure;
 mod registration;
 pub mod reject;
 pub mod relayed;
@@ -27,6 +30,7 @@ pub mod report;
 mod screen;
 mod sender;
 pub mod settings;
+mod strangers;
 mod subscriber;
 mod subscriptions;
 pub mod users;
@@ -36,7 +40,7 @@ use std::time::Duration;
 
 use crate::call::{Call, Contacts, Outcome, Side, Turn};
 use crate::location::{Aor, Domains, Gate, Registrar};
-use crate::observe::Counters;
+use crate::observe::{Counters, Delays};
 use crate::random::Rng;
 use crate::relay;
 use crate::sip::Scratch;
@@ -52,6 +56,7 @@ use crate::shard::desk::{Desk, name_of};
 use crate::shard::edge::Edge;
 use crate::shard::offer::{About, Announcer};
 use crate::shard::passes::Dialled;
+use crate::shard::reconfigure::to_usize;
 use crate::shard::registration::is_registration;
 use crate::shard::relayed::Relays;
 use crate::shard::subscriptions::Part;
@@ -62,7 +67,7 @@ pub use report::{Report, TableReport};
 pub use settings::{Listener, Settings};
 
 /// What happens to a worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub enum Input<'i> {
     /// A whole message came in.
     Received {
@@ -96,6 +101,8 @@ pub enum Input<'i> {
     Drain,
     /// Every call ends now.
     HangUp,
+    /// The operator wants other things from here on; calls go on.
+    Reconfigure(Box<Settings>),
 }
 
 /// What a worker wants done.
@@ -144,10 +151,12 @@ pub struct Shard {
     gate: Option<Gate>,
     domains: Domains,
     proven: facing::Proven,
+    strangers: strangers::Strangers,
     users: users::Users,
     contacts: Contacts,
     rng: Rng,
     counters: Counters,
+    delays: Delays,
     rejects: reject::RejectCounts,
     draining: bool,
     desk: Desk,
@@ -169,9 +178,8 @@ impl Shard {
             .map(|listener| listener.sent_by().into_bytes().into_boxed_slice())
             .collect();
         let contacts = Contacts::new(&sent_by);
-        let transactions_max =
-            usize::try_from(settings.limits.transactions_max).unwrap_or(usize::MAX);
-        let calls_max = usize::try_from(settings.limits.calls_max).unwrap_or(usize::MAX);
+        let transactions_max = to_usize(settings.limits.transactions_max);
+        let calls_max = to_usize(settings.limits.calls_max);
         let domains = Domains::new(
             settings.listeners.iter().map(|listener| listener.bind.ip()),
             settings.domains.iter().map(String::as_str),
@@ -191,10 +199,12 @@ impl Shard {
             gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
             proven: facing::Proven::default(),
+            strangers: strangers::Strangers::new(&settings.strangers),
             users: users::Users::default(),
             contacts,
             rng,
             counters: Counters::default(),
+            delays: Delays::default(),
             rejects: reject::RejectCounts::default(),
             draining: false,
             index: Scratch::new(),
@@ -217,6 +227,7 @@ impl Shard {
             Input::Proven { flow, names } => shard.on_proven(&flow, names),
             Input::Drain => shard.draining = true,
             Input::HangUp => shard.hang_up(now),
+            Input::Reconfigure(settings) => shard.reconfigure(now, *settings),
         });
         if self.has_news() {
             self.serve(now, |shard| shard.settle(now));
@@ -300,6 +311,8 @@ impl Shard {
         Report {
             tables,
             counters: self.counters.iter().chain(self.rejects.iter()).collect(),
+            completions: self.desk.service.stages().to_vec(),
+            delays: self.delays,
             draining: self.draining,
             owed: self.calls_up() + servers.owing + clients.owing,
         }
@@ -445,8 +458,10 @@ impl Shard {
             rng: &mut self.rng,
             contacts: &self.contacts,
             timing: self.settings.call_timing,
+            policy: &self.settings.call_policy,
             realm: self.gate.as_ref().map(Gate::realm),
             announce: &mut announcer,
+            legs: &self.calls,
             scratch: &mut self.scratch,
         };
         act(&mut turn)
@@ -552,7 +567,7 @@ impl Shard {
         if call.answered().is_some() {
             self.counters.calls_answered += 1;
         } else {
-            self.counters.calls_failed += 1;
+            self.counters.count_failed(status_of(call.outcome()));
         }
         let talked = call.answered().map(|answered| now.since(answered));
         tracing::info!(
@@ -568,6 +583,18 @@ impl Shard {
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.release(now, user);
         }
+    }
+}
+
+/// What the caller of a call that failed was told; `None` if he had given it up.
+fn status_of(outcome: Outcome) -> Option<u16> {
+    match outcome {
+        Outcome::Failed(status) => Some(status.code()),
+        Outcome::Open
+        | Outcome::Cancelled
+        | Outcome::Confirmed
+        | Outcome::HungUp(_)
+        | Outcome::Lost => None,
     }
 }
 

@@ -22,6 +22,7 @@ use crate::transaction::servers::{Answer, Arrival};
 impl Shard {
     pub(super) fn receive(&mut self, now: Timestamp, flow: &Flow, bytes: &[u8], delay: Duration) {
         self.counters.messages_received += 1;
+        self.delays.add(delay);
         // RFC 5626 §4.4.1: a keep-alive is not a message.
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return;
@@ -46,6 +47,9 @@ impl Shard {
                 message,
                 what,
             }) => {
+                if self.is_unanswered(now, flow) {
+                    return;
+                }
                 tracing::debug!(from = %flow, %what, "refused a malformed request");
                 self.counters.messages_malformed += 1;
                 self.layer.refuse(&message, flow, status, reply::NOTHING);
@@ -92,6 +96,9 @@ impl Shard {
             request.message.named("X-Failpoint") != Some(b"receive"),
             "failpoint"
         );
+        if self.is_unwelcome(now, flow, request) {
+            return;
+        }
         match self.layer.sort(now, request, flow) {
             Arrival::Absorbed => {}
             Arrival::Ack => self.on_ack(now, request),
@@ -163,7 +170,7 @@ impl Shard {
                 call.handle_early(turn, tag, request, flow)
             })
         });
-        if handled != Some(true) {
+        if handled != Some(true) && !self.is_unanswered(now, flow) {
             self.refuse(now, request, flow, Reject::NoSuchCall);
         }
     }

@@ -64,6 +64,15 @@ impl Registrations {
         }
     }
 
+    pub(super) fn set_settings(&mut self, settings: &Settings, policy: &Policy) {
+        let waiting_max = usize::try_from(settings.limits.transactions_max).unwrap_or(usize::MAX);
+        self.waiting.set_max(waiting_max);
+        self.failures.set_max(policy.failures_max);
+        self.failures_of_source
+            .set_max(policy.failures_of_source_max);
+        self.answer_max = settings.timing.t1 * 32;
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         self.due.first().map(|(due, _)| *due)
     }

@@ -34,6 +34,8 @@ macro_rules! rejects {
 }
 
 rejects! {
+    /// S-112: too little Max-Breadth for all phones of the callee.
+    BreadthExceeded "rejected_breadth_exceeded" MAX_BREADTH_EXCEEDED
     /// S-09: there is no INVITE that this CANCEL could mean.
     CancelOfNothing "rejected_cancel_of_nothing" CALL_DOES_NOT_EXIST
     /// A registration whose Contacts cannot be read, or stand in each other's way.
@@ -95,6 +97,8 @@ rejects! {
     /// R4, R8: who comes neither over the flow of a registered phone, in its user's name, nor from a
     /// peer.
     SourceForeign "rejected_source_foreign" FORBIDDEN
+    /// T06: more requests from one source than it may send.
+    SourceTooFast "rejected_source_too_fast" SERVICE_UNAVAILABLE
     /// A table is full.
     TableFull "rejected_table_full" SERVICE_UNAVAILABLE
     /// S-22: Max-Forwards has come to 0.

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::completion::Stage;
+use crate::observe::Delays;
+
 /// What the worker holds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Report {
@@ -9,6 +12,10 @@ pub struct Report {
     pub tables: Vec<TableReport>,
     /// Every counter, by name.
     pub counters: Vec<(&'static str, u64)>,
+    /// How many requests for completion are at each stage.
+    pub completions: Vec<(Stage, usize)>,
+    /// How long messages have waited before they were taken in.
+    pub delays: Delays,
     /// Whether no new calls are taken.
     pub draining: bool,
     /// Calls, and transactions that somebody still waits for.

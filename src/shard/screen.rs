@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::call::relay::{KNOWN_OPTIONS, carries_session};
+use crate::call::relay::KNOWN_OPTIONS;
 use crate::cc::document;
 use crate::shard::sender::challenged;
 use crate::shard::{Reject, Shard};
@@ -123,7 +123,8 @@ impl Shard {
             Reject::MediaTypeUnknown | Reject::NotAcceptable => {
                 writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
             }
-            Reject::CancelOfNothing
+            Reject::BreadthExceeded
+            | Reject::CancelOfNothing
             | Reject::ContactMalformed
             | Reject::ContactMissing
             | Reject::ContactsTooMany
@@ -147,6 +148,7 @@ impl Shard {
             | Reject::ProxyCredentialsWrong
             | Reject::SchemeUnknown
             | Reject::SourceForeign
+            | Reject::SourceTooFast
             | Reject::TableFull
             | Reject::TooManyHops
             | Reject::TooManySubscriptions
@@ -214,12 +216,8 @@ fn unknown_options<'m>(request: &Request<'m>) -> impl Iterator<Item = &'m [u8]> 
     let required = message
         .values(Name::Require)
         .collect::<smallvec::SmallVec<[&[u8]; 4]>>();
-    // S-50: where our first reliable response would have to make the offer, none can be reliable.
-    let lacks_offer = request.method == Method::Invite && !carries_session(&message);
-    required.into_iter().filter(move |option| {
-        let is_known = KNOWN_OPTIONS
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(option));
-        !is_known || (lacks_offer && option.eq_ignore_ascii_case(b"100rel"))
+    required.into_iter().filter(|option| {
+        let mut known = KNOWN_OPTIONS.iter();
+        !known.any(|known| known.eq_ignore_ascii_case(option))
     })
 }

@@ -40,10 +40,14 @@ pub struct Settings {
     pub completion: Completion,
     /// How much we hold at once.
     pub limits: Limits,
+    /// What those may do who are no peers.
+    pub strangers: Strangers,
     /// The times of transactions.
     pub timing: Timing,
     /// The times of calls.
     pub call_timing: call::Timing,
+    /// What we ask of the two sides of a call.
+    pub call_policy: call::Policy,
     /// When waiting in our queue has become too long.
     pub overload: Overload,
 }
@@ -327,6 +331,42 @@ impl Default for Limits {
             calls_max: 100_000,
             transactions_max: 1_000_000,
             relayed: relayed::Limits::default(),
+        }
+    }
+}
+
+/// What those may do who are no peers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Strangers {
+    /// The most requests outside of calls from one source, a second; twice as many at once. `None`:
+    /// any number.
+    pub rate_max: Option<u32>,
+    /// How many sources are remembered; about 100 bytes each.
+    pub sources_max: usize,
+    /// T32: how `User-Agent` begins in what gets no answer; whatever the case.
+    pub scanners: Vec<String>,
+}
+
+impl Default for Strangers {
+    fn default() -> Self {
+        // What is seen most at open ports, by its own name.
+        let scanners = [
+            "friendly-scanner",
+            "friendly-request",
+            "iwar",
+            "pplsip",
+            "sip-scan",
+            "sipcli",
+            "sipvicious",
+            "sivus",
+            "smap",
+            "sundayddr",
+        ];
+        Self {
+            // A NAT with a thousand phones that all come back within some seconds.
+            rate_max: Some(200),
+            sources_max: 10_000,
+            scanners: scanners.map(str::to_owned).into(),
         }
     }
 }

@@ -56,6 +56,7 @@ statuses! {
     FLOW_FAILED 430 "Flow Failed"
     TEMPORARILY_UNAVAILABLE 480 "Temporarily Unavailable"
     CALL_DOES_NOT_EXIST 481 "Call/Transaction Does Not Exist"
+    MAX_BREADTH_EXCEEDED 440 "Max-Breadth Exceeded"
     LOOP_DETECTED 482 "Loop Detected"
     TOO_MANY_HOPS 483 "Too Many Hops"
     ADDRESS_INCOMPLETE 484 "Address Incomplete"

@@ -100,6 +100,11 @@ impl Clients {
         }
     }
 
+    /// How many there may be; those that are there already stay.
+    pub fn set_max(&mut self, max: usize) {
+        self.table.set_max(max);
+    }
+
     /// Sends a request and waits for its answers.
     pub fn start(&mut self, turn: &mut Turn<'_>, outgoing: &Outgoing<'_>) -> Result<Key, Full> {
         let machine = Machine::start(turn, outgoing);

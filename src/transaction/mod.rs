@@ -147,6 +147,17 @@ impl Layer {
         }
     }
 
+    /// The times of what is begun or goes on from here; deadlines that are set stay.
+    pub fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
+    }
+
+    /// How many transactions of each kind there may be.
+    pub fn set_max(&mut self, max: usize) {
+        self.servers.set_max(max);
+        self.clients.set_max(max);
+    }
+
     /// Finds out what a request is, and deals with what is only a repetition.
     pub fn sort(&mut self, now: Timestamp, request: &Request<'_>, flow: &Flow) -> Arrival {
         let (servers, _, mut turn) = self.split(now);

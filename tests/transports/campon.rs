@@ -101,6 +101,13 @@ impl Campon {
         count.unwrap_or_else(|| panic!("no counter {name} in {status}"))
     }
 
+    /// How many entries a table of the status has.
+    pub fn table(&self, name: &str) -> u64 {
+        let status = self.status();
+        let entries = status["tables"][name]["entries"].as_u64();
+        entries.unwrap_or_else(|| panic!("no table {name} in {status}"))
+    }
+
     fn status(&self) -> Value {
         let mut command = Command::new(env!("CARGO_BIN_EXE_campon"));
         let api = format!("http://{}:5080", self.ip(1));

@@ -7,6 +7,7 @@ pub mod call_info;
 pub mod contact;
 pub mod credentials;
 pub mod cseq;
+pub mod dialog_id;
 pub mod event;
 pub mod item;
 pub mod name_addr;

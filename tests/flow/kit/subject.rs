@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use campon::call::Reliability;
 use campon::cc::trust::Dials;
 use campon::completion::{Codes, RawCodes};
 use campon::location::{Access, Account, Accounts};
@@ -59,6 +60,8 @@ pub(crate) enum Setup {
     BareUpstream,
     /// As [`Self::Upstream`], where our own calls leave from [`OWN_CALLS`].
     OwnCalls,
+    /// Standalone, and callees are asked for reliable responses whoever calls.
+    Reliable,
     /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
     Edge,
     /// The same, where our own calls leave from [`OWN_CALLS`].
@@ -86,6 +89,7 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
             Setup::Standalone
             | Setup::Unlimited
             | Setup::Peer
+            | Setup::Reliable
             | Setup::Refer
             | Setup::ReferOrDirect => None,
             Setup::Upstream | Setup::Users | Setup::OwnCalls => Some(upstream),
@@ -127,8 +131,11 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     if let Setup::ReferOrDirect = setup {
         settings.completion.recall_by.push(RecallMethod::Direct);
     }
-    if settings.upstream.is_some() || matches!(setup, Setup::Unlimited) {
+    if settings.upstream.is_some() || matches!(setup, Setup::Reliable | Setup::Unlimited) {
         settings.calls.calls_max = None;
+    }
+    if matches!(setup, Setup::Reliable) {
+        settings.call_policy.reliable = Reliability::Always;
     }
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
     let codes = RawCodes {

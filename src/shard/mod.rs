@@ -51,8 +51,7 @@ use crate::transaction::outbox::Sending;
 use crate::transaction::{Event, Layer};
 use crate::wheel::Wheel;
 
-use crate::completion::Input as Fact;
-use crate::shard::desk::{Desk, name_of};
+use crate::shard::desk::Desk;
 use crate::shard::edge::Edge;
 use crate::shard::offer::{About, Announcer};
 use crate::shard::passes::Dialled;
@@ -484,56 +483,6 @@ impl Shard {
         }
     }
 
-    fn on_answered(&mut self, now: Timestamp, held: &mut Held) {
-        let Parties {
-            caller,
-            callee,
-            dialled,
-        } = &held.parties;
-        for user in [caller, callee].into_iter().flatten() {
-            self.users.answer(user);
-        }
-        // What has become of a recall, its news say.
-        let is_recall = matches!(held.about, About::Recall(_));
-        if !is_recall && passes::is_answered_for(&held.parties) {
-            return self.on_diverted(now, held);
-        }
-        let callee = callee
-            .as_ref()
-            .or_else(|| dialled.as_ref().map(|it| &it.user));
-        match &held.about {
-            About::CcCall(id) => self.desk.facts.push_back(Fact::CcCallAnswered { id: *id }),
-            About::Asker(asker) => {
-                // Who answers behind a peer is for that peer to know.
-                if let offer::Callee::Ours(callee) = &asker.callee
-                    && self.has_requests()
-                {
-                    let (caller, callee) = (asker.caller.clone(), name_of(callee));
-                    let fact = Fact::CallAnswered { caller, callee };
-                    self.desk.facts.push_back(fact);
-                }
-                // Nobody asks any more.
-                held.about = About::Nothing;
-            }
-            About::Nothing => {
-                if let (Some(caller), Some(callee)) = (caller, callee)
-                    && self.has_requests()
-                {
-                    let (caller, callee) = (name_of(caller), name_of(callee));
-                    let fact = Fact::CallAnswered { caller, callee };
-                    self.desk.facts.push_back(fact);
-                }
-            }
-            // Its news say more; a code has no callee.
-            About::Code | About::Recall(_) => {}
-            About::Inward(inward) => self.note_in_pass_answered(held, *inward),
-        }
-    }
-
-    fn has_requests(&self) -> bool {
-        self.desk.service.counts().completions > 0
-    }
-
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
@@ -593,6 +542,7 @@ fn status_of(outcome: Outcome) -> Option<u16> {
         Outcome::Open
         | Outcome::Cancelled
         | Outcome::Confirmed
+        | Outcome::HandedOver
         | Outcome::HungUp(_)
         | Outcome::Lost => None,
     }
@@ -614,6 +564,7 @@ fn outcome_name(outcome: Outcome) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::completion::Input as Fact;
     use crate::sip::flow::{ListenerId, Transport};
 
     const NOW: Timestamp = Timestamp::START;

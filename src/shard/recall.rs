@@ -15,9 +15,9 @@ use crate::cc::monitor::Found;
 use crate::cc::offer::{self, Alerting, Evidence, InPass, Registration};
 use crate::completion::{CompletionId, Input, Recall};
 use crate::location::{Aor, BindingId};
-use crate::shard::desk::user_of;
+use crate::shard::desk::{name_of, user_of};
 use crate::shard::invite::{Way, Ways};
-use crate::shard::offer::{About, host_at};
+use crate::shard::offer::{About, Callee, host_at};
 use crate::shard::placing::Rung;
 use crate::shard::{Held, Parties, Shard, passes};
 use crate::sip::flow::ListenerId;
@@ -106,6 +106,59 @@ impl Shard {
         self.with_call(now, rung.key, |call, turn| {
             call.end_recall(turn, reason(why));
         });
+    }
+
+    /// A call was answered: whose legs carry talk, and what is completed by it (R9).
+    pub(super) fn on_answered(&mut self, now: Timestamp, held: &mut Held) {
+        let Parties {
+            caller,
+            callee,
+            dialled,
+        } = &held.parties;
+        for user in [caller, callee].into_iter().flatten() {
+            self.users.answer(user);
+        }
+        // What has become of a recall, its news say.
+        let is_recall = matches!(held.about, About::Recall(_));
+        if !is_recall && passes::is_answered_for(&held.parties) {
+            return self.on_diverted(now, held);
+        }
+        let dialled = dialled.as_ref().map(|dialled| &dialled.user);
+        let callee = callee.as_ref().or(dialled);
+        match &held.about {
+            About::CcCall(id) => {
+                let fact = Input::CcCallAnswered { id: *id };
+                self.desk.facts.push_back(fact);
+            }
+            About::Asker(asker) => {
+                // Who answers behind a peer is for that peer to know.
+                if let Callee::Ours(callee) = &asker.callee
+                    && self.has_requests()
+                {
+                    let (caller, callee) = (asker.caller.clone(), name_of(callee));
+                    let fact = Input::CallAnswered { caller, callee };
+                    self.desk.facts.push_back(fact);
+                }
+                // Nobody asks any more.
+                held.about = About::Nothing;
+            }
+            About::Nothing => {
+                if let (Some(caller), Some(callee)) = (caller, callee)
+                    && self.has_requests()
+                {
+                    let (caller, callee) = (name_of(caller), name_of(callee));
+                    let fact = Input::CallAnswered { caller, callee };
+                    self.desk.facts.push_back(fact);
+                }
+            }
+            // Its news say more; a code has no callee.
+            About::Code | About::Recall(_) => {}
+            About::Inward(inward) => self.note_in_pass_answered(held, *inward),
+        }
+    }
+
+    fn has_requests(&self) -> bool {
+        self.desk.service.counts().completions > 0
     }
 
     pub(super) fn on_recall_news(

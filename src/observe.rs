@@ -177,6 +177,8 @@ counters! {
         messages_sent
         /// Panics that were caught: each one is a bug of ours.
         panics
+        /// S-101: requests that went on to another server, because the one before failed them.
+        requests_moved_on
         /// Requests outside calls, and without a dialog of their own, that were passed on.
         requests_relayed
         /// T06: requests that were thrown away, because their source had sent too many.

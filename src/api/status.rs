@@ -216,6 +216,7 @@ mod tests {
                 },
             ],
             counters: vec![("calls_started", 7)],
+            targets: Vec::new(),
             draining: true,
             owed: 3,
             ..Report::default()

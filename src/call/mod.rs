@@ -164,6 +164,12 @@ enum Part {
 /// The part that A's INVITE belongs to.
 pub const INVITE_PART: u16 = 0x100;
 
+/// Whether a part, as [`User::part`] has it, is one of a call.
+pub fn has_part(part: u16) -> bool {
+    let [kind, _] = part.to_be_bytes();
+    kind <= 4
+}
+
 impl Part {
     fn of(part: u16) -> Self {
         let [kind, number] = part.to_be_bytes();
@@ -387,6 +393,16 @@ impl Call {
             Part::Bye(_) => self.on_bye_done(Status::REQUEST_TIMEOUT),
             Part::Exchange(number) => self.on_exchange_failure(turn, number, failure),
             Part::Refer => self.on_refer_failure(turn),
+        }
+    }
+
+    /// Takes in that a request has gone on to another server (RFC 3263 §4.3).
+    pub fn handle_moved(&mut self, part: u16, client: Key, flow: Flow) {
+        if let Part::Branch(branch) = Part::of(part) {
+            match self.recall.as_deref_mut() {
+                Some(recall) => recall.move_branch(branch, client, flow),
+                None => self.move_branch(branch, client, flow),
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::branch::hex;
 use crate::transaction::clients::{Failure, Outgoing};
+use crate::transaction::fallback::Fallback;
 use crate::transaction::reply;
 
 /// Where an INVITE goes.
@@ -30,6 +31,8 @@ pub struct Target<'t> {
     pub flow: Flow,
     /// How the peer is reached later.
     pub reach: Reach,
+    /// Where else the INVITE goes if that server fails.
+    pub others: Option<&'t Fallback>,
 }
 
 /// An INVITE that becomes a call.
@@ -159,7 +162,8 @@ impl Call {
                 destination,
                 fields: turn.scratch,
             };
-            if let Ok(client) = turn.layer.request(turn.now, &outgoing) {
+            let sent = turn.layer.request_with(turn.now, &outgoing, target.others);
+            if let Ok(client) = sent {
                 branches.push(Branch {
                     client: Some(client),
                     flow: target.flow,
@@ -232,6 +236,15 @@ impl Call {
             Failure::Unreachable => Status::SERVICE_UNAVAILABLE,
         };
         self.on_branch_final(turn, status, None);
+    }
+
+    /// S-101: the INVITE of a branch has gone on to another server.
+    pub(super) fn move_branch(&mut self, branch: u8, client: Key, flow: Flow) {
+        let setup = self.setup.as_deref_mut();
+        if let Some(branch) = setup.and_then(|setup| setup.branches.get_mut(usize::from(branch))) {
+            branch.client = Some(client);
+            branch.flow = flow;
+        }
     }
 
     /// Timer C: nobody has given a sign of life for too long (RFC 3261 §16.8).

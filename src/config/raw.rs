@@ -61,6 +61,13 @@ pub(super) struct RawOwnCalls {
 pub(super) struct RawPeer {
     pub(super) name: Field<String>,
     pub(super) address: Field<String>,
+    pub(super) addresses: Vec<Spanned<String>>,
+    pub(super) attempt: Field<String>,
+    pub(super) down_for: Field<String>,
+    pub(super) ping: Field<String>,
+    pub(super) ping_max: Field<String>,
+    pub(super) down_after: Field<u32>,
+    pub(super) up_after: Field<u32>,
     pub(super) tls_name: Field<String>,
     pub(super) tls_ca: Field<String>,
     pub(super) cc_domains: Vec<Spanned<String>>,
@@ -256,7 +263,7 @@ impl<'de> Visitor<'de> for ReadUpstream {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Upstream, A::Error> {
-        let raw = RawPeer::deserialize(MapAccessDeserializer::new(table))?;
-        Ok(Upstream::Table(Box::new(raw)))
+        let table = RawPeer::deserialize(MapAccessDeserializer::new(table))?;
+        Ok(Upstream::Table(Box::new(table)))
     }
 }

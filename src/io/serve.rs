@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::api::status::left_in_tables;
 use crate::config::{Config, Origin};
-use crate::shard::settings::Carries;
+use crate::shard::settings::{Carries, Peer};
 use crate::shard::{Report, Shard};
 use crate::tls;
 
@@ -160,7 +160,7 @@ fn announce(config: &Config) {
     tracing::info!(
         mode = config.mode(),
         listen = listen.join(" "),
-        upstream = config.shard.upstream.as_ref().map(|it| it.address.to_string()),
+        upstream = config.shard.upstream.as_ref().map(Peer::shown),
         status = %config.api,
         "campon {}",
         env!("CARGO_PKG_VERSION"),

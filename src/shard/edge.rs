@@ -14,10 +14,11 @@ use crate::cc::trust::PeerId;
 use crate::location::{Aor, Found, Pseudonyms, Relay};
 use crate::random::Rng;
 use crate::shard::challenged::Challenged;
-use crate::shard::invite::{Routed, Way};
+use crate::shard::invite::Routed;
 use crate::shard::offer::About;
 use crate::shard::passes::Passes;
 use crate::shard::registration::Registrations;
+use crate::shard::ways::Way;
 use crate::shard::{Held, Listener, Reject, Settings, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Request, Uri};
@@ -139,8 +140,8 @@ impl Shard {
         if self.is_from_pbx(flow) {
             return Some(self.route_to_alias(now, &edge.relay, &request.uri));
         }
-        let (peer, way) = self.way_upstream(request, flow)?;
-        Some(Ok(Routed {
+        let found = self.way_upstream(request, flow);
+        Some(found.map(|(peer, way)| Routed {
             ways: std::iter::once(way).collect(),
             callee: None,
             peer: Some(peer),

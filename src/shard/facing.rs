@@ -27,8 +27,8 @@ impl Shard {
             let id = (*proven)?;
             return self.settings.peer(id).map(|peer| (id, peer));
         }
-        let (id, peer) = self.settings.peer_at(flow.remote.ip())?;
-        let is_plain = peer.transport == Transport::Tls && flow.transport != Transport::Tls;
+        let (id, peer) = self.peer_at(flow.remote.ip())?;
+        let is_plain = peer.is_secure() && flow.transport != Transport::Tls;
         (!is_plain).then_some((id, peer))
     }
 
@@ -38,7 +38,7 @@ impl Shard {
         if flow.transport != Transport::Tls || flow.connection.is_some() {
             return None;
         }
-        let (_, peer) = self.settings.peer_at(flow.remote.ip())?;
+        let (_, peer) = self.peer_at(flow.remote.ip())?;
         peer.proof.clone()
     }
 
@@ -63,8 +63,8 @@ impl Shard {
         self.registrar.handle_disconnected(flow);
     }
 
-    /// R13: the listener that faces this address: the one by which the call came, if it can, and
-    /// never that of our own calls (R4).
+    /// R13: the listener that faces this address: the one by which the call came, if it can; and none
+    /// else that is for our own calls alone (R4).
     pub(super) fn listener_towards(
         &self,
         transport: Transport,
@@ -74,7 +74,7 @@ impl Shard {
         let listeners = &self.settings.listeners;
         let fits = |id: &ListenerId| {
             let listener = listeners.get(usize::from(id.0));
-            let is_free = self.settings.own_calls != Some(*id);
+            let is_free = *id == came_by || self.settings.own_calls != Some(*id);
             is_free && listener.is_some_and(|it| it.faces(transport, to))
         };
         let all = (0..=u8::MAX).take(listeners.len()).map(ListenerId);

@@ -19,6 +19,7 @@ mod notifier;
 mod offer;
 mod pace;
 mod passes;
+mod pings;
 mod placing;
 mod recall;
 mod receive;
@@ -34,6 +35,7 @@ mod strangers;
 mod subscriber;
 mod subscriptions;
 pub mod users;
+mod ways;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -43,6 +45,7 @@ use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::{Counters, Delays};
 use crate::random::Rng;
 use crate::relay;
+use crate::routing::Targets;
 use crate::sip::Scratch;
 use crate::sip::flow::Flow;
 use crate::table::{Key, Table};
@@ -55,6 +58,7 @@ use crate::shard::desk::Desk;
 use crate::shard::edge::Edge;
 use crate::shard::offer::{About, Announcer};
 use crate::shard::passes::Dialled;
+use crate::shard::pings::Pings;
 use crate::shard::reconfigure::to_usize;
 use crate::shard::registration::is_registration;
 use crate::shard::relayed::Relays;
@@ -62,7 +66,7 @@ use crate::shard::subscriptions::Part;
 pub use crate::transaction::outbox::SendId;
 
 pub use reject::Reject;
-pub use report::{Report, TableReport};
+pub use report::{Report, TableReport, TargetReport};
 pub use settings::{Listener, Settings};
 
 /// What happens to a worker.
@@ -149,6 +153,9 @@ pub struct Shard {
     /// Who knows our users by their passwords; `None` where anybody may be a user.
     gate: Option<Gate>,
     domains: Domains,
+    /// The servers of the peers.
+    targets: Targets,
+    pings: Pings,
     proven: facing::Proven,
     strangers: strangers::Strangers,
     users: users::Users,
@@ -197,6 +204,8 @@ impl Shard {
             edge: Edge::new(&settings, &mut rng),
             gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
+            targets: ways::targets_of(&settings, Timestamp::START),
+            pings: Pings::default(),
             proven: facing::Proven::default(),
             strangers: strangers::Strangers::new(&settings.strangers),
             users: users::Users::default(),
@@ -215,21 +224,28 @@ impl Shard {
 
     /// Takes in what happened.
     pub fn handle_input(&mut self, now: Timestamp, input: Input<'_>) {
-        self.guarded(now, |shard| match input {
-            Input::Received { flow, bytes, delay } => shard.receive(now, &flow, bytes, delay),
-            Input::NotSent { client, .. } => {
-                if let Some(event) = shard.layer.handle_not_sent(now, client) {
-                    shard.on_event(now, event);
-                }
-            }
-            Input::Disconnected { flow } => shard.on_disconnected(&flow),
-            Input::Proven { flow, names } => shard.on_proven(&flow, names),
-            Input::Drain => shard.draining = true,
-            Input::HangUp => shard.hang_up(now),
-            Input::Reconfigure(settings) => shard.reconfigure(now, *settings),
+        self.guarded(now, |shard| {
+            shard.take_in(now, input);
+            shard.heed_servers(now);
         });
         if self.has_news() {
             self.serve(now, |shard| shard.settle(now));
+        }
+    }
+
+    fn take_in(&mut self, now: Timestamp, input: Input<'_>) {
+        match input {
+            Input::Received { flow, bytes, delay } => self.receive(now, &flow, bytes, delay),
+            Input::NotSent { client, .. } => {
+                if let Some(event) = self.layer.handle_not_sent(now, client) {
+                    self.on_event(now, event);
+                }
+            }
+            Input::Disconnected { flow } => self.on_disconnected(&flow),
+            Input::Proven { flow, names } => self.on_proven(&flow, names),
+            Input::Drain => self.drain(now),
+            Input::HangUp => self.hang_up(now),
+            Input::Reconfigure(settings) => self.reconfigure(now, *settings),
         }
     }
 
@@ -244,6 +260,8 @@ impl Shard {
             while let Some(key) = shard.deadlines.take_due(now) {
                 shard.wake_call(now, key);
             }
+            shard.heed_servers(now);
+            shard.run_pings(now);
             shard.registrar.handle_timeout(now);
             shard.wake_edge(now);
             shard.users.handle_timeout(now);
@@ -269,6 +287,7 @@ impl Shard {
             self.layer.poll_timeout(),
             self.deadlines.next_due(),
             self.registrar.poll_timeout(),
+            self.targets.poll_timeout(),
             self.edge.as_deref().and_then(Edge::poll_timeout),
             self.users.poll_timeout(),
             self.desk.service.poll_timeout(),
@@ -310,6 +329,7 @@ impl Shard {
         Report {
             tables,
             counters: self.counters.iter().chain(self.rejects.iter()).collect(),
+            targets: self.target_reports(now),
             completions: self.desk.service.stages().to_vec(),
             delays: self.delays,
             draining: self.draining,
@@ -367,6 +387,9 @@ impl Shard {
     fn on_event(&mut self, now: Timestamp, event: Event) {
         match event {
             Event::Failed(user, failure) => {
+                if pings::is_ping(user) {
+                    return self.on_ping_failed(now, user, failure);
+                }
                 if is_registration(user) {
                     return self.on_register_failure(now, user.call, failure);
                 }
@@ -385,8 +408,13 @@ impl Shard {
         }
     }
 
-    fn hang_up(&mut self, now: Timestamp) {
+    fn drain(&mut self, now: Timestamp) {
         self.draining = true;
+        self.stop_pinging(now);
+    }
+
+    fn hang_up(&mut self, now: Timestamp) {
+        self.drain(now);
         let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.with_call(now, key, Call::hang_up);

@@ -16,10 +16,9 @@ use crate::completion::{self, CompletionId, Input, Via};
 use crate::location::Aor;
 use crate::shard::Shard;
 use crate::shard::desk::user_of;
-use crate::shard::invite::{Way, Ways};
 use crate::shard::passes::Dialled;
-use crate::shard::recall::targets;
 use crate::shard::settings::{CcParams, RecallMethod, Settings};
+use crate::shard::ways::{Way, Ways, targets};
 use crate::sip::Uri;
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -202,22 +201,18 @@ impl Shard {
 
     /// The way of a call of our own to a peer.
     fn way_of_ours(&self, peer: PeerId, uri: &[u8]) -> Option<Way> {
-        let mut way = self.way_to_peer(peer, uri)?;
-        if peer != Settings::UPSTREAM {
-            return Some(way);
-        }
-        match self.settings.own_calls {
-            Some(listener) => {
-                let ours = self.settings.listeners.get(usize::from(listener.0))?;
-                ours.faces(way.flow.transport, way.flow.remote.ip())
-                    .then_some(())?;
-                way.flow.listener = listener;
-            }
+        let is_pbx = peer == Settings::UPSTREAM;
+        let Some(own) = self.settings.own_calls.filter(|_| is_pbx) else {
             // R4: in front of a registrar, what is relayed and what is ours never leave together.
-            None if self.edge.is_some() => return None,
-            None => {}
+            let must_differ = is_pbx && self.edge.is_some();
+            return self.way_to_peer(peer, uri).filter(|_| !must_differ);
+        };
+        let asked = Uri::parse(uri).ok()?;
+        let mut way = self.way_at(peer, &asked, own, uri).ok()?;
+        if let Some(others) = &mut way.others {
+            others.hops.retain(|hop| hop.flow.listener == own);
         }
-        Some(way)
+        (way.flow.listener == own).then_some(way)
     }
 
     fn place_at(

@@ -6,7 +6,7 @@
 
 use crate::location::{Access, Domains, Gate};
 use crate::shard::strangers::Strangers;
-use crate::shard::{Settings, Shard};
+use crate::shard::{Settings, Shard, ways};
 use crate::time::Timestamp;
 
 impl Shard {
@@ -28,6 +28,9 @@ impl Shard {
         if self.settings.strangers != settings.strangers {
             self.strangers = Strangers::new(&settings.strangers);
         }
+        let mut targets = ways::targets_of(&settings, now);
+        targets.inherit(&self.targets);
+        self.targets = targets;
         if let Some(edge) = &mut self.edge {
             edge.set_settings(&settings);
         }

@@ -86,6 +86,8 @@ rejects! {
     Overloaded "rejected_overloaded" SERVICE_UNAVAILABLE
     /// R4: the address of our own calls takes nothing that would be relayed.
     OwnCallsOnly "rejected_own_calls_only" FORBIDDEN
+    /// No server of the peer is known: its name leads nowhere.
+    PeerUnresolved "rejected_peer_unresolved" SERVICE_UNAVAILABLE
     /// R8: a user of ours, from where he is not registered.
     ProxyCredentialsMissing "rejected_proxy_credentials_missing" PROXY_AUTHENTICATION_REQUIRED
     /// S-173: a nonce that is too old or used up.

@@ -143,6 +143,7 @@ impl Shard {
             | Reject::OutOfOrder
             | Reject::Overloaded
             | Reject::OwnCallsOnly
+            | Reject::PeerUnresolved
             | Reject::ProxyCredentialsMissing
             | Reject::ProxyCredentialsStale
             | Reject::ProxyCredentialsWrong

@@ -7,6 +7,8 @@ use campon::cc::trust::Dials;
 use campon::completion::{Codes, RawCodes};
 use campon::location::{Access, Account, Accounts};
 use campon::random::Rng;
+use campon::routing::health::Pings;
+use campon::routing::{Place, Policy, State};
 use campon::shard::settings::{CcParams, Edge, Peer, RecallMethod};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::{ListenerId, Transport};
@@ -21,6 +23,9 @@ pub(crate) const DOMAIN_V6: &str = "[2001:db8::1]";
 
 /// Where the upstream is, where there is one.
 pub(crate) const UPSTREAM: &str = "192.0.2.200:5060";
+
+/// Where the second server of the upstream is, where there are two.
+pub(crate) const SECOND: &str = "192.0.2.202:5060";
 
 /// Where the other peer is, where there is one.
 pub(crate) const OFFICE: &str = "192.0.2.201:5060";
@@ -60,6 +65,10 @@ pub(crate) enum Setup {
     BareUpstream,
     /// As [`Self::Upstream`], where our own calls leave from [`OWN_CALLS`].
     OwnCalls,
+    /// As [`Self::Upstream`], with a second server at [`SECOND`]; nobody pings them.
+    Twins,
+    /// The same, and both are sent OPTIONS every 10 s.
+    Pinged,
     /// Standalone, and callees are asked for reliable responses whoever calls.
     Reliable,
     /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
@@ -110,6 +119,8 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
                 },
                 ..upstream
             }),
+            Setup::Twins => Some(twins(Pings::Off)),
+            Setup::Pinged => Some(twins(Policy::default().pings)),
             Setup::Biloxi => Some(Peer {
                 dials: Dials::Tokens,
                 ..upstream.with_domains(["biloxi.example".to_owned()])
@@ -147,6 +158,22 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     Shard::new(settings, Rng::from_number(seed))
 }
 
+/// An upstream of two servers.
+fn twins(pings: Pings) -> Peer {
+    let places = [UPSTREAM, SECOND].map(|address| {
+        let address = address.parse().expect("an address");
+        Place::at(Transport::Udp, address)
+    });
+    let policy = Policy {
+        pings,
+        ..Policy::default()
+    };
+    Peer {
+        policy,
+        ..Peer::of_places("upstream", places.to_vec())
+    }
+}
+
 fn access() -> Access {
     let usual = Access::default();
     let mut accounts = Accounts::default();
@@ -169,4 +196,12 @@ pub(crate) fn held(report: &Report) -> Vec<(&'static str, usize)> {
     let tables = report.tables.iter();
     let held = tables.map(|table| (table.name, table.entries));
     held.filter(|(_, entries)| *entries > 0).collect()
+}
+
+/// The servers of the peers that take no requests.
+pub(crate) fn down(report: &Report) -> Vec<String> {
+    let targets = report.targets.iter();
+    let down = targets.filter(|target| target.state == State::Down);
+    down.map(|target| target.server.remote.to_string())
+        .collect()
 }

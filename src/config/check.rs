@@ -9,6 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::call;
+use crate::completion::WallTime;
 use crate::location;
 use crate::shard::relayed;
 use crate::shard::settings::{Calls, Limits, Listener, Overload, RecallMethod};
@@ -68,6 +69,7 @@ pub(super) fn check(
         upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
     }
     Ok(Config {
+        store: edge::store(source, raw, edge.as_ref())?,
         shard: Settings {
             listeners,
             own_calls,
@@ -77,6 +79,7 @@ pub(super) fn check(
             registrar: registrar(source, raw)?,
             calls,
             edge,
+            started: WallTime::default(),
             upstream,
             completion,
             limits: limits(source, &raw.limits)?,

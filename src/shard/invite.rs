@@ -7,7 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::call::relay;
-use crate::call::{self, Again, Call, Offer, Told};
+use crate::call::{self, Again, Call, NatMedia, Offer, Told};
 use crate::cc::Condition;
 use crate::cc::addr::{self, AddrSpec};
 use crate::cc::capsule::CallIdentity;
@@ -484,6 +484,20 @@ impl Shard {
         is_urgent(request) || self.is_emergency(request)
     }
 
+    /// The side that is a phone, where the other is its PBX.
+    fn phone_of(&self, parties: &Parties) -> Option<call::Side> {
+        self.edge.as_deref()?;
+        match parties {
+            Parties {
+                caller: Some(_), ..
+            } => Some(call::Side::A),
+            Parties {
+                callee: Some(_), ..
+            } => Some(call::Side::B),
+            Parties { .. } => None,
+        }
+    }
+
     /// R1: the user whose number was dialled, where his phones register with the PBX.
     fn owner_of(&self, dialled: &Aor) -> Option<Aor> {
         self.edge.as_deref()?;
@@ -505,8 +519,12 @@ impl Shard {
             server,
             targets: &targets,
             again,
-            // R22: a phone is where it registered from.
-            keeps_to_flow: self.edge.is_some() && parties.caller.is_some(),
+            phone: self.phone_of(&parties),
+            nat_media: self
+                .settings
+                .edge
+                .as_ref()
+                .map_or(NatMedia::Off, |it| it.nat_media),
         };
         let call = self.with_turn(now, &parties, &mut about, |turn| {
             Call::invite(key, turn, &offer)

@@ -4,9 +4,12 @@
 
 mod challenges;
 mod completion;
+mod joined;
+mod nat;
 mod passes;
 mod registration;
 mod relayed;
+mod restart;
 mod sources;
 
 use super::kit::draft::{Draft, request, response};
@@ -20,7 +23,12 @@ const PBX: &str = "pbx.example";
 
 /// A campon in edge mode and its PBX.
 fn edge() -> (World, Party) {
-    let world = World::new(Setup::Edge);
+    edge_with(Setup::Edge)
+}
+
+/// The same of another setup.
+fn edge_with(setup: Setup) -> (World, Party) {
+    let world = World::new(setup);
     let pbx = world.upstream();
     (world, pbx)
 }

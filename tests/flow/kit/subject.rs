@@ -1,15 +1,16 @@
 //! The one place that knows how a worker is built and read: the kit's side of `Shard`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use campon::call::Reliability;
+use campon::call::{NatMedia, Reliability};
 use campon::cc::trust::Dials;
-use campon::completion::{Codes, RawCodes};
+use campon::completion::{Codes, RawCodes, WallTime};
 use campon::location::{Access, Account, Accounts};
 use campon::random::Rng;
 use campon::routing::health::Pings;
 use campon::routing::{Place, Policy, State};
-use campon::shard::settings::{CcParams, Edge, Peer, RecallMethod};
+use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, RecallMethod};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::{ListenerId, Transport};
 
@@ -77,7 +78,15 @@ pub(crate) enum Setup {
     EdgeOwnCalls,
     /// The same, where callees are rung without the PBX.
     EdgeDirect,
+    /// The same; phones are kept alive by empty lines every 25 s and told 60 s at most, private media
+    /// addresses are written anew, and registrations are kept over a restart.
+    EdgeNat,
+    /// As [`Self::Edge`], and phones are asked every 30 s whether they are there.
+    EdgeAsks,
 }
+
+/// When the first campon of a world is started.
+pub(crate) const STARTED: WallTime = WallTime(1_000_000_000_000_000);
 
 /// Campon's addresses, in the order of their `ListenerId`.
 pub(crate) fn listeners() -> [SocketAddr; 2] {
@@ -86,12 +95,20 @@ pub(crate) fn listeners() -> [SocketAddr; 2] {
 
 /// A worker of this setup.
 pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
+    restarted(setup, seed, STARTED)
+}
+
+/// The same, started at this time of the calendar.
+pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     let listeners = listeners().map(Listener::at);
     let upstream = UPSTREAM.parse().expect("an address");
     let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let office = OFFICE.parse().expect("an address");
     let office = Peer::new("office", Transport::Udp, office);
-    let is_edge = matches!(setup, Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls);
+    let has_office = matches!(
+        setup,
+        Setup::Peer | Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls
+    );
     let mut settings = Settings {
         listeners: listeners.to_vec(),
         upstream: match setup {
@@ -101,24 +118,16 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
             | Setup::Reliable
             | Setup::Refer
             | Setup::ReferOrDirect => None,
-            Setup::Upstream | Setup::Users | Setup::OwnCalls => Some(upstream),
-            Setup::Edge | Setup::EdgeOwnCalls => Some(Peer {
-                recall: vec![RecallMethod::Refer, RecallMethod::ThirdParty],
-                ..upstream
-            }),
-            Setup::EdgeDirect => Some(Peer {
-                recall: vec![RecallMethod::Direct],
-                ..upstream
-            }),
-            Setup::ReferUpstream | Setup::BareUpstream => Some(Peer {
-                recall: vec![RecallMethod::Refer, RecallMethod::ThirdParty],
-                cc_params: if matches!(setup, Setup::BareUpstream) {
-                    CcParams::LeftOut
-                } else {
-                    CcParams::Added
-                },
-                ..upstream
-            }),
+            Setup::Upstream
+            | Setup::Users
+            | Setup::OwnCalls
+            | Setup::ReferUpstream
+            | Setup::BareUpstream
+            | Setup::Edge
+            | Setup::EdgeNat
+            | Setup::EdgeAsks
+            | Setup::EdgeOwnCalls
+            | Setup::EdgeDirect => Some(upstream),
             Setup::Twins => Some(twins(Pings::Off)),
             Setup::Pinged => Some(twins(Policy::default().pings)),
             Setup::Biloxi => Some(Peer {
@@ -126,22 +135,13 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
                 ..upstream.with_domains(["biloxi.example".to_owned()])
             }),
         },
-        peers: Vec::from_iter((is_edge || matches!(setup, Setup::Peer)).then_some(office)),
-        edge: is_edge.then(Edge::default),
+        peers: Vec::from_iter(has_office.then_some(office)),
+        edge: edge(setup),
+        started,
         access: matches!(setup, Setup::Users).then(access),
         ..Settings::default()
     };
-    if let Setup::OwnCalls | Setup::EdgeOwnCalls = setup {
-        let own = OWN_CALLS.parse().expect("an address");
-        settings.listeners.push(Listener::at(own));
-        settings.own_calls = Some(ListenerId(OWN_CALLS_LISTENER));
-    }
-    if let Setup::Refer | Setup::ReferOrDirect = setup {
-        settings.completion.recall_by = vec![RecallMethod::Refer];
-    }
-    if let Setup::ReferOrDirect = setup {
-        settings.completion.recall_by.push(RecallMethod::Direct);
-    }
+    prepare_recalls(setup, &mut settings);
     if settings.upstream.is_some() || matches!(setup, Setup::Reliable | Setup::Unlimited) {
         settings.calls.calls_max = None;
     }
@@ -158,6 +158,42 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     Shard::new(settings, Rng::from_number(seed))
 }
 
+fn edge(setup: Setup) -> Option<Edge> {
+    let usual = Edge {
+        keep_alive: KeepAlive::Off,
+        ..Edge::default()
+    };
+    match setup {
+        Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls => Some(usual),
+        Setup::EdgeNat => Some(Edge {
+            keep_alive: KeepAlive::Crlf,
+            expires_max_s: 60,
+            nat_media: NatMedia::Rewrite,
+            keeps: true,
+            ..usual
+        }),
+        Setup::EdgeAsks => Some(Edge {
+            keep_alive: KeepAlive::Options,
+            keep_alive_every: Duration::from_secs(30),
+            ..usual
+        }),
+        Setup::Standalone
+        | Setup::Unlimited
+        | Setup::Upstream
+        | Setup::Users
+        | Setup::Biloxi
+        | Setup::Reliable
+        | Setup::Twins
+        | Setup::Pinged
+        | Setup::Refer
+        | Setup::ReferOrDirect
+        | Setup::ReferUpstream
+        | Setup::BareUpstream
+        | Setup::OwnCalls
+        | Setup::Peer => None,
+    }
+}
+
 /// An upstream of two servers.
 fn twins(pings: Pings) -> Peer {
     let places = [UPSTREAM, SECOND].map(|address| {
@@ -171,6 +207,33 @@ fn twins(pings: Pings) -> Peer {
     Peer {
         policy,
         ..Peer::of_places("upstream", places.to_vec())
+    }
+}
+
+/// By which ways callers who were called back reach their callees.
+fn prepare_recalls(setup: Setup, settings: &mut Settings) {
+    if let Setup::OwnCalls | Setup::EdgeOwnCalls = setup {
+        let own = OWN_CALLS.parse().expect("an address");
+        settings.listeners.push(Listener::at(own));
+        settings.own_calls = Some(ListenerId(OWN_CALLS_LISTENER));
+    }
+    if let Setup::Refer | Setup::ReferOrDirect = setup {
+        settings.completion.recall_by = vec![RecallMethod::Refer];
+    }
+    if let Setup::ReferOrDirect = setup {
+        settings.completion.recall_by.push(RecallMethod::Direct);
+    }
+    let Some(upstream) = &mut settings.upstream else {
+        return;
+    };
+    if let Setup::Edge | Setup::EdgeOwnCalls | Setup::ReferUpstream | Setup::BareUpstream = setup {
+        upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
+    }
+    if let Setup::EdgeDirect = setup {
+        upstream.recall = vec![RecallMethod::Direct];
+    }
+    if let Setup::BareUpstream = setup {
+        upstream.cc_params = CcParams::LeftOut;
     }
 }
 

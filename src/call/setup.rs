@@ -49,8 +49,8 @@ pub struct Offer<'o> {
     pub targets: &'o [Target<'o>],
     /// What it repeats, if it was challenged before.
     pub again: Option<&'o Again>,
-    /// The side that is a phone of ours, where we stand in front of its PBX.
-    pub phone: Option<Side>,
+    /// The side that is a phone of ours, where we stand in front of its PBX, and where it is.
+    pub phone: Option<(Side, Flow)>,
     /// What becomes of the addresses in the phone's session descriptions.
     pub nat_media: NatMedia,
 }
@@ -105,9 +105,9 @@ impl Call {
         let b = callee_of(key, turn, offer);
         let mut a = Dialog::of_server(request, offer.flow, Tag::new(key, turn.rng));
         a.order(request.cseq.number);
-        if offer.phone == Some(Side::A) {
+        if let Some((Side::A, home)) = &offer.phone {
             // R22: whatever its Contact says.
-            a.keep_to_flow(offer.flow);
+            a.keep_to_flow(home);
         }
         let mut call = Self::of_legs(key, turn.now, a, b, Phase::Inviting);
         call.setup = Some(Box::new(Setup {
@@ -147,13 +147,8 @@ impl Call {
 
     /// R14: a phone's media is where its requests come from, or are sent to.
     fn place_media(&mut self, offer: &Offer<'_>) {
-        let flow = match offer.phone {
-            Some(Side::A) => Some(offer.flow),
-            Some(Side::B) => offer.targets.first().map(|target| &target.flow),
-            None => None,
-        };
-        if let (NatMedia::Rewrite, Some(side), Some(flow)) = (offer.nat_media, offer.phone, flow) {
-            self.leg_mut(side).media = Media::Behind(flow.remote.ip());
+        if let (NatMedia::Rewrite, Some((side, flow))) = (offer.nat_media, &offer.phone) {
+            self.leg_mut(*side).media = Media::Behind(flow.remote.ip());
         }
     }
 

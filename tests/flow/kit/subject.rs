@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use campon::call::{NatMedia, Reliability};
+use campon::call::{NatMedia, Reliability, SessionAsks};
 use campon::cc::trust::Dials;
 use campon::completion::{Codes, RawCodes, WallTime};
 use campon::location::{Access, Account, Accounts};
@@ -72,6 +72,8 @@ pub(crate) enum Setup {
     Pinged,
     /// Standalone, and callees are asked for reliable responses whoever calls.
     Reliable,
+    /// Standalone, and both sides are asked for a session timer of half an hour.
+    Timed,
     /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
     Edge,
     /// The same, where our own calls leave from [`OWN_CALLS`].
@@ -116,6 +118,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::Unlimited
             | Setup::Peer
             | Setup::Reliable
+            | Setup::Timed
             | Setup::Refer
             | Setup::ReferOrDirect => None,
             Setup::Upstream
@@ -142,8 +145,13 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         ..Settings::default()
     };
     prepare_recalls(setup, &mut settings);
-    if settings.upstream.is_some() || matches!(setup, Setup::Reliable | Setup::Unlimited) {
+    if settings.upstream.is_some()
+        || matches!(setup, Setup::Reliable | Setup::Timed | Setup::Unlimited)
+    {
         settings.calls.calls_max = None;
+    }
+    if matches!(setup, Setup::Timed) {
+        settings.call_policy.session_asks = SessionAsks::Everybody(1800);
     }
     if matches!(setup, Setup::Reliable) {
         settings.call_policy.reliable = Reliability::Always;
@@ -183,6 +191,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Users
         | Setup::Biloxi
         | Setup::Reliable
+        | Setup::Timed
         | Setup::Twins
         | Setup::Pinged
         | Setup::Refer

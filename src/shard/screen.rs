@@ -43,6 +43,16 @@ impl Shard {
         Ok(())
     }
 
+    /// R4: nothing is relayed by way of the address that the PBX trusts as ours.
+    pub(super) fn check_listener(&self, flow: &Flow, request: &Request<'_>) -> Result<(), Reject> {
+        let is_own = self.settings.own_calls == Some(flow.listener);
+        let is_harmless = matches!(request.method, Method::Options | Method::Ack);
+        if is_own && !is_harmless && !self.is_emergency(request) {
+            return Err(Reject::OwnCallsOnly);
+        }
+        Ok(())
+    }
+
     /// S-10, S-22: the order of RFC 3261 §16.3 and §8.2.
     pub(super) fn check_for_us(&self, request: &Request<'_>) -> Result<(), Reject> {
         if !matches!(request.uri, Uri::Sip(_) | Uri::Tel(_) | Uri::Urn(_)) {

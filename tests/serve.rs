@@ -413,7 +413,8 @@ impl Office {
         let mut bytes = [0; 4096];
         loop {
             let (length, _) = socket.recv_from(&mut bytes).expect("a message in time");
-            let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+            let bytes = bytes.get(..length).unwrap_or_default();
+            let text = String::from_utf8_lossy(bytes).into_owned();
             if text.starts_with(start) {
                 return text;
             }

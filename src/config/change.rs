@@ -16,6 +16,7 @@ const FIXED: &[&str] = &[
     "listener",
     "log.format",
     "mode",
+    "resolver",
 ];
 
 /// The difference between two files that both hold.
@@ -51,6 +52,7 @@ impl Config {
         self.log.format = running.log.format;
         self.api = running.api;
         self.connections = running.connections;
+        self.resolver.clone_from(&running.resolver);
         self.tls.clone_from(&running.tls);
         let (next, running) = (&mut self.shard, &running.shard);
         if next.edge.is_some() != running.edge.is_some() {

@@ -76,6 +76,7 @@ pub(super) fn check(
         },
         tls,
         connections: connections(source, &raw.limits)?,
+        resolver: source.read_all(&raw.resolver.servers, value::dns_server)?,
         log: log(source, &raw.log)?,
         api,
     })

@@ -32,6 +32,8 @@ pub struct Config {
     pub tls: Vec<Option<Face>>,
     /// How many stream connections there may be.
     pub connections: Connections,
+    /// The DNS servers; none: those of the system.
+    pub resolver: Vec<SocketAddr>,
     /// What is logged, and where to.
     pub log: Log,
     /// Where the status API listens; always a loopback address.

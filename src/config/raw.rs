@@ -28,6 +28,7 @@ pub(super) struct RawConfig {
     pub(super) strangers: RawStrangers,
     pub(super) timing: RawTiming,
     pub(super) overload: RawOverload,
+    pub(super) resolver: RawResolver,
     pub(super) log: RawLog,
     pub(super) api: RawApi,
 }
@@ -196,6 +197,12 @@ pub(super) struct RawTiming {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawOverload {
     pub(super) delay_target_ms: Field<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawResolver {
+    pub(super) servers: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

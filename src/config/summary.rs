@@ -83,6 +83,11 @@ impl fmt::Display for Config {
         }
         writeln!(f, "emergency  {}", settings.calls.emergency.join(", "))?;
         write_completion(f, &settings.completion)?;
+        if !self.resolver.is_empty() {
+            let servers = self.resolver.iter().map(ToString::to_string);
+            let servers: Vec<_> = servers.collect();
+            writeln!(f, "resolver   {}", servers.join(", "))?;
+        }
         writeln!(f, "log        {}", self.log)?;
         write!(f, "status     http://{}/v1/status", self.api)?;
         for warning in self.warnings() {

@@ -21,6 +21,7 @@ mod entropy;
 mod http;
 mod log;
 mod mail;
+mod names;
 mod process;
 mod pulse;
 mod rehearsal;

@@ -22,12 +22,14 @@ use super::roster::Limits;
 use super::secure::Secure;
 use super::streams::{Streams, Tolerance};
 use super::worker::Worker;
-use super::{entropy, signals, socket, systemd};
+use super::{entropy, names, signals, socket, systemd};
 
 /// Mail that waits for the worker; streams are read no further while it is full.
 const MAIL_MAX: usize = 1024;
 /// Messages that wait to be given to their connections; past it they are not sent.
 const COMMANDS_MAX: usize = 4096;
+/// Questions that wait for DNS to be asked.
+const QUESTIONS_MAX: usize = 256;
 
 /// Why serving did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,9 @@ pub enum ServeError {
     /// The system gives no random numbers.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
+    /// The system does not say whom to ask for names.
+    #[error("cannot ask DNS: {0}; write the addresses of its servers in [resolver] servers")]
+    Resolver(#[from] hickory_resolver::net::NetError),
     /// The system gives no thread, event loop or signals.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
@@ -106,6 +111,8 @@ fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeEr
     let sockets = Sockets::bind(&config)?;
     let api = sockets.http.local_addr()?;
     let clock = Clock::start();
+    let has_names = config.shard.peers().any(|(_, peer)| peer.has_names());
+    let servers = config.resolver.clone();
     let shard = Shard::new(config.shard.clone(), entropy::seeded()?);
     let (mail, mailbox) = mpsc::channel(MAIL_MAX);
     let (streams, commands) = mpsc::channel(COMMANDS_MAX);
@@ -123,7 +130,9 @@ fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeEr
         standing,
     };
     let udp = sockets.udp;
-    let worker = spawn_worker(move || Worker::new(shard, clock, udp, mailbox, streams))?;
+    let (asking, questions) = mpsc::channel(QUESTIONS_MAX);
+    let outlets = (streams, asking);
+    let worker = spawn_worker(move || Worker::new(shard, clock, udp, mailbox, outlets))?;
     let tolerance = Tolerance {
         limits,
         ..Tolerance::default()
@@ -133,11 +142,16 @@ fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeEr
         reloader.start()?;
         systemd::start_watchdog(mail.clone());
         http::start(sockets.http, asker)?;
+        match names::start(&servers, mail.clone(), questions) {
+            Err(error) if has_names => return Err(error.into()),
+            // Nobody needs it yet.
+            Ok(()) | Err(_) => {}
+        }
         let listeners = (sockets.tcp, secure);
         let streams = Streams::start(clock, tolerance, listeners, mail, commands)?;
         tokio::spawn(http::announce_ready(api));
         streams.run().await;
-        Ok::<_, io::Error>(())
+        Ok::<_, ServeError>(())
     })?;
     let report = worker.join().map_err(|_| ServeError::Worker)?;
     let left = left_in_tables(&report);

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Sleep;
 
 use crate::observe::DatagramCounters;
+use crate::routing::names::Question;
 use crate::shard::{Input, Output, Report, SendId, Shard};
 use crate::sip::flow::{Flow, ListenerId, Transport};
 use crate::time::Timestamp;
@@ -76,6 +77,7 @@ struct Post {
     /// By listener.
     sockets: Vec<Option<Datagrams>>,
     streams: mpsc::Sender<Command>,
+    questions: mpsc::Sender<Question>,
     /// What did not leave, for the shard to hear of.
     failed: Vec<(SendId, Flow)>,
     counters: DatagramCounters,
@@ -89,7 +91,7 @@ impl Worker {
         clock: Clock,
         sockets: Vec<Option<std::net::UdpSocket>>,
         mail: mpsc::Receiver<Mail>,
-        streams: mpsc::Sender<Command>,
+        (streams, questions): (mpsc::Sender<Command>, mpsc::Sender<Question>),
     ) -> io::Result<Self> {
         let sockets = sockets
             .into_iter()
@@ -102,6 +104,7 @@ impl Worker {
             post: Post {
                 sockets,
                 streams,
+                questions,
                 failed: Vec::new(),
                 counters,
             },
@@ -116,6 +119,8 @@ impl Worker {
     /// Runs until the operator's wish to stop is fulfilled; what is left then.
     pub(super) async fn run(mut self) -> Report {
         let mut alarm = Alarm::new(self.clock);
+        // What the shard wants from the start: to know where its peers are.
+        self.post.deliver(&mut self.shard);
         loop {
             let turn = self.turn();
             if self.is_over() {
@@ -183,6 +188,11 @@ impl Worker {
             Mail::Reconfigure { settings, done } => {
                 self.take_in(now, Input::Reconfigure(settings));
                 let _has_gone = done.send(());
+            }
+            Mail::Resolved { question, reply } => {
+                let reply = reply.as_ref().map_err(|failed| *failed);
+                let question = &question;
+                self.take_in(now, Input::Resolved { question, reply });
             }
             // Whoever asked may have gone.
             Mail::Report(asker) => drop(asker.send(self.report())),
@@ -306,6 +316,10 @@ impl Post {
     fn deliver(&mut self, shard: &mut Shard) {
         while let Some(output) = shard.poll_output() {
             match output {
+                // A question that finds no room is given up by the shard in time.
+                Output::Resolve { question } => {
+                    drop(self.questions.try_send(question.clone()));
+                }
                 Output::Send { flow, bytes, id } => match flow.transport {
                     Transport::Udp => self.send_datagram(flow, bytes, id),
                     Transport::Tcp | Transport::Tls => {
@@ -437,7 +451,13 @@ mod tests {
             let shard = Shard::new(settings, Rng::from_number(1));
             let (mail, mailbox) = mpsc::channel(16);
             let (streams, commands) = mpsc::channel(1);
-            let worker = Worker::new(shard, Clock::start(), vec![Some(socket)], mailbox, streams);
+            let worker = Worker::new(
+                shard,
+                Clock::start(),
+                vec![Some(socket)],
+                mailbox,
+                (streams, mpsc::channel(1).0),
+            );
             let worker = tokio::spawn(worker.expect("an event loop runs").run());
             // With room for the answers to a burst.
             let peer = crate::io::socket::bind_udp(loopback).expect("loopback");

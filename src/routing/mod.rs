@@ -12,6 +12,8 @@
 //! Nothing here asks DNS or sends anything: what is to be asked comes back as data.
 
 pub mod health;
+pub mod locate;
+pub mod names;
 pub mod place;
 pub mod srv;
 pub mod targets;

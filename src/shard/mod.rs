@@ -15,9 +15,11 @@ mod edge;
 mod facing;
 mod invite;
 mod legs;
+mod names;
 mod notifier;
 mod offer;
 mod pace;
+mod parked;
 mod passes;
 mod pings;
 mod recall;
@@ -30,6 +32,7 @@ pub mod report;
 mod screen;
 mod sender;
 pub mod settings;
+mod signals;
 mod strangers;
 mod subscriber;
 mod subscriptions;
@@ -37,7 +40,6 @@ pub mod users;
 mod ways;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use crate::call::{Call, Contacts, Outcome, Side, Turn};
 use crate::location::{Aor, Domains, Gate, Registrar};
@@ -46,7 +48,6 @@ use crate::random::Rng;
 use crate::relay;
 use crate::routing::Targets;
 use crate::sip::Scratch;
-use crate::sip::flow::Flow;
 use crate::table::{Key, Table};
 use crate::time::Timestamp;
 use crate::transaction::outbox::Sending;
@@ -68,59 +69,7 @@ pub use crate::transaction::outbox::SendId;
 pub use reject::Reject;
 pub use report::{Report, TableReport, TargetReport};
 pub use settings::{Listener, Settings};
-
-/// What happens to a worker.
-#[derive(Debug)]
-pub enum Input<'i> {
-    /// A whole message came in.
-    Received {
-        /// How it came.
-        flow: Flow,
-        /// The message.
-        bytes: &'i [u8],
-        /// The time since the receive socket was last empty: how long it may have waited.
-        delay: Duration,
-    },
-    /// A message did not leave.
-    NotSent {
-        /// The id that the message was sent with.
-        client: SendId,
-        /// Where it was to go.
-        flow: Flow,
-    },
-    /// Whoever is at the other end of a stream has proven these names, or none.
-    Proven {
-        /// The stream.
-        flow: Flow,
-        /// The names in his certificate.
-        names: &'i [Box<str>],
-    },
-    /// A stream ended.
-    Disconnected {
-        /// The stream.
-        flow: Flow,
-    },
-    /// No new calls from here on.
-    Drain,
-    /// Every call ends now.
-    HangUp,
-    /// The operator wants other things from here on; calls go on.
-    Reconfigure(Box<Settings>),
-}
-
-/// What a worker wants done.
-#[derive(Clone, Copy, Debug)]
-pub enum Output<'o> {
-    /// Sends a message.
-    Send {
-        /// Where to.
-        flow: Flow,
-        /// The message.
-        bytes: &'o [u8],
-        /// Comes back in [`Input::NotSent`].
-        id: SendId,
-    },
-}
+pub use signals::{Input, Output};
 
 /// A call and what the worker keeps beside it.
 #[derive(Debug)]
@@ -156,6 +105,10 @@ pub struct Shard {
     /// The servers of the peers.
     targets: Targets,
     pings: Pings,
+    /// Where the peers with names are.
+    directory: names::Directory,
+    /// The requests that wait for that.
+    lot: parked::Lot,
     proven: facing::Proven,
     strangers: strangers::Strangers,
     users: users::Users,
@@ -193,7 +146,7 @@ impl Shard {
         let layer_rng = Rng::from_number(rng.bits());
         let access = settings.access.take();
         let hosts = settings.listeners.iter().map(Listener::sent_by);
-        Self {
+        let mut shard = Self {
             desk: Desk::new(&settings.completion.service, &mut rng),
             hosts: hosts.map(String::into_boxed_str).collect(),
             layer: Layer::new(settings.timing, sent_by, transactions_max, layer_rng),
@@ -206,6 +159,8 @@ impl Shard {
             domains,
             targets: ways::targets_of(&settings, Timestamp::START),
             pings: Pings::default(),
+            directory: names::Directory::default(),
+            lot: parked::Lot::default(),
             proven: facing::Proven::default(),
             strangers: strangers::Strangers::new(&settings.strangers),
             users: users::Users::default(),
@@ -219,7 +174,9 @@ impl Shard {
             scratch: Vec::with_capacity(4096),
             in_hand: None,
             settings,
-        }
+        };
+        shard.relocate(Timestamp::START);
+        shard
     }
 
     /// Takes in what happened.
@@ -243,6 +200,7 @@ impl Shard {
             }
             Input::Disconnected { flow } => self.on_disconnected(&flow),
             Input::Proven { flow, names } => self.on_proven(&flow, names),
+            Input::Resolved { question, reply } => self.on_resolved(now, question, reply),
             Input::Drain => self.drain(now),
             Input::HangUp => self.hang_up(now),
             Input::Reconfigure(settings) => self.reconfigure(now, *settings),
@@ -262,6 +220,8 @@ impl Shard {
             }
             shard.heed_servers(now);
             shard.run_pings(now);
+            shard.run_names(now);
+            shard.expire_parked(now);
             shard.registrar.handle_timeout(now);
             shard.wake_edge(now);
             shard.users.handle_timeout(now);
@@ -276,6 +236,13 @@ impl Shard {
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output<'_>> {
+        if self.layer.outbox().is_empty() {
+            // The outbox makes room when it is asked in vain.
+            self.layer.outbox().poll();
+            self.directory.asking = self.directory.names.poll_question();
+            let question = self.directory.asking.as_ref()?;
+            return Some(Output::Resolve { question });
+        }
         let Sending { flow, bytes, id } = self.layer.outbox().poll()?;
         self.counters.messages_sent += 1;
         Some(Output::Send { flow, bytes, id })
@@ -288,6 +255,8 @@ impl Shard {
             self.deadlines.next_due(),
             self.registrar.poll_timeout(),
             self.targets.poll_timeout(),
+            self.directory.names.poll_timeout(),
+            self.parked_until(),
             self.edge.as_deref().and_then(Edge::poll_timeout),
             self.users.poll_timeout(),
             self.desk.service.poll_timeout(),
@@ -415,6 +384,7 @@ impl Shard {
 
     fn hang_up(&mut self, now: Timestamp) {
         self.drain(now);
+        self.clear_parked(now);
         let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.with_call(now, key, Call::hang_up);
@@ -624,8 +594,10 @@ fn outcome_name(outcome: Outcome) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::sip::flow::{ListenerId, Transport};
+    use crate::sip::flow::{Flow, ListenerId, Transport};
 
     const NOW: Timestamp = Timestamp::START;
 

@@ -143,7 +143,10 @@ impl Shard {
                 .refuse(&request.message, flow, ok, reply::NOTHING),
         }
         let Some(user) = user else {
-            return self.cancel_code(now, server);
+            if !self.cancel_parked(now, server) {
+                self.cancel_code(now, server);
+            }
+            return;
         };
         if let Some(held) = self.calls.get_mut(user.call)
             && is_completed_elsewhere(request)
@@ -219,7 +222,24 @@ impl Shard {
             .screen(request, delay)
             .and_then(|()| self.check_for_us(request))
             .and_then(|()| self.check_sender(now, flow, request));
-        let handled = admitted.and_then(|()| match request.method {
+        let handled = admitted.and_then(|()| self.dispatch(now, flow, request));
+        let handled = match handled {
+            Err(Reject::NameUnresolved) if self.is_looking_up() => self.park(now, flow, request),
+            Ok(()) | Err(_) => handled,
+        };
+        if let Err(reject) = handled {
+            self.refuse(now, request, flow, reject);
+        }
+    }
+
+    /// Gives a request that was let in to what answers its method.
+    pub(super) fn dispatch(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Result<(), Reject> {
+        match request.method {
             Method::Invite => self.on_invite(now, flow, request),
             Method::Options if self.asks_others(flow, request) => self.on_relay(now, flow, request),
             Method::Options => self.on_options(now, flow, request),
@@ -246,9 +266,6 @@ impl Shard {
             | Method::Prack
             | Method::Update => Err(Reject::NoSuchCall),
             Method::Refer | Method::Other(_) => Err(Reject::MethodUnknown),
-        });
-        if let Err(reject) = handled {
-            self.refuse(now, request, flow, reject);
         }
     }
 

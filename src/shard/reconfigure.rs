@@ -35,6 +35,7 @@ impl Shard {
             edge.set_settings(&settings);
         }
         self.settings = settings;
+        self.relocate(now);
     }
 
     /// Phones go on with the nonces that they have; who is no user any more is no longer registered.

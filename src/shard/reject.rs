@@ -72,6 +72,10 @@ rejects! {
     MergedRequest "rejected_merged_request" LOOP_DETECTED
     /// S-10: a method that is not for us.
     MethodUnknown "rejected_method_unknown" METHOD_NOT_ALLOWED
+    /// DNS says that the name of the peer leads nowhere.
+    NameUnknown "rejected_name_unknown" SERVICE_UNAVAILABLE
+    /// DNS has not said in time where the peer is.
+    NameUnresolved "rejected_name_unresolved" SERVER_TIMEOUT
     /// CC-72, CC-73: who has no business with completion, whatever the reason.
     NoCompletion "rejected_no_completion" FORBIDDEN
     /// S-30: a call that asks for TLS, to where none leads.
@@ -84,8 +88,6 @@ rejects! {
     OutOfOrder "rejected_out_of_order" SERVER_INTERNAL_ERROR
     /// The request waited too long before we came to it (R6, S-184).
     Overloaded "rejected_overloaded" SERVICE_UNAVAILABLE
-    /// No server of the peer is known: its name leads nowhere.
-    PeerUnresolved "rejected_peer_unresolved" SERVICE_UNAVAILABLE
     /// R8: a user of ours, from where he is not registered.
     ProxyCredentialsMissing "rejected_proxy_credentials_missing" PROXY_AUTHENTICATION_REQUIRED
     /// S-173: a nonce that is too old or used up.

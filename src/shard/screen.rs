@@ -128,11 +128,12 @@ impl Shard {
             | Reject::EntityTagUnknown
             | Reject::LoopDetected
             | Reject::MergedRequest
+            | Reject::NameUnknown
+            | Reject::NameUnresolved
             | Reject::NoCompletion
             | Reject::NoSuchCall
             | Reject::OutOfOrder
             | Reject::Overloaded
-            | Reject::PeerUnresolved
             | Reject::ProxyCredentialsMissing
             | Reject::ProxyCredentialsStale
             | Reject::ProxyCredentialsWrong

@@ -180,6 +180,11 @@ impl Peer {
         places.all(|place| place.transport() == Transport::Tls)
     }
 
+    /// Whether DNS has to be asked where it is.
+    pub fn has_names(&self) -> bool {
+        self.places.iter().any(|place| place.fixed().is_none())
+    }
+
     /// Its places, for people.
     pub fn shown(&self) -> String {
         let places: Vec<_> = self.places.iter().map(Place::to_string).collect();

@@ -13,6 +13,7 @@ mod forks;
 pub(crate) mod kit;
 mod limits;
 mod monitor;
+mod names;
 mod outsiders;
 mod registrar;
 mod registrar_users;

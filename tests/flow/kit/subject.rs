@@ -8,7 +8,7 @@ use campon::completion::{Codes, RawCodes};
 use campon::location::{Access, Account, Accounts};
 use campon::random::Rng;
 use campon::routing::health::Pings;
-use campon::routing::{Place, Policy, State};
+use campon::routing::{Place, Policy, Spot, State};
 use campon::shard::settings::{Edge, Peer};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::Transport;
@@ -53,6 +53,8 @@ pub(crate) enum Setup {
     Twins,
     /// The same, and both are sent OPTIONS every 10 s.
     Pinged,
+    /// As [`Self::Upstream`], which is `sip:pbx.example.org`.
+    Named,
     /// Standalone, and callees are asked for reliable responses whoever calls.
     Reliable,
     /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
@@ -78,6 +80,7 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
             Setup::Upstream | Setup::Users | Setup::Edge => Some(upstream),
             Setup::Twins => Some(twins(Pings::Off)),
             Setup::Pinged => Some(twins(Policy::default().pings)),
+            Setup::Named => Some(named()),
             Setup::Biloxi => Some(Peer {
                 dials: Dials::Tokens,
                 ..upstream.with_domains(["biloxi.example".to_owned()])
@@ -102,6 +105,23 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     };
     settings.completion.codes = Codes::new(&codes, &[]).expect("codes that can be dialled");
     Shard::new(settings, Rng::from_number(seed))
+}
+
+/// An upstream of which only the name is known.
+fn named() -> Peer {
+    let place = Place {
+        secure: false,
+        spot: Spot::Name("pbx.example.org".into()),
+        port: None,
+        transport: None,
+    };
+    Peer {
+        policy: Policy {
+            pings: Pings::Off,
+            ..Policy::default()
+        },
+        ..Peer::of_places("upstream", vec![place])
+    }
 }
 
 /// An upstream of two servers.

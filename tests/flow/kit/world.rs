@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use campon::routing::names::{Answer, Failed, Question};
 use campon::shard::{Input, Output, Shard};
 use campon::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
 use campon::time::Timestamp;
@@ -39,6 +40,8 @@ pub(super) struct State {
     /// Branch and method of each request that a party sent.
     asked: BTreeSet<(String, String)>,
     ladder: Vec<String>,
+    /// What campon wants to know of DNS.
+    questions: VecDeque<Question>,
 }
 
 /// A party's place: where it is, and what has come for it.
@@ -60,6 +63,7 @@ impl World {
             delay: Duration::ZERO,
             asked: BTreeSet::new(),
             ladder: Vec::new(),
+            questions: VecDeque::new(),
         })))
     }
 
@@ -171,6 +175,20 @@ impl World {
         state.input(&what, Input::NotSent { client, flow });
     }
 
+    /// The next question of campon's for DNS.
+    pub(crate) fn next_question(&self) -> Option<Question> {
+        let mut state = self.0.borrow_mut();
+        state.deliver();
+        state.questions.pop_front()
+    }
+
+    /// DNS answers, or not.
+    pub(crate) fn resolves(&self, question: &Question, reply: Result<&Answer, Failed>) {
+        let what = format!("hears of DNS about the {question}");
+        let mut state = self.0.borrow_mut();
+        state.input(&what, Input::Resolved { question, reply });
+    }
+
     /// What calls left in campon's tables.
     pub(crate) fn held_by_calls(&self) -> Vec<(&'static str, usize)> {
         let state = self.0.borrow();
@@ -238,8 +256,10 @@ impl State {
     fn deliver(&mut self) {
         let mut arrived = Vec::new();
         while let Some(output) = self.shard.poll_output() {
-            let Output::Send { flow, bytes, id } = output;
-            arrived.push((flow, bytes.to_vec(), id));
+            match output {
+                Output::Send { flow, bytes, id } => arrived.push((flow, bytes.to_vec(), id)),
+                Output::Resolve { question } => self.questions.push_back(question.clone()),
+            }
         }
         for (flow, raw, id) in arrived {
             let read = Message::read(&raw, self.now, Some((id, flow)));

@@ -25,6 +25,7 @@ mod completion;
 mod edge;
 mod listeners;
 mod peers;
+mod routes;
 
 use peers::Us;
 
@@ -53,6 +54,7 @@ pub(super) fn check(
     Ok(Config {
         shard: Settings {
             listeners,
+            routes: routes::routes(source, &raw.route, upstream.as_ref(), &peers)?,
             peers,
             access: users::access(source, raw, &domains)?,
             domains,

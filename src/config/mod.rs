@@ -6,6 +6,7 @@
 mod change;
 mod check;
 mod error;
+mod explain;
 mod raw;
 mod summary;
 mod users;

@@ -17,6 +17,7 @@ pub(super) struct RawConfig {
     #[serde(deserialize_with = "upstream")]
     pub(super) upstream: Option<Spanned<RawPeer>>,
     pub(super) peer: Vec<Spanned<RawPeer>>,
+    pub(super) route: Vec<Spanned<RawRoute>>,
     pub(super) domains: Vec<Spanned<String>>,
     pub(super) listener: Vec<Spanned<RawListener>>,
     pub(super) edge: RawEdge,
@@ -87,6 +88,18 @@ impl RawEdge {
         ];
         all.into_iter().find_map(Option::as_ref)
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawRoute {
+    pub(super) user: Field<String>,
+    pub(super) method: Field<String>,
+    pub(super) from: Field<String>,
+    pub(super) to: Field<String>,
+    pub(super) strip: Field<u32>,
+    pub(super) prefix: Field<String>,
+    pub(super) reject: Field<u16>,
 }
 
 #[derive(Debug, Default, Deserialize)]

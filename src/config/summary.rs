@@ -7,6 +7,7 @@ use crate::cc::trust::Dials;
 use crate::completion::Code;
 use crate::shard::settings::{Carries, Completion, Edge, Peer, PeerCompletion};
 
+use super::explain;
 use super::value::spelled;
 use super::{Config, Log};
 
@@ -65,6 +66,13 @@ impl fmt::Display for Config {
         }
         for (_, peer) in settings.peers() {
             write_peer(f, peer)?;
+        }
+        for (number, route) in (1..).zip(&settings.routes) {
+            writeln!(
+                f,
+                "route      {number}: {}",
+                explain::shown(settings, route)
+            )?;
         }
         if let Some(edge) = &settings.edge {
             write_edge(f, edge)?;

@@ -293,7 +293,7 @@ mod tests {
             let records = self.records.get(&question).cloned().unwrap_or_default();
             let answer = Answer {
                 records,
-                ttl: Duration::from_secs(60),
+                ttl: Duration::from_mins(1),
             };
             let is_dead = self.dead.contains(&question.name);
             let reply = if is_dead { Err(Failed) } else { Ok(&answer) };

@@ -205,25 +205,22 @@ impl Names {
         let Some(entry) = self.entries.get_mut(question) else {
             return false;
         };
-        match reply {
-            Ok(answer) => {
-                let is_nothing = answer.records == Records::default();
-                let most = if is_nothing { NOTHING_MAX } else { TTL_MAX };
-                let ttl = answer.ttl.clamp(TTL_MIN, most);
-                entry.known = Some(Known {
-                    records: answer.records.clone(),
-                    expires: now + ttl,
-                });
-                // Ahead of its end, so that no call has to wait.
-                entry.ask = Ask::Later(now + ttl * 4 / 5);
-            }
-            Err(Failed) => {
-                let again = match &entry.known {
-                    Some(_) => AGAIN_STALE,
-                    None => AGAIN,
-                };
-                entry.ask = Ask::Later(now + again);
-            }
+        if let Ok(answer) = reply {
+            let is_nothing = answer.records == Records::default();
+            let most = if is_nothing { NOTHING_MAX } else { TTL_MAX };
+            let ttl = answer.ttl.clamp(TTL_MIN, most);
+            entry.known = Some(Known {
+                records: answer.records.clone(),
+                expires: now + ttl,
+            });
+            // Ahead of its end, so that no call has to wait.
+            entry.ask = Ask::Later(now + ttl * 4 / 5);
+        } else {
+            let again = match &entry.known {
+                Some(_) => AGAIN_STALE,
+                None => AGAIN,
+            };
+            entry.ask = Ask::Later(now + again);
         }
         self.find_next();
         true

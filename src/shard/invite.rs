@@ -379,6 +379,9 @@ impl Shard {
         flow: &Flow,
         callee: Option<Aor>,
     ) -> Result<Routed, Reject> {
+        if let Some(routed) = self.by_table(now, request, flow) {
+            return routed;
+        }
         if let Some(routed) = self.where_to(now, flow, request) {
             return routed;
         }
@@ -400,7 +403,7 @@ impl Shard {
     }
 
     /// To the phones of a user of ours, if he has any.
-    fn route_home(&self, now: Timestamp, callee: Aor) -> Routed {
+    pub(super) fn route_home(&self, now: Timestamp, callee: Aor) -> Routed {
         Routed {
             ways: self.ways_to(now, &callee),
             callee: Some(callee),

@@ -36,6 +36,7 @@ mod signals;
 mod strangers;
 mod subscriber;
 mod subscriptions;
+mod table;
 pub mod users;
 mod ways;
 

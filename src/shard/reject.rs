@@ -94,6 +94,10 @@ rejects! {
     ProxyCredentialsStale "rejected_proxy_credentials_stale" PROXY_AUTHENTICATION_REQUIRED
     /// A wrong password for a request, or a user whom nobody knows.
     ProxyCredentialsWrong "rejected_proxy_credentials_wrong" PROXY_AUTHENTICATION_REQUIRED
+    /// A route says that the call is not wanted.
+    RouteDeclines "rejected_route_declines" DECLINE
+    /// A route says that nobody may.
+    RouteForbids "rejected_route_forbids" FORBIDDEN
     /// S-10: the Request-URI has a scheme that we cannot route by.
     SchemeUnknown "rejected_scheme_unknown" UNSUPPORTED_URI_SCHEME
     /// R4, R8: who comes neither over the flow of a registered phone, in its user's name, nor from a

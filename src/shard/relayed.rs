@@ -301,6 +301,9 @@ impl Shard {
         flow: &Flow,
         (request, is_user): (&Request<'_>, bool),
     ) -> Result<Ways, Reject> {
+        if let Some(routed) = self.by_table(now, request, flow) {
+            return routed.map(|routed| routed.ways);
+        }
         if let Some(routed) = self.where_to(now, flow, request) {
             return routed.map(|routed| routed.ways);
         }

@@ -93,61 +93,7 @@ impl Shard {
         {
             gate.challenge(now, &whom, field, &mut writer);
         }
-        match reject {
-            Reject::MethodUnknown => {
-                writer.header(Name::Allow, ALLOW);
-            }
-            Reject::ExtensionUnknown => {
-                for option in unknown_options(request) {
-                    writer.header(Name::Unsupported, option);
-                }
-            }
-            // S-120, S-132
-            Reject::EventUnknown => {
-                writer.header(Name::AllowEvents, ALLOW_EVENTS);
-            }
-            Reject::NoSecureWay => {
-                // RFC 5630 §4: it is the callee whose phone does without.
-                writer.header(Name::Warning, b"380 campon \"SIPS Not Allowed\"");
-            }
-            Reject::MediaTypeUnknown | Reject::NotAcceptable => {
-                writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
-            }
-            Reject::BreadthExceeded
-            | Reject::CancelOfNothing
-            | Reject::ContactMalformed
-            | Reject::ContactMissing
-            | Reject::ContactsTooMany
-            | Reject::CredentialsMalformed
-            | Reject::CredentialsMissing
-            | Reject::CredentialsStale
-            | Reject::CredentialsThrottled
-            | Reject::CredentialsWrong
-            | Reject::DocumentBroken
-            | Reject::Draining
-            | Reject::EntityTagUnknown
-            | Reject::LoopDetected
-            | Reject::MergedRequest
-            | Reject::NameUnknown
-            | Reject::NameUnresolved
-            | Reject::NoCompletion
-            | Reject::NoSuchCall
-            | Reject::OutOfOrder
-            | Reject::Overloaded
-            | Reject::ProxyCredentialsMissing
-            | Reject::ProxyCredentialsStale
-            | Reject::ProxyCredentialsWrong
-            | Reject::SchemeUnknown
-            | Reject::SourceForeign
-            | Reject::SourceTooFast
-            | Reject::TableFull
-            | Reject::TooManyHops
-            | Reject::TooManySubscriptions
-            | Reject::UserBusy
-            | Reject::UserForeign
-            | Reject::UserUnknown
-            | Reject::UserUnregistered => {}
-        }
+        write_remedy(&mut writer, request, reject);
         let rest = match writer.finish(b"") {
             Ok(range) => self.scratch.get(range).unwrap_or_default(),
             Err(_) => reply::NOTHING,
@@ -190,6 +136,67 @@ impl Shard {
         let dialled = unescape(dialled);
         let numbers = &self.settings.calls.emergency;
         numbers.iter().any(|number| *number.as_bytes() == *dialled)
+    }
+}
+
+/// What would be right, in the field that says so.
+fn write_remedy(writer: &mut Writer<'_>, request: &Request<'_>, reject: Reject) {
+    match reject {
+        Reject::MethodUnknown => {
+            writer.header(Name::Allow, ALLOW);
+        }
+        Reject::ExtensionUnknown => {
+            for option in unknown_options(request) {
+                writer.header(Name::Unsupported, option);
+            }
+        }
+        // S-120, S-132
+        Reject::EventUnknown => {
+            writer.header(Name::AllowEvents, ALLOW_EVENTS);
+        }
+        Reject::NoSecureWay => {
+            // RFC 5630 §4: it is the callee whose phone does without.
+            writer.header(Name::Warning, b"380 campon \"SIPS Not Allowed\"");
+        }
+        Reject::MediaTypeUnknown | Reject::NotAcceptable => {
+            writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
+        }
+        Reject::BreadthExceeded
+        | Reject::CancelOfNothing
+        | Reject::ContactMalformed
+        | Reject::ContactMissing
+        | Reject::ContactsTooMany
+        | Reject::CredentialsMalformed
+        | Reject::CredentialsMissing
+        | Reject::CredentialsStale
+        | Reject::CredentialsThrottled
+        | Reject::CredentialsWrong
+        | Reject::DocumentBroken
+        | Reject::Draining
+        | Reject::EntityTagUnknown
+        | Reject::LoopDetected
+        | Reject::MergedRequest
+        | Reject::NameUnknown
+        | Reject::NameUnresolved
+        | Reject::NoCompletion
+        | Reject::NoSuchCall
+        | Reject::OutOfOrder
+        | Reject::Overloaded
+        | Reject::ProxyCredentialsMissing
+        | Reject::ProxyCredentialsStale
+        | Reject::ProxyCredentialsWrong
+        | Reject::RouteDeclines
+        | Reject::RouteForbids
+        | Reject::SchemeUnknown
+        | Reject::SourceForeign
+        | Reject::SourceTooFast
+        | Reject::TableFull
+        | Reject::TooManyHops
+        | Reject::TooManySubscriptions
+        | Reject::UserBusy
+        | Reject::UserForeign
+        | Reject::UserUnknown
+        | Reject::UserUnregistered => {}
     }
 }
 

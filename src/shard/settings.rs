@@ -8,6 +8,7 @@ use crate::call;
 use crate::cc::trust::{self, Dials, PeerId};
 use crate::completion;
 use crate::location;
+use crate::routing::table::Route;
 use crate::routing::{Place, Policy, Spot};
 use crate::shard::relayed;
 use crate::sip::flow::Transport;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub edge: Option<Edge>,
     /// The other parties that are known by their address.
     pub peers: Vec<Peer>,
+    /// Which peer a request is for, the first that fits; what fits none goes as without a table.
+    pub routes: Vec<Route>,
     /// The domains that are ours, besides the names and addresses of the listeners; lower case.
     pub domains: Vec<String>,
     /// What our registrar grants.

@@ -23,6 +23,7 @@ mod reliable;
 mod reliable_both;
 mod repeats;
 mod requests;
+mod routes;
 mod routing;
 mod strangers;
 mod streams;

@@ -227,7 +227,13 @@ fn calls_go_on_when_the_first_of_two_servers_behind_srv_ends_under_load() {
     };
     assert!((1..=40).contains(moved), "{moved}");
     let log = stage.stop();
-    let told: Vec<_> = log.lines().filter(|line| line.contains("server is down")).collect();
+    let told: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("server is down"))
+        .collect();
     assert_eq!(told.len(), 1, "{log}");
-    assert!(told[0].contains(&format!("sip:{first}:5060;transport=udp")), "{log}");
+    assert!(
+        told[0].contains(&format!("sip:{first}:5060;transport=udp")),
+        "{log}"
+    );
 }

@@ -53,6 +53,8 @@ pub(crate) enum Setup {
     Twins,
     /// The same, and both are sent OPTIONS every 10 s.
     Pinged,
+    /// As [`Self::Upstream`], with the peer at [`OFFICE`] and a table: see `flow::routes`.
+    Routed,
     /// As [`Self::Upstream`], which is `sip:pbx.example.org`.
     Named,
     /// Standalone, and callees are asked for reliable responses whoever calls.
@@ -77,7 +79,7 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
         listeners: listeners.to_vec(),
         upstream: match setup {
             Setup::Standalone | Setup::Unlimited | Setup::Peer | Setup::Reliable => None,
-            Setup::Upstream | Setup::Users | Setup::Edge => Some(upstream),
+            Setup::Upstream | Setup::Routed | Setup::Users | Setup::Edge => Some(upstream),
             Setup::Twins => Some(twins(Pings::Off)),
             Setup::Pinged => Some(twins(Policy::default().pings)),
             Setup::Named => Some(named()),
@@ -86,7 +88,9 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
                 ..upstream.with_domains(["biloxi.example".to_owned()])
             }),
         },
-        peers: Vec::from_iter(matches!(setup, Setup::Peer | Setup::Edge).then_some(office)),
+        peers: Vec::from_iter(
+            matches!(setup, Setup::Routed | Setup::Peer | Setup::Edge).then_some(office),
+        ),
         edge: matches!(setup, Setup::Edge).then(Edge::default),
         access: matches!(setup, Setup::Users).then(access),
         ..Settings::default()
@@ -98,6 +102,10 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
         settings.call_policy.reliable = Reliability::Always;
     }
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
+    if matches!(setup, Setup::Routed) {
+        settings.routes = crate::flow::routes::table();
+        settings.calls.emergency = vec!["112".to_owned()];
+    }
     let codes = RawCodes {
         request_last: Some("*37#".to_owned()),
         cancel_last: Some("#37*#".to_owned()),

@@ -19,11 +19,13 @@ use crate::observe::DatagramCounters;
 use crate::routing::names::Question;
 use crate::shard::{Input, Output, Report, SendId, Shard};
 use crate::sip::flow::{Flow, ListenerId, Transport};
+use crate::store::keep::Change;
 use crate::time::Timestamp;
 
 use super::allocator::ThreadCache;
 use super::clock::Clock;
 use super::datagrams::{Datagrams, Sent};
+use super::keeper::Keeper;
 use super::mail::{Command, Mail};
 
 /// The most datagrams that are read in a row before timers and mail have their turn.
@@ -78,6 +80,8 @@ struct Post {
     sockets: Vec<Option<Datagrams>>,
     streams: mpsc::Sender<Command>,
     questions: mpsc::Sender<Question>,
+    /// Where records are kept over a restart; nowhere, if `None`.
+    keeper: Option<Keeper>,
     /// What did not leave, for the shard to hear of.
     failed: Vec<(SendId, Flow)>,
     counters: DatagramCounters,
@@ -105,6 +109,7 @@ impl Worker {
                 sockets,
                 streams,
                 questions,
+                keeper: None,
                 failed: Vec::new(),
                 counters,
             },
@@ -114,6 +119,12 @@ impl Worker {
             cache: ThreadCache::default(),
             phase: Phase::Running,
         })
+    }
+
+    /// The same, which keeps there what is to outlive it.
+    pub(super) fn keeping(mut self, keeper: Option<Keeper>) -> Self {
+        self.post.keeper = keeper;
+        self
     }
 
     /// Runs until the operator's wish to stop is fulfilled; what is left then.
@@ -320,6 +331,7 @@ impl Post {
                 Output::Resolve { question } => {
                     drop(self.questions.try_send(question.clone()));
                 }
+                Output::Keep { key, record } => self.keep(key, record),
                 Output::Send { flow, bytes, id } => match flow.transport {
                     Transport::Udp => self.send_datagram(flow, bytes, id),
                     Transport::Tcp | Transport::Tls => {
@@ -334,6 +346,18 @@ impl Post {
                     }
                 },
             }
+        }
+    }
+
+    fn keep(&mut self, key: &[u8], record: Option<&[u8]>) {
+        let change = Change {
+            key: key.into(),
+            record: record.map(Box::from),
+        };
+        if let Some(keeper) = &self.keeper
+            && !keeper.keep(change)
+        {
+            self.counters.records_dropped += 1;
         }
     }
 

@@ -70,4 +70,11 @@ pub enum Output<'o> {
         /// Comes back in [`Input::NotSent`].
         id: SendId,
     },
+    /// Keeps a record over a restart; nobody waits for it.
+    Keep {
+        /// Its key.
+        key: &'o [u8],
+        /// What it says from now on; `None` removes it.
+        record: Option<&'o [u8]>,
+    },
 }

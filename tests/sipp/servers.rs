@@ -5,6 +5,7 @@
 //! The callers are played by SIPp. The servers are threads of the test: they answer OPTIONS, which a
 //! scenario of SIPp cannot do between its calls, and end between two messages.
 
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -38,7 +39,7 @@ impl Answering {
         let is_over = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&is_over);
         let run = move || {
-            let mut buffer = [0; 65_536];
+            let mut buffer = vec![0; 65_536];
             while !over.load(Ordering::Relaxed) {
                 let Ok((length, from)) = socket.recv_from(&mut buffer) else {
                     continue;
@@ -89,15 +90,15 @@ fn pbx(address: SocketAddr, calls: &Arc<AtomicU32>) -> Answering {
 fn response(request: &Message, address: SocketAddr, status: &str) -> Vec<u8> {
     let mut text = format!("SIP/2.0 {status}\r\n");
     for name in ["Via", "From", "Call-ID", "CSeq"] {
-        text.push_str(&format!("{name}: {}\r\n", request.header(name)));
+        let _written = write!(text, "{name}: {}\r\n", request.header(name));
     }
     let tag = if request.tag_of_to().is_some() {
         ""
     } else {
         ";tag=pbx"
     };
-    text.push_str(&format!("To: {}{tag}\r\n", request.header("To")));
-    text.push_str(&format!("Contact: <sip:bob@{address}>\r\n"));
+    let _written = write!(text, "To: {}{tag}\r\n", request.header("To"));
+    let _written = write!(text, "Contact: <sip:bob@{address}>\r\n");
     let body = if status == "200 OK" && request.method() == "INVITE" {
         text.push_str("Content-Type: application/sdp\r\n");
         format!(
@@ -108,7 +109,7 @@ fn response(request: &Message, address: SocketAddr, status: &str) -> Vec<u8> {
     } else {
         String::new()
     };
-    text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    let _written = write!(text, "Content-Length: {}\r\n\r\n{body}", body.len());
     text.into_bytes()
 }
 

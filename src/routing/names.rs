@@ -236,10 +236,13 @@ impl Names {
             .iter()
             .filter(|(_, entry)| entry.ask.at() <= now);
         let due: Vec<_> = due
-            .map(|(question, entry)| (question.clone(), entry.ask, entry.round))
+            .map(|(question, entry)| {
+                let is_unknown = entry.known.is_none();
+                (question.clone(), entry.ask, (entry.round, is_unknown))
+            })
             .collect();
         let mut has_changed = false;
-        for (question, ask, round) in due {
+        for (question, ask, (round, is_unknown)) in due {
             match ask {
                 Ask::Asked(_) => {
                     has_changed |= self.on_reply(now, &question, Err(Failed));
@@ -247,7 +250,11 @@ impl Names {
                 Ask::Later(_) if round < self.round => {
                     self.entries.remove(&question);
                 }
-                Ask::Later(_) => self.ask(now, question),
+                Ask::Later(_) => {
+                    // It may be worth waiting for again.
+                    has_changed |= is_unknown;
+                    self.ask(now, question);
+                }
             }
         }
         self.find_next();
@@ -387,7 +394,7 @@ mod tests {
         assert_eq!(names.poll_timeout(), Some(at(15)));
         assert!(names.handle_timeout(at(15)));
         assert_eq!(look_up(&mut names, at(15)), Err(Missing::Silent));
-        assert!(!names.handle_timeout(at(20)));
+        assert!(names.handle_timeout(at(20)));
         assert!(names.poll_question().is_some());
         assert_eq!(look_up(&mut names, at(20)), Err(Missing::Pending));
     }

@@ -17,6 +17,8 @@ pub(super) struct Directory {
     pub(super) names: Names,
     /// Why a peer, by its index, has no server or not all of them.
     missing: Vec<Option<Missing>>,
+    /// What of it has been said in the log.
+    told: Vec<Option<Missing>>,
     /// The question that is handed out.
     pub(super) asking: Option<Question>,
 }
@@ -82,25 +84,29 @@ impl Shard {
         missing: Option<Missing>,
     ) {
         let index = index_of(id);
-        let known = &mut self.directory.missing;
-        if known.len() <= index {
-            known.resize(index + 1, None);
+        let Directory {
+            missing: known,
+            told,
+            ..
+        } = &mut self.directory;
+        known.resize(known.len().max(index + 1), None);
+        told.resize(told.len().max(index + 1), None);
+        if let Some(known) = known.get_mut(index) {
+            *known = missing;
         }
-        let before = known.get_mut(index).and_then(|before| {
-            let last = *before;
-            *before = missing;
-            last
-        });
+        let is_pending = missing == Some(Missing::Pending);
+        let told = told.get_mut(index).filter(|_| !is_pending);
+        let is_news = told.is_some_and(|told| std::mem::replace(told, missing) != missing);
         let is_located = self.targets.is_located(index);
         // While the rest of a new answer is asked for, the old one holds.
-        if missing == Some(Missing::Pending) && is_located {
+        if is_pending && is_located {
             return;
         }
         let has_changed = self.targets.relocate(now, index, located);
         let peer = self.settings.peer(id).map_or("", |peer| &*peer.name);
         let servers = || located.iter().map(|it| it.server.to_string());
         match missing {
-            Some(why @ (Missing::Nowhere | Missing::Silent)) if before != missing => {
+            Some(why @ (Missing::Nowhere | Missing::Silent)) if is_news => {
                 let why = match why {
                     Missing::Silent => "no answer from DNS",
                     Missing::Nowhere | Missing::Pending => "DNS does not know it",

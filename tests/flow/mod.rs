@@ -25,6 +25,8 @@ mod repeats;
 mod requests;
 mod routes;
 mod routing;
+mod session_timers;
 mod strangers;
 mod streams;
 mod transfer;
+mod untouched;

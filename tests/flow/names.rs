@@ -15,7 +15,7 @@ use super::kit::subject::{SECOND, Setup, UPSTREAM};
 use super::kit::world::World;
 
 /// What the zone of the upstream says.
-const TTL: Duration = Duration::from_secs(600);
+const TTL: Duration = Duration::from_mins(10);
 
 /// Two servers: the first for all calls, the second for when it fails.
 fn zone(question: &Question) -> Records {

@@ -15,6 +15,7 @@ mod limits;
 mod monitor;
 mod names;
 mod outsiders;
+mod recall;
 mod registrar;
 mod registrar_users;
 mod reinvite;

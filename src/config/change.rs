@@ -16,6 +16,7 @@ const FIXED: &[&str] = &[
     "listener",
     "log.format",
     "mode",
+    "records",
 ];
 
 /// The difference between two files that both hold.
@@ -50,6 +51,7 @@ impl Config {
         self.shard.listeners.clone_from(&running.shard.listeners);
         self.log.format = running.log.format;
         self.api = running.api;
+        self.records.clone_from(&running.records);
         self.connections = running.connections;
         self.tls.clone_from(&running.tls);
         let (next, running) = (&mut self.shard, &running.shard);

@@ -10,6 +10,7 @@ mod raw;
 mod summary;
 mod users;
 mod value;
+mod warnings;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ pub struct Config {
     pub log: Log,
     /// Where the status API listens; always a loopback address.
     pub api: SocketAddr,
+    /// The file that call records are appended to, if there are to be any.
+    pub records: Option<PathBuf>,
 }
 
 /// How many stream connections there may be; fewer where the system allows few files.
@@ -152,8 +155,7 @@ impl Config {
         let source = error::Source { file, text };
         let raw = toml::from_str(text).map_err(|error| {
             let span = error.span().unwrap_or_default();
-            let why = error.message().replace('\n', "; ");
-            source.error(&span, why)
+            source.error(&span, error::why_not_read(error.message()))
         })?;
         check::check(source, &raw, arguments)
     }

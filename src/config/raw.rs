@@ -30,6 +30,7 @@ pub(super) struct RawConfig {
     pub(super) overload: RawOverload,
     pub(super) log: RawLog,
     pub(super) api: RawApi,
+    pub(super) records: RawRecords,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -203,6 +204,12 @@ pub(super) struct RawLog {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawApi {
     pub(super) listen: Field<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawRecords {
+    pub(super) file: Field<String>,
 }
 
 /// `upstream = "sip:…"` is short for a table with this address.

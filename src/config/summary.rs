@@ -1,7 +1,6 @@
-//! What `campon check` prints: what a configuration means, and what is worth a second thought.
+//! What `campon check` prints: what a configuration means.
 
 use std::fmt;
-use std::time::Duration;
 
 use crate::cc::trust::Dials;
 use crate::completion::Code;
@@ -9,39 +8,6 @@ use crate::shard::settings::{Carries, Completion, Edge, Peer, PeerCompletion};
 
 use super::value::spelled;
 use super::{Config, Log};
-
-impl Config {
-    /// What holds and is still risky, or not what a standard says; a sentence each.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let settings = &self.shard;
-        if !settings.completion.enabled {
-            return warnings;
-        }
-        let upstream = settings.upstream.as_ref();
-        // R7: its dial plan reaches the world at our users' cost.
-        if upstream.is_some_and(|upstream| upstream.dials == Dials::Tokens) {
-            let risk = "upstream.dials: a PBX may take a made-up name for something to dial";
-            warnings.push(risk.to_owned());
-        }
-        let times = &settings.completion.service.monitor.times;
-        // CC-42
-        if !(Duration::from_secs(10)..=Duration::from_secs(20)).contains(&times.recall) {
-            let recall = spelled(times.recall);
-            warnings.push(format!(
-                "completion.recall: {recall}, RFC 6910 says 10s to 20s"
-            ));
-        }
-        // CC-65
-        if times.notify_window < Duration::from_secs(10) {
-            let window = spelled(times.notify_window);
-            warnings.push(format!(
-                "completion.notify_window: {window}, RFC 6910 says 10s"
-            ));
-        }
-        warnings
-    }
-}
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,6 +50,9 @@ impl fmt::Display for Config {
         writeln!(f, "emergency  {}", settings.calls.emergency.join(", "))?;
         write_completion(f, &settings.completion)?;
         writeln!(f, "log        {}", self.log)?;
+        if let Some(file) = &self.records {
+            writeln!(f, "records    to {}", file.display())?;
+        }
         write!(f, "status     http://{}/v1/status", self.api)?;
         for warning in self.warnings() {
             write!(f, "\nwarning    {warning}")?;

@@ -1,12 +1,14 @@
 //! Sockets, threads and the one clock: everything that the core is handed, and nothing else.
 //!
-//! Three threads, each with one job, that share nothing but channels and the log's buffer:
+//! Three threads, each with one job, that share nothing but channels and the log's buffer, and a
+//! fourth if call records are wanted:
 //!
 //! ```text
 //!   worker   the shard and the datagram sockets
 //!   main     stream connections, HTTP, signals,    ── mail ──► worker ── commands ──► main
 //!            the configuration and its changes
 //!   log      writes what the other two log
+//!   records  writes what the worker hands in
 //! ```
 //!
 //! The worker never waits for the others: what does not fit into a channel is not sent, and it is
@@ -23,6 +25,7 @@ mod log;
 mod mail;
 mod process;
 mod pulse;
+mod records;
 mod rehearsal;
 mod reload;
 mod roster;

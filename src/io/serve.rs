@@ -16,8 +16,9 @@ use crate::tls;
 use super::clock::Clock;
 use super::http::{self, Asker};
 use super::log::{Log, Pen};
+use super::records::Records;
 use super::rehearsal::rehearse;
-use super::reload::{Reloader, Told};
+use super::reload::{Files, Reloader, Told};
 use super::roster::Limits;
 use super::secure::Secure;
 use super::streams::{Streams, Tolerance};
@@ -45,6 +46,14 @@ pub enum ServeError {
     /// The log file cannot be written.
     #[error("cannot write the log to {file}: {source}")]
     Log {
+        /// The file.
+        file: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file of call records cannot be written.
+    #[error("cannot write call records to {file}: {source}")]
+    Records {
         /// The file.
         file: String,
         /// What the system says.
@@ -106,6 +115,21 @@ fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeEr
     let sockets = Sockets::bind(&config)?;
     let api = sockets.http.local_addr()?;
     let clock = Clock::start();
+    let (records, slot) = config
+        .records
+        .as_deref()
+        .map(|file| {
+            Records::open(file, clock).map_err(|source| ServeError::Records {
+                file: file.display().to_string(),
+                source,
+            })
+        })
+        .transpose()?
+        .unzip();
+    let files = Files {
+        pen,
+        records: slot.clone(),
+    };
     let shard = Shard::new(config.shard.clone(), entropy::seeded()?);
     let (mail, mailbox) = mpsc::channel(MAIL_MAX);
     let (streams, commands) = mpsc::channel(COMMANDS_MAX);
@@ -115,7 +139,7 @@ fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeEr
         commands: streams.downgrade(),
     };
     let limits = Limits::within(config.connections, socket::files_max());
-    let (reloader, standing) = Reloader::new((config, origin), told, pen);
+    let (reloader, standing) = Reloader::new((config, origin), told, files);
     let asker = Asker {
         clock,
         mail: mail.clone(),
@@ -123,7 +147,8 @@ fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeEr
         standing,
     };
     let udp = sockets.udp;
-    let worker = spawn_worker(move || Worker::new(shard, clock, udp, mailbox, streams))?;
+    let post = (streams, slot);
+    let worker = spawn_worker(move || Worker::new(shard, clock, udp, mailbox, post))?;
     let tolerance = Tolerance {
         limits,
         ..Tolerance::default()
@@ -140,6 +165,9 @@ fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeEr
         Ok::<_, io::Error>(())
     })?;
     let report = worker.join().map_err(|_| ServeError::Worker)?;
+    if let Some(records) = records {
+        records.close();
+    }
     let left = left_in_tables(&report);
     tracing::info!(owed = report.owed, left, "campon has stopped");
     Ok(if report.owed == 0 {
@@ -167,14 +195,6 @@ fn announce(config: &Config) {
     );
     for warning in config.warnings() {
         tracing::warn!("{warning}");
-    }
-    let is_public = config
-        .shard
-        .listeners
-        .iter()
-        .any(|it| !it.bind.ip().is_loopback());
-    if is_public && config.shard.upstream.is_none() {
-        tracing::warn!("anybody who reaches this machine may register: there are no passwords yet");
     }
 }
 

@@ -24,6 +24,7 @@ use super::allocator::ThreadCache;
 use super::clock::Clock;
 use super::datagrams::{Datagrams, Sent};
 use super::mail::{Command, Mail};
+use super::records::Slot;
 
 /// The most datagrams that are read in a row before timers and mail have their turn.
 const DATAGRAMS_A_TURN: usize = 128;
@@ -76,6 +77,8 @@ struct Post {
     /// By listener.
     sockets: Vec<Option<Datagrams>>,
     streams: mpsc::Sender<Command>,
+    /// For call records, if there are to be any.
+    records: Option<Slot>,
     /// What did not leave, for the shard to hear of.
     failed: Vec<(SendId, Flow)>,
     counters: DatagramCounters,
@@ -89,7 +92,7 @@ impl Worker {
         clock: Clock,
         sockets: Vec<Option<std::net::UdpSocket>>,
         mail: mpsc::Receiver<Mail>,
-        streams: mpsc::Sender<Command>,
+        (streams, records): (mpsc::Sender<Command>, Option<Slot>),
     ) -> io::Result<Self> {
         let sockets = sockets
             .into_iter()
@@ -102,6 +105,7 @@ impl Worker {
             post: Post {
                 sockets,
                 streams,
+                records,
                 failed: Vec::new(),
                 counters,
             },
@@ -297,6 +301,9 @@ impl Worker {
     fn report(&self) -> Report {
         let mut report = self.shard.report(self.clock.now());
         report.counters.extend(self.post.counters.iter());
+        if let Some(records) = &self.post.records {
+            report.counters.extend(records.counts().iter());
+        }
         report
     }
 }
@@ -319,6 +326,11 @@ impl Post {
                         });
                     }
                 },
+            }
+        }
+        if let Some(records) = &self.records {
+            while let Some(record) = shard.poll_record() {
+                records.put(record);
             }
         }
     }
@@ -437,7 +449,13 @@ mod tests {
             let shard = Shard::new(settings, Rng::from_number(1));
             let (mail, mailbox) = mpsc::channel(16);
             let (streams, commands) = mpsc::channel(1);
-            let worker = Worker::new(shard, Clock::start(), vec![Some(socket)], mailbox, streams);
+            let worker = Worker::new(
+                shard,
+                Clock::start(),
+                vec![Some(socket)],
+                mailbox,
+                (streams, None),
+            );
             let worker = tokio::spawn(worker.expect("an event loop runs").run());
             // With room for the answers to a burst.
             let peer = crate::io::socket::bind_udp(loopback).expect("loopback");

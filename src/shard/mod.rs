@@ -22,6 +22,7 @@ mod passes;
 mod recall;
 mod receive;
 mod reconfigure;
+pub mod record;
 mod registration;
 pub mod reject;
 pub mod relayed;
@@ -56,6 +57,7 @@ use crate::shard::edge::Edge;
 use crate::shard::offer::{About, Announcer};
 use crate::shard::passes::Dialled;
 use crate::shard::reconfigure::to_usize;
+use crate::shard::record::Records;
 use crate::shard::registration::is_registration;
 use crate::shard::relayed::Relays;
 use crate::shard::subscriptions::Part;
@@ -159,6 +161,7 @@ pub struct Shard {
     rejects: reject::RejectCounts,
     draining: bool,
     desk: Desk,
+    records: Records,
     relays: Relays,
     /// The host and port of each listener, as peers see it.
     hosts: Vec<Box<str>>,
@@ -206,6 +209,7 @@ impl Shard {
             delays: Delays::default(),
             rejects: reject::RejectCounts::default(),
             draining: false,
+            records: Records::new(settings.records),
             index: Scratch::new(),
             scratch: Vec::with_capacity(4096),
             in_hand: None,
@@ -278,50 +282,6 @@ impl Shard {
         all.into_iter().flatten().min()
     }
 
-    /// What the worker holds.
-    pub fn report(&self, now: Timestamp) -> Report {
-        let (servers, clients) = (self.layer.servers(), self.layer.clients());
-        let table = |name, entries, oldest: Option<Timestamp>| TableReport {
-            name,
-            entries,
-            oldest: oldest.map(|oldest| now.since(oldest)),
-        };
-        let oldest_call = self.calls.iter().map(|(_, held)| held.call.began()).min();
-        let mut tables = vec![
-            table("calls", self.calls_up(), oldest_call),
-            table("client_transactions", clients.all, clients.oldest),
-            table("completions", self.desk.service.counts().completions, None),
-            table("registrations", self.registrar.len(), None),
-            table("relayed_requests", self.relays.passages(), None),
-            table("relayed_subscriptions", self.relays.subscriptions(), None),
-            table("server_transactions", servers.all, servers.oldest),
-            table("subscriptions", self.desk.subscriptions.len(), None),
-            table("users", self.users.len(), None),
-            table("users_engaged", self.users.engaged(), None),
-        ];
-        if let Some(edge) = self.edge.as_deref() {
-            tables.extend([
-                table("aliases", edge.relay.len(), None),
-                table("calls_challenged", edge.challenged.len(), None),
-                table("registers_waiting", edge.registrations.len(), None),
-            ]);
-        }
-        tables.sort_by_key(|table| table.name);
-        Report {
-            tables,
-            counters: self.counters.iter().chain(self.rejects.iter()).collect(),
-            completions: self.desk.service.stages().to_vec(),
-            delays: self.delays,
-            draining: self.draining,
-            owed: self.calls_up() + servers.owing + clients.owing,
-        }
-    }
-
-    /// Whether no call is up and no transaction is kept.
-    pub fn is_at_rest(&self) -> bool {
-        self.calls.is_empty() && self.layer.is_empty()
-    }
-
     /// Whether a call is up or somebody waits for a transaction; cheap while a call is up.
     pub fn is_owing(&self) -> bool {
         self.calls_up() > 0 || self.layer.servers().owing + self.layer.clients().owing > 0
@@ -351,6 +311,7 @@ impl Shard {
         );
         self.relays.drop_in_hand();
         if let Some((key, parties)) = lost {
+            self.records.forget(key);
             self.calls.discard(key);
             self.release(now, &parties);
         }
@@ -390,6 +351,8 @@ impl Shard {
         let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.with_call(now, key, Call::hang_up);
+            // Nobody waits for the answers to our BYEs.
+            self.finish_record(now, key);
         }
     }
 
@@ -435,7 +398,9 @@ impl Shard {
         act: impl FnOnce(&mut Turn<'_>) -> R,
     ) -> R {
         let dialled = parties.dialled.as_ref();
+        let in_hand = self.in_hand.as_ref().map(|(key, _)| *key);
         let mut announcer = Announcer {
+            draft: in_hand.and_then(|key| self.records.draft(key)),
             now,
             about,
             callee: parties
@@ -522,6 +487,8 @@ impl Shard {
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
             if self.keep_challenged(now, key, &held) {
+                // Its repetition will be the call.
+                self.records.forget(key);
                 return self.release(now, &held.parties);
             }
             self.calls.discard(key);
@@ -531,6 +498,7 @@ impl Shard {
                 self.desk.recalls.remove(&id);
             }
             self.on_call_over(now, &held);
+            self.record_call(now, key, &held);
             return;
         }
         if let Some(deadline) = held.call.deadline()

@@ -18,6 +18,7 @@ use crate::location::{Aor, BindingId};
 use crate::shard::desk::user_of;
 use crate::shard::invite::{Way, Ways};
 use crate::shard::offer::{About, host_at};
+use crate::shard::record::Draft;
 use crate::shard::{Held, Parties, Shard};
 use crate::sip::flow::ListenerId;
 use crate::sip::{Uri, unescape};
@@ -60,6 +61,8 @@ impl Shard {
             ..Parties::default()
         };
         let mut about = About::Recall(recall.id);
+        let draft = || Draft::of_recall(&caller_uri, recall.dialled.as_str(), ways);
+        self.records.begin(key, &about, draft);
         let targets = targets(ways);
         let invitation = Invitation {
             targets: &targets,
@@ -76,6 +79,7 @@ impl Shard {
             Call::recall(key, turn, &invitation)
         });
         let Some(call) = call else {
+            self.records.forget(key);
             self.calls.discard(key);
             return false;
         };
@@ -119,6 +123,9 @@ impl Shard {
             if let Some(held) = self.calls.get_mut(key) {
                 held.parties.callee = Some(callee.clone());
             }
+        }
+        if let Some(draft) = self.records.draft(key) {
+            draft.call(cc_call.from.as_str(), cc_call.dialled.as_str(), &ways);
         }
         let targets = targets(&ways);
         let invitation = Invitation {

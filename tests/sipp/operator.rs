@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::process::wait_for;
 use crate::stage::Phone::{Alice, Bob};
 use crate::stage::{Stage, Transport};
@@ -191,4 +193,138 @@ fn metrics_count_a_call() {
     );
     assert!(value("process_resident_memory_bytes ") > 1e6);
     stage.close();
+}
+
+/// The records of a campon that has stopped, oldest first.
+fn records(text: &str) -> Vec<Value> {
+    let parse = |line: &str| serde_json::from_str(line).expect("a JSON object a line");
+    text.lines().map(parse).collect()
+}
+
+/// The times of a record, each of them there, in their order.
+fn assert_in_order(record: &Value, names: &[&str]) {
+    let times = names.iter().map(|name| {
+        let time = record[name].as_str();
+        time.unwrap_or_else(|| panic!("no {name} in {record}"))
+    });
+    let times: Vec<_> = times.collect();
+    assert!(times.is_sorted(), "{record}");
+    // RFC 3339 in UTC, which sorts as text.
+    let is_utc = |time: &&str| time.len() == 24 && time.ends_with('Z') && time.contains('T');
+    assert!(times.iter().all(is_utc), "{record}");
+}
+
+#[test]
+fn each_call_leaves_a_record_of_both_its_legs() {
+    let stage = Stage::open_with("records", "[records]\nfile = \"calls.jsonl\"\n");
+    let answered = stage.play_call("basic_call", Transport::Udp);
+    let busy = stage.play_call("busy", Transport::Udp);
+    let (file, old) = (stage.file("calls.jsonl"), stage.file("calls.jsonl.1"));
+    // As logrotate does; what is already written stays where it is.
+    stage.wait_until_counted("records_written", 2);
+    fs::rename(&file, &old).expect("campon's records");
+    stage.signal("HUP");
+    let cancelled = stage.play_call("cancel_ringing", Transport::Udp);
+    assert_eq!(stage.count("records_lost"), 0);
+    let (domain, folder) = (stage.domain().to_owned(), stage.file(""));
+    stage.close();
+
+    let read = |name: &str| fs::read_to_string(folder.join(name)).expect("UTF-8");
+    let before = records(&read("calls.jsonl.1"));
+    let after = records(&read("calls.jsonl"));
+    assert_eq!((before.len(), after.len()), (2, 1), "{before:?} {after:?}");
+    let all = before.iter().chain(&after);
+    for (record, call) in all.zip([&answered, &busy, &cancelled]) {
+        assert_eq!(record["type"], "call");
+        assert_eq!(record["origin"], "caller");
+        let (a, b) = (&record["a"], &record["b"]);
+        assert_eq!(a["call_id"], call.invite_in().call_id());
+        assert_eq!(b["call_id"], call.invite_out().call_id());
+        assert_eq!(a["from"], format!("sip:alice@{domain}"));
+        assert_eq!(a["to"], format!("sip:bob@{domain}"));
+        assert_eq!(a["uri"], call.invite_in().request_uri());
+        assert_eq!(b["uri"], call.invite_out().request_uri());
+        let address = a["addresses"][0].as_str().unwrap_or_default();
+        assert!(address.starts_with("udp:127."), "{record}");
+        assert_eq!(record["completion"], Value::Null);
+    }
+    let [answered, busy, cancelled] = [&before[0], &before[1], &after[0]];
+    assert_in_order(answered, &["began", "rang", "answered", "ended"]);
+    assert_eq!(answered["outcome"], "answered");
+    assert_eq!(answered["ended_by"], "caller");
+    assert_eq!(answered["a"]["status"], 200);
+    assert_eq!(answered["b"]["status"], 200);
+    let reason = "Q.850;cause=16;text=\"Normal call clearing\"";
+    assert_eq!(answered["a"]["reason"], reason);
+    assert_eq!(answered["b"]["answered_at"], answered["b"]["addresses"][0]);
+    assert!(
+        answered["talked_s"]
+            .as_f64()
+            .is_some_and(|talked| talked < 5.0)
+    );
+    assert_in_order(busy, &["began", "ended"]);
+    assert_eq!(
+        (&busy["answered"], &busy["talked_s"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(busy["outcome"], "failed");
+    assert_eq!(busy["ended_by"], "callee");
+    assert_eq!(busy["a"]["status"], 486);
+    assert_eq!(busy["b"]["status"], 486);
+    assert_in_order(cancelled, &["began", "rang", "ended"]);
+    assert_eq!(cancelled["outcome"], "cancelled");
+    assert_eq!(cancelled["ended_by"], "caller");
+    assert_eq!(cancelled["a"]["status"], 487);
+}
+
+#[test]
+fn a_call_that_completes_another_leaves_its_story() {
+    let config = "[records]\nfile = \"calls.jsonl\"\n[completion]\nguard = \"300ms\"\n\
+        [completion.codes]\nrequest_last = \"*37#\"\n";
+    let stage = Stage::open_with("records_of_recall", config);
+    stage.register(&[Alice, Bob]);
+    let talk = stage.talk();
+    let mut alice = stage.line("code_callback.caller", Alice, ("code_callback.recall", 1));
+    alice.wait_until_said("200 BYE", 1);
+    let bob = stage.hang_up(talk, Some(("late_offer.callee", 1)));
+    alice.wait_until_heard("200 BYE", 1);
+    // Dave's talk, Alice's failed call, what came of her request, and the call itself.
+    stage.wait_until_counted("records_written", 4);
+    let (_, file) = (alice.hang_up(), stage.file("calls.jsonl"));
+    bob.hang_up();
+    stage.close();
+
+    let all = records(&fs::read_to_string(&file).expect("UTF-8"));
+    let find = |is_it: &dyn Fn(&Value) -> bool| {
+        let found: Vec<_> = all.iter().filter(|record| is_it(record)).collect();
+        assert_eq!(found.len(), 1, "{all:?}");
+        found[0]
+    };
+    let ended = find(&|record| record["type"] == "completion");
+    assert_eq!(ended["outcome"], "completed");
+    assert_eq!(
+        (&ended["caller"], &ended["callee"]),
+        (&"alice".into(), &"bob".into())
+    );
+    let recall = find(&|record| record["origin"] == "recall");
+    assert_eq!(recall["outcome"], "answered");
+    assert_eq!(
+        recall["completion"]["completion_id"],
+        ended["completion_id"]
+    );
+    assert_eq!(recall["completion"]["history"], ended["history"]);
+    let refused = find(&|record| record["ended_by"] == "campon");
+    assert_eq!(refused["a"]["status"], 486);
+    assert_eq!(refused["b"]["call_id"], "");
+    let history = ended["history"].as_array().expect("a list");
+    let told: Vec<_> = history.iter().map(|step| &step["event"]).collect();
+    let expected = [
+        "callee busy",
+        "queued as no. 1",
+        "recalled",
+        "caller answered",
+        "call under way",
+        "completed",
+    ];
+    assert_eq!(told, expected);
 }

@@ -234,6 +234,7 @@ impl Call {
             uri: dialog.request_uri(),
             flow: dialog.flow(),
             reach: dialog.reach(),
+            others: None,
         }
     }
 

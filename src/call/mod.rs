@@ -25,6 +25,7 @@ mod exchange;
 mod forks;
 mod heard;
 pub mod ids;
+mod nat;
 mod negotiation;
 mod policy;
 pub mod recall;
@@ -52,6 +53,7 @@ use crate::transaction::{Layer, User};
 pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
 pub use ids::{Ids, Legs, NamedLeg, NoLegs};
+pub use nat::NatMedia;
 pub use policy::{Policy, Reliability};
 pub use recall::{Invitation, News, NoCall, Party, Refusal};
 pub use setup::{Offer, Target, forwards, is_better, not_the_whole_service};
@@ -162,6 +164,12 @@ enum Part {
 /// The part that A's INVITE belongs to.
 pub const INVITE_PART: u16 = 0x100;
 
+/// Whether a part, as [`User::part`] has it, is one of a call.
+pub fn has_part(part: u16) -> bool {
+    let [kind, _] = part.to_be_bytes();
+    kind <= 4
+}
+
 impl Part {
     fn of(part: u16) -> Self {
         let [kind, number] = part.to_be_bytes();
@@ -225,6 +233,14 @@ pub struct Again {
 #[derive(Debug)]
 struct Leg {
     dialog: Dialog,
+    media: nat::Media,
+}
+
+impl Leg {
+    fn of(dialog: Dialog) -> Self {
+        let media = nat::Media::AsDescribed;
+        Self { dialog, media }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -386,12 +402,22 @@ impl Call {
         }
     }
 
+    /// Takes in that a request has gone on to another server (RFC 3263 §4.3).
+    pub fn handle_moved(&mut self, part: u16, client: Key, flow: Flow) {
+        if let Part::Branch(branch) = Part::of(part) {
+            match self.recall.as_deref_mut() {
+                Some(recall) => recall.move_branch(branch, client, flow),
+                None => self.move_branch(branch, client, flow),
+            }
+        }
+    }
+
     /// A call of these two legs, of which nothing has happened yet.
     fn of_legs(key: Key, now: Timestamp, a: Dialog, b: Dialog, phase: Phase) -> Self {
         Self {
             key,
-            a: Leg { dialog: a },
-            b: Leg { dialog: b },
+            a: Leg::of(a),
+            b: Leg::of(b),
             phase,
             setup: None,
             negotiation: None,
@@ -451,7 +477,7 @@ fn respond_announced(
     turn: &mut Turn<'_>,
     server: Key,
     answer: (Status, &[u8], reply::Tag<'_>),
-    told: &Told<'_>,
+    (told, body): (&Told<'_>, &[u8]),
     write: impl FnOnce(&mut Writer<'_>),
 ) {
     let (status, phrase, tag) = answer;
@@ -459,7 +485,7 @@ fn respond_announced(
         status,
         phrase,
         tag,
-        rest: write_announced(turn.scratch, turn.announce, told, write),
+        rest: write_announced(turn.scratch, turn.announce, (told, body), write),
     };
     turn.layer.respond(turn.now, server, &answer);
 }
@@ -468,10 +494,9 @@ fn respond_announced(
 fn write_announced<'s>(
     scratch: &'s mut Vec<u8>,
     announce: &mut dyn Announce,
-    told: &Told<'_>,
+    (told, body): (&Told<'_>, &[u8]),
     write: impl FnOnce(&mut Writer<'_>),
 ) -> &'s [u8] {
-    let body = told.response.map(|response| response.message.body());
     let write = |writer: &mut Writer<'_>| {
         write(writer);
         let offers = announce.announce(told, writer);
@@ -479,7 +504,7 @@ fn write_announced<'s>(
             relay::copy_response(writer, response, offers);
         }
     };
-    reply::rest(scratch, write, body.unwrap_or_default())
+    reply::rest(scratch, write, body)
 }
 
 /// Answers a request of a peer's with a status alone.

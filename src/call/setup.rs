@@ -8,6 +8,7 @@
 use crate::call::early::Early;
 use crate::call::end;
 use crate::call::forks::Fork;
+use crate::call::nat::{Media, NatMedia};
 use crate::call::negotiation::Negotiation;
 use crate::call::relay::{carries_session, copy_crossing, copy_naming, share_of_breadth};
 use crate::call::{Again, Call, FORKS_MAX, Few, Ids, Outcome, Part, Phase, Side, Told, Turn};
@@ -19,6 +20,7 @@ use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::branch::hex;
 use crate::transaction::clients::{Failure, Outgoing};
+use crate::transaction::fallback::Fallback;
 use crate::transaction::reply;
 
 /// Where an INVITE goes.
@@ -30,6 +32,8 @@ pub struct Target<'t> {
     pub flow: Flow,
     /// How the peer is reached later.
     pub reach: Reach,
+    /// Where else the INVITE goes if that server fails.
+    pub others: Option<&'t Fallback>,
 }
 
 /// An INVITE that becomes a call.
@@ -45,8 +49,10 @@ pub struct Offer<'o> {
     pub targets: &'o [Target<'o>],
     /// What it repeats, if it was challenged before.
     pub again: Option<&'o Again>,
-    /// R22: whether A is reached over the flow of its request alone, whatever its Contact says.
-    pub keeps_to_flow: bool,
+    /// The side that is a phone of ours, where we stand in front of its PBX.
+    pub phone: Option<Side>,
+    /// What becomes of the addresses in the phone's session descriptions.
+    pub nat_media: NatMedia,
 }
 
 /// The phone rang elsewhere first (RFC 3326 §3.1).
@@ -99,7 +105,8 @@ impl Call {
         let b = callee_of(key, turn, offer);
         let mut a = Dialog::of_server(request, offer.flow, Tag::new(key, turn.rng));
         a.order(request.cseq.number);
-        if offer.keeps_to_flow {
+        if offer.phone == Some(Side::A) {
+            // R22: whatever its Contact says.
             a.keep_to_flow(offer.flow);
         }
         let mut call = Self::of_legs(key, turn.now, a, b, Phase::Inviting);
@@ -113,6 +120,7 @@ impl Call {
             rings_until: turn.now + turn.timing.rings,
         }));
         call.early = Early::of(request);
+        call.place_media(offer);
         call.send_invites(turn, offer);
         call
     }
@@ -126,6 +134,18 @@ impl Call {
             self.give_up_branches(turn, reason);
         } else if Part::of(part) == Part::Negotiation {
             self.cancel_reinvite(turn, reason);
+        }
+    }
+
+    /// R14: a phone's media is where its requests come from, or are sent to.
+    fn place_media(&mut self, offer: &Offer<'_>) {
+        let flow = match offer.phone {
+            Some(Side::A) => Some(offer.flow),
+            Some(Side::B) => offer.targets.first().map(|target| &target.flow),
+            None => None,
+        };
+        if let (NatMedia::Rewrite, Some(side), Some(flow)) = (offer.nat_media, offer.phone, flow) {
+            self.leg_mut(side).media = Media::Behind(flow.remote.ip());
         }
     }
 
@@ -151,7 +171,8 @@ impl Call {
                 destination,
                 fields: turn.scratch,
             };
-            if let Ok(client) = turn.layer.request(turn.now, &outgoing) {
+            let sent = turn.layer.request_with(turn.now, &outgoing, target.others);
+            if let Ok(client) = sent {
                 branches.push(Branch {
                     client: Some(client),
                     flow: target.flow,
@@ -198,7 +219,8 @@ impl Call {
         if let Some(name) = self.asks_reliable(turn.policy.reliable) {
             writer.header(name, b"100rel");
         }
-        writer.finish(request.message.body()).is_ok()
+        let body = self.body_from(Side::A, &request.message);
+        writer.finish(&body).is_ok()
     }
 
     pub(super) fn on_branch_response(
@@ -224,6 +246,15 @@ impl Call {
             Failure::Unreachable => Status::SERVICE_UNAVAILABLE,
         };
         self.on_branch_final(turn, status, None);
+    }
+
+    /// S-101: the INVITE of a branch has gone on to another server.
+    pub(super) fn move_branch(&mut self, branch: u8, client: Key, flow: Flow) {
+        let setup = self.setup.as_deref_mut();
+        if let Some(branch) = setup.and_then(|setup| setup.branches.get_mut(usize::from(branch))) {
+            branch.client = Some(client);
+            branch.flow = flow;
+        }
     }
 
     /// Timer C: nobody has given a sign of life for too long (RFC 3261 §16.8).
@@ -373,7 +404,8 @@ impl Call {
             writer.header(Name::Contact, contact);
             copy_crossing(writer, response);
         };
-        respond(turn, server, answer, write, response.message.body());
+        let body = self.body_from(Side::B, &response.message);
+        respond(turn, server, answer, write, &body);
     }
 
     pub(super) fn told<'r>(&self, status: Status, response: Option<&'r Response<'r>>) -> Told<'r> {
@@ -398,7 +430,8 @@ impl Call {
         let tag = self.final_tag(response.to.tag().unwrap_or_default());
         let answer = (status, phrase, reply::Tag::Ours(&tag));
         let told = self.told(status, Some(response));
-        respond_announced(turn, server, answer, &told, |_| ());
+        let body = response.message.body();
+        respond_announced(turn, server, answer, (&told, body), |_| ());
         self.outcome = Outcome::Failed(status);
     }
 
@@ -429,7 +462,7 @@ impl Call {
             self.a.dialog.set_tag(tag);
             let tag = tag.text();
             let answer = (status, b"".as_slice(), reply::Tag::Ours(&tag));
-            respond_announced(turn, server, answer, &told, |_| ());
+            respond_announced(turn, server, answer, (&told, b""), |_| ());
             self.outcome = Outcome::Failed(status);
         }
     }

@@ -17,6 +17,7 @@ const FIXED: &[&str] = &[
     "log.format",
     "mode",
     "records",
+    "store",
 ];
 
 /// The difference between two files that both hold.
@@ -54,6 +55,7 @@ impl Config {
         self.records.clone_from(&running.records);
         self.connections = running.connections;
         self.tls.clone_from(&running.tls);
+        self.store.clone_from(&running.store);
         let (next, running) = (&mut self.shard, &running.shard);
         if next.edge.is_some() != running.edge.is_some() {
             // The mode, and the PBX that it goes with.

@@ -54,13 +54,11 @@ pub(super) fn why_not_read(message: &str) -> String {
         .clone()
         .map(|key| (strsim::jaro_winkler(name, key), key));
     let meant = alike.max_by(|one, other| one.0.total_cmp(&other.0));
-    match meant.filter(|(alike, _)| *alike >= ALIKE) {
-        Some((_, key)) => format!("is no key here: is `{key}` meant?"),
-        None => {
-            let known: Vec<_> = known.collect();
-            format!("is no key here, but one of {}", known.join(", "))
-        }
+    if let Some((_, key)) = meant.filter(|(alike, _)| *alike >= ALIKE) {
+        return format!("is no key here: is `{key}` meant?");
     }
+    let known: Vec<_> = known.collect();
+    format!("is no key here, but one of {}", known.join(", "))
 }
 
 /// A file that is being read: turns a span into the place and key of an error.

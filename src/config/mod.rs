@@ -39,6 +39,8 @@ pub struct Config {
     pub api: SocketAddr,
     /// The file that call records are appended to, if there are to be any.
     pub records: Option<PathBuf>,
+    /// The file in which registrations are kept over a restart; `None` keeps them in memory.
+    pub store: Option<PathBuf>,
 }
 
 /// How many stream connections there may be; fewer where the system allows few files.

@@ -1,6 +1,7 @@
 //! The configuration as it is written: every key that exists, with the place of each value.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
@@ -20,6 +21,7 @@ pub(super) struct RawConfig {
     pub(super) domains: Vec<Spanned<String>>,
     pub(super) listener: Vec<Spanned<RawListener>>,
     pub(super) edge: RawEdge,
+    pub(super) store: RawStore,
     pub(super) registrar: RawRegistrar,
     pub(super) user: Vec<Spanned<RawUser>>,
     pub(super) calls: RawCalls,
@@ -55,6 +57,13 @@ pub(super) struct RawTls {
 pub(super) struct RawPeer {
     pub(super) name: Field<String>,
     pub(super) address: Field<String>,
+    pub(super) addresses: Vec<Spanned<String>>,
+    pub(super) attempt: Field<String>,
+    pub(super) down_for: Field<String>,
+    pub(super) ping: Field<String>,
+    pub(super) ping_max: Field<String>,
+    pub(super) down_after: Field<u32>,
+    pub(super) up_after: Field<u32>,
     pub(super) tls_name: Field<String>,
     pub(super) tls_ca: Field<String>,
     pub(super) cc_domains: Vec<Spanned<String>>,
@@ -68,18 +77,31 @@ pub(super) struct RawEdge {
     pub(super) expires_max_s: Field<u32>,
     pub(super) failures_max: Field<u32>,
     pub(super) failures_of_source_max: Field<u32>,
+    pub(super) keep_alive: Field<String>,
+    pub(super) keep_alive_s: Field<u32>,
+    pub(super) nat_media: Field<String>,
 }
 
 impl RawEdge {
     /// Where something is written that needs edge mode.
-    pub(super) fn first_written(&self) -> Option<&Spanned<u32>> {
-        let all = [
+    pub(super) fn first_written(&self) -> Option<Range<usize>> {
+        let numbers = [
             &self.expires_max_s,
             &self.failures_max,
             &self.failures_of_source_max,
+            &self.keep_alive_s,
         ];
-        all.into_iter().find_map(Option::as_ref)
+        let numbers = numbers.into_iter().flatten().map(Spanned::span);
+        let words = [&self.keep_alive, &self.nat_media];
+        let words = words.into_iter().flatten().map(Spanned::span);
+        numbers.chain(words).min_by_key(|span| span.start)
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawStore {
+    pub(super) path: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -221,7 +243,7 @@ fn upstream<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Spanned<RawPeer
             address: Some(Spanned::new(span.clone(), address)),
             ..RawPeer::default()
         },
-        Upstream::Table(raw) => raw,
+        Upstream::Table(raw) => *raw,
     };
     Ok(Some(Spanned::new(span, raw)))
 }
@@ -229,7 +251,7 @@ fn upstream<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Spanned<RawPeer
 #[derive(Debug)]
 enum Upstream {
     Address(String),
-    Table(RawPeer),
+    Table(Box<RawPeer>),
 }
 
 impl<'de> Deserialize<'de> for Upstream {
@@ -253,6 +275,7 @@ impl<'de> Visitor<'de> for ReadUpstream {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Upstream, A::Error> {
-        RawPeer::deserialize(MapAccessDeserializer::new(table)).map(Upstream::Table)
+        let table = RawPeer::deserialize(MapAccessDeserializer::new(table))?;
+        Ok(Upstream::Table(Box::new(table)))
     }
 }

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use crate::call::NatMedia;
 use crate::cc::trust::Dials;
 use crate::completion::Code;
-use crate::shard::settings::{Carries, Completion, Edge, Peer, PeerCompletion};
+use crate::shard::settings::{Carries, Completion, Edge, KeepAlive, Peer, PeerCompletion};
 
 use super::value::spelled;
 use super::{Config, Log};
@@ -14,7 +15,7 @@ impl fmt::Display for Config {
         let settings = &self.shard;
         write!(f, "mode       {}", self.mode())?;
         match &settings.upstream {
-            Some(upstream) => writeln!(f, ", in front of {}", uri_of(upstream))?,
+            Some(upstream) => writeln!(f, ", in front of {}", upstream.shown())?,
             None => writeln!(f)?,
         }
         for listener in &settings.listeners {
@@ -49,6 +50,9 @@ impl fmt::Display for Config {
         }
         writeln!(f, "emergency  {}", settings.calls.emergency.join(", "))?;
         write_completion(f, &settings.completion)?;
+        if let Some(store) = &self.store {
+            writeln!(f, "store      registrations in {}", store.display())?;
+        }
         writeln!(f, "log        {}", self.log)?;
         if let Some(file) = &self.records {
             writeln!(f, "records    to {}", file.display())?;
@@ -68,6 +72,17 @@ fn write_edge(f: &mut fmt::Formatter<'_>, edge: &Edge) -> fmt::Result {
     }
     let (failures, of_source) = (edge.failures_max, edge.failures_of_source_max);
     let window = spelled(edge.failures_window);
+    let every = spelled(edge.keep_alive_every);
+    match edge.keep_alive {
+        KeepAlive::Crlf => write!(f, "nat        kept open by an empty line every {every}")?,
+        KeepAlive::Options => write!(f, "nat        kept open by OPTIONS every {every}")?,
+        KeepAlive::Off => write!(f, "nat        not kept open")?,
+    }
+    let media = match edge.nat_media {
+        NatMedia::Off => "as they are",
+        NatMedia::Rewrite => "written anew",
+    };
+    writeln!(f, "; private media addresses {media}")?;
     writeln!(
         f,
         "failures   {failures} of one user, {of_source} of one address in {window}, then 403"
@@ -84,7 +99,7 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
         Dials::Original => "the original number",
         Dials::Tokens => "tokens",
     };
-    let (name, uri, hosts) = (&peer.name, uri_of(peer), peer.hosts.join(", "));
+    let (name, uri, hosts) = (&peer.name, peer.shown(), peer.hosts.join(", "));
     writeln!(
         f,
         "peer       {name} at {uri}, speaks for {hosts}; completion {completion}, dials {dials}"
@@ -129,11 +144,6 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         [] => writeln!(f, "codes      none"),
         some => writeln!(f, "codes      {}", some.join(", ")),
     }
-}
-
-fn uri_of(peer: &Peer) -> String {
-    let transport = peer.transport.uri_name();
-    format!("sip:{};transport={transport}", peer.address)
 }
 
 impl fmt::Display for Log {

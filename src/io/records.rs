@@ -88,8 +88,8 @@ impl Slot {
     /// What has become of records.
     pub(super) fn counts(&self) -> RecordCounters {
         RecordCounters {
-            records_lost: self.counts.lost.load(Ordering::Relaxed),
-            records_written: self.counts.written.load(Ordering::Relaxed),
+            call_records_lost: self.counts.lost.load(Ordering::Relaxed),
+            call_records_written: self.counts.written.load(Ordering::Relaxed),
         }
     }
 }

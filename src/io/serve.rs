@@ -2,21 +2,24 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use crate::api::status::left_in_tables;
+use crate::completion::WallTime;
 use crate::config::{Config, Origin};
-use crate::shard::settings::Carries;
+use crate::shard::settings::{Carries, Peer};
 use crate::shard::{Report, Shard};
 use crate::tls;
 
 use super::clock::Clock;
 use super::http::{self, Asker};
+use super::keeper::{self, OpenError, Opened};
 use super::log::{Log, Pen};
-use super::records::Records;
+use super::records::{Records, Slot};
 use super::rehearsal::rehearse;
 use super::reload::{Files, Reloader, Told};
 use super::roster::Limits;
@@ -58,6 +61,14 @@ pub enum ServeError {
         file: String,
         /// What the system says.
         source: io::Error,
+    },
+    /// The store of registrations cannot be opened.
+    #[error("cannot keep registrations in {}: {source}", file.display())]
+    Store {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: OpenError,
     },
     /// The system gives no random numbers.
     #[error("no random numbers: {0}")]
@@ -109,28 +120,29 @@ pub fn serve(config: Config, origin: Origin) -> Result<End, ServeError> {
     end
 }
 
-fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeError> {
+fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, ServeError> {
     announce(&config);
     let secure = Secure::new(config.tls.clone())?;
     let sockets = Sockets::bind(&config)?;
     let api = sockets.http.local_addr()?;
+    let store = open_store(&mut config)?;
     let clock = Clock::start();
-    let (records, slot) = config
-        .records
-        .as_deref()
-        .map(|file| {
-            Records::open(file, clock).map_err(|source| ServeError::Records {
-                file: file.display().to_string(),
-                source,
-            })
-        })
-        .transpose()?
-        .unzip();
+    let (records, slot) = open_records(&config, clock)?.unzip();
     let files = Files {
         pen,
         records: slot.clone(),
     };
-    let shard = Shard::new(config.shard.clone(), entropy::seeded()?);
+    config.shard.started = WallTime(clock.started());
+    let mut shard = Shard::new(config.shard.clone(), entropy::seeded()?);
+    let (keeper, store) = match store {
+        Some(opened) => {
+            for (key, record) in &opened.kept {
+                shard.restore(key, record);
+            }
+            (Some(opened.keeper), Some(opened.thread))
+        }
+        None => (None, None),
+    };
     let (mail, mailbox) = mpsc::channel(MAIL_MAX);
     let (streams, commands) = mpsc::channel(COMMANDS_MAX);
     let told = Told {
@@ -148,7 +160,8 @@ fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeEr
     };
     let udp = sockets.udp;
     let post = (streams, slot);
-    let worker = spawn_worker(move || Worker::new(shard, clock, udp, mailbox, post))?;
+    let worker = move || Worker::new(shard, clock, udp, mailbox, post);
+    let worker = spawn_worker(move || Ok(worker()?.keeping(keeper)))?;
     let tolerance = Tolerance {
         limits,
         ..Tolerance::default()
@@ -168,12 +181,37 @@ fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeEr
     if let Some(records) = records {
         records.close();
     }
-    let left = left_in_tables(&report);
+    if let Some(store) = store {
+        store.join().map_err(|_| ServeError::Worker)?;
+    }
+    Ok(take_leave(&report))
+}
+
+/// The last line of the log: what was left.
+fn take_leave(report: &Report) -> End {
+    let left = left_in_tables(report);
     tracing::info!(owed = report.owed, left, "campon has stopped");
-    Ok(if report.owed == 0 {
+    if report.owed == 0 {
         End::Clean
     } else {
         End::Left
+    }
+}
+
+fn open_records(config: &Config, clock: Clock) -> Result<Option<(Records, Slot)>, ServeError> {
+    let opened = config.records.as_deref().map(|file| {
+        Records::open(file, clock).map_err(|source| ServeError::Records {
+            file: file.display().to_string(),
+            source,
+        })
+    });
+    opened.transpose()
+}
+
+fn open_store(config: &mut Config) -> Result<Option<Opened>, ServeError> {
+    keeper::open(config).map_err(|source| ServeError::Store {
+        file: config.store.clone().unwrap_or_default(),
+        source,
     })
 }
 
@@ -188,7 +226,7 @@ fn announce(config: &Config) {
     tracing::info!(
         mode = config.mode(),
         listen = listen.join(" "),
-        upstream = config.shard.upstream.as_ref().map(|it| it.address.to_string()),
+        upstream = config.shard.upstream.as_ref().map(Peer::shown),
         status = %config.api,
         "campon {}",
         env!("CARGO_PKG_VERSION"),

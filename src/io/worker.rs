@@ -18,11 +18,13 @@ use tokio::time::Sleep;
 use crate::observe::DatagramCounters;
 use crate::shard::{Input, Output, Report, SendId, Shard};
 use crate::sip::flow::{Flow, ListenerId, Transport};
+use crate::store::keep::Change;
 use crate::time::Timestamp;
 
 use super::allocator::ThreadCache;
 use super::clock::Clock;
 use super::datagrams::{Datagrams, Sent};
+use super::keeper::Keeper;
 use super::mail::{Command, Mail};
 use super::records::Slot;
 
@@ -79,6 +81,8 @@ struct Post {
     streams: mpsc::Sender<Command>,
     /// For call records, if there are to be any.
     records: Option<Slot>,
+    /// Where records are kept over a restart; nowhere, if `None`.
+    keeper: Option<Keeper>,
     /// What did not leave, for the shard to hear of.
     failed: Vec<(SendId, Flow)>,
     counters: DatagramCounters,
@@ -106,6 +110,7 @@ impl Worker {
                 sockets,
                 streams,
                 records,
+                keeper: None,
                 failed: Vec::new(),
                 counters,
             },
@@ -115,6 +120,12 @@ impl Worker {
             cache: ThreadCache::default(),
             phase: Phase::Running,
         })
+    }
+
+    /// The same, which keeps there what is to outlive it.
+    pub(super) fn keeping(mut self, keeper: Option<Keeper>) -> Self {
+        self.post.keeper = keeper;
+        self
     }
 
     /// Runs until the operator's wish to stop is fulfilled; what is left then.
@@ -313,6 +324,7 @@ impl Post {
     fn deliver(&mut self, shard: &mut Shard) {
         while let Some(output) = shard.poll_output() {
             match output {
+                Output::Keep { key, record } => self.keep(key, record),
                 Output::Send { flow, bytes, id } => match flow.transport {
                     Transport::Udp => self.send_datagram(flow, bytes, id),
                     Transport::Tcp | Transport::Tls => {
@@ -332,6 +344,18 @@ impl Post {
             while let Some(record) = shard.poll_record() {
                 records.put(record);
             }
+        }
+    }
+
+    fn keep(&mut self, key: &[u8], record: Option<&[u8]>) {
+        let change = Change {
+            key: key.into(),
+            record: record.map(Box::from),
+        };
+        if let Some(keeper) = &self.keeper
+            && !keeper.keep(change)
+        {
+            self.counters.records_dropped += 1;
         }
     }
 

@@ -27,8 +27,8 @@ impl Shard {
             let id = (*proven)?;
             return self.settings.peer(id).map(|peer| (id, peer));
         }
-        let (id, peer) = self.settings.peer_at(flow.remote.ip())?;
-        let is_plain = peer.transport == Transport::Tls && flow.transport != Transport::Tls;
+        let (id, peer) = self.peer_at(flow.remote.ip())?;
+        let is_plain = peer.is_secure() && flow.transport != Transport::Tls;
         (!is_plain).then_some((id, peer))
     }
 
@@ -38,7 +38,7 @@ impl Shard {
         if flow.transport != Transport::Tls || flow.connection.is_some() {
             return None;
         }
-        let (_, peer) = self.settings.peer_at(flow.remote.ip())?;
+        let (_, peer) = self.peer_at(flow.remote.ip())?;
         peer.proof.clone()
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::call::relay;
-use crate::call::{self, Again, Call, Offer, Told};
+use crate::call::{self, Again, Call, NatMedia, Offer, Told};
 use crate::cc::Condition;
 use crate::cc::addr::{self, AddrSpec};
 use crate::cc::capsule::CallIdentity;
@@ -16,15 +16,15 @@ use crate::cc::monitor::Found;
 use crate::cc::offer::{self, Named};
 use crate::cc::trust::PeerId;
 use crate::completion::{Binding, CompletionId, Input};
-use crate::dialog::Reach;
-use crate::location::{self, Aor};
+use crate::location::Aor;
 use crate::shard::desk::{name_of, user_of};
 use crate::shard::offer::{About, Asker, Callee};
 use crate::shard::passes::Dialled;
 use crate::shard::record::Draft;
-use crate::shard::settings::{Peer, PeerCompletion};
-use crate::shard::{Held, Parties, Reject, Settings, Shard, recall};
-use crate::sip::flow::{Flow, ListenerId, Transport};
+use crate::shard::settings::PeerCompletion;
+use crate::shard::ways::{Way, Ways, targets};
+use crate::shard::{Held, Parties, Reject, Shard};
+use crate::sip::flow::{Flow, Transport};
 use crate::sip::{Name, Request, Uri, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -32,29 +32,6 @@ use crate::transaction::User;
 use crate::transaction::branch::hex;
 use crate::transaction::reply;
 use crate::transaction::servers::Answer;
-
-/// A target with a Request-URI of its own.
-pub(super) struct Way {
-    pub(super) uri: SmallVec<[u8; 64]>,
-    pub(super) flow: Flow,
-    pub(super) reach: Reach,
-}
-
-pub(super) type Ways = SmallVec<[Way; 1]>;
-
-impl From<location::Target<'_>> for Way {
-    fn from(target: location::Target<'_>) -> Self {
-        Self {
-            uri: SmallVec::from_slice(target.uri),
-            flow: target.flow,
-            reach: if target.is_nat {
-                Reach::Flow
-            } else {
-                Reach::Address
-            },
-        }
-    }
-}
 
 /// Where a call goes.
 pub(super) struct Routed {
@@ -381,7 +358,14 @@ impl Shard {
         let mut routed = self.route_anyhow(now, request, flow, callee)?;
         if matches!(request.uri, Uri::Sip(uri) if uri.secure) {
             // S-30: who asks for TLS gets no other way.
-            let by_tls = |way: &mut Way| way.flow.transport == Transport::Tls;
+            let by_tls = |way: &mut Way| {
+                if let Some(others) = &mut way.others {
+                    others
+                        .hops
+                        .retain(|hop| hop.flow.transport == Transport::Tls);
+                }
+                way.flow.transport == Transport::Tls
+            };
             routed.ways.retain(by_tls);
             if routed.ways.is_empty() {
                 return Err(Reject::NoSecureWay);
@@ -409,9 +393,7 @@ impl Shard {
                 return Err(Reject::UserUnregistered);
             }
         }
-        let (peer, way) = self
-            .way_upstream(request, flow)
-            .ok_or(Reject::UserUnknown)?;
+        let (peer, way) = self.way_upstream(request, flow)?;
         Ok(Routed {
             ways: SmallVec::from_iter([way]),
             callee: None,
@@ -425,45 +407,6 @@ impl Shard {
             ways: self.ways_to(now, &callee),
             callee: Some(callee),
             peer: None,
-        }
-    }
-
-    pub(super) fn ways_to(&self, now: Timestamp, callee: &Aor) -> Ways {
-        self.registrar.targets(now, callee).map(Way::from).collect()
-    }
-
-    pub(super) fn way_upstream(&self, request: &Request<'_>, flow: &Flow) -> Option<(PeerId, Way)> {
-        let upstream = self.settings.upstream.as_ref()?;
-        let way = self.way_at(upstream, &request.uri, flow.listener);
-        Some((Settings::UPSTREAM, way))
-    }
-
-    /// The Request-URI goes on as the phone wrote it (R3), unless it names us as registrar: then the
-    /// peer is meant.
-    pub(super) fn way_at(&self, peer: &Peer, asked: &Uri<'_>, came_by: ListenerId) -> Way {
-        let mut uri = SmallVec::from_slice(asked.text());
-        if let Uri::Sip(asked) = asked
-            && self.domains.is_own(asked)
-            && self.edge.is_none()
-        {
-            uri.clear();
-            uri.extend_from_slice(b"sip:");
-            if let Some(user) = asked.user {
-                uri.extend_from_slice(user);
-                uri.push(b'@');
-            }
-            uri.extend_from_slice(peer.address.to_string().as_bytes());
-            uri.extend_from_slice(asked.params.text());
-        }
-        Way {
-            uri,
-            flow: Flow {
-                transport: peer.transport,
-                listener: self.listener_towards(peer.transport, peer.address.ip(), came_by),
-                remote: peer.address,
-                connection: None,
-            },
-            reach: Reach::Address,
         }
     }
 
@@ -522,6 +465,20 @@ impl Shard {
         is_urgent(request) || self.is_emergency(request)
     }
 
+    /// The side that is a phone, where the other is its PBX.
+    fn phone_of(&self, parties: &Parties) -> Option<call::Side> {
+        self.edge.as_deref()?;
+        match parties {
+            Parties {
+                caller: Some(_), ..
+            } => Some(call::Side::A),
+            Parties {
+                callee: Some(_), ..
+            } => Some(call::Side::B),
+            Parties { .. } => None,
+        }
+    }
+
     /// R1: the user whose number was dialled, where his phones register with the PBX.
     fn owner_of(&self, dialled: &Aor) -> Option<Aor> {
         self.edge.as_deref()?;
@@ -536,15 +493,19 @@ impl Shard {
         (flow, server, again): (&Flow, Key, Option<&Again>),
         (ways, parties, mut about): (&Ways, Parties, About),
     ) -> Box<Held> {
-        let targets = recall::targets(ways);
+        let targets = targets(ways);
         let offer = Offer {
             request,
             flow,
             server,
             targets: &targets,
             again,
-            // R22: a phone is where it registered from.
-            keeps_to_flow: self.edge.is_some() && parties.caller.is_some(),
+            phone: self.phone_of(&parties),
+            nat_media: self
+                .settings
+                .edge
+                .as_ref()
+                .map_or(NatMedia::Off, |it| it.nat_media),
         };
         let call = self.with_turn(now, &parties, &mut about, |turn| {
             Call::invite(key, turn, &offer)

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::call::{Ids, Legs, NamedLeg, Side};
 use crate::dialog::Tag;
 use crate::location::Aor;
-use crate::shard::invite::Way;
+use crate::shard::ways::Way;
 use crate::shard::{Held, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{DialogId, Message, Name, Request, Uri};
@@ -64,6 +64,7 @@ impl Shard {
             uri: SmallVec::from_slice(peer.uri),
             flow: peer.flow,
             reach: peer.reach,
+            others: None,
         };
         (!peer.uri.is_empty()).then(|| (way, held.party(leg.end).cloned()))
     }

@@ -14,11 +14,13 @@ mod desk;
 mod edge;
 mod facing;
 mod invite;
+mod keep_alive;
 mod legs;
 mod notifier;
 mod offer;
 mod pace;
 mod passes;
+mod pings;
 mod recall;
 mod receive;
 mod reconfigure;
@@ -34,6 +36,7 @@ mod strangers;
 mod subscriber;
 mod subscriptions;
 pub mod users;
+mod ways;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -43,6 +46,7 @@ use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::{Counters, Delays};
 use crate::random::Rng;
 use crate::relay;
+use crate::routing::Targets;
 use crate::sip::Scratch;
 use crate::sip::flow::Flow;
 use crate::table::{Key, Table};
@@ -54,8 +58,10 @@ use crate::wheel::Wheel;
 use crate::completion::Input as Fact;
 use crate::shard::desk::{Desk, name_of};
 use crate::shard::edge::Edge;
+use crate::shard::keep_alive::is_keep_alive;
 use crate::shard::offer::{About, Announcer};
 use crate::shard::passes::Dialled;
+use crate::shard::pings::Pings;
 use crate::shard::reconfigure::to_usize;
 use crate::shard::record::Records;
 use crate::shard::registration::is_registration;
@@ -64,7 +70,7 @@ use crate::shard::subscriptions::Part;
 pub use crate::transaction::outbox::SendId;
 
 pub use reject::Reject;
-pub use report::{Report, TableReport};
+pub use report::{Report, TableReport, TargetReport};
 pub use settings::{Listener, Settings};
 
 /// What happens to a worker.
@@ -118,6 +124,13 @@ pub enum Output<'o> {
         /// Comes back in [`Input::NotSent`].
         id: SendId,
     },
+    /// Keeps a record over a restart; nobody waits for it.
+    Keep {
+        /// Its key.
+        key: &'o [u8],
+        /// What it says from now on; `None` removes it.
+        record: Option<&'o [u8]>,
+    },
 }
 
 /// A call and what the worker keeps beside it.
@@ -151,6 +164,9 @@ pub struct Shard {
     /// Who knows our users by their passwords; `None` where anybody may be a user.
     gate: Option<Gate>,
     domains: Domains,
+    /// The servers of the peers.
+    targets: Targets,
+    pings: Pings,
     proven: facing::Proven,
     strangers: strangers::Strangers,
     users: users::Users,
@@ -200,6 +216,8 @@ impl Shard {
             edge: Edge::new(&settings, &mut rng),
             gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
+            targets: ways::targets_of(&settings, Timestamp::START),
+            pings: Pings::default(),
             proven: facing::Proven::default(),
             strangers: strangers::Strangers::new(&settings.strangers),
             users: users::Users::default(),
@@ -219,21 +237,29 @@ impl Shard {
 
     /// Takes in what happened.
     pub fn handle_input(&mut self, now: Timestamp, input: Input<'_>) {
-        self.guarded(now, |shard| match input {
-            Input::Received { flow, bytes, delay } => shard.receive(now, &flow, bytes, delay),
-            Input::NotSent { client, .. } => {
-                if let Some(event) = shard.layer.handle_not_sent(now, client) {
-                    shard.on_event(now, event);
-                }
-            }
-            Input::Disconnected { flow } => shard.on_disconnected(&flow),
-            Input::Proven { flow, names } => shard.on_proven(&flow, names),
-            Input::Drain => shard.draining = true,
-            Input::HangUp => shard.hang_up(now),
-            Input::Reconfigure(settings) => shard.reconfigure(now, *settings),
+        self.guarded(now, |shard| {
+            shard.take_in(now, input);
+            shard.heed_servers(now);
+            shard.settle_edge(now);
         });
         if self.has_news() {
             self.serve(now, |shard| shard.settle(now));
+        }
+    }
+
+    fn take_in(&mut self, now: Timestamp, input: Input<'_>) {
+        match input {
+            Input::Received { flow, bytes, delay } => self.receive(now, &flow, bytes, delay),
+            Input::NotSent { client, .. } => {
+                if let Some(event) = self.layer.handle_not_sent(now, client) {
+                    self.on_event(now, event);
+                }
+            }
+            Input::Disconnected { flow } => self.on_disconnected(&flow),
+            Input::Proven { flow, names } => self.on_proven(&flow, names),
+            Input::Drain => self.drain(now),
+            Input::HangUp => self.hang_up(now),
+            Input::Reconfigure(settings) => self.reconfigure(now, *settings),
         }
     }
 
@@ -248,8 +274,11 @@ impl Shard {
             while let Some(key) = shard.deadlines.take_due(now) {
                 shard.wake_call(now, key);
             }
+            shard.heed_servers(now);
+            shard.run_pings(now);
             shard.registrar.handle_timeout(now);
             shard.wake_edge(now);
+            shard.settle_edge(now);
             shard.users.handle_timeout(now);
             shard.desk.subscriptions.handle_timeout(now);
             shard.wake_relays(now);
@@ -262,6 +291,11 @@ impl Shard {
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output<'_>> {
+        if self.layer.outbox().is_empty() {
+            // Its buffer starts anew.
+            let _none = self.layer.outbox().poll();
+            return self.poll_kept();
+        }
         let Sending { flow, bytes, id } = self.layer.outbox().poll()?;
         self.counters.messages_sent += 1;
         Some(Output::Send { flow, bytes, id })
@@ -273,6 +307,7 @@ impl Shard {
             self.layer.poll_timeout(),
             self.deadlines.next_due(),
             self.registrar.poll_timeout(),
+            self.targets.poll_timeout(),
             self.edge.as_deref().and_then(Edge::poll_timeout),
             self.users.poll_timeout(),
             self.desk.service.poll_timeout(),
@@ -280,17 +315,6 @@ impl Shard {
             self.relays.poll_timeout(),
         ];
         all.into_iter().flatten().min()
-    }
-
-    /// Whether a call is up or somebody waits for a transaction; cheap while a call is up.
-    pub fn is_owing(&self) -> bool {
-        self.calls_up() > 0 || self.layer.servers().owing + self.layer.clients().owing > 0
-    }
-
-    /// How many calls there are, without the slots of those that were challenged.
-    fn calls_up(&self) -> usize {
-        let edge = self.edge.as_deref();
-        self.calls.len() - edge.map_or(0, |edge| edge.challenged.len())
     }
 
     /// Runs one input; if it panics, what it had begun is dropped and all else is kept.
@@ -328,8 +352,14 @@ impl Shard {
     fn on_event(&mut self, now: Timestamp, event: Event) {
         match event {
             Event::Failed(user, failure) => {
+                if pings::is_ping(user) {
+                    return self.on_ping_failed(now, user, failure);
+                }
                 if is_registration(user) {
                     return self.on_register_failure(now, user.call, failure);
+                }
+                if is_keep_alive(user) {
+                    return self.on_phone_asked(user.call, false);
                 }
                 if let Some(part) = Part::of(user.part) {
                     return self.on_subscription_failure((user.call, part), failure);
@@ -346,8 +376,13 @@ impl Shard {
         }
     }
 
-    fn hang_up(&mut self, now: Timestamp) {
+    fn drain(&mut self, now: Timestamp) {
         self.draining = true;
+        self.stop_pinging(now);
+    }
+
+    fn hang_up(&mut self, now: Timestamp) {
+        self.drain(now);
         let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.with_call(now, key, Call::hang_up);

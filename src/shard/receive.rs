@@ -7,10 +7,11 @@ use std::time::Duration;
 use crate::call::{self, Side};
 use crate::dialog::Tag;
 use crate::relay;
+use crate::shard::keep_alive::is_keep_alive;
 use crate::shard::offer::About;
 use crate::shard::registration::is_registration;
 use crate::shard::subscriptions::Part;
-use crate::shard::{Parties, Reject, Shard};
+use crate::shard::{Parties, Reject, Shard, pings};
 use crate::sip::flow::Flow;
 use crate::sip::{Checked, Message, Method, Refusal, Request, Response, Status, cause};
 use crate::table::Key;
@@ -63,9 +64,13 @@ impl Shard {
 
     fn on_response(&mut self, now: Timestamp, flow: &Flow, response: &Response<'_>) {
         match self.layer.handle_response(now, response) {
+            Heard::Up(user) if pings::is_ping(user) => self.on_pong(now, user, response.status),
             Heard::Up(user) => {
                 if is_registration(user) {
                     return self.on_register_response(now, user.call, response);
+                }
+                if is_keep_alive(user) {
+                    return self.on_phone_asked(user.call, true);
                 }
                 if let Some(part) = Part::of(user.part) {
                     return self.on_subscription_response(now, (user.call, part), response);
@@ -79,15 +84,20 @@ impl Shard {
                 let begins_dialog =
                     response.status.is_success() && response.cseq.method == Method::Invite;
                 if heard.is_none() && begins_dialog {
-                    let nobody = Parties::default();
-                    self.with_turn(now, &nobody, &mut About::Nothing, |turn| {
-                        call::refuse_orphan(turn, response, flow);
-                    });
+                    self.refuse_orphan(now, flow, response);
                 }
             }
             Heard::Absorbed => {}
+            Heard::Orphan => self.refuse_orphan(now, flow, response),
             Heard::Stray => self.counters.responses_stray += 1,
         }
+    }
+
+    fn refuse_orphan(&mut self, now: Timestamp, flow: &Flow, response: &Response<'_>) {
+        let nobody = Parties::default();
+        self.with_turn(now, &nobody, &mut About::Nothing, |turn| {
+            call::refuse_orphan(turn, response, flow);
+        });
     }
 
     fn on_request(&mut self, now: Timestamp, flow: &Flow, request: &Request<'_>, delay: Duration) {

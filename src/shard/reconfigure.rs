@@ -6,7 +6,7 @@
 
 use crate::location::{Access, Domains, Gate};
 use crate::shard::strangers::Strangers;
-use crate::shard::{Settings, Shard};
+use crate::shard::{Settings, Shard, ways};
 use crate::time::Timestamp;
 
 impl Shard {
@@ -16,6 +16,7 @@ impl Shard {
         settings.listeners = std::mem::take(&mut self.settings.listeners);
         // The thread that writes them is started with the process.
         settings.records = self.settings.records;
+        settings.started = self.settings.started;
         let ips = settings.listeners.iter().map(|it| it.bind.ip());
         self.domains = Domains::new(ips, settings.domains.iter().map(String::as_str));
         self.registrar.set_policy(settings.registrar);
@@ -30,6 +31,9 @@ impl Shard {
         if self.settings.strangers != settings.strangers {
             self.strangers = Strangers::new(&settings.strangers);
         }
+        let mut targets = ways::targets_of(&settings, now);
+        targets.inherit(&self.targets);
+        self.targets = targets;
         if let Some(edge) = &mut self.edge {
             edge.set_settings(&settings);
         }

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::call::{Call, Outcome, Side, Told};
 use crate::completion::{self, By, CompletionId, History};
 use crate::dialog::Tag;
-use crate::shard::invite::Ways;
 use crate::shard::offer::About;
+use crate::shard::ways::Ways;
 use crate::shard::{Held, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Name, Request};
@@ -251,8 +251,8 @@ impl Draft {
 
     /// The callee's side of a recall is called.
     pub(super) fn call(&mut self, from: &str, to: &str, ways: &Ways) {
-        self.b.from = from.to_owned();
-        self.b.to = to.to_owned();
+        from.clone_into(&mut self.b.from);
+        to.clone_into(&mut self.b.to);
         self.add_ways(ways);
     }
 

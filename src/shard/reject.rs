@@ -84,6 +84,8 @@ rejects! {
     OutOfOrder "rejected_out_of_order" SERVER_INTERNAL_ERROR
     /// The request waited too long before we came to it (R6, S-184).
     Overloaded "rejected_overloaded" SERVICE_UNAVAILABLE
+    /// No server of the peer is known: its name leads nowhere.
+    PeerUnresolved "rejected_peer_unresolved" SERVICE_UNAVAILABLE
     /// R8: a user of ours, from where he is not registered.
     ProxyCredentialsMissing "rejected_proxy_credentials_missing" PROXY_AUTHENTICATION_REQUIRED
     /// S-173: a nonce that is too old or used up.

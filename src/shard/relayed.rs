@@ -14,8 +14,8 @@ use crate::dialog::{Dialog, Names, Tag};
 use crate::location::{Aor, Gate};
 use crate::relay::{self, Errand, Part, Passage, Refused, Subscription, Turn, makes_dialog};
 use crate::shard::edge::Source;
-use crate::shard::invite::Ways;
-use crate::shard::{Reject, Settings, Shard, recall};
+use crate::shard::ways::{Ways, targets};
+use crate::shard::{Reject, Settings, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Event, Method, Name, Request, Response};
 use crate::table::{Key, Table};
@@ -316,7 +316,8 @@ impl Shard {
             }
         }
         let may_go_up = is_user || !self.is_upstream(flow);
-        if let Some((_, way)) = self.way_upstream(request, flow).filter(|_| may_go_up) {
+        if may_go_up && self.settings.upstream.is_some() {
+            let (_, way) = self.way_upstream(request, flow)?;
             return Ok(Ways::from_iter([way]));
         }
         if is_user && asks_for_state {
@@ -352,7 +353,7 @@ impl Shard {
             flow,
             server,
             names: Names::of(self.layer.digester(), request, flow),
-            targets: &recall::targets(ways),
+            targets: &targets(ways),
         };
         let passage = self.with_relay_turn(now, |turn| Passage::send(key, turn, &errand));
         self.relays.put_passage(key, passage);
@@ -402,7 +403,7 @@ impl Shard {
             flow,
             server,
             names,
-            targets: &recall::targets(ways),
+            targets: &targets(ways),
         };
         let opened = self.with_relay_turn(now, |turn| Subscription::open(key, turn, &errand, near));
         self.relays.in_hand = None;

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use crate::completion::Stage;
 use crate::observe::Delays;
+pub use crate::routing::Server;
+pub use crate::routing::State as Health;
 use crate::shard::Shard;
+#[cfg(test)]
+pub use crate::sip::flow::Transport;
 use crate::time::Timestamp;
 
 /// What the worker holds.
@@ -14,6 +18,8 @@ pub struct Report {
     pub tables: Vec<TableReport>,
     /// Every counter, by name.
     pub counters: Vec<(&'static str, u64)>,
+    /// Every server of every peer, the upstream's first.
+    pub targets: Vec<TargetReport>,
     /// How many requests for completion are at each stage.
     pub completions: Vec<(Stage, usize)>,
     /// How long messages have waited before they were taken in.
@@ -33,6 +39,21 @@ pub struct TableReport {
     pub entries: usize,
     /// The age of the oldest entry.
     pub oldest: Option<Duration>,
+}
+
+/// What is known of one server of a peer's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TargetReport {
+    /// What the operator calls the peer.
+    pub peer: String,
+    /// The server.
+    pub server: Server,
+    /// Whether requests go there.
+    pub state: Health,
+    /// For how long they do or do not.
+    pub since: Duration,
+    /// How long its last answer to OPTIONS took; `None` if it was never asked or never answered.
+    pub rtt: Option<Duration>,
 }
 
 impl Shard {
@@ -68,6 +89,7 @@ impl Shard {
         Report {
             tables,
             counters: self.counters.iter().chain(self.rejects.iter()).collect(),
+            targets: self.target_reports(now),
             completions: self.desk.service.stages().to_vec(),
             delays: self.delays,
             draining: self.draining,
@@ -78,5 +100,16 @@ impl Shard {
     /// Whether no call is up and no transaction is kept.
     pub fn is_at_rest(&self) -> bool {
         self.calls.is_empty() && self.layer.is_empty()
+    }
+
+    /// Whether a call is up or somebody waits for a transaction; cheap while a call is up.
+    pub fn is_owing(&self) -> bool {
+        self.calls_up() > 0 || self.layer.servers().owing + self.layer.clients().owing > 0
+    }
+
+    /// How many calls there are, without the slots of those that were challenged.
+    fn calls_up(&self) -> usize {
+        let edge = self.edge.as_deref();
+        self.calls.len() - edge.map_or(0, |edge| edge.challenged.len())
     }
 }

@@ -132,6 +132,7 @@ impl Shard {
             | Reject::NoSuchCall
             | Reject::OutOfOrder
             | Reject::Overloaded
+            | Reject::PeerUnresolved
             | Reject::ProxyCredentialsMissing
             | Reject::ProxyCredentialsStale
             | Reject::ProxyCredentialsWrong

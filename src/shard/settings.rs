@@ -1,6 +1,6 @@
 //! What an operator may choose of a worker, with the defaults of a fresh install.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use crate::call;
 use crate::cc::trust::{self, Dials, PeerId};
 use crate::completion;
 use crate::location;
+use crate::routing::{Place, Policy, Spot};
 use crate::shard::relayed;
 use crate::sip::flow::Transport;
-use crate::sip::host::Host;
 use crate::tls::Proof;
 use crate::transaction::timing::Timing;
 
@@ -23,6 +23,8 @@ pub struct Settings {
     pub upstream: Option<Peer>,
     /// What stands between phones and the PBX, if the PBX is their registrar (R1); `None`: we are.
     pub edge: Option<Edge>,
+    /// The time of the calendar at [`crate::time::Timestamp::START`].
+    pub started: completion::WallTime,
     /// The other parties that are known by their address.
     pub peers: Vec<Peer>,
     /// The domains that are ours, besides the names and addresses of the listeners; lower case.
@@ -67,11 +69,6 @@ impl Settings {
         self.peers()
             .find(|(its, _)| *its == id)
             .map(|(_, peer)| peer)
-    }
-
-    /// The peer whose requests come from this address, from whatever port.
-    pub fn peer_at(&self, source: IpAddr) -> Option<(PeerId, &Peer)> {
-        self.peers().find(|(_, peer)| peer.address.ip() == source)
     }
 }
 
@@ -132,18 +129,19 @@ fn has_port(host: &str) -> bool {
         .is_some_and(|rest| rest.contains(':'))
 }
 
-/// A party that is known by its address: the PBX behind us, or another one beside it.
+/// A party that is known by its addresses: the PBX behind us, or another one beside it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Peer {
     /// What the operator calls it.
     pub name: String,
-    /// What carries the requests to it.
-    pub transport: Transport,
-    /// How it proves itself; always there if its transport is TLS.
+    /// Where it listens, the first choice first; what comes from an IP address of these, whatever
+    /// the port, is its own.
+    pub places: Vec<Place>,
+    /// How it proves itself; always there if a place of it is reached by TLS.
     pub proof: Option<Arc<Proof>>,
-    /// Where it listens; what comes from this IP address, whatever the port, is its own.
-    pub address: SocketAddr,
-    /// R7: the hosts that its URIs may name: its address, then its domains; lower case.
+    /// When a server of it counts as down.
+    pub policy: Policy,
+    /// R7: the hosts that its URIs may name: its places, then its domains; lower case.
     pub hosts: Arc<[Box<str>]>,
     /// What it may have dialled when a call is completed through it.
     pub dials: Dials,
@@ -154,25 +152,42 @@ pub struct Peer {
 impl Peer {
     /// A peer that speaks for its address alone, with the defaults of a fresh install.
     pub fn new(name: impl Into<String>, transport: Transport, address: SocketAddr) -> Self {
-        Self {
+        Self::of_places(name, vec![Place::at(transport, address)])
+    }
+
+    /// The same with several places.
+    pub fn of_places(name: impl Into<String>, places: Vec<Place>) -> Self {
+        let mut peer = Self {
             name: name.into(),
-            transport,
+            places,
             proof: None,
-            address,
-            hosts: Arc::new([host_of(address.ip())]),
+            policy: Policy::default(),
+            hosts: Arc::new([]),
             dials: Dials::Original,
             completion: PeerCompletion::Agent,
-        }
+        };
+        peer.hosts = peer.own_hosts().collect();
+        peer
     }
 
     /// The same peer, which speaks for these domains as well.
     #[must_use]
     pub fn with_domains(mut self, domains: impl IntoIterator<Item = String>) -> Self {
         let domains = domains.into_iter().map(String::into_boxed_str);
-        self.hosts = std::iter::once(host_of(self.address.ip()))
-            .chain(domains)
-            .collect();
+        self.hosts = self.own_hosts().chain(domains).collect();
         self
+    }
+
+    /// Whether it is reached by TLS, everywhere.
+    pub fn is_secure(&self) -> bool {
+        let mut places = self.places.iter();
+        places.all(|place| place.transport() == Transport::Tls)
+    }
+
+    /// Its places, for people.
+    pub fn shown(&self) -> String {
+        let places: Vec<_> = self.places.iter().map(Place::to_string).collect();
+        places.join(", then ")
     }
 
     /// What an agent needs to know of it.
@@ -183,15 +198,19 @@ impl Peer {
             dials: self.dials,
         }
     }
-}
 
-/// The address as a URI has it: IPv6 in brackets.
-fn host_of(ip: IpAddr) -> Box<str> {
-    let host = match ip {
-        IpAddr::V4(ip) => Host::V4(ip),
-        IpAddr::V6(ip) => Host::V6(ip),
-    };
-    host.to_string().into()
+    /// The hosts of its places, each once.
+    fn own_hosts(&self) -> impl Iterator<Item = Box<str>> {
+        let spots = self.places.iter().map(|place| &place.spot);
+        let is_first = |(at, spot): &(usize, &Spot)| {
+            let mut before = self.places.iter().take(*at);
+            before.all(|place| place.spot != **spot)
+        };
+        spots
+            .enumerate()
+            .filter(is_first)
+            .map(|(_, spot)| spot.to_string().into())
+    }
 }
 
 /// What becomes of the completion that a peer offers with a call that failed there.
@@ -214,6 +233,14 @@ pub struct Edge {
     /// The longest time for which a phone is told that it is registered, whatever the PBX grants:
     /// so that we hear early that it has gone.
     pub expires_max_s: u32,
+    /// What becomes of the private addresses in the phones' session descriptions.
+    pub nat_media: call::NatMedia,
+    /// How the NATs in front of the phones are kept open.
+    pub keep_alive: KeepAlive,
+    /// How often.
+    pub keep_alive_every: Duration,
+    /// Whether registrations are to be kept over a restart; what is kept is told by the worker.
+    pub keeps: bool,
     /// For how long failed registrations are held against their source.
     pub failures_window: Duration,
     /// The most failed registrations of one user from one source in that time, so that the PBX need
@@ -225,11 +252,27 @@ pub struct Edge {
     pub sources_max: usize,
 }
 
+/// What is sent to phones over UDP, so that the NATs in front of them stay open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeepAlive {
+    /// An empty line, which nobody answers.
+    Crlf,
+    /// Nothing.
+    Off,
+    /// OPTIONS, so that a phone is missed that has answered before.
+    Options,
+}
+
 impl Default for Edge {
     fn default() -> Self {
         Self {
             secret: None,
             expires_max_s: u32::MAX,
+            nat_media: call::NatMedia::Off,
+            keep_alive: KeepAlive::Crlf,
+            // NATs forget a UDP flow after 30 s at the earliest (RFC 4787 §4.3 says 2 min).
+            keep_alive_every: Duration::from_secs(25),
+            keeps: false,
             failures_window: Duration::from_mins(1),
             failures_max: 10,
             failures_of_source_max: 60,
@@ -357,22 +400,6 @@ mod tests {
 
     fn peer(name: &str, address: &str) -> Peer {
         Peer::new(name, Transport::Udp, address.parse().expect("an address"))
-    }
-
-    #[test]
-    fn a_peer_is_known_by_its_ip_address_whatever_the_port() {
-        let settings = Settings {
-            upstream: Some(peer("upstream", "192.0.2.1:5060")),
-            peers: vec![peer("office", "192.0.2.2:5060")],
-            ..Settings::default()
-        };
-        let found = |ip: &str| {
-            let found = settings.peer_at(ip.parse().expect("an address"));
-            found.map(|(id, peer)| (id, &*peer.name))
-        };
-        assert_eq!(found("192.0.2.1"), Some((Settings::UPSTREAM, "upstream")));
-        assert_eq!(found("192.0.2.2"), Some((PeerId(1), "office")));
-        assert_eq!(found("192.0.2.3"), None);
     }
 
     #[test]

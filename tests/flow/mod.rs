@@ -7,6 +7,7 @@ mod cancel;
 mod completion;
 mod edge;
 mod exchanges;
+mod failover;
 mod failures;
 mod forks;
 pub(crate) mod kit;

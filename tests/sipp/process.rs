@@ -377,7 +377,7 @@ fn as_proc_net(address: SocketAddr) -> String {
 
 /// The binary under test: `CAMPON_BIN`, else the release build if it is newer than all sources, else
 /// the one that cargo built along with this test.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("CAMPON_BIN") {
         return fs::canonicalize(path).expect("CAMPON_BIN names a file");
     }

@@ -13,5 +13,6 @@ pub mod item;
 pub mod name_addr;
 pub mod rack;
 pub mod reason;
+pub mod retry_after;
 pub mod subscription_state;
 pub mod via;

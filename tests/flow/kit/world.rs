@@ -1,19 +1,20 @@
 //! The world: one worker, a clock that tests turn, and seats for the parties.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use campon::completion::WallTime;
 use campon::shard::{Input, Output, Shard};
 use campon::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
 use campon::time::Timestamp;
 
 use super::message::Message;
 use super::party::Party;
-use super::subject::{self, OFFICE, Setup, UPSTREAM};
+use super::subject::{self, OFFICE, SECOND, Setup, UPSTREAM};
 
 /// Longer than every timer of a call, and than the hour in which a caller for help is left alone.
 const QUIET: Duration = Duration::from_mins(65);
@@ -30,6 +31,9 @@ pub(crate) struct World(pub(super) Rc<RefCell<State>>);
 
 pub(super) struct State {
     shard: Shard,
+    setup: Setup,
+    /// The calendar's time when campon was started.
+    started: WallTime,
     pub(super) now: Timestamp,
     pub(super) seats: Vec<Seat>,
     pub(super) serial: u64,
@@ -39,6 +43,10 @@ pub(super) struct State {
     /// Branch and method of each request that a party sent.
     asked: BTreeSet<(String, String)>,
     ladder: Vec<String>,
+    /// Keep-alives without a message: where to, and when.
+    pings: Vec<(Flow, Timestamp)>,
+    /// What is to be kept over a restart, by key.
+    kept: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 /// A party's place: where it is, and what has come for it.
@@ -53,6 +61,8 @@ impl World {
     pub(crate) fn new(setup: Setup) -> Self {
         Self(Rc::new(RefCell::new(State {
             shard: subject::shard(setup, 1),
+            setup,
+            started: subject::STARTED,
             now: Timestamp::START + Duration::from_secs(1000),
             seats: Vec::new(),
             serial: 0,
@@ -60,7 +70,20 @@ impl World {
             delay: Duration::ZERO,
             asked: BTreeSet::new(),
             ladder: Vec::new(),
+            pings: Vec::new(),
+            kept: BTreeMap::new(),
         })))
+    }
+
+    /// campon is started anew, with what it kept; the calendar goes on, the process's time does not.
+    pub(crate) fn restarts(&self) {
+        self.0.borrow_mut().restart();
+    }
+
+    /// The addresses that were kept alive without a message since this was last asked.
+    pub(crate) fn pings(&self) -> Vec<SocketAddr> {
+        let pings = std::mem::take(&mut self.0.borrow_mut().pings);
+        pings.into_iter().map(|(flow, _)| flow.remote).collect()
     }
 
     /// A party over UDP at the next free address.
@@ -92,6 +115,17 @@ impl World {
         self.party_at("pbx", UPSTREAM)
     }
 
+    /// The party at the address of the upstream's second server.
+    pub(crate) fn second(&self) -> Party {
+        self.party_at("second", SECOND)
+    }
+
+    /// The servers of the peers that take no requests.
+    pub(crate) fn servers_down(&self) -> Vec<String> {
+        let state = self.0.borrow();
+        subject::down(&state.shard.report(state.now))
+    }
+
     /// The party at the other peer's address.
     pub(crate) fn office(&self) -> Party {
         self.party_at("office", OFFICE)
@@ -113,6 +147,11 @@ impl World {
         state.seats.push(Seat { name, flow, inbox });
         drop(state);
         Party::new(Self(Rc::clone(&self.0)), id)
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.borrow().now
     }
 
     /// Lets time pass; what falls due on the way happens when it is due.
@@ -184,6 +223,20 @@ impl State {
         self.deliver();
     }
 
+    fn restart(&mut self) {
+        self.note("campon is started anew");
+        let started = self.started.0 + self.now.as_micros();
+        self.started = WallTime(started);
+        self.shard = subject::restarted(self.setup, 2, self.started);
+        self.now = Timestamp::START;
+        for (key, record) in &self.kept {
+            if let Some(record) = record {
+                self.shard.restore(key, record);
+            }
+        }
+        self.deliver();
+    }
+
     /// A party's connection ends.
     pub(super) fn disconnect(&mut self, seat: usize) {
         let flow = self.seats[seat].flow;
@@ -222,10 +275,18 @@ impl State {
     fn deliver(&mut self) {
         let mut arrived = Vec::new();
         while let Some(output) = self.shard.poll_output() {
-            let Output::Send { flow, bytes, id } = output;
-            arrived.push((flow, bytes.to_vec(), id));
+            match output {
+                Output::Send { flow, bytes, id } => arrived.push((flow, bytes.to_vec(), id)),
+                Output::Keep { key, record } => {
+                    self.kept.insert(key.to_vec(), record.map(<[u8]>::to_vec));
+                }
+            }
         }
         for (flow, raw, id) in arrived {
+            if raw == b"\r\n\r\n" {
+                self.pings.push((flow, self.now));
+                continue;
+            }
             let read = Message::read(&raw, self.now, Some((id, flow)));
             let message = read.unwrap_or_else(|why| {
                 self.fail(&format!("{why} in\n{}", String::from_utf8_lossy(&raw)))

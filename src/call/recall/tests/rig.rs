@@ -496,6 +496,7 @@ fn targets<'p>(phones: &[&'p str]) -> Vec<Target<'p>> {
         },
         flow: flow(phone.parse().expect("an address")),
         reach: Reach::Address,
+        others: None,
     };
     phones.iter().map(target).collect()
 }

@@ -35,6 +35,7 @@ impl Call {
             Phase::Talking => {
                 self.outcome = Outcome::HungUp(side);
                 self.phase = Phase::Ending { byes: 1 };
+                self.forget_sessions();
                 self.abandon_negotiation(turn);
                 self.abandon_exchanges(turn);
                 self.relay_bye(turn, side, request);
@@ -76,16 +77,22 @@ impl Call {
 
     /// Ends the call with a BYE to these sides.
     pub(super) fn lose(&mut self, turn: &mut Turn<'_>, sides: &[Side]) {
+        self.lose_for(turn, sides, b"");
+    }
+
+    /// The same for this reason.
+    pub(super) fn lose_for(&mut self, turn: &mut Turn<'_>, sides: &[Side], reason: &[u8]) {
         self.outcome = Outcome::Lost;
         self.phase = Phase::Ending { byes: 0 };
         self.abandon_negotiation(turn);
         self.abandon_exchanges(turn);
-        self.send_byes(turn, sides, b"");
+        self.send_byes(turn, sides, reason);
     }
 
     /// Sends a BYE to these sides, and waits for their answers only.
     pub(super) fn send_byes(&mut self, turn: &mut Turn<'_>, sides: &[Side], reason: &[u8]) {
         let mut byes = 0;
+        self.forget_sessions();
         for side in sides {
             let user = Some(self.user(Part::Bye(*side)));
             let dialog = &mut self.leg_mut(*side).dialog;
@@ -117,7 +124,7 @@ impl Call {
         from: Side,
         request: &Request<'_>,
         part: Part,
-    ) -> Option<()> {
+    ) -> Option<Key> {
         let user = Some(self.user(part));
         let dialog = &mut self.leg_mut(from.other()).dialog;
         let number = dialog.next_cseq();
@@ -236,7 +243,7 @@ pub(super) fn send(
     dialog: &Dialog,
     method: Method<'_>,
     user: Option<User>,
-) -> Option<()> {
+) -> Option<Key> {
     let outgoing = Outgoing {
         method,
         uri: dialog.request_uri(),
@@ -245,6 +252,5 @@ pub(super) fn send(
         destination: 0,
         fields: turn.scratch,
     };
-    turn.layer.request(turn.now, &outgoing).ok()?;
-    Some(())
+    turn.layer.request(turn.now, &outgoing).ok()
 }

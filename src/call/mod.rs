@@ -32,6 +32,7 @@ pub mod recall;
 mod refers;
 pub mod relay;
 mod sdp;
+mod session;
 mod setup;
 
 use std::net::IpAddr;
@@ -54,8 +55,9 @@ pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
 pub use ids::{Ids, Legs, NamedLeg, NoLegs};
 pub use nat::NatMedia;
-pub use policy::{Policy, Reliability};
+pub use policy::{Policy, Reliability, SessionAsks};
 pub use recall::{Invitation, News, NoCall, Party, Refusal};
+pub use session::Asks;
 pub use setup::{Offer, Target, forwards, is_better, not_the_whole_service};
 
 /// How long things of a call may take.
@@ -233,13 +235,19 @@ pub struct Again {
 #[derive(Debug)]
 struct Leg {
     dialog: Dialog,
+    /// Its session timer, if it was agreed on.
+    timed: Option<Box<session::Timed>>,
     media: nat::Media,
 }
 
 impl Leg {
     fn of(dialog: Dialog) -> Self {
         let media = nat::Media::AsDescribed;
-        Self { dialog, media }
+        Self {
+            dialog,
+            timed: None,
+            media,
+        }
     }
 }
 
@@ -351,7 +359,8 @@ impl Call {
             .map(negotiation::Negotiation::deadline);
         let prack = self.early.as_deref().and_then(early::Early::deadline);
         let recall = self.recall.as_deref().and_then(recall::Recall::deadline);
-        let all = [rings, ack, prack, recall];
+        let session = self.session_deadline();
+        let all = [rings, ack, prack, recall, session];
         all.into_iter().flatten().min()
     }
 
@@ -361,6 +370,7 @@ impl Call {
         self.on_recall_due(turn);
         self.on_ack_due(turn);
         self.on_prack_due(turn);
+        self.on_session_due(turn);
     }
 
     /// Whether a request with these tags is within this call, and on which side.

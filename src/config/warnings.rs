@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::call::Policy;
 use crate::cc::trust::Dials;
 use crate::shard::settings::Settings;
 
@@ -67,6 +68,13 @@ fn times(settings: &Settings) -> Vec<String> {
         let rings = spelled(rings);
         warnings.push(format!(
             "timing.timer_c_ms: {rings}, RFC 3261 says more than 3min"
+        ));
+    }
+    let least_s = settings.call_policy.session_least_s;
+    // S-90
+    if least_s < Policy::default().session_least_s {
+        warnings.push(format!(
+            "calls.min_se: {least_s}s, RFC 4028 says 90s at least"
         ));
     }
     let delay_max = settings.overload.delay_max;

@@ -29,6 +29,9 @@ use crate::sip::{Method, Request, Uri};
 use crate::table::Key;
 use crate::time::Timestamp;
 
+/// A request of this length does not go by UDP where the path is not known (RFC 3261 §18.1.1).
+const LONG_BYTES: usize = 1300;
+
 /// What is kept where the PBX is the registrar.
 #[derive(Debug)]
 pub(super) struct Edge {
@@ -111,9 +114,30 @@ impl Shard {
             return Source::Peer(peer);
         }
         match self.domains.aor(&request.from.uri) {
-            Some(user) if self.registrar.is_registered_at(&user, flow) => Source::Phone(user),
+            Some(user) if self.phone_flow(&user, flow, request).is_some() => Source::Phone(user),
             Some(_) | None => Source::Stranger,
         }
+    }
+
+    /// R8: the flow of the user's phone that sends this request; `None` if none of his does.
+    ///
+    /// A phone that has registered over UDP sends a long request over a stream of its own, as RFC 3261
+    /// §18.1.1 tells it to. Such a stream shows its address, which nobody forges; the port is new.
+    pub(super) fn phone_flow(
+        &self,
+        user: &Aor,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Option<Flow> {
+        if self.registrar.is_registered_at(user, flow) {
+            return Some(*flow);
+        }
+        self.edge.as_deref()?;
+        let is_long = request.message.raw().len() >= LONG_BYTES;
+        if !flow.transport.is_reliable() || !is_long {
+            return None;
+        }
+        self.registrar.datagrams_from(user, flow.remote.ip())
     }
 
     /// R4: whether a request outside of dialogs is let in where the PBX is the registrar.

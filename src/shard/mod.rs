@@ -41,7 +41,8 @@ mod ways;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::call::{Call, Contacts, Outcome, Side, Turn};
+use crate::call;
+use crate::call::{Call, Contacts, Turn};
 use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::{Counters, Delays};
 use crate::random::Rng;
@@ -52,7 +53,7 @@ use crate::sip::flow::Flow;
 use crate::table::{Key, Table};
 use crate::time::Timestamp;
 use crate::transaction::outbox::Sending;
-use crate::transaction::{Event, Layer};
+use crate::transaction::{Event, Layer, User};
 use crate::wheel::Wheel;
 
 use crate::completion::Input as Fact;
@@ -338,6 +339,8 @@ impl Shard {
             self.records.forget(key);
             self.calls.discard(key);
             self.release(now, &parties);
+            let is_lost = |user: User| user.call == key && call::has_part(user.part);
+            self.layer.abandon(now, is_lost);
         }
         false
     }
@@ -544,56 +547,10 @@ impl Shard {
         self.calls.put_back(key, held);
     }
 
-    fn on_call_over(&mut self, now: Timestamp, held: &Held) {
-        self.release(now, &held.parties);
-        if matches!(held.about, About::Code) {
-            // It was no call to anybody, and has its line already.
-            return;
-        }
-        let call = &held.call;
-        if call.answered().is_some() {
-            self.counters.calls_answered += 1;
-        } else {
-            self.counters.count_failed(status_of(call.outcome()));
-        }
-        let talked = call.answered().map(|answered| now.since(answered));
-        tracing::info!(
-            call_id = %call.call_id(Side::A).escape_ascii(),
-            call_id_b = %call.call_id(Side::B).escape_ascii(),
-            outcome = outcome_name(call.outcome()),
-            talked_ms = talked.map(|talked| u64::try_from(talked.as_millis()).unwrap_or(u64::MAX)),
-            "call over"
-        );
-    }
-
     fn release(&mut self, now: Timestamp, parties: &Parties) {
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.release(now, user);
         }
-    }
-}
-
-/// What the caller of a call that failed was told; `None` if he had given it up.
-fn status_of(outcome: Outcome) -> Option<u16> {
-    match outcome {
-        Outcome::Failed(status) => Some(status.code()),
-        Outcome::Open
-        | Outcome::Cancelled
-        | Outcome::Confirmed
-        | Outcome::HungUp(_)
-        | Outcome::Lost => None,
-    }
-}
-
-fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Open => "open",
-        Outcome::Cancelled => "cancelled",
-        Outcome::Confirmed => "confirmed",
-        Outcome::Failed(status) => status.phrase(),
-        Outcome::HungUp(Side::A) => "caller hung up",
-        Outcome::HungUp(Side::B) => "callee hung up",
-        Outcome::Lost => "lost",
     }
 }
 
@@ -757,6 +714,10 @@ mod tests {
         shard.guarded(NOW, |shard| {
             shard.with_call(NOW, key, |_, _| panic!("failpoint"));
         });
+        // Its caller does not wait for ever.
+        let told = sent(&mut shard);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told.concat().starts_with("SIP/2.0 500"), "{told:?}");
         assert_eq!(shard.calls.len(), 1);
         assert_eq!(shard.calls.taken(), 0);
         assert!(shard.in_hand.is_none());

@@ -323,6 +323,29 @@ impl Draft {
 }
 
 impl Shard {
+    /// Counts and logs a call that is over.
+    pub(super) fn on_call_over(&mut self, now: Timestamp, held: &Held) {
+        self.release(now, &held.parties);
+        if matches!(held.about, About::Code) {
+            // It was no call to anybody, and has its line already.
+            return;
+        }
+        let call = &held.call;
+        if call.answered().is_some() {
+            self.counters.calls_answered += 1;
+        } else {
+            self.counters.count_failed(status_of(call.outcome()));
+        }
+        let talked = call.answered().map(|answered| now.since(answered));
+        tracing::info!(
+            call_id = %call.call_id(Side::A).escape_ascii(),
+            call_id_b = %call.call_id(Side::B).escape_ascii(),
+            outcome = outcome_name(call.outcome()),
+            talked_ms = talked.map(|talked| u64::try_from(talked.as_millis()).unwrap_or(u64::MAX)),
+            "call over"
+        );
+    }
+
     /// What is over, oldest first.
     pub fn poll_record(&mut self) -> Option<Record> {
         self.records.poll()
@@ -417,5 +440,29 @@ fn ender(outcome: Outcome, refuser: Option<Ender>) -> Ender {
         Outcome::HungUp(Side::B) => Ender::Callee,
         Outcome::Failed(_) => refuser.unwrap_or(Ender::Callee),
         Outcome::Confirmed | Outcome::Lost | Outcome::Open => Ender::Campon,
+    }
+}
+
+/// What the caller of a call that failed was told; `None` if he had given it up.
+fn status_of(outcome: Outcome) -> Option<u16> {
+    match outcome {
+        Outcome::Failed(status) => Some(status.code()),
+        Outcome::Open
+        | Outcome::Cancelled
+        | Outcome::Confirmed
+        | Outcome::HungUp(_)
+        | Outcome::Lost => None,
+    }
+}
+
+fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Open => "open",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Confirmed => "confirmed",
+        Outcome::Failed(status) => status.phrase(),
+        Outcome::HungUp(Side::A) => "caller hung up",
+        Outcome::HungUp(Side::B) => "callee hung up",
+        Outcome::Lost => "lost",
     }
 }

@@ -134,9 +134,7 @@ impl Stage {
         let mut callee = self.start(&format!("{flow}.callee"), Phone::Bob, transport);
         callee.wait_until_listening();
         let caller = self.start(&format!("{flow}.caller"), Phone::Alice, transport);
-        let mut traces = finish(vec![caller, callee]).into_iter();
-        let caller = traces.next().expect("the caller's trace");
-        Bridge::new(caller, traces.next().expect("the callee's trace"))
+        Bridge::of(finish(vec![caller, callee]))
     }
 
     /// Plays a call to a phone that stays on the connection with which it registered.

@@ -103,6 +103,11 @@ impl World {
         self.seat(name, &address, Transport::Tcp)
     }
 
+    /// The same at this address.
+    pub(crate) fn party_over_tcp_at(&self, name: &str, address: &str) -> Party {
+        self.seat(name, address, Transport::Tcp)
+    }
+
     /// A party that is registered.
     pub(crate) fn phone(&self, name: &str) -> Party {
         let party = self.party(name);

@@ -2,7 +2,8 @@
 //!
 //! Spec: RFC 3261 §13.2.2.4 (S-04), §15 (S-21); RFC 3326.
 //!
-//! A BYE is answered at once and not when the other side has answered: whoever hangs up is done.
+//! A BYE is answered at once and not when the other side has answered: whoever hangs up is done. Only
+//! between a phone and its PBX it is otherwise, see `leaving`.
 
 use crate::call::relay::copy_request;
 use crate::call::sdp::SDP;
@@ -30,7 +31,11 @@ impl Call {
         let Ok(server) = turn.layer.accept(turn.now, request, flow, None) else {
             return refuse_for_now(turn, request, flow);
         };
+        if self.may_be_challenged(side) {
+            return self.ask_to_leave(turn, (side, server), request);
+        }
         respond_plainly(turn, server, Status::OK, reply::Tag::AsReceived);
+        self.settle_leaving(turn);
         match self.phase {
             Phase::Talking => {
                 self.outcome = Outcome::HungUp(side);
@@ -84,6 +89,7 @@ impl Call {
     pub(super) fn lose_for(&mut self, turn: &mut Turn<'_>, sides: &[Side], reason: &[u8]) {
         self.outcome = Outcome::Lost;
         self.phase = Phase::Ending { byes: 0 };
+        self.settle_leaving(turn);
         self.abandon_negotiation(turn);
         self.abandon_exchanges(turn);
         self.send_byes(turn, sides, reason);
@@ -118,7 +124,7 @@ impl Call {
         }
     }
 
-    fn send_bye_across(
+    pub(super) fn send_bye_across(
         &mut self,
         turn: &mut Turn<'_>,
         from: Side,

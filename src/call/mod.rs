@@ -25,6 +25,7 @@ mod exchange;
 mod forks;
 mod heard;
 pub mod ids;
+mod leaving;
 mod nat;
 mod negotiation;
 mod policy;
@@ -215,6 +216,10 @@ pub struct Call {
     refers: Option<Box<refers::Refers>>,
     /// What is more to it if it is a recall.
     recall: Option<Box<recall::Recall>>,
+    /// The side that is a phone of ours, where the other is its PBX.
+    phone: Option<Side>,
+    /// The BYE of that phone, while the PBX has not answered it.
+    leaving: Option<leaving::Leaving>,
     began: Timestamp,
     answered: Option<Timestamp>,
     outcome: Outcome,
@@ -393,6 +398,7 @@ impl Call {
                 self.on_offer_response(turn, response);
             }
             Part::Negotiation => self.on_reinvite_response(turn, response),
+            Part::Bye(side) if self.on_leave_answered(turn, side, response) => {}
             Part::Bye(_) => self.on_bye_done(response.status),
             Part::Exchange(number) => self.on_exchange_response(turn, number, response),
         }
@@ -407,6 +413,7 @@ impl Call {
             Part::Branch(branch) => self.on_branch_failure(turn, branch, failure),
             Part::Negotiation if self.phase == Phase::Recalling => self.on_offer_failure(turn),
             Part::Negotiation => self.on_reinvite_failure(turn, failure),
+            Part::Bye(side) if self.on_leave_failed(turn, side) => {}
             Part::Bye(_) => self.on_bye_done(Status::REQUEST_TIMEOUT),
             Part::Exchange(number) => self.on_exchange_failure(turn, number, failure),
         }
@@ -436,6 +443,8 @@ impl Call {
             refused: Vec::new(),
             refers: None,
             recall: None,
+            phone: None,
+            leaving: None,
             began: now,
             answered: None,
             outcome: Outcome::Open,

@@ -134,6 +134,7 @@ impl Call {
             rings_until: turn.now + turn.timing.rings,
         }));
         call.early = Early::of(request);
+        call.phone = offer.phone.map(|(side, _)| side);
         call.place_media(offer);
         call.send_invites(turn, offer);
         call

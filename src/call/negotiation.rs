@@ -547,7 +547,13 @@ impl Call {
             (_, Method::Prack) if side == Side::A => {
                 self.on_prack(turn, self.a.dialog.tag(), request, flow);
             }
+            (_, Method::Notify) if self.is_refer_news(side, request) => {
+                self.on_refer_news(turn, request, flow);
+            }
             (Phase::Talking, Method::Invite) => self.on_reinvite(turn, side, request, flow),
+            (_, Method::Invite) if self.holds_caller(side) => {
+                self.on_recall_reinvite(turn, request, flow);
+            }
             (Phase::Recalling, _) => recall::refuse_for_now(turn, request, flow),
             // S-18: his INVITE is not finished yet.
             (Phase::Confirming, _) => end::refuse_for_now(turn, request, flow),

@@ -144,11 +144,19 @@ impl Call {
     pub fn handle_cancel(&mut self, turn: &mut Turn<'_>, part: u16, cancel: &Request<'_>) {
         let reason = cancel.message.first(Name::Reason).unwrap_or_default();
         if self.phase == Phase::Inviting {
+            self.withdraw(turn, reason);
+        } else if Part::of(part) == Part::Negotiation {
+            self.cancel_reinvite(turn, reason);
+        }
+    }
+
+    /// Takes back an INVITE that nobody has answered: A gets 487, and what rings a CANCEL with this
+    /// Reason. A call that was answered stays.
+    pub fn withdraw(&mut self, turn: &mut Turn<'_>, reason: &[u8]) {
+        if self.phase == Phase::Inviting {
             self.finish(turn, Status::REQUEST_TERMINATED);
             self.outcome = Outcome::Cancelled;
             self.give_up_branches(turn, reason);
-        } else if Part::of(part) == Part::Negotiation {
-            self.cancel_reinvite(turn, reason);
         }
     }
 

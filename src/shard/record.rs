@@ -315,7 +315,7 @@ impl Draft {
             ended: now,
             end: end_of(outcome, answered),
             by: ender(outcome, self.refuser),
-            completion: self.completion.zip(history),
+            completion: self.completion.map(|id| (id, history.unwrap_or_default())),
             a: self.a,
             b: self.b,
         }
@@ -428,6 +428,7 @@ fn end_of(outcome: Outcome, answered: Option<Timestamp>) -> End {
             Outcome::Open
             | Outcome::Confirmed
             | Outcome::Failed(_)
+            | Outcome::HandedOver
             | Outcome::HungUp(_)
             | Outcome::Lost,
         ) => End::Failed,
@@ -439,7 +440,7 @@ fn ender(outcome: Outcome, refuser: Option<Ender>) -> Ender {
         Outcome::Cancelled | Outcome::HungUp(Side::A) => Ender::Caller,
         Outcome::HungUp(Side::B) => Ender::Callee,
         Outcome::Failed(_) => refuser.unwrap_or(Ender::Callee),
-        Outcome::Confirmed | Outcome::Lost | Outcome::Open => Ender::Campon,
+        Outcome::Confirmed | Outcome::HandedOver | Outcome::Lost | Outcome::Open => Ender::Campon,
     }
 }
 
@@ -450,6 +451,7 @@ fn status_of(outcome: Outcome) -> Option<u16> {
         Outcome::Open
         | Outcome::Cancelled
         | Outcome::Confirmed
+        | Outcome::HandedOver
         | Outcome::HungUp(_)
         | Outcome::Lost => None,
     }
@@ -461,6 +463,7 @@ fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::Cancelled => "cancelled",
         Outcome::Confirmed => "confirmed",
         Outcome::Failed(status) => status.phrase(),
+        Outcome::HandedOver => "handed over",
         Outcome::HungUp(Side::A) => "caller hung up",
         Outcome::HungUp(Side::B) => "callee hung up",
         Outcome::Lost => "lost",

@@ -35,6 +35,7 @@ pub(super) struct RawConfig {
     pub(super) resolver: RawResolver,
     pub(super) log: RawLog,
     pub(super) api: RawApi,
+    pub(super) records: RawRecords,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -257,6 +258,12 @@ pub(super) struct RawLog {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawApi {
     pub(super) listen: Field<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawRecords {
+    pub(super) file: Field<String>,
 }
 
 /// `upstream = "sip:…"` is short for a table with this address.

@@ -19,8 +19,9 @@ use super::clock::Clock;
 use super::http::{self, Asker};
 use super::keeper::{self, OpenError, Opened};
 use super::log::{Log, Pen};
+use super::records::{Records, Slot};
 use super::rehearsal::rehearse;
-use super::reload::{Reloader, Told};
+use super::reload::{Files, Reloader, Told};
 use super::roster::Limits;
 use super::secure::Secure;
 use super::streams::{Streams, Tolerance};
@@ -50,6 +51,14 @@ pub enum ServeError {
     /// The log file cannot be written.
     #[error("cannot write the log to {file}: {source}")]
     Log {
+        /// The file.
+        file: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file of call records cannot be written.
+    #[error("cannot write call records to {file}: {source}")]
+    Records {
         /// The file.
         file: String,
         /// What the system says.
@@ -125,6 +134,11 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
     let clock = Clock::start();
     let has_names = config.shard.peers().any(|(_, peer)| peer.has_names());
     let servers = config.resolver.clone();
+    let (records, slot) = open_records(&config, clock)?.unzip();
+    let files = Files {
+        pen,
+        records: slot.clone(),
+    };
     config.shard.started = WallTime(clock.started());
     let mut shard = Shard::new(config.shard.clone(), entropy::seeded()?);
     let (keeper, store) = match store {
@@ -144,7 +158,7 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
         commands: streams.downgrade(),
     };
     let limits = Limits::within(config.connections, socket::files_max());
-    let (reloader, standing) = Reloader::new((config, origin), told, pen);
+    let (reloader, standing) = Reloader::new((config, origin), told, files);
     let asker = Asker {
         clock,
         mail: mail.clone(),
@@ -153,8 +167,8 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
     };
     let udp = sockets.udp;
     let (asking, questions) = mpsc::channel(QUESTIONS_MAX);
-    let outlets = (streams, asking);
-    let worker = move || Worker::new(shard, clock, udp, mailbox, outlets);
+    let post = (streams, asking, slot);
+    let worker = move || Worker::new(shard, clock, udp, mailbox, post);
     let worker = spawn_worker(move || Ok(worker()?.keeping(keeper)))?;
     let tolerance = Tolerance {
         limits,
@@ -177,16 +191,34 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
         Ok::<_, ServeError>(())
     })?;
     let report = worker.join().map_err(|_| ServeError::Worker)?;
+    if let Some(records) = records {
+        records.close();
+    }
     if let Some(store) = store {
         store.join().map_err(|_| ServeError::Worker)?;
     }
-    let left = left_in_tables(&report);
+    Ok(take_leave(&report))
+}
+
+/// The last line of the log: what was left.
+fn take_leave(report: &Report) -> End {
+    let left = left_in_tables(report);
     tracing::info!(owed = report.owed, left, "campon has stopped");
-    Ok(if report.owed == 0 {
+    if report.owed == 0 {
         End::Clean
     } else {
         End::Left
-    })
+    }
+}
+
+fn open_records(config: &Config, clock: Clock) -> Result<Option<(Records, Slot)>, ServeError> {
+    let opened = config.records.as_deref().map(|file| {
+        Records::open(file, clock).map_err(|source| ServeError::Records {
+            file: file.display().to_string(),
+            source,
+        })
+    });
+    opened.transpose()
 }
 
 fn open_store(config: &mut Config) -> Result<Option<Opened>, ServeError> {
@@ -214,14 +246,6 @@ fn announce(config: &Config) {
     );
     for warning in config.warnings() {
         tracing::warn!("{warning}");
-    }
-    let is_public = config
-        .shard
-        .listeners
-        .iter()
-        .any(|it| !it.bind.ip().is_loopback());
-    if is_public && config.shard.upstream.is_none() {
-        tracing::warn!("anybody who reaches this machine may register: there are no passwords yet");
     }
 }
 

@@ -27,6 +27,7 @@ use super::clock::Clock;
 use super::datagrams::{Datagrams, Sent};
 use super::keeper::Keeper;
 use super::mail::{Command, Mail};
+use super::records::Slot;
 
 /// The most datagrams that are read in a row before timers and mail have their turn.
 const DATAGRAMS_A_TURN: usize = 128;
@@ -80,6 +81,8 @@ struct Post {
     sockets: Vec<Option<Datagrams>>,
     streams: mpsc::Sender<Command>,
     questions: mpsc::Sender<Question>,
+    /// For call records, if there are to be any.
+    records: Option<Slot>,
     /// Where records are kept over a restart; nowhere, if `None`.
     keeper: Option<Keeper>,
     /// What did not leave, for the shard to hear of.
@@ -95,7 +98,11 @@ impl Worker {
         clock: Clock,
         sockets: Vec<Option<std::net::UdpSocket>>,
         mail: mpsc::Receiver<Mail>,
-        (streams, questions): (mpsc::Sender<Command>, mpsc::Sender<Question>),
+        (streams, questions, records): (
+            mpsc::Sender<Command>,
+            mpsc::Sender<Question>,
+            Option<Slot>,
+        ),
     ) -> io::Result<Self> {
         let sockets = sockets
             .into_iter()
@@ -109,6 +116,7 @@ impl Worker {
                 sockets,
                 streams,
                 questions,
+                records,
                 keeper: None,
                 failed: Vec::new(),
                 counters,
@@ -318,6 +326,9 @@ impl Worker {
     fn report(&self) -> Report {
         let mut report = self.shard.report(self.clock.now());
         report.counters.extend(self.post.counters.iter());
+        if let Some(records) = &self.post.records {
+            report.counters.extend(records.counts().iter());
+        }
         report
     }
 }
@@ -345,6 +356,11 @@ impl Post {
                         });
                     }
                 },
+            }
+        }
+        if let Some(records) = &self.records {
+            while let Some(record) = shard.poll_record() {
+                records.put(record);
             }
         }
     }
@@ -480,7 +496,7 @@ mod tests {
                 Clock::start(),
                 vec![Some(socket)],
                 mailbox,
-                (streams, mpsc::channel(1).0),
+                (streams, mpsc::channel(1).0, None),
             );
             let worker = tokio::spawn(worker.expect("an event loop runs").run());
             // With room for the answers to a burst.

@@ -21,6 +21,7 @@ use crate::shard::desk::{name_of, user_of};
 use crate::shard::legs::IN_PLACE;
 use crate::shard::offer::{About, Asker, Callee};
 use crate::shard::passes::Dialled;
+use crate::shard::record::Draft;
 use crate::shard::settings::PeerCompletion;
 use crate::shard::ways::{Ways, keep_secure, targets};
 use crate::shard::{Held, Parties, Reject, Shard};
@@ -344,6 +345,7 @@ impl Shard {
             Ok(())
         })?;
         self.note_refusal(request, flow, reject);
+        self.record_refusal(now, request, flow, reject.status());
         tracing::info!(
             call_id = %request.call_id.escape_ascii(),
             outcome = reject.status().phrase(),
@@ -458,6 +460,8 @@ impl Shard {
         }
         self.open_pass(&parties, key);
         self.in_hand = Some((key, parties.clone()));
+        let draft = || Draft::of_invite(request, flow, ways);
+        self.records.begin(key, &about, draft);
         let arrived = (flow, server, again.as_ref());
         let mut held = self.invite(now, key, request, arrived, (ways, parties, about));
         self.on_news(now, &mut held, false);

@@ -27,6 +27,7 @@ mod placing;
 mod recall;
 mod receive;
 mod reconfigure;
+pub mod record;
 mod registration;
 pub mod reject;
 pub mod relayed;
@@ -45,7 +46,7 @@ mod ways;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::call;
-use crate::call::{Call, Contacts, Outcome, Side, Turn};
+use crate::call::{Call, Contacts, Turn};
 use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::{Counters, Delays};
 use crate::random::Rng;
@@ -65,6 +66,7 @@ use crate::shard::offer::{About, Announcer};
 use crate::shard::passes::Dialled;
 use crate::shard::pings::Pings;
 use crate::shard::reconfigure::to_usize;
+use crate::shard::record::Records;
 use crate::shard::registration::is_registration;
 use crate::shard::relayed::Relays;
 use crate::shard::subscriptions::Part;
@@ -123,6 +125,7 @@ pub struct Shard {
     rejects: reject::RejectCounts,
     draining: bool,
     desk: Desk,
+    records: Records,
     relays: Relays,
     /// The host and port of each listener, as peers see it.
     hosts: Vec<Box<str>>,
@@ -174,6 +177,7 @@ impl Shard {
             delays: Delays::default(),
             rejects: reject::RejectCounts::default(),
             draining: false,
+            records: Records::new(settings.records),
             index: Scratch::new(),
             scratch: Vec::with_capacity(4096),
             in_hand: None,
@@ -293,6 +297,7 @@ impl Shard {
         );
         self.relays.drop_in_hand();
         if let Some((key, parties)) = lost {
+            self.records.forget(key);
             self.calls.discard(key);
             self.close_pass(&parties, key);
             self.release(now, &parties);
@@ -347,6 +352,8 @@ impl Shard {
         let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.with_call(now, key, Call::hang_up);
+            // Nobody waits for the answers to our BYEs.
+            self.finish_record(now, key);
         }
     }
 
@@ -392,7 +399,9 @@ impl Shard {
         act: impl FnOnce(&mut Turn<'_>) -> R,
     ) -> R {
         let dialled = parties.dialled.as_ref();
+        let in_hand = self.in_hand.as_ref().map(|(key, _)| *key);
         let mut announcer = Announcer {
+            draft: in_hand.and_then(|key| self.records.draft(key)),
             now,
             about,
             callee: parties
@@ -444,6 +453,8 @@ impl Shard {
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
             if self.keep_challenged(now, key, &held) {
+                // Its repetition will be the call.
+                self.records.forget(key);
                 return self.release(now, &held.parties);
             }
             self.calls.discard(key);
@@ -453,6 +464,7 @@ impl Shard {
                 About::Asker(_) | About::Code | About::Inward(_) | About::Nothing => {}
             }
             self.on_call_over(now, &held);
+            self.record_call(now, key, &held);
             return;
         }
         if let Some(deadline) = held.call.deadline()
@@ -463,58 +475,10 @@ impl Shard {
         self.calls.put_back(key, held);
     }
 
-    fn on_call_over(&mut self, now: Timestamp, held: &Held) {
-        self.release(now, &held.parties);
-        if matches!(held.about, About::Code) {
-            // It was no call to anybody, and has its line already.
-            return;
-        }
-        let call = &held.call;
-        if call.answered().is_some() {
-            self.counters.calls_answered += 1;
-        } else {
-            self.counters.count_failed(status_of(call.outcome()));
-        }
-        let talked = call.answered().map(|answered| now.since(answered));
-        tracing::info!(
-            call_id = %call.call_id(Side::A).escape_ascii(),
-            call_id_b = %call.call_id(Side::B).escape_ascii(),
-            outcome = outcome_name(call.outcome()),
-            talked_ms = talked.map(|talked| u64::try_from(talked.as_millis()).unwrap_or(u64::MAX)),
-            "call over"
-        );
-    }
-
     fn release(&mut self, now: Timestamp, parties: &Parties) {
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.release(now, user);
         }
-    }
-}
-
-/// What the caller of a call that failed was told; `None` if he had given it up.
-fn status_of(outcome: Outcome) -> Option<u16> {
-    match outcome {
-        Outcome::Failed(status) => Some(status.code()),
-        Outcome::Open
-        | Outcome::Cancelled
-        | Outcome::Confirmed
-        | Outcome::HandedOver
-        | Outcome::HungUp(_)
-        | Outcome::Lost => None,
-    }
-}
-
-fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Open => "open",
-        Outcome::Cancelled => "cancelled",
-        Outcome::Confirmed => "confirmed",
-        Outcome::Failed(status) => status.phrase(),
-        Outcome::HandedOver => "handed over",
-        Outcome::HungUp(Side::A) => "caller hung up",
-        Outcome::HungUp(Side::B) => "callee hung up",
-        Outcome::Lost => "lost",
     }
 }
 

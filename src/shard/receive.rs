@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::call;
+use crate::call::{self, Side};
 use crate::dialog::Tag;
 use crate::relay;
 use crate::shard::keep_alive::is_keep_alive;
@@ -158,6 +158,7 @@ impl Shard {
             // R19: another phone answered, so that nothing is left to complete.
             held.about = std::mem::take(&mut held.about).without_asker();
         }
+        self.note_reason(user.call, Side::A, request);
         self.with_call(now, user.call, |call, turn| {
             call.handle_cancel(turn, user.part, request);
         });
@@ -174,7 +175,13 @@ impl Shard {
         if let Some(handled) = handled.or_else(|| self.on_request_relayed(now, flow, request)) {
             return handled.unwrap_or_else(|reject| self.refuse(now, request, flow, reject));
         }
-        let handled = Tag::parse(tag).and_then(|tag| {
+        let tag = Tag::parse(tag);
+        if request.method == Method::Bye
+            && let Some(tag) = tag
+        {
+            self.note_bye(tag, request);
+        }
+        let handled = tag.and_then(|tag| {
             self.with_call(now, tag.call, |call, turn| {
                 if let Some(side) = call.side_of(request, tag) {
                     call.handle_request(turn, side, request, flow);

@@ -55,6 +55,8 @@ pub struct Settings {
     pub call_policy: call::Policy,
     /// When waiting in our queue has become too long.
     pub overload: Overload,
+    /// Whether there are to be records of calls and completions.
+    pub records: bool,
 }
 
 impl Settings {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
+use crate::shard::Settings;
+
 use super::{Config, Origin};
 
 /// What the process is built on: sockets that are bound, threads that run, the form of a log line.
@@ -16,6 +18,7 @@ const FIXED: &[&str] = &[
     "listener",
     "log.format",
     "mode",
+    "own_calls",
     "records",
     "resolver",
     "store",
@@ -48,8 +51,9 @@ impl Changes {
 }
 
 impl Config {
-    /// Takes over from the running configuration what only a restart can change.
-    pub fn keep_fixed(&mut self, running: &Self) {
+    /// Takes over from the running configuration what only a restart can change; which keys have no
+    /// effect for that reason, besides those that never have.
+    pub fn keep_fixed(&mut self, running: &Self) -> &'static [&'static str] {
         self.shard.listeners.clone_from(&running.shard.listeners);
         self.log.format = running.log.format;
         self.api = running.api;
@@ -64,6 +68,19 @@ impl Config {
             next.edge.clone_from(&running.edge);
             next.upstream.clone_from(&running.upstream);
         }
+        next.own_calls = running.own_calls;
+        // R7: what was begun with a peer goes on with that peer and with no other, and it is known by
+        // its place. Those that come behind the others take nobody's place.
+        let names = |settings: &Settings| -> Vec<String> {
+            let peers = settings.peers.iter();
+            peers.map(|peer| peer.name.clone()).collect()
+        };
+        if names(next).starts_with(&names(running)) {
+            return &[];
+        }
+        next.peers.clone_from(&running.peers);
+        next.routes.clone_from(&running.routes);
+        &["peer", "route"]
     }
 }
 
@@ -132,6 +149,33 @@ mod tests {
         let found = changes("", after);
         assert_eq!(found.restart, ["api.listen", "listener", "log.format"]);
         assert_eq!(found.keys.len(), 4);
+    }
+
+    #[test]
+    fn a_peer_takes_nobodys_place_before_a_restart() {
+        let peer = |name: &str, host: u8| {
+            format!("[[peer]]\nname = \"{name}\"\naddress = \"192.0.2.{host}\"\n")
+        };
+        let config = |text: &str| origin(text).config().expect("valid");
+        let running = config(&(peer("one", 1) + &peer("two", 2)));
+        for (text, kept, first) in [
+            (
+                peer("one", 7) + &peer("two", 2) + &peer("three", 3),
+                &[][..],
+                "192.0.2.7",
+            ),
+            (
+                peer("two", 2) + &peer("one", 1),
+                &["peer", "route"],
+                "192.0.2.1",
+            ),
+            (peer("two", 2), &["peer", "route"], "192.0.2.1"),
+        ] {
+            let mut next = config(&text);
+            assert_eq!(next.keep_fixed(&running), kept, "{text}");
+            let shown = next.shard.peers[0].shown();
+            assert!(shown.contains(first), "{shown}");
+        }
     }
 
     /// Whatever is said to need a restart keeps its value until then, and nothing else does.

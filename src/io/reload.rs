@@ -188,8 +188,9 @@ impl Reloader {
             tracing::info!("the configuration is what it was");
             return Some(self.outcome(ReloadOutcome::Unchanged));
         }
-        let restart = Changes::between(&self.first, &origin).restart;
-        next.keep_fixed(&self.config);
+        let mut restart = Changes::between(&self.first, &origin).restart;
+        let kept = next.keep_fixed(&self.config);
+        restart.extend(kept.iter().map(|key| (*key).to_owned()));
         let settings = Box::new(next.shard.clone());
         let (done, held) = oneshot::channel();
         drop(

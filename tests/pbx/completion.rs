@@ -118,7 +118,7 @@ impl Scene {
     }
 
     fn close(self) {
-        let counted = self.office.campon.counted();
+        let counted = self.office.campon().counted();
         let completed = counted
             .iter()
             .find(|(name, _)| name == "completions_completed");

@@ -18,7 +18,6 @@ pub mod strict;
 pub mod switchboard;
 pub mod switches;
 
-mod completion;
 mod edge;
 mod tests;
 

@@ -193,7 +193,10 @@ fn a_silent_callee_is_reached_when_he_is_back() {
     scene.alice.hear(&mut call, 180);
     scene.bob.see_cancelled(&silent);
     scene.alice.hear(&mut call, 480);
-    scene.office.pbx.set(|switches| switches.rings = Duration::from_secs(30));
+    scene
+        .office
+        .pbx
+        .set(|switches| switches.rings = Duration::from_secs(30));
     scene.asks();
     scene.talks();
     let recall = scene.is_recalled();

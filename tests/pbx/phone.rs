@@ -438,9 +438,10 @@ impl Phone {
     /// An answer: what is offered as inactive stays so (RFC 3264 §6.1).
     fn sdp_for(&self, offer: &Sip) -> String {
         let offered = String::from_utf8_lossy(&offer.body);
-        match offered.contains("a=inactive") {
-            true => self.sdp().replace("sendrecv", "inactive"),
-            false => self.sdp(),
+        if offered.contains("a=inactive") {
+            self.sdp().replace("sendrecv", "inactive")
+        } else {
+            self.sdp()
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::cc::trust::PeerId;
 use crate::shard::Shard;
-use crate::shard::settings::{Listener, Peer};
+use crate::shard::settings::Peer;
 use crate::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
 use crate::tls::{Proof, names};
 
@@ -63,22 +63,22 @@ impl Shard {
         self.registrar.handle_disconnected(flow);
     }
 
-    /// R13: the listener that faces this address: the one by which the call came, if it can.
+    /// R13: the listener that faces this address: the one by which the call came, if it can; and none
+    /// else that is for our own calls alone (R4).
     pub(super) fn listener_towards(
         &self,
         transport: Transport,
         to: IpAddr,
         came_by: ListenerId,
     ) -> ListenerId {
-        let fits = |listener: &Listener| {
-            listener.carries.has(transport) && listener.bind.is_ipv4() == to.is_ipv4()
+        let listeners = &self.settings.listeners;
+        let fits = |id: &ListenerId| {
+            let listener = listeners.get(usize::from(id.0));
+            let is_free = *id == came_by || self.settings.own_calls != Some(*id);
+            is_free && listener.is_some_and(|it| it.faces(transport, to))
         };
-        let own = self.settings.listeners.get(usize::from(came_by.0));
-        if own.is_some_and(fits) {
-            return came_by;
-        }
-        let other = self.settings.listeners.iter().position(fits);
-        let other = other.and_then(|other| u8::try_from(other).ok());
-        other.map_or(came_by, ListenerId)
+        let all = (0..=u8::MAX).take(listeners.len()).map(ListenerId);
+        let mut found = std::iter::once(came_by).chain(all);
+        found.find(fits).unwrap_or(came_by)
     }
 }

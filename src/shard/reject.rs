@@ -84,6 +84,8 @@ rejects! {
     OutOfOrder "rejected_out_of_order" SERVER_INTERNAL_ERROR
     /// The request waited too long before we came to it (R6, S-184).
     Overloaded "rejected_overloaded" SERVICE_UNAVAILABLE
+    /// R4: the address of our own calls takes nothing that would be relayed.
+    OwnCallsOnly "rejected_own_calls_only" FORBIDDEN
     /// No server of the peer is known: its name leads nowhere.
     PeerUnresolved "rejected_peer_unresolved" SERVICE_UNAVAILABLE
     /// R8: a user of ours, from where he is not registered.

@@ -17,8 +17,6 @@
 
 #[path = "real/edge.rs"]
 mod edge;
-#[path = "real/failover.rs"]
-mod failover;
 #[path = "real/harness.rs"]
 mod harness;
 #[path = "sipp/message.rs"]
@@ -40,3 +38,5 @@ mod secure;
 #[path = "sipp/trace.rs"]
 #[allow(dead_code, reason = "shared with the flows that SIPp plays")]
 mod trace;
+#[path = "real/failover.rs"]
+mod failover;

@@ -17,6 +17,8 @@
 
 #[path = "real/edge.rs"]
 mod edge;
+#[path = "real/failover.rs"]
+mod failover;
 #[path = "real/harness.rs"]
 mod harness;
 #[path = "sipp/message.rs"]
@@ -38,5 +40,3 @@ mod secure;
 #[path = "sipp/trace.rs"]
 #[allow(dead_code, reason = "shared with the flows that SIPp plays")]
 mod trace;
-#[path = "real/failover.rs"]
-mod failover;

@@ -38,6 +38,7 @@ pub(super) struct RawListener {
     pub(super) address: Field<String>,
     pub(super) advertise: Field<String>,
     pub(super) tls: Option<Spanned<RawTls>>,
+    pub(super) serves: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -56,6 +57,12 @@ pub(super) struct RawPeer {
     pub(super) address: Field<String>,
     pub(super) tls_name: Field<String>,
     pub(super) tls_ca: Field<String>,
+    pub(super) networks: Vec<Spanned<String>>,
+    pub(super) trust: Field<String>,
+    pub(super) methods: Vec<Spanned<String>>,
+    pub(super) calls_max: Field<u32>,
+    pub(super) rate_max: Field<u32>,
+    pub(super) tcp: Field<bool>,
     pub(super) cc_domains: Vec<Spanned<String>>,
     pub(super) dials: Field<String>,
     pub(super) completion: Field<String>,
@@ -213,7 +220,7 @@ fn upstream<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Spanned<RawPeer
             address: Some(Spanned::new(span.clone(), address)),
             ..RawPeer::default()
         },
-        Upstream::Table(raw) => raw,
+        Upstream::Table(raw) => *raw,
     };
     Ok(Some(Spanned::new(span, raw)))
 }
@@ -221,7 +228,7 @@ fn upstream<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Spanned<RawPeer
 #[derive(Debug)]
 enum Upstream {
     Address(String),
-    Table(RawPeer),
+    Table(Box<RawPeer>),
 }
 
 impl<'de> Deserialize<'de> for Upstream {
@@ -245,6 +252,6 @@ impl<'de> Visitor<'de> for ReadUpstream {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Upstream, A::Error> {
-        RawPeer::deserialize(MapAccessDeserializer::new(table)).map(Upstream::Table)
+        RawPeer::deserialize(MapAccessDeserializer::new(table)).map(|table| Upstream::Table(Box::new(table)))
     }
 }

@@ -5,15 +5,22 @@
 //! A peer that we reach by TLS is known on connections of TLS alone: by its certificate where one
 //! was shown, else by its address. All others are known by their address.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::cc::trust::PeerId;
 use crate::shard::Shard;
+use crate::shard::invite::Routed;
 use crate::shard::settings::{Listener, Peer};
+use crate::sip::Request;
 use crate::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
 use crate::tls::{Proof, names};
+
+/// What arrives with at most so many bytes leaves with fewer than 1300: our own Via and Contact are
+/// what differs.
+const DATAGRAM_MAX: usize = 1300 - 150;
 
 /// Whose connections they are whose other end has shown a certificate; `None` is no peer's.
 pub(super) type Proven = BTreeMap<ConnectionId, Option<PeerId>>;
@@ -63,7 +70,8 @@ impl Shard {
         self.registrar.handle_disconnected(flow);
     }
 
-    /// R13: the listener that faces this address: the one by which the call came, if it can.
+    /// R13: the listener that faces this address: the one that serves it most closely, else the one
+    /// by which the call came, else the first that can reach it and serves nobody in particular.
     pub(super) fn listener_towards(
         &self,
         transport: Transport,
@@ -73,12 +81,33 @@ impl Shard {
         let fits = |listener: &Listener| {
             listener.carries.has(transport) && listener.bind.is_ipv4() == to.is_ipv4()
         };
-        let own = self.settings.listeners.get(usize::from(came_by.0));
-        if own.is_some_and(fits) {
-            return came_by;
+        // How closely; 0 is whoever comes, and `None` is others than this one.
+        let closeness = |listener: &Listener| {
+            let serving = listener.serves.iter().filter(|it| it.contains(&to));
+            let closest = serving.map(|it| u16::from(it.prefix_len()) + 1).max();
+            closest.or_else(|| listener.serves.is_empty().then_some(0))
+        };
+        let numbered = (0..).map(ListenerId).zip(&self.settings.listeners);
+        let fitting = numbered.filter(|(_, listener)| fits(listener));
+        let best = fitting
+            .max_by_key(|(id, listener)| (closeness(listener), *id == came_by, Reverse(*id)));
+        best.map_or(came_by, |(id, _)| id)
+    }
+
+    /// R22: what may be too long for a datagram goes to a peer by TCP, if it takes that.
+    pub(super) fn go_by_tcp(&self, request: &Request<'_>, routed: &mut Routed) {
+        // S-24
+        if request.message.raw().len() <= DATAGRAM_MAX {
+            return;
         }
-        let other = self.settings.listeners.iter().position(fits);
-        let other = other.and_then(|other| u8::try_from(other).ok());
-        other.map_or(came_by, ListenerId)
+        let peer = routed.peer.and_then(|id| self.settings.peer(id));
+        if !peer.is_some_and(|peer| peer.terms.tcp) {
+            return;
+        }
+        for way in &mut routed.ways {
+            if way.flow.transport == Transport::Udp {
+                way.flow.transport = Transport::Tcp;
+            }
+        }
     }
 }

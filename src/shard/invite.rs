@@ -125,6 +125,7 @@ impl Shard {
             caller,
             callee,
             dialled: None,
+            ..Parties::default()
         };
         self.start_call(now, request, flow, &ways, (parties, About::Nothing))
     }
@@ -169,6 +170,7 @@ impl Shard {
             caller: arrived.caller,
             callee: routed.callee,
             dialled: owner.map(Dialled::new),
+            ..Parties::default()
         };
         self.start_call(now, request, flow, &routed.ways, (parties, about))
     }
@@ -204,6 +206,7 @@ impl Shard {
             caller: arrived.caller,
             callee,
             dialled: dialled.map(Dialled::new),
+            ..Parties::default()
         };
         let about = About::CcCall(id);
         self.start_call(now, arrived.request, arrived.flow, &ways, (parties, about))
@@ -371,6 +374,7 @@ impl Shard {
         callee: Option<Aor>,
     ) -> Result<Routed, Reject> {
         let mut routed = self.route_anyhow(now, request, flow, callee)?;
+        self.go_by_tcp(request, &mut routed);
         if matches!(request.uri, Uri::Sip(uri) if uri.secure) {
             // S-30: who asks for TLS gets no other way.
             let by_tls = |way: &mut Way| way.flow.transport == Transport::Tls;
@@ -471,8 +475,9 @@ impl Shard {
         request: &Request<'_>,
         flow: &Flow,
         ways: &Ways,
-        (parties, about): (Parties, About),
+        (mut parties, about): (Parties, About),
     ) -> Result<(), Reject> {
+        self.check_terms(request, (flow, ways), &mut parties)?;
         // S-112: branches side by side need some of it each.
         let breadth = relay::breadth(&request.message);
         if ways.len() > 1 && usize::try_from(breadth).is_ok_and(|breadth| breadth < ways.len()) {
@@ -497,6 +502,7 @@ impl Shard {
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.engage(user);
         }
+        self.engage_peers(&parties);
         self.open_pass(&parties, key);
         self.in_hand = Some((key, parties.clone()));
         let arrived = (flow, server, again.as_ref());
@@ -527,8 +533,12 @@ impl Shard {
         (ways, parties, mut about): (&Ways, Parties, About),
     ) -> Box<Held> {
         let targets = recall::targets(ways);
+        let message = Self::for_other_side(parties.identity, request.message);
         let offer = Offer {
-            request,
+            request: &Request {
+                message,
+                ..*request
+            },
             flow,
             server,
             targets: &targets,

@@ -30,12 +30,14 @@ pub mod settings;
 mod strangers;
 mod subscriber;
 mod subscriptions;
+mod terms;
 pub mod users;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::call::{Call, Contacts, Outcome, Side, Turn};
+use crate::cc::trust::PeerId;
 use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::Counters;
 use crate::random::Rng;
@@ -129,6 +131,10 @@ struct Parties {
     callee: Option<Aor>,
     /// Whose number was dialled, where the call goes to him through the PBX.
     dialled: Option<Dialled>,
+    /// The peers from which it comes and to which it goes.
+    through: [Option<PeerId>; 2],
+    /// What either side learns of the other.
+    identity: terms::Identity,
 }
 
 /// One worker's SIP state.
@@ -146,6 +152,7 @@ pub struct Shard {
     domains: Domains,
     proven: facing::Proven,
     strangers: strangers::Strangers,
+    loads: terms::Loads,
     users: users::Users,
     contacts: Contacts,
     rng: Rng,
@@ -194,6 +201,7 @@ impl Shard {
             domains,
             proven: facing::Proven::default(),
             strangers: strangers::Strangers::new(&settings.strangers),
+            loads: terms::Loads::new(),
             users: users::Users::default(),
             contacts,
             rng,
@@ -477,6 +485,7 @@ impl Shard {
             caller,
             callee,
             dialled,
+            ..
         } = &held.parties;
         for user in [caller, callee].into_iter().flatten() {
             self.users.answer(user);
@@ -553,6 +562,7 @@ impl Shard {
     }
 
     fn release(&mut self, now: Timestamp, parties: &Parties) {
+        self.release_peers(parties);
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.release(now, user);
         }

@@ -87,6 +87,7 @@ impl Shard {
             return;
         }
         self.scratch.clear();
+        let allowed = self.methods_of(flow, reject);
         let mut writer = Writer::fragment(&mut self.scratch);
         if let Some(gate) = &mut self.gate
             && let Some((field, whom)) = challenged(&self.domains, request, flow, reject)
@@ -105,6 +106,9 @@ impl Shard {
             // S-120, S-132
             Reject::EventUnknown => {
                 writer.header(Name::AllowEvents, ALLOW_EVENTS);
+            }
+            Reject::MethodForbidden => {
+                writer.header(Name::Allow, allowed.unwrap_or_default().as_bytes());
             }
             Reject::NoSecureWay => {
                 // RFC 5630 §4: it is the callee whose phone does without.
@@ -132,6 +136,8 @@ impl Shard {
             | Reject::NoSuchCall
             | Reject::OutOfOrder
             | Reject::Overloaded
+            | Reject::PeerFull
+            | Reject::PeerTooFast
             | Reject::ProxyCredentialsMissing
             | Reject::ProxyCredentialsStale
             | Reject::ProxyCredentialsWrong

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::call;
 use crate::cc::trust::{self, Dials, PeerId};
 use crate::completion;
@@ -67,7 +69,11 @@ impl Settings {
 
     /// The peer whose requests come from this address, from whatever port.
     pub fn peer_at(&self, source: IpAddr) -> Option<(PeerId, &Peer)> {
-        self.peers().find(|(_, peer)| peer.address.ip() == source)
+        let at_home = self.peers().find(|(_, peer)| peer.address.ip() == source);
+        at_home.or_else(|| {
+            let is_near = |peer: &Peer| peer.terms.networks.iter().any(|it| it.contains(&source));
+            self.peers().find(|(_, peer)| is_near(peer))
+        })
     }
 }
 
@@ -80,6 +86,8 @@ pub struct Listener {
     pub advertise: Option<String>,
     /// What is spoken there.
     pub carries: Carries,
+    /// R13: whom it faces before all others; none: whoever comes.
+    pub serves: Vec<IpNet>,
 }
 
 /// The transports of a listener.
@@ -108,6 +116,7 @@ impl Listener {
             bind,
             advertise: None,
             carries: Carries::Plain,
+            serves: Vec::new(),
         }
     }
 
@@ -143,6 +152,8 @@ pub struct Peer {
     pub hosts: Arc<[Box<str>]>,
     /// What it may have dialled when a call is completed through it.
     pub dials: Dials,
+    /// What it may do, and what it learns.
+    pub terms: Terms,
     /// What becomes of the completion that it offers.
     pub completion: PeerCompletion,
 }
@@ -157,6 +168,7 @@ impl Peer {
             address,
             hosts: Arc::new([host_of(address.ip())]),
             dials: Dials::Original,
+            terms: Terms::default(),
             completion: PeerCompletion::Agent,
         }
     }
@@ -179,6 +191,33 @@ impl Peer {
             dials: self.dials,
         }
     }
+}
+
+/// What a peer may do, and what it learns of who calls.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Terms {
+    /// Whether identities are believed and told.
+    pub trust: Trust,
+    /// The methods that it may begin something with; none: any.
+    pub methods: Vec<Box<str>>,
+    /// The most calls from it and to it; `None`: any number.
+    pub calls_max: Option<u32>,
+    /// The most calls that it may begin in a second; `None`: any number.
+    pub rate_max: Option<u32>,
+    /// Where else its requests come from.
+    pub networks: Vec<IpNet>,
+    /// R22: whether what is too long for a datagram goes to it by TCP.
+    pub tcp: bool,
+}
+
+/// RFC 3325: whether a peer belongs to those whose P-Asserted-Identity is believed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Trust {
+    /// Its own is believed, and it is told that of others.
+    #[default]
+    Keep,
+    /// Its own is removed, and it is told none.
+    Strip,
 }
 
 /// The address as a URI has it: IPv6 in brackets.

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //!   main ─► io ─┬─► shard ─┬─► relay ─► call ─► dialog ─► transaction ─► sip
-//!               ├─► api    └─► location ───────────────────────────────► sip
+//!               ├─► api    ├─► location ───────────────────────────────► sip
+//!               │          └─► routing ────────────────────────────────► sip
 //!               └─► config
 //!   completion ─► cc ─► sip::uri; store: what is to be completed, decided but not yet wired
 //!   tls ─► sip: certificates, and the names in them
@@ -30,6 +31,7 @@ pub mod location;
 pub mod observe;
 pub mod random;
 pub mod relay;
+pub mod routing;
 pub mod shard;
 pub mod sip;
 pub mod store;

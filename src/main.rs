@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use campon::config::{Arguments, Config};
+use campon::config::{Arguments, Config, Origin};
 use campon::io::{End, fetch_status, serve};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -33,7 +33,8 @@ Exit codes:
   2  the configuration or an argument is wrong: one line says where and why
 
 Signals:
-  SIGINT or SIGTERM once: no new calls; campon ends with the last call. Twice: it hangs up.";
+  SIGINT or SIGTERM once: no new calls; campon ends with the last call. Twice: it hangs up.
+  SIGHUP: reads the configuration anew, and opens its files anew.";
 
 /// SIP back-to-back user agent that stands in front of a PBX, or serves phones by itself.
 #[derive(Debug, Parser)]
@@ -88,11 +89,12 @@ fn main() -> ExitCode {
 }
 
 fn run_serve(file: Option<&str>, arguments: &Arguments) -> u8 {
-    let config = match Config::load(file, arguments) {
-        Ok(config) => config,
+    let read = Origin::read(file, arguments).and_then(|origin| Ok((origin.config()?, origin)));
+    let (config, origin) = match read {
+        Ok(read) => read,
         Err(error) => return complain(error, OPERATOR),
     };
-    match serve(config) {
+    match serve(config, origin) {
         Ok(End::Clean) => CLEAN,
         Ok(End::Left) => FAILED,
         Err(error) => complain(error, FAILED),

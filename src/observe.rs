@@ -1,8 +1,9 @@
-//! What the process shows of itself: counters, and personal data that no log line shows by accident.
+//! What the process shows of itself: what it counts, and personal data that nothing shows by accident.
 //!
 //! Spec: RFC 3261 §19.1.1, RFC 3966 §3 (where a URI names a person).
 
 use std::fmt;
+use std::time::Duration;
 
 /// Personal data: a number, a name, a URI with a user part.
 ///
@@ -112,14 +113,17 @@ fn last_two(user: &[u8]) -> &[u8] {
 
 /// Declares a struct of counters: plain numbers that only grow, by name.
 macro_rules! counters {
-    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $counter:ident)* }) => {
+    ($(#[$about:meta])* $name:ident { $(#[doc = $doc:literal] $counter:ident)* }) => {
         $(#[$about])*
         #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
         pub struct $name {
-            $($(#[$doc])* pub $counter: u64,)*
+            $(#[doc = $doc] pub $counter: u64,)*
         }
 
         impl $name {
+            /// The documentation of each, by name.
+            const HELP: &[(&str, &str)] = &[$((stringify!($counter), $doc),)*];
+
             /// Every counter with its name, alphabetically.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($counter), self.$counter),)*].into_iter()
@@ -137,6 +141,16 @@ counters! {
         calls_challenged
         /// Calls that ended without an answer.
         calls_failed
+        /// Of these, calls that were sent elsewhere.
+        calls_failed_3xx
+        /// Of these, calls whose callers got a 4xx: busy, not there, refused.
+        calls_failed_4xx
+        /// Of these, calls that failed on the way.
+        calls_failed_5xx
+        /// Of these, calls that the callee wants nowhere.
+        calls_failed_6xx
+        /// Of these, calls that were given up before they were answered.
+        calls_failed_cancelled
         /// Calls whose INVITE was let in.
         calls_started
         /// Requests for completion that were accepted.
@@ -163,6 +177,8 @@ counters! {
         messages_sent
         /// Panics that were caught: each one is a bug of ours.
         panics
+        /// S-101: requests that went on to another server, because the one before failed them.
+        requests_moved_on
         /// Requests outside calls, and without a dialog of their own, that were passed on.
         requests_relayed
         /// T06: requests that were thrown away, because their source had sent too many.
@@ -173,6 +189,74 @@ counters! {
         scanners_dropped
         /// Requests for a subscription that were passed on.
         subscriptions_relayed
+    }
+}
+
+impl Counters {
+    /// Counts a call that failed with this status, or was given up.
+    pub fn count_failed(&mut self, status: Option<u16>) {
+        self.calls_failed += 1;
+        *match status {
+            None => &mut self.calls_failed_cancelled,
+            Some(300..400) => &mut self.calls_failed_3xx,
+            Some(400..500) => &mut self.calls_failed_4xx,
+            Some(600..) => &mut self.calls_failed_6xx,
+            Some(_) => &mut self.calls_failed_5xx,
+        } += 1;
+    }
+}
+
+/// What a counter counts, as one sentence; `None` if there is none of this name.
+pub fn help(counter: &str) -> Option<&'static str> {
+    let all = [Counters::HELP, DatagramCounters::HELP, StreamCounters::HELP];
+    let mut all = all.into_iter().flatten();
+    let (_, help) = all.find(|(name, _)| *name == counter)?;
+    let help = help.trim();
+    // `CC-74: what looked like …`
+    let said = help.split_once(": ").filter(|(id, _)| !id.contains(' '));
+    Some(said.map_or(help, |(_, said)| said))
+}
+
+/// How long messages may have waited: a histogram that costs a comparison or two a message.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Delays {
+    /// How many there were below each bound and above the one before; then those above all bounds.
+    counts: [u64; Self::BOUNDS_US.len() + 1],
+    sum_us: u64,
+}
+
+impl Delays {
+    /// The bounds in microseconds: most messages find us idle, and 50 ms is where we begin to refuse.
+    const BOUNDS_US: [u64; 10] = [
+        100, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000,
+    ];
+
+    /// Counts one more.
+    pub fn add(&mut self, delay: Duration) {
+        let micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+        let bucket = Self::BOUNDS_US.iter().position(|bound| micros <= *bound);
+        let bucket = bucket.unwrap_or(Self::BOUNDS_US.len());
+        if let Some(count) = self.counts.get_mut(bucket) {
+            *count += 1;
+        }
+        self.sum_us = self.sum_us.saturating_add(micros);
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// How long they waited together.
+    pub fn sum(&self) -> Duration {
+        Duration::from_micros(self.sum_us)
+    }
+
+    /// The upper bound of each bucket in seconds, the last infinite, and how many are in it alone.
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
+        let seconds = |micros: u64| Duration::from_micros(micros).as_secs_f64();
+        let bounds = Self::BOUNDS_US.into_iter().map(seconds);
+        bounds.chain([f64::INFINITY]).zip(self.counts)
     }
 }
 
@@ -260,6 +344,29 @@ mod tests {
     fn a_debug_print_masks_too() {
         assert_eq!(format!("{:?}", Pii("1234")), "Pii(**34)");
         assert_eq!(*Pii("1234").expose(), "1234");
+    }
+
+    #[test]
+    fn the_help_of_a_counter_is_a_sentence_without_the_id_of_its_requirement() {
+        assert_eq!(
+            help("completions_suspected"),
+            Some("what looked like probing.")
+        );
+        assert_eq!(help("calls_answered"), Some("Calls that were answered."));
+        assert_eq!(help("nothing"), None);
+    }
+
+    #[test]
+    fn a_delay_is_counted_up_to_its_bound() {
+        let mut delays = Delays::default();
+        for micros in [0, 100, 101, 500_000, 500_001] {
+            delays.add(Duration::from_micros(micros));
+        }
+        let counts: Vec<_> = delays.buckets().map(|(_, count)| count).collect();
+        assert_eq!(counts, [2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!((delays.count(), delays.sum().as_micros()), (5, 1_000_202));
+        let bounds: Vec<_> = delays.buckets().map(|(bound, _)| bound).collect();
+        assert!(bounds.is_sorted() && bounds.last() == Some(&f64::INFINITY));
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl<T> Table<T> {
         }
     }
 
+    /// How many entries may be added; those that are there already stay.
+    pub fn set_max(&mut self, entries_max: usize) {
+        self.entries_max = entries_max.min(to_usize(u32::MAX));
+    }
+
     /// Adds an entry.
     pub fn insert(&mut self, value: T) -> Result<Key, Full> {
         self.fill(|generation| Slot::Held { generation, value })

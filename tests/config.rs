@@ -7,6 +7,7 @@ use std::time::Duration;
 use campon::cc::trust::Dials;
 use campon::config::{Arguments, Config, Error, Format, Level, Place};
 use campon::shard::settings::PeerCompletion;
+use campon::sip::flow::Transport;
 
 fn parse(text: &str) -> Result<Config, Error> {
     Config::parse("campon.toml", text, &Arguments::default())
@@ -104,7 +105,8 @@ fn arguments_win_over_the_file() {
         .collect();
     assert_eq!(addresses, ["127.0.0.2:5062", "[::1]:5060"]);
     let upstream = config.shard.upstream.expect("an upstream");
-    assert_eq!(upstream.address, SocketAddr::from(([127, 0, 0, 3], 5060)));
+    let address = SocketAddr::from(([127, 0, 0, 3], 5060));
+    assert_eq!(upstream.places[0].fixed(), Some((Transport::Udp, address)));
 }
 
 /// What the file says of the upstream is about another one.

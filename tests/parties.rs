@@ -31,6 +31,8 @@ mod process;
 #[path = "real/mod.rs"]
 #[allow(dead_code, reason = "a phone can do more than the flows show")]
 mod real;
+#[path = "real/secure.rs"]
+mod secure;
 #[path = "sipp/trace.rs"]
 #[allow(dead_code, reason = "shared with the flows that SIPp plays")]
 mod trace;

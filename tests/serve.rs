@@ -5,9 +5,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "real processes run in real time")]
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -35,15 +39,18 @@ struct Served {
 
 impl Served {
     fn start(ip: &str) -> Self {
-        let mut command = campon(&["serve", "--listen", ip]);
+        let mut served = Self::spawn(&mut campon(&["serve", "--listen", ip]));
+        served.read_until("campon is ready");
+        served
+    }
+
+    fn spawn(command: &mut Command) -> Self {
         let mut process = command
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary runs");
         let log = BufReader::new(process.stderr.take().expect("a pipe"));
-        let mut served = Self { process, log };
-        served.read_until("campon is ready");
-        served
+        Self { process, log }
     }
 
     /// Reads the log up to the line that holds this.
@@ -178,7 +185,7 @@ fn the_status_is_a_document_and_tables() {
 }
 
 #[test]
-fn http_has_one_resource_and_says_so() {
+fn http_has_two_resources_and_says_so() {
     let served = Served::start("127.81.4.1");
     let ask = |request: &str| {
         let mut stream = TcpStream::connect("127.81.4.1:5080").expect("the API listens");
@@ -191,7 +198,17 @@ fn http_has_one_resource_and_says_so() {
         answer
     };
     assert!(ask("GET /v1/status").starts_with("HTTP/1.1 200 "));
-    for (request, status) in [("GET /", "404"), ("POST /v1/status", "405")] {
+    let metrics = ask("GET /metrics");
+    assert!(metrics.starts_with("HTTP/1.1 200 "), "{metrics}");
+    assert!(
+        metrics.contains("content-type: text/plain; version=0.0.4"),
+        "{metrics}"
+    );
+    for (request, status) in [
+        ("GET /", "404"),
+        ("POST /v1/status", "405"),
+        ("POST /metrics", "405"),
+    ] {
         let answer = ask(request);
         assert!(
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
@@ -305,6 +322,55 @@ fn one_port_serves_udp_and_tcp() {
     let length = stream.read(&mut answer).expect("an answer");
     assert!(answer[..length].starts_with(b"SIP/2.0 200 "));
     served.signal("INT");
+    assert_eq!(served.end(), Some(0));
+}
+
+/// What systemd hears from start to stop.
+#[test]
+fn systemd_is_told_of_start_reload_life_and_stop() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("serve-systemd");
+    drop(fs::remove_dir_all(&folder));
+    fs::create_dir_all(&folder).expect("cargo's folder for tests can be written");
+    let (path, file) = (folder.join("notify"), folder.join("campon.toml"));
+    fs::write(&file, "").expect("a file");
+    let systemd = UnixDatagram::bind(&path).expect("a socket of our own");
+    let patience = Some(Duration::from_secs(20));
+    systemd.set_read_timeout(patience).expect("a timeout");
+    // What it hears up to and with this, in few datagrams; `STATUS=` is for people.
+    let hears = |awaited: &str| {
+        let mut heard = Vec::new();
+        let mut datagram = [0; 1024];
+        for _ in 0..100 {
+            let length = systemd.recv(&mut datagram).expect(awaited);
+            let text = String::from_utf8_lossy(&datagram[..length]).into_owned();
+            let lines = text.lines().filter(|line| !line.starts_with("STATUS="));
+            heard.extend(lines.map(str::to_owned));
+            if heard.iter().any(|line| line == awaited) {
+                return heard;
+            }
+        }
+        panic!("no {awaited} in {heard:?}");
+    };
+    let file = file.to_string_lossy().into_owned();
+    let mut command = campon(&["serve", "--listen", "127.81.10.1", "--config", &file]);
+    command
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "300000");
+    let mut served = Served::spawn(&mut command);
+    hears("READY=1");
+    hears("WATCHDOG=1");
+    served.read_until("campon is ready");
+    served.signal("HUP");
+    let reload = hears("RELOADING=1");
+    assert!(!reload.contains(&"READY=1".to_owned()), "{reload:?}");
+    // systemd.service(5), Type=notify-reload: with the time of the monotonic clock.
+    let has_time = reload
+        .iter()
+        .any(|line| line.starts_with("MONOTONIC_USEC="));
+    assert!(has_time, "{reload:?}");
+    hears("READY=1");
+    served.signal("TERM");
+    hears("STOPPING=1");
     assert_eq!(served.end(), Some(0));
 }
 

@@ -29,7 +29,7 @@ impl Problem {
     pub const PATH: Self = Self {
         status: 404,
         title: "Not Found",
-        detail: "the API has GET /v1/status",
+        detail: "the API has GET /v1/status and GET /metrics",
     };
     /// The worker gave no answer.
     pub const WORKER: Self = Self {
@@ -50,8 +50,7 @@ mod tests {
 
     #[test]
     fn a_problem_is_a_document_of_its_status() {
-        let expected =
-            r#"{"status":404,"title":"Not Found","detail":"the API has GET /v1/status"}"#;
+        let expected = r#"{"status":404,"title":"Not Found","detail":"the API has GET /v1/status and GET /metrics"}"#;
         assert_eq!(Problem::PATH.to_json(), expected);
     }
 }

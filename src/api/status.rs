@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::shard::{Report, TableReport};
-use crate::time::Timestamp;
 
 /// The status document.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -16,14 +15,55 @@ pub struct Status {
     pub state: State,
     /// The version of campon.
     pub version: String,
-    /// Whole seconds since the start.
-    pub uptime_s: u64,
+    /// What is no worker's to report.
+    #[serde(flatten)]
+    pub process: Process,
     /// Calls, and transactions that somebody still waits for; a draining campon ends at 0.
     pub owed: usize,
     /// What each table holds, by name.
     pub tables: BTreeMap<String, Table>,
     /// What was counted since the start, by name.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// What the process knows of itself.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Process {
+    /// How campon stands to its PBX: `standalone`, for example.
+    pub mode: String,
+    /// When it was started, in UTC: RFC 3339.
+    pub started: String,
+    /// Whole seconds since then.
+    pub uptime_s: u64,
+    /// The last attempt to put another configuration in force; `null` if there was none.
+    pub reload: Option<Reload>,
+}
+
+/// An attempt to put another configuration in force.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Reload {
+    /// When, in UTC: RFC 3339.
+    pub at: String,
+    /// What became of it.
+    pub outcome: ReloadOutcome,
+    /// The keys whose values have changed.
+    pub changed: Vec<String>,
+    /// The keys that differ from those at the start, and have no effect before a restart.
+    pub needs_restart: Vec<String>,
+    /// What is wrong with it, with file, line and key.
+    pub error: Option<String>,
+}
+
+/// What became of an attempt to put another configuration in force.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReloadOutcome {
+    /// It is in force.
+    Applied,
+    /// It does not hold: what was in force stays so.
+    Refused,
+    /// It is what was in force.
+    Unchanged,
 }
 
 /// Whether new calls are let in.
@@ -46,8 +86,8 @@ pub struct Table {
 }
 
 impl Status {
-    /// The document of a worker's report.
-    pub fn new(now: Timestamp, report: &Report) -> Self {
+    /// The document of a process and its worker's report.
+    pub fn new(process: Process, report: &Report) -> Self {
         let tables = report
             .tables
             .iter()
@@ -63,7 +103,7 @@ impl Status {
                 State::Running
             },
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_s: now.since(Timestamp::START).as_secs(),
+            process,
             owed: report.owed,
             tables: tables.collect(),
             counters: counters.collect(),
@@ -113,9 +153,12 @@ impl fmt::Display for Status {
         };
         writeln!(
             f,
-            "campon {} {state} for {} s, {} owed",
-            self.version, self.uptime_s, self.owed
+            "campon {} {} {state} for {} s, {} owed",
+            self.version, self.process.mode, self.process.uptime_s, self.owed
         )?;
+        if let Some(reload) = &self.process.reload {
+            writeln!(f, "{reload}")?;
+        }
         writeln!(f, "\n{:<32}{:>12}{:>14}", "table", "entries", "oldest")?;
         for (name, table) in &self.tables {
             let oldest = match table.oldest_s {
@@ -127,6 +170,27 @@ impl fmt::Display for Status {
         write!(f, "\n{:<32}{:>12}", "counter", "count")?;
         for (name, count) in &self.counters {
             write!(f, "\n{name:<32}{count:>12}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outcome = match self.outcome {
+            ReloadOutcome::Applied => "applied",
+            ReloadOutcome::Refused => "refused",
+            ReloadOutcome::Unchanged => "unchanged",
+        };
+        write!(f, "configuration {outcome} at {}", self.at)?;
+        if !self.changed.is_empty() {
+            write!(f, "; changed: {}", self.changed.join(" "))?;
+        }
+        if !self.needs_restart.is_empty() {
+            write!(f, "; needs a restart: {}", self.needs_restart.join(" "))?;
+        }
+        if let Some(error) = &self.error {
+            write!(f, "; {error}")?;
         }
         Ok(())
     }
@@ -152,17 +216,30 @@ mod tests {
                 },
             ],
             counters: vec![("calls_started", 7)],
+            targets: Vec::new(),
             draining: true,
             owed: 3,
+            ..Report::default()
         }
     }
 
     fn status() -> Status {
         let version = "1.2.3".to_owned();
-        let now = Timestamp::from(Duration::from_millis(90_500));
+        let process = Process {
+            mode: "standalone".to_owned(),
+            started: "2026-11-26T20:00:00.000Z".to_owned(),
+            uptime_s: 90,
+            reload: Some(Reload {
+                at: "2026-11-26T20:01:00.000Z".to_owned(),
+                outcome: ReloadOutcome::Applied,
+                changed: vec!["calls.calls_max".to_owned(), "listener".to_owned()],
+                needs_restart: vec!["listener".to_owned()],
+                error: None,
+            }),
+        };
         Status {
             version,
-            ..Status::new(now, &report())
+            ..Status::new(process, &report())
         }
     }
 

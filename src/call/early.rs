@@ -2,16 +2,18 @@
 //!
 //! Spec: RFC 3262 §3, §5; RFC 3311 §5.
 //!
-//! - Reliability is a matter of A's leg alone (S-59): B's provisional responses are not reliable, so
-//!   there is nobody to carry an offer or answer of A's PRACK to.
+//! - Reliability is a matter of each leg (S-59): A's PRACK crosses where B awaits one, with the offer
+//!   or answer in it; else there is nobody to carry that to.
 //! - Each fork has numbers of its own, as the user agents behind a forking proxy have. Callers that
 //!   follow one row of numbers only would wait for the others in vain; so where a caller merely
 //!   supports `100rel`, its first fork is told reliably and the others as ever.
 
 use std::io::Write as _;
 
+use crate::call::exchange::At;
+use crate::call::heard::Offer;
 use crate::call::relay::carries_session;
-use crate::call::{Call, Few, Phase, Turn, end};
+use crate::call::{Call, Few, Phase, Side, Turn, end};
 use crate::call::{respond, respond_announced, respond_plainly, write_announced};
 use crate::dialog::reliable::{Due, Numbered, Prack, Provisional, Reliable};
 use crate::dialog::{Order, Tag};
@@ -35,14 +37,26 @@ pub(super) struct Early {
     /// The CSeq number of A's INVITE.
     invite: u32,
     wish: Wish,
+    /// Whether A waits for an offer: then our first reliable response has to make it (RFC 3262 §5),
+    /// so that only those can be reliable that B has made so.
+    is_late: bool,
     dialogs: Few<EarlyDialog>,
     /// B's 2xx, while A must not have it yet.
     answer: Option<HeldAnswer>,
 }
 
+/// A provisional response that A may be told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tell {
+    /// The tag by which A knows the fork.
+    pub(super) tag: Tag,
+    /// The number that B awaits the PRACK of, if it awaits one.
+    pub(super) rseq: Option<u32>,
+}
+
 /// How a caller asks for reliable responses.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Wish {
+pub(super) enum Wish {
     /// It takes them.
     Supported,
     /// It takes no others.
@@ -76,16 +90,22 @@ impl Early {
         } else {
             return None;
         };
-        // The first reliable response to an INVITE without offer has to make one (RFC 3262 §5), and
-        // B's answer to it would come in a PRACK.
-        carries_session(message).then(|| {
-            Box::new(Self {
-                invite: invite.cseq.number,
-                wish,
-                dialogs: Few::new(),
-                answer: None,
-            })
-        })
+        Some(Box::new(Self {
+            invite: invite.cseq.number,
+            wish,
+            is_late: !carries_session(message),
+            dialogs: Few::new(),
+            answer: None,
+        }))
+    }
+
+    /// What B is to be asked for in turn: only B can make the offer that A requires reliably.
+    pub(super) fn wish_beyond(&self) -> Wish {
+        if self.is_late {
+            self.wish
+        } else {
+            Wish::Supported
+        }
     }
 
     /// When the next response is sent again or given up.
@@ -95,12 +115,23 @@ impl Early {
         deadlines.min()
     }
 
-    /// Whether this fork's provisional responses are reliable.
-    fn covers(&self, tag: Tag) -> bool {
+    /// Whether A is told this reliably.
+    fn covers(&self, tell: Tell) -> bool {
+        if self.is_late {
+            return tell.rseq.is_some();
+        }
         match self.wish {
             Wish::Required => true,
-            Wish::Supported => self.dialogs.first().is_none_or(|first| first.tag == tag),
+            Wish::Supported => self
+                .dialogs
+                .first()
+                .is_none_or(|first| first.tag == tell.tag),
         }
+    }
+
+    /// S-50: whether A takes nothing unreliable.
+    fn is_strict(&self) -> bool {
+        self.wish == Wish::Required
     }
 
     fn dialog(&mut self, tag: Tag) -> Option<&mut EarlyDialog> {
@@ -129,25 +160,33 @@ impl Early {
 }
 
 impl Call {
-    /// Passes on a provisional response of the fork that A knows by this tag.
+    /// Passes on a provisional response.
     pub(super) fn tell(
         &mut self,
         turn: &mut Turn<'_>,
         server: Key,
         response: &Response<'_>,
-        tag: Tag,
+        tell: Tell,
     ) {
+        let tag = tell.tag;
         let (status, phrase) = (response.status, response.phrase);
         let contact = turn.contacts.of(&self.a.dialog.flow());
         let write = |writer: &mut Writer<'_>| {
             writer.header(Name::Contact, contact);
         };
         let told = self.told(status, Some(response));
+        let is_strict = self.early.as_deref().is_some_and(Early::is_strict);
         let early = self.early.as_deref_mut();
-        let Some(early) = early.filter(|early| early.covers(tag)) else {
-            let tag = tag.text();
-            let answer = (status, phrase, reply::Tag::Ours(&tag));
-            return respond_announced(turn, server, answer, &told, write);
+        let Some(early) = early.filter(|early| early.covers(tell)) else {
+            if !is_strict {
+                let tag = tag.text();
+                let answer = (status, phrase, reply::Tag::Ours(&tag));
+                respond_announced(turn, server, answer, &told, write);
+            }
+            if let Some(rseq) = tell.rseq {
+                self.acknowledge(turn, tag, rseq);
+            }
+            return;
         };
         let rest = write_announced(turn.scratch, turn.announce, &told, write);
         let provisional = Provisional {
@@ -155,6 +194,7 @@ impl Call {
             phrase: Box::from(phrase),
             rest: Box::from(rest),
             has_session: carries_session(&response.message),
+            rseq_beyond: tell.rseq,
         };
         early.open(tag, turn.rng);
         if let Some(dialog) = early.dialog(tag) {
@@ -218,7 +258,7 @@ impl Call {
         }
     }
 
-    /// Takes a request of A's within an early dialog; whether it is one.
+    /// Takes a request within an early dialog; whether it is one.
     pub fn handle_early(
         &mut self,
         turn: &mut Turn<'_>,
@@ -226,26 +266,73 @@ impl Call {
         request: &Request<'_>,
         flow: &Flow,
     ) -> bool {
-        let remote_tag = request.from.tag().unwrap_or_default();
-        let dialog = &self.a.dialog;
-        if !dialog.is(request.call_id, dialog.tag(), remote_tag) {
+        let Some((side, tag)) = self.early_end(tag, request) else {
+            return false;
+        };
+        if side == Side::A && request.method == Method::Prack {
+            self.on_prack(turn, tag, request, flow);
+            return true;
+        }
+        if !self.is_early(tag) {
             return false;
         }
-        if request.method == Method::Prack {
-            self.on_prack(turn, tag, request, flow);
-        } else if !self.is_early(tag) {
-            return false;
-        } else if request.method == Method::Bye {
-            self.on_early_bye(turn, request, flow);
-        } else if request.method == Method::Update && carries_session(&request.message) {
-            match turn.layer.accept(turn.now, request, flow, None) {
-                Ok(server) => refuse_offer(turn, server),
-                Err(_) => end::refuse_for_now(turn, request, flow),
+        let early = Some(tag);
+        match (side, request.method) {
+            (Side::A, Method::Bye) => self.on_early_bye(turn, request, flow),
+            (Side::B, Method::Bye | Method::Prack) => return false,
+            // S-18: the INVITE is not finished yet.
+            (Side::A, Method::Invite) => end::refuse_for_now(turn, request, flow),
+            (Side::B, Method::Invite) => {
+                let (message, status) = (&request.message, Status::REQUEST_PENDING);
+                turn.layer.refuse(message, flow, status, reply::NOTHING);
             }
-        } else {
-            return false;
+            _ if self.heard(tag).is_some() => {
+                self.on_exchange(turn, At { side, early }, request, flow);
+            }
+            (Side::A, Method::Update) => self.on_early_update(turn, tag, request, flow),
+            _ => return false,
         }
         true
+    }
+
+    /// Whose early dialog a request to this tag of ours is within, and the tag by which A knows it.
+    fn early_end(&self, tag: Tag, request: &Request<'_>) -> Option<(Side, Tag)> {
+        let remote_tag = request.from.tag().unwrap_or_default();
+        let a = &self.a.dialog;
+        if a.is(request.call_id, a.tag(), remote_tag) {
+            return Some((Side::A, tag));
+        }
+        let b = &self.b.dialog;
+        let is_callee = b.tag() == tag && b.call_id() == request.call_id;
+        let mut forks = self.forks().filter(|_| is_callee);
+        let fork = forks.find(|(_, of_fork)| *of_fork == remote_tag)?;
+        Some((Side::B, fork.0))
+    }
+
+    /// An UPDATE that cannot cross: B has made no early dialog that it could cross in.
+    fn on_early_update(
+        &mut self,
+        turn: &mut Turn<'_>,
+        tag: Tag,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) {
+        if self.order_in(tag, request.cseq.number) == Order::OutOfOrder {
+            return end::refuse_for_now(turn, request, flow);
+        }
+        let Ok(server) = turn.layer.accept(turn.now, request, flow, None) else {
+            return end::refuse_for_now(turn, request, flow);
+        };
+        if carries_session(&request.message) {
+            return refuse_offer(turn, server);
+        }
+        self.a.dialog.refresh_target(&request.message);
+        let contact = turn.contacts.of(&self.a.dialog.flow());
+        let answer = (Status::OK, &b""[..], reply::Tag::AsReceived);
+        let write = |writer: &mut Writer<'_>| {
+            writer.header(Name::Contact, contact);
+        };
+        respond(turn, server, answer, write, b"");
     }
 
     /// Takes a PRACK of A's in the dialog with this tag.
@@ -273,11 +360,16 @@ impl Call {
         if self.order_in(tag, request.cseq.number) == Order::OutOfOrder {
             return end::refuse_for_now(turn, request, flow);
         }
+        if let Some(rseq) = self.awaited_beyond(tag) {
+            // It has come, and is answered when B's answer has.
+            self.quiet(tag);
+            return self.pass_prack(turn, (tag, rseq), request, flow);
+        }
         let Ok(server) = turn.layer.accept(turn.now, request, flow, None) else {
             return end::refuse_for_now(turn, request, flow);
         };
         if carries_session(&request.message) {
-            // S-57 cannot be had: B would have to answer, and its leg knows no PRACK.
+            // S-57 cannot be had: B would have to answer, and awaits no PRACK.
             refuse_offer(turn, server);
             self.on_heard(turn, tag, Prack::Refused);
         } else {
@@ -287,8 +379,34 @@ impl Call {
         }
     }
 
+    /// The number by which B awaits the PRACK of what A has been told last, if it still does.
+    fn awaited_beyond(&mut self, tag: Tag) -> Option<u32> {
+        let is_open = self.open_server().is_some() && self.heard(tag).is_some();
+        let early = self.early.as_deref_mut().filter(|_| is_open)?;
+        early.dialog(tag)?.reliable.rseq_beyond()
+    }
+
+    /// What A has been told in this dialog is not told again.
+    fn quiet(&mut self, tag: Tag) {
+        let early = self.early.as_deref_mut();
+        if let Some(dialog) = early.and_then(|early| early.dialog(tag)) {
+            dialog.reliable.handle_prack(Prack::Refused);
+        }
+    }
+
+    /// S-71: B's offer in this dialog is being answered, if it made one.
+    pub(super) fn take_early_answer(&mut self, tag: Tag) -> bool {
+        match self.heard(tag) {
+            Some(heard) if heard.offers() == Some(Side::B) => {
+                heard.offer = Offer::Answered;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
     /// A has the response that was under way in this dialog.
-    fn on_heard(&mut self, turn: &mut Turn<'_>, tag: Tag, prack: Prack) {
+    pub(super) fn on_heard(&mut self, turn: &mut Turn<'_>, tag: Tag, prack: Prack) {
         let Some(early) = self.early.as_deref_mut() else {
             return;
         };
@@ -350,7 +468,7 @@ impl Call {
     }
 
     /// S-14, in a dialog that may be early.
-    fn order_in(&mut self, tag: Tag, number: u32) -> Order {
+    pub(super) fn order_in(&mut self, tag: Tag, number: u32) -> Order {
         if self.phase != Phase::Inviting && self.a.dialog.tag() == tag {
             return self.a.dialog.order(number);
         }
@@ -360,7 +478,9 @@ impl Call {
                 dialog.remote_cseq = number;
                 Order::InOrder
             }
-            Some(_) | None => Order::OutOfOrder,
+            Some(_) => Order::OutOfOrder,
+            // A takes no reliable responses, so that it knows one early dialog or does not care.
+            None => self.a.dialog.order(number),
         }
     }
 }

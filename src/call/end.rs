@@ -230,7 +230,8 @@ pub(super) fn refuse_for_now(turn: &mut Turn<'_>, request: &Request<'_>, flow: &
     turn.layer.refuse(&request.message, flow, status, rest);
 }
 
-fn send(
+/// Sends a request within a dialog, whose fields stand in the scratch.
+pub(super) fn send(
     turn: &mut Turn<'_>,
     dialog: &Dialog,
     method: Method<'_>,

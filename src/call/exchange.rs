@@ -1,10 +1,12 @@
-//! A request within a call other than INVITE, ACK, BYE and PRACK: it crosses, and so does its answer.
+//! A request within a call other than INVITE, ACK and BYE: it crosses, and so does its answer.
 //!
-//! Spec: RFC 3261 §12.2; RFC 4320; RFC 5057 §5.
+//! Spec: RFC 3261 §12.2; RFC 3262 §5; RFC 3311 §5.2; RFC 4320; RFC 5057 §5.
 
-use crate::call::negotiation::is_end_of_dialog;
+use crate::call::negotiation::{Crossing, is_end_of_dialog};
+use crate::call::relay::carries_session;
 use crate::call::{Call, EXCHANGES_MAX, Part, Side, Turn, end, respond_plainly};
-use crate::dialog::Order;
+use crate::dialog::reliable::Prack;
+use crate::dialog::{Dialog, Order, Tag};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Request, Response, Status};
 use crate::table::Key;
@@ -15,40 +17,202 @@ use crate::transaction::reply;
 #[derive(Debug)]
 pub(super) struct Exchange {
     number: u8,
-    asker: Side,
+    at: At,
     server: Key,
+    kind: Kind,
+    usage: Usage,
+}
+
+/// Where within a call somebody asks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct At {
+    pub(super) side: Side,
+    /// The tag by which A knows the early dialog; `None` in the one that was answered.
+    pub(super) early: Option<Tag>,
+}
+
+/// What an exchange stands in the way of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Prack { has_offer: bool },
+    Update { has_offer: bool },
+    Other,
+}
+
+/// What a request within a call is about (RFC 5057 §3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Usage {
+    /// The call itself.
+    Call,
+    /// A subscription, or nothing that lasts: that the other side knows nothing of it says nothing
+    /// of the call.
+    Other,
+}
+
+impl Usage {
+    fn of(method: Method<'_>) -> Self {
+        let is_other = matches!(
+            method,
+            Method::Message
+                | Method::Notify
+                | Method::Options
+                | Method::Publish
+                | Method::Refer
+                | Method::Subscribe
+        );
+        if is_other { Self::Other } else { Self::Call }
+    }
+}
+
+/// Why a request has to come again later.
+enum Glare {
+    /// The asker is not done with what he asked before.
+    Again,
+    /// It meets what the other side has asked.
+    Crossed,
+}
+
+impl Kind {
+    fn of(request: &Request<'_>) -> Self {
+        let has_offer = carries_session(&request.message);
+        if request.method == Method::Update {
+            Self::Update { has_offer }
+        } else {
+            Self::Other
+        }
+    }
+
+    fn has_offer(self) -> bool {
+        match self {
+            Self::Prack { has_offer } | Self::Update { has_offer } => has_offer,
+            Self::Other => false,
+        }
+    }
+}
+
+impl Exchange {
+    /// Whether the call is over if the other side knows nothing of this (S-15, RFC 5057 §5.1).
+    fn is_of_call(&self) -> bool {
+        self.usage == Usage::Call && self.at.early.is_none()
+    }
+
+    /// The side whose offer waits for its answer.
+    pub(super) fn offers(&self) -> Option<Side> {
+        self.kind.has_offer().then_some(self.at.side)
+    }
+}
+
+impl At {
+    /// In the dialog of a call that was answered.
+    pub(super) fn within(side: Side) -> Self {
+        Self { side, early: None }
+    }
 }
 
 impl Call {
     pub(super) fn on_exchange(
         &mut self,
         turn: &mut Turn<'_>,
-        side: Side,
+        at: At,
         request: &Request<'_>,
         flow: &Flow,
     ) {
         // S-14: what is older than the last request was overtaken.
-        let order = self.leg_mut(side).dialog.order(request.cseq.number);
+        let order = self.order_at(at, request.cseq.number);
         if order == Order::OutOfOrder || self.exchanges.len() >= EXCHANGES_MAX {
             return end::refuse_for_now(turn, request, flow);
         }
-        let number = self.free_number();
-        let Ok(server) = turn.layer.accept(turn.now, request, flow, None) else {
+        match self.glare(at, request) {
+            Some(Glare::Again) => return end::refuse_for_now(turn, request, flow),
+            Some(Glare::Crossed) => {
+                let (message, status) = (&request.message, Status::REQUEST_PENDING);
+                return turn.layer.refuse(message, flow, status, reply::NOTHING);
+            }
+            None => {}
+        }
+        let Some((server, number)) = self.accept_exchange(turn, request, flow) else {
             return end::refuse_for_now(turn, request, flow);
         };
-        if is_target_refresh(request.method) {
-            self.leg_mut(side).dialog.refresh_target(&request.message);
+        if is_target_refresh(request.method)
+            && let Some(dialog) = self.dialog_at(at)
+        {
+            dialog.refresh_target(&request.message);
         }
-        let part = Part::Exchange(number);
-        if self.send_across(turn, side, request, part).is_some() {
-            self.exchanges.push(Exchange {
+        self.pass_on(
+            turn,
+            request,
+            None,
+            Exchange {
                 number,
-                asker: side,
+                at,
                 server,
-            });
+                kind: Kind::of(request),
+                usage: Usage::of(request.method),
+            },
+        );
+    }
+
+    /// S-57, S-59: A's PRACK of a response that B, too, awaits the PRACK of.
+    pub(super) fn pass_prack(
+        &mut self,
+        turn: &mut Turn<'_>,
+        (tag, rseq): (Tag, u32),
+        request: &Request<'_>,
+        flow: &Flow,
+    ) {
+        let Some((server, number)) = self.accept_exchange(turn, request, flow) else {
+            return end::refuse_for_now(turn, request, flow);
+        };
+        let has_session = carries_session(&request.message);
+        let is_answer = has_session && self.take_early_answer(tag);
+        self.pass_on(
+            turn,
+            request,
+            Some(rseq),
+            Exchange {
+                number,
+                at: At {
+                    side: Side::A,
+                    early: Some(tag),
+                },
+                server,
+                kind: Kind::Prack {
+                    has_offer: has_session && !is_answer,
+                },
+                usage: Usage::Call,
+            },
+        );
+    }
+
+    fn accept_exchange(
+        &self,
+        turn: &mut Turn<'_>,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) -> Option<(Key, u8)> {
+        let number = self.free_number();
+        let user = Some(self.user(Part::Exchange(number)));
+        let server = turn.layer.accept(turn.now, request, flow, user).ok()?;
+        Some((server, number))
+    }
+
+    fn pass_on(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: &Request<'_>,
+        rack: Option<u32>,
+        exchange: Exchange,
+    ) {
+        let crossing = Crossing {
+            at: exchange.at,
+            part: Part::Exchange(exchange.number),
+            rack,
+        };
+        if self.send_across(turn, request, &crossing).is_some() {
+            self.exchanges.push(exchange);
         } else {
-            let tag = reply::Tag::AsReceived;
-            respond_plainly(turn, server, Status::SERVER_INTERNAL_ERROR, tag);
+            let status = Status::SERVER_INTERNAL_ERROR;
+            respond_plainly(turn, exchange.server, status, reply::Tag::AsReceived);
         }
     }
 
@@ -65,13 +229,26 @@ impl Call {
         let Some(exchange) = self.end_exchange(number) else {
             return;
         };
-        let Exchange { asker, server, .. } = exchange;
-        if response.status.is_success() && is_target_refresh(response.cseq.method) {
-            let answerer = self.leg_mut(asker.other());
-            answerer.dialog.refresh_target(&response.message);
+        let Exchange { at, server, .. } = exchange;
+        let is_success = response.status.is_success();
+        if is_success && is_target_refresh(response.cseq.method) {
+            let answerer = At {
+                side: at.side.other(),
+                ..at
+            };
+            if let Some(dialog) = self.dialog_at(answerer) {
+                dialog.refresh_target(&response.message);
+            }
         }
-        self.relay_within(turn, server, asker, response);
-        if is_end_of_dialog(response.status) {
+        self.relay_within(turn, server, at.side, response);
+        if let (Kind::Prack { .. }, Some(tag)) = (exchange.kind, at.early) {
+            let prack = if is_success {
+                Prack::Met
+            } else {
+                Prack::Refused
+            };
+            self.on_heard(turn, tag, prack);
+        } else if is_end_of_dialog(response.status) && exchange.is_of_call() {
             self.lose(turn, &[Side::A, Side::B]);
         }
     }
@@ -87,7 +264,11 @@ impl Call {
         };
         match failure {
             // S-47: the asker has given up by now, and a 408 would only hurt.
-            Failure::TimedOut => self.lose(turn, &[Side::A, Side::B]),
+            Failure::TimedOut if exchange.is_of_call() => {
+                self.lose(turn, &[Side::A, Side::B]);
+            }
+            // The call goes on; whether it rings on is the INVITE's to tell.
+            Failure::TimedOut => {}
             Failure::Unreachable => {
                 let status = Status::SERVER_INTERNAL_ERROR;
                 respond_plainly(turn, exchange.server, status, reply::Tag::AsReceived);
@@ -95,11 +276,64 @@ impl Call {
         }
     }
 
-    /// S-21: what is pending when the call ends is answered 487.
+    /// S-21: what is pending when the call ends is answered 487; a PRACK has reached us all the same
+    /// (S-54).
     pub(super) fn abandon_exchanges(&mut self, turn: &mut Turn<'_>) {
         for exchange in std::mem::take(&mut self.exchanges) {
-            let status = Status::REQUEST_TERMINATED;
+            let status = match exchange.kind {
+                Kind::Prack { has_offer: false } => Status::OK,
+                Kind::Prack { has_offer: true } | Kind::Update { .. } | Kind::Other => {
+                    Status::REQUEST_TERMINATED
+                }
+            };
             respond_plainly(turn, exchange.server, status, reply::Tag::AsReceived);
+        }
+    }
+
+    /// S-68: whether an UPDATE comes at a time when it cannot be answered.
+    fn glare(&self, at: At, request: &Request<'_>) -> Option<Glare> {
+        if request.method != Method::Update {
+            return None;
+        }
+        let is_second =
+            |exchange: &Exchange| exchange.at == at && matches!(exchange.kind, Kind::Update { .. });
+        if self.exchanges.iter().any(is_second) {
+            return Some(Glare::Again);
+        }
+        if !carries_session(&request.message) {
+            return None;
+        }
+        match self.pending_offer(at.early)? {
+            side if side == at.side => Some(Glare::Again),
+            _ => Some(Glare::Crossed),
+        }
+    }
+
+    /// S-60: the side whose offer is not answered yet.
+    pub(super) fn pending_offer(&self, early: Option<Tag>) -> Option<Side> {
+        let of_exchange = self.exchanges.iter().find_map(Exchange::offers);
+        let of_early = || self.offer_in(early?);
+        let of_invite = || self.negotiation.as_deref()?.offers();
+        of_exchange.or_else(of_early).or_else(of_invite)
+    }
+
+    /// S-14, in a dialog that may be early.
+    fn order_at(&mut self, at: At, number: u32) -> Order {
+        match (at.side, at.early) {
+            (Side::A, Some(tag)) => self.order_in(tag, number),
+            (Side::B, Some(_)) | (_, None) => match self.dialog_at(at) {
+                Some(dialog) => dialog.order(number),
+                None => Order::OutOfOrder,
+            },
+        }
+    }
+
+    /// Our end of the dialog with somebody; A's early dialogs differ in our tag alone.
+    pub(super) fn dialog_at(&mut self, at: At) -> Option<&mut Dialog> {
+        let is_answered = self.answered.is_some();
+        match (at.side, at.early) {
+            (Side::B, Some(tag)) if !is_answered => self.heard(tag).map(|heard| &mut heard.dialog),
+            (side, _) => Some(&mut self.leg_mut(side).dialog),
         }
     }
 

@@ -22,8 +22,13 @@ mod confirm;
 mod early;
 mod end;
 mod exchange;
+mod forks;
+mod heard;
+pub mod ids;
 mod negotiation;
+mod policy;
 pub mod recall;
+mod refers;
 pub mod relay;
 mod sdp;
 mod setup;
@@ -46,6 +51,8 @@ use crate::transaction::{Layer, User};
 
 pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
+pub use ids::{Ids, Legs, NamedLeg, NoLegs};
+pub use policy::{Policy, Reliability};
 pub use recall::{Invitation, News, NoCall, Party, Refusal};
 pub use setup::{Offer, Target, forwards, is_better, not_the_whole_service};
 
@@ -127,10 +134,14 @@ pub struct Turn<'t> {
     pub contacts: &'t Contacts,
     /// How long things may take.
     pub timing: Timing,
+    /// What we ask of the two sides.
+    pub policy: &'t Policy,
     /// The realm whose credentials stay here, because we alone have asked for them.
     pub realm: Option<&'t str>,
     /// Who adds to what A is told.
     pub announce: &'t mut dyn Announce,
+    /// The legs of the other calls.
+    pub legs: &'t dyn Legs,
     /// Where fields are written before they are sent; its contents are of no interest.
     pub scratch: &'t mut Vec<u8>,
 }
@@ -150,6 +161,12 @@ enum Part {
 
 /// The part that A's INVITE belongs to.
 pub const INVITE_PART: u16 = 0x100;
+
+/// Whether a part, as [`User::part`] has it, is one of a call.
+pub fn has_part(part: u16) -> bool {
+    let [kind, _] = part.to_be_bytes();
+    kind <= 4
+}
 
 impl Part {
     fn of(part: u16) -> Self {
@@ -190,6 +207,8 @@ pub struct Call {
     early: Option<Box<early::Early>>,
     /// The tags of forks whose 2xx came too late; each was acknowledged and ended once.
     refused: Vec<Box<[u8]>>,
+    /// The REFERs that crossed.
+    refers: Option<Box<refers::Refers>>,
     /// What is more to it if it is a recall.
     recall: Option<Box<recall::Recall>>,
     began: Timestamp,
@@ -368,6 +387,16 @@ impl Call {
         }
     }
 
+    /// Takes in that a request has gone on to another server (RFC 3263 §4.3).
+    pub fn handle_moved(&mut self, part: u16, client: Key, flow: Flow) {
+        if let Part::Branch(branch) = Part::of(part) {
+            match self.recall.as_deref_mut() {
+                Some(recall) => recall.move_branch(branch, client, flow),
+                None => self.move_branch(branch, client, flow),
+            }
+        }
+    }
+
     /// A call of these two legs, of which nothing has happened yet.
     fn of_legs(key: Key, now: Timestamp, a: Dialog, b: Dialog, phase: Phase) -> Self {
         Self {
@@ -380,6 +409,7 @@ impl Call {
             exchanges: Vec::new(),
             early: None,
             refused: Vec::new(),
+            refers: None,
             recall: None,
             began: now,
             answered: None,

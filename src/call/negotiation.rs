@@ -12,14 +12,16 @@
 //!
 //! There is one at a time in a call: the offer of one side is answered before the next is made.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::call::end;
+use crate::call::exchange::At;
 use crate::call::recall;
-use crate::call::relay::{copy_crossing, copy_request};
+use crate::call::relay::{carries_session, copy_crossing, copy_naming};
 use crate::call::setup::forwards;
-use crate::call::{Call, Outcome, Part, Phase, Side, Turn, respond, respond_plainly};
-use crate::dialog::Order;
+use crate::call::{Call, Ids, Outcome, Part, Phase, Side, Turn, respond, respond_plainly};
+use crate::dialog::{Dialog, Order};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Name, Request, Response, Status, Writer};
 use crate::table::Key;
@@ -44,7 +46,20 @@ pub(super) struct Negotiation {
     /// S-50: whether the asker takes no provisional responses but reliable ones, which it does not
     /// get within a call.
     is_mute: bool,
+    /// The side whose offer waits for its answer.
+    offers: Option<Side>,
     state: State,
+}
+
+/// How a request gets to the other side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Crossing {
+    /// Who sends it.
+    pub(super) at: At,
+    /// Whom its answer is for.
+    pub(super) part: Part,
+    /// What a PRACK acknowledges on the other leg.
+    pub(super) rack: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -79,6 +94,7 @@ impl Negotiation {
             sent,
             client,
             is_mute: false,
+            offers: None,
             state: State::unacked(turn),
         }
     }
@@ -101,10 +117,16 @@ impl Negotiation {
             sent,
             client: Some(client),
             is_mute: false,
+            offers: None,
             state: State::Pending {
                 until: turn.now + turn.timing.rings,
             },
         }
+    }
+
+    /// The side whose offer waits for its answer.
+    pub(super) fn offers(&self) -> Option<Side> {
+        self.offers
     }
 
     fn is_settled(&self) -> bool {
@@ -147,7 +169,9 @@ impl Call {
         request: &Request<'_>,
         flow: &Flow,
     ) {
-        match self.negotiation.as_deref().map(|pending| pending.asker) {
+        let pending = self.negotiation.as_deref().map(|pending| pending.asker);
+        // S-68: an UPDATE with an offer is as good as an INVITE here.
+        match pending.or_else(|| self.pending_offer(None)) {
             // S-18: his own is not finished yet.
             Some(asker) if asker == side => return end::refuse_for_now(turn, request, flow),
             // S-18: they cross.
@@ -168,7 +192,12 @@ impl Call {
         };
         self.leg_mut(side).dialog.refresh_target(&request.message);
         turn.layer.respond(turn.now, server, &Answer::TRYING);
-        let Some((client, sent)) = self.send_across(turn, side, request, Part::Negotiation) else {
+        let crossing = Crossing {
+            at: At::within(side),
+            part: Part::Negotiation,
+            rack: None,
+        };
+        let Some((client, sent)) = self.send_across(turn, request, &crossing) else {
             let tag = reply::Tag::AsReceived;
             return respond_plainly(turn, server, Status::SERVER_INTERNAL_ERROR, tag);
         };
@@ -179,6 +208,7 @@ impl Call {
             sent,
             client: Some(client),
             is_mute: request.message.has_option(Name::Require, "100rel"),
+            offers: carries_session(&request.message).then_some(side),
             state: State::Pending {
                 until: turn.now + turn.timing.rings,
             },
@@ -189,20 +219,39 @@ impl Call {
     pub(super) fn send_across(
         &mut self,
         turn: &mut Turn<'_>,
-        from: Side,
         request: &Request<'_>,
-        part: Part,
+        crossing: &Crossing,
     ) -> Option<(Key, u32)> {
-        let user = Some(self.user(part));
-        let body = self.body_towards(from.other(), &request.message);
-        let dialog = &mut self.leg_mut(from.other()).dialog;
-        let number = dialog.next_cseq();
+        let user = Some(self.user(crossing.part));
+        let At { side: from, early } = crossing.at;
+        let at = At {
+            side: from.other(),
+            early,
+        };
+        let body = self.body_towards(at.side, &request.message);
+        let number = self.dialog_at(at)?.next_cseq();
+        let dialog = self.dialog_towards(at)?;
         let flow = dialog.flow();
+        let ids = Ids {
+            legs: turn.legs,
+            own: Some((self, at.side)),
+            receivers: &[flow],
+        };
         turn.scratch.clear();
         let mut writer = Writer::fragment(turn.scratch);
         dialog.write_fields(&mut writer, request.method, number, forwards(request));
-        writer.header(Name::Contact, turn.contacts.of(&flow));
-        copy_request(&mut writer, &request.message, turn.realm);
+        match crossing.rack.zip(early) {
+            Some((rseq, tag)) => self.heard_in(tag)?.write_rack(&mut writer, rseq),
+            None => {
+                writer.header(Name::Contact, turn.contacts.of(&flow));
+            }
+        }
+        copy_naming(&mut writer, &request.message, turn.realm, &ids);
+        let body = if request.method == Method::Notify {
+            ids.body(&request.message)
+        } else {
+            body
+        };
         writer.finish(&body).ok()?;
         let outgoing = Outgoing {
             method: request.method,
@@ -213,7 +262,26 @@ impl Call {
             fields: turn.scratch,
         };
         let client = turn.layer.request(turn.now, &outgoing).ok()?;
+        if request.method == Method::Refer {
+            self.note_refer(from, request, number);
+        }
         Some((client, number))
+    }
+
+    /// Our end of the dialog with somebody, as it is written.
+    fn dialog_towards(&self, at: At) -> Option<Cow<'_, Dialog>> {
+        let leg = &self.leg(at.side).dialog;
+        let Some(tag) = at.early.filter(|_| self.answered.is_none()) else {
+            return Some(Cow::Borrowed(leg));
+        };
+        Some(match at.side {
+            Side::A => {
+                let mut dialog = leg.clone();
+                dialog.set_tag(tag);
+                Cow::Owned(dialog)
+            }
+            Side::B => Cow::Borrowed(&self.heard_in(tag)?.dialog),
+        })
     }
 
     pub(super) fn on_reinvite_response(&mut self, turn: &mut Turn<'_>, response: &Response<'_>) {
@@ -240,6 +308,9 @@ impl Call {
         };
         if status.is_success() {
             pending.state = State::unacked(turn);
+            // S-71: without an offer in the INVITE, the answer to this one comes in the ACK.
+            let makes_offer = pending.offers.is_none() && carries_session(&response.message);
+            pending.offers = makes_offer.then_some(answerer);
             self.leg_mut(answerer)
                 .dialog
                 .refresh_target(&response.message);
@@ -430,7 +501,7 @@ impl Call {
                 turn.layer
                     .refuse(&request.message, flow, gone, reply::NOTHING);
             }
-            (Phase::Talking, _) => self.on_exchange(turn, side, request, flow),
+            (Phase::Talking, _) => self.on_exchange(turn, At::within(side), request, flow),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! A header crosses untouched unless the table says why not: what nobody here understands may be
 //! just what the two ends need.
 
-use crate::call::PeerOffers;
+use crate::call::{Ids, PeerOffers};
 use crate::sip::header::credentials::Credentials;
 use crate::sip::lex::Commas;
 use crate::sip::{Header, Message, Name, NameAddr, Response, Status, Writer, parse_u32};
@@ -115,6 +115,26 @@ pub fn copy_request(writer: &mut Writer<'_>, request: &Message<'_>, realm: Optio
     for header in request.headers() {
         if !realm.is_some_and(|realm| is_credentials(header, realm)) {
             copy_header(writer, header, None);
+        }
+    }
+}
+
+/// The same, with the ids of dialogs as the receiver knows them.
+pub fn copy_naming(
+    writer: &mut Writer<'_>,
+    request: &Message<'_>,
+    realm: Option<&str>,
+    ids: &Ids<'_>,
+) {
+    for header in request.headers() {
+        if realm.is_some_and(|realm| is_credentials(header, realm)) {
+            continue;
+        }
+        match ids.header(header) {
+            Some(value) => {
+                writer.header(header.name, &value);
+            }
+            None => copy_header(writer, header, None),
         }
     }
 }

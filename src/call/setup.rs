@@ -7,9 +7,10 @@
 
 use crate::call::early::Early;
 use crate::call::end;
+use crate::call::forks::Fork;
 use crate::call::negotiation::Negotiation;
-use crate::call::relay::{copy_crossing, copy_request, share_of_breadth};
-use crate::call::{Again, Call, FORKS_MAX, Few, Outcome, Part, Phase, Side, Told, Turn};
+use crate::call::relay::{carries_session, copy_crossing, copy_naming, share_of_breadth};
+use crate::call::{Again, Call, FORKS_MAX, Few, Ids, Outcome, Part, Phase, Side, Told, Turn};
 use crate::call::{respond, respond_announced};
 use crate::dialog::{Dialog, Reach, Tag};
 use crate::sip::flow::Flow;
@@ -18,6 +19,7 @@ use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::branch::hex;
 use crate::transaction::clients::{Failure, Outgoing};
+use crate::transaction::fallback::Fallback;
 use crate::transaction::reply;
 
 /// Where an INVITE goes.
@@ -29,6 +31,8 @@ pub struct Target<'t> {
     pub flow: Flow,
     /// How the peer is reached later.
     pub reach: Reach,
+    /// Where else the INVITE goes if that server fails.
+    pub others: Option<&'t Fallback>,
 }
 
 /// An INVITE that becomes a call.
@@ -57,10 +61,12 @@ pub(super) struct Setup {
     /// A's INVITE; `None` once it has its final response.
     server: Option<Key>,
     branches: Few<Branch>,
-    forks: Few<Fork>,
+    pub(super) forks: Few<Fork>,
     best: Option<Final>,
     /// Whether B rang: any 18x.
     rang: bool,
+    /// S-71: whether B is to make the offer.
+    pub(super) is_late: bool,
     rings_until: Timestamp,
 }
 
@@ -69,13 +75,6 @@ struct Branch {
     client: Option<Key>,
     flow: Flow,
     reach: Reach,
-}
-
-/// An early dialog of the B leg, and its counterpart on the A leg.
-#[derive(Debug)]
-struct Fork {
-    remote_tag: Box<[u8]>,
-    tag: Tag,
 }
 
 /// The best failure so far, while other branches go on.
@@ -113,6 +112,7 @@ impl Call {
             forks: Few::new(),
             best: None,
             rang: false,
+            is_late: !carries_session(&request.message),
             rings_until: turn.now + turn.timing.rings,
         }));
         call.early = Early::of(request);
@@ -154,7 +154,8 @@ impl Call {
                 destination,
                 fields: turn.scratch,
             };
-            if let Ok(client) = turn.layer.request(turn.now, &outgoing) {
+            let sent = turn.layer.request_with(turn.now, &outgoing, target.others);
+            if let Ok(client) = sent {
                 branches.push(Branch {
                     client: Some(client),
                     flow: target.flow,
@@ -181,6 +182,12 @@ impl Call {
         contact: &[u8],
     ) -> bool {
         let request = offer.request;
+        let receivers: Few<Flow> = offer.targets.iter().map(|target| target.flow).collect();
+        let ids = Ids {
+            legs: turn.legs,
+            own: None,
+            receivers: &receivers,
+        };
         turn.scratch.clear();
         let mut writer = Writer::fragment(turn.scratch);
         let hops = forwards(request);
@@ -191,7 +198,10 @@ impl Call {
             writer.header_fmt(Name::MaxBreadth, format_args!("{breadth}"));
         }
         writer.header(Name::Contact, contact);
-        copy_request(&mut writer, &request.message, turn.realm);
+        copy_naming(&mut writer, &request.message, turn.realm, &ids);
+        if let Some(name) = self.asks_reliable(turn.policy.reliable) {
+            writer.header(name, b"100rel");
+        }
         writer.finish(request.message.body()).is_ok()
     }
 
@@ -202,7 +212,7 @@ impl Call {
         response: &Response<'_>,
     ) {
         if response.status.is_provisional() {
-            self.on_progress(turn, response);
+            self.on_progress(turn, branch, response);
         } else if response.status.is_success() {
             self.on_success(turn, branch, response);
         } else {
@@ -220,6 +230,15 @@ impl Call {
         self.on_branch_final(turn, status, None);
     }
 
+    /// S-101: the INVITE of a branch has gone on to another server.
+    pub(super) fn move_branch(&mut self, branch: u8, client: Key, flow: Flow) {
+        let setup = self.setup.as_deref_mut();
+        if let Some(branch) = setup.and_then(|setup| setup.branches.get_mut(usize::from(branch))) {
+            branch.client = Some(client);
+            branch.flow = flow;
+        }
+    }
+
     /// Timer C: nobody has given a sign of life for too long (RFC 3261 §16.8).
     pub(super) fn on_rings_too_long(&mut self, turn: &mut Turn<'_>) {
         let due = |setup: &Setup| setup.deadline().is_some_and(|until| until <= turn.now);
@@ -229,7 +248,7 @@ impl Call {
         }
     }
 
-    fn on_progress(&mut self, turn: &mut Turn<'_>, response: &Response<'_>) {
+    fn on_progress(&mut self, turn: &mut Turn<'_>, branch: u8, response: &Response<'_>) {
         let until = turn.now + turn.timing.rings;
         // What still rings elsewhere when B has answered is nothing to A.
         let is_answered = self.holds_answer();
@@ -243,8 +262,9 @@ impl Call {
         };
         setup.rings_until = until;
         setup.rang |= matches!(response.status.code(), 180..190);
-        if let Some(tag) = self.fork(turn, response) {
-            self.tell(turn, server, response, tag);
+        let tag = self.fork(turn, response);
+        if let Some(tell) = tag.and_then(|tag| self.hear(branch, tag, response)) {
+            self.tell(turn, server, response, tell);
         }
     }
 
@@ -254,7 +274,7 @@ impl Call {
         }
         let (flow, reach, client) = self.way_of(branch);
         self.end_branch(branch);
-        let dialog = self.b.dialog.answered(response, &flow, reach);
+        let mut dialog = self.b.dialog.answered(response, &flow, reach);
         let number = response.cseq.number;
         let Some(server) = self.take_server() else {
             let remote_tag = response.to.tag().unwrap_or_default();
@@ -267,6 +287,9 @@ impl Call {
         };
         let tag = self.fork(turn, response);
         let tag = tag.unwrap_or_else(|| self.a.dialog.tag());
+        if let Some(heard) = self.heard(tag) {
+            dialog.continue_from(&heard.dialog);
+        }
         self.b.dialog = dialog;
         self.a.dialog.set_tag(tag);
         self.phase = Phase::Talking;
@@ -281,7 +304,7 @@ impl Call {
     }
 
     /// The way of a branch and its transaction; the call's when the branches are forgotten.
-    fn way_of(&self, branch: u8) -> (Flow, Reach, Option<Key>) {
+    pub(super) fn way_of(&self, branch: u8) -> (Flow, Reach, Option<Key>) {
         let branches = self.setup.as_deref().map(|setup| &setup.branches);
         let branch = branches.and_then(|branches| branches.get(usize::from(branch)));
         match branch {
@@ -349,28 +372,10 @@ impl Call {
         self.give_up_branches(turn, b"");
     }
 
-    /// The tag that A sees for the fork of this response; `None` if it sees too many already.
-    fn fork(&mut self, turn: &mut Turn<'_>, response: &Response<'_>) -> Option<Tag> {
-        let remote_tag = response.to.tag().unwrap_or_default();
-        let key = self.key;
-        let forks = &mut self.setup.as_deref_mut()?.forks;
-        if let Some(fork) = forks.iter().find(|fork| *fork.remote_tag == *remote_tag) {
-            return Some(fork.tag);
-        }
-        if forks.len() >= FORKS_MAX {
-            return None;
-        }
-        let tag = Tag::new(key, turn.rng);
-        let remote_tag = Box::from(remote_tag);
-        forks.push(Fork { remote_tag, tag });
-        Some(tag)
-    }
-
-    /// Whether this tag is that of an early dialog that A sees.
-    pub(super) fn is_early(&self, tag: Tag) -> bool {
-        let forks = self.setup.as_deref().map(|setup| &setup.forks);
-        let is_known = forks.is_some_and(|forks| forks.iter().any(|fork| fork.tag == tag));
-        is_known && self.phase == Phase::Inviting
+    /// The way of each branch.
+    pub(super) fn branch_flows(&self) -> impl Iterator<Item = Flow> {
+        let branches = self.setup.as_deref().map(|setup| &setup.branches);
+        branches.into_iter().flatten().map(|branch| branch.flow)
     }
 
     fn relay_success(&self, turn: &mut Turn<'_>, server: Key, response: &Response<'_>, tag: Tag) {
@@ -475,6 +480,7 @@ impl Call {
             self.phase = Phase::Ending { byes: 0 };
         }
         self.release_answer(turn);
+        self.abandon_exchanges(turn);
         self.cancel_branches(turn, reason);
         self.close_setup();
     }

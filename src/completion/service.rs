@@ -270,6 +270,15 @@ impl Service {
         found.into_iter().map(View::of).collect()
     }
 
+    /// Other settings from here on: requests keep the end that they were promised.
+    pub fn set_settings(&mut self, settings: Settings) {
+        let per_second = settings.limits.recalls_per_second_max;
+        if per_second != self.settings.limits.recalls_per_second_max {
+            self.gate = Gate::new(per_second);
+        }
+        self.settings = settings;
+    }
+
     /// What there is at this moment.
     pub fn counts(&self) -> Counts {
         Counts {
@@ -277,6 +286,25 @@ impl Service {
             subscriptions: self.routes.len(),
             users: self.users.len(),
         }
+    }
+
+    /// How many completions are at each stage.
+    pub fn stages(&self) -> [(Stage, usize); 4] {
+        let mut stages = [
+            Stage::Asked,
+            Stage::Calling,
+            Stage::Queued,
+            Stage::Recalling,
+        ]
+        .map(|stage| (stage, 0));
+        let living = self.completions.values();
+        for completion in living.filter(|completion| completion.life != Life::Ended) {
+            let mut counts = stages.iter_mut();
+            if let Some((_, count)) = counts.find(|(stage, _)| *stage == completion.stage) {
+                *count += 1;
+            }
+        }
+        stages
     }
 
     pub(super) fn of_caller(&self, caller: &Aor) -> impl Iterator<Item = &Completion> {

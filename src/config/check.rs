@@ -20,6 +20,7 @@ use super::users;
 use super::value;
 use super::{Arguments, Config, Connections, Format, Level, Log, api_beside};
 
+mod calls;
 mod completion;
 mod edge;
 mod listeners;
@@ -68,6 +69,7 @@ pub(super) fn check(
                 t1: timing.t1,
                 t2: timing.t2,
             },
+            call_policy: calls::policy(source, &raw.calls)?,
             overload: Overload {
                 delay_max: source.millis(raw.overload.delay_target_ms.as_ref(), delay_max)?,
             },

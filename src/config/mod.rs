@@ -3,6 +3,7 @@
 //! Every value of a [`Config`] holds what its type promises; what does not is an [`Error`] that names
 //! the file, the line and the key. Nothing here opens a socket or resolves a name.
 
+mod change;
 mod check;
 mod error;
 mod raw;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use crate::shard;
 use crate::tls::Face;
 
+pub use change::Changes;
 pub use error::{Error, Place};
 
 /// The port of the status API unless the configuration names one.
@@ -100,18 +102,49 @@ pub struct Arguments {
     pub upstream: Option<String>,
 }
 
-impl Config {
-    /// The configuration in this file, or the defaults if there is none.
-    pub fn load(file: Option<&str>, arguments: &Arguments) -> Result<Self, Error> {
-        let Some(file) = file else {
-            return Self::parse("", "", arguments);
-        };
-        let text = std::fs::read_to_string(file).map_err(|error| Error {
-            place: Place::File(file.to_owned()),
+/// Where a configuration comes from: what was written, before it is checked.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The file; `None` where the defaults hold.
+    pub file: Option<String>,
+    /// What stood in it.
+    pub text: String,
+    /// What wins over it.
+    pub arguments: Arguments,
+}
+
+impl Origin {
+    /// What this file says, or nothing if there is none.
+    pub fn read(file: Option<&str>, arguments: &Arguments) -> Result<Self, Error> {
+        let text = file.map(std::fs::read_to_string).transpose();
+        let text = text.map_err(|error| Error {
+            place: Place::File(file.unwrap_or_default().to_owned()),
             key: "file".to_owned(),
             why: format!("cannot be read: {error}"),
         })?;
-        Self::parse(file, &text, arguments)
+        Ok(Self {
+            file: file.map(str::to_owned),
+            text: text.unwrap_or_default(),
+            arguments: arguments.clone(),
+        })
+    }
+
+    /// The same, read anew.
+    pub fn reread(&self) -> Result<Self, Error> {
+        Self::read(self.file.as_deref(), &self.arguments)
+    }
+
+    /// What it means.
+    pub fn config(&self) -> Result<Config, Error> {
+        let file = self.file.as_deref().unwrap_or_default();
+        Config::parse(file, &self.text, &self.arguments)
+    }
+}
+
+impl Config {
+    /// The configuration in this file, or the defaults if there is none.
+    pub fn load(file: Option<&str>, arguments: &Arguments) -> Result<Self, Error> {
+        Origin::read(file, arguments)?.config()
     }
 
     /// The configuration that this text is; `file` only names it in errors.

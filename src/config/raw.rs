@@ -55,6 +55,13 @@ pub(super) struct RawTls {
 pub(super) struct RawPeer {
     pub(super) name: Field<String>,
     pub(super) address: Field<String>,
+    pub(super) addresses: Vec<Spanned<String>>,
+    pub(super) attempt: Field<String>,
+    pub(super) down_for: Field<String>,
+    pub(super) ping: Field<String>,
+    pub(super) ping_max: Field<String>,
+    pub(super) down_after: Field<u32>,
+    pub(super) up_after: Field<u32>,
     pub(super) tls_name: Field<String>,
     pub(super) tls_ca: Field<String>,
     pub(super) networks: Vec<Spanned<String>>,
@@ -115,6 +122,7 @@ pub(super) struct RawUser {
 pub(super) struct RawCalls {
     pub(super) calls_max: Field<u32>,
     pub(super) ring_max_s: Field<u32>,
+    pub(super) reliable: Field<String>,
     pub(super) emergency: Option<Vec<Spanned<String>>>,
 }
 
@@ -252,6 +260,7 @@ impl<'de> Visitor<'de> for ReadUpstream {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Upstream, A::Error> {
-        RawPeer::deserialize(MapAccessDeserializer::new(table)).map(|table| Upstream::Table(Box::new(table)))
+        let table = RawPeer::deserialize(MapAccessDeserializer::new(table))?;
+        Ok(Upstream::Table(Box::new(table)))
     }
 }

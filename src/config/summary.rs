@@ -48,7 +48,7 @@ impl fmt::Display for Config {
         let settings = &self.shard;
         write!(f, "mode       {}", self.mode())?;
         match &settings.upstream {
-            Some(upstream) => writeln!(f, ", in front of {}", uri_of(upstream))?,
+            Some(upstream) => writeln!(f, ", in front of {}", upstream.shown())?,
             None => writeln!(f)?,
         }
         for listener in &settings.listeners {
@@ -115,7 +115,7 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
         Dials::Original => "the original number",
         Dials::Tokens => "tokens",
     };
-    let (name, uri, hosts) = (&peer.name, uri_of(peer), peer.hosts.join(", "));
+    let (name, uri, hosts) = (&peer.name, peer.shown(), peer.hosts.join(", "));
     writeln!(
         f,
         "peer       {name} at {uri}, speaks for {hosts}; completion {completion}, dials {dials}"
@@ -160,11 +160,6 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         [] => writeln!(f, "codes      none"),
         some => writeln!(f, "codes      {}", some.join(", ")),
     }
-}
-
-fn uri_of(peer: &Peer) -> String {
-    let transport = peer.transport.uri_name();
-    format!("sip:{};transport={transport}", peer.address)
 }
 
 impl fmt::Display for Log {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::routing::{Place, Spot};
 use crate::sip::flow::Transport;
 
 /// The units of a time with their milliseconds, the longest first.
@@ -21,7 +22,8 @@ const UNITS: [(&str, u64); 4] = [
 
 /// `IP:PORT` or `IP`, of a socket of ours.
 pub(super) fn listen_address(text: &str, port: u16) -> Result<SocketAddr, String> {
-    let address = socket_address(text, port).ok_or_else(|| format!("`{text}` is not IP:PORT"))?;
+    let (ip, given) = socket_address(text).ok_or_else(|| format!("`{text}` is not IP:PORT"))?;
+    let address = SocketAddr::new(ip, given.unwrap_or(port));
     if address.ip().is_multicast() {
         return Err(format!("{address} is a multicast address"));
     }
@@ -31,35 +33,50 @@ pub(super) fn listen_address(text: &str, port: u16) -> Result<SocketAddr, String
     Ok(address)
 }
 
-/// `[sip:]IP[:PORT][;transport=udp|tcp|tls]`.
-pub(super) fn peer_address(text: &str) -> Result<(Transport, SocketAddr), String> {
-    let wrong = || format!("`{text}` is not sip:IP[:PORT][;transport=udp|tcp|tls]");
-    let rest = text.strip_prefix("sip:").unwrap_or(text);
-    let (place, transport) = match rest.split_once(';') {
-        None | Some((_, "transport=udp")) => (until_semicolon(rest), Transport::Udp),
-        Some((place, "transport=tcp")) => (place, Transport::Tcp),
-        Some((place, "transport=tls")) => (place, Transport::Tls),
+/// `[sip:|sips:]HOST[:PORT][;transport=udp|tcp|tls]`.
+pub(super) fn place(text: &str) -> Result<Place, String> {
+    let wrong = || format!("`{text}` is not sip:HOST[:PORT][;transport=udp|tcp|tls]");
+    let (secure, rest) = match text.strip_prefix("sips:") {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix("sip:").unwrap_or(text)),
+    };
+    let (host, transport) = match rest.split_once(';') {
+        None => (rest, None),
+        Some((host, "transport=udp")) if !secure => (host, Some(Transport::Udp)),
+        Some((host, "transport=tcp")) => (host, Some(Transport::Tcp)),
+        Some((host, "transport=tls")) => (host, Some(Transport::Tls)),
         Some(_) => return Err(wrong()),
     };
-    let address = socket_address(place, transport.port()).ok_or_else(wrong)?;
-    if address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0 {
+    let (spot, port) = match socket_address(host) {
+        Some((ip, _)) if ip.is_unspecified() || ip.is_multicast() => return Err(wrong()),
+        Some((ip, port)) => (Spot::Address(ip), port),
+        None => {
+            let (name, port) = host_and_port(host).ok_or_else(wrong)?;
+            let name = Some(name).filter(|name| is_domain(name));
+            let name = name.ok_or_else(wrong)?.to_ascii_lowercase();
+            (Spot::Name(name.into()), port)
+        }
+    };
+    if port == Some(0) {
         return Err(wrong());
     }
-    Ok((transport, address))
+    Ok(Place {
+        secure,
+        spot,
+        port,
+        transport,
+    })
 }
 
 /// `HOST[:PORT]`, an IPv6 address in brackets.
 pub(super) fn advertise(text: &str) -> Result<String, String> {
     let wrong = || format!("`{text}` is not HOST or HOST:PORT");
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
-        Some(_) | None => (text, None),
-    };
+    let (host, port) = host_and_port(text).ok_or_else(wrong)?;
     let host = host_name(host).map_err(|_| wrong())?;
-    match port.map(str::parse::<u16>) {
+    match port {
         None => Ok(host),
-        Some(Ok(0) | Err(_)) => Err(wrong()),
-        Some(Ok(port)) => Ok(format!("{host}:{port}")),
+        Some(0) => Err(wrong()),
+        Some(port) => Ok(format!("{host}:{port}")),
     }
 }
 
@@ -149,20 +166,24 @@ pub(super) fn spelled(time: Duration) -> String {
     }
 }
 
-fn until_semicolon(text: &str) -> &str {
-    text.split(';').next().unwrap_or_default()
+/// `HOST[:PORT]`, cut in two.
+fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => Some((host, Some(port.parse().ok()?))),
+        Some(_) | None => Some((text, None)),
+    }
 }
 
 /// `IP:PORT` or `IP`, an IPv6 address in brackets or, without a port, bare.
-fn socket_address(text: &str, port: u16) -> Option<SocketAddr> {
-    if let Ok(address) = text.parse() {
-        return Some(address);
+fn socket_address(text: &str) -> Option<(IpAddr, Option<u16>)> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some((address.ip(), Some(address.port())));
     }
     let inside = text
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     let ip: IpAddr = inside.unwrap_or(text).parse().ok()?;
-    Some(SocketAddr::new(ip, port))
+    Some((ip, None))
 }
 
 fn is_domain(text: &str) -> bool {
@@ -198,25 +219,50 @@ mod tests {
 
     #[test]
     fn a_peer_may_name_its_transport() {
-        let tcp = peer_address("sip:127.0.0.1:5070;transport=tcp").expect("valid");
-        assert_eq!((tcp.0, tcp.1.port()), (Transport::Tcp, 5070));
-        let udp = peer_address("sip:[::1];transport=udp").expect("valid");
-        assert_eq!((udp.0, udp.1.port()), (Transport::Udp, 5060));
-        let tls = peer_address("127.0.0.1;transport=tls").expect("valid");
-        assert_eq!((tls.0, tls.1.port()), (Transport::Tls, 5061)); // S-100
+        let tcp = place("sip:127.0.0.1:5070;transport=tcp").expect("valid");
+        let address = ([127, 0, 0, 1], 5070).into();
+        assert_eq!(tcp.fixed(), Some((Transport::Tcp, address)));
+        let udp = place("sip:[::1];transport=udp").expect("valid");
+        assert_eq!(udp.fixed().map(|(_, address)| address.port()), Some(5060));
+        let tls = place("sips:127.0.0.1").expect("valid");
+        let address = ([127, 0, 0, 1], 5061).into();
+        assert_eq!(tls.fixed(), Some((Transport::Tls, address)));
+        let tls = place("127.0.0.1;transport=tls").expect("valid");
+        assert_eq!(tls.fixed(), Some((Transport::Tls, address))); // S-100
     }
 
     #[test]
-    fn a_peer_is_one_address_without_a_user() {
+    fn a_peer_may_be_a_name() {
+        let name = place("sip:PBX.Example.org").expect("valid");
+        assert_eq!(name.spot, Spot::Name("pbx.example.org".into()));
+        assert_eq!((name.port, name.transport), (None, None));
+        let name = place("pbx.example.org:5070;transport=tcp").expect("valid");
+        assert_eq!(
+            (name.port, name.transport),
+            (Some(5070), Some(Transport::Tcp))
+        );
+        assert_eq!(
+            place("pbx").map(|place| place.to_string()),
+            Ok("sip:pbx".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_peer_is_one_place_without_a_user() {
         for wrong in [
-            "pbx",
-            "sips:127.0.0.1",
+            "",
+            "sip:",
             "sip:a@127.0.0.1",
-            "sip:pbx",
+            "sip:a@pbx",
             "sip:0.0.0.0",
             "sip:127.0.0.1;lr",
+            "sip:pbx:0",
+            "sip:pbx:x",
+            "sips:pbx;transport=udp",
+            "192.0.2.300",
+            "p b x",
         ] {
-            assert!(peer_address(wrong).is_err(), "{wrong}");
+            assert!(place(wrong).is_err(), "{wrong}");
         }
     }
 

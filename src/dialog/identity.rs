@@ -213,6 +213,12 @@ impl Dialog {
         }
     }
 
+    /// Counts on from where the numbers of this early dialog are.
+    pub fn continue_from(&mut self, early: &Self) {
+        self.local_cseq = early.local_cseq;
+        self.remote_cseq = early.remote_cseq;
+    }
+
     /// The peer has moved: its requests come by this flow now.
     pub fn move_to(&mut self, flow: &Flow) {
         self.flow = *flow;

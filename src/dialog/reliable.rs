@@ -38,6 +38,8 @@ pub struct Provisional {
     pub rest: Box<[u8]>,
     /// Whether the body describes a session.
     pub has_session: bool,
+    /// The number by which the other leg awaits the PRACK of it, if it awaits one.
+    pub rseq_beyond: Option<u32>,
 }
 
 /// A response to be sent now.
@@ -65,7 +67,7 @@ pub enum Due<'r> {
 pub enum Prack {
     /// It gets its 200.
     Met,
-    /// It is refused for what else it asks; it may come again without that.
+    /// It is refused for what else it asks, or not answered yet; it may come again.
     Refused,
 }
 
@@ -110,7 +112,10 @@ impl Reliable {
             return;
         }
         if self.waiting.len() >= WAITING_MAX {
-            self.waiting.pop_front();
+            // One that is awaited elsewhere is the only one that is.
+            let unawaited = |waiting: &Provisional| waiting.rseq_beyond.is_none();
+            let oldest = self.waiting.iter().position(unawaited).unwrap_or_default();
+            self.waiting.remove(oldest);
         }
         self.waiting.push_back(response);
     }
@@ -188,6 +193,11 @@ impl Reliable {
         self.sent().is_some_and(|response| response.has_session)
     }
 
+    /// The number by which the other leg awaits the PRACK of the response under way.
+    pub fn rseq_beyond(&self) -> Option<u32> {
+        self.sent()?.rseq_beyond
+    }
+
     /// When [`Self::handle_timeout`] next has work to do.
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.state {
@@ -226,6 +236,7 @@ mod tests {
             phrase: Box::default(),
             rest: Box::default(),
             has_session: false,
+            rseq_beyond: None,
         }
     }
 
@@ -329,6 +340,19 @@ mod tests {
             .collect();
         let sent = all_sent(told(&came));
         assert_eq!(sent, came[came.len() - WAITING_MAX..]);
+    }
+
+    #[test]
+    fn one_that_is_awaited_elsewhere_is_kept_among_them() {
+        let awaited = Provisional {
+            rseq_beyond: Some(7),
+            ..ringing()
+        };
+        let mut came = vec![progress("first"), awaited.clone()];
+        came.extend((0..20).map(|number| progress(&number.to_string())));
+        let sent = all_sent(told(&came));
+        assert_eq!(sent.len(), WAITING_MAX);
+        assert_eq!(sent.first(), Some(&awaited));
     }
 
     #[test]

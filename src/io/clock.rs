@@ -1,11 +1,13 @@
-//! The one clock: monotonic, and read nowhere else.
+//! The monotonic clock that all runs by, and the calendar for people; read nowhere else.
 
 #![expect(
     clippy::disallowed_types,
     reason = "the only file that may read the clock"
 )]
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
+
+use humantime::format_rfc3339_millis;
 
 use crate::time::Timestamp;
 
@@ -27,5 +29,58 @@ impl Clock {
     /// The same moment as the event loop's timers count it.
     pub(super) fn instant(self, at: Timestamp) -> tokio::time::Instant {
         tokio::time::Instant::from_std(self.0 + at.since(Timestamp::START))
+    }
+
+    /// What the calendar says now.
+    pub(super) fn calendar(self) -> Calendar {
+        Calendar {
+            now: self.now(),
+            today: SystemTime::now(),
+        }
+    }
+}
+
+/// The calendar at one moment: moments that are told by it lie apart as the monotonic clock had them,
+/// even if somebody has set the calendar meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Calendar {
+    now: Timestamp,
+    today: SystemTime,
+}
+
+impl Calendar {
+    /// A moment of the past, in UTC, to the millisecond (RFC 3339): `2026-11-26T20:15:00.000Z`.
+    pub(super) fn utc(&self, at: Timestamp) -> String {
+        let ago = self.now.since(at);
+        let at = self
+            .today
+            .checked_sub(ago)
+            .unwrap_or(SystemTime::UNIX_EPOCH);
+        format_rfc3339_millis(at).to_string()
+    }
+
+    /// Seconds since 1970 of a moment of the past.
+    pub(super) fn unix_s(&self, at: Timestamp) -> f64 {
+        let ago = self.now.since(at);
+        let since = self.today.duration_since(SystemTime::UNIX_EPOCH);
+        (since.unwrap_or_default().as_secs_f64() - ago.as_secs_f64()).max(0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_moment_of_the_past_is_told_in_utc() {
+        let calendar = Calendar {
+            now: Timestamp::from(Duration::from_secs(100)),
+            today: SystemTime::UNIX_EPOCH + Duration::from_hours(500_000),
+        };
+        let at = Timestamp::from(Duration::from_millis(98_500));
+        assert_eq!(calendar.utc(at), "2027-01-15T07:59:58.500Z");
+        assert!((calendar.unix_s(at) - 1_799_999_998.5).abs() < 1e-6);
     }
 }

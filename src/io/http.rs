@@ -13,15 +13,20 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use crate::api::metrics;
 use crate::api::problem::{self, Problem};
-use crate::api::status::Status;
+use crate::api::status::{Process, Status};
 use crate::shard::Report;
+use crate::time::Timestamp;
 
 use super::clock::Clock;
 use super::mail::{Command, Mail};
+use super::process;
+use super::reload::Standing;
+use super::systemd;
 
 /// How long the other threads have to answer: far more than a turn takes.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -38,6 +43,8 @@ pub(super) struct Asker {
     pub(super) mail: mpsc::Sender<Mail>,
     /// To the streams, which it does not keep from ending.
     pub(super) commands: mpsc::WeakSender<Command>,
+    /// What configuration is in force.
+    pub(super) standing: watch::Receiver<Standing>,
 }
 
 /// Answers requests for as long as the event loop of this thread runs.
@@ -47,6 +54,10 @@ pub(super) fn start(listener: std::net::TcpListener, asker: Asker) -> io::Result
         .route(
             "/v1/status",
             get(status).fallback(async || refuse(Problem::METHOD)),
+        )
+        .route(
+            "/metrics",
+            get(metrics).fallback(async || refuse(Problem::METHOD)),
         )
         .fallback(async || refuse(Problem::PATH))
         .with_state(asker);
@@ -61,6 +72,7 @@ pub(super) async fn announce_ready(api: SocketAddr) {
     } else {
         tracing::warn!(%api, "campon is ready, but does not answer for its status");
     }
+    systemd::ready();
 }
 
 async fn ask(api: SocketAddr) -> io::Result<()> {
@@ -78,8 +90,20 @@ async fn ask(api: SocketAddr) -> io::Result<()> {
 async fn status(State(asker): State<Asker>) -> Response {
     match timeout(ANSWER, asker.report()).await {
         Ok(Some(report)) => {
-            let document = Status::new(asker.clock.now(), &report).to_json();
-            respond(StatusCode::OK, JSON, document)
+            let document = Status::new(asker.process(), &report).to_json();
+            respond(StatusCode::OK, JSON, document + "\n")
+        }
+        Ok(None) | Err(_) => refuse(Problem::WORKER),
+    }
+}
+
+async fn metrics(State(asker): State<Asker>) -> Response {
+    match timeout(ANSWER, asker.report()).await {
+        Ok(Some(report)) => {
+            let started_s = asker.clock.calendar().unix_s(Timestamp::START);
+            let resources = process::resources(started_s);
+            let document = metrics::to_text(&asker.process(), resources, report);
+            respond(StatusCode::OK, metrics::MEDIA_TYPE, document)
         }
         Ok(None) | Err(_) => refuse(Problem::WORKER),
     }
@@ -87,14 +111,26 @@ async fn status(State(asker): State<Asker>) -> Response {
 
 fn refuse(problem: Problem) -> Response {
     let code = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    respond(code, problem::MEDIA_TYPE, problem.to_json())
+    respond(code, problem::MEDIA_TYPE, problem.to_json() + "\n")
 }
 
 fn respond(code: StatusCode, media_type: &'static str, document: String) -> Response {
-    (code, [(header::CONTENT_TYPE, media_type)], document + "\n").into_response()
+    (code, [(header::CONTENT_TYPE, media_type)], document).into_response()
 }
 
 impl Asker {
+    /// What is no worker's to report.
+    fn process(&self) -> Process {
+        let Standing { mode, reload } = self.standing.borrow().clone();
+        let now = self.clock.now();
+        Process {
+            mode: mode.to_owned(),
+            uptime_s: now.since(Timestamp::START).as_secs(),
+            started: self.clock.calendar().utc(Timestamp::START),
+            reload,
+        }
+    }
+
     /// What the worker and the streams hold; `None` if they are gone.
     async fn report(&self) -> Option<Report> {
         let (asker, worker) = oneshot::channel();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::shard::{Report, SendId};
+use crate::shard::{Report, SendId, Settings};
 use crate::sip::flow::Flow;
 use crate::time::Timestamp;
 use crate::tls::{self, Proof};
@@ -13,6 +13,8 @@ use crate::tls::{self, Proof};
 /// What a worker is told, in the order in which it happened.
 #[derive(Debug)]
 pub(super) enum Mail {
+    /// Somebody asks whether the worker still takes mail.
+    Alive(oneshot::Sender<()>),
     /// A stream closed.
     Disconnected {
         /// The stream.
@@ -44,6 +46,13 @@ pub(super) enum Mail {
         bytes: Bytes,
         /// When it was put here.
         queued: Timestamp,
+    },
+    /// The operator wants other things from here on.
+    Reconfigure {
+        /// What.
+        settings: Box<Settings>,
+        /// Told when they hold.
+        done: oneshot::Sender<()>,
     },
     /// Somebody asks what the worker holds.
     Report(oneshot::Sender<Report>),

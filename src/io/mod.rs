@@ -4,7 +4,8 @@
 //!
 //! ```text
 //!   worker   the shard and the datagram sockets
-//!   main     stream connections, HTTP, signals     ── mail ──► worker ── commands ──► main
+//!   main     stream connections, HTTP, signals,    ── mail ──► worker ── commands ──► main
+//!            the configuration and its changes
 //!   log      writes what the other two log
 //! ```
 //!
@@ -20,14 +21,17 @@ mod entropy;
 mod http;
 mod log;
 mod mail;
+mod process;
 mod pulse;
 mod rehearsal;
+mod reload;
 mod roster;
 mod secure;
 mod serve;
 mod signals;
 mod socket;
 mod streams;
+mod systemd;
 mod worker;
 
 pub use client::{StatusError, fetch_status};

@@ -8,20 +8,21 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use crate::api::status::left_in_tables;
-use crate::config::Config;
-use crate::shard::settings::Carries;
+use crate::config::{Config, Origin};
+use crate::shard::settings::{Carries, Peer};
 use crate::shard::{Report, Shard};
 use crate::tls;
 
 use super::clock::Clock;
 use super::http::{self, Asker};
-use super::log::Log;
+use super::log::{Log, Pen};
 use super::rehearsal::rehearse;
+use super::reload::{Reloader, Told};
 use super::roster::Limits;
 use super::secure::Secure;
 use super::streams::{Streams, Tolerance};
 use super::worker::Worker;
-use super::{entropy, signals, socket};
+use super::{entropy, signals, socket, systemd};
 
 /// Mail that waits for the worker; streams are read no further while it is full.
 const MAIL_MAX: usize = 1024;
@@ -80,8 +81,8 @@ struct Sockets {
     http: TcpListener,
 }
 
-/// Serves until the operator wants to stop.
-pub fn serve(config: Config) -> Result<End, ServeError> {
+/// Serves until the operator wants to stop; goes by other configurations that come from the same origin.
+pub fn serve(config: Config, origin: Origin) -> Result<End, ServeError> {
     rehearse();
     let log = Log::open(&config.log).map_err(|source| {
         let file = config
@@ -94,37 +95,43 @@ pub fn serve(config: Config) -> Result<End, ServeError> {
             source,
         }
     })?;
-    let end = serve_logged(config);
+    let end = serve_logged(config, origin, log.pen());
     log.close();
     end
 }
 
-fn serve_logged(config: Config) -> Result<End, ServeError> {
+fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeError> {
     announce(&config);
     let secure = Secure::new(config.tls.clone())?;
     let sockets = Sockets::bind(&config)?;
     let api = sockets.http.local_addr()?;
     let clock = Clock::start();
-    let shard = Shard::new(config.shard, entropy::seeded()?);
+    let shard = Shard::new(config.shard.clone(), entropy::seeded()?);
     let (mail, mailbox) = mpsc::channel(MAIL_MAX);
     let (streams, commands) = mpsc::channel(COMMANDS_MAX);
-    let asker = Asker {
+    let told = Told {
         clock,
         mail: mail.clone(),
         commands: streams.downgrade(),
     };
-    let speaks_tls = config.tls.iter().any(Option::is_some);
-    let renewal = speaks_tls.then(|| streams.downgrade());
+    let limits = Limits::within(config.connections, socket::files_max());
+    let (reloader, standing) = Reloader::new((config, origin), told, pen);
+    let asker = Asker {
+        clock,
+        mail: mail.clone(),
+        commands: streams.downgrade(),
+        standing,
+    };
     let udp = sockets.udp;
     let worker = spawn_worker(move || Worker::new(shard, clock, udp, mailbox, streams))?;
-    let limits = Limits::within(config.connections, socket::files_max());
     let tolerance = Tolerance {
         limits,
         ..Tolerance::default()
     };
     runtime()?.block_on(async {
         signals::start(mail.clone())?;
-        renewal.map(signals::renew_certificates).transpose()?;
+        reloader.start()?;
+        systemd::start_watchdog(mail.clone());
         http::start(sockets.http, asker)?;
         let listeners = (sockets.tcp, secure);
         let streams = Streams::start(clock, tolerance, listeners, mail, commands)?;
@@ -153,7 +160,7 @@ fn announce(config: &Config) {
     tracing::info!(
         mode = config.mode(),
         listen = listen.join(" "),
-        upstream = config.shard.upstream.as_ref().map(|it| it.address.to_string()),
+        upstream = config.shard.upstream.as_ref().map(Peer::shown),
         status = %config.api,
         "campon {}",
         env!("CARGO_PKG_VERSION"),

@@ -148,6 +148,9 @@ impl Worker {
     fn on_mail(&mut self, mail: Mail) {
         let now = self.clock.now();
         match mail {
+            Mail::Alive(asker) => {
+                let _has_gone = asker.send(());
+            }
             Mail::Disconnected { flow } => self.take_in(now, Input::Disconnected { flow }),
             Mail::Drain => {
                 self.phase = Phase::Draining { look: now };
@@ -176,6 +179,10 @@ impl Worker {
                         delay,
                     },
                 );
+            }
+            Mail::Reconfigure { settings, done } => {
+                self.take_in(now, Input::Reconfigure(settings));
+                let _has_gone = done.send(());
             }
             // Whoever asked may have gone.
             Mail::Report(asker) => drop(asker.send(self.report())),

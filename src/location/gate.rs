@@ -130,6 +130,12 @@ impl Gate {
         }
     }
 
+    /// Other users, or other times, from here on; the nonces that phones have stay good.
+    pub fn set_access(&mut self, access: Access) {
+        self.nonces.set_life(access.nonce_life);
+        self.access = access;
+    }
+
     /// The user that the request proves to be sent by, in this header field.
     ///
     /// The nonce is looked at before the password: so a wrong password is held against nobody who

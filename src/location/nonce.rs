@@ -61,6 +61,11 @@ impl Nonces {
         }
     }
 
+    /// How long each lives from when it was made.
+    pub(super) fn set_life(&mut self, life: Duration) {
+        self.life = life;
+    }
+
     /// A nonce that nobody has seen, for somebody at this address.
     pub(super) fn make(&mut self, now: Timestamp, source: IpAddr) -> String {
         self.made += 1;

@@ -69,10 +69,9 @@ struct Record {
 impl Registrar {
     /// A registrar without bindings.
     pub fn new(policy: Policy) -> Self {
-        let records_max = policy.aors_max.saturating_add(policy.gone_max);
         Self {
             policy,
-            records: Table::new(records_max.saturating_add(1)),
+            records: Table::new(Self::records_max(policy)),
             by_aor: HashMap::new(),
             by_user: BTreeSet::new(),
             ends: BTreeSet::new(),
@@ -82,6 +81,26 @@ impl Registrar {
             watched: BTreeSet::new(),
             changed: BTreeSet::new(),
         }
+    }
+
+    /// What is granted from here on; bindings keep what they were granted.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.records.set_max(Self::records_max(policy));
+        self.policy = policy;
+    }
+
+    /// Removes the bindings of all but these AORs.
+    pub fn remove_unless(&mut self, now: Timestamp, is_kept: impl Fn(&Aor) -> bool) {
+        let with_bindings = self.ends.iter().map(|(_, key)| *key);
+        let is_gone = |key: &Key| {
+            let record = self.records.get(*key);
+            record.is_some_and(|record| !is_kept(&record.aor))
+        };
+        let gone: Vec<_> = with_bindings.filter(is_gone).collect();
+        for key in gone {
+            self.set(now, key, Vec::new());
+        }
+        self.forget_surplus();
     }
 
     /// Carries a REGISTER out, or refuses it.
@@ -262,6 +281,11 @@ impl Registrar {
     /// Whether there are no bindings.
     pub fn is_empty(&self) -> bool {
         self.bindings == 0
+    }
+
+    fn records_max(policy: Policy) -> usize {
+        let records_max = policy.aors_max.saturating_add(policy.gone_max);
+        records_max.saturating_add(1)
     }
 
     fn register(

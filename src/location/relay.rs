@@ -97,16 +97,17 @@ impl Relay {
     pub fn new(names: Pseudonyms, policy: Policy, expires_max_s: u32) -> Self {
         Self {
             names,
-            policy: Policy {
-                // What is too brief is the PBX's to say.
-                expires_min_s: 0,
-                expires_max_s: u32::MAX,
-                ..policy
-            },
+            policy: of_pbx(policy),
             expires_max_s,
             entries: HashMap::new(),
             ends: BTreeSet::new(),
         }
+    }
+
+    /// What is taken in from here on; aliases keep what they were granted.
+    pub fn set_policy(&mut self, policy: Policy, expires_max_s: u32) {
+        self.policy = of_pbx(policy);
+        self.expires_max_s = expires_max_s;
     }
 
     /// What a REGISTER for this user asks for; the status to refuse it with, if that cannot be told.
@@ -370,5 +371,14 @@ fn append_params(out: &mut Vec<u8>, params: Params<'_>) {
             out.push(b'=');
             out.extend_from_slice(value);
         }
+    }
+}
+
+/// The policy without what is the PBX's to say: what is too brief, and what is too long.
+fn of_pbx(policy: Policy) -> Policy {
+    Policy {
+        expires_min_s: 0,
+        expires_max_s: u32::MAX,
+        ..policy
     }
 }

@@ -47,6 +47,11 @@ impl Throttle {
         }
     }
 
+    /// How many failures pass from here on.
+    pub fn set_max(&mut self, failures_max: u32) {
+        self.failures_max = failures_max;
+    }
+
     /// Counts a failure; how many that makes.
     pub fn add(&mut self, now: Timestamp, source: IpAddr, user: &[u8]) -> u32 {
         self.forget_old(now);

@@ -55,7 +55,8 @@ impl Asked {
                 destination,
                 fields: turn.scratch,
             };
-            if turn.layer.request(turn.now, &outgoing).is_err() {
+            let sent = turn.layer.request_with(turn.now, &outgoing, target.others);
+            if sent.is_err() {
                 break;
             }
             halves.push(half);

@@ -51,7 +51,7 @@ impl Desk {
             store: Memory::new(),
             facts: VecDeque::new(),
             wishes: Vec::new(),
-            subscriptions: Subscriptions::new(settings.limits.total_max.saturating_mul(2)),
+            subscriptions: Subscriptions::new(subscriptions_max(settings)),
             recalls: BTreeMap::new(),
             asked: BTreeMap::new(),
             last_ticket: 0,
@@ -60,10 +60,20 @@ impl Desk {
         }
     }
 
+    pub(super) fn set_settings(&mut self, settings: &completion::Settings) {
+        self.service.set_settings(*settings);
+        self.subscriptions.set_max(subscriptions_max(settings));
+    }
+
     pub(super) fn ticket(&mut self) -> completion::Ticket {
         self.last_ticket += 1;
         completion::Ticket(self.last_ticket)
     }
+}
+
+/// Each request may have one towards its caller's side and one towards its callee's.
+fn subscriptions_max(settings: &completion::Settings) -> usize {
+    settings.limits.total_max.saturating_mul(2)
 }
 
 /// A user, as the service knows him.

@@ -14,10 +14,11 @@ use crate::cc::trust::PeerId;
 use crate::location::{Aor, Found, Pseudonyms, Relay};
 use crate::random::Rng;
 use crate::shard::challenged::Challenged;
-use crate::shard::invite::{Routed, Way};
+use crate::shard::invite::Routed;
 use crate::shard::offer::About;
 use crate::shard::passes::Passes;
 use crate::shard::registration::Registrations;
+use crate::shard::ways::Way;
 use crate::shard::{Held, Listener, Reject, Settings, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Request, Uri};
@@ -59,6 +60,15 @@ impl Edge {
             challenged: Challenged::new(settings),
             passes: Passes::default(),
         }))
+    }
+
+    /// Goes by other settings from here on; the names of the phones stay.
+    pub(super) fn set_settings(&mut self, settings: &Settings) {
+        if let Some(edge) = &settings.edge {
+            self.relay
+                .set_policy(settings.registrar, edge.expires_max_s);
+            self.registrations.set_settings(settings, edge);
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
@@ -130,8 +140,8 @@ impl Shard {
         if self.is_from_pbx(flow) {
             return Some(self.route_to_alias(now, &edge.relay, &request.uri));
         }
-        let (peer, way) = self.way_upstream(request, flow)?;
-        Some(Ok(Routed {
+        let found = self.way_upstream(request, flow);
+        Some(found.map(|(peer, way)| Routed {
             ways: std::iter::once(way).collect(),
             callee: None,
             peer: Some(peer),

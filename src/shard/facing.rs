@@ -16,26 +16,33 @@ use crate::shard::invite::Routed;
 use crate::shard::settings::{Listener, Peer};
 use crate::sip::Request;
 use crate::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
-use crate::tls::{Proof, names};
+use crate::tls::Proof;
+use crate::tls::names::is_same;
 
 /// What arrives with at most so many bytes leaves with fewer than 1300: our own Via and Contact are
 /// what differs.
 const DATAGRAM_MAX: usize = 1300 - 150;
 
-/// Whose connections they are whose other end has shown a certificate; `None` is no peer's.
-pub(super) type Proven = BTreeMap<ConnectionId, Option<PeerId>>;
+/// The names in the certificates that the other ends of connections have shown.
+pub(super) type Proven = BTreeMap<ConnectionId, Box<[Box<str>]>>;
+
+/// How many names of a certificate are looked at.
+const NAMES_MAX: usize = 16;
 
 impl Shard {
     /// The peer that a message by this flow is from.
     pub(super) fn peer_of(&self, flow: &Flow) -> Option<(PeerId, &Peer)> {
         // S-193
-        let proven = flow.connection.and_then(|id| self.proven.get(&id));
-        if let Some(proven) = proven {
-            let id = (*proven)?;
-            return self.settings.peer(id).map(|peer| (id, peer));
+        let shown = flow.connection.and_then(|id| self.proven.get(&id));
+        if let Some(shown) = shown {
+            let is_it = |peer: &Peer| {
+                let proof = peer.proof.as_deref();
+                proof.is_some_and(|proof| shown.iter().any(|name| is_same(name, &proof.name)))
+            };
+            return self.settings.peers().find(|(_, peer)| is_it(peer));
         }
-        let (id, peer) = self.settings.peer_at(flow.remote.ip())?;
-        let is_plain = peer.transport == Transport::Tls && flow.transport != Transport::Tls;
+        let (id, peer) = self.peer_at(flow.remote.ip())?;
+        let is_plain = peer.is_secure() && flow.transport != Transport::Tls;
         (!is_plain).then_some((id, peer))
     }
 
@@ -45,7 +52,7 @@ impl Shard {
         if flow.transport != Transport::Tls || flow.connection.is_some() {
             return None;
         }
-        let (_, peer) = self.settings.peer_at(flow.remote.ip())?;
+        let (_, peer) = self.peer_at(flow.remote.ip())?;
         peer.proof.clone()
     }
 
@@ -53,13 +60,8 @@ impl Shard {
         let Some(connection) = flow.connection else {
             return;
         };
-        let is_shown = |peer: &Peer| {
-            let proof = peer.proof.as_deref();
-            proof.is_some_and(|proof| shown.iter().any(|name| names::is_same(name, &proof.name)))
-        };
-        let peer = self.settings.peers().find(|(_, peer)| is_shown(peer));
-        let peer = peer.map(|(id, _)| id);
-        self.proven.insert(connection, peer);
+        let shown = shown.iter().take(NAMES_MAX).cloned();
+        self.proven.insert(connection, shown.collect());
     }
 
     /// Requests on it time out or are answered elsewhere; bindings fall back to Contact.
@@ -105,8 +107,12 @@ impl Shard {
             return;
         }
         for way in &mut routed.ways {
-            if way.flow.transport == Transport::Udp {
-                way.flow.transport = Transport::Tcp;
+            let others = way.others.as_mut().map(|others| &mut others.hops);
+            let others = others.into_iter().flatten().map(|hop| &mut hop.flow);
+            for flow in others.chain([&mut way.flow]) {
+                if flow.transport == Transport::Udp {
+                    flow.transport = Transport::Tcp;
+                }
             }
         }
     }

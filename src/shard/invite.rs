@@ -16,14 +16,14 @@ use crate::cc::monitor::Found;
 use crate::cc::offer::{self, Named};
 use crate::cc::trust::PeerId;
 use crate::completion::{Binding, CompletionId, Input};
-use crate::dialog::Reach;
-use crate::location::{self, Aor};
+use crate::location::Aor;
 use crate::shard::desk::{name_of, user_of};
 use crate::shard::offer::{About, Asker, Callee};
 use crate::shard::passes::Dialled;
-use crate::shard::settings::{Peer, PeerCompletion};
-use crate::shard::{Held, Parties, Reject, Settings, Shard, recall};
-use crate::sip::flow::{Flow, ListenerId, Transport};
+use crate::shard::settings::PeerCompletion;
+use crate::shard::ways::{Way, Ways, targets};
+use crate::shard::{Held, Parties, Reject, Shard};
+use crate::sip::flow::{Flow, Transport};
 use crate::sip::{Name, Request, Uri, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -31,29 +31,6 @@ use crate::transaction::User;
 use crate::transaction::branch::hex;
 use crate::transaction::reply;
 use crate::transaction::servers::Answer;
-
-/// A target with a Request-URI of its own.
-pub(super) struct Way {
-    pub(super) uri: SmallVec<[u8; 64]>,
-    pub(super) flow: Flow,
-    pub(super) reach: Reach,
-}
-
-pub(super) type Ways = SmallVec<[Way; 1]>;
-
-impl From<location::Target<'_>> for Way {
-    fn from(target: location::Target<'_>) -> Self {
-        Self {
-            uri: SmallVec::from_slice(target.uri),
-            flow: target.flow,
-            reach: if target.is_nat {
-                Reach::Flow
-            } else {
-                Reach::Address
-            },
-        }
-    }
-}
 
 /// Where a call goes.
 pub(super) struct Routed {
@@ -133,7 +110,15 @@ impl Shard {
     fn on_plain_call(&mut self, now: Timestamp, arrived: Arrived<'_>) -> Result<(), Reject> {
         let Arrived { request, flow, .. } = arrived;
         let dialled = self.domains.aor(&request.uri);
-        let routed = self.route(now, request, flow, dialled.clone());
+        let named = self.way_to_named(request);
+        let routed = match named {
+            Some((way, callee)) => Ok(Routed {
+                ways: SmallVec::from_iter([way]),
+                callee,
+                peer: None,
+            }),
+            None => self.route(now, request, flow, dialled.clone()),
+        };
         // R1: whose number it is, though the call goes to the PBX.
         let owner = dialled.as_ref().and_then(|dialled| self.owner_of(dialled));
         let to_whom = match (&routed, dialled) {
@@ -159,11 +144,9 @@ impl Shard {
             Ok(routed) => routed,
             Err(reject) => return self.refuse_call(now, &arrived, about, reject),
         };
-        if routed
-            .callee
-            .as_ref()
-            .is_some_and(|callee| self.is_full(callee))
-        {
+        let is_one_more =
+            |callee: &Aor| self.is_full(callee) && !self.is_about_call_of(request, callee);
+        if routed.callee.as_ref().is_some_and(is_one_more) {
             return self.refuse_call(now, &arrived, about, Reject::UserBusy);
         }
         let parties = Parties {
@@ -377,7 +360,14 @@ impl Shard {
         self.go_by_tcp(request, &mut routed);
         if matches!(request.uri, Uri::Sip(uri) if uri.secure) {
             // S-30: who asks for TLS gets no other way.
-            let by_tls = |way: &mut Way| way.flow.transport == Transport::Tls;
+            let by_tls = |way: &mut Way| {
+                if let Some(others) = &mut way.others {
+                    others
+                        .hops
+                        .retain(|hop| hop.flow.transport == Transport::Tls);
+                }
+                way.flow.transport == Transport::Tls
+            };
             routed.ways.retain(by_tls);
             if routed.ways.is_empty() {
                 return Err(Reject::NoSecureWay);
@@ -405,9 +395,7 @@ impl Shard {
                 return Err(Reject::UserUnregistered);
             }
         }
-        let (peer, way) = self
-            .way_upstream(request, flow)
-            .ok_or(Reject::UserUnknown)?;
+        let (peer, way) = self.way_upstream(request, flow)?;
         Ok(Routed {
             ways: SmallVec::from_iter([way]),
             callee: None,
@@ -421,45 +409,6 @@ impl Shard {
             ways: self.ways_to(now, &callee),
             callee: Some(callee),
             peer: None,
-        }
-    }
-
-    pub(super) fn ways_to(&self, now: Timestamp, callee: &Aor) -> Ways {
-        self.registrar.targets(now, callee).map(Way::from).collect()
-    }
-
-    pub(super) fn way_upstream(&self, request: &Request<'_>, flow: &Flow) -> Option<(PeerId, Way)> {
-        let upstream = self.settings.upstream.as_ref()?;
-        let way = self.way_at(upstream, &request.uri, flow.listener);
-        Some((Settings::UPSTREAM, way))
-    }
-
-    /// The Request-URI goes on as the phone wrote it (R3), unless it names us as registrar: then the
-    /// peer is meant.
-    pub(super) fn way_at(&self, peer: &Peer, asked: &Uri<'_>, came_by: ListenerId) -> Way {
-        let mut uri = SmallVec::from_slice(asked.text());
-        if let Uri::Sip(asked) = asked
-            && self.domains.is_own(asked)
-            && self.edge.is_none()
-        {
-            uri.clear();
-            uri.extend_from_slice(b"sip:");
-            if let Some(user) = asked.user {
-                uri.extend_from_slice(user);
-                uri.push(b'@');
-            }
-            uri.extend_from_slice(peer.address.to_string().as_bytes());
-            uri.extend_from_slice(asked.params.text());
-        }
-        Way {
-            uri,
-            flow: Flow {
-                transport: peer.transport,
-                listener: self.listener_towards(peer.transport, peer.address.ip(), came_by),
-                remote: peer.address,
-                connection: None,
-            },
-            reach: Reach::Address,
         }
     }
 
@@ -532,7 +481,7 @@ impl Shard {
         (flow, server, again): (&Flow, Key, Option<&Again>),
         (ways, parties, mut about): (&Ways, Parties, About),
     ) -> Box<Held> {
-        let targets = recall::targets(ways);
+        let targets = targets(ways);
         let message = Self::for_other_side(parties.identity, request.message);
         let offer = Offer {
             request: &Request {

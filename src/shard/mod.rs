@@ -14,12 +14,15 @@ mod desk;
 mod edge;
 mod facing;
 mod invite;
+mod legs;
 mod notifier;
 mod offer;
 mod pace;
 mod passes;
+mod pings;
 mod recall;
 mod receive;
+mod reconfigure;
 mod registration;
 pub mod reject;
 pub mod relayed;
@@ -32,6 +35,7 @@ mod subscriber;
 mod subscriptions;
 mod terms;
 pub mod users;
+mod ways;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -39,9 +43,10 @@ use std::time::Duration;
 use crate::call::{Call, Contacts, Outcome, Side, Turn};
 use crate::cc::trust::PeerId;
 use crate::location::{Aor, Domains, Gate, Registrar};
-use crate::observe::Counters;
+use crate::observe::{Counters, Delays};
 use crate::random::Rng;
 use crate::relay;
+use crate::routing::Targets;
 use crate::sip::Scratch;
 use crate::sip::flow::Flow;
 use crate::table::{Key, Table};
@@ -55,17 +60,19 @@ use crate::shard::desk::{Desk, name_of};
 use crate::shard::edge::Edge;
 use crate::shard::offer::{About, Announcer};
 use crate::shard::passes::Dialled;
+use crate::shard::pings::Pings;
+use crate::shard::reconfigure::to_usize;
 use crate::shard::registration::is_registration;
 use crate::shard::relayed::Relays;
 use crate::shard::subscriptions::Part;
 pub use crate::transaction::outbox::SendId;
 
 pub use reject::Reject;
-pub use report::{Report, TableReport};
+pub use report::{Report, TableReport, TargetReport};
 pub use settings::{Listener, Settings};
 
 /// What happens to a worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub enum Input<'i> {
     /// A whole message came in.
     Received {
@@ -99,6 +106,8 @@ pub enum Input<'i> {
     Drain,
     /// Every call ends now.
     HangUp,
+    /// The operator wants other things from here on; calls go on.
+    Reconfigure(Box<Settings>),
 }
 
 /// What a worker wants done.
@@ -150,6 +159,9 @@ pub struct Shard {
     /// Who knows our users by their passwords; `None` where anybody may be a user.
     gate: Option<Gate>,
     domains: Domains,
+    /// The servers of the peers.
+    targets: Targets,
+    pings: Pings,
     proven: facing::Proven,
     strangers: strangers::Strangers,
     loads: terms::Loads,
@@ -157,6 +169,7 @@ pub struct Shard {
     contacts: Contacts,
     rng: Rng,
     counters: Counters,
+    delays: Delays,
     rejects: reject::RejectCounts,
     draining: bool,
     desk: Desk,
@@ -178,9 +191,8 @@ impl Shard {
             .map(|listener| listener.sent_by().into_bytes().into_boxed_slice())
             .collect();
         let contacts = Contacts::new(&sent_by);
-        let transactions_max =
-            usize::try_from(settings.limits.transactions_max).unwrap_or(usize::MAX);
-        let calls_max = usize::try_from(settings.limits.calls_max).unwrap_or(usize::MAX);
+        let transactions_max = to_usize(settings.limits.transactions_max);
+        let calls_max = to_usize(settings.limits.calls_max);
         let domains = Domains::new(
             settings.listeners.iter().map(|listener| listener.bind.ip()),
             settings.domains.iter().map(String::as_str),
@@ -199,6 +211,8 @@ impl Shard {
             edge: Edge::new(&settings, &mut rng),
             gate: access.map(|access| Gate::new(access, &mut rng)),
             domains,
+            targets: ways::targets_of(&settings, Timestamp::START),
+            pings: Pings::default(),
             proven: facing::Proven::default(),
             strangers: strangers::Strangers::new(&settings.strangers),
             loads: terms::Loads::new(),
@@ -206,6 +220,7 @@ impl Shard {
             contacts,
             rng,
             counters: Counters::default(),
+            delays: Delays::default(),
             rejects: reject::RejectCounts::default(),
             draining: false,
             index: Scratch::new(),
@@ -217,20 +232,28 @@ impl Shard {
 
     /// Takes in what happened.
     pub fn handle_input(&mut self, now: Timestamp, input: Input<'_>) {
-        self.guarded(now, |shard| match input {
-            Input::Received { flow, bytes, delay } => shard.receive(now, &flow, bytes, delay),
-            Input::NotSent { client, .. } => {
-                if let Some(event) = shard.layer.handle_not_sent(now, client) {
-                    shard.on_event(now, event);
-                }
-            }
-            Input::Disconnected { flow } => shard.on_disconnected(&flow),
-            Input::Proven { flow, names } => shard.on_proven(&flow, names),
-            Input::Drain => shard.draining = true,
-            Input::HangUp => shard.hang_up(now),
+        self.guarded(now, |shard| {
+            shard.take_in(now, input);
+            shard.heed_servers(now);
         });
         if self.has_news() {
             self.serve(now, |shard| shard.settle(now));
+        }
+    }
+
+    fn take_in(&mut self, now: Timestamp, input: Input<'_>) {
+        match input {
+            Input::Received { flow, bytes, delay } => self.receive(now, &flow, bytes, delay),
+            Input::NotSent { client, .. } => {
+                if let Some(event) = self.layer.handle_not_sent(now, client) {
+                    self.on_event(now, event);
+                }
+            }
+            Input::Disconnected { flow } => self.on_disconnected(&flow),
+            Input::Proven { flow, names } => self.on_proven(&flow, names),
+            Input::Drain => self.drain(now),
+            Input::HangUp => self.hang_up(now),
+            Input::Reconfigure(settings) => self.reconfigure(now, *settings),
         }
     }
 
@@ -245,6 +268,8 @@ impl Shard {
             while let Some(key) = shard.deadlines.take_due(now) {
                 shard.wake_call(now, key);
             }
+            shard.heed_servers(now);
+            shard.run_pings(now);
             shard.registrar.handle_timeout(now);
             shard.wake_edge(now);
             shard.users.handle_timeout(now);
@@ -270,6 +295,7 @@ impl Shard {
             self.layer.poll_timeout(),
             self.deadlines.next_due(),
             self.registrar.poll_timeout(),
+            self.targets.poll_timeout(),
             self.edge.as_deref().and_then(Edge::poll_timeout),
             self.users.poll_timeout(),
             self.desk.service.poll_timeout(),
@@ -311,6 +337,9 @@ impl Shard {
         Report {
             tables,
             counters: self.counters.iter().chain(self.rejects.iter()).collect(),
+            targets: self.target_reports(now),
+            completions: self.desk.service.stages().to_vec(),
+            delays: self.delays,
             draining: self.draining,
             owed: self.calls_up() + servers.owing + clients.owing,
         }
@@ -366,6 +395,9 @@ impl Shard {
     fn on_event(&mut self, now: Timestamp, event: Event) {
         match event {
             Event::Failed(user, failure) => {
+                if pings::is_ping(user) {
+                    return self.on_ping_failed(now, user, failure);
+                }
                 if is_registration(user) {
                     return self.on_register_failure(now, user.call, failure);
                 }
@@ -384,8 +416,13 @@ impl Shard {
         }
     }
 
-    fn hang_up(&mut self, now: Timestamp) {
+    fn drain(&mut self, now: Timestamp) {
         self.draining = true;
+        self.stop_pinging(now);
+    }
+
+    fn hang_up(&mut self, now: Timestamp) {
+        self.drain(now);
         let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.with_call(now, key, Call::hang_up);
@@ -456,8 +493,10 @@ impl Shard {
             rng: &mut self.rng,
             contacts: &self.contacts,
             timing: self.settings.call_timing,
+            policy: &self.settings.call_policy,
             realm: self.gate.as_ref().map(Gate::realm),
             announce: &mut announcer,
+            legs: &self.calls,
             scratch: &mut self.scratch,
         };
         act(&mut turn)
@@ -549,7 +588,7 @@ impl Shard {
         if call.answered().is_some() {
             self.counters.calls_answered += 1;
         } else {
-            self.counters.calls_failed += 1;
+            self.counters.count_failed(status_of(call.outcome()));
         }
         let talked = call.answered().map(|answered| now.since(answered));
         tracing::info!(
@@ -566,6 +605,18 @@ impl Shard {
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.release(now, user);
         }
+    }
+}
+
+/// What the caller of a call that failed was told; `None` if he had given it up.
+fn status_of(outcome: Outcome) -> Option<u16> {
+    match outcome {
+        Outcome::Failed(status) => Some(status.code()),
+        Outcome::Open
+        | Outcome::Cancelled
+        | Outcome::Confirmed
+        | Outcome::HungUp(_)
+        | Outcome::Lost => None,
     }
 }
 

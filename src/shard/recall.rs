@@ -5,9 +5,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use smallvec::SmallVec;
-
-use crate::call::{Call, Invitation, News, NoCall, Party, Refusal, Target};
+use crate::call::{Call, Invitation, News, NoCall, Party, Refusal};
 use crate::cc::addr::AddrSpec;
 use crate::cc::agent::{RecallFailure, Why};
 use crate::cc::line::Calls;
@@ -16,10 +14,9 @@ use crate::cc::offer::{self, Alerting, Evidence, InPass, Registration};
 use crate::completion::{self, CompletionId, Input, Recall, Via};
 use crate::location::{Aor, BindingId};
 use crate::shard::desk::user_of;
-use crate::shard::invite::{Way, Ways};
 use crate::shard::offer::{About, host_at};
+use crate::shard::ways::{Way, Ways, targets};
 use crate::shard::{Held, Parties, Shard};
-use crate::sip::flow::ListenerId;
 use crate::sip::{Uri, unescape};
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -213,22 +210,6 @@ impl Shard {
             None => self.ways_to(now, caller),
         }
     }
-
-    /// A way to a peer, whatever the URI says (R7).
-    pub(super) fn way_to_peer(&self, peer: crate::cc::trust::PeerId, uri: &[u8]) -> Option<Way> {
-        let peer = self.settings.peer(peer)?;
-        Some(self.way_at(peer, &Uri::parse(uri).ok()?, ListenerId(0)))
-    }
-}
-
-pub(super) fn targets(ways: &Ways) -> SmallVec<[Target<'_>; 1]> {
-    ways.iter()
-        .map(|way| Target {
-            uri: &way.uri,
-            flow: way.flow,
-            reach: way.reach,
-        })
-        .collect()
 }
 
 fn recall_failure(why: NoCall) -> RecallFailure {

@@ -10,7 +10,7 @@ use crate::relay;
 use crate::shard::offer::About;
 use crate::shard::registration::is_registration;
 use crate::shard::subscriptions::Part;
-use crate::shard::{Parties, Reject, Shard};
+use crate::shard::{Parties, Reject, Shard, pings};
 use crate::sip::flow::Flow;
 use crate::sip::{Checked, Message, Method, Name, Refusal, Request, Response, Status, cause};
 use crate::table::Key;
@@ -22,6 +22,7 @@ use crate::transaction::servers::{Answer, Arrival};
 impl Shard {
     pub(super) fn receive(&mut self, now: Timestamp, flow: &Flow, bytes: &[u8], delay: Duration) {
         self.counters.messages_received += 1;
+        self.delays.add(delay);
         // RFC 5626 §4.4.1: a keep-alive is not a message.
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return;
@@ -66,6 +67,7 @@ impl Shard {
 
     fn on_response(&mut self, now: Timestamp, flow: &Flow, response: &Response<'_>) {
         match self.layer.handle_response(now, response) {
+            Heard::Up(user) if pings::is_ping(user) => self.on_pong(now, user, response.status),
             Heard::Up(user) => {
                 if is_registration(user) {
                     return self.on_register_response(now, user.call, response);
@@ -88,15 +90,20 @@ impl Shard {
                 let begins_dialog =
                     response.status.is_success() && response.cseq.method == Method::Invite;
                 if heard.is_none() && begins_dialog {
-                    let nobody = Parties::default();
-                    self.with_turn(now, &nobody, &mut About::Nothing, |turn| {
-                        call::refuse_orphan(turn, response, flow);
-                    });
+                    self.refuse_orphan(now, flow, response);
                 }
             }
             Heard::Absorbed => {}
+            Heard::Orphan => self.refuse_orphan(now, flow, response),
             Heard::Stray => self.counters.responses_stray += 1,
         }
+    }
+
+    fn refuse_orphan(&mut self, now: Timestamp, flow: &Flow, response: &Response<'_>) {
+        let nobody = Parties::default();
+        self.with_turn(now, &nobody, &mut About::Nothing, |turn| {
+            call::refuse_orphan(turn, response, flow);
+        });
     }
 
     fn on_request(&mut self, now: Timestamp, flow: &Flow, request: &Request<'_>, delay: Duration) {

@@ -64,6 +64,15 @@ impl Registrations {
         }
     }
 
+    pub(super) fn set_settings(&mut self, settings: &Settings, policy: &Policy) {
+        let waiting_max = usize::try_from(settings.limits.transactions_max).unwrap_or(usize::MAX);
+        self.waiting.set_max(waiting_max);
+        self.failures.set_max(policy.failures_max);
+        self.failures_of_source
+            .set_max(policy.failures_of_source_max);
+        self.answer_max = settings.timing.t1 * 32;
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         self.due.first().map(|(due, _)| *due)
     }
@@ -153,9 +162,7 @@ impl Shard {
         request: &Request<'_>,
         user: Aor,
     ) -> Result<(), Reject> {
-        let (_, way) = self
-            .way_upstream(request, flow)
-            .ok_or(Reject::UserUnknown)?;
+        let (_, way) = self.way_upstream(request, flow)?;
         let edge = self.edge.as_deref_mut().ok_or(Reject::MethodUnknown)?;
         let waiting_max = edge.registrations.waiting.entries_max();
         if edge.registrations.waiting.len() >= waiting_max {
@@ -213,7 +220,10 @@ impl Shard {
             destination: self.layer.digester().destination(&request.uri),
             fields: &self.scratch,
         };
-        if self.layer.request(now, &outgoing).is_err() {
+        // The Contact is the phone's alias, wherever it is registered.
+        let others = way.others.map(|others| others.with_one_contact());
+        let sent = self.layer.request_with(now, &outgoing, others.as_ref());
+        if sent.is_err() {
             self.give_up_register(now, key, Status::SERVICE_UNAVAILABLE);
         }
         Ok(())

@@ -90,6 +90,8 @@ rejects! {
     PeerFull "rejected_peer_full" SERVICE_UNAVAILABLE
     /// R11: more calls a second than the peer may begin.
     PeerTooFast "rejected_peer_too_fast" SERVICE_UNAVAILABLE
+    /// No server of the peer is known: its name leads nowhere.
+    PeerUnresolved "rejected_peer_unresolved" SERVICE_UNAVAILABLE
     /// R8: a user of ours, from where he is not registered.
     ProxyCredentialsMissing "rejected_proxy_credentials_missing" PROXY_AUTHENTICATION_REQUIRED
     /// S-173: a nonce that is too old or used up.

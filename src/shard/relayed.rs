@@ -14,8 +14,8 @@ use crate::dialog::{Dialog, Names, Tag};
 use crate::location::{Aor, Gate};
 use crate::relay::{self, Errand, Part, Passage, Refused, Subscription, Turn, makes_dialog};
 use crate::shard::edge::Source;
-use crate::shard::invite::Ways;
-use crate::shard::{Reject, Settings, Shard, recall};
+use crate::shard::ways::{Ways, targets};
+use crate::shard::{Reject, Settings, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Event, Method, Name, Request, Response};
 use crate::table::{Key, Table};
@@ -25,7 +25,7 @@ use crate::transaction::clients::Failure;
 /// How much of it there may be at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Subscriptions that pass through; at 1 KiB each, the default is 100 MB.
+    /// Subscriptions that pass through; at 2 KiB each, the default is 200 MB.
     pub subscriptions_max: usize,
     /// Those of one user: more than the keys of a large desk.
     pub per_user_max: u32,
@@ -87,6 +87,13 @@ impl Relays {
             per_user_max: limits.per_user_max,
             in_hand: None,
         }
+    }
+
+    /// How much there may be from here on; what is there already stays.
+    pub(super) fn set_limits(&mut self, limits: Limits, passages_max: usize) {
+        self.passages.set_max(passages_max);
+        self.subscriptions.set_max(limits.subscriptions_max);
+        self.per_user_max = limits.per_user_max;
     }
 
     /// How many requests without a dialog wait for their answer.
@@ -309,7 +316,8 @@ impl Shard {
             }
         }
         let may_go_up = is_user || !self.is_upstream(flow);
-        if let Some((_, way)) = self.way_upstream(request, flow).filter(|_| may_go_up) {
+        if may_go_up && self.settings.upstream.is_some() {
+            let (_, way) = self.way_upstream(request, flow)?;
             return Ok(Ways::from_iter([way]));
         }
         if is_user && asks_for_state {
@@ -345,7 +353,7 @@ impl Shard {
             flow,
             server,
             names: Names::of(self.layer.digester(), request, flow),
-            targets: &recall::targets(ways),
+            targets: &targets(ways),
         };
         let passage = self.with_relay_turn(now, |turn| Passage::send(key, turn, &errand));
         self.relays.put_passage(key, passage);
@@ -395,7 +403,7 @@ impl Shard {
             flow,
             server,
             names,
-            targets: &recall::targets(ways),
+            targets: &targets(ways),
         };
         let opened = self.with_relay_turn(now, |turn| Subscription::open(key, turn, &errand, near));
         self.relays.in_hand = None;
@@ -539,5 +547,107 @@ impl Shard {
             scratch: &mut self.scratch,
         };
         act(&mut turn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::random::Rng;
+    use crate::shard::settings::Peer;
+    use crate::shard::{Input, Listener, Output};
+    use crate::sip::flow::{ListenerId, Transport};
+
+    const NOW: Timestamp = Timestamp::START;
+    const ALICE: &str = "127.0.0.3:5060";
+    const PBX: &str = "127.0.0.2:5060";
+
+    /// A worker in front of a PBX, at which Alice is registered.
+    fn shard() -> Shard {
+        let listener = Listener::at("127.0.0.1:5060".parse().expect("an address"));
+        let pbx = PBX.parse().expect("an address");
+        let settings = Settings {
+            listeners: vec![listener],
+            upstream: Some(Peer::new("upstream", Transport::Udp, pbx)),
+            ..Settings::default()
+        };
+        let mut shard = Shard::new(settings, Rng::from_number(1));
+        let register = request("REGISTER", "reg").replace("To: <sip:bob", "To: <sip:alice");
+        assert!(receive(&mut shard, ALICE, &register).contains("200 OK"));
+        shard
+    }
+
+    /// What is sent when this comes.
+    fn receive(shard: &mut Shard, from: &str, message: &str) -> String {
+        let flow = Flow {
+            transport: Transport::Udp,
+            listener: ListenerId(0),
+            remote: from.parse().expect("an address"),
+            connection: None,
+        };
+        let input = Input::Received {
+            flow,
+            bytes: message.as_bytes(),
+            delay: Duration::ZERO,
+        };
+        shard.handle_input(NOW, input);
+        let mut sent = String::new();
+        while let Some(Output::Send { bytes, .. }) = shard.poll_output() {
+            sent.push_str(&String::from_utf8_lossy(bytes));
+        }
+        sent
+    }
+
+    fn request(method: &str, call: &str) -> String {
+        format!(
+            "{method} sip:bob@pbx.example SIP/2.0\r\n\
+             Via: SIP/2.0/UDP 127.0.0.3;branch=z9hG4bK{call}{method}\r\n\
+             Max-Forwards: 70\r\n\
+             From: <sip:alice@127.0.0.1>;tag={call}\r\n\
+             To: <sip:bob@127.0.0.1>\r\n\
+             Call-ID: {call}\r\n\
+             CSeq: 1 {method}\r\n\
+             Contact: <sip:alice@127.0.0.3>\r\n\
+             Event: dialog\r\n\
+             Content-Length: 0\r\n\r\n"
+        )
+    }
+
+    /// A panic inside a subscription costs that one, and it no longer counts against its user.
+    #[test]
+    fn a_panic_inside_a_subscription_costs_that_one() {
+        let mut shard = shard();
+        for call in ["one", "two"] {
+            let sent = receive(&mut shard, ALICE, &request("SUBSCRIBE", call));
+            assert!(sent.starts_with("SUBSCRIBE "), "{sent}");
+        }
+        let alice = Aor::of_user(b"alice");
+        assert_eq!(shard.relays.by_owner.get(&alice), Some(&2));
+        let (key, _) = shard.relays.subscriptions.iter().next().expect("two");
+        shard.guarded(NOW, |shard| {
+            shard.with_subscription(NOW, key, |_, _| panic!("failpoint"));
+        });
+        assert_eq!(shard.relays.subscriptions(), 1);
+        assert_eq!(shard.relays.subscriptions.taken(), 0);
+        assert_eq!(shard.relays.by_far_tag.len(), 1);
+        assert_eq!(shard.relays.by_owner.get(&alice), Some(&1));
+    }
+
+    /// The number of a request is below 2^31, whatever the phone wrote: one more than the highest
+    /// would be none.
+    #[test]
+    fn the_highest_number_is_followed_by_another() {
+        let mut shard = shard();
+        let highest = request("SUBSCRIBE", "high").replace("CSeq: 1 ", "CSeq: 4294967295 ");
+        let sent = receive(&mut shard, ALICE, &highest);
+        assert!(sent.contains("CSeq: 2147483647 SUBSCRIBE"), "{sent}");
+        let (key, _) = shard.relays.subscriptions.iter().next().expect("one");
+        shard.with_subscription(NOW, key, |subscription, turn| {
+            subscription.handle_opening_failure(turn, Failure::TimedOut);
+        });
+        assert_eq!(shard.relays.subscriptions(), 0);
+        assert_eq!(shard.counters.panics, 0);
     }
 }

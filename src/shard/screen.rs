@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::call::relay::{KNOWN_OPTIONS, carries_session};
+use crate::call::relay::KNOWN_OPTIONS;
 use crate::cc::document;
 use crate::shard::sender::challenged;
 use crate::shard::{Reject, Shard};
@@ -94,64 +94,7 @@ impl Shard {
         {
             gate.challenge(now, &whom, field, &mut writer);
         }
-        match reject {
-            Reject::MethodUnknown => {
-                writer.header(Name::Allow, ALLOW);
-            }
-            Reject::ExtensionUnknown => {
-                for option in unknown_options(request) {
-                    writer.header(Name::Unsupported, option);
-                }
-            }
-            // S-120, S-132
-            Reject::EventUnknown => {
-                writer.header(Name::AllowEvents, ALLOW_EVENTS);
-            }
-            Reject::MethodForbidden => {
-                writer.header(Name::Allow, allowed.unwrap_or_default().as_bytes());
-            }
-            Reject::NoSecureWay => {
-                // RFC 5630 §4: it is the callee whose phone does without.
-                writer.header(Name::Warning, b"380 campon \"SIPS Not Allowed\"");
-            }
-            Reject::MediaTypeUnknown | Reject::NotAcceptable => {
-                writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
-            }
-            Reject::BreadthExceeded
-            | Reject::CancelOfNothing
-            | Reject::ContactMalformed
-            | Reject::ContactMissing
-            | Reject::ContactsTooMany
-            | Reject::CredentialsMalformed
-            | Reject::CredentialsMissing
-            | Reject::CredentialsStale
-            | Reject::CredentialsThrottled
-            | Reject::CredentialsWrong
-            | Reject::DocumentBroken
-            | Reject::Draining
-            | Reject::EntityTagUnknown
-            | Reject::LoopDetected
-            | Reject::MergedRequest
-            | Reject::NoCompletion
-            | Reject::NoSuchCall
-            | Reject::OutOfOrder
-            | Reject::Overloaded
-            | Reject::PeerFull
-            | Reject::PeerTooFast
-            | Reject::ProxyCredentialsMissing
-            | Reject::ProxyCredentialsStale
-            | Reject::ProxyCredentialsWrong
-            | Reject::SchemeUnknown
-            | Reject::SourceForeign
-            | Reject::SourceTooFast
-            | Reject::TableFull
-            | Reject::TooManyHops
-            | Reject::TooManySubscriptions
-            | Reject::UserBusy
-            | Reject::UserForeign
-            | Reject::UserUnknown
-            | Reject::UserUnregistered => {}
-        }
+        explain(&mut writer, request, reject, allowed);
         let rest = match writer.finish(b"") {
             Ok(range) => self.scratch.get(range).unwrap_or_default(),
             Err(_) => reply::NOTHING,
@@ -197,6 +140,74 @@ impl Shard {
     }
 }
 
+/// Writes what the response to a refused request says besides its status.
+fn explain(
+    writer: &mut Writer<'_>,
+    request: &Request<'_>,
+    reject: Reject,
+    allowed: Option<String>,
+) {
+    match reject {
+        Reject::MethodUnknown => {
+            writer.header(Name::Allow, ALLOW);
+        }
+        Reject::ExtensionUnknown => {
+            for option in unknown_options(request) {
+                writer.header(Name::Unsupported, option);
+            }
+        }
+        // S-120, S-132
+        Reject::EventUnknown => {
+            writer.header(Name::AllowEvents, ALLOW_EVENTS);
+        }
+        Reject::MethodForbidden => {
+            writer.header(Name::Allow, allowed.unwrap_or_default().as_bytes());
+        }
+        Reject::NoSecureWay => {
+            // RFC 5630 §4: it is the callee whose phone does without.
+            writer.header(Name::Warning, b"380 campon \"SIPS Not Allowed\"");
+        }
+        Reject::MediaTypeUnknown | Reject::NotAcceptable => {
+            writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
+        }
+        Reject::BreadthExceeded
+        | Reject::CancelOfNothing
+        | Reject::ContactMalformed
+        | Reject::ContactMissing
+        | Reject::ContactsTooMany
+        | Reject::CredentialsMalformed
+        | Reject::CredentialsMissing
+        | Reject::CredentialsStale
+        | Reject::CredentialsThrottled
+        | Reject::CredentialsWrong
+        | Reject::DocumentBroken
+        | Reject::Draining
+        | Reject::EntityTagUnknown
+        | Reject::LoopDetected
+        | Reject::MergedRequest
+        | Reject::NoCompletion
+        | Reject::NoSuchCall
+        | Reject::OutOfOrder
+        | Reject::Overloaded
+        | Reject::PeerFull
+        | Reject::PeerTooFast
+        | Reject::PeerUnresolved
+        | Reject::ProxyCredentialsMissing
+        | Reject::ProxyCredentialsStale
+        | Reject::ProxyCredentialsWrong
+        | Reject::SchemeUnknown
+        | Reject::SourceForeign
+        | Reject::SourceTooFast
+        | Reject::TableFull
+        | Reject::TooManyHops
+        | Reject::TooManySubscriptions
+        | Reject::UserBusy
+        | Reject::UserForeign
+        | Reject::UserUnknown
+        | Reject::UserUnregistered => {}
+    }
+}
+
 /// RFC 5031: `urn:service:sos` and what is below it.
 fn is_sos(urn: &[u8]) -> bool {
     let sos = b"urn:service:sos";
@@ -211,12 +222,8 @@ fn unknown_options<'m>(request: &Request<'m>) -> impl Iterator<Item = &'m [u8]> 
     let required = message
         .values(Name::Require)
         .collect::<smallvec::SmallVec<[&[u8]; 4]>>();
-    // S-50: where our first reliable response would have to make the offer, none can be reliable.
-    let lacks_offer = request.method == Method::Invite && !carries_session(&message);
-    required.into_iter().filter(move |option| {
-        let is_known = KNOWN_OPTIONS
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(option));
-        !is_known || (lacks_offer && option.eq_ignore_ascii_case(b"100rel"))
+    required.into_iter().filter(|option| {
+        let mut known = KNOWN_OPTIONS.iter();
+        !known.any(|known| known.eq_ignore_ascii_case(option))
     })
 }

@@ -10,9 +10,9 @@ use crate::call;
 use crate::cc::trust::{self, Dials, PeerId};
 use crate::completion;
 use crate::location;
+use crate::routing::{Place, Policy, Spot};
 use crate::shard::relayed;
 use crate::sip::flow::Transport;
-use crate::sip::host::Host;
 use crate::tls::Proof;
 use crate::transaction::timing::Timing;
 
@@ -45,6 +45,8 @@ pub struct Settings {
     pub timing: Timing,
     /// The times of calls.
     pub call_timing: call::Timing,
+    /// What we ask of the two sides of a call.
+    pub call_policy: call::Policy,
     /// When waiting in our queue has become too long.
     pub overload: Overload,
 }
@@ -60,20 +62,17 @@ impl Settings {
         upstream.chain(others)
     }
 
+    /// The peer from one of whose networks this address is.
+    pub fn peer_near(&self, source: IpAddr) -> Option<(PeerId, &Peer)> {
+        let is_near = |peer: &Peer| peer.terms.networks.iter().any(|it| it.contains(&source));
+        self.peers().find(|(_, peer)| is_near(peer))
+    }
+
     /// The peer of this name.
     pub fn peer(&self, id: PeerId) -> Option<&Peer> {
         self.peers()
             .find(|(its, _)| *its == id)
             .map(|(_, peer)| peer)
-    }
-
-    /// The peer whose requests come from this address, from whatever port.
-    pub fn peer_at(&self, source: IpAddr) -> Option<(PeerId, &Peer)> {
-        let at_home = self.peers().find(|(_, peer)| peer.address.ip() == source);
-        at_home.or_else(|| {
-            let is_near = |peer: &Peer| peer.terms.networks.iter().any(|it| it.contains(&source));
-            self.peers().find(|(_, peer)| is_near(peer))
-        })
     }
 }
 
@@ -137,18 +136,19 @@ fn has_port(host: &str) -> bool {
         .is_some_and(|rest| rest.contains(':'))
 }
 
-/// A party that is known by its address: the PBX behind us, or another one beside it.
+/// A party that is known by its addresses: the PBX behind us, or another one beside it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Peer {
     /// What the operator calls it.
     pub name: String,
-    /// What carries the requests to it.
-    pub transport: Transport,
-    /// How it proves itself; always there if its transport is TLS.
+    /// Where it listens, the first choice first; what comes from an IP address of these, whatever
+    /// the port, is its own.
+    pub places: Vec<Place>,
+    /// How it proves itself; always there if a place of it is reached by TLS.
     pub proof: Option<Arc<Proof>>,
-    /// Where it listens; what comes from this IP address, whatever the port, is its own.
-    pub address: SocketAddr,
-    /// R7: the hosts that its URIs may name: its address, then its domains; lower case.
+    /// When a server of it counts as down.
+    pub policy: Policy,
+    /// R7: the hosts that its URIs may name: its places, then its domains; lower case.
     pub hosts: Arc<[Box<str>]>,
     /// What it may have dialled when a call is completed through it.
     pub dials: Dials,
@@ -161,26 +161,43 @@ pub struct Peer {
 impl Peer {
     /// A peer that speaks for its address alone, with the defaults of a fresh install.
     pub fn new(name: impl Into<String>, transport: Transport, address: SocketAddr) -> Self {
-        Self {
+        Self::of_places(name, vec![Place::at(transport, address)])
+    }
+
+    /// The same with several places.
+    pub fn of_places(name: impl Into<String>, places: Vec<Place>) -> Self {
+        let mut peer = Self {
             name: name.into(),
-            transport,
+            places,
             proof: None,
-            address,
-            hosts: Arc::new([host_of(address.ip())]),
+            policy: Policy::default(),
+            hosts: Arc::new([]),
             dials: Dials::Original,
             terms: Terms::default(),
             completion: PeerCompletion::Agent,
-        }
+        };
+        peer.hosts = peer.own_hosts().collect();
+        peer
     }
 
     /// The same peer, which speaks for these domains as well.
     #[must_use]
     pub fn with_domains(mut self, domains: impl IntoIterator<Item = String>) -> Self {
         let domains = domains.into_iter().map(String::into_boxed_str);
-        self.hosts = std::iter::once(host_of(self.address.ip()))
-            .chain(domains)
-            .collect();
+        self.hosts = self.own_hosts().chain(domains).collect();
         self
+    }
+
+    /// Whether it is reached by TLS, everywhere.
+    pub fn is_secure(&self) -> bool {
+        let mut places = self.places.iter();
+        places.all(|place| place.transport() == Transport::Tls)
+    }
+
+    /// Its places, for people.
+    pub fn shown(&self) -> String {
+        let places: Vec<_> = self.places.iter().map(Place::to_string).collect();
+        places.join(", then ")
     }
 
     /// What an agent needs to know of it.
@@ -190,6 +207,19 @@ impl Peer {
             hosts: Arc::clone(&self.hosts),
             dials: self.dials,
         }
+    }
+
+    /// The hosts of its places, each once.
+    fn own_hosts(&self) -> impl Iterator<Item = Box<str>> {
+        let spots = self.places.iter().map(|place| &place.spot);
+        let is_first = |(at, spot): &(usize, &Spot)| {
+            let mut before = self.places.iter().take(*at);
+            before.all(|place| place.spot != **spot)
+        };
+        spots
+            .enumerate()
+            .filter(is_first)
+            .map(|(_, spot)| spot.to_string().into())
     }
 }
 
@@ -218,15 +248,6 @@ pub enum Trust {
     Keep,
     /// Its own is removed, and it is told none.
     Strip,
-}
-
-/// The address as a URI has it: IPv6 in brackets.
-fn host_of(ip: IpAddr) -> Box<str> {
-    let host = match ip {
-        IpAddr::V4(ip) => Host::V4(ip),
-        IpAddr::V6(ip) => Host::V6(ip),
-    };
-    host.to_string().into()
 }
 
 /// What becomes of the completion that a peer offers with a call that failed there.
@@ -335,7 +356,7 @@ impl Default for Limits {
 }
 
 /// What those may do who are no peers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Strangers {
     /// The most requests outside of calls from one source, a second; twice as many at once. `None`:
     /// any number.
@@ -392,22 +413,6 @@ mod tests {
 
     fn peer(name: &str, address: &str) -> Peer {
         Peer::new(name, Transport::Udp, address.parse().expect("an address"))
-    }
-
-    #[test]
-    fn a_peer_is_known_by_its_ip_address_whatever_the_port() {
-        let settings = Settings {
-            upstream: Some(peer("upstream", "192.0.2.1:5060")),
-            peers: vec![peer("office", "192.0.2.2:5060")],
-            ..Settings::default()
-        };
-        let found = |ip: &str| {
-            let found = settings.peer_at(ip.parse().expect("an address"));
-            found.map(|(id, peer)| (id, &*peer.name))
-        };
-        assert_eq!(found("192.0.2.1"), Some((Settings::UPSTREAM, "upstream")));
-        assert_eq!(found("192.0.2.2"), Some((PeerId(1), "office")));
-        assert_eq!(found("192.0.2.3"), None);
     }
 
     #[test]

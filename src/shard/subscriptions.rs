@@ -145,6 +145,12 @@ impl Subscriptions {
         }
     }
 
+    /// How many there may be; those that are there already stay.
+    pub(super) fn set_max(&mut self, subscriptions_max: usize) {
+        self.table.set_max(subscriptions_max);
+        self.publications.set_max(subscriptions_max);
+    }
+
     /// A place for one more.
     pub(super) fn reserve(&mut self) -> Result<Key, Full> {
         self.table.reserve()

@@ -10,9 +10,9 @@
 use std::collections::BTreeMap;
 
 use crate::cc::trust::PeerId;
-use crate::shard::invite::Ways;
 use crate::shard::pace::Rate;
 use crate::shard::settings::Trust;
+use crate::shard::ways::Ways;
 use crate::shard::{Parties, Reject, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Message, Method, Name, Request};

@@ -4,6 +4,7 @@
 
 pub mod check;
 mod class;
+pub mod dialog_info;
 mod equivalence;
 pub mod error;
 pub mod flow;
@@ -34,6 +35,7 @@ pub use header::accept::accepts;
 pub use header::call_info::CallInfo;
 pub use header::contact::Contact;
 pub use header::cseq::CSeq;
+pub use header::dialog_id::{DialogId, OwnedDialogId};
 pub use header::event::Event;
 pub use header::item::Item;
 pub use header::name_addr::NameAddr;

@@ -4,6 +4,10 @@
 //!
 //! A CANCEL shares the entry of its INVITE: it has the same branch, and nobody needs it longer.
 
+mod failover;
+
+use std::collections::VecDeque;
+
 use crate::sip::flow::Flow;
 use crate::sip::method::Method;
 use crate::sip::status::Status;
@@ -11,6 +15,7 @@ use crate::sip::{Message, Name, NameAddr, Response, Scratch};
 use crate::table::{Full, Key, Table};
 use crate::time::Timestamp;
 use crate::transaction::branch::Branch;
+use crate::transaction::fallback::{Attempt, Fallback, ServerFailed, Trouble};
 use crate::transaction::outbox::SendId;
 use crate::transaction::wishes::{Wish, Wishes};
 use crate::transaction::{Armed, Count, Turn, User, derived};
@@ -38,6 +43,8 @@ pub struct Outgoing<'o> {
 pub enum Heard {
     /// A repetition, or an answer that nobody waits for.
     Absorbed,
+    /// S-07: a 2xx of a server that was given up: what it began is to be ended.
+    Orphan,
     /// S-44: it answers nothing that we sent.
     Stray,
     /// It is for this user.
@@ -80,6 +87,12 @@ struct Client {
     /// The request while it may be sent again, then the ACK of a failure.
     request: Box<[u8]>,
     cancel: Option<Box<Cancel>>,
+    /// Where else the request may go, while it may.
+    attempt: Option<Box<Attempt>>,
+    /// Whether the request has gone elsewhere, and nobody waits for this answer.
+    is_given_up: bool,
+    /// What [`Branch::destination`] says.
+    destination: u64,
     began: Timestamp,
     armed: Option<Timestamp>,
 }
@@ -89,6 +102,7 @@ struct Client {
 pub struct Clients {
     table: Table<Client>,
     scratch: Scratch,
+    failed: VecDeque<ServerFailed>,
 }
 
 impl Clients {
@@ -97,11 +111,27 @@ impl Clients {
         Self {
             table: Table::new(max),
             scratch: Scratch::new(),
+            failed: VecDeque::new(),
         }
+    }
+
+    /// How many there may be; those that are there already stay.
+    pub fn set_max(&mut self, max: usize) {
+        self.table.set_max(max);
     }
 
     /// Sends a request and waits for its answers.
     pub fn start(&mut self, turn: &mut Turn<'_>, outgoing: &Outgoing<'_>) -> Result<Key, Full> {
+        self.start_with(turn, outgoing, None)
+    }
+
+    /// The same, to one server of several.
+    pub fn start_with(
+        &mut self,
+        turn: &mut Turn<'_>,
+        outgoing: &Outgoing<'_>,
+        fallback: Option<Fallback>,
+    ) -> Result<Key, Full> {
         let machine = Machine::start(turn, outgoing);
         let nonce = turn.rng.bits();
         let key = self.table.insert(Client {
@@ -111,6 +141,9 @@ impl Clients {
             user: outgoing.user,
             request: Box::default(),
             cancel: None,
+            attempt: fallback.map(|fallback| Box::new(Attempt::start(turn.now, fallback))),
+            is_given_up: false,
+            destination: outgoing.destination,
             began: turn.now,
             armed: None,
         })?;
@@ -146,7 +179,7 @@ impl Clients {
         if is_invite != matches!(client.machine, Machine::Invite(_)) {
             return Heard::Stray;
         }
-        let user = client.user;
+        let (user, is_given_up) = (client.user, client.is_given_up);
         if client.is_accepted()
             && response.status.is_success()
             && client.repeats(&mut self.scratch, response)
@@ -156,12 +189,14 @@ impl Clients {
             return Heard::Absorbed;
         }
         let (machine, wishes) = client.after(turn, response.status);
+        let has_moved = self.try_next(turn, key, response);
         if wishes.has(Wish::Ack) {
             self.acknowledge(turn, key, response);
         }
         self.settle(turn, key, machine);
         match user {
-            Some(user) if wishes.has(Wish::Up) => Heard::Up(user),
+            Some(_) if is_given_up && response.status.is_success() => Heard::Orphan,
+            Some(user) if wishes.has(Wish::Up) && !is_given_up && !has_moved => Heard::Up(user),
             _ => Heard::Absorbed,
         }
     }
@@ -189,6 +224,8 @@ impl Clients {
             return;
         }
         let reason = Box::from(reason);
+        // What is withdrawn goes nowhere else.
+        client.attempt = None;
         client.cancel = Some(Box::new(Cancel::Wanted { reason }));
         if client.is_proceeding() {
             self.send_cancel(turn, key);
@@ -199,9 +236,11 @@ impl Clients {
     pub fn handle_not_sent(&mut self, turn: &mut Turn<'_>, key: Key) -> Option<(User, Failure)> {
         let client = self.table.get_mut(key)?;
         let (machine, wishes) = client.after_transport_error(turn);
-        let user = client.user;
+        let user = client.user.filter(|_| !client.is_given_up);
+        let has_moved =
+            wishes.has(Wish::Unreachable) && self.move_on(turn, key, Trouble::Unreachable);
         self.settle(turn, key, machine);
-        Some((user?, Failure::Unreachable)).filter(|_| wishes.has(Wish::Unreachable))
+        Some((user?, Failure::Unreachable)).filter(|_| wishes.has(Wish::Unreachable) && !has_moved)
     }
 
     /// Acts on a deadline of this transaction.
@@ -211,14 +250,25 @@ impl Clients {
             client.armed = None;
         }
         client.resend_cancel(turn);
+        if client.is_out_of_patience(turn.now) && self.move_on(turn, key, Trouble::Silent) {
+            self.give_up(turn, key);
+            return None;
+        }
+        let client = self.table.get_mut(key)?;
         let (machine, wishes) = client.after_timeout(turn);
-        let user = client.user;
-        if wishes.has(Wish::Resend) {
+        let user = client.user.filter(|_| !client.is_given_up);
+        if wishes.has(Wish::Resend) && !client.is_given_up {
             let (flow, id) = (client.flow, SendId(Some(key)));
             turn.outbox.send(flow, &client.request, id);
         }
+        let has_moved = wishes.has(Wish::TimedOut) && self.move_on(turn, key, Trouble::Silent);
         self.settle(turn, key, machine);
-        Some((user?, Failure::TimedOut)).filter(|_| wishes.has(Wish::TimedOut))
+        Some((user?, Failure::TimedOut)).filter(|_| wishes.has(Wish::TimedOut) && !has_moved)
+    }
+
+    /// Gives up a request whose answer nobody waits for.
+    pub fn forget(&mut self, key: Key) {
+        self.table.remove(key);
     }
 
     /// Whether there are none.
@@ -417,7 +467,8 @@ impl Client {
             Some(Cancel::Sent { machine, .. }) => machine.deadline(),
             Some(Cancel::Wanted { .. }) | None => None,
         };
-        own.into_iter().chain(cancel).min()
+        let next = self.attempt.as_deref().and_then(|attempt| attempt.until);
+        own.into_iter().chain(cancel).chain(next).min()
     }
 
     /// What cannot be sent again is not kept.
@@ -468,6 +519,9 @@ impl Client {
     }
 
     fn is_owing(&self) -> bool {
+        if self.is_given_up {
+            return false;
+        }
         match self.machine {
             Machine::Invite(
                 invite_client::State::Calling { .. } | invite_client::State::Proceeding { .. },

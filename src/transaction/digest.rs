@@ -78,8 +78,8 @@ impl Digester {
 
     /// S-01: the server transaction of a request; an ACK and a CANCEL name that of their INVITE.
     pub fn transaction(&self, request: &Request<'_>) -> Digest {
-        let class: &[u8] = match request.method {
-            Method::Ack | Method::Cancel | Method::Invite => b"INVITE",
+        let class = match request.method {
+            Method::Ack | Method::Cancel | Method::Invite => Method::Invite,
             other @ (Method::Bye
             | Method::Info
             | Method::Message
@@ -91,8 +91,14 @@ impl Digester {
             | Method::Register
             | Method::Subscribe
             | Method::Update
-            | Method::Other(_)) => other.as_str().as_bytes(),
+            | Method::Other(_)) => other,
         };
+        self.transaction_of(class, request)
+    }
+
+    /// The server transaction that this request would belong to, were it of this method.
+    pub fn transaction_of(&self, method: Method<'_>, request: &Request<'_>) -> Digest {
+        let class = method.as_str().as_bytes();
         let via = &request.via;
         if via.has_magic_cookie() {
             return self.of(&[class, via.branch().unwrap_or_default(), via.sent_by()]);

@@ -9,6 +9,7 @@ pub mod branch;
 pub mod clients;
 mod derived;
 pub mod digest;
+pub mod fallback;
 pub mod invite_client;
 pub mod invite_server;
 pub mod non_invite_client;
@@ -31,6 +32,7 @@ use crate::time::Timestamp;
 use crate::transaction::branch::Branch;
 use crate::transaction::clients::{Clients, Failure, Heard, Outgoing};
 use crate::transaction::digest::{DigestMap, Digester};
+use crate::transaction::fallback::{Fallback, ServerFailed};
 use crate::transaction::outbox::{Outbox, SendId};
 use crate::transaction::reply::Tag;
 use crate::transaction::servers::{Answer, Arrival, NoAck, Servers};
@@ -147,6 +149,17 @@ impl Layer {
         }
     }
 
+    /// The times of what is begun or goes on from here; deadlines that are set stay.
+    pub fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
+    }
+
+    /// How many transactions of each kind there may be.
+    pub fn set_max(&mut self, max: usize) {
+        self.servers.set_max(max);
+        self.clients.set_max(max);
+    }
+
     /// Finds out what a request is, and deals with what is only a repetition.
     pub fn sort(&mut self, now: Timestamp, request: &Request<'_>, flow: &Flow) -> Arrival {
         let (servers, _, mut turn) = self.split(now);
@@ -213,6 +226,28 @@ impl Layer {
     pub fn request(&mut self, now: Timestamp, outgoing: &Outgoing<'_>) -> Result<Key, Full> {
         let (_, clients, mut turn) = self.split(now);
         clients.start(&mut turn, outgoing)
+    }
+
+    /// As [`Self::request`], to one server of several: when it fails, the request goes to the next,
+    /// and [`Self::poll_server_failed`] tells so (S-101).
+    pub fn request_with(
+        &mut self,
+        now: Timestamp,
+        outgoing: &Outgoing<'_>,
+        fallback: Option<&Fallback>,
+    ) -> Result<Key, Full> {
+        let (_, clients, mut turn) = self.split(now);
+        clients.start_with(&mut turn, outgoing, fallback.cloned())
+    }
+
+    /// The next server that failed a request which could, or could not, go elsewhere.
+    pub fn poll_server_failed(&mut self) -> Option<ServerFailed> {
+        self.clients.poll_server_failed()
+    }
+
+    /// Gives up a request whose answer nobody waits for any more.
+    pub fn forget(&mut self, client: Key) {
+        self.clients.forget(client);
     }
 
     /// Sends an ACK of a 2xx: a request of its own that nobody answers (S-04). It goes again with

@@ -22,7 +22,7 @@ pub enum Arrival {
     Ack,
     /// A retransmission, or the ACK of a failure: nothing is left to do.
     Absorbed,
-    /// A CANCEL of the INVITE whose transaction this is.
+    /// A CANCEL of the request whose transaction this is: an INVITE, or one that it cannot stop.
     Cancel(Key),
     /// S-09: a CANCEL of nothing that we know.
     CancelOfNothing,
@@ -54,6 +54,21 @@ impl Answer<'static> {
         rest: reply::NOTHING,
     };
 }
+
+/// Requests that a CANCEL may name and does not stop (RFC 3261 §9.1).
+const UNSTOPPABLE: &[Method<'static>] = &[
+    Method::Subscribe,
+    Method::Notify,
+    Method::Publish,
+    Method::Message,
+    Method::Refer,
+    Method::Options,
+    Method::Info,
+    Method::Register,
+    Method::Bye,
+    Method::Update,
+    Method::Prack,
+];
 
 #[derive(Clone, Copy, Debug)]
 enum Machine {
@@ -99,6 +114,11 @@ impl Servers {
         }
     }
 
+    /// How many there may be; those that are there already stay.
+    pub fn set_max(&mut self, max: usize) {
+        self.table.set_max(max);
+    }
+
     /// Finds out what a request is; retransmissions and ACKs are dealt with on the way.
     pub fn sort(&mut self, turn: &mut Turn<'_>, request: &Request<'_>, flow: &Flow) -> Arrival {
         let name = turn.digester.transaction(request);
@@ -107,7 +127,10 @@ impl Servers {
             (Method::Cancel, Some(key)) if self.is_same_caller(key, turn, request, flow) => {
                 Arrival::Cancel(key)
             }
-            (Method::Cancel, _) => Arrival::CancelOfNothing,
+            (Method::Cancel, _) => match self.cancelled_in_vain(turn, request, flow) {
+                Some(key) => Arrival::Cancel(key),
+                None => Arrival::CancelOfNothing,
+            },
             (Method::Ack, Some(key)) => self.on_ack(turn, key),
             (Method::Ack, None) => Arrival::Ack,
             (_, Some(key)) => {
@@ -228,6 +251,20 @@ impl Servers {
                 .is_none_or(|copies| copies == turn.digester.copies(request));
             same_source && same_call
         })
+    }
+
+    /// S-133: the transaction of another request than an INVITE that a CANCEL names.
+    fn cancelled_in_vain(
+        &self,
+        turn: &Turn<'_>,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) -> Option<Key> {
+        let mut names = UNSTOPPABLE
+            .iter()
+            .map(|method| turn.digester.transaction_of(*method, request));
+        let key = names.find_map(|name| self.by_name.get(&name).copied())?;
+        self.is_same_caller(key, turn, request, flow).then_some(key)
     }
 
     fn is_copy(&self, digester: &Digester, request: &Request<'_>) -> bool {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::kit::draft::{ANSWER, OFFER, in_dialog, response, within};
-use super::kit::scenes::{Call, call, hang_up, two_phones};
+use super::kit::scenes::{Call, call, hang_up, refused, two_phones};
 
 /// What a phone sends for a key pressed during a call.
 const DIGIT: &[u8] = b"Signal=5\r\nDuration=160\r\n";
@@ -64,6 +64,67 @@ fn an_update_moves_the_media_and_the_target() {
     let bye = moved.receives("BYE");
     moved.answers(&bye, 200);
     bob.receives("200");
+}
+
+#[test]
+fn updates_that_meet_are_both_put_off() {
+    let (_world, alice, bob) = two_phones();
+    let call = call(&alice, &bob);
+    alice.sends(within(&call.caller, "UPDATE").with_sdp(OFFER));
+    let update = bob.receives("UPDATE");
+    alice.sends(within(&call.caller, "UPDATE"));
+    // S-68: her own first one waits.
+    assert!(alice.receives("500").has("Retry-After"));
+    bob.sends(within(&call.callee, "UPDATE").with_sdp(OFFER));
+    // S-68: hers is on its way to him.
+    bob.receives("491");
+    let change = bob.sends(within(&call.callee, "INVITE").with_sdp(OFFER));
+    refused(&bob, &change, "491");
+    let change = alice.sends(within(&call.caller, "INVITE").with_sdp(OFFER));
+    refused(&alice, &change, "500");
+    bob.answers(&update, 491);
+    // S-70
+    alice.receives("491");
+    bob.receives_nothing();
+    hang_up(&alice, &call.caller, &bob);
+}
+
+#[test]
+fn an_update_without_an_offer_meets_nothing() {
+    let (_world, alice, bob) = two_phones();
+    let call = call(&alice, &bob);
+    alice.sends(within(&call.caller, "UPDATE").with_sdp(OFFER));
+    let to_bob = bob.receives("UPDATE");
+    bob.sends(within(&call.callee, "UPDATE"));
+    let to_alice = alice.receives("UPDATE");
+    alice.answers(&to_alice, 200);
+    // S-68
+    bob.receives("200");
+    bob.sends(response(&to_bob, 200).with_sdp(ANSWER));
+    assert_eq!(alice.receives("200").sdp(), ANSWER);
+    hang_up(&alice, &call.caller, &bob);
+}
+
+#[test]
+fn an_update_during_a_change_waits_for_the_answer_to_that() {
+    let (_world, alice, bob) = two_phones();
+    let call = call(&alice, &bob);
+    let sent = alice.sends(within(&call.caller, "INVITE"));
+    let change = bob.receives("INVITE");
+    bob.sends(response(&change, 200).with_sdp(OFFER));
+    let answer = alice.receives("200");
+    // S-60: his offer has no answer before her ACK.
+    alice.sends(within(&call.caller, "UPDATE").with_sdp(OFFER));
+    alice.receives("491");
+    bob.sends(within(&call.callee, "UPDATE").with_sdp(OFFER));
+    bob.receives("500");
+    alice.sends(super::kit::draft::ack(&sent, &answer).with_sdp(ANSWER));
+    bob.receives("ACK");
+    bob.sends(within(&call.callee, "UPDATE").with_sdp(OFFER));
+    let update = alice.receives("UPDATE");
+    alice.sends(response(&update, 200).with_sdp(ANSWER));
+    bob.receives("200");
+    hang_up(&alice, &call.caller, &bob);
 }
 
 #[test]

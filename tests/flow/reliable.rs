@@ -56,13 +56,13 @@ fn has_early_media(invite: &Message) -> Draft {
     response(invite, 183).with_sdp(ANSWER)
 }
 
-fn is_reliable(response: &Message) -> bool {
+pub(super) fn is_reliable(response: &Message) -> bool {
     let is_required = response.lists("Require", "100rel");
     assert_eq!(is_required, response.has("RSeq"), "{response}");
     is_required
 }
 
-fn rseq(response: &Message) -> u32 {
+pub(super) fn rseq(response: &Message) -> u32 {
     response.header("RSeq").parse().expect("a number")
 }
 
@@ -70,13 +70,13 @@ fn rack(response: &Message) -> String {
     format!("{} {}", rseq(response), response.header("CSeq"))
 }
 
-fn prack(early: &Dialog, of: &Message) -> Draft {
+pub(super) fn prack(early: &Dialog, of: &Message) -> Draft {
     within(early, "PRACK").with("RAck", &rack(of))
 }
 
 /// The caller acknowledges a response, and campon says that this is well.
 #[track_caller]
-fn acknowledges(alice: &Party, early: &Dialog, of: &Message) {
+pub(super) fn acknowledges(alice: &Party, early: &Dialog, of: &Message) {
     alice.sends(prack(early, of));
     let answer = alice.receives("200");
     assert_eq!(answer.cseq_method(), "PRACK");
@@ -128,13 +128,10 @@ fn each_leg_has_its_own_reliability() {
     let draft = invite("bob").with("Supported", "timer, 100rel");
     let (sent, invite) = offered_by(&alice, &bob, draft);
     // S-59
-    assert!(!invite.lists("Supported", "100rel"));
-    assert!(invite.lists("Supported", "timer"));
-    let rings = rings(&invite).with("Require", "100rel");
-    bob.sends(rings.with("RSeq", "4711"));
+    assert_eq!(invite.list("Supported"), ["timer", "100rel"]);
+    bob.sends(rings(&invite));
     let rings = alice.receives("180");
     assert_eq!(rings.list("Require"), ["100rel"]);
-    assert_ne!(rseq(&rings), 4711);
     acknowledges(&alice, &Dialog::of_caller(&sent, &rings), &rings);
     bob.receives_nothing();
     bob.answers(&invite, 486);
@@ -569,16 +566,6 @@ fn a_caller_who_waits_for_an_offer_is_told_as_ever() {
     bob.answers(&invite, 486);
     bob.receives("ACK");
     refused(&alice, &sent, "486");
-}
-
-#[test]
-fn a_caller_who_waits_for_an_offer_cannot_require_reliable_responses() {
-    let (_world, alice, bob) = two_phones();
-    let sent = alice.sends(invite("bob").with("Require", "100rel"));
-    // S-50
-    let refusal = refused(&alice, &sent, "420");
-    assert_eq!(refusal.header("Unsupported"), "100rel");
-    bob.receives_nothing();
 }
 
 #[test]

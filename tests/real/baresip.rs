@@ -1,15 +1,17 @@
 //! baresip as a phone: started with a configuration of its own, steered over its control socket.
 
 use std::fs;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::children::{Running, output_of};
+use super::children::{Running, command_in, output_of};
 use super::shared;
 use super::wav::{self, LOUD_ENOUGH, Recording};
 use crate::process::wait_for;
@@ -47,7 +49,7 @@ pub struct Setup<'a> {
 
 pub struct Baresip {
     process: Running,
-    control: TcpStream,
+    control: Control,
     unread: Vec<u8>,
     /// What happened that nobody has waited for yet.
     events: Vec<Value>,
@@ -64,26 +66,21 @@ impl Baresip {
         let tone = folder.join("tone.wav");
         wav::write_tone(&tone, setup.tone, TONE_SECONDS);
         configure(&folder, setup, &tone);
-        let mut command = match setup.netns {
-            Some(netns) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", netns, "baresip"]);
-                command
-            }
-            None => Command::new("baresip"),
-        };
+        let mut command = command_in(setup.netns, "baresip");
         command.args(["-4", "-v", "-s", "-f"]).arg(&folder);
         let log = folder.join("log");
         let mut process = Running::start(command, "baresip-core", &log);
         let address = SocketAddr::new(setup.ip, CONTROL_PORT);
-        let control = wait_for(STEP_MAX, || {
-            let said = fs::read_to_string(&log).unwrap_or_default();
-            assert!(process.ended().is_none(), "baresip ended: {said}");
-            TcpStream::connect(address).ok()
-        });
+        let control = match setup.netns {
+            Some(netns) => Control::across(netns, address),
+            None => Control::to(address, || {
+                let said = fs::read_to_string(&log).unwrap_or_default();
+                assert!(process.ended().is_none(), "baresip ended: {said}");
+            }),
+        };
         Self {
             process,
-            control: control.expect("baresip opens its control socket"),
+            control,
             unread: Vec::new(),
             events: Vec::new(),
             folder,
@@ -96,7 +93,7 @@ impl Baresip {
         let message = json!({"command": command, "params": parameters, "token": "t"});
         let message = message.to_string();
         let framed = format!("{}:{message},", message.len());
-        let sent = self.control.write_all(framed.as_bytes());
+        let sent = self.control.say(framed.as_bytes());
         sent.unwrap_or_else(|error| panic!("{}: {error}: {}", self.user, self.log()));
         let until = Instant::now() + STEP_MAX;
         while let Some(heard) = self.read(until) {
@@ -160,17 +157,12 @@ impl Baresip {
                 return Some(serde_json::from_slice(&message).expect("baresip speaks JSON"));
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            let timeout = Some(left.max(Duration::from_millis(1)));
-            self.control.set_read_timeout(timeout).expect("a timeout");
-            let mut some = [0; 4096];
-            match self.control.read(&mut some) {
-                Ok(0) => panic!("{} is gone: {}", self.user, self.log()),
-                Ok(length) => self.unread.extend_from_slice(&some[..length]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => panic!("{}: {error}", self.user),
+            match self.control.heard.recv_timeout(left) {
+                Ok(some) => self.unread.extend(some),
+                Err(RecvTimeoutError::Timeout) => return None,
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("{} is gone: {}", self.user, self.log())
+                }
             }
         }
     }
@@ -210,6 +202,13 @@ impl Baresip {
         );
     }
 
+    /// Removes what was recorded so far, so that the next call is heard by itself.
+    pub fn forget_recordings(&self) {
+        let folder = self.folder.join("rec");
+        fs::remove_dir_all(&folder).expect("the folder of its recordings");
+        fs::create_dir(&folder).expect("a folder in the target folder");
+    }
+
     fn recordings(&self, end: &str) -> Vec<Recording> {
         let files = fs::read_dir(self.folder.join("rec")).expect("the folder of its recordings");
         let files = files.flatten().map(|entry| entry.path());
@@ -217,10 +216,15 @@ impl Baresip {
         named.map(|path| Recording::read(&path)).collect()
     }
 
+    /// All that it printed.
+    pub fn whole_log(&self) -> String {
+        let raw = fs::read(self.folder.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&raw).into_owned()
+    }
+
     /// The end of what it printed, its SIP messages among it; all of it stands in its folder.
     pub fn log(&self) -> String {
-        let raw = fs::read(self.folder.join("log")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&raw);
+        let text = self.whole_log();
         // It counts the seconds of a call on one line.
         let lines: Vec<_> = text
             .lines()
@@ -238,6 +242,71 @@ impl Baresip {
     /// Ends it at once.
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+}
+
+/// The way to a phone's control socket.
+struct Control {
+    writes: Box<dyn Write + Send>,
+    heard: Receiver<Vec<u8>>,
+    /// What carries it into a namespace.
+    _carrier: Option<Running>,
+}
+
+impl Control {
+    /// Connects as soon as the phone listens; `check` is asked meanwhile.
+    fn to(address: SocketAddr, mut check: impl FnMut()) -> Self {
+        let stream = wait_for(STEP_MAX, || {
+            check();
+            TcpStream::connect(address).ok()
+        });
+        let stream = stream.expect("baresip opens its control socket");
+        let reads = stream.try_clone().expect("a second handle of a socket");
+        Self::new(reads, stream, None)
+    }
+
+    /// The same from within a network namespace, over the pipes of a shell there.
+    fn across(netns: &str, address: SocketAddr) -> Self {
+        let (ip, port) = (address.ip(), address.port());
+        let script = format!(
+            "until {{ exec 3<>/dev/tcp/{ip}/{port}; }} 2>/dev/null; do sleep 0.05; done; \
+             cat <&3 & exec cat >&3"
+        );
+        let mut command = command_in(Some(netns), "bash");
+        command.args(["-c", &script]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut carrier = Running::spawn(command, "iproute2");
+        let child = carrier.child();
+        let reads = child.stdout.take().expect("a pipe");
+        let writes = child.stdin.take().expect("a pipe");
+        Self::new(reads, writes, Some(carrier))
+    }
+
+    fn new(
+        mut reads: impl Read + Send + 'static,
+        writes: impl Write + Send + 'static,
+        carrier: Option<Running>,
+    ) -> Self {
+        let (tell, heard) = channel();
+        thread::spawn(move || {
+            let mut some = [0; 4096];
+            // It ends with the phone, or with the test that hears nothing more.
+            while let Ok(length @ 1..) = reads.read(&mut some) {
+                if tell.send(some[..length].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            writes: Box::new(writes),
+            heard,
+            _carrier: carrier,
+        }
+    }
+
+    fn say(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.writes.write_all(bytes)?;
+        self.writes.flush()
     }
 }
 

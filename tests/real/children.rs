@@ -93,3 +93,13 @@ pub fn output_of(command: &mut Command, package: &str) -> String {
     assert!(output.status.success(), "{command:?}: {text}{error}");
     text
 }
+
+/// A program, to be started in a network namespace if one is named.
+pub fn command_in(netns: Option<&str>, program: &str) -> Command {
+    let Some(netns) = netns else {
+        return Command::new(program);
+    };
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", netns, program]);
+    command
+}

@@ -226,7 +226,7 @@ fn a_caller_of_a_busy_phone_behind_the_pbx_is_called_back() {
 }
 
 /// Bob talks with Carol; Alice asks to be called back, and is.
-fn complete(alice: &mut Baresip, bob: &mut Baresip, carol: &mut Baresip) {
+pub fn complete(alice: &mut Baresip, bob: &mut Baresip, carol: &mut Baresip) {
     carol.dial("bob");
     bob.wait_for("CALL_INCOMING");
     bob.tell("accept", "");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::children::{Running, output_of};
+use super::children::{Running, command_in, output_of};
 use super::shared;
 use crate::process::wait_for;
 
@@ -17,11 +17,12 @@ pub struct Kamailio {
     address: SocketAddr,
     folder: PathBuf,
     starts: u32,
+    netns: Option<String>,
 }
 
 impl Kamailio {
     /// Starts it with `pbx.cfg` on port 5060 of this address and waits until it answers.
-    pub fn start(folder: &Path, ip: IpAddr) -> Self {
+    pub fn start(folder: &Path, ip: IpAddr, netns: Option<&str>) -> Self {
         let folder = folder.join(format!("kamailio-{ip}"));
         fs::create_dir_all(&folder).expect("a folder in the target folder");
         let mut kamailio = Self {
@@ -29,6 +30,7 @@ impl Kamailio {
             address: SocketAddr::new(ip, 5060),
             folder,
             starts: 0,
+            netns: netns.map(str::to_owned),
         };
         kamailio.start_again();
         kamailio
@@ -42,7 +44,7 @@ impl Kamailio {
     pub fn start_again(&mut self) {
         self.starts += 1;
         let folder = self.folder.display().to_string();
-        let mut command = Command::new("kamailio");
+        let mut command = command_in(self.netns.as_deref(), "kamailio");
         // In the foreground, so that its pid is ours.
         command.args(["-DD", "-E", "-m", "64", "-M", "8"]);
         command.arg("-f").arg(shared("kamailio/pbx.cfg"));
@@ -78,32 +80,24 @@ impl Kamailio {
         assert!(gone.is_some(), "kamailio still holds {}", self.address);
     }
 
+    /// Whether it takes orders: then it also listens.
     fn answers(&self) -> Option<()> {
-        let socket = UdpSocket::bind(SocketAddr::new(self.address.ip(), 0)).ok()?;
-        let (own, to) = (socket.local_addr().ok()?, self.address);
-        let port = own.port();
-        let request = format!(
-            "OPTIONS sip:{to} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK-ready-{port}\r\n\
-             Max-Forwards: 70\r\nFrom: <sip:ready@{own}>;tag={port}\r\nTo: <sip:{to}>\r\n\
-             Call-ID: ready-{port}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
-        );
-        socket.send_to(request.as_bytes(), to).ok()?;
-        let patience = Some(Duration::from_millis(200));
-        socket.set_read_timeout(patience).expect("a timeout");
-        let mut answer = [0; 2000];
-        let length = socket.recv(&mut answer).ok()?;
-        answer
-            .get(..length)?
-            .starts_with(b"SIP/2.0 200")
+        self.order("core.uptime")
+            .output()
+            .is_ok_and(|output| output.status.success())
             .then_some(())
+    }
+
+    fn order(&self, order: &str) -> Command {
+        let socket = format!("unix:{}/kam.ctl", self.folder.display());
+        let mut command = Command::new("kamcmd");
+        command.args(["-s", &socket, order]);
+        command
     }
 
     /// The contacts of a user, as its own location has them.
     pub fn contacts(&self, user: &str) -> Vec<String> {
-        let socket = format!("unix:{}/kam.ctl", self.folder.display());
-        let mut command = Command::new("kamcmd");
-        command.args(["-s", &socket, "ul.dump"]);
-        let dump = output_of(&mut command, "kamailio");
+        let dump = output_of(&mut self.order("ul.dump"), "kamailio");
         let records = dump.split("AoR:").skip(1);
         let of_user = records.filter(|record| record.trim_start().starts_with(user));
         let lines = of_user.flat_map(str::lines);

@@ -7,6 +7,7 @@ pub mod baresip;
 pub mod capture;
 pub mod children;
 pub mod kamailio;
+pub mod served;
 pub mod stage;
 pub mod wav;
 

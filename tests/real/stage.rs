@@ -91,7 +91,7 @@ impl Stage {
     }
 
     pub fn kamailio(&self) -> Kamailio {
-        Kamailio::start(&self.folder, self.pbx_ip().into())
+        Kamailio::start(&self.folder, self.pbx_ip().into(), None)
     }
 
     /// A phone that goes through campon, with room for one call.
@@ -102,19 +102,28 @@ impl Stage {
 
     pub fn phone_with(&self, user: &str, proxy: &str, account: &[&str]) -> Baresip {
         let setup = Setup {
-            user,
-            ip: IpAddr::V4(self.ip_of(user)),
             proxy,
-            tone: Self::tone_of(user),
-            calls_max: 1,
-            // A refresh reaches the PBX when half of it is over: also one that has forgotten.
-            expires: 20,
-            rtp_port: rtp_port(user),
             account,
-            tls: None,
-            netns: None,
+            ..self.setup(user)
         };
         Baresip::start(&self.folder, &setup)
+    }
+
+    /// What a phone is unless a test wants it otherwise.
+    pub fn setup<'a>(&self, user: &'a str) -> Setup<'a> {
+        Setup {
+            user,
+            ip: IpAddr::V4(self.ip_of(user)),
+            proxy: "",
+            tone: Self::tone_of(user),
+            calls_max: 1,
+            rtp_port: rtp_port(user),
+            // A refresh reaches the PBX when half of it is over: also one that has forgotten.
+            expires: 20,
+            account: &[],
+            tls: None,
+            netns: None,
+        }
     }
 }
 

@@ -151,6 +151,49 @@ impl Player {
     }
 }
 
+/// Many phones at one address, which play the same scenario; what each of them saw is SIPp's to judge.
+pub struct Crowd {
+    sipp: Sipp,
+    local: SocketAddr,
+    name: String,
+}
+
+impl Crowd {
+    pub fn start(script: &Script) -> Self {
+        let name = script.scenario.file_stem().unwrap_or_default();
+        Self {
+            sipp: Sipp::start(script),
+            local: script.local,
+            name: name.to_string_lossy().into_owned(),
+        }
+    }
+
+    /// Waits for their port.
+    pub fn wait_until_listening(&self) {
+        let ready = wait_for(READY_MAX, || is_bound(self.local).then_some(()));
+        assert!(ready.is_some(), "{} opens no port", self.name);
+    }
+
+    /// Whether all of them are done.
+    pub fn has_ended(&mut self) -> bool {
+        self.sipp.ended().is_some()
+    }
+
+    /// Waits for their end, and demands that all of them got through without repeating anything.
+    pub fn finish(mut self) {
+        let ended = wait_for(FLOW_MAX, || self.sipp.ended());
+        let status = ended.unwrap_or_else(|| panic!("{}: still at play", self.name));
+        assert!(
+            status.success(),
+            "{}: {status}\n{}",
+            self.name,
+            self.sipp.errors()
+        );
+        let bad = bad_counts(&self.sipp.counts());
+        assert!(bad.is_empty(), "{}: {bad:?}", self.name);
+    }
+}
+
 /// Waits for the end of all players, and demands of each: exit code 0, every counter of
 /// retransmissions 0, and exactly the messages of its ladder.
 pub fn finish(mut players: Vec<Player>) -> Vec<Trace> {

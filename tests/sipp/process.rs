@@ -170,7 +170,8 @@ impl Campon {
         counted.collect()
     }
 
-    fn status(&self) -> Value {
+    /// The document of `campon status --json`.
+    pub fn status(&self) -> Value {
         let mut command = Command::new(binary());
         let api = SocketAddr::new(self.address.ip(), API_PORT);
         command.args(["status", "--json", "--api", &format!("http://{api}")]);
@@ -181,11 +182,21 @@ impl Campon {
     }
 
     /// Sends SIGINT, once, and demands a clean end. Gives the log.
-    pub fn stop(mut self) -> String {
-        signal(&self.process.0, "INT");
+    pub fn stop(self) -> String {
+        self.signal("INT");
+        self.join()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        signal(&self.process.0, name);
+    }
+
+    /// Demands a clean end of a campon that was told to stop. Gives the log.
+    pub fn join(mut self) -> String {
         let ended = wait_for(STOP_MAX, || self.process.ended());
         let log = self.log();
-        let status = ended.unwrap_or_else(|| panic!("campon does not stop on SIGINT: {log}"));
+        let status = ended.unwrap_or_else(|| panic!("campon does not stop: {log}"));
         assert_eq!(status.code(), Some(0), "campon left something: {log}");
         log
     }
@@ -229,12 +240,22 @@ pub struct Script {
     pub campon: SocketAddr,
     /// What `[domain]` and other names in square brackets stand for.
     pub keys: Vec<(&'static str, String)>,
+    /// How often the scenario is played; once if nothing is said.
+    pub pace: Option<Pace>,
     /// The Call-ID, if it is one that a phone before has begun with.
     pub call_id: Option<String>,
     /// SIPp's name of the transport: `u1` or `t1`.
     pub transport: &'static str,
     /// A folder of its own, for its logs.
     pub folder: PathBuf,
+}
+
+/// How often a scenario is played.
+pub struct Pace {
+    /// How many times in all.
+    pub calls: u32,
+    /// How many are begun in a second, by who begins.
+    pub a_second: u32,
 }
 
 /// What happens to calls that come in.
@@ -269,7 +290,12 @@ impl Sipp {
         if let Some(call_id) = &script.call_id {
             command.args(["-cid_str", call_id]);
         }
-        command.args(["-m", "1", "-nostdin", "-default_behaviors", "abortunexp"]);
+        let pace = script.pace.as_ref();
+        let calls = pace.map_or(1, |pace| pace.calls).to_string();
+        command.args(["-m", &calls, "-nostdin", "-default_behaviors", "abortunexp"]);
+        if let Some(pace) = pace {
+            command.args(["-r", &pace.a_second.to_string()]);
+        }
         command.args(["-timeout", "20s", "-timeout_error"]);
         command.args(["-trace_msg", "-message_file", "messages.log"]);
         command.args(["-trace_err", "-error_file", "errors.log"]);
@@ -351,7 +377,7 @@ fn as_proc_net(address: SocketAddr) -> String {
 
 /// The binary under test: `CAMPON_BIN`, else the release build if it is newer than all sources, else
 /// the one that cargo built along with this test.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("CAMPON_BIN") {
         return fs::canonicalize(path).expect("CAMPON_BIN names a file");
     }

@@ -65,6 +65,8 @@ fn nothing_but_a_100_is_optional() {
 fn every_scenario_is_played_by_a_test() {
     let tests = concat!(
         include_str!("../sipp.rs"),
+        include_str!("calls.rs"),
+        include_str!("operator.rs"),
         include_str!("peers.rs"),
         include_str!("recalls.rs"),
         include_str!("relayed.rs")

@@ -2,15 +2,22 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bridge::Bridge;
-use crate::player::{Player, finish};
-use crate::process::{Campon, Meanwhile, Script, Turn, wait_for};
+use serde_json::Value;
+
+use crate::player::{Crowd, Player, finish};
+use crate::process::{Campon, Meanwhile, Pace, Script, Turn, wait_for};
 use crate::scenarios;
 use crate::trace::Trace;
+
+/// How long campon may take to have done what it was told.
+const DONE_MAX: Duration = Duration::from_secs(10);
 
 /// How long the last timer of a call takes: 32 s (RFC 3261 timers D, H and J, RFC 6026 L and M).
 const TIMERS_MAX: Duration = Duration::from_secs(40);
@@ -196,6 +203,104 @@ impl Stage {
         assert!(tables.len() > 2 && tables.iter().all(is_empty), "{last}");
     }
 
+    /// Starts a phone that plays its scenario so many times, so many times a second.
+    pub fn crowd(&self, scenario: &str, phone: Phone, calls: u32, a_second: u32) -> Crowd {
+        let mut script = self.script(scenario, phone, Transport::Udp);
+        script.pace = Some(Pace { calls, a_second });
+        Crowd::start(&script)
+    }
+
+    /// Puts this in the place of the configuration, as an editor does: whole, or not at all.
+    pub fn write_config(&self, text: &str) {
+        let (file, next) = (self.file("campon.toml"), self.file("campon.toml.next"));
+        fs::write(&next, text).expect("a file in the target folder");
+        fs::rename(&next, &file).expect("a file in the target folder");
+    }
+
+    /// Has campon read another configuration: what `campon status` says of it.
+    pub fn reload(&self, text: &str) -> Value {
+        let before = self.status_of("reload");
+        self.write_config(text);
+        self.signal("HUP");
+        let reloaded = wait_for(DONE_MAX, || {
+            let reload = self.status_of("reload");
+            (reload != before).then_some(reload)
+        });
+        reloaded.expect("another reload")
+    }
+
+    /// Asks campon to stop when the last call has ended, and waits until it knows.
+    pub fn drain(&self) {
+        self.signal("TERM");
+        let is_draining = || (self.status_of("state") == "draining").then_some(());
+        assert!(wait_for(DONE_MAX, is_draining).is_some(), "it goes on");
+    }
+
+    /// Waits until campon has counted so many.
+    pub fn wait_until_counted(&self, name: &str, count: u64) {
+        let counted = wait_for(DONE_MAX, || (self.count(name) >= count).then_some(()));
+        assert!(counted.is_some(), "{:?}", self.counted());
+    }
+
+    /// What campon has counted.
+    pub fn counted(&self) -> Vec<(String, u64)> {
+        self.campon.counted()
+    }
+
+    /// How many entries a table has.
+    pub fn held(&self, table: &str) -> u64 {
+        let held = self.campon.held();
+        let found = held.iter().find(|(name, _)| name == table);
+        found.unwrap_or_else(|| panic!("no {table} in {held:?}")).1
+    }
+
+    /// The document of `campon status --json`.
+    pub fn status(&self) -> Value {
+        self.campon.status()
+    }
+
+    /// One part of it.
+    pub fn status_of(&self, part: &str) -> Value {
+        self.status().get(part).cloned().unwrap_or_default()
+    }
+
+    /// Sends campon a signal.
+    pub fn signal(&self, name: &str) {
+        self.campon.signal(name);
+    }
+
+    /// A file where campon runs.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The body of what the API answers to GET, which must be 200.
+    pub fn fetch(&self, path: &str) -> String {
+        let api = SocketAddr::new(self.address.ip(), 5080);
+        let mut stream = TcpStream::connect(api).expect("the API listens");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: campon\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("open");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("UTF-8");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        body.to_owned()
+    }
+
+    /// Stops campon, and gives what it said on the standard error.
+    pub fn stop(self) -> String {
+        self.campon.stop()
+    }
+
+    /// Waits for the end of a campon that was told to stop when the last call has ended.
+    pub fn close_drained(self) {
+        let log = self.campon.join();
+        let last = last_line(&log);
+        for nothing in ["owed=0", "calls 0", "users_engaged 0"] {
+            assert!(last.contains(nothing), "not {nothing}: {last}");
+        }
+    }
+
     /// A counter of campon's.
     pub fn count(&self, name: &str) -> u64 {
         let counted = self.campon.counted();
@@ -227,6 +332,7 @@ impl Stage {
                 ("user", phone.user().to_owned()),
             ],
             call_id: None,
+            pace: None,
             transport: match transport {
                 Transport::Tcp => "t1",
                 Transport::Udp => "u1",
@@ -272,6 +378,8 @@ fn last_line(log: &str) -> &str {
 fn every_stage_has_a_network_of_its_own() {
     let source = concat!(
         include_str!("../sipp.rs"),
+        include_str!("calls.rs"),
+        include_str!("operator.rs"),
         include_str!("peers.rs"),
         include_str!("recalls.rs"),
         include_str!("relayed.rs")

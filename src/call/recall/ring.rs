@@ -69,6 +69,14 @@ impl Recall {
         }
     }
 
+    /// S-101: the INVITE of a branch has gone on to another server.
+    pub(in crate::call) fn move_branch(&mut self, number: u8, client: Key, flow: Flow) {
+        if let Some(branch) = self.branches.get_mut(usize::from(number)) {
+            branch.client = Some(client);
+            branch.flow = flow;
+        }
+    }
+
     /// Takes note of a final response; the branch comes back as it was before.
     fn end_branch(&mut self, number: u8) -> Option<Branch> {
         let branch = self.branches.get_mut(usize::from(number))?;
@@ -114,7 +122,8 @@ impl Call {
             destination: 0,
             fields: turn.scratch,
         };
-        let client = turn.layer.request(turn.now, &outgoing).ok()?;
+        let sent = turn.layer.request_with(turn.now, &outgoing, target.others);
+        let client = sent.ok()?;
         self.recall.as_deref_mut()?.branches.push(Branch {
             side,
             client: Some(client),

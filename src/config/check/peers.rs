@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::Spanned;
 
@@ -9,6 +10,8 @@ use crate::cc::trust::Dials;
 use crate::config::error::{Error, Source};
 use crate::config::raw::{RawConfig, RawPeer};
 use crate::config::value;
+use crate::routing::health::Pings;
+use crate::routing::{Place, Policy};
 use crate::shard::settings::{Carries, Listener, Peer, PeerCompletion, Terms, Trust};
 use crate::sip::flow::Transport;
 use crate::sip::host::Host;
@@ -18,6 +21,8 @@ use super::argument;
 
 /// The most peers: each new request is compared with all of them.
 const PEERS_MAX: usize = 256;
+/// The most addresses of one peer: a request tries four of them.
+const PLACES_MAX: usize = 16;
 /// What the upstream is called unless it has a name.
 const UPSTREAM: &str = "upstream";
 
@@ -42,12 +47,12 @@ pub(super) fn upstream(
     };
     match (asked, &raw.upstream) {
         (Some(text), _) => {
-            let (transport, address) = argument("--upstream", us.peer_address(text))?;
-            if transport == Transport::Tls {
+            let place = argument("--upstream", us.place_of_peer(text))?;
+            if place.transport() == Transport::Tls {
                 let why = "who proves it by TLS is said in a file only: [upstream] tls_name";
                 return argument("--upstream", Err(why.to_owned()));
             }
-            Ok(Some(Peer::new(UPSTREAM, transport, address)))
+            Ok(Some(Peer::of_places(UPSTREAM, vec![place])))
         }
         (None, Some(written)) => {
             let name = match &written.get_ref().name {
@@ -81,11 +86,13 @@ pub(super) fn others(
             Ok(name)
         })?;
         let peer = peer(source, written, ("peer", name), us)?;
-        let ip = peer.address.ip();
-        if let Some(twin) = others().find(|other| other.address.ip() == ip) {
-            let twin = &twin.name;
-            let why = format!("{ip} is `{twin}` already: a peer is known by its IP address");
-            return Err(source.blame(written.get_ref().address.as_ref(), why));
+        for (place, address) in peer.places.iter().zip(addresses_of(written.get_ref())) {
+            let is_there = |other: &&Peer| other.places.iter().any(|it| it.spot == place.spot);
+            if let Some(twin) = others().find(is_there) {
+                let (spot, twin) = (&place.spot, &twin.name);
+                let why = format!("{spot} is `{twin}` already: a peer is known by its IP address");
+                return Err(source.error(&address.span(), why));
+            }
         }
         if peers.len() >= PEERS_MAX {
             let why = format!("more than {PEERS_MAX} peers");
@@ -103,11 +110,26 @@ fn peer(
     us: Us<'_>,
 ) -> Result<Peer, Error> {
     let raw = written.get_ref();
-    let Some(raw_address) = &raw.address else {
+    let mut places: Vec<Place> = Vec::new();
+    for written in addresses_of(raw) {
+        let place = source.read(written, |text| {
+            let place = us.place_of_peer(text)?;
+            let is_twice = places.contains(&place);
+            differs(is_twice, || format!("`{text}` is there twice"))?;
+            let is_too_many = places.len() >= PLACES_MAX;
+            differs(is_too_many, || format!("more than {PLACES_MAX} addresses"))?;
+            Ok(place)
+        })?;
+        places.push(place);
+    }
+    if places.is_empty() {
         let why = "is missing: write address = \"IP:PORT\"";
         return Err(source.error_of(&format!("{section}.address"), &written.span(), why));
-    };
-    let (transport, address) = source.read(raw_address, |text| us.peer_address(text))?;
+    }
+    if let (Some(_), Some(twice)) = (&raw.address, raw.addresses.first()) {
+        let why = "says the same as address: leave one out";
+        return Err(source.error(&twice.span(), why));
+    }
     let domains = source.read_all(&raw.cc_domains, |text| us.domain_of_peer(text))?;
     let dials = [("original", Dials::Original), ("tokens", Dials::Tokens)];
     let completion = [
@@ -115,20 +137,18 @@ fn peer(
         ("relay", PeerCompletion::Relay),
         ("off", PeerCompletion::Off),
     ];
-    let proof = proof(source, written, section, transport)?;
-    if proof.is_some()
-        && !us
-            .listeners
-            .iter()
-            .any(|it| speaks_tls_towards(it, address))
-    {
-        let why = "needs a [[listener]] with `tls` and an address of the same kind";
-        return Err(source.error(&raw_address.span(), why));
+    let proof = proof(source, written, section, &places)?;
+    for (place, written) in places.iter().zip(addresses_of(raw)) {
+        if place.transport() == Transport::Tls && !us.speaks_tls_towards(place) {
+            let why = "needs a [[listener]] with `tls` and an address of the same kind";
+            return Err(source.error(&written.span(), why));
+        }
     }
-    let usual = Peer::new(name, transport, address);
+    let usual = Peer::of_places(name, places);
     Ok(Peer {
         proof,
         terms: terms(source, raw)?,
+        policy: policy(source, raw)?,
         dials: source.word(raw.dials.as_ref(), usual.dials, &dials)?,
         completion: source.word(raw.completion.as_ref(), usual.completion, &completion)?,
         ..usual.with_domains(domains)
@@ -151,16 +171,63 @@ fn terms(source: Source<'_>, raw: &RawPeer) -> Result<Terms, Error> {
     })
 }
 
+/// `address`, or each of `addresses`.
+fn addresses_of(raw: &RawPeer) -> impl Iterator<Item = &Spanned<String>> {
+    raw.address.iter().chain(&raw.addresses)
+}
+
+/// When a server of a peer counts as down.
+fn policy(source: Source<'_>, raw: &RawPeer) -> Result<Policy, Error> {
+    let usual = Policy::default();
+    let pings = match &raw.ping {
+        None => usual.pings,
+        Some(off) if off.get_ref() == "off" => Pings::Off,
+        Some(every) => Pings::Every(source.read(every, some_time)?),
+    };
+    let time = |written: &Option<Spanned<String>>, usual| match written {
+        Some(written) => source.read(written, some_time),
+        None => Ok(usual),
+    };
+    let policy = Policy {
+        patience: time(&raw.attempt, usual.patience)?,
+        down_for: time(&raw.down_for, usual.down_for)?,
+        pings,
+        ping_max: time(&raw.ping_max, usual.ping_max)?,
+        down_after: source.at_least_one(raw.down_after.as_ref(), usual.down_after)?,
+        up_after: source.at_least_one(raw.up_after.as_ref(), usual.up_after)?,
+    };
+    match policy.pings {
+        Pings::Every(every) | Pings::WithChoice(every) if every < policy.ping_max => {
+            let why = format!(
+                "{} is longer than from one ping to the next, {}",
+                value::spelled(policy.ping_max),
+                value::spelled(every)
+            );
+            Err(source.blame(raw.ping_max.as_ref().or(raw.ping.as_ref()), why))
+        }
+        Pings::Every(_) | Pings::WithChoice(_) | Pings::Off => Ok(policy),
+    }
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    let time = value::duration(text)?;
+    differs(time.is_zero(), || "must not be 0".to_owned())?;
+    Ok(time)
+}
+
 /// S-192: whom the certificate of a peer that we reach by TLS has to name.
 fn proof(
     source: Source<'_>,
     written: &Spanned<RawPeer>,
     section: &str,
-    transport: Transport,
+    places: &[Place],
 ) -> Result<Option<Arc<Proof>>, Error> {
     let raw = written.get_ref();
     let keys = [("tls_name", &raw.tls_name), ("tls_ca", &raw.tls_ca)];
-    if transport != Transport::Tls {
+    if places
+        .iter()
+        .all(|place| place.transport() != Transport::Tls)
+    {
         let unused = keys.iter().find_map(|(_, written)| written.as_ref());
         return match unused {
             Some(unused) => {
@@ -190,17 +257,26 @@ fn proof(
     Ok(Some(Arc::new(proof)))
 }
 
-fn speaks_tls_towards(listener: &Listener, peer: SocketAddr) -> bool {
-    listener.carries == Carries::Tls && listener.bind.is_ipv4() == peer.is_ipv4()
-}
-
 impl Us<'_> {
     /// Where a peer listens: anywhere but where we do.
-    fn peer_address(self, text: &str) -> Result<(Transport, SocketAddr), String> {
-        let (transport, address) = value::peer_address(text)?;
+    fn place_of_peer(self, text: &str) -> Result<Place, String> {
+        let place = value::place(text)?;
+        let Some((_, address)) = place.fixed() else {
+            return Err(format!("`{text}` is a name, and there is no DNS yet"));
+        };
         let is_ours = self.listeners.iter().any(|it| listens_at(it, address));
         differs(is_ours, || format!("{address} is a listener of ours"))?;
-        Ok((transport, address))
+        Ok(place)
+    }
+
+    /// Whether a listener of ours speaks TLS from an address of the same kind.
+    fn speaks_tls_towards(self, place: &Place) -> bool {
+        let is_alike = |listener: &Listener| match place.fixed() {
+            Some((_, address)) => listener.bind.is_ipv4() == address.is_ipv4(),
+            None => true,
+        };
+        let mut listeners = self.listeners.iter();
+        listeners.any(|it| it.carries == Carries::Tls && is_alike(it))
     }
 
     /// A domain that a peer speaks for: none whose URIs mean us.

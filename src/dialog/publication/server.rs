@@ -122,6 +122,11 @@ impl Publications {
         }
     }
 
+    /// How many there may be; those that are there already stay.
+    pub fn set_max(&mut self, publications_max: usize) {
+        self.limits.publications_max = publications_max;
+    }
+
     /// Finds out what a PUBLISH asks for; its Request-URI was looked at before (S-150).
     pub fn check(&self, publish: &Message<'_>) -> Result<Asked, Reject> {
         // Old chan_sip publishes presence under the name of the package that it is for.

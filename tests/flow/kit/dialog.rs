@@ -62,6 +62,15 @@ impl Dialog {
         }
     }
 
+    /// The same dialog as its other end names it.
+    pub(crate) fn seen_across(&self) -> Self {
+        Self {
+            local: self.remote.clone(),
+            remote: self.local.clone(),
+            ..self.clone()
+        }
+    }
+
     /// The number of the next request.
     pub(crate) fn next_cseq(&self) -> u32 {
         self.cseq.set(self.cseq.get() + 1);

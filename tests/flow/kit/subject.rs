@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 
+use campon::call::Reliability;
 use campon::cc::trust::Dials;
 use campon::completion::{Codes, RawCodes};
 use campon::location::{Access, Account, Accounts};
 use campon::random::Rng;
+use campon::routing::health::Pings;
+use campon::routing::{Place, Policy, State};
 use campon::shard::settings::{Edge, Peer};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::Transport;
@@ -20,6 +23,9 @@ pub(crate) const DOMAIN_V6: &str = "[2001:db8::1]";
 
 /// Where the upstream is, where there is one.
 pub(crate) const UPSTREAM: &str = "192.0.2.200:5060";
+
+/// Where the second server of the upstream is, where there are two.
+pub(crate) const SECOND: &str = "192.0.2.202:5060";
 
 /// Where the other peer is, where there is one.
 pub(crate) const OFFICE: &str = "192.0.2.201:5060";
@@ -43,6 +49,12 @@ pub(crate) enum Setup {
     Biloxi,
     /// Standalone, and what comes from [`OFFICE`] comes from a peer.
     Peer,
+    /// As [`Self::Upstream`], with a second server at [`SECOND`]; nobody pings them.
+    Twins,
+    /// The same, and both are sent OPTIONS every 10 s.
+    Pinged,
+    /// Standalone, and callees are asked for reliable responses whoever calls.
+    Reliable,
     /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
     Edge,
 }
@@ -62,8 +74,10 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     let mut settings = Settings {
         listeners: listeners.to_vec(),
         upstream: match setup {
-            Setup::Standalone | Setup::Unlimited | Setup::Peer => None,
+            Setup::Standalone | Setup::Unlimited | Setup::Peer | Setup::Reliable => None,
             Setup::Upstream | Setup::Users | Setup::Edge => Some(upstream),
+            Setup::Twins => Some(twins(Pings::Off)),
+            Setup::Pinged => Some(twins(Policy::default().pings)),
             Setup::Biloxi => Some(Peer {
                 dials: Dials::Tokens,
                 ..upstream.with_domains(["biloxi.example".to_owned()])
@@ -77,6 +91,9 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     if !matches!(setup, Setup::Standalone | Setup::Peer) {
         settings.calls.calls_max = None;
     }
+    if matches!(setup, Setup::Reliable) {
+        settings.call_policy.reliable = Reliability::Always;
+    }
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
     let codes = RawCodes {
         request_last: Some("*37#".to_owned()),
@@ -85,6 +102,22 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     };
     settings.completion.codes = Codes::new(&codes, &[]).expect("codes that can be dialled");
     Shard::new(settings, Rng::from_number(seed))
+}
+
+/// An upstream of two servers.
+fn twins(pings: Pings) -> Peer {
+    let places = [UPSTREAM, SECOND].map(|address| {
+        let address = address.parse().expect("an address");
+        Place::at(Transport::Udp, address)
+    });
+    let policy = Policy {
+        pings,
+        ..Policy::default()
+    };
+    Peer {
+        policy,
+        ..Peer::of_places("upstream", places.to_vec())
+    }
 }
 
 fn access() -> Access {
@@ -109,4 +142,12 @@ pub(crate) fn held(report: &Report) -> Vec<(&'static str, usize)> {
     let tables = report.tables.iter();
     let held = tables.map(|table| (table.name, table.entries));
     held.filter(|(_, entries)| *entries > 0).collect()
+}
+
+/// The servers of the peers that take no requests.
+pub(crate) fn down(report: &Report) -> Vec<String> {
+    let targets = report.targets.iter();
+    let down = targets.filter(|target| target.state == State::Down);
+    down.map(|target| target.server.remote.to_string())
+        .collect()
 }

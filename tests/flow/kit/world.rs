@@ -13,7 +13,7 @@ use campon::time::Timestamp;
 
 use super::message::Message;
 use super::party::Party;
-use super::subject::{self, OFFICE, Setup, UPSTREAM};
+use super::subject::{self, OFFICE, SECOND, Setup, UPSTREAM};
 
 /// Longer than every timer of a call, and than the hour in which a caller for help is left alone.
 const QUIET: Duration = Duration::from_mins(65);
@@ -92,6 +92,17 @@ impl World {
         self.party_at("pbx", UPSTREAM)
     }
 
+    /// The party at the address of the upstream's second server.
+    pub(crate) fn second(&self) -> Party {
+        self.party_at("second", SECOND)
+    }
+
+    /// The servers of the peers that take no requests.
+    pub(crate) fn servers_down(&self) -> Vec<String> {
+        let state = self.0.borrow();
+        subject::down(&state.shard.report(state.now))
+    }
+
     /// The party at the other peer's address.
     pub(crate) fn office(&self) -> Party {
         self.party_at("office", OFFICE)
@@ -113,6 +124,11 @@ impl World {
         state.seats.push(Seat { name, flow, inbox });
         drop(state);
         Party::new(Self(Rc::clone(&self.0)), id)
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.borrow().now
     }
 
     /// Lets time pass; what falls due on the way happens when it is due.

@@ -499,3 +499,18 @@ fn one_phone_may_watch_the_same_line_twice() {
     ends(&pbx, &first.far, &alice);
     ends(&pbx, &second.far, &alice);
 }
+
+#[test]
+fn a_cancel_stops_no_subscription() {
+    let (_world, alice, pbx) = phone_and_pbx();
+    let sent = alice.sends(watch(&alice, CAROL, "dialog"));
+    let arrived = pbx.receives("SUBSCRIBE");
+    alice.cancels(&sent);
+    // S-133
+    assert_eq!(alice.receives("200").cseq_method(), "CANCEL");
+    pbx.receives_nothing();
+    let answer = pbx.sends(accept(&pbx, &arrived, "3600"));
+    assert_eq!(alice.receives("200").cseq_method(), "SUBSCRIBE");
+    let far = Dialog::of_callee(&arrived, &answer);
+    ends(&pbx, &far, &alice);
+}

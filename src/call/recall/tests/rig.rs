@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::call::recall::{Invitation, News, Party};
-use crate::call::{Call, Contacts, INVITE_PART, Side, Silent, Target, Timing, Turn, refuse_orphan};
+use crate::call::refuse_orphan;
+use crate::call::{
+    Call, Contacts, INVITE_PART, NoLegs, Policy, Side, Silent, Target, Timing, Turn,
+};
 use crate::dialog::{Reach, Tag};
 use crate::random::Rng;
 use crate::sip::{Checked, Flow, ListenerId, Message, Request, Scratch, Transport};
@@ -46,6 +49,7 @@ pub(super) struct Rig {
     rng: Rng,
     contacts: Contacts,
     silent: Silent,
+    policy: Policy,
     scratch: Vec<u8>,
     key: Key,
     call: Option<Call>,
@@ -65,6 +69,7 @@ impl Rig {
             now: Timestamp::START,
             contacts: Contacts::new(&sent_by),
             silent: Silent,
+            policy: Policy::default(),
             layer: Layer::new(timing::Timing::default(), sent_by, 100, Rng::from_number(1)),
             rng: Rng::from_number(2),
             scratch: Vec::new(),
@@ -386,7 +391,9 @@ impl Rig {
             rng: &mut self.rng,
             contacts: &self.contacts,
             timing: Timing::default(),
+            policy: &self.policy,
             announce: &mut self.silent,
+            legs: &NoLegs,
             scratch: &mut self.scratch,
         }
     }
@@ -489,6 +496,7 @@ fn targets<'p>(phones: &[&'p str]) -> Vec<Target<'p>> {
         },
         flow: flow(phone.parse().expect("an address")),
         reach: Reach::Address,
+        others: None,
     };
     phones.iter().map(target).collect()
 }

@@ -1,0 +1,150 @@
+//! What differs between two files of configuration, and what of it only a restart can bring about.
+
+use std::collections::BTreeMap;
+
+use toml::{Table, Value};
+
+use super::{Config, Origin};
+
+/// What the process is built on: sockets that are bound, threads that run, the form of a log line.
+///
+/// A key of this name, and all below it. What stands here is what [`Config::keep_fixed`] keeps.
+const FIXED: &[&str] = &[
+    "api",
+    "limits.connections",
+    "limits.connections_of_source",
+    "listener",
+    "log.format",
+    "mode",
+];
+
+/// The difference between two files that both hold.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Changes {
+    /// The keys whose values differ, `section.key`; a list of tables counts as one value. No value
+    /// is named, for it may be a password.
+    pub keys: Vec<String>,
+    /// Those of them that have no effect before a restart.
+    pub restart: Vec<String>,
+}
+
+impl Changes {
+    /// What has to change for one file to say what the other says.
+    pub fn between(before: &Origin, after: &Origin) -> Self {
+        let (before, after) = (values(&before.text), values(&after.text));
+        let names = before.keys().chain(after.keys());
+        let mut keys: Vec<_> = names
+            .filter(|key| before.get(*key) != after.get(*key))
+            .cloned()
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let restart = keys.iter().filter(|key| is_fixed(key)).cloned().collect();
+        Self { keys, restart }
+    }
+}
+
+impl Config {
+    /// Takes over from the running configuration what only a restart can change.
+    pub fn keep_fixed(&mut self, running: &Self) {
+        self.shard.listeners.clone_from(&running.shard.listeners);
+        self.log.format = running.log.format;
+        self.api = running.api;
+        self.connections = running.connections;
+        self.tls.clone_from(&running.tls);
+        let (next, running) = (&mut self.shard, &running.shard);
+        if next.edge.is_some() != running.edge.is_some() {
+            // The mode, and the PBX that it goes with.
+            next.edge.clone_from(&running.edge);
+            next.upstream.clone_from(&running.upstream);
+        }
+    }
+}
+
+fn is_fixed(key: &str) -> bool {
+    FIXED.iter().any(|fixed| {
+        let below = key.strip_prefix(fixed);
+        below.is_some_and(|below| below.is_empty() || below.starts_with('.'))
+    })
+}
+
+/// Each value with its dotted key; none where the text is not TOML.
+fn values(text: &str) -> BTreeMap<String, Value> {
+    let mut values = BTreeMap::new();
+    collect("", text.parse().unwrap_or_default(), &mut values);
+    values
+}
+
+fn collect(path: &str, table: Table, values: &mut BTreeMap<String, Value>) {
+    for (name, value) in table {
+        let key = format!("{path}{name}");
+        if let Value::Table(inner) = value {
+            collect(&format!("{key}."), inner, values);
+        } else {
+            values.insert(key, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Arguments;
+
+    fn origin(text: &str) -> Origin {
+        Origin {
+            file: Some("campon.toml".to_owned()),
+            text: text.to_owned(),
+            arguments: Arguments::default(),
+        }
+    }
+
+    fn changes(before: &str, after: &str) -> Changes {
+        Changes::between(&origin(before), &origin(after))
+    }
+
+    #[test]
+    fn a_key_that_came_went_or_changed_is_named_without_its_value() {
+        let before = "[calls]\ncalls_max = 1\n[log]\nlevel = \"info\"\n";
+        let after = "[calls]\ncalls_max = 2\n[[user]]\nname = \"a\"\npassword = \"secret\"\n";
+        let found = changes(before, after);
+        assert_eq!(found.keys, ["calls.calls_max", "log.level", "user"]);
+        assert_eq!(found.restart, [""; 0]);
+    }
+
+    #[test]
+    fn comments_and_order_are_no_change() {
+        let before = "domains = [\"a.example\"]\n[calls]\ncalls_max = 1\nring_max_s = 185\n";
+        let after = "domains = ['a.example'] # ours\ncalls = { ring_max_s = 185, calls_max = 1 }\n";
+        assert_eq!(changes(before, after), Changes::default());
+    }
+
+    #[test]
+    fn what_the_sockets_stand_on_needs_a_restart() {
+        let after = "[[listener]]\naddress = \"127.0.0.2\"\n[api]\nlisten = \"127.0.0.2:1\"\n\
+                     [log]\nformat = \"json\"\nlevel = \"debug\"\n";
+        let found = changes("", after);
+        assert_eq!(found.restart, ["api.listen", "listener", "log.format"]);
+        assert_eq!(found.keys.len(), 4);
+    }
+
+    /// Whatever is said to need a restart keeps its value until then, and nothing else does.
+    #[test]
+    fn the_running_configuration_keeps_what_is_fixed() {
+        let running = origin("").config().expect("valid");
+        let text = "mode = \"edge\"\nupstream = \"sip:127.0.0.9\"\n\
+                    [[listener]]\naddress = \"127.0.0.2\"\n[api]\nlisten = \"127.0.0.3:80\"\n\
+                    [log]\nformat = \"json\"\nlevel = \"warn\"\n[calls]\ncalls_max = 7\n";
+        let mut next = origin(text).config().expect("valid");
+        next.keep_fixed(&running);
+        assert_eq!(next.api, running.api);
+        assert_eq!(
+            next.shard.listeners[0].bind,
+            running.shard.listeners[0].bind
+        );
+        assert_eq!(next.log.format, running.log.format);
+        assert!(next.shard.edge.is_none() && next.shard.upstream.is_none());
+        assert_eq!(next.log.level, crate::config::Level::Warn);
+        assert_eq!(next.shard.calls.calls_max, Some(7));
+    }
+}

@@ -1,0 +1,243 @@
+//! The ways to others: to the phones of a user of ours, and to the servers of a peer.
+//!
+//! Spec: RFC 3263 §4; RFC 3261 §16.6; RULES R3, R7.
+
+use std::net::IpAddr;
+
+use smallvec::SmallVec;
+
+use crate::call::{self, Target};
+use crate::cc::trust::PeerId;
+use crate::dialog::Reach;
+use crate::location::{self, Aor};
+use crate::routing::targets::Located;
+use crate::routing::{Change, Place, Policy, Server, Targets};
+use crate::shard::settings::Peer;
+use crate::shard::{Reject, Settings, Shard};
+use crate::sip::flow::{Flow, ListenerId};
+use crate::sip::{Request, Uri};
+use crate::time::Timestamp;
+use crate::transaction::fallback::{Fallback, Hop, ServerFailed, Trouble};
+
+/// A target with a Request-URI of its own.
+pub(super) struct Way {
+    pub(super) uri: SmallVec<[u8; 64]>,
+    pub(super) flow: Flow,
+    pub(super) reach: Reach,
+    /// Where else the request may go.
+    pub(super) others: Option<Box<Fallback>>,
+}
+
+pub(super) type Ways = SmallVec<[Way; 1]>;
+
+impl From<location::Target<'_>> for Way {
+    fn from(target: location::Target<'_>) -> Self {
+        Self {
+            uri: SmallVec::from_slice(target.uri),
+            flow: target.flow,
+            reach: if target.is_nat {
+                Reach::Flow
+            } else {
+                Reach::Address
+            },
+            others: None,
+        }
+    }
+}
+
+/// The ways as a call takes them.
+pub(super) fn targets(ways: &Ways) -> SmallVec<[Target<'_>; 1]> {
+    ways.iter()
+        .map(|way| Target {
+            uri: &way.uri,
+            flow: way.flow,
+            reach: way.reach,
+            others: way.others.as_deref(),
+        })
+        .collect()
+}
+
+/// The servers that need no look-up.
+pub(super) fn targets_of(settings: &Settings, now: Timestamp) -> Targets {
+    let mut policies = Vec::new();
+    for (id, peer) in settings.peers() {
+        policies.resize(index_of(id) + 1, Policy::default());
+        if let Some(policy) = policies.get_mut(index_of(id)) {
+            *policy = peer.policy;
+        }
+    }
+    let mut targets = Targets::new(policies);
+    for (id, peer) in settings.peers() {
+        targets.relocate(now, index_of(id), &fixed(peer));
+    }
+    targets
+}
+
+fn fixed(peer: &Peer) -> Vec<Located> {
+    let places = peer.places.iter().enumerate();
+    let located = places.filter_map(|(place, it)| {
+        let (transport, remote) = it.fixed()?;
+        let server = Server { transport, remote };
+        let rank = crate::routing::srv::Rank::default();
+        Some(Located {
+            place,
+            server,
+            rank,
+        })
+    });
+    located.collect()
+}
+
+/// A peer's place among the targets.
+fn index_of(id: PeerId) -> usize {
+    usize::try_from(id.0).unwrap_or(usize::MAX)
+}
+
+impl Shard {
+    pub(super) fn ways_to(&self, now: Timestamp, callee: &Aor) -> Ways {
+        self.registrar.targets(now, callee).map(Way::from).collect()
+    }
+
+    /// The peer whose requests come from this address, from whatever port.
+    pub(super) fn peer_at(&self, source: IpAddr) -> Option<(PeerId, &Peer)> {
+        let Some(index) = self.targets.peer_at(source) else {
+            return self.settings.peer_near(source);
+        };
+        let id = PeerId(u32::try_from(index).ok()?);
+        Some((id, self.settings.peer(id)?))
+    }
+
+    /// The way to the PBX behind us; nobody has the user if there is none.
+    pub(super) fn way_upstream(
+        &self,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) -> Result<(PeerId, Way), Reject> {
+        let upstream = Settings::UPSTREAM;
+        if self.settings.upstream.is_none() {
+            return Err(Reject::UserUnknown);
+        }
+        let way = self.way_at(upstream, &request.uri, flow.listener, request.call_id)?;
+        Ok((upstream, way))
+    }
+
+    /// A way to a peer, whatever the URI says (R7).
+    pub(super) fn way_to_peer(&self, peer: PeerId, uri: &[u8]) -> Option<Way> {
+        let asked = Uri::parse(uri).ok()?;
+        self.way_at(peer, &asked, ListenerId(0), uri).ok()
+    }
+
+    /// The way to a peer: to its first server that is up, and from there to the others.
+    ///
+    /// The Request-URI goes on as the phone wrote it (R3), unless it names us as registrar: then the
+    /// peer is meant. Among servers of the same rank, `key` decides: what has the same one goes to the same
+    /// server, such as a request that is repeated with credentials under its Call-ID.
+    pub(super) fn way_at(
+        &self,
+        peer: PeerId,
+        asked: &Uri<'_>,
+        came_by: ListenerId,
+        key: &[u8],
+    ) -> Result<Way, Reject> {
+        let index = index_of(peer);
+        let settings = self.settings.peer(peer).ok_or(Reject::UserUnknown)?;
+        let digester = self.layer.digester();
+        let chosen = self
+            .targets
+            .choose(index, || digester.stateless_tag(&[key]));
+        let (first, others) = chosen.split_first().ok_or(Reject::PeerUnresolved)?;
+        let flow = self.flow_to(first.server, came_by);
+        let way = Way {
+            uri: self.uri_at(settings.places.get(first.place), first.server, asked),
+            flow,
+            reach: Reach::Address,
+            others: None,
+        };
+        if others.is_empty() {
+            return Ok(way);
+        }
+        let hops = others.iter().map(|other| {
+            let flow = self.flow_to(other.server, came_by);
+            let uri = self.uri_at(settings.places.get(other.place), other.server, asked);
+            let contact = self.contacts.of(&flow);
+            Hop {
+                flow,
+                uri: (uri != way.uri).then(|| Box::from(&*uri)),
+                contact: (contact != self.contacts.of(&way.flow)).then(|| Box::from(contact)),
+            }
+        });
+        let fallback = Fallback {
+            hops: hops.collect(),
+            patience: self.targets.patience(index),
+        };
+        Ok(Way {
+            others: Some(Box::new(fallback)),
+            ..way
+        })
+    }
+
+    fn uri_at(&self, place: Option<&Place>, server: Server, asked: &Uri<'_>) -> SmallVec<[u8; 64]> {
+        let mut uri = SmallVec::from_slice(asked.text());
+        if let Uri::Sip(asked) = asked
+            && self.domains.is_own(asked)
+            && self.edge.is_none()
+        {
+            let is_secure = place.is_some_and(|place| place.secure);
+            let scheme: &[u8] = if is_secure { b"sips:" } else { b"sip:" };
+            uri.clear();
+            uri.extend_from_slice(scheme);
+            if let Some(user) = asked.user {
+                uri.extend_from_slice(user);
+                uri.push(b'@');
+            }
+            match place.filter(|place| place.fixed().is_none()) {
+                // RFC 3263 §4: the name is what the servers behind it know themselves by.
+                Some(name) => uri.extend_from_slice(name.host_port().as_bytes()),
+                None => uri.extend_from_slice(server.remote.to_string().as_bytes()),
+            }
+            uri.extend_from_slice(asked.params.text());
+        }
+        uri
+    }
+
+    pub(super) fn flow_to(&self, server: Server, came_by: ListenerId) -> Flow {
+        Flow {
+            transport: server.transport,
+            listener: self.listener_towards(server.transport, server.remote.ip(), came_by),
+            remote: server.remote,
+            connection: None,
+        }
+    }
+
+    /// S-101: takes in which servers failed, and tells the calls whose requests have gone on.
+    pub(super) fn heed_servers(&mut self, now: Timestamp) {
+        while let Some(failed) = self.layer.poll_server_failed() {
+            self.on_server_failed(now, failed);
+        }
+    }
+
+    fn on_server_failed(&mut self, now: Timestamp, failed: ServerFailed) {
+        let (why, retry_after) = match failed.trouble {
+            Trouble::Silent => (Change::Silent, None),
+            Trouble::Unavailable { retry_after } => (Change::Unavailable, retry_after),
+            Trouble::Unreachable => (Change::Unreachable, None),
+        };
+        let Flow {
+            transport, remote, ..
+        } = failed.flow;
+        let server = Server { transport, remote };
+        if let Some(happening) = self.targets.on_failed(now, server, why, retry_after) {
+            self.note_health(&happening);
+        }
+        let Some((user, client, flow)) = failed.moved else {
+            return;
+        };
+        self.counters.requests_moved_on += 1;
+        // All others know their requests by the part alone.
+        if call::has_part(user.part) {
+            self.with_call(now, user.call, |call, _| {
+                call.handle_moved(user.part, client, flow);
+            });
+        }
+    }
+}

@@ -177,6 +177,10 @@ counters! {
         messages_sent
         /// Panics that were caught: each one is a bug of ours.
         panics
+        /// Phones that have stopped answering.
+        phones_silent
+        /// Registrations that were kept over a restart.
+        registrations_restored
         /// S-101: requests that went on to another server, because the one before failed them.
         requests_moved_on
         /// Requests outside calls, and without a dialog of their own, that were passed on.
@@ -271,6 +275,8 @@ counters! {
         datagrams_received
         /// Datagrams that went out.
         datagrams_sent
+        /// Records that are not kept over a restart, because too many were waiting.
+        records_dropped
         /// Messages that did not leave: no connection, no route, too long, too many waiting.
         sends_failed
     }

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use campon::call::NatMedia;
 use campon::cc::trust::Dials;
 use campon::config::{Arguments, Config, Error, Format, Level, Place};
-use campon::shard::settings::PeerCompletion;
+use campon::shard::settings::{KeepAlive, PeerCompletion};
 use campon::sip::flow::Transport;
 
 fn parse(text: &str) -> Result<Config, Error> {
@@ -39,6 +41,43 @@ fn every_broken_file_is_refused_at_its_line_and_key() {
         assert_eq!(Some(&*error.key), expected.next(), "{name}: {error}");
         let why = expected.next().expect("a reason").trim();
         assert!(error.why.starts_with(why), "{name}: {error}");
+    }
+}
+
+#[test]
+fn edge_mode_has_keys_of_its_own() {
+    let plain = parse("mode = \"edge\"\nupstream = \"sip:192.0.2.1\"\n").expect("valid");
+    assert_eq!((plain.mode(), &plain.store), ("edge", &None));
+    let edge = plain.shard.edge.expect("edge mode");
+    assert_eq!(edge.expires_max_s, u32::MAX);
+    assert_eq!(edge.keep_alive, KeepAlive::Crlf);
+    assert_eq!(edge.keep_alive_every, Duration::from_secs(25));
+    assert_eq!(edge.nat_media, NatMedia::Off);
+    // R20: the phones and the PBX decide who is busy.
+    assert_eq!(plain.shard.calls.calls_max, None);
+    let full = "mode = \"edge\"\nupstream = \"sip:192.0.2.1\"\n\
+        store.path = \"/var/lib/campon/registrations\"\n[edge]\nexpires_max_s = 120\n\
+        failures_max = 3\nfailures_of_source_max = 20\nkeep_alive = \"options\"\n\
+        keep_alive_s = 40\nnat_media = \"rewrite\"\n";
+    let full = parse(full).expect("valid");
+    let shown = full.to_string();
+    let path = PathBuf::from("/var/lib/campon/registrations");
+    assert_eq!(full.store, Some(path));
+    let edge = full.shard.edge.expect("edge mode");
+    assert_eq!((edge.expires_max_s, edge.failures_max), (120, 3));
+    assert_eq!(edge.failures_of_source_max, 20);
+    assert_eq!(edge.keep_alive, KeepAlive::Options);
+    assert_eq!(edge.keep_alive_every, Duration::from_secs(40));
+    assert_eq!(edge.nat_media, NatMedia::Rewrite);
+    for line in [
+        "mode       edge, in front of sip:192.0.2.1:5060;transport=udp\n",
+        "phones     registered for 120 s at most\n",
+        "nat        kept open by OPTIONS every 40s; private media addresses written anew\n",
+        "failures   3 of one user, 20 of one address in 1min, then 403\n",
+        "users      those of the PBX\n",
+        "store      registrations in /var/lib/campon/registrations\n",
+    ] {
+        assert!(shown.contains(line), "no {line:?} in\n{shown}");
     }
 }
 

@@ -175,20 +175,21 @@ impl Call {
             writer.header(Name::Contact, contact);
         };
         let told = self.told(status, Some(response));
+        let body = self.body_from(Side::B, &response.message);
         let is_strict = self.early.as_deref().is_some_and(Early::is_strict);
         let early = self.early.as_deref_mut();
         let Some(early) = early.filter(|early| early.covers(tell)) else {
             if !is_strict {
                 let tag = tag.text();
                 let answer = (status, phrase, reply::Tag::Ours(&tag));
-                respond_announced(turn, server, answer, &told, write);
+                respond_announced(turn, server, answer, (&told, &body), write);
             }
             if let Some(rseq) = tell.rseq {
                 self.acknowledge(turn, tag, rseq);
             }
             return;
         };
-        let rest = write_announced(turn.scratch, turn.announce, &told, write);
+        let rest = write_announced(turn.scratch, turn.announce, (&told, &body), write);
         let provisional = Provisional {
             status,
             phrase: Box::from(phrase),

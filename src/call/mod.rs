@@ -25,6 +25,7 @@ mod exchange;
 mod forks;
 mod heard;
 pub mod ids;
+mod nat;
 mod negotiation;
 mod policy;
 pub mod recall;
@@ -52,6 +53,7 @@ use crate::transaction::{Layer, User};
 pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
 pub use ids::{Ids, Legs, NamedLeg, NoLegs};
+pub use nat::NatMedia;
 pub use policy::{Policy, Reliability};
 pub use recall::{Invitation, News, NoCall, Party, Refusal};
 pub use setup::{Offer, Target, forwards, is_better, not_the_whole_service};
@@ -231,6 +233,14 @@ pub struct Again {
 #[derive(Debug)]
 struct Leg {
     dialog: Dialog,
+    media: nat::Media,
+}
+
+impl Leg {
+    fn of(dialog: Dialog) -> Self {
+        let media = nat::Media::AsDescribed;
+        Self { dialog, media }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -401,8 +411,8 @@ impl Call {
     fn of_legs(key: Key, now: Timestamp, a: Dialog, b: Dialog, phase: Phase) -> Self {
         Self {
             key,
-            a: Leg { dialog: a },
-            b: Leg { dialog: b },
+            a: Leg::of(a),
+            b: Leg::of(b),
             phase,
             setup: None,
             negotiation: None,
@@ -462,7 +472,7 @@ fn respond_announced(
     turn: &mut Turn<'_>,
     server: Key,
     answer: (Status, &[u8], reply::Tag<'_>),
-    told: &Told<'_>,
+    (told, body): (&Told<'_>, &[u8]),
     write: impl FnOnce(&mut Writer<'_>),
 ) {
     let (status, phrase, tag) = answer;
@@ -470,7 +480,7 @@ fn respond_announced(
         status,
         phrase,
         tag,
-        rest: write_announced(turn.scratch, turn.announce, told, write),
+        rest: write_announced(turn.scratch, turn.announce, (told, body), write),
     };
     turn.layer.respond(turn.now, server, &answer);
 }
@@ -479,10 +489,9 @@ fn respond_announced(
 fn write_announced<'s>(
     scratch: &'s mut Vec<u8>,
     announce: &mut dyn Announce,
-    told: &Told<'_>,
+    (told, body): (&Told<'_>, &[u8]),
     write: impl FnOnce(&mut Writer<'_>),
 ) -> &'s [u8] {
-    let body = told.response.map(|response| response.message.body());
     let write = |writer: &mut Writer<'_>| {
         write(writer);
         let offers = announce.announce(told, writer);
@@ -490,7 +499,7 @@ fn write_announced<'s>(
             relay::copy_response(writer, response, offers);
         }
     };
-    reply::rest(scratch, write, body.unwrap_or_default())
+    reply::rest(scratch, write, body)
 }
 
 /// Answers a request of a peer's with a status alone.

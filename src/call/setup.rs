@@ -8,6 +8,7 @@
 use crate::call::early::Early;
 use crate::call::end;
 use crate::call::forks::Fork;
+use crate::call::nat::{Media, NatMedia};
 use crate::call::negotiation::Negotiation;
 use crate::call::relay::{carries_session, copy_crossing, copy_naming, share_of_breadth};
 use crate::call::{Again, Call, FORKS_MAX, Few, Ids, Outcome, Part, Phase, Side, Told, Turn};
@@ -48,8 +49,10 @@ pub struct Offer<'o> {
     pub targets: &'o [Target<'o>],
     /// What it repeats, if it was challenged before.
     pub again: Option<&'o Again>,
-    /// R22: whether A is reached over the flow of its request alone, whatever its Contact says.
-    pub keeps_to_flow: bool,
+    /// The side that is a phone of ours, where we stand in front of its PBX, and where it is.
+    pub phone: Option<(Side, Flow)>,
+    /// What becomes of the addresses in the phone's session descriptions.
+    pub nat_media: NatMedia,
 }
 
 /// The phone rang elsewhere first (RFC 3326 §3.1).
@@ -102,8 +105,9 @@ impl Call {
         let b = callee_of(key, turn, offer);
         let mut a = Dialog::of_server(request, offer.flow, Tag::new(key, turn.rng));
         a.order(request.cseq.number);
-        if offer.keeps_to_flow {
-            a.keep_to_flow(offer.flow);
+        if let Some((Side::A, home)) = &offer.phone {
+            // R22: whatever its Contact says.
+            a.keep_to_flow(home);
         }
         let mut call = Self::of_legs(key, turn.now, a, b, Phase::Inviting);
         call.setup = Some(Box::new(Setup {
@@ -116,6 +120,7 @@ impl Call {
             rings_until: turn.now + turn.timing.rings,
         }));
         call.early = Early::of(request);
+        call.place_media(offer);
         call.send_invites(turn, offer);
         call
     }
@@ -129,6 +134,13 @@ impl Call {
             self.give_up_branches(turn, reason);
         } else if Part::of(part) == Part::Negotiation {
             self.cancel_reinvite(turn, reason);
+        }
+    }
+
+    /// R14: a phone's media is where its requests come from, or are sent to.
+    fn place_media(&mut self, offer: &Offer<'_>) {
+        if let (NatMedia::Rewrite, Some((side, flow))) = (offer.nat_media, &offer.phone) {
+            self.leg_mut(*side).media = Media::Behind(flow.remote.ip());
         }
     }
 
@@ -202,7 +214,8 @@ impl Call {
         if let Some(name) = self.asks_reliable(turn.policy.reliable) {
             writer.header(name, b"100rel");
         }
-        writer.finish(request.message.body()).is_ok()
+        let body = self.body_from(Side::A, &request.message);
+        writer.finish(&body).is_ok()
     }
 
     pub(super) fn on_branch_response(
@@ -386,7 +399,8 @@ impl Call {
             writer.header(Name::Contact, contact);
             copy_crossing(writer, response);
         };
-        respond(turn, server, answer, write, response.message.body());
+        let body = self.body_from(Side::B, &response.message);
+        respond(turn, server, answer, write, &body);
     }
 
     pub(super) fn told<'r>(&self, status: Status, response: Option<&'r Response<'r>>) -> Told<'r> {
@@ -411,7 +425,8 @@ impl Call {
         let tag = self.final_tag(response.to.tag().unwrap_or_default());
         let answer = (status, phrase, reply::Tag::Ours(&tag));
         let told = self.told(status, Some(response));
-        respond_announced(turn, server, answer, &told, |_| ());
+        let body = response.message.body();
+        respond_announced(turn, server, answer, (&told, body), |_| ());
         self.outcome = Outcome::Failed(status);
     }
 
@@ -442,7 +457,7 @@ impl Call {
             self.a.dialog.set_tag(tag);
             let tag = tag.text();
             let answer = (status, b"".as_slice(), reply::Tag::Ours(&tag));
-            respond_announced(turn, server, answer, &told, |_| ());
+            respond_announced(turn, server, answer, (&told, b""), |_| ());
             self.outcome = Outcome::Failed(status);
         }
     }

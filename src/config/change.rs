@@ -16,6 +16,7 @@ const FIXED: &[&str] = &[
     "listener",
     "log.format",
     "mode",
+    "store",
 ];
 
 /// The difference between two files that both hold.
@@ -52,6 +53,7 @@ impl Config {
         self.api = running.api;
         self.connections = running.connections;
         self.tls.clone_from(&running.tls);
+        self.store.clone_from(&running.store);
         let (next, running) = (&mut self.shard, &running.shard);
         if next.edge.is_some() != running.edge.is_some() {
             // The mode, and the PBX that it goes with.

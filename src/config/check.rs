@@ -9,6 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::call;
+use crate::completion::WallTime;
 use crate::location;
 use crate::shard::relayed;
 use crate::shard::settings::{Calls, Limits, Listener, Overload, Settings, Strangers};
@@ -50,7 +51,9 @@ pub(super) fn check(
     let timing = timing(source, &raw.timing)?;
     let delay_max = Overload::default().delay_max;
     let completion = completion::completion(source, &raw.completion, &calls.emergency, timing.t1)?;
+    let edge = edge::edge(source, raw, upstream.as_ref())?;
     Ok(Config {
+        store: edge::store(source, raw, edge.as_ref())?,
         shard: Settings {
             listeners,
             peers,
@@ -58,7 +61,8 @@ pub(super) fn check(
             domains,
             registrar: registrar(source, raw)?,
             calls,
-            edge: edge::edge(source, raw, upstream.as_ref())?,
+            edge,
+            started: WallTime::default(),
             upstream,
             completion,
             limits: limits(source, &raw.limits)?,

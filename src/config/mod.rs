@@ -36,6 +36,8 @@ pub struct Config {
     pub log: Log,
     /// Where the status API listens; always a loopback address.
     pub api: SocketAddr,
+    /// The file in which registrations are kept over a restart; `None` keeps them in memory.
+    pub store: Option<PathBuf>,
 }
 
 /// How many stream connections there may be; fewer where the system allows few files.

@@ -1,6 +1,7 @@
 //! The configuration as it is written: every key that exists, with the place of each value.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
@@ -20,6 +21,7 @@ pub(super) struct RawConfig {
     pub(super) domains: Vec<Spanned<String>>,
     pub(super) listener: Vec<Spanned<RawListener>>,
     pub(super) edge: RawEdge,
+    pub(super) store: RawStore,
     pub(super) registrar: RawRegistrar,
     pub(super) user: Vec<Spanned<RawUser>>,
     pub(super) calls: RawCalls,
@@ -81,18 +83,31 @@ pub(super) struct RawEdge {
     pub(super) expires_max_s: Field<u32>,
     pub(super) failures_max: Field<u32>,
     pub(super) failures_of_source_max: Field<u32>,
+    pub(super) keep_alive: Field<String>,
+    pub(super) keep_alive_s: Field<u32>,
+    pub(super) nat_media: Field<String>,
 }
 
 impl RawEdge {
     /// Where something is written that needs edge mode.
-    pub(super) fn first_written(&self) -> Option<&Spanned<u32>> {
-        let all = [
+    pub(super) fn first_written(&self) -> Option<Range<usize>> {
+        let numbers = [
             &self.expires_max_s,
             &self.failures_max,
             &self.failures_of_source_max,
+            &self.keep_alive_s,
         ];
-        all.into_iter().find_map(Option::as_ref)
+        let numbers = numbers.into_iter().flatten().map(Spanned::span);
+        let words = [&self.keep_alive, &self.nat_media];
+        let words = words.into_iter().flatten().map(Spanned::span);
+        numbers.chain(words).min_by_key(|span| span.start)
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawStore {
+    pub(super) path: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

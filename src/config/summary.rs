@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::call::NatMedia;
 use crate::cc::trust::Dials;
 use crate::completion::Code;
-use crate::shard::settings::{Carries, Completion, Edge, Peer, PeerCompletion};
+use crate::shard::settings::{Carries, Completion, Edge, KeepAlive, Peer, PeerCompletion};
 
 use super::value::spelled;
 use super::{Config, Log};
@@ -83,6 +84,9 @@ impl fmt::Display for Config {
         }
         writeln!(f, "emergency  {}", settings.calls.emergency.join(", "))?;
         write_completion(f, &settings.completion)?;
+        if let Some(store) = &self.store {
+            writeln!(f, "store      registrations in {}", store.display())?;
+        }
         writeln!(f, "log        {}", self.log)?;
         write!(f, "status     http://{}/v1/status", self.api)?;
         for warning in self.warnings() {
@@ -99,6 +103,17 @@ fn write_edge(f: &mut fmt::Formatter<'_>, edge: &Edge) -> fmt::Result {
     }
     let (failures, of_source) = (edge.failures_max, edge.failures_of_source_max);
     let window = spelled(edge.failures_window);
+    let every = spelled(edge.keep_alive_every);
+    match edge.keep_alive {
+        KeepAlive::Crlf => write!(f, "nat        kept open by an empty line every {every}")?,
+        KeepAlive::Options => write!(f, "nat        kept open by OPTIONS every {every}")?,
+        KeepAlive::Off => write!(f, "nat        not kept open")?,
+    }
+    let media = match edge.nat_media {
+        NatMedia::Off => "as they are",
+        NatMedia::Rewrite => "written anew",
+    };
+    writeln!(f, "; private media addresses {media}")?;
     writeln!(
         f,
         "failures   {failures} of one user, {of_source} of one address in {window}, then 403"

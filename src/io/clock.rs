@@ -21,6 +21,15 @@ impl Clock {
         Self(Instant::now())
     }
 
+    /// The time of the calendar when the clock was started, in microseconds since 1970.
+    pub(super) fn started(self) -> u64 {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let started = since_1970
+            .unwrap_or_default()
+            .saturating_sub(self.0.elapsed());
+        u64::try_from(started.as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// The current time.
     pub(super) fn now(self) -> Timestamp {
         Timestamp::from(self.0.elapsed())

@@ -8,3 +8,10 @@ pub(super) fn seeded() -> Result<Rng, getrandom::Error> {
     getrandom::fill(&mut seed)?;
     Ok(Rng::from_seed(seed))
 }
+
+/// A secret of our own.
+pub(super) fn secret() -> Result<[u8; 32], getrandom::Error> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)?;
+    Ok(secret)
+}

@@ -1,12 +1,13 @@
 //! Sockets, threads and the one clock: everything that the core is handed, and nothing else.
 //!
-//! Three threads, each with one job, that share nothing but channels and the log's buffer:
+//! Threads, each with one job, that share nothing but channels and the log's buffer:
 //!
 //! ```text
 //!   worker   the shard and the datagram sockets
 //!   main     stream connections, HTTP, signals,    ── mail ──► worker ── commands ──► main
 //!            the configuration and its changes
 //!   log      writes what the other two log
+//!   store    keeps registrations over a restart, if the operator wants that
 //! ```
 //!
 //! The worker never waits for the others: what does not fit into a channel is not sent, and it is
@@ -19,6 +20,7 @@ mod connection;
 mod datagrams;
 mod entropy;
 mod http;
+mod keeper;
 mod log;
 mod mail;
 mod process;
@@ -35,4 +37,5 @@ mod systemd;
 mod worker;
 
 pub use client::{StatusError, fetch_status};
+pub use keeper::OpenError;
 pub use serve::{End, ServeError, serve};

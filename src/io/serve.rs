@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use crate::api::status::left_in_tables;
+use crate::completion::WallTime;
 use crate::config::{Config, Origin};
 use crate::shard::settings::{Carries, Peer};
 use crate::shard::{Report, Shard};
@@ -15,6 +17,7 @@ use crate::tls;
 
 use super::clock::Clock;
 use super::http::{self, Asker};
+use super::keeper::{self, OpenError, Opened};
 use super::log::{Log, Pen};
 use super::rehearsal::rehearse;
 use super::reload::{Reloader, Told};
@@ -49,6 +52,14 @@ pub enum ServeError {
         file: String,
         /// What the system says.
         source: io::Error,
+    },
+    /// The store of registrations cannot be opened.
+    #[error("cannot keep registrations in {}: {source}", file.display())]
+    Store {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: OpenError,
     },
     /// The system gives no random numbers.
     #[error("no random numbers: {0}")]
@@ -100,13 +111,24 @@ pub fn serve(config: Config, origin: Origin) -> Result<End, ServeError> {
     end
 }
 
-fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeError> {
+fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, ServeError> {
     announce(&config);
     let secure = Secure::new(config.tls.clone())?;
     let sockets = Sockets::bind(&config)?;
     let api = sockets.http.local_addr()?;
+    let store = open_store(&mut config)?;
     let clock = Clock::start();
-    let shard = Shard::new(config.shard.clone(), entropy::seeded()?);
+    config.shard.started = WallTime(clock.started());
+    let mut shard = Shard::new(config.shard.clone(), entropy::seeded()?);
+    let (keeper, store) = match store {
+        Some(opened) => {
+            for (key, record) in &opened.kept {
+                shard.restore(key, record);
+            }
+            (Some(opened.keeper), Some(opened.thread))
+        }
+        None => (None, None),
+    };
     let (mail, mailbox) = mpsc::channel(MAIL_MAX);
     let (streams, commands) = mpsc::channel(COMMANDS_MAX);
     let told = Told {
@@ -123,7 +145,8 @@ fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeEr
         standing,
     };
     let udp = sockets.udp;
-    let worker = spawn_worker(move || Worker::new(shard, clock, udp, mailbox, streams))?;
+    let worker = move || Worker::new(shard, clock, udp, mailbox, streams);
+    let worker = spawn_worker(move || Ok(worker()?.keeping(keeper)))?;
     let tolerance = Tolerance {
         limits,
         ..Tolerance::default()
@@ -140,12 +163,22 @@ fn serve_logged(config: Config, origin: Origin, pen: Pen) -> Result<End, ServeEr
         Ok::<_, io::Error>(())
     })?;
     let report = worker.join().map_err(|_| ServeError::Worker)?;
+    if let Some(store) = store {
+        store.join().map_err(|_| ServeError::Worker)?;
+    }
     let left = left_in_tables(&report);
     tracing::info!(owed = report.owed, left, "campon has stopped");
     Ok(if report.owed == 0 {
         End::Clean
     } else {
         End::Left
+    })
+}
+
+fn open_store(config: &mut Config) -> Result<Option<Opened>, ServeError> {
+    keeper::open(config).map_err(|source| ServeError::Store {
+        file: config.store.clone().unwrap_or_default(),
+        source,
     })
 }
 

@@ -18,11 +18,13 @@ use tokio::time::Sleep;
 use crate::observe::DatagramCounters;
 use crate::shard::{Input, Output, Report, SendId, Shard};
 use crate::sip::flow::{Flow, ListenerId, Transport};
+use crate::store::keep::Change;
 use crate::time::Timestamp;
 
 use super::allocator::ThreadCache;
 use super::clock::Clock;
 use super::datagrams::{Datagrams, Sent};
+use super::keeper::Keeper;
 use super::mail::{Command, Mail};
 
 /// The most datagrams that are read in a row before timers and mail have their turn.
@@ -76,6 +78,8 @@ struct Post {
     /// By listener.
     sockets: Vec<Option<Datagrams>>,
     streams: mpsc::Sender<Command>,
+    /// Where records are kept over a restart; nowhere, if `None`.
+    keeper: Option<Keeper>,
     /// What did not leave, for the shard to hear of.
     failed: Vec<(SendId, Flow)>,
     counters: DatagramCounters,
@@ -102,6 +106,7 @@ impl Worker {
             post: Post {
                 sockets,
                 streams,
+                keeper: None,
                 failed: Vec::new(),
                 counters,
             },
@@ -111,6 +116,12 @@ impl Worker {
             cache: ThreadCache::default(),
             phase: Phase::Running,
         })
+    }
+
+    /// The same, which keeps there what is to outlive it.
+    pub(super) fn keeping(mut self, keeper: Option<Keeper>) -> Self {
+        self.post.keeper = keeper;
+        self
     }
 
     /// Runs until the operator's wish to stop is fulfilled; what is left then.
@@ -306,6 +317,7 @@ impl Post {
     fn deliver(&mut self, shard: &mut Shard) {
         while let Some(output) = shard.poll_output() {
             match output {
+                Output::Keep { key, record } => self.keep(key, record),
                 Output::Send { flow, bytes, id } => match flow.transport {
                     Transport::Udp => self.send_datagram(flow, bytes, id),
                     Transport::Tcp | Transport::Tls => {
@@ -320,6 +332,18 @@ impl Post {
                     }
                 },
             }
+        }
+    }
+
+    fn keep(&mut self, key: &[u8], record: Option<&[u8]>) {
+        let change = Change {
+            key: key.into(),
+            record: record.map(Box::from),
+        };
+        if let Some(keeper) = &self.keeper
+            && !keeper.keep(change)
+        {
+            self.counters.records_dropped += 1;
         }
     }
 

@@ -26,6 +26,9 @@ const BYTES: usize = 12;
 pub struct Alias([u8; BYTES]);
 
 impl Alias {
+    /// How many bytes an alias has.
+    pub const BYTES: usize = BYTES;
+
     /// The alias that a Request-URI or Contact of ours names; `None` if it names something else.
     pub fn parse(uri: &SipUri<'_>) -> Option<Self> {
         let digits = uri.user?.strip_prefix(PREFIX)?;

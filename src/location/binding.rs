@@ -52,29 +52,51 @@ pub struct BindingId(pub u64);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin<'m> {
     flow: Flow,
-    via: Via<'m>,
     call_id: &'m [u8],
     cseq: u32,
-    leads: Leads,
+    leads: Leads<'m>,
 }
 
 /// Where calls to a binding may go.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Leads {
-    /// To the address of the Contact, if the phone can be there.
-    Anywhere,
+#[derive(Clone, Copy, Debug)]
+enum Leads<'m> {
+    /// To the address of the Contact, if the phone can be there; this is what it says of its own.
+    Anywhere(Via<'m>),
     /// Back over the flow of the REGISTER, and nowhere else (R22).
     Back,
+    /// Nowhere: that flow was a connection of the process before this one.
+    Nowhere,
 }
 
 impl<'m> Origin<'m> {
     pub(super) fn new(request: &Request<'m>, flow: &Flow) -> Self {
         Self {
             flow: *flow,
-            via: request.via,
             call_id: request.call_id,
             cseq: request.cseq.number,
-            leads: Leads::Anywhere,
+            leads: Leads::Anywhere(request.via),
+        }
+    }
+
+    /// Of a REGISTER that was relayed before a restart.
+    pub(super) fn restored(flow: Flow, call_id: &'m [u8], cseq: u32) -> Self {
+        // No connection has this number: `io` counts from 0.
+        let lost = flow
+            .transport
+            .is_reliable()
+            .then_some(ConnectionId(u32::MAX));
+        Self {
+            flow: Flow {
+                connection: lost,
+                ..flow
+            },
+            call_id,
+            cseq,
+            leads: if lost.is_some() {
+                Leads::Nowhere
+            } else {
+                Leads::Back
+            },
         }
     }
 
@@ -94,18 +116,21 @@ impl<'m> Origin<'m> {
     /// Whether the sender is somewhere else than he believes; over a connection his port says
     /// nothing, as he does not listen there.
     fn is_nat(&self) -> bool {
-        if self.leads == Leads::Back {
+        let Leads::Anywhere(via) = &self.leads else {
             return true;
-        }
+        };
         let source = self.flow.remote;
-        let is_host = self.via.host.address() == Some(source.ip());
-        let is_port = self.via.port.unwrap_or_else(|| self.flow.transport.port()) == source.port();
+        let is_host = via.host.address() == Some(source.ip());
+        let is_port = via.port.unwrap_or_else(|| self.flow.transport.port()) == source.port();
         !is_host || (self.flow.transport == Transport::Udp && !is_port)
     }
 
     /// Whether the Contact is somebody else than the sender, by his own account and by ours.
     fn is_for_another(&self, contact: IpAddr) -> bool {
-        let sender = [self.via.host.address(), Some(self.flow.remote.ip())];
+        let Leads::Anywhere(via) = &self.leads else {
+            return false;
+        };
+        let sender = [via.host.address(), Some(self.flow.remote.ip())];
         !sender.contains(&Some(contact))
     }
 }
@@ -269,6 +294,11 @@ impl Binding {
         is_way && self.uri() == wanted.uri.text() && self.q == q
     }
 
+    /// The Call-ID and CSeq number of the REGISTER.
+    pub(super) fn origin(&self) -> (&[u8], u32) {
+        (self.call_id(), self.cseq)
+    }
+
     fn call_id(&self) -> &[u8] {
         self.text.get(self.params_end.into()..).unwrap_or_default()
     }
@@ -300,6 +330,9 @@ impl BindingId {
 
 impl Way {
     fn of(uri: &SipUri<'_>, origin: &Origin<'_>) -> Self {
+        if matches!(origin.leads, Leads::Nowhere) {
+            return Self::Nowhere;
+        }
         let address = address_of(uri, origin);
         let is_nat = origin.is_nat();
         match (origin.flow.connection, address) {

@@ -16,6 +16,7 @@ mod digest;
 mod gate;
 mod nonce;
 mod proof;
+mod record;
 mod registrar;
 mod reject;
 mod relay;

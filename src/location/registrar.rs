@@ -10,6 +10,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use crate::location::Aor;
 use crate::location::Domains;
@@ -26,6 +27,7 @@ use crate::sip::Flow;
 use crate::sip::Name;
 use crate::sip::Request;
 use crate::sip::Status;
+use crate::sip::Transport;
 use crate::sip::Writer;
 use crate::table::Key;
 use crate::table::Table;
@@ -240,6 +242,13 @@ impl Registrar {
         let mut bindings = self.record(aor)?.bindings.iter();
         let binding = bindings.find(|binding| binding.flow() == flow)?;
         Some(binding.id())
+    }
+
+    /// The flow over UDP of a phone of the AOR's that has this address.
+    pub fn datagrams_from(&self, aor: &Aor, address: IpAddr) -> Option<Flow> {
+        let bindings = self.record(aor)?.bindings.iter();
+        let mut flows = bindings.map(|binding| *binding.flow());
+        flows.find(|it| it.transport == Transport::Udp && it.remote.ip() == address)
     }
 
     /// Since when the AOR has had bindings without a gap; `None` if it has none.

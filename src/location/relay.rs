@@ -15,6 +15,7 @@
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -29,6 +30,7 @@ use crate::location::alias::Pseudonyms;
 use crate::location::binding::Binding;
 use crate::location::binding::BindingId;
 use crate::location::binding::Origin;
+use crate::location::record::Record;
 use crate::location::reject::Reject;
 use crate::location::wanted::Wanted;
 use crate::location::wanted::WantedBinding;
@@ -61,6 +63,8 @@ pub struct Relay {
     entries: HashMap<Alias, Entry>,
     /// The aliases by when the PBX forgets them.
     ends: BTreeSet<(Timestamp, Alias)>,
+    /// Those that have come, gone or moved since that was last asked.
+    changed: BTreeSet<Alias>,
 }
 
 /// What an alias stands for.
@@ -68,9 +72,18 @@ pub struct Relay {
 struct Entry {
     aor: Aor,
     binding: BindingId,
-    /// When the PBX granted it, and until when.
-    granted: Timestamp,
+    /// Half of the time that the PBX has granted; and all of it.
+    fresh: Timestamp,
     ends: Timestamp,
+    presence: Presence,
+}
+
+/// Whether a phone answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Presence {
+    Here,
+    /// It has left several requests of ours unanswered.
+    Silent,
 }
 
 /// What a REGISTER asks of the PBX.
@@ -101,6 +114,7 @@ impl Relay {
             expires_max_s,
             entries: HashMap::new(),
             ends: BTreeSet::new(),
+            changed: BTreeSet::new(),
         }
     }
 
@@ -158,9 +172,7 @@ impl Relay {
         let mut contacts = asked.wanted.contacts().iter().zip(&asked.aliases);
         let is_kept = |(wanted, alias): (&WantedBinding<'_>, &Alias)| {
             let entry = self.entries.get(alias);
-            let is_early = entry.is_some_and(|entry| {
-                now.since(entry.granted) * 2 < entry.ends.since(entry.granted)
-            });
+            let is_early = entry.is_some_and(|entry| now < entry.fresh);
             let binding = registrar.binding_of(aor, wanted);
             let is_same = binding.is_some_and(|binding| {
                 binding.ends() > now && binding.is_refreshed_by(wanted, &origin)
@@ -184,6 +196,7 @@ impl Relay {
             let ends = entries.get(alias).map_or(now, |entry| entry.ends);
             let left_s = u32::try_from(ends.since(now).as_secs()).unwrap_or(u32::MAX);
             wanted.expires_s = wanted.expires_s.min(left_s).min(self.expires_max_s);
+            self.changed.insert(*alias);
         }
         let origin = Origin::relayed(request, flow);
         // What could not be kept is not listed, so that the phone tries again.
@@ -243,10 +256,124 @@ impl Relay {
         let Some(entry) = entry.filter(|entry| entry.ends > now) else {
             return Found::Nobody;
         };
-        match registrar.target_of(now, &entry.aor, entry.binding) {
+        let target = registrar.target_of(now, &entry.aor, entry.binding);
+        match target.filter(|_| entry.presence == Presence::Here) {
             Some(target) => Found::Phone(entry.aor.clone(), target),
             None => Found::Gone(entry.aor.clone()),
         }
+    }
+
+    /// The phone of an alias, whether it answers or not; `None` once it has gone.
+    pub fn target<'t>(
+        &self,
+        now: Timestamp,
+        registrar: &'t Registrar,
+        alias: Alias,
+    ) -> Option<Target<'t>> {
+        let entry = self.entries.get(&alias)?;
+        registrar.target_of(now, &entry.aor, entry.binding)
+    }
+
+    /// Takes note that a phone has stopped answering, or that it answers again; whether that is new.
+    pub fn note_presence(&mut self, alias: Alias, answers: bool) -> bool {
+        let presence = if answers {
+            Presence::Here
+        } else {
+            Presence::Silent
+        };
+        let entry = self.entries.get_mut(&alias);
+        entry.is_some_and(|entry| std::mem::replace(&mut entry.presence, presence) != presence)
+    }
+
+    /// An alias that has come, gone or moved, each once however often that happened.
+    pub fn poll_change(&mut self) -> Option<Alias> {
+        self.changed.pop_first()
+    }
+
+    /// Whether [`Self::poll_change`] has anything to say.
+    pub fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// What is to be kept of an alias over a restart, of a process that started at this time of the
+    /// calendar; `None` if there is nothing to be kept any more.
+    pub fn record(
+        &self,
+        now: Timestamp,
+        registrar: &Registrar,
+        alias: Alias,
+        (listeners, started): (&[SocketAddr], u64),
+    ) -> Option<Vec<u8>> {
+        let entry = self.entries.get(&alias)?;
+        let binding = registrar.binding(now, &entry.aor, entry.binding)?;
+        let flow = binding.flow();
+        let (call_id, cseq) = binding.origin();
+        let contact = [b"<", binding.uri(), b">", binding.params()].concat();
+        let at = |time: Timestamp| started.saturating_add(time.as_micros());
+        let record = Record {
+            transport: flow.transport,
+            listener: *listeners.get(usize::from(flow.listener.0))?,
+            remote: flow.remote,
+            aor: entry.aor.as_str(),
+            contact: &contact,
+            call_id,
+            cseq,
+            phone_until: at(binding.ends()),
+            fresh_until: at(entry.fresh),
+            until: at(entry.ends),
+        };
+        Some(record.encode())
+    }
+
+    /// Takes back what was kept before a restart; whether it is still of use. Nobody is told of it.
+    pub fn restore(
+        &mut self,
+        registrar: &mut Registrar,
+        (alias, record): (Alias, &[u8]),
+        (listeners, started): (&[SocketAddr], u64),
+    ) -> bool {
+        let kept = Record::decode(record).is_some_and(|record| {
+            let kept = self.try_restore(registrar, alias, &record, (listeners, started));
+            kept.is_some()
+        });
+        if !kept {
+            // So that it is forgotten there as well.
+            self.changed.insert(alias);
+        }
+        kept
+    }
+
+    fn try_restore(
+        &mut self,
+        registrar: &mut Registrar,
+        alias: Alias,
+        record: &Record<'_>,
+        (listeners, started): (&[SocketAddr], u64),
+    ) -> Option<()> {
+        let now = Timestamp::START;
+        let left = |until: u64| Duration::from_micros(until.saturating_sub(started));
+        let flow = record.flow(listeners)?;
+        let contact = NameAddr::parse(record.contact).ok()?;
+        let left_s = left(record.phone_until).as_secs();
+        let wanted = WantedBinding {
+            uri: contact.uri.as_sip()?,
+            contact,
+            expires_s: u32::try_from(left_s).ok().filter(|left_s| *left_s > 0)?,
+        };
+        let aor = Aor::from_canonical(record.aor.into());
+        let origin = Origin::restored(flow, record.call_id, record.cseq);
+        let granted = Wanted::Update(vec![wanted]);
+        registrar.adopt(now, &aor, &granted, &origin).ok()?;
+        let entry = Entry {
+            binding: registrar.binding_of(&aor, &wanted)?.id(),
+            aor,
+            fresh: now + left(record.fresh_until),
+            ends: now + left(record.until),
+            presence: Presence::Here,
+        };
+        self.ends.insert((entry.ends, alias));
+        self.entries.insert(alias, entry);
+        Some(())
     }
 
     /// Forgets the aliases that the PBX has forgotten.
@@ -304,20 +431,23 @@ impl Relay {
             self.forget(first);
         }
         let (aor, binding) = of;
-        let ends = now + Duration::from_secs(expires_s.into());
+        let time = Duration::from_secs(expires_s.into());
         let entry = Entry {
             aor: aor.clone(),
             binding,
-            granted: now,
-            ends,
+            fresh: now + time / 2,
+            ends: now + time,
+            presence: Presence::Here,
         };
+        self.ends.insert((entry.ends, alias));
         self.entries.insert(alias, entry);
-        self.ends.insert((ends, alias));
+        self.changed.insert(alias);
     }
 
     fn forget(&mut self, alias: Alias) {
         if let Some(entry) = self.entries.remove(&alias) {
             self.ends.remove(&(entry.ends, alias));
+            self.changed.insert(alias);
         }
         if self.entries.capacity() > 1024 && self.entries.len() < self.entries.capacity() / 8 {
             self.entries.shrink_to(self.entries.len() * 2);

@@ -2,8 +2,8 @@
 //!
 //! Spec: RFC 3261 §16.6, §16.7; RFC 4320 §4.2.
 
-use crate::call::relay::{copy_crossing, copy_request};
-use crate::call::{forwards, is_better, not_the_whole_service};
+use crate::call::relay::{copy_crossing, copy_naming, share_of_breadth};
+use crate::call::{Ids, forwards, is_better, not_the_whole_service};
 use crate::dialog::Dialog;
 use crate::relay::{
     Errand, Few, Part, Turn, is_target_refresh, makes_dialog, respond, respond_plainly,
@@ -161,6 +161,12 @@ impl Asked {
 /// Whether the fields could be written.
 fn write(turn: &mut Turn<'_>, errand: &Errand<'_>, half: &Dialog) -> bool {
     let Errand { request, .. } = errand;
+    let receivers = [half.flow()];
+    let ids = Ids {
+        legs: turn.legs,
+        own: None,
+        receivers: &receivers,
+    };
     turn.scratch.clear();
     let mut writer = Writer::fragment(turn.scratch);
     half.write_fields(
@@ -172,6 +178,9 @@ fn write(turn: &mut Turn<'_>, errand: &Errand<'_>, half: &Dialog) -> bool {
     if makes_dialog(request.method) || is_target_refresh(request.method) {
         writer.header(Name::Contact, turn.contacts.of(&half.flow()));
     }
-    copy_request(&mut writer, &request.message, turn.realm);
-    writer.finish(request.message.body()).is_ok()
+    if let Some(breadth) = share_of_breadth(&request.message, errand.targets.len()) {
+        writer.header_fmt(Name::MaxBreadth, format_args!("{breadth}"));
+    }
+    copy_naming(&mut writer, &request.message, turn.realm, &ids);
+    writer.finish(&ids.body(&request.message)).is_ok()
 }

@@ -2,8 +2,8 @@
 //!
 //! Spec: RFC 6665 §4.1.2, §4.2.2; RFC 3261 §12.2; RFC 4320 §4.
 
-use crate::call::relay::{copy_crossing, copy_request};
-use crate::call::{forwards, not_the_whole_service};
+use crate::call::relay::{copy_crossing, copy_naming, share_of_breadth};
+use crate::call::{Ids, forwards, not_the_whole_service};
 use crate::dialog::subscription::Fate;
 use crate::relay::subscription::{Side, Subscription, granted};
 use crate::relay::{Part, Refused, Turn, as_accepted, is_target_refresh, respond, respond_plainly};
@@ -103,14 +103,22 @@ impl Subscription {
         let fork = self.forks.get_mut(usize::from(fork))?;
         let dialog = fork.dialog_mut(asker.other());
         let (cseq, to) = (dialog.next_cseq(), dialog.flow());
+        let ids = Ids {
+            legs: turn.legs,
+            own: None,
+            receivers: &[to],
+        };
         turn.scratch.clear();
         let mut writer = Writer::fragment(turn.scratch);
         dialog.write_fields(&mut writer, request.method, cseq, forwards(request));
         if is_target_refresh(request.method) {
             writer.header(Name::Contact, turn.contacts.of(&to));
         }
-        copy_request(&mut writer, &request.message, turn.realm);
-        writer.finish(request.message.body()).ok()?;
+        if let Some(breadth) = share_of_breadth(&request.message, 1) {
+            writer.header_fmt(Name::MaxBreadth, format_args!("{breadth}"));
+        }
+        copy_naming(&mut writer, &request.message, turn.realm, &ids);
+        writer.finish(&ids.body(&request.message)).ok()?;
         let outgoing = Outgoing {
             method: request.method,
             uri: dialog.request_uri(),

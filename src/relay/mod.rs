@@ -4,7 +4,8 @@
 //!
 //! - A SUBSCRIBE or REFER makes dialogs: two for each notifier that answers, see [`Subscription`].
 //! - Any other request is one transaction on either side, and nothing outlives it: [`Passage`].
-//! - What crosses is the table of calls, [`crate::call::relay`]; the entity-tags of a PUBLISH and a
+//! - What crosses is the table of calls, [`crate::call::relay`], with the ids of calls as each side
+//!   knows them; the entity-tags of a PUBLISH and a
 //!   challenge cross with it, so that who has asked for them gets them back (R3).
 //! - 503 of one target does not cross as such (S-31), and silence crosses as silence (S-47).
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::call::{Contacts, Target};
+use crate::call::{Contacts, Legs, Target};
 use crate::dialog::Names;
 use crate::random::Rng;
 use crate::sip::flow::Flow;
@@ -44,6 +45,8 @@ pub struct Turn<'t> {
     pub contacts: &'t Contacts,
     /// The realm whose credentials stay here, because we alone have asked for them.
     pub realm: Option<&'t str>,
+    /// The calls that a request may name.
+    pub legs: &'t dyn Legs,
     /// 64*T1: timer N, and how long after its end a subscription may still be spoken of.
     pub patience: Duration,
     /// Where fields are written before they are sent; its contents are of no interest.

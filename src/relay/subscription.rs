@@ -224,6 +224,13 @@ impl Subscription {
         Ok(())
     }
 
+    /// S-101: the request went on to another server of this target, where the dialog will be.
+    pub fn handle_moved(&mut self, target: u8, flow: &Flow) {
+        if let Some(half) = self.halves.get_mut(usize::from(target)) {
+            half.move_to(flow);
+        }
+    }
+
     /// Takes a response to a request of ours that may make it, from this target.
     pub fn handle_opening(&mut self, turn: &mut Turn<'_>, target: u8, response: &Response<'_>) {
         if response.status.is_provisional() {

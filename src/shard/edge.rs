@@ -9,29 +9,49 @@
 //!   anybody else       ──► nobody (403), calls for help excepted
 //! ```
 
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
 use crate::call::Again;
 use crate::cc::trust::PeerId;
-use crate::location::{Aor, Found, Pseudonyms, Relay};
+use crate::location::{Alias, Aor, Found, Pseudonyms, Relay};
 use crate::random::Rng;
 use crate::shard::challenged::Challenged;
 use crate::shard::invite::Routed;
+use crate::shard::keep_alive::KeepAlive;
 use crate::shard::offer::About;
 use crate::shard::passes::Passes;
 use crate::shard::registration::Registrations;
 use crate::shard::ways::Way;
-use crate::shard::{Held, Listener, Reject, Settings, Shard};
+use crate::shard::{Held, Listener, Output, Reject, Settings, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Request, Uri};
 use crate::table::Key;
 use crate::time::Timestamp;
 
+/// A request of this length does not go by UDP where the path is not known (RFC 3261 §18.1.1).
+const LONG_BYTES: usize = 1300;
+
 /// What is kept where the PBX is the registrar.
 #[derive(Debug)]
 pub(super) struct Edge {
     pub(super) relay: Relay,
+    pub(super) keep_alive: KeepAlive,
     pub(super) registrations: Registrations,
     pub(super) challenged: Challenged,
     pub(super) passes: Passes,
+    keeps: bool,
+    /// What is to be kept over a restart.
+    to_keep: VecDeque<Kept>,
+    /// The one that was handed out last.
+    kept: Option<Kept>,
+}
+
+/// An alias, and what is kept of it; nothing when it has gone.
+#[derive(Debug)]
+struct Kept {
+    alias: [u8; Alias::BYTES],
+    record: Option<Vec<u8>>,
 }
 
 /// R8: who sends a request outside of dialogs, by the way it came and not by what it says.
@@ -56,9 +76,13 @@ impl Edge {
         };
         Some(Box::new(Self {
             relay: Relay::new(names, settings.registrar, edge.expires_max_s),
+            keep_alive: KeepAlive::new(edge, settings.registrar.aors_max.saturating_mul(2)),
             registrations: Registrations::new(settings, edge, rng),
             challenged: Challenged::new(settings),
             passes: Passes::default(),
+            keeps: edge.keeps,
+            to_keep: VecDeque::new(),
+            kept: None,
         }))
     }
 
@@ -68,6 +92,7 @@ impl Edge {
             self.relay
                 .set_policy(settings.registrar, edge.expires_max_s);
             self.registrations.set_settings(settings, edge);
+            self.keep_alive.set_settings(edge);
         }
     }
 
@@ -76,6 +101,7 @@ impl Edge {
             self.relay.poll_timeout(),
             self.registrations.poll_timeout(),
             self.challenged.poll_timeout(),
+            self.keep_alive.poll_timeout(),
         ];
         all.into_iter().flatten().min()
     }
@@ -88,9 +114,30 @@ impl Shard {
             return Source::Peer(peer);
         }
         match self.domains.aor(&request.from.uri) {
-            Some(user) if self.registrar.is_registered_at(&user, flow) => Source::Phone(user),
+            Some(user) if self.phone_flow(&user, flow, request).is_some() => Source::Phone(user),
             Some(_) | None => Source::Stranger,
         }
+    }
+
+    /// R8: the flow of the user's phone that sends this request; `None` if none of his does.
+    ///
+    /// A phone that has registered over UDP sends a long request over a stream of its own, as RFC 3261
+    /// §18.1.1 tells it to. Such a stream shows its address, which nobody forges; the port is new.
+    pub(super) fn phone_flow(
+        &self,
+        user: &Aor,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Option<Flow> {
+        if self.registrar.is_registered_at(user, flow) {
+            return Some(*flow);
+        }
+        self.edge.as_deref()?;
+        let is_long = request.message.raw().len() >= LONG_BYTES;
+        if !flow.transport.is_reliable() || !is_long {
+            return None;
+        }
+        self.registrar.datagrams_from(user, flow.remote.ip())
     }
 
     /// R4: whether a request outside of dialogs is let in where the PBX is the registrar.
@@ -192,6 +239,58 @@ impl Shard {
             self.calls.discard(key);
         }
         self.on_registers_due(now);
+        self.keep_alive(now);
+    }
+
+    /// Takes in which phones have come, gone or moved.
+    pub(super) fn settle_edge(&mut self, now: Timestamp) {
+        let Some(edge) = self.edge.as_deref_mut() else {
+            return;
+        };
+        if !edge.relay.has_changed() {
+            return;
+        }
+        let listeners = bound(&self.settings);
+        while let Some(alias) = edge.relay.poll_change() {
+            if edge.relay.target(now, &self.registrar, alias).is_some() {
+                edge.relay.note_presence(alias, true);
+                edge.keep_alive.note(now, alias);
+            }
+            if edge.keeps {
+                let started = self.settings.started.0;
+                let place = (&*listeners, started);
+                let record = edge.relay.record(now, &self.registrar, alias, place);
+                let alias = alias.to_bytes();
+                edge.to_keep.push_back(Kept { alias, record });
+            }
+        }
+    }
+
+    /// R12: takes back a registration that was kept before a restart; to be called before the first
+    /// input. The PBX may call its phone at once, if it is not on a connection.
+    pub fn restore(&mut self, key: &[u8], record: &[u8]) {
+        let alias = key.try_into().ok().map(Alias::from_bytes);
+        let (Some(edge), Some(alias)) = (self.edge.as_deref_mut(), alias) else {
+            return;
+        };
+        let listeners = bound(&self.settings);
+        let place = (&*listeners, self.settings.started.0);
+        let registrar = &mut self.registrar;
+        if edge.relay.restore(registrar, (alias, record), place) {
+            edge.keep_alive.note(Timestamp::START, alias);
+            self.counters.registrations_restored += 1;
+        }
+    }
+
+    /// The next thing to be kept over a restart, or to be forgotten.
+    pub(super) fn poll_kept(&mut self) -> Option<Output<'_>> {
+        let edge = self.edge.as_deref_mut()?;
+        edge.kept = edge.to_keep.pop_front();
+        let Kept { alias, record } = edge.kept.as_ref()?;
+        Some(Output::Keep {
+            key: alias,
+            record: record.as_deref(),
+        })
     }
 
     /// Whether the call was asked for credentials, and its slot is kept for its repetition.
@@ -224,6 +323,11 @@ impl Shard {
         let edge = self.edge.as_deref_mut()?;
         edge.challenged.take(self.layer.digester(), request, flow)
     }
+}
+
+/// The addresses of our listeners, by their ids.
+fn bound(settings: &Settings) -> Vec<SocketAddr> {
+    settings.listeners.iter().map(|it| it.bind).collect()
 }
 
 /// Whether the Request-URI is more than the address of a host.

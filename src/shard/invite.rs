@@ -7,7 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::call::relay;
-use crate::call::{self, Again, Call, Offer, Told};
+use crate::call::{self, Again, Call, NatMedia, Offer, Told};
 use crate::cc::Condition;
 use crate::cc::addr::{self, AddrSpec};
 use crate::cc::capsule::CallIdentity;
@@ -18,12 +18,13 @@ use crate::cc::trust::PeerId;
 use crate::completion::{Binding, CompletionId, Input};
 use crate::location::Aor;
 use crate::shard::desk::{name_of, user_of};
+use crate::shard::legs::IN_PLACE;
 use crate::shard::offer::{About, Asker, Callee};
 use crate::shard::passes::Dialled;
 use crate::shard::settings::PeerCompletion;
-use crate::shard::ways::{Way, Ways, targets};
+use crate::shard::ways::{Ways, keep_secure, targets};
 use crate::shard::{Held, Parties, Reject, Shard};
-use crate::sip::flow::{Flow, Transport};
+use crate::sip::flow::Flow;
 use crate::sip::{Name, Request, Uri, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -110,7 +111,7 @@ impl Shard {
     fn on_plain_call(&mut self, now: Timestamp, arrived: Arrived<'_>) -> Result<(), Reject> {
         let Arrived { request, flow, .. } = arrived;
         let dialled = self.domains.aor(&request.uri);
-        let named = self.way_to_named(request);
+        let named = self.way_to_named(request, IN_PLACE);
         let routed = match named {
             Some((way, callee)) => Ok(Routed {
                 ways: SmallVec::from_iter([way]),
@@ -270,7 +271,8 @@ impl Shard {
         }
         let address = |uri: &Uri<'_>| AddrSpec::new(str::from_utf8(uri.text()).ok()?).ok();
         let binding = arrived.caller.as_ref().and_then(|caller| {
-            let binding = self.registrar.binding_at(caller, arrived.flow)?;
+            let flow = self.phone_flow(caller, arrived.flow, arrived.request)?;
+            let binding = self.registrar.binding_at(caller, &flow)?;
             Some(Binding(binding.0))
         });
         Some(Asker {
@@ -357,22 +359,8 @@ impl Shard {
         callee: Option<Aor>,
     ) -> Result<Routed, Reject> {
         let mut routed = self.route_anyhow(now, request, flow, callee)?;
+        keep_secure(request, &mut routed.ways)?;
         self.go_by_tcp(request, &mut routed);
-        if matches!(request.uri, Uri::Sip(uri) if uri.secure) {
-            // S-30: who asks for TLS gets no other way.
-            let by_tls = |way: &mut Way| {
-                if let Some(others) = &mut way.others {
-                    others
-                        .hops
-                        .retain(|hop| hop.flow.transport == Transport::Tls);
-                }
-                way.flow.transport == Transport::Tls
-            };
-            routed.ways.retain(by_tls);
-            if routed.ways.is_empty() {
-                return Err(Reject::NoSecureWay);
-            }
-        }
         Ok(routed)
     }
 
@@ -427,11 +415,7 @@ impl Shard {
         (mut parties, about): (Parties, About),
     ) -> Result<(), Reject> {
         self.check_terms(request, (flow, ways), &mut parties)?;
-        // S-112: branches side by side need some of it each.
-        let breadth = relay::breadth(&request.message);
-        if ways.len() > 1 && usize::try_from(breadth).is_ok_and(|breadth| breadth < ways.len()) {
-            return Err(Reject::BreadthExceeded);
-        }
+        check_breadth(request, ways)?;
         let again = self.take_challenged(request, flow);
         let (key, again) = match again {
             Some((key, again)) => (key, Some(again)),
@@ -467,6 +451,22 @@ impl Shard {
         is_urgent(request) || self.is_emergency(request)
     }
 
+    /// The side that is a phone, where the other is its PBX, and the flow by which it is reached.
+    fn phone_of(
+        &self,
+        parties: &Parties,
+        (request, flow): (&Request<'_>, &Flow),
+        ways: &Ways,
+    ) -> Option<(call::Side, Flow)> {
+        self.edge.as_deref()?;
+        if let Some(caller) = &parties.caller {
+            let home = self.phone_flow(caller, flow, request);
+            return Some((call::Side::A, home.unwrap_or(*flow)));
+        }
+        parties.callee.as_ref()?;
+        Some((call::Side::B, ways.first()?.flow))
+    }
+
     /// R1: the user whose number was dialled, where his phones register with the PBX.
     fn owner_of(&self, dialled: &Aor) -> Option<Aor> {
         self.edge.as_deref()?;
@@ -492,8 +492,12 @@ impl Shard {
             server,
             targets: &targets,
             again,
-            // R22: a phone is where it registered from.
-            keeps_to_flow: self.edge.is_some() && parties.caller.is_some(),
+            phone: self.phone_of(&parties, (request, flow), ways),
+            nat_media: self
+                .settings
+                .edge
+                .as_ref()
+                .map_or(NatMedia::Off, |it| it.nat_media),
         };
         let call = self.with_turn(now, &parties, &mut about, |turn| {
             Call::invite(key, turn, &offer)
@@ -505,6 +509,16 @@ impl Shard {
             armed: None,
         })
     }
+}
+
+/// S-112: branches side by side need some of it each.
+pub(super) fn check_breadth(request: &Request<'_>, ways: &Ways) -> Result<(), Reject> {
+    let breadth = relay::breadth(&request.message);
+    let is_narrow = usize::try_from(breadth).is_ok_and(|breadth| breadth < ways.len());
+    if ways.len() > 1 && is_narrow {
+        return Err(Reject::BreadthExceeded);
+    }
+    Ok(())
 }
 
 /// RFC 3261 §20.26, RFC 7090: a call that must get through, such as the one back to who called for

@@ -2,18 +2,18 @@
 //!
 //! Spec: RFC 3891 §3, §4; RFC 5589 §7.3; RFC 4235 §4.1 (S-145).
 
-use std::borrow::Cow;
-
 use smallvec::SmallVec;
 
-use crate::call::{Ids, Legs, NamedLeg, Side};
+use crate::call::{Legs, NamedLeg, Side};
 use crate::dialog::Tag;
 use crate::location::Aor;
 use crate::shard::ways::Way;
 use crate::shard::{Held, Shard};
-use crate::sip::flow::Flow;
-use crate::sip::{DialogId, Message, Name, Request, Uri};
+use crate::sip::{DialogId, Name, Request, Uri};
 use crate::table::Table;
+
+/// The header fields of an INVITE that takes the place of a call, or joins it.
+pub(super) const IN_PLACE: &[Name] = &[Name::Replaces, Name::Join];
 
 impl Legs for Table<Box<Held>> {
     fn named(&self, id: &DialogId<'_>, tag: Tag) -> Option<NamedLeg> {
@@ -32,32 +32,20 @@ impl Held {
 }
 
 impl Shard {
-    /// The body of a message outside of calls as the receiver is to get it: the same bytes, unless a
-    /// dialog-info document in it names a call by the leg that faces another one.
-    pub fn body_towards<'m>(&self, message: &Message<'m>, receiver: &Flow) -> Cow<'m, [u8]> {
-        let receivers = [*receiver];
-        self.ids_towards(&receivers).body(message)
-    }
-
-    /// What the ids of dialogs in a message outside of calls become for these receivers.
-    pub fn ids_towards<'i>(&'i self, receivers: &'i [Flow]) -> Ids<'i> {
-        Ids {
-            legs: &self.calls,
-            own: None,
-            receivers,
-        }
-    }
-
-    /// Where an INVITE goes that is addressed to our Contact and replaces or joins a call there: to
-    /// the end that it means.
-    pub(super) fn way_to_named(&self, request: &Request<'_>) -> Option<(Way, Option<Aor>)> {
+    /// Where a request goes that is addressed to our Contact and names a call there in one of these
+    /// header fields: to the end that it means.
+    pub(super) fn way_to_named(
+        &self,
+        request: &Request<'_>,
+        by: &[Name],
+    ) -> Option<(Way, Option<Aor>)> {
         let Uri::Sip(uri) = request.uri else {
             return None;
         };
         if uri.user.is_some() || !self.domains.is_own(&uri) {
             return None;
         }
-        let leg = self.leg_named(request)?;
+        let leg = self.leg_named(request, by)?;
         let held = self.calls.get(leg.call)?;
         let peer = held.call.peer(leg.end);
         let way = Way {
@@ -72,7 +60,7 @@ impl Shard {
     /// Whether an INVITE takes the place of a call of this user, or joins it: it is not one more.
     pub(super) fn is_about_call_of(&self, request: &Request<'_>, user: &Aor) -> bool {
         let held = self
-            .leg_named(request)
+            .leg_named(request, IN_PLACE)
             .and_then(|leg| self.calls.get(leg.call));
         held.is_some_and(|held| {
             let mut sides = [Side::A, Side::B].into_iter();
@@ -80,9 +68,9 @@ impl Shard {
         })
     }
 
-    fn leg_named(&self, request: &Request<'_>) -> Option<NamedLeg> {
-        [Name::Replaces, Name::Join].into_iter().find_map(|name| {
-            let id = DialogId::parse(name, request.message.first(name)?)?;
+    fn leg_named(&self, request: &Request<'_>, by: &[Name]) -> Option<NamedLeg> {
+        by.iter().find_map(|name| {
+            let id = DialogId::parse(*name, request.message.first(*name)?)?;
             let mut tags = [id.end, id.across].into_iter().filter_map(Tag::parse);
             tags.find_map(|tag| self.calls.named(&id, tag))
         })

@@ -14,6 +14,7 @@ mod desk;
 mod edge;
 mod facing;
 mod invite;
+mod keep_alive;
 mod legs;
 mod notifier;
 mod offer;
@@ -58,6 +59,7 @@ use crate::wheel::Wheel;
 use crate::completion::Input as Fact;
 use crate::shard::desk::{Desk, name_of};
 use crate::shard::edge::Edge;
+use crate::shard::keep_alive::is_keep_alive;
 use crate::shard::offer::{About, Announcer};
 use crate::shard::passes::Dialled;
 use crate::shard::pings::Pings;
@@ -121,6 +123,13 @@ pub enum Output<'o> {
         bytes: &'o [u8],
         /// Comes back in [`Input::NotSent`].
         id: SendId,
+    },
+    /// Keeps a record over a restart; nobody waits for it.
+    Keep {
+        /// Its key.
+        key: &'o [u8],
+        /// What it says from now on; `None` removes it.
+        record: Option<&'o [u8]>,
     },
 }
 
@@ -235,6 +244,7 @@ impl Shard {
         self.guarded(now, |shard| {
             shard.take_in(now, input);
             shard.heed_servers(now);
+            shard.settle_edge(now);
         });
         if self.has_news() {
             self.serve(now, |shard| shard.settle(now));
@@ -272,6 +282,7 @@ impl Shard {
             shard.run_pings(now);
             shard.registrar.handle_timeout(now);
             shard.wake_edge(now);
+            shard.settle_edge(now);
             shard.users.handle_timeout(now);
             shard.desk.subscriptions.handle_timeout(now);
             shard.wake_relays(now);
@@ -284,6 +295,11 @@ impl Shard {
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output<'_>> {
+        if self.layer.outbox().is_empty() {
+            // Its buffer starts anew.
+            let _none = self.layer.outbox().poll();
+            return self.poll_kept();
+        }
         let Sending { flow, bytes, id } = self.layer.outbox().poll()?;
         self.counters.messages_sent += 1;
         Some(Output::Send { flow, bytes, id })
@@ -303,62 +319,6 @@ impl Shard {
             self.relays.poll_timeout(),
         ];
         all.into_iter().flatten().min()
-    }
-
-    /// What the worker holds.
-    pub fn report(&self, now: Timestamp) -> Report {
-        let (servers, clients) = (self.layer.servers(), self.layer.clients());
-        let table = |name, entries, oldest: Option<Timestamp>| TableReport {
-            name,
-            entries,
-            oldest: oldest.map(|oldest| now.since(oldest)),
-        };
-        let oldest_call = self.calls.iter().map(|(_, held)| held.call.began()).min();
-        let mut tables = vec![
-            table("calls", self.calls_up(), oldest_call),
-            table("client_transactions", clients.all, clients.oldest),
-            table("completions", self.desk.service.counts().completions, None),
-            table("registrations", self.registrar.len(), None),
-            table("relayed_requests", self.relays.passages(), None),
-            table("relayed_subscriptions", self.relays.subscriptions(), None),
-            table("server_transactions", servers.all, servers.oldest),
-            table("subscriptions", self.desk.subscriptions.len(), None),
-            table("users", self.users.len(), None),
-            table("users_engaged", self.users.engaged(), None),
-        ];
-        if let Some(edge) = self.edge.as_deref() {
-            tables.extend([
-                table("aliases", edge.relay.len(), None),
-                table("calls_challenged", edge.challenged.len(), None),
-                table("registers_waiting", edge.registrations.len(), None),
-            ]);
-        }
-        tables.sort_by_key(|table| table.name);
-        Report {
-            tables,
-            counters: self.counters.iter().chain(self.rejects.iter()).collect(),
-            targets: self.target_reports(now),
-            completions: self.desk.service.stages().to_vec(),
-            delays: self.delays,
-            draining: self.draining,
-            owed: self.calls_up() + servers.owing + clients.owing,
-        }
-    }
-
-    /// Whether no call is up and no transaction is kept.
-    pub fn is_at_rest(&self) -> bool {
-        self.calls.is_empty() && self.layer.is_empty()
-    }
-
-    /// Whether a call is up or somebody waits for a transaction; cheap while a call is up.
-    pub fn is_owing(&self) -> bool {
-        self.calls_up() > 0 || self.layer.servers().owing + self.layer.clients().owing > 0
-    }
-
-    /// How many calls there are, without the slots of those that were challenged.
-    fn calls_up(&self) -> usize {
-        let edge = self.edge.as_deref();
-        self.calls.len() - edge.map_or(0, |edge| edge.challenged.len())
     }
 
     /// Runs one input; if it panics, what it had begun is dropped and all else is kept.
@@ -400,6 +360,9 @@ impl Shard {
                 }
                 if is_registration(user) {
                     return self.on_register_failure(now, user.call, failure);
+                }
+                if is_keep_alive(user) {
+                    return self.on_phone_asked(user.call, false);
                 }
                 if let Some(part) = Part::of(user.part) {
                     return self.on_subscription_failure((user.call, part), failure);

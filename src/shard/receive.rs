@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::call;
 use crate::dialog::Tag;
 use crate::relay;
+use crate::shard::keep_alive::is_keep_alive;
 use crate::shard::offer::About;
 use crate::shard::registration::is_registration;
 use crate::shard::subscriptions::Part;
@@ -71,6 +72,9 @@ impl Shard {
             Heard::Up(user) => {
                 if is_registration(user) {
                     return self.on_register_response(now, user.call, response);
+                }
+                if is_keep_alive(user) {
+                    return self.on_phone_asked(user.call, true);
                 }
                 if let Some(part) = Part::of(user.part) {
                     return self.on_subscription_response(now, (user.call, part), response);

@@ -14,6 +14,7 @@ impl Shard {
     /// by itself; what some part keeps a copy of is handed to it here.
     pub(super) fn reconfigure(&mut self, now: Timestamp, mut settings: Settings) {
         settings.listeners = std::mem::take(&mut self.settings.listeners);
+        settings.started = self.settings.started;
         let ips = settings.listeners.iter().map(|it| it.bind.ip());
         self.domains = Domains::new(ips, settings.domains.iter().map(String::as_str));
         self.registrar.set_policy(settings.registrar);

@@ -14,7 +14,8 @@ use crate::dialog::{Dialog, Names, Tag};
 use crate::location::{Aor, Gate};
 use crate::relay::{self, Errand, Part, Passage, Refused, Subscription, Turn, makes_dialog};
 use crate::shard::edge::Source;
-use crate::shard::ways::{Ways, targets};
+use crate::shard::invite::check_breadth;
+use crate::shard::ways::{Ways, keep_secure, targets};
 use crate::shard::{Reject, Settings, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Event, Method, Name, Request, Response};
@@ -274,7 +275,9 @@ impl Shard {
             return Err(Reject::EventUnknown);
         }
         let sender = self.relay_sender(flow, request)?;
-        let ways = self.relay_ways(now, flow, (request, sender.is_some()))?;
+        let mut ways = self.relay_ways(now, flow, (request, sender.is_some()))?;
+        keep_secure(request, &mut ways)?;
+        check_breadth(request, &ways)?;
         if makes_dialog(request.method) {
             self.relay_opening(now, flow, request, (sender, &ways))
         } else {
@@ -301,6 +304,10 @@ impl Shard {
         flow: &Flow,
         (request, is_user): (&Request<'_>, bool),
     ) -> Result<Ways, Reject> {
+        if let Some((way, _)) = self.way_to_named(request, &[Name::TargetDialog]) {
+            // S-166: to the other end of the call that it is about.
+            return Ok(Ways::from_iter([way]));
+        }
         if let Some(routed) = self.where_to(now, flow, request) {
             return routed.map(|routed| routed.ways);
         }
@@ -473,6 +480,18 @@ impl Shard {
         }
     }
 
+    /// A request that may make a subscription went on to another server.
+    pub(super) fn on_opening_moved(
+        &mut self,
+        now: Timestamp,
+        (key, target): (Key, u8),
+        flow: &Flow,
+    ) {
+        self.with_subscription(now, key, |subscription, _| {
+            subscription.handle_moved(target, flow);
+        });
+    }
+
     /// Takes the failure of a request that passed through and that nobody answered.
     pub(super) fn on_relay_failure(
         &mut self,
@@ -543,6 +562,7 @@ impl Shard {
             rng: &mut self.rng,
             contacts: &self.contacts,
             realm: self.gate.as_ref().map(Gate::realm),
+            legs: &self.calls,
             patience: self.settings.timing.t1 * 64,
             scratch: &mut self.scratch,
         };

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::completion::Stage;
 use crate::observe::Delays;
 use crate::routing::{Server, State};
+use crate::shard::Shard;
+use crate::time::Timestamp;
 
 /// What the worker holds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -49,4 +51,62 @@ pub struct TargetReport {
     pub since: Duration,
     /// How long its last answer to OPTIONS took; `None` if it was never asked or never answered.
     pub rtt: Option<Duration>,
+}
+
+impl Shard {
+    /// What the worker holds.
+    pub fn report(&self, now: Timestamp) -> Report {
+        let (servers, clients) = (self.layer.servers(), self.layer.clients());
+        let table = |name, entries, oldest: Option<Timestamp>| TableReport {
+            name,
+            entries,
+            oldest: oldest.map(|oldest| now.since(oldest)),
+        };
+        let oldest_call = self.calls.iter().map(|(_, held)| held.call.began()).min();
+        let mut tables = vec![
+            table("calls", self.calls_up(), oldest_call),
+            table("client_transactions", clients.all, clients.oldest),
+            table("completions", self.desk.service.counts().completions, None),
+            table("registrations", self.registrar.len(), None),
+            table("relayed_requests", self.relays.passages(), None),
+            table("relayed_subscriptions", self.relays.subscriptions(), None),
+            table("server_transactions", servers.all, servers.oldest),
+            table("subscriptions", self.desk.subscriptions.len(), None),
+            table("users", self.users.len(), None),
+            table("users_engaged", self.users.engaged(), None),
+        ];
+        if let Some(edge) = self.edge.as_deref() {
+            tables.extend([
+                table("aliases", edge.relay.len(), None),
+                table("calls_challenged", edge.challenged.len(), None),
+                table("registers_waiting", edge.registrations.len(), None),
+            ]);
+        }
+        tables.sort_by_key(|table| table.name);
+        Report {
+            tables,
+            counters: self.counters.iter().chain(self.rejects.iter()).collect(),
+            targets: self.target_reports(now),
+            completions: self.desk.service.stages().to_vec(),
+            delays: self.delays,
+            draining: self.draining,
+            owed: self.calls_up() + servers.owing + clients.owing,
+        }
+    }
+
+    /// Whether no call is up and no transaction is kept.
+    pub fn is_at_rest(&self) -> bool {
+        self.calls.is_empty() && self.layer.is_empty()
+    }
+
+    /// Whether a call is up or somebody waits for a transaction; cheap while a call is up.
+    pub fn is_owing(&self) -> bool {
+        self.calls_up() > 0 || self.layer.servers().owing + self.layer.clients().owing > 0
+    }
+
+    /// How many calls there are, without the slots of those that were challenged.
+    fn calls_up(&self) -> usize {
+        let edge = self.edge.as_deref();
+        self.calls.len() - edge.map_or(0, |edge| edge.challenged.len())
+    }
 }

@@ -53,7 +53,8 @@ impl Shard {
             .as_ref()
             .filter(|_| !self.is_not_asked(flow, request));
         let is_proven = asks.is_some_and(|gate| gate.has(&user));
-        (is_proven || self.registrar.is_registered_at(&user, flow)).then_some(user)
+        let has_phone = || self.phone_flow(&user, flow, request).is_some();
+        (is_proven || has_phone()).then_some(user)
     }
 
     /// Everybody registers his own address only.

@@ -25,6 +25,8 @@ pub struct Settings {
     pub upstream: Option<Peer>,
     /// What stands between phones and the PBX, if the PBX is their registrar (R1); `None`: we are.
     pub edge: Option<Edge>,
+    /// The time of the calendar at [`crate::time::Timestamp::START`].
+    pub started: completion::WallTime,
     /// The other parties that are known by their address.
     pub peers: Vec<Peer>,
     /// The domains that are ours, besides the names and addresses of the listeners; lower case.
@@ -270,6 +272,14 @@ pub struct Edge {
     /// The longest time for which a phone is told that it is registered, whatever the PBX grants:
     /// so that we hear early that it has gone.
     pub expires_max_s: u32,
+    /// What becomes of the private addresses in the phones' session descriptions.
+    pub nat_media: call::NatMedia,
+    /// How the NATs in front of the phones are kept open.
+    pub keep_alive: KeepAlive,
+    /// How often.
+    pub keep_alive_every: Duration,
+    /// Whether registrations are to be kept over a restart; what is kept is told by the worker.
+    pub keeps: bool,
     /// For how long failed registrations are held against their source.
     pub failures_window: Duration,
     /// The most failed registrations of one user from one source in that time, so that the PBX need
@@ -281,11 +291,27 @@ pub struct Edge {
     pub sources_max: usize,
 }
 
+/// What is sent to phones over UDP, so that the NATs in front of them stay open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeepAlive {
+    /// An empty line, which nobody answers.
+    Crlf,
+    /// Nothing.
+    Off,
+    /// OPTIONS, so that a phone is missed that has answered before.
+    Options,
+}
+
 impl Default for Edge {
     fn default() -> Self {
         Self {
             secret: None,
             expires_max_s: u32::MAX,
+            nat_media: call::NatMedia::Off,
+            keep_alive: KeepAlive::Crlf,
+            // NATs forget a UDP flow after 30 s at the earliest (RFC 4787 §4.3 says 2 min).
+            keep_alive_every: Duration::from_secs(25),
+            keeps: false,
             failures_window: Duration::from_mins(1),
             failures_max: 10,
             failures_of_source_max: 60,

@@ -10,11 +10,12 @@ use crate::call::{self, Target};
 use crate::cc::trust::PeerId;
 use crate::dialog::Reach;
 use crate::location::{self, Aor};
+use crate::relay;
 use crate::routing::targets::Located;
 use crate::routing::{Change, Place, Policy, Server, Targets};
 use crate::shard::settings::Peer;
 use crate::shard::{Reject, Settings, Shard};
-use crate::sip::flow::{Flow, ListenerId};
+use crate::sip::flow::{Flow, ListenerId, Transport};
 use crate::sip::{Request, Uri};
 use crate::time::Timestamp;
 use crate::transaction::fallback::{Fallback, Hop, ServerFailed, Trouble};
@@ -55,6 +56,25 @@ pub(super) fn targets(ways: &Ways) -> SmallVec<[Target<'_>; 1]> {
             others: way.others.as_deref(),
         })
         .collect()
+}
+
+/// S-30: who asks for TLS gets no other way.
+pub(super) fn keep_secure(request: &Request<'_>, ways: &mut Ways) -> Result<(), Reject> {
+    if !matches!(request.uri, Uri::Sip(uri) if uri.secure) {
+        return Ok(());
+    }
+    let by_tls = |way: &mut Way| {
+        if let Some(others) = &mut way.others {
+            let hops = &mut others.hops;
+            hops.retain(|hop| hop.flow.transport == Transport::Tls);
+        }
+        way.flow.transport == Transport::Tls
+    };
+    ways.retain(by_tls);
+    if ways.is_empty() {
+        return Err(Reject::NoSecureWay);
+    }
+    Ok(())
 }
 
 /// The servers that need no look-up.
@@ -238,6 +258,8 @@ impl Shard {
             self.with_call(now, user.call, |call, _| {
                 call.handle_moved(user.part, client, flow);
             });
+        } else if let Some(relay::Part::Opening(target)) = relay::Part::of(user.part) {
+            self.on_opening_moved(now, (user.call, target), &flow);
         }
     }
 }

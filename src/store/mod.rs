@@ -6,6 +6,8 @@
 //! - a record changes only from the version that its writer saw;
 //! - who lost the lease of a partition changes nothing in it any more (fencing).
 
+pub mod disk;
+pub mod keep;
 pub mod memory;
 
 /// Names a record: the partition of its callee, and its own name.

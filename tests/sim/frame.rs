@@ -151,7 +151,9 @@ impl<P> Frame<P> {
         let shard = self.shard.as_mut().expect("it has just acted");
         let mut sent = Vec::new();
         while let Some(output) = shard.poll_output() {
-            let Output::Send { flow, bytes, .. } = output;
+            let Output::Send { flow, bytes, .. } = output else {
+                continue;
+            };
             sent.push((flow.remote, bytes.to_vec()));
         }
         *self.tally.entry("sent by campon").or_default() += sent.len() as u64;

@@ -4,6 +4,7 @@
 
 use std::net::Ipv4Addr;
 
+use crate::act::Dialog;
 use crate::stage::Phone::{Alice, Bob};
 use crate::stage::{Stage, network};
 use crate::trace::{Direction, Trace};
@@ -130,5 +131,59 @@ fn a_publication_is_made_at_the_pbx_with_the_phones_password() {
     let etags = [0, 1].map(|n| alice.received_nth("200 PUBLISH", n).header("SIP-ETag"));
     // S-151
     assert_eq!(etags, ["etag-1", "etag-2"]);
+    stage.close();
+}
+
+/// The dialog that a document tells of: its Call-ID, and the tags of the watched one and the other.
+fn told_of(notify: &crate::message::Message, id: &str) -> [String; 3] {
+    let body = String::from_utf8_lossy(notify.body()).into_owned();
+    let start = format!("<dialog id=\"{id}\" ");
+    let (_, rest) = body.split_once(&start).expect("the dialog");
+    let attribute = |name: &str| {
+        let (_, value) = rest.split_once(&format!("{name}=\"")).expect(name);
+        let (value, _) = value.split_once('"').expect("a quote");
+        value.to_owned()
+    };
+    ["call-id", "local-tag", "remote-tag"].map(attribute)
+}
+
+#[test]
+fn a_busy_key_knows_its_own_call_by_its_own_ids() {
+    let stage = open_at_office("blf_dialog_info_ids");
+    let callee = stage.act("talk.callee", Bob).listen();
+    let caller = stage.act("blf_dialog_info_ids.caller", Alice).start();
+    let mut traces = crate::player::finish(vec![caller, callee]).into_iter();
+    let [caller, callee] = [(); 2].map(|()| traces.next().expect("two traces"));
+
+    let invite = callee.received_nth("INVITE sdp", 0);
+    let answer = callee.sent_nth("200 INVITE sdp", 0);
+    let tag = |tag: Option<&str>| tag.expect("a tag").to_owned();
+    let pbx = stage.act("blf_dialog_info_ids.pbx", Bob);
+    let pbx = pbx
+        .with("pbx_call", invite.call_id())
+        .with("pbx_tag", tag(answer.tag_of_to()))
+        .with("campon_tag", tag(invite.tag_of_from()))
+        .listen();
+    let watcher = stage.act("blf_dialog_info_ids.watcher", Alice).start();
+    let mut traces = crate::player::finish(vec![watcher, pbx]).into_iter();
+    let [watcher, pbx] = [(); 2].map(|()| traces.next().expect("two traces"));
+    let label = "NOTIFY dialog-info+xml";
+    let (told, heard) = (pbx.sent_nth(label, 0), watcher.received_nth(label, 0));
+    // S-145: the leg that faces the watcher.
+    let own = caller.received_nth("200 INVITE sdp", 0);
+    let expected = [
+        own.call_id().to_owned(),
+        tag(own.tag_of_to()),
+        tag(own.tag_of_from()),
+    ];
+    assert_eq!(told_of(heard, "one"), expected);
+    // An id that is the PBX's own crosses as it is.
+    assert_eq!(told_of(heard, "two"), told_of(told, "two"));
+
+    let left = stage.act("blf_dialog_info_ids.left", Bob).listen();
+    let mut dialog = Dialog::begun_by(&caller, "INVITE");
+    let leaver = stage.act("blf_dialog_info_ids.leaver", Alice);
+    leaver.within(&mut dialog).play();
+    left.finish();
     stage.close();
 }

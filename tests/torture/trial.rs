@@ -185,7 +185,9 @@ impl Bench {
     fn sent(&mut self) -> Result<Vec<(Flow, Message)>, String> {
         let mut sent = Vec::new();
         while let Some(output) = self.shard.poll_output() {
-            let Output::Send { flow, bytes, .. } = output;
+            let Output::Send { flow, bytes, .. } = output else {
+                continue;
+            };
             sent.push((flow, Message::read(bytes, self.now, None)?));
         }
         Ok(sent)

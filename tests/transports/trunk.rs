@@ -141,7 +141,7 @@ fn an_asserted_identity_crosses_from_those_who_are_trusted_unless_it_is_private(
     bob.register();
     let mut seen = |last, privacy| seen(&campon, &mut bob, last, privacy);
     let kept = "<sip:+4930123@carrier.example>";
-    assert_eq!(seen(9, ""), [&*kept]);
+    assert_eq!(seen(9, ""), [kept]);
     assert_eq!(seen(9, "Privacy: none\r\n"), [kept]);
     assert_eq!(seen(9, "Privacy: user;id\r\n"), [""; 0]);
     assert_eq!(seen(10, ""), [""; 0]);

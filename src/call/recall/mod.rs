@@ -246,7 +246,7 @@ impl Call {
             let theirs = sdp_of(message)?;
             Some(recall.session.describe(theirs))
         });
-        described.map_or_else(|| Cow::Borrowed(message.body()), Cow::Owned)
+        described.map_or_else(|| self.body_from(to.other(), message), Cow::Owned)
     }
 
     /// A side that has answered hangs up before the two are connected.

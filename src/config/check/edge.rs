@@ -2,9 +2,16 @@
 //!
 //! Spec: RULES R1, R3, R12.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::call::NatMedia;
 use crate::config::error::{Error, Source};
 use crate::config::raw::RawConfig;
-use crate::shard::settings::{Edge, Peer};
+use crate::shard::settings::{Edge, KeepAlive, Peer};
+
+/// What is said of a key that means nothing in the other modes.
+const ONLY_EDGE: &str = "is of use in edge mode alone: write mode = \"edge\"";
 
 /// What campon is to the phones.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,10 +33,7 @@ pub(super) fn edge(
     let written = &raw.edge;
     if mode == Mode::Standalone {
         return match written.first_written() {
-            Some(written) => {
-                let why = "is of use in edge mode alone: write mode = \"edge\"";
-                Err(source.error(&written.span(), why))
-            }
+            Some(written) => Err(source.error(&written, ONLY_EDGE)),
             None => Ok(None),
         };
     }
@@ -43,7 +47,20 @@ pub(super) fn edge(
     }
     let usual = Edge::default();
     let number = |written, default| source.at_least_one(written, default);
+    let keep_alive = [
+        ("crlf", KeepAlive::Crlf),
+        ("off", KeepAlive::Off),
+        ("options", KeepAlive::Options),
+    ];
+    let nat_media = [("off", NatMedia::Off), ("rewrite", NatMedia::Rewrite)];
+    let every_s = written.keep_alive_s.as_ref();
+    let every = every_s.map(|_| number(every_s, 1)).transpose()?;
     Ok(Some(Edge {
+        keep_alive: source.word(written.keep_alive.as_ref(), usual.keep_alive, &keep_alive)?,
+        keep_alive_every: every.map_or(usual.keep_alive_every, |every_s| {
+            Duration::from_secs(u64::from(every_s))
+        }),
+        nat_media: source.word(written.nat_media.as_ref(), usual.nat_media, &nat_media)?,
         expires_max_s: number(written.expires_max_s.as_ref(), usual.expires_max_s)?,
         failures_max: number(written.failures_max.as_ref(), usual.failures_max)?,
         failures_of_source_max: number(
@@ -52,4 +69,24 @@ pub(super) fn edge(
         )?,
         ..usual
     }))
+}
+
+/// Where registrations are kept over a restart: those of a PBX, for our own come back by themselves.
+pub(super) fn store(
+    source: Source<'_>,
+    raw: &RawConfig,
+    edge: Option<&Edge>,
+) -> Result<Option<PathBuf>, Error> {
+    let Some(path) = &raw.store.path else {
+        return Ok(None);
+    };
+    if edge.is_none() {
+        return Err(source.error(&path.span(), ONLY_EDGE));
+    }
+    source.read(path, |text| {
+        if text.is_empty() {
+            return Err("is empty: write the path of a file".to_owned());
+        }
+        Ok(Some(PathBuf::from(text)))
+    })
 }

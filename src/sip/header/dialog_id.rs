@@ -73,7 +73,8 @@ fn params(name: Name) -> Option<[&'static str; 2]> {
     if matches!(name, Name::Replaces | Name::Join) {
         return Some(["to-tag", "from-tag"]);
     }
-    (name == Name::TargetDialog).then_some(["remote-tag", "local-tag"])
+    // RFC 4538 §4: local and remote as whoever gets it sees them.
+    (name == Name::TargetDialog).then_some(["local-tag", "remote-tag"])
 }
 
 #[cfg(test)]
@@ -96,7 +97,7 @@ mod tests {
             (&b"12@h"[..], &b"7"[..], &b"8"[..])
         );
         let id = DialogId::parse(Name::TargetDialog, b"12@h; local-tag=8; remote-tag=7").unwrap();
-        assert_eq!((id.end, id.across), (&b"7"[..], &b"8"[..]));
+        assert_eq!((id.end, id.across), (&b"8"[..], &b"7"[..]));
     }
 
     #[test]
@@ -104,7 +105,7 @@ mod tests {
         let written = ours().in_place_of(Name::Replaces, b"12@h;from-tag=8;to-tag=7;early-only");
         assert_eq!(written.unwrap(), b"ours;from-tag=a;to-tag=e;early-only");
         let written = ours().in_place_of(Name::TargetDialog, b"12@h;local-tag=8;remote-tag=7;x=1");
-        assert_eq!(written.unwrap(), b"ours;local-tag=a;remote-tag=e;x=1");
+        assert_eq!(written.unwrap(), b"ours;local-tag=e;remote-tag=a;x=1");
     }
 
     #[test]

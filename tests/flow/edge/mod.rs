@@ -3,9 +3,12 @@
 //! Spec: RULES R1, R3, R4, R8, R12.
 
 mod challenges;
+mod joined;
+mod nat;
 mod passes;
 mod registration;
 mod relayed;
+mod restart;
 mod sources;
 
 use super::kit::draft::{Draft, request, response};
@@ -19,7 +22,12 @@ const PBX: &str = "pbx.example";
 
 /// A campon in edge mode and its PBX.
 fn edge() -> (World, Party) {
-    let world = World::new(Setup::Edge);
+    edge_with(Setup::Edge)
+}
+
+/// The same of another setup.
+fn edge_with(setup: Setup) -> (World, Party) {
+    let world = World::new(setup);
     let pbx = world.upstream();
     (world, pbx)
 }

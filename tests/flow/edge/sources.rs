@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
-use super::super::kit::draft::{Draft, OFFER, request};
+use super::super::kit::dialog::Dialog;
+use super::super::kit::draft::{ANSWER, Draft, OFFER, request, response};
 use super::super::kit::party::Party;
-use super::super::kit::scenes::refused;
+use super::super::kit::scenes::{hang_up, refused};
 use super::super::kit::subject::DOMAIN;
 use super::super::kit::world::World;
 use super::{address, edge, from, granted, invite, register, registers};
@@ -107,6 +108,46 @@ fn another_connection_of_the_same_phone_is_an_outsiders() {
     registers(&alice, "alice", &pbx);
     let again = world.party_over_tcp("alice");
     is_shut_out(&again, &pbx);
+}
+
+/// RFC 3261 §18.1.1: what is too long for UDP comes over a stream, from a port of its own.
+#[test]
+fn a_long_request_of_a_phone_on_udp_comes_over_a_stream() {
+    let (world, pbx) = edge();
+    let alice = world.party_at("alice", "192.0.2.50:5060");
+    registers(&alice, "alice", &pbx);
+    let stream = world.party_over_tcp_at("alice", "192.0.2.50:45060");
+    let long = |user: &str| {
+        invite(user, "bob")
+            .with("Subject", &"x".repeat(1300))
+            .with_sdp(OFFER)
+    };
+    let sent = stream.sends(long("alice"));
+    let at_pbx = pbx.receives("INVITE");
+    let answered = pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
+    let answer = stream.receives("200");
+    stream.acks(&sent, &answer);
+    pbx.receives("ACK");
+    // R22: the phone is where it registered; its stream may have ended by now.
+    stream.disconnects();
+    hang_up(&pbx, &Dialog::of_callee(&at_pbx, &answered), &alice);
+    // In nobody else's name, and from no other address.
+    let again = world.party_over_tcp_at("alice", "192.0.2.50:45061");
+    let sent = again.sends(long("mallory"));
+    refused(&again, &sent, "403");
+    let elsewhere = world.party_over_tcp_at("alice", "192.0.2.51:45060");
+    let sent = elsewhere.sends(long("alice"));
+    refused(&elsewhere, &sent, "403");
+    pbx.receives_nothing();
+}
+
+/// What would have fitted is no phone's way to call.
+#[test]
+fn a_short_request_over_another_stream_is_an_outsiders() {
+    let (world, pbx) = edge();
+    let alice = world.party_at("alice", "192.0.2.50:5060");
+    registers(&alice, "alice", &pbx);
+    is_shut_out(&world.party_over_tcp_at("alice", "192.0.2.50:45060"), &pbx);
 }
 
 /// A challenge proves nothing yet.

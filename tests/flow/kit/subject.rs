@@ -1,15 +1,16 @@
 //! The one place that knows how a worker is built and read: the kit's side of `Shard`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use campon::call::Reliability;
+use campon::call::{NatMedia, Reliability};
 use campon::cc::trust::Dials;
-use campon::completion::{Codes, RawCodes};
+use campon::completion::{Codes, RawCodes, WallTime};
 use campon::location::{Access, Account, Accounts};
 use campon::random::Rng;
 use campon::routing::health::Pings;
 use campon::routing::{Place, Policy, State};
-use campon::shard::settings::{Edge, Peer};
+use campon::shard::settings::{Edge, KeepAlive, Peer};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::Transport;
 
@@ -57,7 +58,15 @@ pub(crate) enum Setup {
     Reliable,
     /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
     Edge,
+    /// The same; phones are kept alive by empty lines every 25 s and told 60 s at most, private media
+    /// addresses are written anew, and registrations are kept over a restart.
+    EdgeNat,
+    /// As [`Self::Edge`], and phones are asked every 30 s whether they are there.
+    EdgeAsks,
 }
+
+/// When the first campon of a world is started.
+pub(crate) const STARTED: WallTime = WallTime(1_000_000_000_000_000);
 
 /// Campon's addresses, in the order of their `ListenerId`.
 pub(crate) fn listeners() -> [SocketAddr; 2] {
@@ -66,6 +75,11 @@ pub(crate) fn listeners() -> [SocketAddr; 2] {
 
 /// A worker of this setup.
 pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
+    restarted(setup, seed, STARTED)
+}
+
+/// The same, started at this time of the calendar.
+pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     let listeners = listeners().map(Listener::at);
     let upstream = UPSTREAM.parse().expect("an address");
     let upstream = Peer::new("upstream", Transport::Udp, upstream);
@@ -75,7 +89,9 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
         listeners: listeners.to_vec(),
         upstream: match setup {
             Setup::Standalone | Setup::Unlimited | Setup::Peer | Setup::Reliable => None,
-            Setup::Upstream | Setup::Users | Setup::Edge => Some(upstream),
+            Setup::Upstream | Setup::Users | Setup::Edge | Setup::EdgeNat | Setup::EdgeAsks => {
+                Some(upstream)
+            }
             Setup::Twins => Some(twins(Pings::Off)),
             Setup::Pinged => Some(twins(Policy::default().pings)),
             Setup::Biloxi => Some(Peer {
@@ -84,7 +100,8 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
             }),
         },
         peers: Vec::from_iter(matches!(setup, Setup::Peer | Setup::Edge).then_some(office)),
-        edge: matches!(setup, Setup::Edge).then(Edge::default),
+        edge: edge(setup),
+        started,
         access: matches!(setup, Setup::Users).then(access),
         ..Settings::default()
     };
@@ -102,6 +119,37 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     };
     settings.completion.codes = Codes::new(&codes, &[]).expect("codes that can be dialled");
     Shard::new(settings, Rng::from_number(seed))
+}
+
+fn edge(setup: Setup) -> Option<Edge> {
+    let usual = Edge {
+        keep_alive: KeepAlive::Off,
+        ..Edge::default()
+    };
+    match setup {
+        Setup::Edge => Some(usual),
+        Setup::EdgeNat => Some(Edge {
+            keep_alive: KeepAlive::Crlf,
+            expires_max_s: 60,
+            nat_media: NatMedia::Rewrite,
+            keeps: true,
+            ..usual
+        }),
+        Setup::EdgeAsks => Some(Edge {
+            keep_alive: KeepAlive::Options,
+            keep_alive_every: Duration::from_secs(30),
+            ..usual
+        }),
+        Setup::Standalone
+        | Setup::Unlimited
+        | Setup::Upstream
+        | Setup::Users
+        | Setup::Biloxi
+        | Setup::Reliable
+        | Setup::Twins
+        | Setup::Pinged
+        | Setup::Peer => None,
+    }
 }
 
 /// An upstream of two servers.

@@ -1,12 +1,13 @@
 //! The world: one worker, a clock that tests turn, and seats for the parties.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use campon::completion::WallTime;
 use campon::shard::{Input, Output, Shard};
 use campon::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
 use campon::time::Timestamp;
@@ -30,6 +31,9 @@ pub(crate) struct World(pub(super) Rc<RefCell<State>>);
 
 pub(super) struct State {
     shard: Shard,
+    setup: Setup,
+    /// The calendar's time when campon was started.
+    started: WallTime,
     pub(super) now: Timestamp,
     pub(super) seats: Vec<Seat>,
     pub(super) serial: u64,
@@ -39,6 +43,10 @@ pub(super) struct State {
     /// Branch and method of each request that a party sent.
     asked: BTreeSet<(String, String)>,
     ladder: Vec<String>,
+    /// Keep-alives without a message: where to, and when.
+    pings: Vec<(Flow, Timestamp)>,
+    /// What is to be kept over a restart, by key.
+    kept: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 /// A party's place: where it is, and what has come for it.
@@ -53,6 +61,8 @@ impl World {
     pub(crate) fn new(setup: Setup) -> Self {
         Self(Rc::new(RefCell::new(State {
             shard: subject::shard(setup, 1),
+            setup,
+            started: subject::STARTED,
             now: Timestamp::START + Duration::from_secs(1000),
             seats: Vec::new(),
             serial: 0,
@@ -60,7 +70,20 @@ impl World {
             delay: Duration::ZERO,
             asked: BTreeSet::new(),
             ladder: Vec::new(),
+            pings: Vec::new(),
+            kept: BTreeMap::new(),
         })))
+    }
+
+    /// campon is started anew, with what it kept; the calendar goes on, the process's time does not.
+    pub(crate) fn restarts(&self) {
+        self.0.borrow_mut().restart();
+    }
+
+    /// The addresses that were kept alive without a message since this was last asked.
+    pub(crate) fn pings(&self) -> Vec<SocketAddr> {
+        let pings = std::mem::take(&mut self.0.borrow_mut().pings);
+        pings.into_iter().map(|(flow, _)| flow.remote).collect()
     }
 
     /// A party over UDP at the next free address.
@@ -78,6 +101,11 @@ impl World {
     pub(crate) fn party_over_tcp(&self, name: &str) -> Party {
         let address = format!("192.0.2.{}:45060", 10 + self.0.borrow().seats.len());
         self.seat(name, &address, Transport::Tcp)
+    }
+
+    /// The same at this address.
+    pub(crate) fn party_over_tcp_at(&self, name: &str, address: &str) -> Party {
+        self.seat(name, address, Transport::Tcp)
     }
 
     /// A party that is registered.
@@ -200,6 +228,20 @@ impl State {
         self.deliver();
     }
 
+    fn restart(&mut self) {
+        self.note("campon is started anew");
+        let started = self.started.0 + self.now.as_micros();
+        self.started = WallTime(started);
+        self.shard = subject::restarted(self.setup, 2, self.started);
+        self.now = Timestamp::START;
+        for (key, record) in &self.kept {
+            if let Some(record) = record {
+                self.shard.restore(key, record);
+            }
+        }
+        self.deliver();
+    }
+
     /// A party's connection ends.
     pub(super) fn disconnect(&mut self, seat: usize) {
         let flow = self.seats[seat].flow;
@@ -238,10 +280,18 @@ impl State {
     fn deliver(&mut self) {
         let mut arrived = Vec::new();
         while let Some(output) = self.shard.poll_output() {
-            let Output::Send { flow, bytes, id } = output;
-            arrived.push((flow, bytes.to_vec(), id));
+            match output {
+                Output::Send { flow, bytes, id } => arrived.push((flow, bytes.to_vec(), id)),
+                Output::Keep { key, record } => {
+                    self.kept.insert(key.to_vec(), record.map(<[u8]>::to_vec));
+                }
+            }
         }
         for (flow, raw, id) in arrived {
+            if raw == b"\r\n\r\n" {
+                self.pings.push((flow, self.now));
+                continue;
+            }
             let read = Message::read(&raw, self.now, Some((id, flow)));
             let message = read.unwrap_or_else(|why| {
                 self.fail(&format!("{why} in\n{}", String::from_utf8_lossy(&raw)))

@@ -73,6 +73,21 @@ fn the_first_phone_that_takes_a_message_answers_it() {
 }
 
 #[test]
+fn the_phones_share_the_breadth_of_a_message() {
+    let (_world, alice, desk, cell) = bob_with_two_phones();
+    alice.sends(text_for_bob().with("Max-Breadth", "1"));
+    // S-112
+    alice.receives("440");
+    alice.sends(text_for_bob().with("Max-Breadth", "5"));
+    for phone in [&desk, &cell] {
+        let text = phone.receives("MESSAGE");
+        assert_eq!(text.header("Max-Breadth"), "2");
+        phone.answers(&text, 200);
+    }
+    alice.receives("200");
+}
+
+#[test]
 fn the_best_of_several_refusals_is_the_answer() {
     for (first, second, best) in [(480, 415, "415"), (503, 480, "480"), (404, 503, "404")] {
         let (_world, alice, desk, cell) = bob_with_two_phones();

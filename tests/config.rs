@@ -108,6 +108,22 @@ fn every_key_has_its_effect() {
 }
 
 #[test]
+fn the_least_session_of_the_standard_is_the_default() {
+    let least_s = |text: &str| {
+        parse(text)
+            .expect("valid")
+            .shard
+            .call_policy
+            .session_least_s
+    };
+    assert_eq!(least_s(""), 90); // S-90
+    let short = "[calls]\nmin_se = \"2s\"\n";
+    assert_eq!(least_s(short), 2);
+    let warnings = parse(short).expect("valid").warnings();
+    assert_eq!(warnings, ["calls.min_se: 2s, RFC 4028 says 90s at least"]); // S-90
+}
+
+#[test]
 fn no_file_is_a_standalone_registrar_on_loopback() {
     let config = Config::load(None, &Arguments::default()).expect("valid");
     assert_eq!(config.mode(), "standalone");

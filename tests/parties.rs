@@ -22,6 +22,8 @@ mod harness;
 #[path = "sipp/message.rs"]
 #[allow(dead_code, reason = "shared with the flows that SIPp plays")]
 mod message;
+#[path = "real/nat.rs"]
+mod nat;
 #[path = "pbx/mod.rs"]
 #[allow(dead_code, reason = "a PBX has more habits than the flows show")]
 mod pbx;

@@ -18,6 +18,8 @@ mod act;
 mod bridge;
 #[path = "sipp/calls.rs"]
 mod calls;
+#[path = "sipp/edge.rs"]
+mod edge;
 #[path = "sipp/ladder.rs"]
 mod ladder;
 #[path = "sipp/line.rs"]

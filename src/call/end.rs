@@ -2,7 +2,8 @@
 //!
 //! Spec: RFC 3261 §13.2.2.4 (S-04), §15 (S-21); RFC 3326.
 //!
-//! A BYE is answered at once and not when the other side has answered: whoever hangs up is done.
+//! A BYE is answered at once and not when the other side has answered: whoever hangs up is done. Only
+//! between a phone and its PBX it is otherwise, see `leaving`.
 
 use crate::call::relay::copy_request;
 use crate::call::sdp::SDP;
@@ -30,11 +31,16 @@ impl Call {
         let Ok(server) = turn.layer.accept(turn.now, request, flow, None) else {
             return refuse_for_now(turn, request, flow);
         };
+        if self.may_be_challenged(side) {
+            return self.ask_to_leave(turn, (side, server), request);
+        }
         respond_plainly(turn, server, Status::OK, reply::Tag::AsReceived);
+        self.settle_leaving(turn);
         match self.phase {
             Phase::Talking => {
                 self.outcome = Outcome::HungUp(side);
                 self.phase = Phase::Ending { byes: 1 };
+                self.forget_sessions();
                 self.abandon_negotiation(turn);
                 self.abandon_exchanges(turn);
                 self.relay_bye(turn, side, request);
@@ -76,16 +82,23 @@ impl Call {
 
     /// Ends the call with a BYE to these sides.
     pub(super) fn lose(&mut self, turn: &mut Turn<'_>, sides: &[Side]) {
+        self.lose_for(turn, sides, b"");
+    }
+
+    /// The same for this reason.
+    pub(super) fn lose_for(&mut self, turn: &mut Turn<'_>, sides: &[Side], reason: &[u8]) {
         self.outcome = Outcome::Lost;
         self.phase = Phase::Ending { byes: 0 };
+        self.settle_leaving(turn);
         self.abandon_negotiation(turn);
         self.abandon_exchanges(turn);
-        self.send_byes(turn, sides, b"");
+        self.send_byes(turn, sides, reason);
     }
 
     /// Sends a BYE to these sides, and waits for their answers only.
     pub(super) fn send_byes(&mut self, turn: &mut Turn<'_>, sides: &[Side], reason: &[u8]) {
         let mut byes = 0;
+        self.forget_sessions();
         for side in sides {
             let user = Some(self.user(Part::Bye(*side)));
             let dialog = &mut self.leg_mut(*side).dialog;
@@ -111,13 +124,13 @@ impl Call {
         }
     }
 
-    fn send_bye_across(
+    pub(super) fn send_bye_across(
         &mut self,
         turn: &mut Turn<'_>,
         from: Side,
         request: &Request<'_>,
         part: Part,
-    ) -> Option<()> {
+    ) -> Option<Key> {
         let user = Some(self.user(part));
         let dialog = &mut self.leg_mut(from.other()).dialog;
         let number = dialog.next_cseq();
@@ -236,7 +249,7 @@ pub(super) fn send(
     dialog: &Dialog,
     method: Method<'_>,
     user: Option<User>,
-) -> Option<()> {
+) -> Option<Key> {
     let outgoing = Outgoing {
         method,
         uri: dialog.request_uri(),
@@ -245,6 +258,5 @@ pub(super) fn send(
         destination: 0,
         fields: turn.scratch,
     };
-    turn.layer.request(turn.now, &outgoing).ok()?;
-    Some(())
+    turn.layer.request(turn.now, &outgoing).ok()
 }

@@ -4,8 +4,10 @@
 
 use crate::call::negotiation::{Crossing, is_end_of_dialog};
 use crate::call::relay::carries_session;
+use crate::call::session;
 use crate::call::{Call, EXCHANGES_MAX, Part, Side, Turn, end, respond_plainly};
 use crate::dialog::reliable::Prack;
+use crate::dialog::session_timer::Asked;
 use crate::dialog::{Dialog, Order, Tag};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Request, Response, Status};
@@ -18,9 +20,12 @@ use crate::transaction::reply;
 pub(super) struct Exchange {
     number: u8,
     at: At,
-    server: Key,
+    /// The asker's transaction; `None` for a refresh of ours.
+    server: Option<Key>,
     kind: Kind,
     usage: Usage,
+    /// What it says of session timers.
+    asked: Asked,
 }
 
 /// Where within a call somebody asks.
@@ -130,6 +135,10 @@ impl Call {
             }
             None => {}
         }
+        let is_update = request.method == Method::Update;
+        if is_update && session::refuse_too_short(turn, request, flow).is_some() {
+            return;
+        }
         let Some((server, number)) = self.accept_exchange(turn, request, flow) else {
             return end::refuse_for_now(turn, request, flow);
         };
@@ -145,9 +154,14 @@ impl Call {
             Exchange {
                 number,
                 at,
-                server,
+                server: Some(server),
                 kind: Kind::of(request),
                 usage: Usage::of(request.method),
+                asked: if is_update {
+                    Asked::of(&request.message)
+                } else {
+                    Asked::default()
+                },
             },
         );
     }
@@ -175,11 +189,12 @@ impl Call {
                     side: Side::A,
                     early: Some(tag),
                 },
-                server,
+                server: Some(server),
                 kind: Kind::Prack {
                     has_offer: has_session && !is_answer,
                 },
                 usage: Usage::Call,
+                asked: Asked::default(),
             },
         );
     }
@@ -212,7 +227,32 @@ impl Call {
             self.exchanges.push(exchange);
         } else {
             let status = Status::SERVER_INTERNAL_ERROR;
-            respond_plainly(turn, exchange.server, status, reply::Tag::AsReceived);
+            answer_plainly(turn, exchange.server, status);
+        }
+    }
+
+    /// Makes room for a refresh of ours, which is an UPDATE that nobody has asked for.
+    pub(super) fn begin_refresh(&mut self, at: At) -> Option<Part> {
+        let is_at = |exchange: &Exchange| exchange.at == at;
+        if self.exchanges.len() >= EXCHANGES_MAX || self.exchanges.iter().any(is_at) {
+            return None;
+        }
+        let number = self.free_number();
+        self.exchanges.push(Exchange {
+            number,
+            at,
+            server: None,
+            kind: Kind::Other,
+            usage: Usage::Call,
+            asked: Asked::default(),
+        });
+        Some(Part::Exchange(number))
+    }
+
+    /// The refresh could not be sent.
+    pub(super) fn forget_refresh(&mut self, part: Part) {
+        if let Part::Exchange(number) = part {
+            self.end_exchange(number);
         }
     }
 
@@ -229,7 +269,10 @@ impl Call {
         let Some(exchange) = self.end_exchange(number) else {
             return;
         };
-        let Exchange { at, server, .. } = exchange;
+        let at = exchange.at;
+        let Some(server) = exchange.server else {
+            return self.on_refreshed(turn, at.side.other(), response);
+        };
         let is_success = response.status.is_success();
         if is_success && is_target_refresh(response.cseq.method) {
             let answerer = At {
@@ -239,6 +282,10 @@ impl Call {
             if let Some(dialog) = self.dialog_at(answerer) {
                 dialog.refresh_target(&response.message);
             }
+        }
+        if is_success && response.cseq.method == Method::Update && at.early.is_none() {
+            self.on_session_answered(turn.now, at.side.other(), response, b"");
+            self.agree_within(turn.now, at.side, exchange.asked);
         }
         self.relay_within(turn, server, at.side, response);
         if let (Kind::Prack { .. }, Some(tag)) = (exchange.kind, at.early) {
@@ -271,7 +318,10 @@ impl Call {
             Failure::TimedOut => {}
             Failure::Unreachable => {
                 let status = Status::SERVER_INTERNAL_ERROR;
-                respond_plainly(turn, exchange.server, status, reply::Tag::AsReceived);
+                answer_plainly(turn, exchange.server, status);
+                if exchange.server.is_none() {
+                    self.on_refresh_refused(turn.now, exchange.at.side.other());
+                }
             }
         }
     }
@@ -286,7 +336,7 @@ impl Call {
                     Status::REQUEST_TERMINATED
                 }
             };
-            respond_plainly(turn, exchange.server, status, reply::Tag::AsReceived);
+            answer_plainly(turn, exchange.server, status);
         }
     }
 
@@ -350,6 +400,12 @@ impl Call {
         (0..=u8::MAX)
             .find(|number| !taken(number))
             .unwrap_or_default()
+    }
+}
+
+fn answer_plainly(turn: &mut Turn<'_>, server: Option<Key>, status: Status) {
+    if let Some(server) = server {
+        respond_plainly(turn, server, status, reply::Tag::AsReceived);
     }
 }
 

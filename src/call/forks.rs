@@ -54,6 +54,22 @@ impl Call {
         Some(tag)
     }
 
+    /// S-12: the tag of an answer of our own to A: that of what A heard last, if it heard anything.
+    pub fn answer_tag(&self) -> Tag {
+        let setup = self.setup.as_deref().filter(|_| self.answered.is_none());
+        let fork = setup.and_then(|setup| setup.forks.last());
+        fork.map_or_else(|| self.a.dialog.tag(), |fork| fork.tag)
+    }
+
+    /// S-12: what A heard while it rang and the final response have the same tag.
+    pub(super) fn final_tag(&self, remote_tag: &[u8]) -> crate::dialog::tag::TagText {
+        let forks = self.setup.as_deref().map(|setup| &setup.forks);
+        let fork =
+            forks.and_then(|forks| forks.iter().find(|fork| *fork.remote_tag == *remote_tag));
+        let tag = fork.map_or_else(|| self.answer_tag(), |fork| fork.tag);
+        tag.text()
+    }
+
     /// Whether this tag is that of an early dialog that A sees.
     pub(super) fn is_early(&self, tag: Tag) -> bool {
         let forks = self.setup.as_deref().map(|setup| &setup.forks);

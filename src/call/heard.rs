@@ -89,8 +89,13 @@ impl Call {
         let is_new = match self.setup.as_deref_mut()?.heard_mut(tag)? {
             Some(heard) => heard.take(rseq, has_session),
             first @ None => {
+                let dialog = half.answered(response, &flow, reach);
+                if !dialog.has_target() {
+                    // There is nowhere to send the PRACK to.
+                    return Some(Tell { tag, rseq: None });
+                }
                 let mut heard = Heard {
-                    dialog: half.answered(response, &flow, reach),
+                    dialog,
                     invite: response.cseq.number,
                     rseq,
                     offer: if is_late {

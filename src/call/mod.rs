@@ -25,6 +25,7 @@ mod exchange;
 mod forks;
 mod heard;
 pub mod ids;
+mod leaving;
 mod nat;
 mod negotiation;
 mod policy;
@@ -32,6 +33,7 @@ pub mod recall;
 mod refers;
 pub mod relay;
 mod sdp;
+mod session;
 mod setup;
 
 use std::net::IpAddr;
@@ -54,8 +56,9 @@ pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
 pub use ids::{Ids, Legs, NamedLeg, NoLegs};
 pub use nat::NatMedia;
-pub use policy::{Policy, Reliability};
+pub use policy::{Policy, Reliability, SessionAsks};
 pub use recall::{Invitation, News, NoCall, Party, Refusal};
+pub use session::Asks;
 pub use setup::{Offer, Target, forwards, is_better, not_the_whole_service};
 
 /// How long things of a call may take.
@@ -213,6 +216,10 @@ pub struct Call {
     refers: Option<Box<refers::Refers>>,
     /// What is more to it if it is a recall.
     recall: Option<Box<recall::Recall>>,
+    /// The side that is a phone of ours, where the other is its PBX.
+    phone: Option<Side>,
+    /// The BYE of that phone, while the PBX has not answered it.
+    leaving: Option<leaving::Leaving>,
     began: Timestamp,
     answered: Option<Timestamp>,
     outcome: Outcome,
@@ -233,13 +240,19 @@ pub struct Again {
 #[derive(Debug)]
 struct Leg {
     dialog: Dialog,
+    /// Its session timer, if it was agreed on.
+    timed: Option<Box<session::Timed>>,
     media: nat::Media,
 }
 
 impl Leg {
     fn of(dialog: Dialog) -> Self {
         let media = nat::Media::AsDescribed;
-        Self { dialog, media }
+        Self {
+            dialog,
+            timed: None,
+            media,
+        }
     }
 }
 
@@ -346,7 +359,8 @@ impl Call {
             .map(negotiation::Negotiation::deadline);
         let prack = self.early.as_deref().and_then(early::Early::deadline);
         let recall = self.recall.as_deref().and_then(recall::Recall::deadline);
-        let all = [rings, ack, prack, recall];
+        let session = self.session_deadline();
+        let all = [rings, ack, prack, recall, session];
         all.into_iter().flatten().min()
     }
 
@@ -356,6 +370,7 @@ impl Call {
         self.on_recall_due(turn);
         self.on_ack_due(turn);
         self.on_prack_due(turn);
+        self.on_session_due(turn);
     }
 
     /// Whether a request with these tags is within this call, and on which side.
@@ -378,6 +393,7 @@ impl Call {
                 self.on_offer_response(turn, response);
             }
             Part::Negotiation => self.on_reinvite_response(turn, response),
+            Part::Bye(side) if self.on_leave_answered(turn, side, response) => {}
             Part::Bye(_) => self.on_bye_done(response.status),
             Part::Exchange(number) => self.on_exchange_response(turn, number, response),
         }
@@ -392,6 +408,7 @@ impl Call {
             Part::Branch(branch) => self.on_branch_failure(turn, branch, failure),
             Part::Negotiation if self.phase == Phase::Recalling => self.on_offer_failure(turn),
             Part::Negotiation => self.on_reinvite_failure(turn, failure),
+            Part::Bye(side) if self.on_leave_failed(turn, side) => {}
             Part::Bye(_) => self.on_bye_done(Status::REQUEST_TIMEOUT),
             Part::Exchange(number) => self.on_exchange_failure(turn, number, failure),
         }
@@ -421,6 +438,8 @@ impl Call {
             refused: Vec::new(),
             refers: None,
             recall: None,
+            phone: None,
+            leaving: None,
             began: now,
             answered: None,
             outcome: Outcome::Open,

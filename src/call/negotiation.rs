@@ -19,8 +19,10 @@ use crate::call::end;
 use crate::call::exchange::At;
 use crate::call::recall;
 use crate::call::relay::{carries_session, copy_crossing, copy_naming};
+use crate::call::session;
 use crate::call::setup::forwards;
 use crate::call::{Call, Ids, Outcome, Part, Phase, Side, Turn, respond, respond_plainly};
+use crate::dialog::session_timer::Asked;
 use crate::dialog::{Dialog, Order};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Name, Request, Response, Status, Writer};
@@ -48,6 +50,9 @@ pub(super) struct Negotiation {
     is_mute: bool,
     /// The side whose offer waits for its answer.
     offers: Option<Side>,
+    origin: Origin,
+    /// What the asker's INVITE says of session timers.
+    asked_timer: Asked,
     state: State,
 }
 
@@ -60,6 +65,15 @@ pub(super) struct Crossing {
     pub(super) part: Part,
     /// What a PRACK acknowledges on the other leg.
     pub(super) rack: Option<u32>,
+}
+
+/// Whose idea it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Origin {
+    /// A side's.
+    Side,
+    /// Ours, to refresh the session of the other side than the asker.
+    Refresh,
 }
 
 #[derive(Debug)]
@@ -95,6 +109,8 @@ impl Negotiation {
             client,
             is_mute: false,
             offers: None,
+            origin: Origin::Side,
+            asked_timer: Asked::default(),
             state: State::unacked(turn),
         }
     }
@@ -118,6 +134,8 @@ impl Negotiation {
             client: Some(client),
             is_mute: false,
             offers: None,
+            origin: Origin::Side,
+            asked_timer: Asked::default(),
             state: State::Pending {
                 until: turn.now + turn.timing.rings,
             },
@@ -186,6 +204,9 @@ impl Call {
         if self.leg_mut(side).dialog.order(request.cseq.number) == Order::OutOfOrder {
             return end::refuse_for_now(turn, request, flow);
         }
+        if session::refuse_too_short(turn, request, flow).is_some() {
+            return;
+        }
         let user = Some(self.user(Part::Negotiation));
         let Ok(server) = turn.layer.accept(turn.now, request, flow, user) else {
             return end::refuse_for_now(turn, request, flow);
@@ -209,9 +230,21 @@ impl Call {
             client: Some(client),
             is_mute: request.message.has_option(Name::Require, "100rel"),
             offers: carries_session(&request.message).then_some(side),
+            origin: Origin::Side,
+            asked_timer: Asked::of(&request.message),
             state: State::Pending {
                 until: turn.now + turn.timing.rings,
             },
+        }));
+    }
+
+    /// An INVITE of ours is under way that refreshes the session of this side.
+    pub(super) fn await_refresh(&mut self, turn: &Turn<'_>, side: Side, client: Key, number: u32) {
+        let withdrawn = Negotiation::withdrawn(turn, side.other(), client, number);
+        self.negotiation = Some(Box::new(Negotiation {
+            offers: Some(side.other()),
+            origin: Origin::Refresh,
+            ..withdrawn
         }));
     }
 
@@ -247,6 +280,9 @@ impl Call {
             }
         }
         copy_naming(&mut writer, &request.message, turn.realm, &ids);
+        if matches!(request.method, Method::Invite | Method::Update) {
+            session::write_request(&mut writer, self.leg(at.side), request);
+        }
         let body = if request.method == Method::Notify {
             ids.body(&request.message)
         } else {
@@ -296,12 +332,16 @@ impl Call {
             return;
         }
         let Some(server) = pending.server else {
-            // The call has ended meanwhile.
+            let is_refresh = pending.origin == Origin::Refresh;
+            // Else the call has ended meanwhile.
             if !status.is_provisional() {
                 let (number, client) = (pending.sent, pending.client);
                 self.negotiation = None;
                 if status.is_success() {
                     end::send_ack(turn, &self.leg(answerer).dialog, number, client, None);
+                }
+                if is_refresh {
+                    self.on_refreshed(turn, answerer, response);
                 }
             }
             return;
@@ -311,6 +351,11 @@ impl Call {
             // S-71: without an offer in the INVITE, the answer to this one comes in the ACK.
             let makes_offer = pending.offers.is_none() && carries_session(&response.message);
             pending.offers = makes_offer.then_some(answerer);
+            let (asked, client) = (pending.asked_timer, pending.client);
+            let now = turn.now;
+            self.on_session_answered(now, answerer, response, turn.layer.answered_invite(client));
+            self.agree_within(now, asker, asked);
+            self.note_description(asker, &response.message);
             self.leg_mut(answerer)
                 .dialog
                 .refresh_target(&response.message);
@@ -335,9 +380,16 @@ impl Call {
         let body = self.body_towards(asker, &response.message);
         let contact = turn.contacts.of(&self.leg(asker).dialog.flow());
         let answer = (response.status, response.phrase, reply::Tag::AsReceived);
+        let refreshes = matches!(response.cseq.method, Method::Invite | Method::Update);
+        let terms = self
+            .terms(asker)
+            .filter(|_| refreshes && response.status.is_success());
         let write = |writer: &mut Writer<'_>| {
             if !response.status.is_failure() {
                 writer.header(Name::Contact, contact);
+            }
+            if let Some(terms) = terms {
+                terms.write_answer(writer);
             }
             copy_crossing(writer, response);
         };
@@ -353,6 +405,9 @@ impl Call {
             Failure::Unreachable => Status::SERVER_INTERNAL_ERROR,
         };
         let Some(server) = pending.server else {
+            if pending.origin == Origin::Refresh && self.phase == Phase::Talking {
+                self.on_refresh_failure(turn, pending.asker.other(), failure);
+            }
             return;
         };
         respond_plainly(turn, server, status, reply::Tag::AsReceived);
@@ -388,6 +443,7 @@ impl Call {
             return;
         };
         if !pending.is_settled() {
+            self.note_description(side.other(), &ack.message);
             let body = self.body_towards(side.other(), &ack.message);
             let dialog = &self.leg(side.other()).dialog;
             let crossing = Some((&ack.message, &*body));

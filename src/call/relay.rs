@@ -21,6 +21,8 @@ pub enum Fate {
     Filtered,
     /// It crosses in the responses where it is not the address of a dialog.
     OtherTargets,
+    /// It crosses in the responses that say with it what was asked for too little.
+    TooShort,
 }
 
 /// Option tags that belong to one hop or one leg and must not promise anything across.
@@ -68,12 +70,15 @@ pub fn fate(name: Name) -> Fate {
         // Reliable provisional responses are acknowledged on each leg (S-59).
         | Name::RSeq
         | Name::RAck
+        // Each leg is timed by itself (S-97).
+        | Name::SessionExpires
         // Written with the body.
         | Name::ContentLength
         // Echoed in the responses to the one who sent it.
         | Name::Timestamp => Fate::PerLeg,
         Name::Require | Name::ProxyRequire | Name::Supported => Fate::Filtered,
         Name::Contact => Fate::OtherTargets,
+        Name::MinSe => Fate::TooShort,
         _ => Fate::Crosses,
     }
 }
@@ -162,6 +167,11 @@ fn copy_header(writer: &mut Writer<'_>, header: Header<'_>, status: Option<Statu
                 writer.copy(header);
             }
         }
+        Fate::TooShort => {
+            if status == Some(Status::SESSION_INTERVAL_TOO_SMALL) {
+                writer.copy(header);
+            }
+        }
     }
 }
 
@@ -208,6 +218,9 @@ fn copy_options(writer: &mut Writer<'_>, name: Name, value: &[u8]) {
         let is_hop = HOP_OPTIONS
             .iter()
             .any(|hop| hop.eq_ignore_ascii_case(option));
+        // Whoever requires a timer gets it on its own leg (S-97).
+        let is_timer = name == Name::Require && option.eq_ignore_ascii_case(b"timer");
+        let is_hop = is_hop || is_timer;
         if is_hop || option.is_empty() {
             continue;
         }

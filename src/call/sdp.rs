@@ -246,8 +246,9 @@ mod tests {
             text(&ours),
             "v=0\r\no=- 7 2 IN IP4 192.0.2.1\r\ns=call\r\nm=audio 4000 RTP/AVP 0\r\n"
         );
-        assert_eq!(session.describe(theirs), ours);
+        assert_eq!(session.describe(theirs), ours); // S-64
         let changed = session.describe(b"v=0\no=bob 99 4 IN IP6 ::1\ns=call\n");
+        // S-72
         assert_eq!(text(&changed), "v=0\no=- 7 3 IN IP4 192.0.2.1\r\ns=call\n");
     }
 
@@ -259,7 +260,7 @@ mod tests {
         let rejected = text(&sdp).split_once("t=0 0\r\n").expect("a time").1;
         assert_eq!(
             rejected,
-            "m=audio 0 RTP/AVP 0 8\r\nm=video 0 RTP/SAVP 96\r\n"
+            "m=audio 0 RTP/AVP 0 8\r\nm=video 0 RTP/SAVP 96\r\n" // S-61, S-62
         );
     }
 

@@ -11,8 +11,10 @@ use crate::call::forks::Fork;
 use crate::call::nat::{Media, NatMedia};
 use crate::call::negotiation::Negotiation;
 use crate::call::relay::{carries_session, copy_crossing, copy_naming, share_of_breadth};
-use crate::call::{Again, Call, FORKS_MAX, Few, Ids, Outcome, Part, Phase, Side, Told, Turn};
+use crate::call::session;
+use crate::call::{Again, Asks, Call, FORKS_MAX, Few, Ids, Outcome, Part, Phase, Side, Told, Turn};
 use crate::call::{respond, respond_announced};
+use crate::dialog::session_timer::Asked;
 use crate::dialog::{Dialog, Reach, Tag};
 use crate::sip::flow::Flow;
 use crate::sip::{Checked, Message, Method, Name, Request, Response, Scratch, Status, Writer};
@@ -47,6 +49,8 @@ pub struct Offer<'o> {
     pub server: Key,
     /// Where it goes, all at once.
     pub targets: &'o [Target<'o>],
+    /// What we ask for of session timers.
+    pub asks: Asks,
     /// What it repeats, if it was challenged before.
     pub again: Option<&'o Again>,
     /// The side that is a phone of ours, where we stand in front of its PBX, and where it is.
@@ -70,6 +74,9 @@ pub(super) struct Setup {
     rang: bool,
     /// S-71: whether B is to make the offer.
     pub(super) is_late: bool,
+    /// What A's INVITE says of session timers, and what we ask for of our own.
+    pub(super) asked: Asked,
+    pub(super) asks: Asks,
     rings_until: Timestamp,
 }
 
@@ -91,6 +98,11 @@ struct Final {
 impl Setup {
     pub(super) fn deadline(&self) -> Option<Timestamp> {
         self.server.map(|_| self.rings_until)
+    }
+
+    /// A's INVITE, while it has no final response.
+    pub(super) fn server(&self) -> Option<Key> {
+        self.server
     }
 
     fn is_done(&self) -> bool {
@@ -117,9 +129,12 @@ impl Call {
             best: None,
             rang: false,
             is_late: !carries_session(&request.message),
+            asked: session::asked_by(&request.message, offer.asks.a),
+            asks: offer.asks,
             rings_until: turn.now + turn.timing.rings,
         }));
         call.early = Early::of(request);
+        call.phone = offer.phone.map(|(side, _)| side);
         call.place_media(offer);
         call.send_invites(turn, offer);
         call
@@ -211,6 +226,9 @@ impl Call {
         }
         writer.header(Name::Contact, contact);
         copy_naming(&mut writer, &request.message, turn.realm, &ids);
+        let asked_s = self.setup.as_deref().and_then(|setup| setup.asks.b);
+        let least_s = turn.policy.session_least_s;
+        session::write_invite(&mut writer, &request.message, asked_s, least_s);
         if let Some(name) = self.asks_reliable(turn.policy.reliable) {
             writer.header(name, b"100rel");
         }
@@ -228,7 +246,7 @@ impl Call {
             self.on_progress(turn, branch, response);
         } else if response.status.is_success() {
             self.on_success(turn, branch, response);
-        } else {
+        } else if self.ask_longer(turn, branch, response).is_none() {
             self.end_branch(branch);
             self.on_branch_final(turn, response.status, Some(response));
         }
@@ -304,6 +322,13 @@ impl Call {
             dialog.continue_from(&heard.dialog);
         }
         self.b.dialog = dialog;
+        self.on_session_answered(
+            turn.now,
+            Side::B,
+            response,
+            turn.layer.answered_invite(client),
+        );
+        self.agree_with_caller(turn.now, response);
         self.a.dialog.set_tag(tag);
         self.phase = Phase::Talking;
         self.answered = Some(turn.now);
@@ -394,9 +419,13 @@ impl Call {
     fn relay_success(&self, turn: &mut Turn<'_>, server: Key, response: &Response<'_>, tag: Tag) {
         let tag = tag.text();
         let contact = turn.contacts.of(&self.a.dialog.flow());
+        let terms = self.terms(Side::A);
         let answer = (response.status, response.phrase, reply::Tag::Ours(&tag));
         let write = |writer: &mut Writer<'_>| {
             writer.header(Name::Contact, contact);
+            if let Some(terms) = terms {
+                terms.write_answer(writer);
+            }
             copy_crossing(writer, response);
         };
         let body = self.body_from(Side::B, &response.message);
@@ -460,22 +489,6 @@ impl Call {
             respond_announced(turn, server, answer, (&told, b""), |_| ());
             self.outcome = Outcome::Failed(status);
         }
-    }
-
-    /// S-12: the tag of an answer of our own to A: that of what A heard last, if it heard anything.
-    pub fn answer_tag(&self) -> Tag {
-        let setup = self.setup.as_deref().filter(|_| self.answered.is_none());
-        let fork = setup.and_then(|setup| setup.forks.last());
-        fork.map_or_else(|| self.a.dialog.tag(), |fork| fork.tag)
-    }
-
-    /// S-12: what A heard while it rang and the final response have the same tag.
-    fn final_tag(&self, remote_tag: &[u8]) -> crate::dialog::tag::TagText {
-        let forks = self.setup.as_deref().map(|setup| &setup.forks);
-        let fork =
-            forks.and_then(|forks| forks.iter().find(|fork| *fork.remote_tag == *remote_tag));
-        let tag = fork.map_or_else(|| self.answer_tag(), |fork| fork.tag);
-        tag.text()
     }
 
     /// The transaction of A's INVITE, for as long as that has no final response.

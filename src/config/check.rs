@@ -61,6 +61,7 @@ pub(super) fn check(
             domains,
             registrar: registrar(source, raw)?,
             calls,
+            call_policy: calls::policy(source, &raw.calls, edge.as_ref())?,
             edge,
             started: WallTime::default(),
             upstream,
@@ -73,7 +74,6 @@ pub(super) fn check(
                 t1: timing.t1,
                 t2: timing.t2,
             },
-            call_policy: calls::policy(source, &raw.calls)?,
             overload: Overload {
                 delay_max: source.millis(raw.overload.delay_target_ms.as_ref(), delay_max)?,
             },

@@ -138,6 +138,8 @@ pub(super) struct RawCalls {
     pub(super) calls_max: Field<u32>,
     pub(super) ring_max_s: Field<u32>,
     pub(super) reliable: Field<String>,
+    pub(super) session_expires: Field<String>,
+    pub(super) min_se: Field<String>,
     pub(super) emergency: Option<Vec<Spanned<String>>>,
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::call::NatMedia;
+use crate::call::{NatMedia, Policy};
 use crate::cc::trust::Dials;
 use crate::completion::Code;
 use crate::shard::settings::{Carries, Completion, Edge, KeepAlive, Peer, PeerCompletion};
@@ -16,6 +16,13 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let settings = &self.shard;
+        let least_s = settings.call_policy.session_least_s;
+        // S-90
+        if least_s < Policy::default().session_least_s {
+            warnings.push(format!(
+                "calls.min_se: {least_s}s, RFC 4028 says 90s at least"
+            ));
+        }
         if !settings.completion.enabled {
             return warnings;
         }

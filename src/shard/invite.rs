@@ -7,7 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::call::relay;
-use crate::call::{self, Again, Call, NatMedia, Offer, Told};
+use crate::call::{self, Again, Asks, Call, NatMedia, Offer, SessionAsks, Told};
 use crate::cc::Condition;
 use crate::cc::addr::{self, AddrSpec};
 use crate::cc::capsule::CallIdentity;
@@ -473,6 +473,25 @@ impl Shard {
         self.registrar.owner_of(dialled)
     }
 
+    /// R12: whom of the two sides we ask for a session timer.
+    fn session_asks(&self, flow: &Flow, ways: &Ways) -> Asks {
+        let of_peer = |flow: &Flow, asked_s| {
+            let peer = self.peer_at(flow.remote.ip());
+            peer.map(|_| asked_s)
+        };
+        match self.settings.call_policy.session_asks {
+            SessionAsks::Nobody => Asks::default(),
+            SessionAsks::Everybody(asked_s) => Asks {
+                a: Some(asked_s),
+                b: Some(asked_s),
+            },
+            SessionAsks::Peers(asked_s) => Asks {
+                a: of_peer(flow, asked_s),
+                b: ways.first().and_then(|way| of_peer(&way.flow, asked_s)),
+            },
+        }
+    }
+
     fn invite(
         &mut self,
         now: Timestamp,
@@ -491,6 +510,7 @@ impl Shard {
             flow,
             server,
             targets: &targets,
+            asks: self.session_asks(flow, ways),
             again,
             phone: self.phone_of(&parties, (request, flow), ways),
             nat_media: self

@@ -41,6 +41,7 @@ mod ways;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use crate::call;
 use crate::call::{Call, Contacts, Outcome, Side, Turn};
 use crate::cc::trust::PeerId;
 use crate::location::{Aor, Domains, Gate, Registrar};
@@ -53,7 +54,7 @@ use crate::sip::flow::Flow;
 use crate::table::{Key, Table};
 use crate::time::Timestamp;
 use crate::transaction::outbox::Sending;
-use crate::transaction::{Event, Layer};
+use crate::transaction::{Event, Layer, User};
 use crate::wheel::Wheel;
 
 use crate::completion::Input as Fact;
@@ -341,6 +342,8 @@ impl Shard {
         if let Some((key, parties)) = lost {
             self.calls.discard(key);
             self.release(now, &parties);
+            let is_lost = |user: User| user.call == key && call::has_part(user.part);
+            self.layer.abandon(now, is_lost);
         }
         false
     }
@@ -755,6 +758,10 @@ mod tests {
         shard.guarded(NOW, |shard| {
             shard.with_call(NOW, key, |_, _| panic!("failpoint"));
         });
+        // Its caller does not wait for ever.
+        let told = sent(&mut shard);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told.concat().starts_with("SIP/2.0 500"), "{told:?}");
         assert_eq!(shard.calls.len(), 1);
         assert_eq!(shard.calls.taken(), 0);
         assert!(shard.in_hand.is_none());

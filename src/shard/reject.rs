@@ -100,6 +100,8 @@ rejects! {
     ProxyCredentialsWrong "rejected_proxy_credentials_wrong" PROXY_AUTHENTICATION_REQUIRED
     /// S-10: the Request-URI has a scheme that we cannot route by.
     SchemeUnknown "rejected_scheme_unknown" UNSUPPORTED_URI_SCHEME
+    /// S-92: the session would have to be refreshed too often.
+    SessionTooShort "rejected_session_too_short" SESSION_INTERVAL_TOO_SMALL
     /// R4, R8: who comes neither over the flow of a registered phone, in its user's name, nor from a
     /// peer.
     SourceForeign "rejected_source_foreign" FORBIDDEN

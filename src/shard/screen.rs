@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::call::relay::KNOWN_OPTIONS;
 use crate::cc::document;
+use crate::dialog::session_timer::Asked;
 use crate::shard::sender::challenged;
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
@@ -57,6 +58,12 @@ impl Shard {
         if unknown_options(request).next().is_some() {
             return Err(Reject::ExtensionUnknown);
         }
+        if request.method == Method::Invite
+            && request.message.first(Name::SessionExpires).is_some()
+            && Asked::of(&request.message).is_too_short(self.settings.call_policy.session_least_s)
+        {
+            return Err(Reject::SessionTooShort);
+        }
         Ok(())
     }
 
@@ -94,7 +101,11 @@ impl Shard {
         {
             gate.challenge(now, &whom, field, &mut writer);
         }
-        explain(&mut writer, request, reject, allowed);
+        if let Some(allowed) = allowed {
+            writer.header(Name::Allow, allowed.as_bytes());
+        }
+        let least_s = self.settings.call_policy.session_least_s;
+        explain(&mut writer, request, reject, least_s);
         let rest = match writer.finish(b"") {
             Ok(range) => self.scratch.get(range).unwrap_or_default(),
             Err(_) => reply::NOTHING,
@@ -140,13 +151,12 @@ impl Shard {
     }
 }
 
-/// Writes what the response to a refused request says besides its status.
-fn explain(
-    writer: &mut Writer<'_>,
-    request: &Request<'_>,
-    reject: Reject,
-    allowed: Option<String>,
-) {
+/// What a refusal says besides its status.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most have nothing to say that their status does not"
+)]
+fn explain(writer: &mut Writer<'_>, request: &Request<'_>, reject: Reject, least_s: u32) {
     match reject {
         Reject::MethodUnknown => {
             writer.header(Name::Allow, ALLOW);
@@ -160,8 +170,9 @@ fn explain(
         Reject::EventUnknown => {
             writer.header(Name::AllowEvents, ALLOW_EVENTS);
         }
-        Reject::MethodForbidden => {
-            writer.header(Name::Allow, allowed.unwrap_or_default().as_bytes());
+        // S-92
+        Reject::SessionTooShort => {
+            writer.header_fmt(Name::MinSe, format_args!("{least_s}"));
         }
         Reject::NoSecureWay => {
             // RFC 5630 §4: it is the callee whose phone does without.
@@ -170,41 +181,7 @@ fn explain(
         Reject::MediaTypeUnknown | Reject::NotAcceptable => {
             writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());
         }
-        Reject::BreadthExceeded
-        | Reject::CancelOfNothing
-        | Reject::ContactMalformed
-        | Reject::ContactMissing
-        | Reject::ContactsTooMany
-        | Reject::CredentialsMalformed
-        | Reject::CredentialsMissing
-        | Reject::CredentialsStale
-        | Reject::CredentialsThrottled
-        | Reject::CredentialsWrong
-        | Reject::DocumentBroken
-        | Reject::Draining
-        | Reject::EntityTagUnknown
-        | Reject::LoopDetected
-        | Reject::MergedRequest
-        | Reject::NoCompletion
-        | Reject::NoSuchCall
-        | Reject::OutOfOrder
-        | Reject::Overloaded
-        | Reject::PeerFull
-        | Reject::PeerTooFast
-        | Reject::PeerUnresolved
-        | Reject::ProxyCredentialsMissing
-        | Reject::ProxyCredentialsStale
-        | Reject::ProxyCredentialsWrong
-        | Reject::SchemeUnknown
-        | Reject::SourceForeign
-        | Reject::SourceTooFast
-        | Reject::TableFull
-        | Reject::TooManyHops
-        | Reject::TooManySubscriptions
-        | Reject::UserBusy
-        | Reject::UserForeign
-        | Reject::UserUnknown
-        | Reject::UserUnregistered => {}
+        _ => {}
     }
 }
 

@@ -101,6 +101,8 @@ struct Client {
 #[derive(Debug)]
 pub struct Clients {
     table: Table<Client>,
+    /// The request that was answered last, as it was sent.
+    answered: Option<(Key, Box<[u8]>)>,
     scratch: Scratch,
     failed: VecDeque<ServerFailed>,
 }
@@ -110,6 +112,7 @@ impl Clients {
     pub fn new(max: usize) -> Self {
         Self {
             table: Table::new(max),
+            answered: None,
             scratch: Scratch::new(),
             failed: VecDeque::new(),
         }
@@ -232,6 +235,18 @@ impl Clients {
         }
     }
 
+    /// Withdraws what is left of a user that is no more; nobody hears of its answers.
+    pub fn abandon(&mut self, turn: &mut Turn<'_>, is_gone: impl Fn(User) -> bool) {
+        let of_user = |client: &Client| client.is_owing() && client.user.is_some_and(&is_gone);
+        let gone = self.table.iter().filter(|(_, client)| of_user(client));
+        let gone: Vec<_> = gone.map(|(key, client)| (key, client.machine)).collect();
+        for (key, machine) in gone {
+            if let Machine::Invite(_) = machine {
+                self.cancel(turn, key, b"");
+            }
+        }
+    }
+
     /// Says that a request could not be sent; the user is told (S-27).
     pub fn handle_not_sent(&mut self, turn: &mut Turn<'_>, key: Key) -> Option<(User, Failure)> {
         let client = self.table.get_mut(key)?;
@@ -276,6 +291,12 @@ impl Clients {
         self.table.is_empty()
     }
 
+    /// The request of this transaction, if its final response is the one that came last; else empty.
+    pub fn answered(&self, key: Key) -> &[u8] {
+        let answered = self.answered.as_ref().filter(|(of, _)| *of == key);
+        answered.map(|(_, request)| &**request).unwrap_or_default()
+    }
+
     /// How many there are.
     pub fn count(&self) -> Count {
         let mut count = Count::default();
@@ -295,8 +316,8 @@ impl Clients {
         };
         let was_accepted = client.is_accepted();
         client.machine = machine;
-        if !was_accepted {
-            client.give_up_request();
+        if !was_accepted && let Some(given_up) = client.give_up_request() {
+            self.answered = Some((key, given_up));
         }
         let cancel_due = client.is_proceeding() && client.is_cancel_wanted();
         if cancel_due {
@@ -337,7 +358,8 @@ impl Clients {
             let to = response.message.first(Name::To).unwrap_or_default();
             let mut ack = Vec::with_capacity(512);
             derived::write_ack(&mut ack, &mut self.scratch, &client.request, to);
-            client.request = ack.into_boxed_slice();
+            let invite = std::mem::replace(&mut client.request, ack.into_boxed_slice());
+            self.answered = Some((key, invite));
             client.cancel = None;
         }
         turn.outbox
@@ -472,15 +494,16 @@ impl Client {
     }
 
     /// What cannot be sent again is not kept.
-    fn give_up_request(&mut self) {
+    fn give_up_request(&mut self) -> Option<Box<[u8]>> {
         if matches!(
             self.machine,
             Machine::Invite(invite_client::State::Accepted { .. })
                 | Machine::Other(non_invite_client::State::Completed { .. })
         ) {
-            self.request = Box::default();
             self.cancel = None;
+            return Some(std::mem::take(&mut self.request));
         }
+        None
     }
 
     /// Whether a 2xx is that which was acknowledged, and not another fork's.

@@ -194,6 +194,14 @@ impl Layer {
         self.servers.release(server);
     }
 
+    /// Ends what a user has begun that is no more: its requests are answered 500, and its INVITEs
+    /// withdrawn. Looks at every transaction.
+    pub fn abandon(&mut self, now: Timestamp, is_gone: impl Fn(User) -> bool) {
+        let (servers, clients, mut turn) = self.split(now);
+        servers.abandon(&mut turn, &is_gone);
+        clients.abandon(&mut turn, &is_gone);
+    }
+
     /// Whose server transaction it is.
     pub fn user(&self, server: Key) -> Option<User> {
         self.servers.user(server)
@@ -266,6 +274,14 @@ impl Layer {
     pub fn handle_response(&mut self, now: Timestamp, response: &Response<'_>) -> Heard {
         let (_, clients, mut turn) = self.split(now);
         clients.handle_response(&mut turn, response)
+    }
+
+    /// The INVITE of a transaction as it was sent, if its final response is the one that came last;
+    /// else empty.
+    pub fn answered_invite(&self, client: Option<Key>) -> &[u8] {
+        client
+            .map(|client| self.clients.answered(client))
+            .unwrap_or_default()
     }
 
     /// Withdraws an INVITE of ours.

@@ -8,6 +8,7 @@ use crate::sip::method::Method;
 use crate::sip::status::Status;
 use crate::table::{Full, Key, Table};
 use crate::time::Timestamp;
+use crate::transaction::branch::hex;
 use crate::transaction::digest::{Digest, DigestMap, Digester};
 use crate::transaction::outbox::{Outbox, SendId};
 use crate::transaction::reply::{self, Tag};
@@ -207,6 +208,27 @@ impl Servers {
     /// Whose transaction it is.
     pub fn user(&self, key: Key) -> Option<User> {
         self.table.get(key)?.user
+    }
+
+    /// Answers what is left of a user that is no more: nobody else will.
+    pub fn abandon(&mut self, turn: &mut Turn<'_>, is_gone: impl Fn(User) -> bool) {
+        let of_user = |server: &Server| server.is_owing() && server.user.is_some_and(&is_gone);
+        let owing = self.table.iter().filter(|(_, server)| of_user(server));
+        let owing: Vec<_> = owing.map(|(key, server)| (key, server.copies)).collect();
+        for (key, is_first) in owing {
+            let tag = hex(turn.rng.bits());
+            let answer = Answer {
+                status: Status::SERVER_INTERNAL_ERROR,
+                phrase: b"",
+                tag: if is_first.is_some() {
+                    Tag::Ours(&tag)
+                } else {
+                    Tag::AsReceived
+                },
+                rest: reply::NOTHING,
+            };
+            self.respond(turn, key, &answer);
+        }
     }
 
     /// Acts on a deadline of this transaction.

@@ -82,6 +82,7 @@ fn a_server_that_says_nothing_is_followed_by_the_next() {
     // S-101
     assert_came_at(std::slice::from_ref(&at_second), start, &[4000]);
     let copies = first.receives_copies("INVITE");
+    // S-104: until then it stays with the server that was chosen.
     assert_came_at(&copies, start, &[0, 500, 1500, 3500]);
     is_taken(&alice, &sent, &second, &at_second);
     world.advance(Duration::from_secs(40));

@@ -23,6 +23,8 @@ mod reliable_both;
 mod repeats;
 mod requests;
 mod routing;
+mod session_timers;
 mod strangers;
 mod streams;
 mod transfer;
+mod untouched;

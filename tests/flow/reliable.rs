@@ -169,7 +169,7 @@ fn a_caller_may_require_reliable_responses_of_campon_but_not_of_the_callee() {
     let (_world, alice, bob) = two_phones();
     let draft = invite("bob").with("Require", "100rel, timer");
     let (sent, invite) = offered_by(&alice, &bob, draft);
-    assert_eq!(invite.list("Require"), ["timer"]);
+    assert!(!invite.has("Require"));
     bob.answers(&invite, 180);
     let rings = alice.receives("180");
     // S-50

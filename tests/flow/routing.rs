@@ -6,7 +6,7 @@ use super::kit::dialog::Dialog;
 use super::kit::draft::{ANSWER, OFFER, invite, options, proxied, response};
 use super::kit::message::{Message, param, uri_of};
 use super::kit::scenes::{call, hang_up, offered, refused, ringing, two_phones};
-use super::kit::subject::{DOMAIN, Setup};
+use super::kit::subject::{DOMAIN, DOMAIN_V6, Setup};
 use super::kit::world::World;
 
 #[test]
@@ -299,6 +299,49 @@ fn each_leg_names_the_address_that_faces_it() {
     assert!(via.starts_with(&format!("SIP/2.0/UDP {DOMAIN}")), "{via}");
     assert!(uri_of(call.invite.header("Contact")).contains(DOMAIN));
     hang_up(&alice, &call.caller, &bob);
+}
+
+#[test]
+fn what_campon_sends_leaves_by_the_socket_that_it_listens_on() {
+    let world = World::new(Setup::Standalone);
+    let (alice, bob) = (
+        world.phone("alice"),
+        world.party_at("bob", "[2001:db8::20]:5060"),
+    );
+    bob.registers();
+    alice.sends(options());
+    bob.sends(options());
+    for (party, socket) in [(&alice, 0), (&bob, 1)] {
+        let answer = party.receives("200");
+        // S-81
+        assert_eq!(answer.origin.expect("campon's").1.listener.0, socket);
+    }
+    let (sent, invite) = offered(&alice, &bob);
+    // S-82: and the Via says which.
+    assert_eq!(invite.origin.expect("campon's").1.listener.0, 1);
+    assert!(
+        invite.header("Via").contains(&format!("{DOMAIN_V6}:5060;")),
+        "{invite}"
+    );
+    bob.answers(&invite, 486);
+    bob.receives("ACK");
+    refused(&alice, &sent, "486");
+}
+
+#[test]
+fn what_a_via_says_of_overload_stays_on_its_leg() {
+    let (_world, alice, bob) = two_phones();
+    let via = format!(
+        "SIP/2.0/UDP {};branch=z9hG4bK-oc;rport;oc;oc-algo=\"loss\"",
+        alice.address()
+    );
+    let sent = alice.sends(invite("bob").with("Via", &via));
+    let invite = bob.receives("INVITE");
+    // S-185
+    assert!(!invite.header("Via").contains("oc"), "{invite}");
+    bob.answers(&invite, 486);
+    bob.receives("ACK");
+    refused(&alice, &sent, "486");
 }
 
 #[test]

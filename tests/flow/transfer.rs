@@ -361,3 +361,32 @@ fn a_callee_with_all_the_calls_that_she_may_have_is_reached_to_replace_one() {
     hang_up(&bob, &call.callee, &alice);
     hang_up(&carol, &carols, &bob);
 }
+
+#[test]
+fn a_document_within_a_call_names_the_call_as_its_receiver_knows_it() {
+    let (_world, alice, bob) = two_phones();
+    let call = call(&alice, &bob);
+    let document = |call_id: &str, local: &str, remote: &str| {
+        let tag = |address| super::kit::message::param(address, "tag").expect("a tag");
+        let (local, remote) = (tag(local), tag(remote));
+        format!(
+            "<?xml version=\"1.0\"?>\r\n<dialog-info version=\"3\">\
+             <dialog id=\"1\" call-id=\"{call_id}\" local-tag=\"{local}\" remote-tag=\"{remote}\"/>\
+             <dialog id=\"2\" call-id='other' local-tag='a' remote-tag='b'/></dialog-info>\r\n"
+        )
+    };
+    let (hers, his) = (&call.caller, &call.callee);
+    let kind = "application/dialog-info+xml";
+    let body = document(&his.call_id, &his.local, &his.remote);
+    let news = within(his, "NOTIFY")
+        .with("Event", "dialog")
+        .with("Subscription-State", "active;expires=60");
+    bob.sends(news.with_body(kind, body.as_bytes()));
+    let notify = alice.receives("NOTIFY");
+    // S-145: it is about Bob's end of the call, in her words.
+    let expected = document(&hers.call_id, &hers.remote, &hers.local);
+    assert_eq!(String::from_utf8_lossy(notify.body()), expected);
+    alice.answers(&notify, 200);
+    bob.receives("200");
+    hang_up(&alice, hers, &bob);
+}

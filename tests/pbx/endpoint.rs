@@ -10,10 +10,11 @@ use super::journal::{Journal, Way};
 use super::sip::Sip;
 use super::strict;
 
-const T1: Duration = Duration::from_millis(500);
+/// Nothing is lost on loopback, and a machine with much to do is no reason to repeat anything.
+const T1: Duration = Duration::from_secs(4);
 
 /// How long a response or an ACK may be missing. RFC 3261 says 32 s; on loopback that is no patience.
-const GIVES_UP: Duration = Duration::from_secs(8);
+const GIVES_UP: Duration = Duration::from_secs(20);
 
 /// The longest that the socket is listened to before timers are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);

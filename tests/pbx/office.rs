@@ -7,6 +7,9 @@ use std::path::Path;
 use super::{Pbx, Phone, Switches};
 use crate::process::{Campon, Turn};
 
+/// A machine with much else to do is no reason to refuse or to repeat anything.
+const UNHURRIED: &str = "[overload]\ndelay_target_ms = 60000\n[timing]\nt1_ms = 4000\n";
+
 pub struct Office {
     pub pbx: Pbx,
     pub campon: Campon,
@@ -25,7 +28,7 @@ impl Office {
         let turn = Turn::take(&target, at(1));
         let pbx = Pbx::start(at(2), switches);
         let config = format!(
-            "mode = \"edge\"\nupstream = \"sip:{}\"\ndomains = [\"pbx.test\"]\n{config}",
+            "mode = \"edge\"\nupstream = \"sip:{}\"\ndomains = [\"pbx.test\"]\n{config}\n{UNHURRIED}",
             at(2)
         );
         let campon = Campon::start(at(1), &folder, Some(&config));

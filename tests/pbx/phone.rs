@@ -12,7 +12,7 @@ use super::sip::{Sip, address};
 use super::switchboard::DOMAIN;
 
 /// How long a step may wait for what the other side does next.
-const STEP_MAX: Duration = Duration::from_secs(10);
+const STEP_MAX: Duration = Duration::from_secs(30);
 
 pub struct Phone {
     endpoint: Endpoint,

@@ -17,7 +17,7 @@ use super::wav::{self, LOUD_ENOUGH, Recording};
 use crate::process::wait_for;
 
 /// How long a phone may take for anything that it is waited for.
-const STEP_MAX: Duration = Duration::from_secs(20);
+const STEP_MAX: Duration = Duration::from_secs(40);
 
 /// Where the control socket listens, on the phone's own address.
 const CONTROL_PORT: u16 = 4444;

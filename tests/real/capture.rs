@@ -36,6 +36,7 @@ const FIELDS: &[&str] = &[
     "sip.auth.uri",
     "sip.auth.username",
     "sip.Refer-To",
+    "sip.Replaces",
     "sip.Event",
     "sip.Call-Info",
     "sip.Alert-Info",

@@ -3,11 +3,14 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::process::{Campon, wait_for};
 use crate::real::baresip::Baresip;
 use crate::real::capture::{Capture, Captured, Wire};
 use crate::real::kamailio::Kamailio;
-use crate::real::stage::Stage;
+use crate::real::softphone::Softphone;
+use crate::real::stage::{Stage, UNHURRIED};
 
 /// How long phones may take to find out that the PBX has forgotten them.
 const AGAIN_MAX: Duration = Duration::from_mins(1);
@@ -26,7 +29,7 @@ impl Office {
         let kamailio = stage.kamailio();
         let upstream = kamailio.address();
         let config = format!(
-            "mode = \"edge\"\nupstream = \"sip:{upstream}\"\ndomains = [\"pbx.test\"]\n{more}"
+            "mode = \"edge\"\nupstream = \"sip:{upstream}\"\ndomains = [\"pbx.test\"]\n{more}\n{UNHURRIED}"
         );
         let campon = stage.campon(&config);
         let capture = stage.capture();
@@ -195,6 +198,103 @@ fn direction(wire: &Wire) -> &str {
     fields
         .find(|value| known.contains(value))
         .unwrap_or("sendrecv")
+}
+
+#[test]
+fn a_call_is_transferred_blindly_through_the_pbx() {
+    let office = Office::open("edge_blind_transfer", 14, "");
+    let [mut alice, mut bob, mut carol] = office.phones(["alice", "bob", "carol"]);
+    talk(&mut alice, &mut bob);
+    alice.tell("transfer", "sip:carol@pbx.test");
+    carol.wait_for("CALL_INCOMING");
+    carol.tell("accept", "");
+    carol.wait_for("CALL_ESTABLISHED");
+    bob.wait_until_heard(Stage::tone_of("carol"));
+    carol.wait_until_heard(Stage::tone_of("bob"));
+    carol.tell("hangup", "");
+    carol.wait_for("CALL_CLOSED");
+    let (captured, stage) = office.close([alice, bob, carol]);
+    let (us, a, b) = (stage.campon_ip(), stage.ip_of("alice"), stage.ip_of("bob"));
+    let asked = captured.between(a, us, "REFER");
+    let passed = captured.between(us, b, "REFER");
+    assert_eq!((asked.len(), passed.len()), (1, 1), "{captured}");
+    assert!(
+        passed[0].field("sip.Refer-To").contains("carol"),
+        "{captured}"
+    );
+    let told = captured.between(us, a, "NOTIFY");
+    // The subscription is named by the number of the REFER, which is another one on each leg.
+    let own = asked[0].field("sip.CSeq.seq");
+    for one in &told {
+        let named = one.field("sip.Event").strip_prefix("refer;id=");
+        assert!(named.is_none_or(|id| id == own), "{captured}");
+    }
+    let ended = |one: &&Wire| {
+        one.field("sip.Subscription-State")
+            .starts_with("terminated")
+    };
+    assert_eq!(
+        told.iter().filter(|one| ended(one)).count(),
+        1,
+        "{captured}"
+    );
+}
+
+/// A call of the first's, answered.
+fn reach(caller: &mut Softphone, number: &str, callee: &mut Softphone) {
+    caller.tell(&format!("call sip:{number}@pbx.test"));
+    callee.wait_for(&json!({"ev": "incoming"}));
+    callee.tell("answer 200");
+    callee.wait_for(&confirmed());
+    caller.wait_for(&confirmed());
+}
+
+fn confirmed() -> Value {
+    json!({"ev": "state", "state": "CONFIRMED"})
+}
+
+#[test]
+fn a_call_is_transferred_to_one_that_was_asked_first() {
+    let office = Office::open("edge_attended_transfer", 18, "");
+    let [mut alice, mut bob, mut carol] =
+        ["alice", "bob", "carol"].map(|user| office.stage.softphone(user));
+    reach(&mut alice, "bob", &mut bob);
+    alice.tell("hold");
+    // Held by the other side.
+    bob.wait_for(&json!({"ev": "media", "status": 3}));
+    reach(&mut alice, "carol", &mut carol);
+    alice.tell("xferreplaces 1 2");
+    let referred = bob.wait_for(&json!({"ev": "refer"}));
+    assert!(
+        referred["to"]
+            .as_str()
+            .is_some_and(|to| to.contains("Replaces=")),
+        "{referred}"
+    );
+    carol.wait_for(&json!({"ev": "replaced"}));
+    bob.wait_for(&confirmed());
+    alice.wait_for(&json!({"ev": "referstatus", "code": 200}));
+    // Bob and Carol speak in a second call of theirs.
+    bob.wait_until_heard(2, Stage::tone_of("carol"));
+    carol.wait_until_heard(2, Stage::tone_of("bob"));
+    alice.tell("hangup 1");
+    bob.wait_for(&json!({"ev": "state", "state": "DISCONNECTED", "call": 1}));
+    bob.tell("hangup 2");
+    carol.wait_for(&json!({"ev": "state", "state": "DISCONNECTED", "call": 2}));
+    [alice, bob, carol].into_iter().for_each(Softphone::quit);
+    let (captured, stage) = office.close([]);
+    let (us, c) = (stage.campon_ip(), stage.ip_of("carol"));
+    let rung = captured.between(us, c, "INVITE");
+    let replacing = rung
+        .iter()
+        .filter(|one| !one.field("sip.Replaces").is_empty());
+    // Carol knows the call that is replaced by her own Call-ID of it.
+    let named: Vec<_> = replacing.map(|one| one.field("sip.Replaces")).collect();
+    let own = rung[0].field("sip.Call-ID");
+    assert!(
+        matches!(*named, [one] if one.starts_with(own)),
+        "{named:?}\n{captured}"
+    );
 }
 
 /// What the phones dial.

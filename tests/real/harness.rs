@@ -84,4 +84,7 @@ guard = "300ms"
 [completion.codes]
 request_last = "*37#"
 cancel_all = "#37#"
+
+[overload]
+delay_target_ms = 60000
 "##;

@@ -8,6 +8,7 @@ pub mod capture;
 pub mod children;
 pub mod kamailio;
 pub mod served;
+pub mod softphone;
 pub mod stage;
 pub mod wav;
 

@@ -12,7 +12,7 @@ use rcgen::{
 use crate::edge::complete;
 use crate::real::baresip::{Baresip, Setup};
 use crate::real::served::Served;
-use crate::real::stage::Stage;
+use crate::real::stage::{Stage, UNHURRIED};
 
 /// Writes a certificate for this address, and gives the file of the authority that gave it.
 fn certify(folder: &Path, ip: IpAddr) -> PathBuf {
@@ -68,7 +68,8 @@ guard = "300ms"
 
 [completion.codes]
 request_last = "*37#"
-"#
+
+{UNHURRIED}"#
     );
     let campon = Served::start(stage.folder(), None, &config);
     let capture = stage.capture();

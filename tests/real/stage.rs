@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::baresip::{Baresip, Setup};
 use super::capture::{Capture, Captured};
 use super::kamailio::Kamailio;
+use super::softphone::Softphone;
 use super::wav::LOUD_ENOUGH;
 use crate::process::{Campon, Turn};
 
@@ -17,6 +18,9 @@ const PHONES: &[(&str, u8, u32)] = &[
     ("carol", 13, 1320),
     ("dave", 14, 1760),
 ];
+
+/// A machine with much else to do is no reason to refuse anything.
+pub const UNHURRIED: &str = "[overload]\ndelay_target_ms = 60000\n";
 
 pub struct Stage {
     folder: PathBuf,
@@ -107,6 +111,13 @@ impl Stage {
             ..self.setup(user)
         };
         Baresip::start(&self.folder, &setup)
+    }
+
+    /// The same phone by another maker, who knows Replaces.
+    pub fn softphone(&self, user: &str) -> Softphone {
+        let proxy = format!("sip:{}:5060;lr", self.campon_ip());
+        let (ip, tone) = (self.ip_of(user), Self::tone_of(user));
+        Softphone::start(&self.folder, user, ip, &proxy, tone)
     }
 
     /// What a phone is unless a test wants it otherwise.

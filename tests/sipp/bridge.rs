@@ -14,6 +14,13 @@ pub struct Bridge {
 }
 
 impl Bridge {
+    /// Takes the traces of a caller and a callee, in this order.
+    pub fn of(traces: Vec<Trace>) -> Self {
+        let mut traces = traces.into_iter();
+        let caller = traces.next().expect("the caller's trace");
+        Self::new(caller, traces.next().expect("the callee's trace"))
+    }
+
     /// Takes the traces of two phones; what the callee said outside the call is left out.
     pub fn new(caller: Trace, mut callee: Trace) -> Self {
         let invite = callee.received().find(|one| one.method() == "INVITE");

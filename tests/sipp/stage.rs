@@ -134,9 +134,7 @@ impl Stage {
         let mut callee = self.start(&format!("{flow}.callee"), Phone::Bob, transport);
         callee.wait_until_listening();
         let caller = self.start(&format!("{flow}.caller"), Phone::Alice, transport);
-        let mut traces = finish(vec![caller, callee]).into_iter();
-        let caller = traces.next().expect("the caller's trace");
-        Bridge::new(caller, traces.next().expect("the callee's trace"))
+        Bridge::of(finish(vec![caller, callee]))
     }
 
     /// Plays a call to a phone that stays on the connection with which it registered.
@@ -379,6 +377,7 @@ fn every_stage_has_a_network_of_its_own() {
     let source = concat!(
         include_str!("../sipp.rs"),
         include_str!("calls.rs"),
+        include_str!("edge.rs"),
         include_str!("operator.rs"),
         include_str!("peers.rs"),
         include_str!("recalls.rs"),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::super::kit::dialog::Dialog;
-use super::super::kit::draft::{ANSWER, OFFER, response};
+use super::super::kit::draft::{ANSWER, OFFER, bye, reinvite, response, within};
 use super::super::kit::message::Message;
 use super::super::kit::party::Party;
 use super::super::kit::scenes::{hang_up, refused};
@@ -94,6 +94,103 @@ fn a_call_that_is_not_repeated_is_forgotten() {
     pbx.answers(&late, 486);
     pbx.receives("ACK");
     refused(&alice, &sent, "486");
+}
+
+/// Alice speaks with somebody at the PBX: her end, and the PBX's.
+#[track_caller]
+fn talking(alice: &Party, pbx: &Party) -> (Dialog, Dialog) {
+    let sent = alice.sends(invite("alice", "bob").with_sdp(OFFER));
+    let at_pbx = pbx.receives("INVITE");
+    let answered = pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    alice.acks(&sent, &answer);
+    pbx.receives("ACK");
+    let own = Dialog::of_caller(&sent, &answer);
+    (own, Dialog::of_callee(&at_pbx, &answered))
+}
+
+#[test]
+fn a_bye_and_its_challenge_pass_and_the_call_stays_until_it_comes_again() {
+    let (world, pbx) = edge();
+    let alice = world.party("alice");
+    registers(&alice, "alice", &pbx);
+    let (own, at_pbx) = talking(&alice, &pbx);
+    alice.hangs_up(&own);
+    let first = pbx.receives("BYE");
+    alice.receives_nothing();
+    pbx.sends(response(&first, 407).with("Proxy-Authenticate", CHALLENGE));
+    let challenged = alice.receives("407");
+    assert_eq!(challenged.header("Proxy-Authenticate"), CHALLENGE);
+    // The call is up: the PBX may still say something in it.
+    pbx.sends(within(&at_pbx, "INFO"));
+    let info = alice.receives("INFO");
+    alice.answers(&info, 200);
+    pbx.receives("200");
+    alice.sends(bye(&own).with("Proxy-Authorization", CREDENTIALS));
+    let second = pbx.receives("BYE");
+    assert_eq!(second.header("Proxy-Authorization"), CREDENTIALS);
+    assert_eq!(second.cseq(), first.cseq() + 1);
+    pbx.answers(&second, 200);
+    alice.receives("200");
+}
+
+/// Whatever the PBX says but a challenge, or nothing: who has hung up is done.
+#[test]
+fn a_bye_that_the_pbx_refuses_is_one_all_the_same() {
+    let (world, pbx) = edge();
+    let alice = world.party("alice");
+    registers(&alice, "alice", &pbx);
+    for status in [481, 500] {
+        let (own, _) = talking(&alice, &pbx);
+        alice.hangs_up(&own);
+        let at_pbx = pbx.receives("BYE");
+        pbx.answers(&at_pbx, status);
+        alice.receives("200");
+    }
+    let (own, _) = talking(&alice, &pbx);
+    alice.hangs_up(&own);
+    let at_pbx = pbx.receives("BYE");
+    world.could_not_send(&at_pbx);
+    alice.receives("200");
+}
+
+#[test]
+fn byes_that_cross_end_the_call_once() {
+    let (world, pbx) = edge();
+    let alice = world.party("alice");
+    registers(&alice, "alice", &pbx);
+    let (own, at_pbx) = talking(&alice, &pbx);
+    alice.hangs_up(&own);
+    let of_alice = pbx.receives("BYE");
+    pbx.hangs_up(&at_pbx);
+    pbx.receives("200");
+    let [_, of_pbx] = alice.receives_each(["200", "BYE"]);
+    pbx.answers(&of_alice, 200);
+    alice.answers(&of_pbx, 200);
+}
+
+/// A change of the session is challenged and repeated as well.
+#[test]
+fn a_reinvite_and_its_challenge_pass_and_it_comes_again() {
+    let (world, pbx) = edge();
+    let alice = world.party("alice");
+    registers(&alice, "alice", &pbx);
+    let (own, _) = talking(&alice, &pbx);
+    let sent = alice.sends(reinvite(&own).with_sdp(OFFER));
+    let first = pbx.receives("INVITE");
+    pbx.sends(response(&first, 407).with("Proxy-Authenticate", CHALLENGE));
+    pbx.receives("ACK");
+    let challenge = refused(&alice, &sent, "407");
+    assert_eq!(challenge.header("Proxy-Authenticate"), CHALLENGE);
+    let again = reinvite(&own).with("Proxy-Authorization", CREDENTIALS);
+    let sent = alice.sends(again.with_sdp(OFFER));
+    let second = pbx.receives("INVITE");
+    assert_eq!(second.cseq(), first.cseq() + 1);
+    pbx.sends(response(&second, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    alice.acks(&sent, &answer);
+    pbx.receives("ACK");
+    hang_up(&alice, &own, &pbx);
 }
 
 /// The slot of a challenged call is its caller's.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use campon::call::{NatMedia, Reliability};
+use campon::call::{NatMedia, Reliability, SessionAsks};
 use campon::cc::trust::Dials;
 use campon::completion::{Codes, RawCodes, WallTime};
 use campon::location::{Access, Account, Accounts};
@@ -56,6 +56,8 @@ pub(crate) enum Setup {
     Pinged,
     /// Standalone, and callees are asked for reliable responses whoever calls.
     Reliable,
+    /// Standalone, and both sides are asked for a session timer of half an hour.
+    Timed,
     /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
     Edge,
     /// The same; phones are kept alive by empty lines every 25 s and told 60 s at most, private media
@@ -88,7 +90,9 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     let mut settings = Settings {
         listeners: listeners.to_vec(),
         upstream: match setup {
-            Setup::Standalone | Setup::Unlimited | Setup::Peer | Setup::Reliable => None,
+            Setup::Standalone | Setup::Unlimited | Setup::Peer | Setup::Reliable | Setup::Timed => {
+                None
+            }
             Setup::Upstream | Setup::Users | Setup::Edge | Setup::EdgeNat | Setup::EdgeAsks => {
                 Some(upstream)
             }
@@ -107,6 +111,9 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     };
     if !matches!(setup, Setup::Standalone | Setup::Peer) {
         settings.calls.calls_max = None;
+    }
+    if matches!(setup, Setup::Timed) {
+        settings.call_policy.session_asks = SessionAsks::Everybody(1800);
     }
     if matches!(setup, Setup::Reliable) {
         settings.call_policy.reliable = Reliability::Always;
@@ -146,6 +153,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Users
         | Setup::Biloxi
         | Setup::Reliable
+        | Setup::Timed
         | Setup::Twins
         | Setup::Pinged
         | Setup::Peer => None,

@@ -158,7 +158,9 @@ fn arguments_win_over_the_file() {
         .iter()
         .map(|it| it.bind.to_string())
         .collect();
-    assert_eq!(addresses, ["127.0.0.2:5062", "[::1]:5060"]);
+    // The last one is that of our own calls.
+    let listened = ["127.0.0.2:5062", "[::1]:5060", "127.0.0.8:5066"];
+    assert_eq!(addresses, listened);
     let upstream = config.shard.upstream.expect("an upstream");
     let address = SocketAddr::from(([127, 0, 0, 3], 5060));
     assert_eq!(upstream.places[0].fixed(), Some((Transport::Udp, address)));

@@ -162,6 +162,8 @@ enum Part {
     Bye(Side),
     /// Another request within the call.
     Exchange(u8),
+    /// The REFER that asks A's phone to call B.
+    Refer,
 }
 
 /// The part that A's INVITE belongs to.
@@ -181,6 +183,7 @@ impl Part {
             1 => Self::Negotiation,
             2 => Self::Bye(Side::A),
             3 => Self::Bye(Side::B),
+            32 => Self::Refer,
             _ => Self::Exchange(number),
         }
     }
@@ -192,6 +195,8 @@ impl Part {
             Self::Bye(Side::A) => [2, 0],
             Self::Bye(Side::B) => [3, 0],
             Self::Exchange(number) => [4, number],
+            // Others than calls have the numbers in between.
+            Self::Refer => [32, 0],
         })
     }
 }
@@ -281,6 +286,8 @@ pub enum Outcome {
     Confirmed,
     /// It was not answered; this is what A was told, or what a side that was rung said.
     Failed(Status),
+    /// A recall whose caller went on to a call of his own.
+    HandedOver,
     /// It was answered and has ended; this side hung up.
     HungUp(Side),
     /// It was answered and ended by us, because a side was gone or never acknowledged.
@@ -396,6 +403,7 @@ impl Call {
             Part::Bye(side) if self.on_leave_answered(turn, side, response) => {}
             Part::Bye(_) => self.on_bye_done(response.status),
             Part::Exchange(number) => self.on_exchange_response(turn, number, response),
+            Part::Refer => self.on_refer_response(turn, response),
         }
     }
 
@@ -411,6 +419,7 @@ impl Call {
             Part::Bye(side) if self.on_leave_failed(turn, side) => {}
             Part::Bye(_) => self.on_bye_done(Status::REQUEST_TIMEOUT),
             Part::Exchange(number) => self.on_exchange_failure(turn, number, failure),
+            Part::Refer => self.on_refer_failure(turn),
         }
     }
 

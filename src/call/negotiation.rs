@@ -352,9 +352,8 @@ impl Call {
             let makes_offer = pending.offers.is_none() && carries_session(&response.message);
             pending.offers = makes_offer.then_some(answerer);
             let (asked, client) = (pending.asked_timer, pending.client);
-            let now = turn.now;
-            self.on_session_answered(now, answerer, response, turn.layer.answered_invite(client));
-            self.agree_within(now, asker, asked);
+            self.on_session_answered(turn, answerer, response, client);
+            self.agree_within(turn, asker, asked);
             self.note_description(asker, &response.message);
             self.leg_mut(answerer)
                 .dialog
@@ -547,7 +546,13 @@ impl Call {
             (_, Method::Prack) if side == Side::A => {
                 self.on_prack(turn, self.a.dialog.tag(), request, flow);
             }
+            (_, Method::Notify) if self.is_refer_news(side, request) => {
+                self.on_refer_news(turn, request, flow);
+            }
             (Phase::Talking, Method::Invite) => self.on_reinvite(turn, side, request, flow),
+            (_, Method::Invite) if self.holds_caller(side) => {
+                self.on_recall_reinvite(turn, request, flow);
+            }
             (Phase::Recalling, _) => recall::refuse_for_now(turn, request, flow),
             // S-18: his INVITE is not finished yet.
             (Phase::Confirming, _) => end::refuse_for_now(turn, request, flow),

@@ -103,6 +103,12 @@ impl Session {
         out
     }
 
+    /// As [`Self::held_answer`], to an offer that changes the session.
+    pub(super) fn held_anew(&mut self, offer: &[u8]) -> Vec<u8> {
+        self.version += 1;
+        self.held_answer(offer)
+    }
+
     /// The answer that takes the first audio line, with nothing to flow on it, and no other.
     pub(super) fn held_answer(&self, offer: &[u8]) -> Vec<u8> {
         let mut out = self.head();

@@ -144,11 +144,19 @@ impl Call {
     pub fn handle_cancel(&mut self, turn: &mut Turn<'_>, part: u16, cancel: &Request<'_>) {
         let reason = cancel.message.first(Name::Reason).unwrap_or_default();
         if self.phase == Phase::Inviting {
+            self.withdraw(turn, reason);
+        } else if Part::of(part) == Part::Negotiation {
+            self.cancel_reinvite(turn, reason);
+        }
+    }
+
+    /// Takes back an INVITE that nobody has answered: A gets 487, and what rings a CANCEL with this
+    /// Reason. A call that was answered stays.
+    pub fn withdraw(&mut self, turn: &mut Turn<'_>, reason: &[u8]) {
+        if self.phase == Phase::Inviting {
             self.finish(turn, Status::REQUEST_TERMINATED);
             self.outcome = Outcome::Cancelled;
             self.give_up_branches(turn, reason);
-        } else if Part::of(part) == Part::Negotiation {
-            self.cancel_reinvite(turn, reason);
         }
     }
 
@@ -322,13 +330,8 @@ impl Call {
             dialog.continue_from(&heard.dialog);
         }
         self.b.dialog = dialog;
-        self.on_session_answered(
-            turn.now,
-            Side::B,
-            response,
-            turn.layer.answered_invite(client),
-        );
-        self.agree_with_caller(turn.now, response);
+        self.on_session_answered(turn, Side::B, response, client);
+        self.agree_with_caller(turn, response);
         self.a.dialog.set_tag(tag);
         self.phase = Phase::Talking;
         self.answered = Some(turn.now);

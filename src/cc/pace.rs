@@ -17,11 +17,33 @@ pub const NOTIFIES_MAX: usize = 3;
 pub struct Pace {
     /// Oldest first.
     sent: [Option<Timestamp>; NOTIFIES_MAX],
+    medium: Medium,
+}
+
+/// What the NOTIFYs of a subscription go over.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Medium {
+    /// The network, which is not to be flooded.
+    #[default]
+    Network,
+    /// Nothing: both ends of the subscription are here.
+    Process,
 }
 
 impl Pace {
+    /// None has gone out yet.
+    pub fn over(medium: Medium) -> Self {
+        Self {
+            medium,
+            ..Self::default()
+        }
+    }
+
     /// One went out.
     pub fn record(&mut self, now: Timestamp) {
+        if self.medium == Medium::Process {
+            return;
+        }
         self.sent.rotate_left(1);
         if let Some(last) = self.sent.last_mut() {
             *last = Some(now);
@@ -99,6 +121,15 @@ mod tests {
         }
         // CC-65
         assert_eq!(pace.next(WINDOW), at(11));
+    }
+
+    #[test]
+    fn what_stays_in_the_process_is_not_held_back() {
+        let mut pace = Pace::over(Medium::Process);
+        for _ in 0..4 {
+            pace.record(at(1));
+        }
+        assert!(pace.next_ready(WINDOW) <= at(1));
     }
 
     #[test]

@@ -32,8 +32,12 @@ impl Service {
     }
 
     pub(super) fn on_call_answered(&mut self, caller: Aor, callee: Aor) {
-        if let Some(id) = self.pairs.get(&(caller, callee)) {
-            self.on_cc_call_answered(*id);
+        // R9: it is all the same which of the two has called.
+        let back = (callee.clone(), caller.clone());
+        for pair in [(caller, callee), back] {
+            if let Some(id) = self.pairs.get(&pair) {
+                self.on_cc_call_answered(*id);
+            }
         }
     }
 

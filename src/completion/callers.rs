@@ -8,6 +8,7 @@ use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{self, Effect, End, Move, Publication as Wanted, Published, Why};
 use crate::cc::id::CompletionId;
 use crate::cc::monitor::{self, Found, Newcomer};
+use crate::cc::pace::Medium;
 use crate::cc::{Basic, SubscriptionId};
 use crate::completion::entry::{Life, Stage};
 use crate::completion::history::{Event, Outcome};
@@ -115,6 +116,7 @@ impl Service {
                 call_id: loop_call_id(subscription),
                 expires: Some(service.max(self.settings.monitor.times.expires_min)),
                 wait: completion.wait,
+                medium: Medium::Process,
             };
             self.post_monitor(route.callee, monitor::Event::Subscribe(newcomer));
             return;

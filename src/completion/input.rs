@@ -23,7 +23,8 @@ use crate::store::{Answer, Key, Stored};
 pub enum Input {
     /// A call failed that may be completed; not told of emergency calls.
     CallFailed(FailedCall),
-    /// A phone of the callee's answered a call that is none of ours: what was asked for is done.
+    /// A phone of the callee's answered a call that is none of ours: what either of the two asked
+    /// for is done.
     /// (One of ours is told by [`Self::CcCallAnswered`]; to tell both does no harm.)
     CallAnswered {
         /// Who called.

@@ -12,6 +12,7 @@ use crate::cc::id::CompletionId;
 use crate::cc::monitor::{
     self, Because, Effect, End, Lifetime, Move, Newcomer, Reason, Refusal, Why,
 };
+use crate::cc::pace::Medium;
 use crate::cc::{Basic, SubscriptionId};
 use crate::completion::entry::{Completion, Life, Stage};
 use crate::completion::history::{Event, Outcome};
@@ -75,6 +76,7 @@ impl Service {
             call_id: subscribe.call_id,
             expires: subscribe.expires,
             wait,
+            medium: Medium::Network,
         };
         self.post_monitor(call.callee, monitor::Event::Subscribe(newcomer));
         Ok(())

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::cc::SubscriptionId;
-use crate::cc::addr::Aor;
+use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{self, Agent};
 use crate::cc::capsule::{Offer, Sealer};
 use crate::cc::id::{CceToken, CompletionId};
@@ -114,6 +114,8 @@ pub struct View<'s> {
     pub caller: &'s Aor,
     /// For whom.
     pub callee: &'s Aor,
+    /// What he dialled.
+    pub dialled: &'s AddrSpec,
     /// Where it stands.
     pub stage: Stage,
     /// When its service ends.
@@ -337,6 +339,7 @@ impl<'s> View<'s> {
             roles: completion.roles,
             caller: &completion.caller,
             callee: &completion.callee,
+            dialled: &completion.dialled,
             stage: completion.stage,
             ends: completion.ends,
             history: &completion.history,

@@ -12,7 +12,8 @@ use crate::call;
 use crate::completion::WallTime;
 use crate::location;
 use crate::shard::relayed;
-use crate::shard::settings::{Calls, Limits, Listener, Overload, Settings, Strangers};
+use crate::shard::settings::{Calls, Limits, Listener, Overload, RecallMethod};
+use crate::shard::settings::{Settings, Strangers};
 use crate::transaction::timing::Timing;
 
 use super::error::{Error, Place, Source};
@@ -38,9 +39,18 @@ pub(super) fn check(
     raw: &RawConfig,
     arguments: &Arguments,
 ) -> Result<Config, Error> {
-    let (listeners, tls) = listeners::listeners(source, &raw.listener, arguments)?;
+    let (mut listeners, mut tls) = listeners::listeners(source, &raw.listener, arguments)?;
+    let own_calls = raw.own_calls.listen.as_ref();
+    let own_calls = own_calls
+        .map(|written| listeners::own_calls(source, written, &mut listeners))
+        .transpose()?;
+    tls.resize(listeners.len(), None);
     let domains = source.read_all(&raw.domains, value::host_name)?;
-    let upstream = peers::upstream(source, raw, arguments.upstream.as_ref(), &listeners)?;
+    let mut upstream = peers::upstream(source, raw, arguments.upstream.as_ref(), &listeners)?;
+    if let (None, Some(written)) = (&upstream, &raw.own_calls.listen) {
+        let why = "there is no upstream that we could call through";
+        return Err(source.error(&written.span(), why));
+    }
     let us = Us {
         listeners: &listeners,
         domains: &domains,
@@ -52,10 +62,17 @@ pub(super) fn check(
     let delay_max = Overload::default().delay_max;
     let completion = completion::completion(source, &raw.completion, &calls.emergency, timing.t1)?;
     let edge = edge::edge(source, raw, upstream.as_ref())?;
+    if let (Some(_), Some(upstream)) = (&edge, &mut upstream)
+        && !peers::names_methods(raw, arguments)
+    {
+        // R10: with the credentials of the phone itself, or from an address that the PBX trusts.
+        upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
+    }
     Ok(Config {
         store: edge::store(source, raw, edge.as_ref())?,
         shard: Settings {
             listeners,
+            own_calls,
             peers,
             access: users::access(source, raw, &domains)?,
             domains,

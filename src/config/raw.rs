@@ -18,6 +18,7 @@ pub(super) struct RawConfig {
     #[serde(deserialize_with = "upstream")]
     pub(super) upstream: Option<Spanned<RawPeer>>,
     pub(super) peer: Vec<Spanned<RawPeer>>,
+    pub(super) own_calls: RawOwnCalls,
     pub(super) domains: Vec<Spanned<String>>,
     pub(super) listener: Vec<Spanned<RawListener>>,
     pub(super) edge: RawEdge,
@@ -54,6 +55,12 @@ pub(super) struct RawTls {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(super) struct RawOwnCalls {
+    pub(super) listen: Field<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct RawPeer {
     pub(super) name: Field<String>,
     pub(super) address: Field<String>,
@@ -75,6 +82,8 @@ pub(super) struct RawPeer {
     pub(super) cc_domains: Vec<Spanned<String>>,
     pub(super) dials: Field<String>,
     pub(super) completion: Field<String>,
+    pub(super) recall: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) cc_params: Field<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -148,6 +157,7 @@ pub(super) struct RawCalls {
 pub(super) struct RawCompletion {
     pub(super) enabled: Field<bool>,
     pub(super) retain: Field<bool>,
+    pub(super) recall_by: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) offer_window: Field<String>,
     pub(super) guard: Field<String>,
     pub(super) recall: Field<String>,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::call::{NatMedia, Policy};
 use crate::cc::trust::Dials;
 use crate::completion::Code;
-use crate::shard::settings::{Carries, Completion, Edge, KeepAlive, Peer, PeerCompletion};
+use crate::shard::settings::{Carries, CcParams, Completion, Edge, KeepAlive, Peer};
+use crate::shard::settings::{PeerCompletion, RecallMethod};
+use crate::sip::flow::ListenerId;
 
 use super::value::spelled;
 use super::{Config, Log};
@@ -59,14 +61,22 @@ impl fmt::Display for Config {
             Some(upstream) => writeln!(f, ", in front of {}", upstream.shown())?,
             None => writeln!(f)?,
         }
-        for listener in &settings.listeners {
+        for (id, listener) in (0..).map(ListenerId).zip(&settings.listeners) {
             let sent_by = listener.sent_by();
             let transports = match listener.carries {
                 Carries::Plain => "UDP and TCP",
                 Carries::Tls => "TLS",
             };
+            let only = if settings.own_calls == Some(id) {
+                ", for our own calls alone"
+            } else {
+                ""
+            };
             let address = listener.bind;
-            writeln!(f, "listen     {address} by {transports}, as {sent_by}")?;
+            writeln!(
+                f,
+                "listen     {address} by {transports}, as {sent_by}{only}"
+            )?;
         }
         if !settings.domains.is_empty() {
             writeln!(f, "domains    {}", settings.domains.join(", "))?;
@@ -137,11 +147,26 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
         Dials::Original => "the original number",
         Dials::Tokens => "tokens",
     };
+    let bare = match peer.cc_params {
+        CcParams::Added => "",
+        CcParams::LeftOut => " without parameters",
+    };
+    let recall = methods(&peer.recall);
     let (name, uri, hosts) = (&peer.name, peer.shown(), peer.hosts.join(", "));
     writeln!(
         f,
-        "peer       {name} at {uri}, speaks for {hosts}; completion {completion}, dials {dials}"
+        "peer       {name} at {uri}, speaks for {hosts}; completion {completion}, dials {dials}{bare}; \
+         recalls by {recall}"
     )
+}
+
+fn methods(methods: &[RecallMethod]) -> String {
+    let words = methods.iter().map(|method| match method {
+        RecallMethod::Direct => "direct",
+        RecallMethod::Refer => "refer",
+        RecallMethod::ThirdParty => "3pcc",
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt::Result {
@@ -161,11 +186,12 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
     )?;
     writeln!(
         f,
-        "recall     after {} of guard; rings {} of {}; at most {} for a request",
+        "recall     after {} of guard; rings {} of {}; at most {} for a request; by {}",
         spelled(times.guard),
         spelled(service.agent.ring),
         spelled(times.recall),
         service.monitor.recalls_max,
+        methods(&completion.recall_by),
     )?;
     writeln!(
         f,

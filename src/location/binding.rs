@@ -110,6 +110,10 @@ impl<'m> Origin<'m> {
 
     /// Whether this request came after the one that made the binding, as far as one can tell.
     pub(super) fn is_after(&self, binding: &Binding) -> bool {
+        if !matches!(self.leads, Leads::Anywhere(_)) {
+            // The PBX has decided that already.
+            return true;
+        }
         self.call_id != binding.call_id() || self.cseq > binding.cseq
     }
 
@@ -149,7 +153,18 @@ pub(super) struct Binding {
     is_nat: bool,
     flow: Flow,
     way: Way,
+    /// When the phone registered first.
+    since: Timestamp,
+    /// When it did last.
+    refreshed: Timestamp,
     ends: Timestamp,
+}
+
+/// What a binding takes over from the one that it replaces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Replaced {
+    id: BindingId,
+    since: Timestamp,
 }
 
 /// How to get there.
@@ -169,13 +184,13 @@ enum Way {
 type Address = (Transport, SocketAddr);
 
 impl Binding {
-    /// The binding, which takes over the id of the one that it replaces; `None` if it is longer than
+    /// The binding, which takes over the name of the one that it replaces; `None` if it is longer than
     /// `bytes_max`.
     pub(super) fn new(
         now: Timestamp,
         wanted: &WantedBinding<'_>,
         origin: &Origin<'_>,
-        replaced: Option<BindingId>,
+        replaced: Option<Replaced>,
         bytes_max: usize,
     ) -> Option<Self> {
         let mut text = wanted.uri.text().to_vec();
@@ -187,7 +202,7 @@ impl Binding {
         let place = |at: usize| u16::try_from(at).ok();
         (text.len() <= bytes_max).then_some(())?;
         Some(Self {
-            id: replaced.unwrap_or_else(|| BindingId::of(wanted)),
+            id: replaced.map_or_else(|| BindingId::of(wanted), |replaced| replaced.id),
             text: text.into_boxed_slice(),
             target_end: place(uri_end - headers)?,
             uri_end: place(uri_end)?,
@@ -197,6 +212,8 @@ impl Binding {
             is_nat: origin.is_nat(),
             flow: origin.flow,
             way: Way::of(&wanted.uri, origin),
+            since: replaced.map_or(now, |replaced| replaced.since),
+            refreshed: now,
             ends: now + Duration::from_secs(wanted.expires_s.into()),
         })
     }
@@ -238,6 +255,19 @@ impl Binding {
 
     pub(super) fn id(&self) -> BindingId {
         self.id
+    }
+
+    pub(super) fn replaced(&self) -> Replaced {
+        Replaced {
+            id: self.id,
+            since: self.since,
+        }
+    }
+
+    /// Whether it may be the same phone after a restart, on another port: it came from the same
+    /// host, and after the other had been heard of for the last time.
+    pub(super) fn may_succeed(&self, other: &Self) -> bool {
+        self.since > other.refreshed && self.flow.remote.ip() == other.flow.remote.ip()
     }
 
     /// The URI of the Contact, its header fields included.

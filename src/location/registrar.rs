@@ -19,6 +19,7 @@ use crate::location::Target;
 use crate::location::binding::Binding;
 use crate::location::binding::BindingId;
 use crate::location::binding::Origin;
+use crate::location::binding::Replaced;
 use crate::location::reject::Reject;
 use crate::location::wanted::Wanted;
 use crate::location::wanted::WantedBinding;
@@ -143,7 +144,7 @@ impl Registrar {
     }
 
     /// Takes over what another registrar has granted for this REGISTER; where calls go then is back
-    /// over its flow. A REGISTER that was overtaken changes nothing.
+    /// over its flow.
     pub(super) fn adopt(
         &mut self,
         now: Timestamp,
@@ -235,6 +236,22 @@ impl Registrar {
     /// Where to call this one binding.
     pub fn target_of(&self, now: Timestamp, aor: &Aor, id: BindingId) -> Option<Target<'_>> {
         self.binding(now, aor, id)?.target()
+    }
+
+    /// Where to call this one binding, and those that may be its phone after a restart: it does not
+    /// take back what it has forgotten.
+    pub fn targets_of(
+        &self,
+        now: Timestamp,
+        aor: &Aor,
+        id: BindingId,
+    ) -> impl Iterator<Item = Target<'_>> {
+        let wanted = self.current(now, aor).find(|binding| binding.id() == id);
+        let all = wanted.into_iter().flat_map(move |wanted| {
+            let successors = self.current(now, aor);
+            std::iter::once(wanted).chain(successors.filter(|other| other.may_succeed(wanted)))
+        });
+        all.filter_map(Binding::target)
     }
 
     /// The binding of the AOR that was made over this very flow.
@@ -469,10 +486,10 @@ fn updated(
     Ok(after)
 }
 
-/// Takes out what the Contact replaces; of several bindings, the id of the oldest.
-fn take(bindings: &mut Vec<Binding>, wanted: &WantedBinding<'_>) -> Option<BindingId> {
+/// Takes out what the Contact replaces; of several bindings, the name of the oldest.
+fn take(bindings: &mut Vec<Binding>, wanted: &WantedBinding<'_>) -> Option<Replaced> {
     let replaced = bindings.extract_if(.., |binding| binding.is_of(wanted));
-    replaced.map(|binding| binding.id()).last()
+    replaced.map(|binding| binding.replaced()).last()
 }
 
 #[cfg(test)]

@@ -14,10 +14,10 @@ use crate::observe::Pii;
 use crate::random::Rng;
 use crate::shard::Shard;
 use crate::shard::codes::Asked;
+use crate::shard::placing::Rung;
 use crate::shard::subscriptions::Subscriptions;
 use crate::store::Store as _;
 use crate::store::memory::Memory;
-use crate::table::Key;
 use crate::time::Timestamp;
 
 /// Most facts that one input may cause; more means that the service and the calls chase each other.
@@ -35,7 +35,11 @@ pub(super) struct Desk {
     wishes: Vec<Output>,
     pub(super) subscriptions: Subscriptions,
     /// The calls that ring a caller.
-    pub(super) recalls: BTreeMap<CompletionId, Key>,
+    pub(super) recalls: BTreeMap<CompletionId, Rung>,
+    /// The request of each caller whose phone was asked to dial by itself.
+    pub(super) referring: BTreeMap<addr::Aor, CompletionId>,
+    /// Recalls whose next way to the callee is to be tried.
+    pub(super) unplaced: Vec<CompletionId>,
     /// The codes that wait for their answer.
     pub(super) asked: BTreeMap<completion::Ticket, Asked>,
     last_ticket: u64,
@@ -53,6 +57,8 @@ impl Desk {
             wishes: Vec::new(),
             subscriptions: Subscriptions::new(subscriptions_max(settings)),
             recalls: BTreeMap::new(),
+            referring: BTreeMap::new(),
+            unplaced: Vec::new(),
             asked: BTreeMap::new(),
             last_ticket: 0,
             #[cfg(test)]
@@ -91,6 +97,7 @@ impl Shard {
     pub(super) fn settle(&mut self, now: Timestamp) {
         let facts_max = FACTS_MAX + FACTS_EACH_MAX * self.users.len();
         let mut facts = 0;
+        self.place_unplaced(now);
         while let Some(fact) = self.next_fact() {
             #[cfg(test)]
             assert!(!std::mem::take(&mut self.desk.fails), "failpoint");
@@ -99,15 +106,18 @@ impl Shard {
                 facts <= facts_max,
                 "the service and the calls chase each other"
             );
+            self.overhear(now, &fact);
             let mut wishes = std::mem::take(&mut self.desk.wishes);
             self.desk.service.handle(now, fact, &mut wishes);
             self.carry_out_all(now, wishes);
+            self.place_unplaced(now);
         }
     }
 
     /// Whether the service is to be told anything; most messages are of no interest to it.
     pub(super) fn has_news(&self) -> bool {
-        !self.desk.facts.is_empty() || self.users.has_changed() || self.registrar.has_changed()
+        let has_to_do = !self.desk.facts.is_empty() || !self.desk.unplaced.is_empty();
+        has_to_do || self.users.has_changed() || self.registrar.has_changed()
     }
 
     /// Lets the service act on what is due.

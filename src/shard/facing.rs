@@ -73,15 +73,19 @@ impl Shard {
     }
 
     /// R13: the listener that faces this address: the one that serves it most closely, else the one
-    /// by which the call came, else the first that can reach it and serves nobody in particular.
+    /// by which the call came, else the first that can reach it and serves nobody in particular. What
+    /// is for our own calls alone is for nothing else, and they leave from nowhere else (R4).
     pub(super) fn listener_towards(
         &self,
         transport: Transport,
         to: IpAddr,
         came_by: ListenerId,
     ) -> ListenerId {
-        let fits = |listener: &Listener| {
-            listener.carries.has(transport) && listener.bind.is_ipv4() == to.is_ipv4()
+        let listeners = &self.settings.listeners;
+        let fits = |id: &ListenerId| {
+            let listener = listeners.get(usize::from(id.0));
+            let is_free = *id == came_by || self.settings.own_calls != Some(*id);
+            is_free && listener.is_some_and(|it| it.faces(transport, to))
         };
         // How closely; 0 is whoever comes, and `None` is others than this one.
         let closeness = |listener: &Listener| {
@@ -89,8 +93,11 @@ impl Shard {
             let closest = serving.map(|it| u16::from(it.prefix_len()) + 1).max();
             closest.or_else(|| listener.serves.is_empty().then_some(0))
         };
-        let numbered = (0..).map(ListenerId).zip(&self.settings.listeners);
-        let fitting = numbered.filter(|(_, listener)| fits(listener));
+        if self.settings.own_calls == Some(came_by) && fits(&came_by) {
+            return came_by;
+        }
+        let fitting = (0..).map(ListenerId).zip(listeners);
+        let fitting = fitting.filter(|(id, _)| fits(id));
         let best = fitting
             .max_by_key(|(id, listener)| (closeness(listener), *id == came_by, Reverse(*id)));
         best.map_or(came_by, |(id, _)| id)

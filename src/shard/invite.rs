@@ -25,7 +25,7 @@ use crate::shard::settings::PeerCompletion;
 use crate::shard::ways::{Ways, keep_secure, targets};
 use crate::shard::{Held, Parties, Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Name, Request, Uri, Writer};
+use crate::sip::{Name, Request, SipUri, Uri, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::User;
@@ -170,6 +170,7 @@ impl Shard {
         let dialled = self.domains.aor(&arrived.request.uri);
         let dialled = dialled.filter(|_| peer.is_some());
         let dialled = dialled.and_then(|dialled| self.owner_of(&dialled));
+        self.on_own_cc_call(now, id);
         self.desk.facts.push_back(Input::CcCallArrived { id });
         let refused = if ways.is_empty() {
             Some((
@@ -247,12 +248,31 @@ impl Shard {
         else {
             return Ok(None);
         };
+        // R1: whose number it is.
         let callee = self.domains.aor(&request.uri);
-        Ok(callee.and_then(|callee| {
-            let id = service.recognise(name, &name_of(&callee))?;
-            let routed = self.route(now, request, flow, Some(callee.clone()));
-            Some((id, routed.unwrap_or_else(|_| self.route_home(now, callee))))
-        }))
+        let callee = callee.map(|callee| self.owner_of(&callee).unwrap_or(callee));
+        let by_pair = |callee: &Aor| service.recognise(name, &name_of(callee));
+        let id = (self.referred_to(name, &request.uri))
+            .or_else(|| self.named_entry(name, &uri))
+            .or_else(|| callee.as_ref().and_then(by_pair));
+        let Some((id, callee)) = id.zip(callee) else {
+            return Ok(None);
+        };
+        let routed = self.route(now, request, flow, Some(callee.clone()));
+        Ok(Some((
+            id,
+            routed.unwrap_or_else(|_| self.route_home(now, callee)),
+        )))
+    }
+
+    /// R9: the entry that a `cce` parameter names, if it is the caller's turn.
+    fn named_entry(&self, caller: &addr::Aor, uri: &SipUri<'_>) -> Option<CompletionId> {
+        let cce = str::from_utf8(uri.params.value("cce")?).ok()?;
+        let id = self.desk.service.recognise_token(cce.parse().ok()?)?;
+        let view = self.desk.service.view(id)?;
+        let dialled = Uri::parse(view.dialled.as_str().as_bytes()).ok()?;
+        let is_his = view.caller == caller && dialled.is_equivalent(&Uri::Sip(*uri));
+        is_his.then_some(id)
     }
 
     /// What completion has to know of a call in case it fails; `None` if nobody may ask.
@@ -436,6 +456,9 @@ impl Shard {
             self.users.engage(user);
         }
         self.engage_peers(&parties);
+        if let About::CcCall(id) = &about {
+            self.note_referred(*id, key);
+        }
         self.open_pass(&parties, key);
         self.in_hand = Some((key, parties.clone()));
         let arrived = (flow, server, again.as_ref());

@@ -21,6 +21,7 @@ mod offer;
 mod pace;
 mod passes;
 mod pings;
+mod placing;
 mod recall;
 mod receive;
 mod reconfigure;
@@ -57,8 +58,7 @@ use crate::transaction::outbox::Sending;
 use crate::transaction::{Event, Layer, User};
 use crate::wheel::Wheel;
 
-use crate::completion::Input as Fact;
-use crate::shard::desk::{Desk, name_of};
+use crate::shard::desk::Desk;
 use crate::shard::edge::Edge;
 use crate::shard::keep_alive::is_keep_alive;
 use crate::shard::offer::{About, Announcer};
@@ -341,6 +341,7 @@ impl Shard {
         self.relays.drop_in_hand();
         if let Some((key, parties)) = lost {
             self.calls.discard(key);
+            self.close_pass(&parties, key);
             self.release(now, &parties);
             let is_lost = |user: User| user.call == key && call::has_part(user.part);
             self.layer.abandon(now, is_lost);
@@ -485,42 +486,6 @@ impl Shard {
         }
     }
 
-    fn on_answered(&mut self, now: Timestamp, held: &mut Held) {
-        let Parties {
-            caller,
-            callee,
-            dialled,
-            ..
-        } = &held.parties;
-        for user in [caller, callee].into_iter().flatten() {
-            self.users.answer(user);
-        }
-        if passes::is_answered_for(&held.parties) {
-            return self.on_diverted(now, held);
-        }
-        let callee = callee
-            .as_ref()
-            .or_else(|| dialled.as_ref().map(|it| &it.user));
-        match &held.about {
-            About::CcCall(id) => self.desk.facts.push_back(Fact::CcCallAnswered { id: *id }),
-            About::Asker(_) | About::Nothing => {
-                if let (Some(caller), Some(callee)) = (caller, callee)
-                    && self.desk.service.counts().completions > 0
-                {
-                    self.desk.facts.push_back(Fact::CallAnswered {
-                        caller: name_of(caller),
-                        callee: name_of(callee),
-                    });
-                }
-                // Nobody asks any more.
-                held.about = About::Nothing;
-            }
-            // Its news say more; a code has no callee.
-            About::Code | About::Recall(_) => {}
-            About::Inward(inward) => self.note_in_pass_answered(held, *inward),
-        }
-    }
-
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
@@ -528,10 +493,10 @@ impl Shard {
                 return self.release(now, &held.parties);
             }
             self.calls.discard(key);
-            if let About::Recall(id) = held.about
-                && self.desk.recalls.get(&id) == Some(&key)
-            {
-                self.desk.recalls.remove(&id);
+            match held.about {
+                About::Recall(id) => self.forget_recall(id, key),
+                About::CcCall(id) => self.forget_referred(id, key),
+                About::Asker(_) | About::Code | About::Inward(_) | About::Nothing => {}
             }
             self.on_call_over(now, &held);
             return;
@@ -581,6 +546,7 @@ fn status_of(outcome: Outcome) -> Option<u16> {
         Outcome::Open
         | Outcome::Cancelled
         | Outcome::Confirmed
+        | Outcome::HandedOver
         | Outcome::HungUp(_)
         | Outcome::Lost => None,
     }
@@ -592,6 +558,7 @@ fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::Cancelled => "cancelled",
         Outcome::Confirmed => "confirmed",
         Outcome::Failed(status) => status.phrase(),
+        Outcome::HandedOver => "handed over",
         Outcome::HungUp(Side::A) => "caller hung up",
         Outcome::HungUp(Side::B) => "callee hung up",
         Outcome::Lost => "lost",
@@ -601,6 +568,7 @@ fn outcome_name(outcome: Outcome) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::completion::Input as Fact;
     use crate::sip::flow::{ListenerId, Transport};
 
     const NOW: Timestamp = Timestamp::START;

@@ -240,7 +240,12 @@ impl Announcer<'_> {
     }
 
     fn note_cc_call_failed(&mut self, id: CompletionId, told: &Told<'_>) {
-        if told.status.is_provisional() {
+        let is_challenge = matches!(
+            told.status,
+            Status::UNAUTHORIZED | Status::PROXY_AUTHENTICATION_REQUIRED
+        );
+        // R3: it comes again, with credentials.
+        if told.status.is_provisional() || is_challenge {
             return;
         }
         let callee = self.callee;

@@ -11,14 +11,14 @@ use crate::cc::agent::{RecallFailure, Why};
 use crate::cc::line::Calls;
 use crate::cc::monitor::Found;
 use crate::cc::offer::{self, Alerting, Evidence, InPass, Registration};
-use crate::completion::{self, CompletionId, Input, Recall, Via};
+use crate::completion::{CompletionId, Input, Recall};
 use crate::location::{Aor, BindingId};
-use crate::shard::desk::user_of;
-use crate::shard::offer::{About, host_at};
+use crate::shard::desk::{name_of, user_of};
+use crate::shard::offer::{About, Callee, host_at};
+use crate::shard::placing::Rung;
 use crate::shard::ways::{Way, Ways, targets};
-use crate::shard::{Held, Parties, Shard};
+use crate::shard::{Held, Parties, Shard, passes};
 use crate::sip::{Uri, unescape};
-use crate::table::Key;
 use crate::time::Timestamp;
 
 impl Shard {
@@ -80,7 +80,7 @@ impl Shard {
             self.users.engage(caller);
         }
         self.counters.calls_started += 1;
-        self.desk.recalls.insert(recall.id, key);
+        self.desk.recalls.insert(recall.id, Rung::new(key));
         let held = Held {
             call,
             parties,
@@ -91,66 +91,72 @@ impl Shard {
         true
     }
 
-    /// The caller answered: his callee is called.
-    pub(super) fn place_cc_call(&mut self, now: Timestamp, cc_call: &completion::Call) {
-        let Some(key) = self.desk.recalls.get(&cc_call.id).copied() else {
+    /// R18: stops whatever is up for a recall, the call included that the caller's phone was asked
+    /// for.
+    pub(super) fn end_recall(&mut self, now: Timestamp, id: CompletionId, why: Why) {
+        let Some(rung) = self.take_recall(id) else {
             return;
         };
-        let (ways, callee) = match cc_call.via {
-            Via::Own(_) => {
-                let callee = user_of(&cc_call.callee);
-                (self.ways_to(now, &callee), Some(callee))
-            }
-            Via::Peer(peer) => {
-                let way = self.way_to_peer(peer, cc_call.target.as_str().as_bytes());
-                (way.into_iter().collect(), None)
-            }
-        };
-        if callee.as_ref().is_some_and(|callee| self.is_full(callee)) {
-            return self.give_up_cc_call(now, key, cc_call.id);
+        if let Some(referred) = rung.referred.filter(|_| why == Why::Ended) {
+            self.with_call(now, referred, |call, turn| call.withdraw(turn, reason(why)));
         }
-        if let Some(callee) = &callee
-            && !ways.is_empty()
-        {
-            self.users.engage(callee);
-            if let Some(held) = self.calls.get_mut(key) {
-                held.parties.callee = Some(callee.clone());
-            }
-        }
-        let targets = targets(&ways);
-        let invitation = Invitation {
-            targets: &targets,
-            from: Party {
-                name: b"",
-                uri: cc_call.from.as_str().as_bytes(),
-            },
-            to: Party {
-                name: b"",
-                uri: cc_call.dialled.as_str().as_bytes(),
-            },
-        };
-        self.with_call(now, key, |call, turn| call.place(turn, &invitation));
-    }
-
-    /// R20: the callee has as many calls as he may have again.
-    fn give_up_cc_call(&mut self, now: Timestamp, key: Key, id: CompletionId) {
-        let condition = crate::cc::Condition::Busy;
-        let calls = Calls::Engaged;
-        self.desk.facts.push_back(Input::CcCallArrived { id });
-        self.desk.facts.push_back(Input::CcCallFailed {
-            id,
-            found: Some(Found { condition, calls }),
-        });
-        self.with_call(now, key, |call, turn| {
-            call.end_recall(turn, b"SIP;cause=486;text=\"Busy Here\"");
+        self.with_call(now, rung.key, |call, turn| {
+            call.end_recall(turn, reason(why));
         });
     }
 
-    /// R18: stops whatever is up for a recall.
-    pub(super) fn end_recall(&mut self, now: Timestamp, id: CompletionId, why: Why) {
-        if let Some(key) = self.desk.recalls.remove(&id) {
-            self.with_call(now, key, |call, turn| call.end_recall(turn, reason(why)));
+    /// A call was answered: whose legs carry talk, and what is completed by it (R9).
+    pub(super) fn on_answered(&mut self, now: Timestamp, held: &mut Held) {
+        let Parties {
+            caller,
+            callee,
+            dialled,
+            ..
+        } = &held.parties;
+        for user in [caller, callee].into_iter().flatten() {
+            self.users.answer(user);
         }
+        // What has become of a recall, its news say.
+        let is_recall = matches!(held.about, About::Recall(_));
+        if !is_recall && passes::is_answered_for(&held.parties) {
+            return self.on_diverted(now, held);
+        }
+        let dialled = dialled.as_ref().map(|dialled| &dialled.user);
+        let callee = callee.as_ref().or(dialled);
+        match &held.about {
+            About::CcCall(id) => {
+                let fact = Input::CcCallAnswered { id: *id };
+                self.desk.facts.push_back(fact);
+            }
+            About::Asker(asker) => {
+                // Who answers behind a peer is for that peer to know.
+                if let Callee::Ours(callee) = &asker.callee
+                    && self.has_requests()
+                {
+                    let (caller, callee) = (asker.caller.clone(), name_of(callee));
+                    let fact = Input::CallAnswered { caller, callee };
+                    self.desk.facts.push_back(fact);
+                }
+                // Nobody asks any more.
+                held.about = About::Nothing;
+            }
+            About::Nothing => {
+                if let (Some(caller), Some(callee)) = (caller, callee)
+                    && self.has_requests()
+                {
+                    let (caller, callee) = (name_of(caller), name_of(callee));
+                    let fact = Input::CallAnswered { caller, callee };
+                    self.desk.facts.push_back(fact);
+                }
+            }
+            // Its news say more; a code has no callee.
+            About::Code | About::Recall(_) => {}
+            About::Inward(inward) => self.note_in_pass_answered(held, *inward),
+        }
+    }
+
+    fn has_requests(&self) -> bool {
+        self.desk.service.counts().completions > 0
     }
 
     pub(super) fn on_recall_news(
@@ -161,17 +167,23 @@ impl Shard {
         news: News,
     ) {
         let fact = match news {
+            News::NotReferred => {
+                tracing::info!(completion = %id, "the caller's phone does not call by itself");
+                return self.desk.unplaced.push(id);
+            }
             News::RecallAnswered => Input::RecallAnswered { id },
             News::RecallFailed(why) => Input::RecallFailed {
                 id,
                 why: recall_failure(why),
             },
             News::CcCallLeft => Input::CcCallArrived { id },
+            News::Answered if passes::is_answered_for(&held.parties) => {
+                Input::CcCallDiverted { id }
+            }
             News::Answered => Input::CcCallAnswered { id },
             News::CcCallFailed(refusal) => {
-                let callee = held.parties.callee.take();
-                let found = refusal.and_then(|refusal| self.found(callee.as_ref(), refusal));
-                if let Some(callee) = callee {
+                let found = refusal.and_then(|refusal| self.found(&held.parties, refusal));
+                if let Some(callee) = held.parties.callee.take() {
                     self.users.release(now, &callee);
                 }
                 Input::CcCallFailed { id, found }
@@ -181,7 +193,11 @@ impl Shard {
     }
 
     /// How the callee was found by a CC call that failed.
-    fn found(&self, callee: Option<&Aor>, refusal: Refusal) -> Option<Found> {
+    fn found(&self, parties: &Parties, refusal: Refusal) -> Option<Found> {
+        let dialled = parties.dialled.as_ref();
+        let callee = parties.callee.as_ref();
+        let legs = u32::from(callee.is_some());
+        let callee = callee.or_else(|| dialled.map(|dialled| &dialled.user));
         let registration = match callee {
             None => Registration::Stranger,
             Some(callee) if self.registrar.registered_since(callee).is_some() => {
@@ -190,7 +206,7 @@ impl Shard {
             Some(_) => Registration::Unregistered,
         };
         let condition = offer::decide(&Evidence {
-            in_pass: InPass::Silent,
+            in_pass: dialled.map_or(InPass::Silent, |dialled| dialled.seen.in_pass()),
             cause: refusal.q850,
             status: refusal.status.code(),
             alerting: if refusal.rang {
@@ -200,15 +216,20 @@ impl Shard {
             },
             callee: registration,
         })?;
-        let calls = callee.map_or(Calls::Unknown, |callee| self.users.calls_beside(callee, 1));
+        let calls = callee.map_or(Calls::Unknown, |callee| {
+            self.users.calls_beside(callee, legs)
+        });
         Some(Found { condition, calls })
     }
 
     fn ways_back(&self, now: Timestamp, caller: &Aor, binding: BindingId) -> Ways {
-        match self.registrar.target_of(now, caller, binding) {
-            Some(target) => std::iter::once(Way::from(target)).collect(),
-            None => self.ways_to(now, caller),
+        let asked: Ways = (self.registrar.targets_of(now, caller, binding))
+            .map(Way::from)
+            .collect();
+        if asked.is_empty() {
+            return self.ways_to(now, caller);
         }
+        asked
     }
 }
 

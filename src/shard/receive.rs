@@ -238,6 +238,7 @@ impl Shard {
         let admitted = self
             .screen(request, delay)
             .and_then(|()| self.check_peer(now, flow, request))
+            .and_then(|()| self.check_listener(flow, request))
             .and_then(|()| self.check_for_us(request))
             .and_then(|()| self.check_sender(now, flow, request));
         let handled = admitted.and_then(|()| match request.method {

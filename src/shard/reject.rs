@@ -86,6 +86,8 @@ rejects! {
     OutOfOrder "rejected_out_of_order" SERVER_INTERNAL_ERROR
     /// The request waited too long before we came to it (R6, S-184).
     Overloaded "rejected_overloaded" SERVICE_UNAVAILABLE
+    /// R4: the address of our own calls takes nothing that would be relayed.
+    OwnCallsOnly "rejected_own_calls_only" FORBIDDEN
     /// R11: as many calls as the peer may have.
     PeerFull "rejected_peer_full" SERVICE_UNAVAILABLE
     /// R11: more calls a second than the peer may begin.

@@ -37,8 +37,18 @@ impl Shard {
             request.method,
             Method::Invite | Method::Options | Method::Refer | Method::Subscribe
         );
-        if self.draining && begins {
+        if self.draining && begins && !self.asks_for_phone(request) {
             return Err(Reject::Draining);
+        }
+        Ok(())
+    }
+
+    /// R4: nothing is relayed by way of the address that the PBX trusts as ours.
+    pub(super) fn check_listener(&self, flow: &Flow, request: &Request<'_>) -> Result<(), Reject> {
+        let is_own = self.settings.own_calls == Some(flow.listener);
+        let is_harmless = matches!(request.method, Method::Options | Method::Ack);
+        if is_own && !is_harmless && !self.is_emergency(request) {
+            return Err(Reject::OwnCallsOnly);
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::completion;
 use crate::location;
 use crate::routing::{Place, Policy, Spot};
 use crate::shard::relayed;
-use crate::sip::flow::Transport;
+use crate::sip::flow::{ListenerId, Transport};
 use crate::tls::Proof;
 use crate::transaction::timing::Timing;
 
@@ -25,6 +25,9 @@ pub struct Settings {
     pub upstream: Option<Peer>,
     /// What stands between phones and the PBX, if the PBX is their registrar (R1); `None`: we are.
     pub edge: Option<Edge>,
+    /// Where our own calls through the upstream leave from, which trusts that address (R4); one of
+    /// the listeners, and nothing that is relayed goes there. `None`: from where all else does.
+    pub own_calls: Option<ListenerId>,
     /// The time of the calendar at [`crate::time::Timestamp::START`].
     pub started: completion::WallTime,
     /// The other parties that are known by their address.
@@ -121,6 +124,11 @@ impl Listener {
         }
     }
 
+    /// Whether a message to this address may leave from there by this transport.
+    pub fn faces(&self, transport: Transport, to: IpAddr) -> bool {
+        self.carries.has(transport) && self.bind.is_ipv4() == to.is_ipv4()
+    }
+
     /// The host and port in our Via and Contact, as peers see them.
     pub fn sent_by(&self) -> String {
         match &self.advertise {
@@ -158,6 +166,30 @@ pub struct Peer {
     pub terms: Terms,
     /// What becomes of the completion that it offers.
     pub completion: PeerCompletion,
+    /// How a caller who was called back is connected with somebody behind it, in this order (R10).
+    pub recall: Vec<RecallMethod>,
+    /// Whether what is dialled there to complete a call carries `m` and `cce` (CC-23).
+    pub cc_params: CcParams,
+}
+
+/// How a caller who has answered his recall is connected with his callee.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RecallMethod {
+    /// The callee's phones are rung over their registered flows, without the PBX.
+    Direct,
+    /// The caller's phone is asked to dial him itself (RFC 3515).
+    Refer,
+    /// We call him through the PBX or peer (RFC 3725, flow IV).
+    ThirdParty,
+}
+
+/// Whether a number that is dialled anew says that it completes a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CcParams {
+    /// By the parameters `m` and `cce` of its URI.
+    Added,
+    /// It does not: the peer refuses URIs with parameters that it does not know.
+    LeftOut,
 }
 
 impl Peer {
@@ -177,6 +209,8 @@ impl Peer {
             dials: Dials::Original,
             terms: Terms::default(),
             completion: PeerCompletion::Agent,
+            recall: vec![RecallMethod::ThirdParty],
+            cc_params: CcParams::Added,
         };
         peer.hosts = peer.own_hosts().collect();
         peer
@@ -329,6 +363,9 @@ pub struct Completion {
     pub service: completion::Settings,
     /// What callers dial to ask for it.
     pub codes: completion::Codes,
+    /// How a caller who was called back is connected with a user who is registered here, in this
+    /// order (R10).
+    pub recall_by: Vec<RecallMethod>,
 }
 
 impl Default for Completion {
@@ -337,6 +374,7 @@ impl Default for Completion {
             enabled: true,
             service: completion::Settings::default(),
             codes: completion::Codes::default(),
+            recall_by: vec![RecallMethod::Direct],
         }
     }
 }

@@ -137,8 +137,18 @@ impl Shard {
         if self.settings.upstream.is_none() {
             return Err(Reject::UserUnknown);
         }
-        let way = self.way_at(upstream, &request.uri, flow.listener, request.call_id)?;
+        let came_by = self.relayed_by(flow.listener);
+        let way = self.way_at(upstream, &request.uri, came_by, request.call_id)?;
         Ok((upstream, way))
+    }
+
+    /// R4: nothing that is relayed leaves from the address of our own calls, wherever it came in.
+    fn relayed_by(&self, came_by: ListenerId) -> ListenerId {
+        if self.settings.own_calls == Some(came_by) {
+            ListenerId(0)
+        } else {
+            came_by
+        }
     }
 
     /// A way to a peer, whatever the URI says (R7).

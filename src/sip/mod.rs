@@ -21,6 +21,7 @@ pub mod params;
 mod properties;
 #[cfg(feature = "rsip")]
 pub mod rsip;
+mod sipfrag;
 pub mod status;
 pub mod uri;
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub use message::{Header, Message, Scratch, StartLine};
 pub use method::Method;
 pub use name::Name;
 pub use params::Params;
+pub use sipfrag::sipfrag_status;
 pub use status::Status;
 pub use uri::{SipUri, TelUri, Uri, unescape};
 pub use writer::{Refused, Writer};

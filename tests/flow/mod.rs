@@ -14,6 +14,7 @@ pub(crate) mod kit;
 mod limits;
 mod monitor;
 mod outsiders;
+mod recall;
 mod registrar;
 mod registrar_users;
 mod reinvite;

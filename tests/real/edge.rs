@@ -367,3 +367,45 @@ fn phones_are_reached_again_when_the_pbx_has_been_killed_and_started() {
     let (captured, stage) = office.close([alice, bob]);
     stage.assert_audio_is_direct(&captured, ["alice", "bob"]);
 }
+
+#[test]
+fn a_text_passes_the_pbx_with_its_senders_password() {
+    let office = Office::open("edge_text", 41, "");
+    let [mut alice, mut bob] = ["alice", "bob"].map(|user| office.stage.softphone(user));
+    alice.tell("message sip:bob@pbx.test at one, in the usual place?");
+    bob.wait_for(&json!({"ev": "message", "body": "at one, in the usual place?"}));
+    // The PBX of this flow has no presence: that is its own to say.
+    bob.tell("subscribe sip:alice@pbx.test");
+    bob.wait_for(&json!({"ev": "buddy", "state": "TERMINATED"}));
+    let (us, pbx) = (office.stage.campon_ip(), office.stage.pbx_ip());
+    [alice, bob].into_iter().for_each(Softphone::quit);
+    let (captured, stage) = office.close([]);
+    let [alice, bob] = ["alice", "bob"].map(|user| stage.ip_of(user));
+
+    // S-29: challenged by the PBX, and sent again under the same names.
+    let passed = captured.between(us, pbx, "MESSAGE");
+    let [first, again] = &*passed else {
+        panic!("two MESSAGEs to the PBX: {captured}");
+    };
+    assert_same(first, again, &["sip.Call-ID", "sip.from.tag", "sip.r-uri"]);
+    assert_eq!(again.field("sip.CSeq.seq"), next(first), "{captured}");
+    assert_eq!(captured.between(us, alice, "407 MESSAGE").len(), 1);
+    // Each pass has names of its own.
+    let asked = captured.between(alice, us, "MESSAGE");
+    let rung = captured.between(us, bob, "MESSAGE");
+    assert_eq!((asked.len(), rung.len()), (2, 1), "{captured}");
+    assert_ne!(asked[0].field("sip.Call-ID"), first.field("sip.Call-ID"));
+    assert_ne!(rung[0].field("sip.Call-ID"), first.field("sip.Call-ID"));
+    assert_eq!(captured.between(us, alice, "200 MESSAGE").len(), 1);
+    // S-120
+    assert!(
+        !captured.between(us, bob, "489 SUBSCRIBE").is_empty(),
+        "{captured}"
+    );
+}
+
+/// The number after that of this request.
+fn next(request: &Wire) -> String {
+    let number: u32 = request.field("sip.CSeq.seq").parse().expect("a number");
+    (number + 1).to_string()
+}

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::act::Dialog;
 use crate::bridge::Bridge;
 use crate::line::listen;
 use crate::message::{Message, name_addr, uri};
@@ -219,6 +220,68 @@ fn a_code_asks_for_a_callback_and_the_phone_that_asked_is_put_through() {
 }
 
 #[test]
+fn the_phone_that_asked_dials_by_itself_when_it_is_asked_to() {
+    let methods = "recall_by = [\"refer\", \"direct\"]";
+    let stage = Stage::open_with("recall_by_refer", &config(&format!("{QUICK}\n{methods}")));
+    stage.register(&[Alice, Bob]);
+    let talk = stage.talk();
+    let recalled = ("recall_by_refer.recall", 1);
+    let mut alice = stage.line("code_callback.caller", Alice, recalled);
+    alice.wait_until_said("200 BYE", 1);
+    let bob = stage.hang_up(talk, Some(("basic_call.callee", 1)));
+    alice.wait_until_said("202 REFER", 1);
+    let recall = alice.hang_up();
+    let refer = recall.received_nth("REFER", 0);
+    let dialled = uri(refer.header("Refer-To"));
+    let caller = stage.act("recall_by_refer.caller", Alice);
+    let caller = caller.with("refer_to", dialled).play();
+    let mut dialog = Dialog::made_at(&recall.of_call(refer.call_id()), "INVITE");
+    let news = stage.act("recall_by_refer.news", Alice);
+    let news = news.within(&mut dialog).play();
+    let bob = bob.hang_up();
+
+    assert_cc_call(&caller, &bob);
+    let dialled = caller.sent_nth("INVITE sdp", 0);
+    let first = recall.sent_nth("INVITE sdp", 0);
+    assert!(
+        dialled
+            .request_uri()
+            .starts_with(&format!("{};m=BS;cce=", first.request_uri()))
+    );
+    let bye = news.received_nth("BYE", 0);
+    assert_eq!(bye.call_id(), refer.call_id());
+    assert!(!bye.has("Reason"), "{bye}");
+    stage.close_served(&[
+        ("completions_accepted", 1),
+        ("completions_completed", 1),
+        ("completions_recalled", 1),
+    ]);
+}
+
+#[test]
+fn a_phone_that_does_not_dial_by_itself_is_put_through() {
+    let methods = "recall_by = [\"refer\", \"direct\"]";
+    let stage = Stage::open_with(
+        "recall_refer_refused_falls_back",
+        &config(&format!("{QUICK}\n{methods}")),
+    );
+    stage.register(&[Alice, Bob]);
+    let talk = stage.talk();
+    let recalled = ("recall_refer_refused_falls_back.recall", 1);
+    let mut alice = stage.line("code_callback.caller", Alice, recalled);
+    alice.wait_until_said("200 BYE", 1);
+    let bob = stage.hang_up(talk, Some(("late_offer.callee", 1)));
+    alice.wait_until_heard("200 BYE", 1);
+    listen();
+    assert_put_through(&alice.hang_up(), &bob.hang_up());
+    stage.close_served(&[
+        ("completions_accepted", 1),
+        ("completions_completed", 1),
+        ("completions_recalled", 1),
+    ]);
+}
+
+#[test]
 fn a_request_that_a_code_took_back_rings_nobody() {
     let stage = Stage::open_with("code_cancel", &config(QUICK));
     stage.register(&[Alice, Bob]);
@@ -372,7 +435,7 @@ fn assert_put_through(caller: &Trace, callee: &Trace) {
         name_addr(dialled.header("To"))
     );
     assert_eq!(offered.call_id(), recall.call_id());
-    assert_eq!(offered.cseq().0, recall.cseq().0 + 1);
+    assert!(offered.cseq().0 > recall.cseq().0, "{offered}");
 
     let (first, second) = (origin(recall.body()), origin(offered.body()));
     assert_eq!(first.id, second.id, "one session");

@@ -225,7 +225,11 @@ impl Call {
     fn offering(&self) -> Option<&Offering> {
         match &self.recall.as_deref()?.stage {
             Stage::Offering(offering) => Some(offering),
-            Stage::Ringing(_) | Stage::Answered { .. } | Stage::Calling(_) | Stage::Over => None,
+            Stage::Ringing(_)
+            | Stage::Answered { .. }
+            | Stage::Referring(_)
+            | Stage::Calling(_)
+            | Stage::Over => None,
         }
     }
 

@@ -4,11 +4,13 @@
 //!
 //! ```text
 //!   recall --> Ringing --2xx--> Answered --place--> Calling --2xx--> Offering --2xx--> Over: a bridge
-//!                 |                |                  |           |    ^   |
-//!           failure, time     BYE, time        failure, BYE, time |   491: once again
-//!                 |                |                  |           | other failure, BYE, time
-//!                 +----------------+--------+---------+-----------+
-//!                                           v
+//!                 |             |  ^  |               |           |    ^   |
+//!                 |         refer  |  |               |           |   491: once again
+//!                 |             v  |  |               |           |
+//!                 |        Referring  |               |           |
+//!           failure, time      |   BYE, time  failure, BYE, time  | other failure, BYE, time
+//!                 +------------+------+----+----------+-----------+
+//!                                          v
 //!                             Over: what is up is withdrawn
 //! ```
 //!
@@ -20,6 +22,7 @@
 //! - Whoever is left when the other has gone gets a BYE that says why.
 
 mod hand_over;
+mod refer;
 mod ring;
 #[cfg(test)]
 mod tests;
@@ -37,6 +40,7 @@ use crate::transaction::branch::hex;
 use crate::transaction::reply;
 
 use hand_over::Offering;
+use refer::Referring;
 use ring::{Branch, Ring};
 
 /// The methods that may cross once the two talk.
@@ -66,7 +70,9 @@ pub struct Invitation<'i> {
 /// What the owner of a recall is told; at most one at a time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum News {
-    /// A has answered: [`Call::place`] is awaited.
+    /// A's phone does not call B: [`Call::place`] or [`Call::give_up`] is awaited.
+    NotReferred,
+    /// A has answered: [`Call::refer`], [`Call::place`] or [`Call::give_up`] is awaited.
     RecallAnswered,
     /// No call to B was placed, and none will be.
     RecallFailed(NoCall),
@@ -114,6 +120,10 @@ pub(super) struct Recall {
     session: Session,
     news: Option<News>,
     owner: Owner,
+    /// Whether A's 200 leaves it open that his phone takes a REFER.
+    takes_refer: bool,
+    /// The number of ours, if we sent one.
+    referred: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -125,6 +135,8 @@ enum Stage {
         /// When he is let go.
         until: Timestamp,
     },
+    /// A's phone is asked to call B itself.
+    Referring(Referring),
     /// B's phones ring.
     Calling(Ring),
     /// B has answered, and A is asked to take what he offers.
@@ -150,9 +162,14 @@ impl Recall {
         match &self.stage {
             Stage::Ringing(ring) | Stage::Calling(ring) => Some(ring.until),
             Stage::Answered { until } => Some(*until),
+            Stage::Referring(referring) => referring.deadline(),
             Stage::Offering(offering) => Some(offering.deadline()),
             Stage::Over => None,
         }
+    }
+
+    fn is_answered(&self) -> bool {
+        matches!(self.stage, Stage::Answered { .. })
     }
 }
 
@@ -198,6 +215,8 @@ impl Call {
             session: Session::new(turn.rng.below(1 << 31), b""),
             news: None,
             owner: Owner::Listens,
+            takes_refer: false,
+            referred: None,
         }));
         call.ring(turn, Side::A, to.targets).then_some(call)
     }
@@ -207,7 +226,7 @@ impl Call {
         let Some(recall) = self.recall.as_deref_mut() else {
             return;
         };
-        if !matches!(recall.stage, Stage::Answered { .. }) {
+        if !recall.is_answered() {
             return;
         }
         recall.stage = Stage::Calling(Ring::new(turn));
@@ -220,6 +239,12 @@ impl Call {
         }
     }
 
+    /// Whether B's phones ring.
+    pub fn is_placing(&self) -> bool {
+        let stage = self.recall.as_deref().map(|recall| &recall.stage);
+        matches!(stage, Some(Stage::Calling(_)))
+    }
+
     /// Withdraws what is up (R18): nothing more is told. A call that both have answered stays.
     pub fn end_recall(&mut self, turn: &mut Turn<'_>, reason: &[u8]) {
         let Some(recall) = self.recall.as_deref_mut() else {
@@ -227,9 +252,10 @@ impl Call {
         };
         recall.owner = Owner::HasEnded;
         match recall.stage {
-            Stage::Ringing(_) | Stage::Answered { .. } | Stage::Calling(_) => {
-                self.wind_up(turn, Outcome::Cancelled, None, reason);
-            }
+            Stage::Ringing(_)
+            | Stage::Answered { .. }
+            | Stage::Referring(_)
+            | Stage::Calling(_) => self.wind_up(turn, Outcome::Cancelled, None, reason),
             Stage::Offering(_) | Stage::Over => {}
         }
     }
@@ -256,6 +282,7 @@ impl Call {
         };
         let news = match recall.stage {
             Stage::Ringing(_) | Stage::Answered { .. } => News::RecallFailed(NoCall::Refused),
+            Stage::Referring(_) => return self.on_referred_bye(turn),
             Stage::Calling(_) | Stage::Offering(_) => News::CcCallFailed(None),
             Stage::Over => return,
         };
@@ -274,6 +301,7 @@ impl Call {
         match recall.stage {
             Stage::Ringing(_) | Stage::Calling(_) => self.on_ring_too_long(turn),
             Stage::Answered { .. } => self.give_up_placing(turn),
+            Stage::Referring(_) => self.on_referral_due(turn),
             Stage::Offering(_) => self.on_offering_due(turn),
             Stage::Over => {}
         }
@@ -302,7 +330,8 @@ impl Call {
         self.outcome = outcome;
         let answered: &[Side] = match stage {
             Stage::Ringing(_) | Stage::Over => &[],
-            Stage::Answered { .. } | Stage::Calling(_) => &[Side::A],
+            Stage::Referring(referring) if referring.is_left() => &[],
+            Stage::Answered { .. } | Stage::Referring(_) | Stage::Calling(_) => &[Side::A],
             Stage::Offering(offering) => {
                 self.abandon_offer(turn, &offering);
                 &[Side::A, Side::B]

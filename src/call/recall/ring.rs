@@ -57,9 +57,10 @@ impl Recall {
             (Stage::Ringing(ring), Side::A) | (Stage::Calling(ring), Side::B) => Some(ring),
             (Stage::Ringing(_), Side::B)
             | (Stage::Calling(_), Side::A)
-            | (Stage::Answered { .. } | Stage::Offering(_) | Stage::Over, Side::A | Side::B) => {
-                None
-            }
+            | (
+                Stage::Answered { .. } | Stage::Referring(_) | Stage::Offering(_) | Stage::Over,
+                Side::A | Side::B,
+            ) => None,
         }
     }
 
@@ -231,14 +232,24 @@ impl Call {
             recall.cancel_branches(turn, ANSWERED_ELSEWHERE);
         }
         match branch.side {
-            Side::A => self.on_caller_answered(turn, &branch, response.cseq.number),
+            Side::A => self.on_caller_answered(turn, &branch, response),
             Side::B => self.on_callee_answered(turn, branch.client, response),
         }
     }
 
-    fn on_caller_answered(&mut self, turn: &mut Turn<'_>, branch: &Branch, number: u32) {
+    fn on_caller_answered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        branch: &Branch,
+        response: &Response<'_>,
+    ) {
+        let number = response.cseq.number;
         end::send_ack(turn, &self.a.dialog, number, branch.client, None);
         if let Some(recall) = self.recall.as_deref_mut() {
+            // RFC 3261 §20.5: a phone that does not say what it allows has excluded nothing.
+            let message = &response.message;
+            recall.takes_refer =
+                message.first(Name::Allow).is_none() || message.has_option(Name::Allow, "REFER");
             recall.session.move_to(turn.layer.sent_by(&branch.flow));
             recall.stage = Stage::Answered {
                 until: turn.now + turn.timing.t1 * 64,

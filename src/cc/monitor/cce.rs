@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cc::addr::Aor;
 use crate::cc::line::{Line, Trigger};
 use crate::cc::monitor::policy::Times;
-use crate::cc::pace::Pace;
+use crate::cc::pace::{Medium, Pace};
 use crate::cc::{Condition, RecallState, SubscriptionId};
 use crate::time::Timestamp;
 
@@ -25,6 +25,8 @@ pub struct Newcomer {
     pub expires: Option<Duration>,
     /// What he waits for.
     pub wait: Wait,
+    /// How he is told.
+    pub medium: Medium,
 }
 
 /// What has to happen before a recall, and since when it is waited for.
@@ -106,7 +108,7 @@ impl Cce {
             passed: 0,
             failed: 0,
             rests_until: Timestamp::START,
-            pace: Pace::default(),
+            pace: Pace::over(newcomer.medium),
             owed: Owed::Notify,
         }
     }

@@ -525,7 +525,7 @@ impl Cce {
         let old = Leaving {
             id: self.id,
             reason: Reason::NoResource,
-            pace: std::mem::take(&mut self.pace),
+            pace: std::mem::replace(&mut self.pace, Pace::over(newcomer.medium)),
         };
         self.id = newcomer.id;
         self.call_id = newcomer.call_id;
@@ -554,7 +554,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cc::pace::Gate;
+    use crate::cc::pace::{Gate, Medium};
 
     const ALICE: SubscriptionId = SubscriptionId(1);
     const CAROL: SubscriptionId = SubscriptionId(2);
@@ -643,6 +643,7 @@ mod tests {
 
         fn newcomer(&self, id: SubscriptionId) -> Newcomer {
             Newcomer {
+                medium: Medium::Network,
                 id,
                 caller: Aor::new(&format!("sip:{}@a.example", id.0)),
                 call_id: format!("call-{}", id.0).into(),

@@ -67,6 +67,7 @@ pub(super) fn completion(
         enabled: enabled.map_or(usual.enabled, |written| *written.get_ref()),
         service,
         codes: codes(source, &raw.codes, emergency)?,
+        recall_by: source.methods(raw.recall_by.as_ref(), &usual.recall_by)?,
     })
 }
 

@@ -10,7 +10,7 @@ use crate::config::error::{Error, Source};
 use crate::config::raw::{RawListener, RawTls};
 use crate::config::value;
 use crate::shard::settings::{Carries, Listener};
-use crate::sip::flow::Transport;
+use crate::sip::flow::{ListenerId, Transport};
 use crate::tls::{Clients, Face, File};
 
 use super::argument;
@@ -43,6 +43,35 @@ pub(super) fn listeners(
     }
     faces.resize(listeners.len(), None);
     Ok((listeners, faces))
+}
+
+/// R4: the address that the PBX trusts as ours, which is none that anything is relayed from.
+pub(super) fn own_calls(
+    source: Source<'_>,
+    written: &Spanned<String>,
+    listeners: &mut Vec<Listener>,
+) -> Result<ListenerId, Error> {
+    source.read(written, |text| {
+        let address = value::listen_address(text, Transport::Udp.port())?;
+        if address.ip().is_unspecified() {
+            return Err(format!(
+                "{address} is a wildcard: the PBX has to know one address"
+            ));
+        }
+        let is_shared = |listener: &Listener| {
+            let bind = listener.bind;
+            let is_any = bind.ip().is_unspecified() && bind.is_ipv4() == address.is_ipv4();
+            bind == address || (is_any && bind.port() == address.port())
+        };
+        if listeners.iter().any(is_shared) {
+            return Err(format!(
+                "{address} is a listener's, from which calls are relayed"
+            ));
+        }
+        let id = u8::try_from(listeners.len()).map_err(|_| "one listener too many".to_owned())?;
+        listeners.push(Listener::at(address));
+        Ok(ListenerId(id))
+    })
 }
 
 fn listener(

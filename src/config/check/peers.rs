@@ -7,12 +7,15 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::cc::trust::Dials;
+use crate::config::Arguments;
 use crate::config::error::{Error, Source};
 use crate::config::raw::{RawConfig, RawPeer};
 use crate::config::value;
 use crate::routing::health::Pings;
 use crate::routing::{Place, Policy};
-use crate::shard::settings::{Carries, Listener, Peer, PeerCompletion, Terms, Trust};
+use crate::shard::settings::{
+    Carries, CcParams, Listener, Peer, PeerCompletion, RecallMethod, Terms, Trust,
+};
 use crate::sip::flow::Transport;
 use crate::sip::host::Host;
 use crate::tls::Proof;
@@ -63,6 +66,12 @@ pub(super) fn upstream(
         }
         (None, None) => Ok(None),
     }
+}
+
+/// Whether the file says how callers are connected with callees behind the upstream.
+pub(super) fn names_methods(raw: &RawConfig, arguments: &Arguments) -> bool {
+    let written = raw.upstream.as_ref().map(Spanned::get_ref);
+    arguments.upstream.is_none() && written.is_some_and(|written| written.recall.is_some())
 }
 
 /// The peers beside the upstream.
@@ -151,6 +160,11 @@ fn peer(
         policy: policy(source, raw)?,
         dials: source.word(raw.dials.as_ref(), usual.dials, &dials)?,
         completion: source.word(raw.completion.as_ref(), usual.completion, &completion)?,
+        recall: source.methods(raw.recall.as_ref(), &usual.recall)?,
+        cc_params: match raw.cc_params.as_ref().map(Spanned::get_ref) {
+            Some(false) => CcParams::LeftOut,
+            Some(true) | None => CcParams::Added,
+        },
         ..usual.with_domains(domains)
     })
 }
@@ -288,6 +302,37 @@ impl Us<'_> {
             .any(|ours| is_same_host(&ours, &domain));
         differs(is_ours, || format!("`{domain}` is ours"))?;
         Ok(domain)
+    }
+}
+
+impl Source<'_> {
+    /// The methods of a recall, in the order in which they are tried.
+    pub(super) fn methods(
+        self,
+        written: Option<&Spanned<Vec<Spanned<String>>>>,
+        usual: &[RecallMethod],
+    ) -> Result<Vec<RecallMethod>, Error> {
+        let Some(written) = written else {
+            return Ok(usual.to_vec());
+        };
+        let words = [
+            ("direct", RecallMethod::Direct),
+            ("refer", RecallMethod::Refer),
+            ("3pcc", RecallMethod::ThirdParty),
+        ];
+        let mut methods = Vec::new();
+        for word in written.get_ref() {
+            let method = self.word(Some(word), RecallMethod::Refer, &words)?;
+            if methods.contains(&method) {
+                let why = format!("`{}` is there twice", word.get_ref());
+                return Err(self.error(&word.span(), why));
+            }
+            methods.push(method);
+        }
+        if methods.is_empty() {
+            return Err(self.error(&written.span(), "names no method"));
+        }
+        Ok(methods)
     }
 }
 

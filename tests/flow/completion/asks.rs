@@ -447,8 +447,7 @@ fn a_callee_who_was_free_again_before_the_code_is_called() {
     scene.bob_hangs_up();
     scene.world.advance(Duration::from_secs(10));
     dials(&scene.alice, REQUEST_LAST);
-    // Her turn came while she was on the phone with the code; it comes again.
-    scene.world.advance(GUARD * 2);
+    // Her turn came while she was on the phone with the code, and comes again as soon as she is not.
     talks_after_recall(&scene.alice, &scene.bob);
 }
 

@@ -277,10 +277,9 @@ fn a_callee_who_is_called_while_the_caller_is_rung_ends_the_recall() {
     // That call comes to nothing: he was rung, and did not talk; he is free all the same.
     refuses(bob, &rings, 486);
     refused(carol, &sent, "486");
-    // CC-67: not within the interval in which she was told twice.
-    world.advance(GUARD);
+    world.advance(just_before(GUARD));
     alice.receives_nothing();
-    world.advance(GUARD);
+    world.advance(MOMENT);
     talks_after_recall(alice, bob);
 }
 

@@ -426,7 +426,6 @@ fn no_recall_runs_into_the_call_that_asked_for_it() {
     alice.acks(&sent, &done);
     let bye = alice.receives("BYE");
     alice.answers(&bye, 200);
-    world.advance(GUARD * 2);
     let recall = alice.receives("INVITE"); // CC-24
     alice.answers(&recall, 486);
     alice.receives("ACK");
@@ -451,4 +450,40 @@ fn a_caller_who_asks_while_he_talks_is_called_back_afterwards() {
     alice.receives_nothing();
     hang_up(&alice, &talk, &carol);
     talks_after_recall(&alice, &bob);
+}
+
+/// R9: it is all the same which of the two has called.
+#[test]
+fn a_callee_who_calls_back_by_himself_completes_the_request() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_hangs_up();
+    let talk = speaks_with(bob, "alice", alice);
+    dials_in_vain(alice, CANCEL_LAST, "404");
+    hang_up(bob, &talk, alice);
+    world.advance(LONG);
+    world.quiet();
+}
+
+/// It was not called back as long as its old registration lived.
+#[test]
+fn a_phone_that_has_restarted_on_another_port_is_called_back() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    let restarted = world.party_at("alice", "192.0.2.10:40001");
+    restarted.registers();
+    scene.bob_is_free();
+    let recall = recalled(&restarted);
+    picks_up(&restarted, &recall);
+    let rings = bob.receives("INVITE");
+    let (dialog, _) = connects(&restarted, bob, &rings);
+    hang_up(&restarted, &dialog, bob);
+    world.advance(Duration::from_secs(33));
+    alice.receives_copies("INVITE");
 }

@@ -3,6 +3,7 @@
 //! Spec: RULES R1, R3, R4, R8, R12.
 
 mod challenges;
+mod completion;
 mod joined;
 mod nat;
 mod passes;

@@ -50,7 +50,15 @@ pub(crate) struct BobIsBusy {
 impl BobIsBusy {
     /// In a standalone campon.
     pub(crate) fn new() -> Self {
-        let world = World::new(Setup::Standalone);
+        Self::in_world(World::new(Setup::Standalone))
+    }
+
+    /// In a campon of this setup, which is standalone.
+    pub(crate) fn with(setup: Setup) -> Self {
+        Self::in_world(World::new(setup))
+    }
+
+    fn in_world(world: World) -> Self {
         let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
         let talk = call(&carol, &bob);
         let busy = finds_busy(&alice);

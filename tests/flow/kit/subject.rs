@@ -10,9 +10,9 @@ use campon::location::{Access, Account, Accounts};
 use campon::random::Rng;
 use campon::routing::health::Pings;
 use campon::routing::{Place, Policy, State};
-use campon::shard::settings::{Edge, KeepAlive, Peer};
+use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, RecallMethod};
 use campon::shard::{Listener, Report, Settings, Shard};
-use campon::sip::flow::Transport;
+use campon::sip::flow::{ListenerId, Transport};
 
 use super::password::{self, Login};
 
@@ -30,6 +30,12 @@ pub(crate) const SECOND: &str = "192.0.2.202:5060";
 
 /// Where the other peer is, where there is one.
 pub(crate) const OFFICE: &str = "192.0.2.201:5060";
+
+/// Where our own calls leave from, where that is an address of their own.
+pub(crate) const OWN_CALLS: &str = "192.0.2.1:5090";
+
+/// The `ListenerId` of it.
+pub(crate) const OWN_CALLS_LISTENER: u8 = 2;
 
 /// How many subscriptions of one user may pass through at once.
 pub(crate) const SUBSCRIPTIONS_MAX: u32 = 3;
@@ -50,6 +56,16 @@ pub(crate) enum Setup {
     Biloxi,
     /// Standalone, and what comes from [`OFFICE`] comes from a peer.
     Peer,
+    /// Standalone, and callers dial again by themselves: by REFER and in no other way.
+    Refer,
+    /// The same, and who cannot is put through to the callee's phones.
+    ReferOrDirect,
+    /// As [`Self::Upstream`], where callers dial again by themselves, or are put through.
+    ReferUpstream,
+    /// The same, and the upstream bears no parameters in what is dialled.
+    BareUpstream,
+    /// As [`Self::Upstream`], where our own calls leave from [`OWN_CALLS`].
+    OwnCalls,
     /// As [`Self::Upstream`], with a second server at [`SECOND`]; nobody pings them.
     Twins,
     /// The same, and both are sent OPTIONS every 10 s.
@@ -60,6 +76,10 @@ pub(crate) enum Setup {
     Timed,
     /// In front of the PBX at [`UPSTREAM`], which is the registrar; and [`OFFICE`] is a peer.
     Edge,
+    /// The same, where our own calls leave from [`OWN_CALLS`].
+    EdgeOwnCalls,
+    /// The same, where callees are rung without the PBX.
+    EdgeDirect,
     /// The same; phones are kept alive by empty lines every 25 s and told 60 s at most, private media
     /// addresses are written anew, and registrations are kept over a restart.
     EdgeNat,
@@ -87,15 +107,30 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let office = OFFICE.parse().expect("an address");
     let office = Peer::new("office", Transport::Udp, office);
+    let has_office = matches!(
+        setup,
+        Setup::Peer | Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls
+    );
     let mut settings = Settings {
         listeners: listeners.to_vec(),
         upstream: match setup {
-            Setup::Standalone | Setup::Unlimited | Setup::Peer | Setup::Reliable | Setup::Timed => {
-                None
-            }
-            Setup::Upstream | Setup::Users | Setup::Edge | Setup::EdgeNat | Setup::EdgeAsks => {
-                Some(upstream)
-            }
+            Setup::Standalone
+            | Setup::Unlimited
+            | Setup::Peer
+            | Setup::Reliable
+            | Setup::Timed
+            | Setup::Refer
+            | Setup::ReferOrDirect => None,
+            Setup::Upstream
+            | Setup::Users
+            | Setup::OwnCalls
+            | Setup::ReferUpstream
+            | Setup::BareUpstream
+            | Setup::Edge
+            | Setup::EdgeNat
+            | Setup::EdgeAsks
+            | Setup::EdgeOwnCalls
+            | Setup::EdgeDirect => Some(upstream),
             Setup::Twins => Some(twins(Pings::Off)),
             Setup::Pinged => Some(twins(Policy::default().pings)),
             Setup::Biloxi => Some(Peer {
@@ -103,13 +138,16 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
                 ..upstream.with_domains(["biloxi.example".to_owned()])
             }),
         },
-        peers: Vec::from_iter(matches!(setup, Setup::Peer | Setup::Edge).then_some(office)),
+        peers: Vec::from_iter(has_office.then_some(office)),
         edge: edge(setup),
         started,
         access: matches!(setup, Setup::Users).then(access),
         ..Settings::default()
     };
-    if !matches!(setup, Setup::Standalone | Setup::Peer) {
+    prepare_recalls(setup, &mut settings);
+    if settings.upstream.is_some()
+        || matches!(setup, Setup::Reliable | Setup::Timed | Setup::Unlimited)
+    {
         settings.calls.calls_max = None;
     }
     if matches!(setup, Setup::Timed) {
@@ -134,7 +172,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         ..Edge::default()
     };
     match setup {
-        Setup::Edge => Some(usual),
+        Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls => Some(usual),
         Setup::EdgeNat => Some(Edge {
             keep_alive: KeepAlive::Crlf,
             expires_max_s: 60,
@@ -156,6 +194,11 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Timed
         | Setup::Twins
         | Setup::Pinged
+        | Setup::Refer
+        | Setup::ReferOrDirect
+        | Setup::ReferUpstream
+        | Setup::BareUpstream
+        | Setup::OwnCalls
         | Setup::Peer => None,
     }
 }
@@ -173,6 +216,33 @@ fn twins(pings: Pings) -> Peer {
     Peer {
         policy,
         ..Peer::of_places("upstream", places.to_vec())
+    }
+}
+
+/// By which ways callers who were called back reach their callees.
+fn prepare_recalls(setup: Setup, settings: &mut Settings) {
+    if let Setup::OwnCalls | Setup::EdgeOwnCalls = setup {
+        let own = OWN_CALLS.parse().expect("an address");
+        settings.listeners.push(Listener::at(own));
+        settings.own_calls = Some(ListenerId(OWN_CALLS_LISTENER));
+    }
+    if let Setup::Refer | Setup::ReferOrDirect = setup {
+        settings.completion.recall_by = vec![RecallMethod::Refer];
+    }
+    if let Setup::ReferOrDirect = setup {
+        settings.completion.recall_by.push(RecallMethod::Direct);
+    }
+    let Some(upstream) = &mut settings.upstream else {
+        return;
+    };
+    if let Setup::Edge | Setup::EdgeOwnCalls | Setup::ReferUpstream | Setup::BareUpstream = setup {
+        upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
+    }
+    if let Setup::EdgeDirect = setup {
+        upstream.recall = vec![RecallMethod::Direct];
+    }
+    if let Setup::BareUpstream = setup {
+        upstream.cc_params = CcParams::LeftOut;
     }
 }
 

@@ -14,7 +14,7 @@ use campon::time::Timestamp;
 
 use super::message::Message;
 use super::party::Party;
-use super::subject::{self, OFFICE, SECOND, Setup, UPSTREAM};
+use super::subject::{self, OFFICE, OWN_CALLS_LISTENER, SECOND, Setup, UPSTREAM};
 
 /// Longer than every timer of a call, and than the hour in which a caller for help is left alone.
 const QUIET: Duration = Duration::from_mins(65);
@@ -118,6 +118,16 @@ impl World {
     /// The party at the upstream's address.
     pub(crate) fn upstream(&self) -> Party {
         self.party_at("pbx", UPSTREAM)
+    }
+
+    /// Somebody at this address who talks with the address of our own calls.
+    pub(crate) fn at_own_calls(&self, name: &str, address: &str) -> Party {
+        let party = self.party_at(name, address);
+        let mut state = self.0.borrow_mut();
+        let seat = state.seats.last_mut().expect("that party's");
+        seat.flow.listener = ListenerId(OWN_CALLS_LISTENER);
+        drop(state);
+        party
     }
 
     /// The party at the address of the upstream's second server.

@@ -6,7 +6,7 @@ use crate::call::NatMedia;
 use crate::cc::trust::Dials;
 use crate::completion::Code;
 use crate::shard::settings::{Carries, CcParams, Completion, Edge, KeepAlive, Peer};
-use crate::shard::settings::{PeerCompletion, RecallMethod};
+use crate::shard::settings::{PeerCompletion, RecallMethod, Settings};
 use crate::sip::flow::ListenerId;
 
 use super::explain;

@@ -44,13 +44,7 @@ impl fmt::Display for Config {
         for (_, peer) in settings.peers() {
             write_peer(f, peer)?;
         }
-        for (number, route) in (1..).zip(&settings.routes) {
-            writeln!(
-                f,
-                "route      {number}: {}",
-                explain::shown(settings, route)
-            )?;
-        }
+        write_routes(f, settings)?;
         if let Some(edge) = &settings.edge {
             write_edge(f, edge)?;
         }
@@ -114,6 +108,14 @@ fn write_users(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
         }
         None => writeln!(f, "users      whoever registers"),
     }
+}
+
+fn write_routes(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
+    for (number, route) in (1..).zip(&settings.routes) {
+        let shown = explain::shown(settings, route);
+        writeln!(f, "route      {number}: {shown}")?;
+    }
+    Ok(())
 }
 
 fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {

@@ -284,8 +284,8 @@ impl Call {
             }
         }
         if is_success && response.cseq.method == Method::Update && at.early.is_none() {
-            self.on_session_answered(turn.now, at.side.other(), response, b"");
-            self.agree_within(turn.now, at.side, exchange.asked);
+            self.on_session_answered(turn, at.side.other(), response, None);
+            self.agree_within(turn, at.side, exchange.asked);
         }
         self.relay_within(turn, server, at.side, response);
         if let (Kind::Prack { .. }, Some(tag)) = (exchange.kind, at.early) {

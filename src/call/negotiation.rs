@@ -352,9 +352,8 @@ impl Call {
             let makes_offer = pending.offers.is_none() && carries_session(&response.message);
             pending.offers = makes_offer.then_some(answerer);
             let (asked, client) = (pending.asked_timer, pending.client);
-            let now = turn.now;
-            self.on_session_answered(now, answerer, response, turn.layer.answered_invite(client));
-            self.agree_within(now, asker, asked);
+            self.on_session_answered(turn, answerer, response, client);
+            self.agree_within(turn, asker, asked);
             self.note_description(asker, &response.message);
             self.leg_mut(answerer)
                 .dialog

@@ -227,7 +227,7 @@ impl Call {
     }
 
     /// S-94, S-97: what we agree to with A, whose INVITE B has answered with this.
-    pub(super) fn agree_with_caller(&mut self, now: Timestamp, response: &Response<'_>) {
+    pub(super) fn agree_with_caller(&mut self, turn: &Turn<'_>, response: &Response<'_>) {
         let Some(setup) = self.setup.as_deref() else {
             return;
         };
@@ -238,12 +238,12 @@ impl Call {
         }
         let body = self.body_from(Side::B, &response.message);
         let described = Described::of(&response.message, &body);
-        self.agree(now, Side::A, agreed, allows_update, described);
+        self.agree(turn, Side::A, agreed, allows_update, described);
     }
 
     /// S-94: what a side that has sent this request hears of the leg's terms with its 2xx, which
     /// describes the session so.
-    pub(super) fn agree_within(&mut self, now: Timestamp, side: Side, asked: Asked) {
+    pub(super) fn agree_within(&mut self, turn: &Turn<'_>, side: Side, asked: Asked) {
         let terms = self
             .leg(side)
             .timed
@@ -252,16 +252,23 @@ impl Call {
         let agreed = asked.agreed(terms.map(|terms| terms.interval_s));
         // Without a timer so far, only what the peer refreshes is agreed to: how we could is not known.
         let agreed = agreed.filter(|agreed| terms.is_some() || agreed.refresher == Refresher::Peer);
-        self.agree(now, side, agreed, asked.allows_update, Described::default());
+        self.agree(
+            turn,
+            side,
+            agreed,
+            asked.allows_update,
+            Described::default(),
+        );
     }
 
-    /// What a 2xx to an INVITE or UPDATE of ours says of the leg's timer; `invite` is that INVITE.
+    /// What a 2xx to an INVITE, whose transaction is `client`, or UPDATE of ours says of the leg's
+    /// timer.
     pub(super) fn on_session_answered(
         &mut self,
-        now: Timestamp,
+        turn: &Turn<'_>,
         side: Side,
         response: &Response<'_>,
-        invite: &[u8],
+        client: Option<Key>,
     ) {
         let message = &response.message;
         let is_timed = message.first(Name::SessionExpires).is_some();
@@ -273,10 +280,11 @@ impl Call {
         let allows_update =
             message.has_option(Name::Allow, "UPDATE") || response.cseq.method == Method::Update;
         let mut scratch = Scratch::new();
+        let invite = turn.layer.answered_invite(client);
         let invite = Message::parse(invite, &mut scratch).ok();
         let described = invite.map(|invite| Described::of(&invite, invite.body()));
         self.agree(
-            now,
+            turn,
             side,
             agreed,
             allows_update,
@@ -286,23 +294,27 @@ impl Call {
 
     fn agree(
         &mut self,
-        now: Timestamp,
+        turn: &Turn<'_>,
         side: Side,
         agreed: Option<Terms>,
         allows_update: bool,
         described: Described,
     ) {
         let leg = self.leg_mut(side);
+        let Some(agreed) = agreed else {
+            leg.timed = None;
+            return;
+        };
+        // Whoever says less has been told how much it is at least, or does not listen.
+        let terms = agreed.at_least(turn.policy.session_least_s);
         let before = leg.timed.take().map(|timed| timed.means);
         let means = if allows_update {
             Means::Update
         } else {
             Means::Invite(Box::new(described))
         };
-        leg.timed = agreed.map(|terms| {
-            let timer = SessionTimer::new(now, terms);
-            Box::new(Timed::renewed(before, timer, means))
-        });
+        let timer = SessionTimer::new(turn.now, terms);
+        leg.timed = Some(Box::new(Timed::renewed(before, timer, means)));
     }
 
     /// The session has been described to this side anew.
@@ -441,7 +453,13 @@ impl Call {
         }
         if status.is_success() {
             self.leg_mut(side).dialog.refresh_target(&response.message);
-            return self.on_session_answered(now, side, response, b"");
+            return self.on_session_answered(turn, side, response, None);
+        }
+        let is_challenged = matches!(status.code(), 401 | 407);
+        if is_challenged {
+            // R3: we have no credentials there, and the call stays as it was.
+            self.leg_mut(side).timed = None;
+            return;
         }
         if is_end_of_dialog(status) {
             // S-15

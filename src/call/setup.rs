@@ -330,13 +330,8 @@ impl Call {
             dialog.continue_from(&heard.dialog);
         }
         self.b.dialog = dialog;
-        self.on_session_answered(
-            turn.now,
-            Side::B,
-            response,
-            turn.layer.answered_invite(client),
-        );
-        self.agree_with_caller(turn.now, response);
+        self.on_session_answered(turn, Side::B, response, client);
+        self.agree_with_caller(turn, response);
         self.a.dialog.set_tag(tag);
         self.phase = Phase::Talking;
         self.answered = Some(turn.now);

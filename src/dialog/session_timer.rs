@@ -137,6 +137,15 @@ impl Asked {
 }
 
 impl Terms {
+    /// The same, for so many seconds at least.
+    #[must_use]
+    pub fn at_least(self, least_s: u32) -> Self {
+        Self {
+            interval_s: self.interval_s.max(least_s),
+            ..self
+        }
+    }
+
     /// Writes what the server of a request agrees to (S-94).
     pub fn write_answer(&self, writer: &mut Writer<'_>) {
         let role = match self.refresher {

@@ -110,6 +110,10 @@ impl<'m> Origin<'m> {
 
     /// Whether this request came after the one that made the binding, as far as one can tell.
     pub(super) fn is_after(&self, binding: &Binding) -> bool {
+        if !matches!(self.leads, Leads::Anywhere(_)) {
+            // The PBX has decided that already.
+            return true;
+        }
         self.call_id != binding.call_id() || self.cseq > binding.cseq
     }
 

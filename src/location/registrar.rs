@@ -144,7 +144,7 @@ impl Registrar {
     }
 
     /// Takes over what another registrar has granted for this REGISTER; where calls go then is back
-    /// over its flow. A REGISTER that was overtaken changes nothing.
+    /// over its flow.
     pub(super) fn adopt(
         &mut self,
         now: Timestamp,

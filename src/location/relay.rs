@@ -227,10 +227,6 @@ impl Relay {
         }
         let origin = Origin::relayed(request, flow);
         let kept = registrar.adopt(now, aor, &asked.wanted, &origin);
-        if kept == Err(Reject::OutOfOrder) {
-            // A newer one has been answered before: what is listed is that one's.
-            return true;
-        }
         // After a `*`, the aliases of all phones lead nowhere, until their time is over.
         let contacts = asked.wanted.contacts().iter();
         for ((wanted, alias), expires_s) in contacts.zip(&asked.aliases).zip(until) {

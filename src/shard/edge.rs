@@ -19,13 +19,14 @@ use crate::random::Rng;
 use crate::shard::challenged::Challenged;
 use crate::shard::invite::Routed;
 use crate::shard::keep_alive::KeepAlive;
+use crate::shard::notifier::is_anonymous;
 use crate::shard::offer::About;
 use crate::shard::passes::Passes;
 use crate::shard::registration::Registrations;
 use crate::shard::ways::Way;
 use crate::shard::{Held, Listener, Output, Reject, Settings, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Method, Request, Uri};
+use crate::sip::{Method, Name, NameAddr, Request, Uri};
 use crate::table::Key;
 use crate::time::Timestamp;
 
@@ -113,10 +114,33 @@ impl Shard {
         if let Some((peer, _)) = self.peer_of(flow) {
             return Source::Peer(peer);
         }
-        match self.domains.aor(&request.from.uri) {
+        match self.named_user(request) {
             Some(user) if self.phone_flow(&user, flow, request).is_some() => Source::Phone(user),
             Some(_) | None => Source::Stranger,
         }
+    }
+
+    /// The user in whose name a request comes: From's, or of a phone that withholds it, the one that
+    /// it tells the PBX alone (RFC 3323 §4.1.1.3, RFC 3325 §9.2).
+    pub(super) fn named_user(&self, request: &Request<'_>) -> Option<Aor> {
+        let from = &request.from.uri;
+        if self.edge.is_none() || !is_anonymous(from) {
+            return self.domains.aor(from);
+        }
+        let names = [Name::PPreferredIdentity, Name::PAssertedIdentity];
+        let values = names.into_iter().map(|name| request.message.values(name));
+        let mut users = values.flatten().filter_map(|value| {
+            let identity = NameAddr::parse(value).ok()?;
+            self.domains.aor(&identity.uri)
+        });
+        users.next()
+    }
+
+    /// R12: whether OPTIONS ask for one of the phones, which is there while we are stopping.
+    pub(super) fn asks_for_phone(&self, request: &Request<'_>) -> bool {
+        let uri = request.uri.as_sip().filter(|_| self.edge.is_some());
+        let names_phone = uri.is_some_and(|uri| Alias::parse(&uri).is_some());
+        request.method == Method::Options && names_phone
     }
 
     /// R8: the flow of the user's phone that sends this request; `None` if none of his does.

@@ -489,7 +489,7 @@ fn standing(life: Lifetime) -> Standing {
 }
 
 /// RFC 3323 §4.1.1.3, RFC 3261 §8.1.1.3: a From that says nothing of its user.
-fn is_anonymous(from: &Uri<'_>) -> bool {
+pub(super) fn is_anonymous(from: &Uri<'_>) -> bool {
     let user = from.as_sip().and_then(|uri| uri.user);
     user.is_some_and(|user| user.eq_ignore_ascii_case(b"anonymous"))
 }

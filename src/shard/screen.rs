@@ -37,7 +37,7 @@ impl Shard {
             request.method,
             Method::Invite | Method::Options | Method::Refer | Method::Subscribe
         );
-        if self.draining && begins {
+        if self.draining && begins && !self.asks_for_phone(request) {
             return Err(Reject::Draining);
         }
         Ok(())

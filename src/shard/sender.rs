@@ -47,7 +47,7 @@ impl Shard {
 
     /// R8: the user of ours who sends a request that was let in, by his flow or by his password.
     pub(super) fn sender(&self, flow: &Flow, request: &Request<'_>) -> Option<Aor> {
-        let user = self.domains.aor(&request.from.uri)?;
+        let user = self.named_user(request)?;
         let asks = self
             .gate
             .as_ref()

@@ -356,3 +356,41 @@ fn a_refresh_waits_for_what_is_under_way() {
     call.world.quiet();
     call.hangs_up();
 }
+
+/// Whoever answers a challenge is the phone, and the phone has not asked for anything.
+#[test]
+fn a_refresh_that_is_challenged_ends_the_timer_and_not_the_call() {
+    let call = Timed::call(Setup::Timed, invite("bob"), grants("900;refresher=uac"));
+    let refresh = call.comes_at(&call.bob, 450, "UPDATE");
+    let challenge = "Digest realm=\"pbx\", nonce=\"1\"";
+    call.bob
+        .sends(response(&refresh, 407).with("Proxy-Authenticate", challenge));
+    call.after(4000);
+    call.world.quiet();
+    call.hangs_up();
+}
+
+#[test]
+fn nobody_makes_campon_refresh_without_end() {
+    for expires in [
+        "0;refresher=uac",
+        "1",
+        "4294967295;refresher=uac",
+        "x;refresher=uac",
+    ] {
+        let call = Timed::call(Setup::Timed, invite("bob"), grants(expires));
+        call.after(44);
+        // S-90
+        call.world.quiet();
+        call.hangs_up();
+    }
+    // A proxy asks for what the phone itself would not understand to be refused.
+    let call = Timed::call(
+        Setup::Standalone,
+        asks("0").without("Supported"),
+        |answer| answer,
+    );
+    call.after(44);
+    call.world.quiet();
+    call.hangs_up();
+}

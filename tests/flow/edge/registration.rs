@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::kit::draft::{OFFER, options, request, response};
 use super::super::kit::message::{param, uri_of};
+use super::super::kit::scenes::refused;
 use super::super::kit::subject::DOMAIN;
 use super::{PBX, edge, granted, register, registers};
 
@@ -314,6 +315,47 @@ fn who_is_wrong_too_often_is_not_passed_on() {
     registers(&bob, "bob", &pbx);
     world.advance(Duration::from_secs(61));
     registers(&alice, "alice", &pbx);
+}
+
+/// A phone that was started anew counts from 1 again, perhaps with the Call-ID of before: whether that
+/// will do is the PBX's to say.
+#[test]
+fn a_phone_that_counts_anew_is_there_if_the_pbx_says_so() {
+    let (world, pbx) = edge();
+    let (alice, moved) = (
+        world.party_at("alice", "192.0.2.50:5060"),
+        "192.0.2.50:5070",
+    );
+    let moved = world.party_at("alice", moved);
+    let contact = "<sip:alice@192.0.2.50>";
+    for (phone, cseq) in [(&alice, 7), (&moved, 1)] {
+        let draft = register("alice")
+            .with("Call-ID", "same")
+            .with("Contact", contact);
+        phone.sends(draft.with("CSeq", &format!("{cseq} REGISTER")));
+        let at_pbx = pbx.receives("REGISTER");
+        pbx.sends(granted(&at_pbx, 60));
+        let told = phone.receives("200");
+        assert_eq!(told.header("Contact"), format!("{contact};expires=60"));
+        let sent = pbx.sends(request("INVITE", at_pbx.contact()).with_sdp(OFFER));
+        let at_phone = phone.receives("INVITE");
+        phone.answers(&at_phone, 486);
+        phone.receives("ACK");
+        refused(&pbx, &sent, "486");
+    }
+}
+
+/// R12: the PBX need not forget the phones of a campon that is about to be started anew.
+#[test]
+fn options_to_an_alias_are_answered_while_draining() {
+    let (world, pbx) = edge();
+    let alice = world.party("alice");
+    let alias = registers(&alice, "alice", &pbx);
+    world.drains();
+    pbx.sends(request("OPTIONS", &alias));
+    pbx.receives("200");
+    pbx.sends(options());
+    pbx.receives("503");
 }
 
 #[test]

@@ -174,6 +174,41 @@ fn a_registered_phone_calls_through_the_pbx() {
     refused(&alice, &sent, "486");
 }
 
+/// Who withholds his number tells it the PBX alone, which is to know whom to charge.
+#[test]
+fn a_phone_that_withholds_its_number_calls_in_the_name_that_the_pbx_is_told() {
+    let (world, pbx, alice) = with_alice();
+    let nobody = "\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=1";
+    let hidden = |who: &str| {
+        request("INVITE", &address("bob"))
+            .with("From", nobody)
+            .with("P-Preferred-Identity", &format!("<{}>", address(who)))
+            .with("Privacy", "id")
+            .with_sdp(OFFER)
+    };
+    let sent = alice.sends(hidden("alice"));
+    let at_pbx = pbx.receives("INVITE");
+    assert!(
+        at_pbx
+            .header("From")
+            .starts_with("\"Anonymous\" <sip:anonymous@anonymous.invalid>")
+    );
+    assert_eq!(
+        at_pbx.header("P-Preferred-Identity"),
+        format!("<{}>", address("alice"))
+    );
+    pbx.answers(&at_pbx, 486);
+    pbx.receives("ACK");
+    refused(&alice, &sent, "486");
+    let mallory = world.party("mallory");
+    registers(&mallory, "mallory", &pbx);
+    let sent = mallory.sends(hidden("alice"));
+    refused(&mallory, &sent, "403");
+    let sent = alice.sends(request("INVITE", &address("bob")).with("From", nobody));
+    refused(&alice, &sent, "403");
+    pbx.receives_nothing();
+}
+
 #[test]
 fn a_peer_calls_through_the_pbx() {
     let (world, pbx, _alice) = with_alice();

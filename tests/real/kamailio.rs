@@ -10,6 +10,9 @@ use super::children::{Running, command_in, output_of};
 use super::shared;
 use crate::process::wait_for;
 
+/// What has to be installed.
+const PACKAGES: &str = "kamailio kamailio-tls-modules kamailio-presence-modules";
+
 const START_MAX: Duration = Duration::from_secs(20);
 
 pub struct Kamailio {
@@ -81,7 +84,7 @@ impl Kamailio {
             command.args(["--substdef", &format!("!{name}!{value}!g")]);
         }
         let log = self.folder.join(format!("log-{}", self.starts));
-        let mut process = Running::start(command, "kamailio kamailio-tls-modules", &log);
+        let mut process = Running::start(command, PACKAGES, &log);
         let answers = wait_for(START_MAX, || {
             let said = fs::read_to_string(&log).unwrap_or_default();
             assert!(process.ended().is_none(), "kamailio ended: {said}");

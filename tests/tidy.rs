@@ -230,6 +230,33 @@ fn listed_requirements_are_tested_or_explained() {
     assert!(broken.is_empty(), "\n{broken}");
 }
 
+/// Nothing that is asked of us is left unsaid: each id of the reference, which stands beside the
+/// repository, is listed. Where the reference is missing, this tests nothing and says so.
+#[test]
+fn every_requirement_of_the_reference_is_listed() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut places = root
+        .ancestors()
+        .skip(1)
+        .map(|above| above.join("shared/reference/standards.md"));
+    let Some(reference) = places.find_map(|place| fs::read_to_string(place).ok()) else {
+        println!("NOT TESTED: ../shared/reference is ABSENT");
+        return;
+    };
+    let table = requirements();
+    let words = reference.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    let asked: BTreeSet<_> = words.filter(|word| is_requirement(word)).collect();
+    assert!(asked.len() > 100, "only {} requirements", asked.len());
+    let missing: Vec<_> = asked
+        .iter()
+        .filter(|id| !table.contains_key(**id))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "{REQUIREMENTS}: not listed: {missing:?}"
+    );
+}
+
 /// A test that serves many ids proves none of them.
 #[test]
 fn a_test_serves_few_requirements() {

@@ -29,3 +29,5 @@ mod manners;
 mod phone;
 #[path = "transports/secure.rs"]
 mod secure;
+#[path = "transports/trunk.rs"]
+mod trunk;

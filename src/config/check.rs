@@ -307,7 +307,7 @@ impl Source<'_> {
         read(written.get_ref()).map_err(|why| self.error(&written.span(), why))
     }
 
-    fn read_all<T>(
+    pub(super) fn read_all<T>(
         self,
         written: &[Spanned<String>],
         read: impl Fn(&str) -> Result<T, String>,

@@ -44,6 +44,7 @@ pub(super) struct RawListener {
     pub(super) address: Field<String>,
     pub(super) advertise: Field<String>,
     pub(super) tls: Option<Spanned<RawTls>>,
+    pub(super) serves: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -75,6 +76,12 @@ pub(super) struct RawPeer {
     pub(super) up_after: Field<u32>,
     pub(super) tls_name: Field<String>,
     pub(super) tls_ca: Field<String>,
+    pub(super) networks: Vec<Spanned<String>>,
+    pub(super) trust: Field<String>,
+    pub(super) methods: Vec<Spanned<String>>,
+    pub(super) calls_max: Field<u32>,
+    pub(super) rate_max: Field<u32>,
+    pub(super) tcp: Field<bool>,
     pub(super) cc_domains: Vec<Spanned<String>>,
     pub(super) dials: Field<String>,
     pub(super) completion: Field<String>,

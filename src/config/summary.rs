@@ -48,14 +48,7 @@ impl fmt::Display for Config {
         if let Some(edge) = &settings.edge {
             write_edge(f, edge)?;
         }
-        match &settings.access {
-            _ if settings.edge.is_some() => writeln!(f, "users      those of the PBX")?,
-            Some(access) => {
-                let (users, realm) = (access.accounts.len(), &access.realm);
-                writeln!(f, "users      {users} by password, realm {realm}")?;
-            }
-            None => writeln!(f, "users      whoever registers")?,
-        }
+        write_users(f, settings)?;
         match settings.calls.calls_max {
             Some(calls_max) => writeln!(f, "calls      {calls_max} at a time for a user")?,
             None => writeln!(f, "calls      as many for a user as his phone takes")?,
@@ -104,6 +97,17 @@ fn write_edge(f: &mut fmt::Formatter<'_>, edge: &Edge) -> fmt::Result {
         f,
         "failures   {failures} of one user, {of_source} of one address in {window}, then 403"
     )
+}
+
+fn write_users(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
+    match &settings.access {
+        _ if settings.edge.is_some() => writeln!(f, "users      those of the PBX"),
+        Some(access) => {
+            let (users, realm) = (access.accounts.len(), &access.realm);
+            writeln!(f, "users      {users} by password, realm {realm}")
+        }
+        None => writeln!(f, "users      whoever registers"),
+    }
 }
 
 fn write_routes(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {

@@ -7,6 +7,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::routing::{Place, Spot};
 use crate::sip::flow::Transport;
 
@@ -115,6 +117,23 @@ pub(super) fn dialled(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!("`{text}` is not a number as it is dialled"))
+    }
+}
+
+/// `IP/LENGTH`, or one `IP`.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let one = text.parse().map(|ip: IpAddr| IpNet::from(ip));
+    let network = one.or_else(|_| text.parse::<IpNet>().map(|network| network.trunc()));
+    network.map_err(|_| format!("`{text}` is not IP or IP/LENGTH"))
+}
+
+/// A method, as it stands in a request.
+pub(super) fn method(text: &str) -> Result<Box<str>, String> {
+    let is_method = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    if is_method {
+        Ok(text.into())
+    } else {
+        Err(format!("`{text}` is not a method such as INVITE"))
     }
 }
 

@@ -157,7 +157,10 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
         mail: mail.clone(),
         commands: streams.downgrade(),
     };
-    let limits = Limits::within(config.connections, socket::files_max());
+    let tolerance = Tolerance {
+        limits: Limits::within(config.connections, socket::files_max()),
+        ..Tolerance::default()
+    };
     let (reloader, standing) = Reloader::new((config, origin), told, files);
     let asker = Asker {
         clock,
@@ -170,10 +173,6 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
     let post = (streams, asking, slot);
     let worker = move || Worker::new(shard, clock, udp, mailbox, post);
     let worker = spawn_worker(move || Ok(worker()?.keeping(keeper)))?;
-    let tolerance = Tolerance {
-        limits,
-        ..Tolerance::default()
-    };
     runtime()?.block_on(async {
         signals::start(mail.clone())?;
         reloader.start()?;

@@ -135,6 +135,15 @@ impl Targets {
         for target in &mut fresh {
             target.health.keep_pinging(now, is_pinged);
         }
+        // DNS turns its answers round; the same servers must give the same choice.
+        fresh.sort_by_key(|target| {
+            let Located {
+                place,
+                server,
+                rank,
+            } = target.located;
+            (place, rank, server)
+        });
         let same = |(one, other): (&Target, &Target)| one.located == other.located;
         let has_changed =
             group.targets.len() != fresh.len() || !group.targets.iter().zip(&fresh).all(same);
@@ -488,6 +497,17 @@ mod tests {
         assert_eq!(two.handle_timeout(NOW), None);
         two.stop_pinging(NOW);
         assert_eq!(two.poll_timeout(), None);
+    }
+
+    #[test]
+    fn an_answer_in_another_order_changes_nothing() {
+        let mut targets = targets(quiet(), &[]);
+        let mut equals: Vec<_> = (1..=4).map(|host| located(0, host)).collect();
+        assert!(targets.relocate(NOW, 1, &equals));
+        let before = chosen(&targets);
+        equals.rotate_left(1);
+        assert!(!targets.relocate(NOW, 1, &equals));
+        assert_eq!(chosen(&targets), before);
     }
 
     #[test]

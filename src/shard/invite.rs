@@ -104,6 +104,7 @@ impl Shard {
             caller,
             callee,
             dialled: None,
+            ..Parties::default()
         };
         self.start_call(now, request, flow, &ways, (parties, About::Nothing))
     }
@@ -154,6 +155,7 @@ impl Shard {
             caller: arrived.caller,
             callee: routed.callee,
             dialled: owner.map(Dialled::new),
+            ..Parties::default()
         };
         self.start_call(now, request, flow, &routed.ways, (parties, about))
     }
@@ -190,6 +192,7 @@ impl Shard {
             caller: arrived.caller,
             callee,
             dialled: dialled.map(Dialled::new),
+            ..Parties::default()
         };
         let about = About::CcCall(id);
         self.start_call(now, arrived.request, arrived.flow, &ways, (parties, about))
@@ -379,6 +382,7 @@ impl Shard {
     ) -> Result<Routed, Reject> {
         let mut routed = self.route_anyhow(now, request, flow, callee)?;
         keep_secure(request, &mut routed.ways)?;
+        self.go_by_tcp(request, &mut routed);
         Ok(routed)
     }
 
@@ -433,8 +437,9 @@ impl Shard {
         request: &Request<'_>,
         flow: &Flow,
         ways: &Ways,
-        (parties, about): (Parties, About),
+        (mut parties, about): (Parties, About),
     ) -> Result<(), Reject> {
+        self.check_terms(request, (flow, ways), &mut parties)?;
         check_breadth(request, ways)?;
         let again = self.take_challenged(request, flow);
         let (key, again) = match again {
@@ -455,6 +460,7 @@ impl Shard {
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.engage(user);
         }
+        self.engage_peers(&parties);
         if let About::CcCall(id) = &about {
             self.note_referred(*id, key);
         }
@@ -525,8 +531,12 @@ impl Shard {
         (ways, parties, mut about): (&Ways, Parties, About),
     ) -> Box<Held> {
         let targets = targets(ways);
+        let message = Self::for_other_side(parties.identity, request.message);
         let offer = Offer {
-            request,
+            request: &Request {
+                message,
+                ..*request
+            },
             flow,
             server,
             targets: &targets,

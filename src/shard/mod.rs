@@ -40,6 +40,7 @@ mod strangers;
 mod subscriber;
 mod subscriptions;
 mod table;
+mod terms;
 pub mod users;
 mod ways;
 
@@ -47,6 +48,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::call;
 use crate::call::{Call, Contacts, Turn};
+use crate::cc::trust::PeerId;
 use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::{Counters, Delays};
 use crate::random::Rng;
@@ -93,6 +95,10 @@ struct Parties {
     callee: Option<Aor>,
     /// Whose number was dialled, where the call goes to him through the PBX.
     dialled: Option<Dialled>,
+    /// The peers from which it comes and to which it goes.
+    through: [Option<PeerId>; 2],
+    /// What either side learns of the other.
+    identity: terms::Identity,
 }
 
 /// One worker's SIP state.
@@ -117,6 +123,7 @@ pub struct Shard {
     lot: parked::Lot,
     proven: facing::Proven,
     strangers: strangers::Strangers,
+    loads: terms::Loads,
     users: users::Users,
     contacts: Contacts,
     rng: Rng,
@@ -170,6 +177,7 @@ impl Shard {
             lot: parked::Lot::default(),
             proven: facing::Proven::default(),
             strangers: strangers::Strangers::new(&settings.strangers),
+            loads: terms::Loads::new(),
             users: users::Users::default(),
             contacts,
             rng,
@@ -476,6 +484,7 @@ impl Shard {
     }
 
     fn release(&mut self, now: Timestamp, parties: &Parties) {
+        self.release_peers(parties);
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.release(now, user);
         }

@@ -104,7 +104,6 @@ impl Shard {
         }
         let has_changed = self.targets.relocate(now, index, located);
         let peer = self.settings.peer(id).map_or("", |peer| &*peer.name);
-        let servers = || located.iter().map(|it| it.server.to_string());
         match missing {
             Some(why @ (Missing::Nowhere | Missing::Silent)) if is_news => {
                 let why = match why {
@@ -114,7 +113,8 @@ impl Shard {
                 tracing::warn!(peer, why, "a name of the peer leads nowhere");
             }
             Some(_) | None if has_changed => {
-                let servers: Vec<_> = servers().collect();
+                let of_peer = self.targets.all().filter(|told| told.peer == index);
+                let servers: Vec<_> = of_peer.map(|told| told.server.to_string()).collect();
                 tracing::info!(peer, servers = servers.join(" "), "peer is found");
             }
             Some(_) | None => {}

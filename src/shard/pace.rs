@@ -29,6 +29,16 @@ impl Rate {
         }
     }
 
+    /// Takes one of a single bucket that is full again at this time, if there is one.
+    pub(super) fn take(self, now: Timestamp, full_at: &mut Timestamp) -> bool {
+        let taken = (*full_at).max(now) + self.interval;
+        let is_there = taken.since(now) <= self.full;
+        if is_there {
+            *full_at = taken;
+        }
+        is_there
+    }
+
     /// One in this time.
     pub(super) fn one_in(interval: Duration) -> Self {
         Self {
@@ -62,17 +72,11 @@ impl<K: Copy + Eq + Hash> Buckets<K> {
 
     /// Takes one, if there is one.
     pub(super) fn take(&mut self, now: Timestamp, key: K) -> bool {
-        let Rate { interval, full } = self.rate;
         if let Some(full_at) = self.full_at.get_mut(&key) {
-            let taken = (*full_at).max(now) + interval;
-            let is_there = taken.since(now) <= full;
-            if is_there {
-                *full_at = taken;
-            }
-            return is_there;
+            return self.rate.take(now, full_at);
         }
         self.make_room(now);
-        self.full_at.insert(key, now + interval);
+        self.full_at.insert(key, now + self.rate.interval);
         self.order.push_back(key);
         true
     }

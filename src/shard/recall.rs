@@ -115,6 +115,7 @@ impl Shard {
             caller,
             callee,
             dialled,
+            ..
         } = &held.parties;
         for user in [caller, callee].into_iter().flatten() {
             self.users.answer(user);

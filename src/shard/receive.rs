@@ -13,7 +13,7 @@ use crate::shard::registration::is_registration;
 use crate::shard::subscriptions::Part;
 use crate::shard::{Parties, Reject, Shard, pings};
 use crate::sip::flow::Flow;
-use crate::sip::{Checked, Message, Method, Refusal, Request, Response, Status, cause};
+use crate::sip::{Checked, Message, Method, Name, Refusal, Request, Response, Status, cause};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::Heard;
@@ -30,7 +30,11 @@ impl Shard {
         }
         let mut index = std::mem::take(&mut self.index);
         match Message::parse(bytes, &mut index) {
-            Ok(message) => self.on_message(now, flow, message, delay),
+            Ok(message) if self.believes(flow) => self.on_message(now, flow, message, delay),
+            Ok(message) => {
+                let message = message.without(Name::PAssertedIdentity);
+                self.on_message(now, flow, message, delay);
+            }
             Err(error) => {
                 self.counters.messages_dropped += 1;
                 tracing::debug!(from = %flow, %error, "dropped what is not SIP");
@@ -78,6 +82,12 @@ impl Shard {
                 if let Some(part) = relay::Part::of(user.part) {
                     return self.on_relay_response(now, (user.call, part), response);
                 }
+                let identity = self.identity_within(user.call);
+                let message = Self::for_other_side(identity, response.message);
+                let response = &Response {
+                    message,
+                    ..*response
+                };
                 let heard = self.with_call(now, user.call, |call, turn| {
                     call.handle_response(turn, user.part, response);
                 });
@@ -182,6 +192,12 @@ impl Shard {
             self.note_bye(tag, request);
         }
         let handled = tag.and_then(|tag| {
+            let identity = self.identity_within(tag.call);
+            let message = Self::for_other_side(identity, request.message);
+            let request = &Request {
+                message,
+                ..*request
+            };
             self.with_call(now, tag.call, |call, turn| {
                 if let Some(side) = call.side_of(request, tag) {
                     call.handle_request(turn, side, request, flow);
@@ -231,6 +247,7 @@ impl Shard {
     ) {
         let admitted = self
             .screen(request, delay)
+            .and_then(|()| self.check_peer(now, flow, request))
             .and_then(|()| self.check_listener(flow, request))
             .and_then(|()| self.check_for_us(request))
             .and_then(|()| self.check_sender(now, flow, request));

@@ -70,6 +70,8 @@ rejects! {
     MediaTypeUnknown "rejected_media_type_unknown" UNSUPPORTED_MEDIA_TYPE
     /// S-11: another copy of this request is being handled.
     MergedRequest "rejected_merged_request" LOOP_DETECTED
+    /// R11: a method that this peer may not use.
+    MethodForbidden "rejected_method_forbidden" METHOD_NOT_ALLOWED
     /// S-10: a method that is not for us.
     MethodUnknown "rejected_method_unknown" METHOD_NOT_ALLOWED
     /// DNS says that the name of the peer leads nowhere.
@@ -90,6 +92,10 @@ rejects! {
     Overloaded "rejected_overloaded" SERVICE_UNAVAILABLE
     /// R4: the address of our own calls takes nothing that would be relayed.
     OwnCallsOnly "rejected_own_calls_only" FORBIDDEN
+    /// R11: as many calls as the peer may have.
+    PeerFull "rejected_peer_full" SERVICE_UNAVAILABLE
+    /// R11: more calls a second than the peer may begin.
+    PeerTooFast "rejected_peer_too_fast" SERVICE_UNAVAILABLE
     /// R8: a user of ours, from where he is not registered.
     ProxyCredentialsMissing "rejected_proxy_credentials_missing" PROXY_AUTHENTICATION_REQUIRED
     /// S-173: a nonce that is too old or used up.

@@ -104,11 +104,15 @@ impl Shard {
             return;
         }
         self.scratch.clear();
+        let allowed = self.methods_of(flow, reject);
         let mut writer = Writer::fragment(&mut self.scratch);
         if let Some(gate) = &mut self.gate
             && let Some((field, whom)) = challenged(&self.domains, request, flow, reject)
         {
             gate.challenge(now, &whom, field, &mut writer);
+        }
+        if let Some(allowed) = allowed {
+            writer.header(Name::Allow, allowed.as_bytes());
         }
         let least_s = self.settings.call_policy.session_least_s;
         explain(&mut writer, request, reject, least_s);

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::call;
 use crate::cc::trust::{self, Dials, PeerId};
 use crate::completion;
@@ -70,6 +72,12 @@ impl Settings {
         upstream.chain(others)
     }
 
+    /// The peer from one of whose networks this address is.
+    pub fn peer_near(&self, source: IpAddr) -> Option<(PeerId, &Peer)> {
+        let is_near = |peer: &Peer| peer.terms.networks.iter().any(|it| it.contains(&source));
+        self.peers().find(|(_, peer)| is_near(peer))
+    }
+
     /// The peer of this name.
     pub fn peer(&self, id: PeerId) -> Option<&Peer> {
         self.peers()
@@ -87,6 +95,8 @@ pub struct Listener {
     pub advertise: Option<String>,
     /// What is spoken there.
     pub carries: Carries,
+    /// R13: whom it faces before all others; none: whoever comes.
+    pub serves: Vec<IpNet>,
 }
 
 /// The transports of a listener.
@@ -115,6 +125,7 @@ impl Listener {
             bind,
             advertise: None,
             carries: Carries::Plain,
+            serves: Vec::new(),
         }
     }
 
@@ -156,6 +167,8 @@ pub struct Peer {
     pub hosts: Arc<[Box<str>]>,
     /// What it may have dialled when a call is completed through it.
     pub dials: Dials,
+    /// What it may do, and what it learns.
+    pub terms: Terms,
     /// What becomes of the completion that it offers.
     pub completion: PeerCompletion,
     /// How a caller who was called back is connected with somebody behind it, in this order (R10).
@@ -199,6 +212,7 @@ impl Peer {
             policy: Policy::default(),
             hosts: Arc::new([]),
             dials: Dials::Original,
+            terms: Terms::default(),
             completion: PeerCompletion::Agent,
             recall: vec![RecallMethod::ThirdParty],
             cc_params: CcParams::Added,
@@ -253,6 +267,33 @@ impl Peer {
             .filter(is_first)
             .map(|(_, spot)| spot.to_string().into())
     }
+}
+
+/// What a peer may do, and what it learns of who calls.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Terms {
+    /// Whether identities are believed and told.
+    pub trust: Trust,
+    /// The methods that it may begin something with; none: any.
+    pub methods: Vec<Box<str>>,
+    /// The most calls from it and to it; `None`: any number.
+    pub calls_max: Option<u32>,
+    /// The most calls that it may begin in a second; `None`: any number.
+    pub rate_max: Option<u32>,
+    /// Where else its requests come from.
+    pub networks: Vec<IpNet>,
+    /// R22: whether what is too long for a datagram goes to it by TCP.
+    pub tcp: bool,
+}
+
+/// RFC 3325: whether a peer belongs to those whose P-Asserted-Identity is believed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Trust {
+    /// Its own is believed, and it is told that of others.
+    #[default]
+    Keep,
+    /// Its own is removed, and it is told none.
+    Strip,
 }
 
 /// What becomes of the completion that a peer offers with a call that failed there.

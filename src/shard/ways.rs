@@ -121,7 +121,9 @@ impl Shard {
 
     /// The peer whose requests come from this address, from whatever port.
     pub(super) fn peer_at(&self, source: IpAddr) -> Option<(PeerId, &Peer)> {
-        let index = self.targets.peer_at(source)?;
+        let Some(index) = self.targets.peer_at(source) else {
+            return self.settings.peer_near(source);
+        };
         let id = PeerId(u32::try_from(index).ok()?);
         Some((id, self.settings.peer(id)?))
     }

@@ -81,6 +81,8 @@ pub struct Message<'m> {
     body: u16,
     end: u16,
     flaw: Option<ParseError>,
+    /// The header fields that count as not there.
+    hidden: Option<Name>,
 }
 
 impl<'m> Message<'m> {
@@ -114,7 +116,18 @@ impl<'m> Message<'m> {
             body: place(found.body),
             end: place(end),
             flaw,
+            hidden: None,
         })
+    }
+
+    /// The same message as if it had no header field of this name; [`Self::raw`] and [`Self::head`]
+    /// still have it.
+    #[must_use]
+    pub fn without(self, name: Name) -> Self {
+        Self {
+            hidden: Some(name),
+            ..self
+        }
     }
 
     /// The first line.
@@ -124,8 +137,10 @@ impl<'m> Message<'m> {
 
     /// All header fields in order.
     pub fn headers(&self) -> impl Iterator<Item = Header<'m>> + use<'m> {
-        let received = self.received;
-        self.fields.iter().map(move |field| Header {
+        let (received, hidden) = (self.received, self.hidden);
+        let shown = self.fields.iter();
+        let shown = shown.filter(move |field| hidden != Some(field.name));
+        shown.map(move |field| Header {
             name: field.name,
             spelled: field.spelled(received),
             value: field.value(received),
@@ -140,7 +155,12 @@ impl<'m> Message<'m> {
     /// The value of each header field of this name; may hold folds.
     pub fn fields(&self, name: Name) -> impl Iterator<Item = &'m [u8]> + use<'m> {
         let received = self.received;
-        let named = self.fields.iter().filter(move |field| field.name == name);
+        let fields = if self.hidden == Some(name) {
+            &[]
+        } else {
+            self.fields
+        };
+        let named = fields.iter().filter(move |field| field.name == name);
         named.map(move |field| field.value(received))
     }
 

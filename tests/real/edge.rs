@@ -27,6 +27,11 @@ impl Office {
     fn open(name: &str, number: u8, more: &str) -> Self {
         let stage = Stage::open(name, number);
         let kamailio = stage.kamailio();
+        Self::before(stage, kamailio, more)
+    }
+
+    /// The same before this PBX.
+    fn before(stage: Stage, kamailio: Kamailio, more: &str) -> Self {
         let upstream = kamailio.address();
         let config = format!(
             "mode = \"edge\"\nupstream = \"sip:{upstream}\"\ndomains = [\"pbx.test\"]\n{more}\n{UNHURRIED}"
@@ -424,4 +429,39 @@ fn a_text_passes_the_pbx_with_its_senders_password() {
 fn next(request: &Wire) -> String {
     let number: u32 = request.field("sip.CSeq.seq").parse().expect("a number");
     (number + 1).to_string()
+}
+
+#[test]
+fn a_phone_watches_whether_another_is_there() {
+    let stage = Stage::open("edge_presence", 42);
+    let kamailio = stage.kamailio_with_presence();
+    let office = Office::before(stage, kamailio, "");
+    let mut alice = office.stage.softphone("alice");
+    alice.tell("subscribe sip:bob@pbx.test");
+    alice.wait_for(&json!({"ev": "buddy", "state": "ACTIVE"}));
+    let (us, pbx) = (office.stage.campon_ip(), office.stage.pbx_ip());
+    // It takes its subscription back when it ends.
+    alice.quit();
+    let (captured, stage) = office.close([]);
+    let alice = stage.ip_of("alice");
+
+    let asked = captured.between(us, pbx, "SUBSCRIBE");
+    assert!(asked.len() >= 2, "{captured}");
+    // R3: once more with the password.
+    assert_same(
+        asked[0],
+        asked[1],
+        &["sip.Call-ID", "sip.from.tag", "sip.r-uri"],
+    );
+    assert_eq!(asked[1].field("sip.CSeq.seq"), next(asked[0]), "{captured}");
+    let told = captured.between(pbx, us, "NOTIFY");
+    let heard = captured.between(us, alice, "NOTIFY");
+    assert!(!told.is_empty(), "{captured}");
+    assert_eq!(told.len(), heard.len(), "{captured}");
+    for (told, heard) in told.iter().zip(&heard) {
+        let kept = ["sip.Event", "sip.Subscription-State", "sip.msg_body"];
+        assert_same(told, heard, &kept); // S-123
+        assert_ne!(told.field("sip.Call-ID"), heard.field("sip.Call-ID")); // S-37
+    }
+    assert_eq!(told.len(), captured.between(us, pbx, "200 NOTIFY").len());
 }

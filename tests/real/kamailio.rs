@@ -10,6 +10,9 @@ use super::children::{Running, command_in, output_of};
 use super::shared;
 use crate::process::wait_for;
 
+/// What has to be installed.
+const PACKAGES: &str = "kamailio kamailio-tls-modules kamailio-presence-modules";
+
 const START_MAX: Duration = Duration::from_secs(20);
 
 pub struct Kamailio {
@@ -18,22 +21,41 @@ pub struct Kamailio {
     folder: PathBuf,
     starts: u32,
     netns: Option<String>,
+    /// What it serves besides: `WITH_PRESENCE`.
+    serves: Option<&'static str>,
 }
 
 impl Kamailio {
     /// Starts it with `pbx.cfg` on port 5060 of this address and waits until it answers.
     pub fn start(folder: &Path, ip: IpAddr, netns: Option<&str>) -> Self {
+        let mut kamailio = Self::new(folder, ip);
+        kamailio.netns = netns.map(str::to_owned);
+        kamailio.start_again();
+        kamailio
+    }
+
+    /// The same, which also tells who is there (RFC 3856).
+    pub fn start_with_presence(folder: &Path, ip: IpAddr) -> Self {
+        let mut kamailio = Self::new(folder, ip);
+        kamailio.serves = Some("WITH_PRESENCE");
+        let mut tables = Command::new("sh");
+        let tables = tables.arg(shared("kamailio/mkdbtext.sh"));
+        output_of(tables.arg(&kamailio.folder), "kamailio");
+        kamailio.start_again();
+        kamailio
+    }
+
+    fn new(folder: &Path, ip: IpAddr) -> Self {
         let folder = folder.join(format!("kamailio-{ip}"));
         fs::create_dir_all(&folder).expect("a folder in the target folder");
-        let mut kamailio = Self {
+        Self {
             process: None,
             address: SocketAddr::new(ip, 5060),
             folder,
             starts: 0,
-            netns: netns.map(str::to_owned),
-        };
-        kamailio.start_again();
-        kamailio
+            netns: None,
+            serves: None,
+        }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -49,6 +71,9 @@ impl Kamailio {
         command.args(["-DD", "-E", "-m", "64", "-M", "8"]);
         command.arg("-f").arg(shared("kamailio/pbx.cfg"));
         command.args(["-P", &format!("{folder}/kam.pid"), "-Y", &folder]);
+        if let Some(serves) = self.serves {
+            command.args(["-A", serves]);
+        }
         let port = self.address.port().to_string();
         let names = [
             ("PBX_IP", self.address.ip().to_string()),
@@ -59,7 +84,7 @@ impl Kamailio {
             command.args(["--substdef", &format!("!{name}!{value}!g")]);
         }
         let log = self.folder.join(format!("log-{}", self.starts));
-        let mut process = Running::start(command, "kamailio kamailio-tls-modules", &log);
+        let mut process = Running::start(command, PACKAGES, &log);
         let answers = wait_for(START_MAX, || {
             let said = fs::read_to_string(&log).unwrap_or_default();
             assert!(process.ended().is_none(), "kamailio ended: {said}");

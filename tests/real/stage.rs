@@ -98,6 +98,11 @@ impl Stage {
         Kamailio::start(&self.folder, self.pbx_ip().into(), None)
     }
 
+    /// The same, which also tells who is there.
+    pub fn kamailio_with_presence(&self) -> Kamailio {
+        Kamailio::start_with_presence(&self.folder, self.pbx_ip().into())
+    }
+
     /// A phone that goes through campon, with room for one call.
     pub fn phone(&self, user: &str) -> Baresip {
         let proxy = format!("sip:{}:5060", self.campon_ip());

@@ -94,6 +94,7 @@ fn listener(
         bind: source.read(written, |text| value::listen_address(text, port))?,
         advertise: advertise.transpose()?,
         carries,
+        serves: source.read_all(&raw.serves, value::network)?,
     };
     Ok((listener, face))
 }

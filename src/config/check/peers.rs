@@ -13,7 +13,9 @@ use crate::config::raw::{RawConfig, RawPeer};
 use crate::config::value;
 use crate::routing::health::Pings;
 use crate::routing::{Place, Policy};
-use crate::shard::settings::{Carries, CcParams, Listener, Peer, PeerCompletion, RecallMethod};
+use crate::shard::settings::{
+    Carries, CcParams, Listener, Peer, PeerCompletion, RecallMethod, Terms, Trust,
+};
 use crate::sip::flow::Transport;
 use crate::sip::host::Host;
 use crate::tls::Proof;
@@ -154,6 +156,7 @@ fn peer(
     let usual = Peer::of_places(name, places);
     Ok(Peer {
         proof,
+        terms: terms(source, raw)?,
         policy: policy(source, raw)?,
         dials: source.word(raw.dials.as_ref(), usual.dials, &dials)?,
         completion: source.word(raw.completion.as_ref(), usual.completion, &completion)?,
@@ -163,6 +166,22 @@ fn peer(
             Some(true) | None => CcParams::Added,
         },
         ..usual.with_domains(domains)
+    })
+}
+
+fn terms(source: Source<'_>, raw: &RawPeer) -> Result<Terms, Error> {
+    let trust = [("keep", Trust::Keep), ("strip", Trust::Strip)];
+    let some = |written: &Option<Spanned<u32>>| {
+        let written = written.as_ref();
+        written.map(|_| source.at_least_one(written, 1)).transpose()
+    };
+    Ok(Terms {
+        trust: source.word(raw.trust.as_ref(), Trust::default(), &trust)?,
+        methods: source.read_all(&raw.methods, value::method)?,
+        calls_max: some(&raw.calls_max)?,
+        rate_max: some(&raw.rate_max)?,
+        networks: source.read_all(&raw.networks, value::network)?,
+        tcp: raw.tcp.as_ref().is_some_and(|tcp| *tcp.get_ref()),
     })
 }
 

@@ -1,0 +1,168 @@
+//! What a peer may ask of us, how much of it, and what it learns of who calls.
+//!
+//! Spec: RFC 3325 §5, §7 (P-Asserted-Identity between those who trust each other); RFC 3323 §4.2;
+//! RULES R11.
+//!
+//! An identity that somebody asserts whom we do not believe is not there at all: it is gone before
+//! anything looks at the message. One that is believed leaves us for those who are trusted as well,
+//! and for others only where its owner has not asked for privacy.
+
+use std::collections::BTreeMap;
+
+use crate::cc::trust::PeerId;
+use crate::shard::pace::Rate;
+use crate::shard::settings::Trust;
+use crate::shard::ways::Ways;
+use crate::shard::{Parties, Reject, Shard};
+use crate::sip::flow::Flow;
+use crate::sip::{Message, Method, Name, Request};
+use crate::table::Key;
+use crate::time::Timestamp;
+
+/// What peers have taken of what they may.
+pub(super) type Loads = BTreeMap<PeerId, Load>;
+
+/// What a peer has taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Load {
+    /// Calls from it and to it.
+    calls: u32,
+    /// By when the calls that it began have been earned again.
+    full_at: Timestamp,
+}
+
+/// What becomes of a P-Asserted-Identity that crosses.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Identity {
+    /// Somebody is not to see any.
+    Hidden,
+    /// Somebody is a phone, who sees that of a caller that does not mind.
+    #[default]
+    Private,
+    /// Both are peers that are trusted.
+    Shown,
+}
+
+impl Shard {
+    /// RFC 3325 §5: whether what a message by this flow says of an identity is believed.
+    pub(super) fn believes(&self, flow: &Flow) -> bool {
+        let peer = self.peer_of(flow);
+        peer.is_some_and(|(_, peer)| peer.terms.trust == Trust::Keep)
+    }
+
+    /// RFC 3325 §7: the message as the other side of its call may see it.
+    pub(super) fn for_other_side(identity: Identity, message: Message<'_>) -> Message<'_> {
+        let is_hidden = match identity {
+            Identity::Hidden => true,
+            Identity::Private => is_private(&message),
+            Identity::Shown => false,
+        };
+        if is_hidden {
+            message.without(Name::PAssertedIdentity)
+        } else {
+            message
+        }
+    }
+
+    /// What either side of a call learns of the other.
+    pub(super) fn identity_within(&self, call: Key) -> Identity {
+        let held = self.calls.get(call);
+        held.map(|held| held.parties.identity).unwrap_or_default()
+    }
+
+    /// Whether a peer may send this method, and now; a call for help always may.
+    pub(super) fn check_peer(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Result<(), Reject> {
+        let Some((id, peer)) = self.peer_of(flow) else {
+            return Ok(());
+        };
+        let (methods, method) = (&peer.terms.methods, request.method.as_str());
+        let is_allowed = methods.is_empty() || methods.iter().any(|it| **it == *method);
+        let checked = match (is_allowed, peer.terms.rate_max) {
+            (false, _) => Err(Reject::MethodForbidden),
+            (true, Some(rate)) if request.method == Method::Invite => {
+                let load = self.loads.entry(id).or_default();
+                // What it did not use of a second, it may use in the next one.
+                let is_earned = Rate::per_second(rate, rate).take(now, &mut load.full_at);
+                is_earned.then_some(()).ok_or(Reject::PeerTooFast)
+            }
+            (true, _) => Ok(()),
+        };
+        checked.or_else(|reject| {
+            let is_pressing = self.is_pressing(request);
+            is_pressing.then_some(()).ok_or(reject)
+        })
+    }
+
+    /// The methods that the peer may use who is told so.
+    pub(super) fn methods_of(&self, flow: &Flow, reject: Reject) -> Option<String> {
+        let is_asked = reject == Reject::MethodForbidden;
+        let (_, peer) = self.peer_of(flow).filter(|_| is_asked)?;
+        Some(peer.terms.methods.join(", "))
+    }
+
+    /// Whether the peers that a call crosses take one more, and what they learn of each other.
+    pub(super) fn check_terms(
+        &self,
+        request: &Request<'_>,
+        (flow, ways): (&Flow, &Ways),
+        parties: &mut Parties,
+    ) -> Result<(), Reject> {
+        let to = ways.first().map(|way| way.flow);
+        let from = self.peer_of(flow).map(|(id, _)| id);
+        let to = to.and_then(|to| self.peer_of(&to)).map(|(id, _)| id);
+        parties.through = [from, to];
+        parties.identity = self.identity(parties.through);
+        if self.is_pressing(request) {
+            return Ok(());
+        }
+        let mut through = [from, to].into_iter().flatten();
+        through.try_for_each(|id| self.check_calls(id))
+    }
+
+    pub(super) fn engage_peers(&mut self, parties: &Parties) {
+        for id in parties.through.into_iter().flatten() {
+            self.loads.entry(id).or_default().calls += 1;
+        }
+    }
+
+    pub(super) fn release_peers(&mut self, parties: &Parties) {
+        for id in parties.through.into_iter().flatten() {
+            if let Some(load) = self.loads.get_mut(&id) {
+                load.calls = load.calls.saturating_sub(1);
+            }
+        }
+    }
+
+    fn check_calls(&self, id: PeerId) -> Result<(), Reject> {
+        let max = self.settings.peer(id).and_then(|peer| peer.terms.calls_max);
+        let calls = self.loads.get(&id).map_or(0, |load| load.calls);
+        if max.is_some_and(|max| calls >= max) {
+            return Err(Reject::PeerFull);
+        }
+        Ok(())
+    }
+
+    fn identity(&self, through: [Option<PeerId>; 2]) -> Identity {
+        let trust = through.map(|id| {
+            let peer = id.and_then(|id| self.settings.peer(id));
+            peer.map(|peer| peer.terms.trust)
+        });
+        match trust {
+            [Some(Trust::Keep), Some(Trust::Keep)] => Identity::Shown,
+            [Some(Trust::Strip), _] | [_, Some(Trust::Strip)] => Identity::Hidden,
+            [None, _] | [_, None] => Identity::Private,
+        }
+    }
+}
+
+/// RFC 3325 §9.3: whether the identity is not to be shown outside.
+fn is_private(message: &Message<'_>) -> bool {
+    let values = message.fields(Name::Privacy);
+    let mut asked = values.flat_map(|value| value.split(|byte| matches!(byte, b';' | b',')));
+    asked.any(|asked| asked.trim_ascii().eq_ignore_ascii_case(b"id"))
+}

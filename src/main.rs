@@ -25,6 +25,8 @@ Examples:
   campon serve --listen 127.0.0.1:5060 --upstream sip:127.0.0.1:5070
                                           in front of a PBX, without a file
   campon check /etc/campon.toml           is this configuration fine, and what does it mean?
+  campon route sip:0049301@example.org --config /etc/campon.toml
+                                          where would this call go, and why?
   campon status --json                    what does the running campon hold?
 
 Exit codes:
@@ -63,6 +65,20 @@ enum Command {
         /// The configuration.
         file: String,
     },
+    /// Says where a request would go by a configuration, and why; sends nothing.
+    Route {
+        /// The Request-URI, such as sip:0049301234@example.org.
+        uri: String,
+        /// The configuration; without it, the defaults.
+        #[arg(long, value_name = "FILE")]
+        config: Option<String>,
+        /// The method.
+        #[arg(long, default_value = "INVITE")]
+        method: String,
+        /// Who sends it: `registered`, the name of a peer, or an IP address.
+        #[arg(long, value_name = "WHO", default_value = "registered")]
+        from: String,
+    },
     /// Shows what a running campon holds and has counted.
     Status {
         /// Prints the JSON document instead of tables.
@@ -83,6 +99,12 @@ fn main() -> ExitCode {
             upstream,
         }) => run_serve(config.as_deref(), &Arguments { listen, upstream }),
         Some(Command::Check { file }) => run_check(&file),
+        Some(Command::Route {
+            uri,
+            config,
+            method,
+            from,
+        }) => run_route(config.as_deref(), &uri, &method, &from),
         Some(Command::Status { json, api }) => run_status(json, &api),
     };
     ExitCode::from(code)
@@ -105,6 +127,17 @@ fn run_check(file: &str) -> u8 {
     match Config::load(Some(file), &Arguments::default()) {
         Ok(config) => print(format_args!("{config}\n{file} is fine")),
         Err(error) => complain(error, OPERATOR),
+    }
+}
+
+fn run_route(file: Option<&str>, uri: &str, method: &str, from: &str) -> u8 {
+    let config = match Config::load(file, &Arguments::default()) {
+        Ok(config) => config,
+        Err(error) => return complain(error, OPERATOR),
+    };
+    match config.explain_route(uri, method, from) {
+        Ok(text) => print(text),
+        Err(why) => complain(why, OPERATOR),
     }
 }
 

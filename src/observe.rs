@@ -212,7 +212,12 @@ impl Counters {
 
 /// What a counter counts, as one sentence; `None` if there is none of this name.
 pub fn help(counter: &str) -> Option<&'static str> {
-    let all = [Counters::HELP, DatagramCounters::HELP, StreamCounters::HELP];
+    let all = [
+        Counters::HELP,
+        DatagramCounters::HELP,
+        RecordCounters::HELP,
+        StreamCounters::HELP,
+    ];
     let mut all = all.into_iter().flatten();
     let (_, help) = all.find(|(name, _)| *name == counter)?;
     let help = help.trim();
@@ -279,6 +284,16 @@ counters! {
         records_dropped
         /// Messages that did not leave: no connection, no route, too long, too many waiting.
         sends_failed
+    }
+}
+
+counters! {
+    /// What has become of call records since the process started.
+    RecordCounters {
+        /// Call records that were lost: too many waited, or the file could not be written.
+        call_records_lost
+        /// Call records that were written.
+        call_records_written
     }
 }
 
@@ -387,6 +402,7 @@ mod tests {
         for listed in [
             listed,
             Counters::default().iter().collect(),
+            RecordCounters::default().iter().collect(),
             StreamCounters::default().iter().collect(),
         ] {
             let found: Vec<_> = names(&listed);

@@ -17,6 +17,8 @@
 
 #[path = "real/edge.rs"]
 mod edge;
+#[path = "real/failover.rs"]
+mod failover;
 #[path = "real/harness.rs"]
 mod harness;
 #[path = "sipp/message.rs"]

@@ -387,3 +387,119 @@ fn campon_starts_again_where_it_stopped() {
     }
     TcpListener::bind("127.81.7.1:5060").expect("nobody listens any more");
 }
+
+/// A PBX and a phone, with a campon in edge mode between them.
+struct Office {
+    pbx: UdpSocket,
+    phone: UdpSocket,
+}
+
+impl Office {
+    fn open() -> Self {
+        let bind = |address: &str| {
+            let socket = UdpSocket::bind(address).expect("an address of our own");
+            let patience = Some(Duration::from_secs(30));
+            socket.set_read_timeout(patience).expect("a timeout");
+            socket
+        };
+        Self {
+            pbx: bind("127.81.11.2:5060"),
+            phone: bind("127.81.11.3:5060"),
+        }
+    }
+
+    /// The next message that begins so.
+    fn hear(socket: &UdpSocket, start: &str) -> String {
+        let mut bytes = [0; 4096];
+        loop {
+            let (length, _) = socket.recv_from(&mut bytes).expect("a message in time");
+            let bytes = bytes.get(..length).unwrap_or_default();
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            if text.starts_with(start) {
+                return text;
+            }
+        }
+    }
+
+    fn send(socket: &UdpSocket, text: &str) {
+        let sent = socket.send_to(text.as_bytes(), "127.81.11.1:5060");
+        sent.expect("loopback");
+    }
+
+    /// The phone registers; the URI that the PBX is to keep.
+    fn register(&self) -> String {
+        Self::send(
+            &self.phone,
+            "REGISTER sip:pbx.example SIP/2.0\r\n\
+             Via: SIP/2.0/UDP 127.81.11.3;branch=z9hG4bKreg\r\n\
+             From: <sip:alice@pbx.example>;tag=1\r\n\
+             To: <sip:alice@pbx.example>\r\n\
+             Call-ID: reg\r\n\
+             CSeq: 1 REGISTER\r\n\
+             Contact: <sip:alice@127.81.11.3>;expires=600\r\n\
+             Content-Length: 0\r\n\r\n",
+        );
+        let at_pbx = Self::hear(&self.pbx, "REGISTER ");
+        let kept = ["Via:", "From:", "To:", "Call-ID:", "CSeq:", "Contact:"];
+        let is_kept = |line: &&str| kept.iter().any(|name| line.starts_with(name));
+        let lines: Vec<_> = at_pbx.lines().filter(is_kept).collect();
+        let fields = lines.join("\r\n");
+        let granted = format!("SIP/2.0 200 OK\r\n{fields}\r\nContent-Length: 0\r\n\r\n");
+        Self::send(&self.pbx, &granted);
+        Self::hear(&self.phone, "SIP/2.0 200 ");
+        let contact = lines.iter().find(|line| line.starts_with("Contact:"));
+        let uri = contact.and_then(|line| line.split(['<', '>']).nth(1));
+        uri.expect("a Contact").to_owned()
+    }
+
+    /// What the PBX hears when it asks whether a phone is there.
+    fn options(&self, alias: &str, call_id: &str) -> String {
+        let options = format!(
+            "OPTIONS {alias} SIP/2.0\r\n\
+             Via: SIP/2.0/UDP 127.81.11.2;branch=z9hG4bK{call_id}\r\n\
+             Max-Forwards: 70\r\n\
+             From: <sip:pbx.example>;tag=1\r\n\
+             To: <{alias}>\r\n\
+             Call-ID: {call_id}\r\n\
+             CSeq: 1 OPTIONS\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        Self::send(&self.pbx, &options);
+        let answer = Self::hear(&self.pbx, "SIP/2.0 ");
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+/// R12: the PBX finds the phone under the same alias, before it has registered again.
+#[test]
+fn a_registration_outlives_its_campon() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("registrations");
+    let _absent_at_first = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("cargo's folder for tests can be written");
+    let (file, store) = (folder.join("campon.toml"), folder.join("registrations"));
+    let text = format!(
+        "mode = \"edge\"\nupstream = \"sip:127.81.11.2\"\n\
+         listener = [{{ address = \"127.81.11.1:5060\" }}]\n\
+         store.path = \"{}\"\nedge.keep_alive = \"off\"\noverload.delay_target_ms = 60000\n",
+        store.display()
+    );
+    fs::write(&file, text).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let start = || {
+        let mut served = Served::spawn(&mut campon(&["serve", "--config", file]));
+        served.read_until("campon is ready");
+        served
+    };
+    let office = Office::open();
+    let served = start();
+    let alias = office.register();
+    assert_eq!(office.options(&alias, "before"), "SIP/2.0 200 OK");
+    served.signal("TERM");
+    assert_eq!(served.end(), Some(0));
+
+    let served = start();
+    assert_eq!(office.options(&alias, "after"), "SIP/2.0 200 OK");
+    let unknown = "sip:reg-000000000000000000000000@127.81.11.1";
+    assert_eq!(office.options(unknown, "unknown"), "SIP/2.0 404 Not Found");
+    drop(served);
+}

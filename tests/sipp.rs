@@ -40,6 +40,8 @@ mod recalls;
 mod relayed;
 #[path = "sipp/scenarios.rs"]
 mod scenarios;
+#[path = "sipp/servers.rs"]
+mod servers;
 #[path = "sipp/stage.rs"]
 mod stage;
 #[path = "sipp/trace.rs"]

@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 use crate::api::status::{Process, ReloadOutcome};
 use crate::completion::Stage;
 use crate::observe::{self, Delays};
+use crate::shard::report::{Health, TargetReport};
 use crate::shard::{Report, TableReport};
 
 /// The media type of the document.
@@ -72,6 +73,7 @@ impl Collector for Snapshot {
         self.write_completions(&mut page)?;
         self.write_counters(&mut page)?;
         self.write_tables(&mut page)?;
+        self.write_peers(&mut page)?;
         page.histogram(
             "campon_queue_delay_seconds",
             "How long messages may have waited before they were taken in.",
@@ -188,6 +190,27 @@ impl Snapshot {
                     let oldest = table.oldest.unwrap_or_default();
                     (label(table), oldest.as_secs_f64())
                 }),
+        )
+    }
+
+    fn write_peers(&self, page: &mut Page<'_>) -> fmt::Result {
+        let targets = || self.report.targets.iter();
+        let label = |target: &TargetReport| {
+            [
+                ("peer", target.peer.clone()),
+                ("server", target.server.to_string()),
+            ]
+        };
+        page.gauges(
+            "campon_peer_up",
+            "Whether requests go to this server of a peer while another one is up.",
+            targets().map(|target| (label(target), i64::from(target.state == Health::Up))),
+        )?;
+        let rtts = targets().filter_map(|target| Some((label(target), target.rtt?.as_secs_f64())));
+        page.gauges(
+            "campon_peer_rtt_seconds",
+            "How long the last answer of this server to OPTIONS took.",
+            rtts,
         )
     }
 

@@ -2,4 +2,5 @@
 
 pub mod metrics;
 pub mod problem;
+pub mod record;
 pub mod status;

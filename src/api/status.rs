@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::shard::report::{Health, TargetReport};
 use crate::shard::{Report, TableReport};
 
 /// The status document.
@@ -20,6 +21,8 @@ pub struct Status {
     pub process: Process,
     /// Calls, and transactions that somebody still waits for; a draining campon ends at 0.
     pub owed: usize,
+    /// The servers of the peers, the upstream's included.
+    pub peers: Vec<Peer>,
     /// What each table holds, by name.
     pub tables: BTreeMap<String, Table>,
     /// What was counted since the start, by name.
@@ -76,6 +79,22 @@ pub enum State {
     Running,
 }
 
+/// One server of a peer.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Peer {
+    /// What the operator calls the peer.
+    pub peer: String,
+    /// The server: `sip:192.0.2.1:5060;transport=udp`.
+    pub server: String,
+    /// Whether requests go there while another server is up.
+    pub is_up: bool,
+    /// For how long that has been so, in seconds.
+    pub since_s: f64,
+    /// How long its last answer to OPTIONS took, in seconds; `null` if it was never asked or never
+    /// answered.
+    pub rtt_s: Option<f64>,
+}
+
 /// What one table holds.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Table {
@@ -105,6 +124,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process,
             owed: report.owed,
+            peers: report.targets.iter().map(Peer::new).collect(),
             tables: tables.collect(),
             counters: counters.collect(),
         }
@@ -118,6 +138,18 @@ impl Status {
     /// The document that this JSON is.
     pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(json)
+    }
+}
+
+impl Peer {
+    fn new(target: &TargetReport) -> Self {
+        Self {
+            peer: target.peer.clone(),
+            server: target.server.to_string(),
+            is_up: target.state == Health::Up,
+            since_s: to_seconds(target.since),
+            rtt_s: target.rtt.map(to_seconds),
+        }
     }
 }
 
@@ -159,6 +191,23 @@ impl fmt::Display for Status {
         if let Some(reload) = &self.process.reload {
             writeln!(f, "{reload}")?;
         }
+        if !self.peers.is_empty() {
+            writeln!(
+                f,
+                "\n{:<16}{:<48}{:>5}{:>12}{:>10}",
+                "peer", "server", "", "since", "rtt"
+            )?;
+        }
+        for peer in &self.peers {
+            let state = if peer.is_up { "up" } else { "down" };
+            let since = format!("{:.0} s", peer.since_s);
+            let rtt = match peer.rtt_s {
+                Some(rtt_s) => format!("{:.0} ms", rtt_s * 1_000.0),
+                None => "-".to_owned(),
+            };
+            let (name, server) = (&peer.peer, &peer.server);
+            writeln!(f, "{name:<16}{server:<48}{state:>5}{since:>12}{rtt:>10}")?;
+        }
         writeln!(f, "\n{:<32}{:>12}{:>14}", "table", "entries", "oldest")?;
         for (name, table) in &self.tables {
             let oldest = match table.oldest_s {
@@ -199,6 +248,8 @@ impl fmt::Display for Reload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::report::Server;
+    use crate::shard::report::Transport;
 
     fn report() -> Report {
         let oldest = Some(Duration::from_micros(1_234_567));
@@ -216,9 +267,18 @@ mod tests {
                 },
             ],
             counters: vec![("calls_started", 7)],
-            targets: Vec::new(),
             draining: true,
             owed: 3,
+            targets: vec![TargetReport {
+                peer: "office".to_owned(),
+                server: Server {
+                    transport: Transport::Udp,
+                    remote: "192.0.2.7:5060".parse().expect("an address"),
+                },
+                state: Health::Down,
+                since: Duration::from_secs(12),
+                rtt: Some(Duration::from_millis(3)),
+            }],
             ..Report::default()
         }
     }

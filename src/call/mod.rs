@@ -357,6 +357,11 @@ impl Call {
         self.leg(side).dialog.call_id()
     }
 
+    /// The way to the other end of a leg; the callee's is known when he has answered.
+    pub fn flow(&self, side: Side) -> Flow {
+        self.leg(side).dialog.flow()
+    }
+
     /// When [`Self::handle_timeout`] next has work to do.
     pub fn deadline(&self) -> Option<Timestamp> {
         let rings = self.setup.as_deref().and_then(setup::Setup::deadline);

@@ -16,6 +16,8 @@ const FIXED: &[&str] = &[
     "listener",
     "log.format",
     "mode",
+    "records",
+    "resolver",
     "store",
 ];
 
@@ -51,7 +53,9 @@ impl Config {
         self.shard.listeners.clone_from(&running.shard.listeners);
         self.log.format = running.log.format;
         self.api = running.api;
+        self.records.clone_from(&running.records);
         self.connections = running.connections;
+        self.resolver.clone_from(&running.resolver);
         self.tls.clone_from(&running.tls);
         self.store.clone_from(&running.store);
         let (next, running) = (&mut self.shard, &running.shard);

@@ -27,6 +27,7 @@ mod completion;
 mod edge;
 mod listeners;
 mod peers;
+mod routes;
 
 use peers::Us;
 
@@ -56,6 +57,8 @@ pub(super) fn check(
         domains: &domains,
     };
     let peers = peers::others(source, &raw.peer, upstream.as_ref(), us)?;
+    let log = log(source, &raw.log)?;
+    let records = records(source, raw.records.file.as_ref(), &log)?;
     let calls = calls(source, &raw.calls, upstream.is_some())?;
     let api = api(source, raw.api.listen.as_ref(), &listeners)?;
     let timing = timing(source, &raw.timing)?;
@@ -72,6 +75,7 @@ pub(super) fn check(
         store: edge::store(source, raw, edge.as_ref())?,
         shard: Settings {
             listeners,
+            routes: routes::routes(source, &raw.route, upstream.as_ref(), &peers)?,
             own_calls,
             peers,
             access: users::access(source, raw, &domains)?,
@@ -94,11 +98,14 @@ pub(super) fn check(
             overload: Overload {
                 delay_max: source.millis(raw.overload.delay_target_ms.as_ref(), delay_max)?,
             },
+            records: records.is_some(),
         },
         tls,
         connections: connections(source, &raw.limits)?,
-        log: log(source, &raw.log)?,
+        resolver: source.read_all(&raw.resolver.servers, value::dns_server)?,
+        log,
         api,
+        records,
     })
 }
 
@@ -244,6 +251,27 @@ fn log(source: Source<'_>, raw: &raw::RawLog) -> Result<Log, Error> {
         )?,
         file: raw.file.as_ref().map(|file| PathBuf::from(file.get_ref())),
     })
+}
+
+fn records(
+    source: Source<'_>,
+    written: Option<&Spanned<String>>,
+    log: &Log,
+) -> Result<Option<PathBuf>, Error> {
+    let Some(written) = written else {
+        return Ok(None);
+    };
+    let file = PathBuf::from(written.get_ref());
+    if file.as_os_str().is_empty() {
+        return Err(source.error(&written.span(), "must not be empty"));
+    }
+    if log.file.as_ref() == Some(&file) {
+        return Err(source.error(
+            &written.span(),
+            "is the file of the log: it takes one of its own",
+        ));
+    }
+    Ok(Some(file))
 }
 
 fn api(

@@ -38,6 +38,29 @@ impl fmt::Display for Error {
     }
 }
 
+/// How alike two names are of which one may be meant for the other; 1 is the same.
+const ALIKE: f64 = 0.8;
+
+/// What is wrong where the file does not have the form that it must have, as one line.
+pub(super) fn why_not_read(message: &str) -> String {
+    let unknown = message.strip_prefix("unknown field `");
+    let unknown = unknown.and_then(|rest| rest.split_once("`, expected "));
+    let Some((name, known)) = unknown else {
+        return message.replace('\n', "; ");
+    };
+    // The names stand between backticks, and so does nothing else.
+    let known = known.split('`').skip(1).step_by(2);
+    let alike = known
+        .clone()
+        .map(|key| (strsim::jaro_winkler(name, key), key));
+    let meant = alike.max_by(|one, other| one.0.total_cmp(&other.0));
+    if let Some((_, key)) = meant.filter(|(alike, _)| *alike >= ALIKE) {
+        return format!("is no key here: is `{key}` meant?");
+    }
+    let known: Vec<_> = known.collect();
+    format!("is no key here, but one of {}", known.join(", "))
+}
+
 /// A file that is being read: turns a span into the place and key of an error.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source<'s> {
@@ -104,4 +127,29 @@ fn words_at(text: &str, offset: usize) -> String {
         }
     }
     section + key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_misspelt_is_told_what_is_meant() {
+        let message = "unknown field `gaurd`, expected one of `enabled`, `guard`, `ring`";
+        assert_eq!(why_not_read(message), "is no key here: is `guard` meant?");
+    }
+
+    #[test]
+    fn a_key_that_is_like_no_other_is_told_all_of_them() {
+        let message = "unknown field `xyz`, expected `enabled` or `guard`";
+        assert_eq!(
+            why_not_read(message),
+            "is no key here, but one of enabled, guard"
+        );
+    }
+
+    #[test]
+    fn any_other_message_is_one_line() {
+        assert_eq!(why_not_read("one\ntwo"), "one; two");
+    }
 }

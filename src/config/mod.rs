@@ -6,10 +6,12 @@
 mod change;
 mod check;
 mod error;
+mod explain;
 mod raw;
 mod summary;
 mod users;
 mod value;
+mod warnings;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -32,10 +34,14 @@ pub struct Config {
     pub tls: Vec<Option<Face>>,
     /// How many stream connections there may be.
     pub connections: Connections,
+    /// The DNS servers; none: those of the system.
+    pub resolver: Vec<SocketAddr>,
     /// What is logged, and where to.
     pub log: Log,
     /// Where the status API listens; always a loopback address.
     pub api: SocketAddr,
+    /// The file that call records are appended to, if there are to be any.
+    pub records: Option<PathBuf>,
     /// The file in which registrations are kept over a restart; `None` keeps them in memory.
     pub store: Option<PathBuf>,
 }
@@ -154,8 +160,7 @@ impl Config {
         let source = error::Source { file, text };
         let raw = toml::from_str(text).map_err(|error| {
             let span = error.span().unwrap_or_default();
-            let why = error.message().replace('\n', "; ");
-            source.error(&span, why)
+            source.error(&span, error::why_not_read(error.message()))
         })?;
         check::check(source, &raw, arguments)
     }

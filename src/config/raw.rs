@@ -18,6 +18,7 @@ pub(super) struct RawConfig {
     #[serde(deserialize_with = "upstream")]
     pub(super) upstream: Option<Spanned<RawPeer>>,
     pub(super) peer: Vec<Spanned<RawPeer>>,
+    pub(super) route: Vec<Spanned<RawRoute>>,
     pub(super) own_calls: RawOwnCalls,
     pub(super) domains: Vec<Spanned<String>>,
     pub(super) listener: Vec<Spanned<RawListener>>,
@@ -31,8 +32,10 @@ pub(super) struct RawConfig {
     pub(super) strangers: RawStrangers,
     pub(super) timing: RawTiming,
     pub(super) overload: RawOverload,
+    pub(super) resolver: RawResolver,
     pub(super) log: RawLog,
     pub(super) api: RawApi,
+    pub(super) records: RawRecords,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -104,6 +107,18 @@ impl RawEdge {
         let words = words.into_iter().flatten().map(Spanned::span);
         numbers.chain(words).min_by_key(|span| span.start)
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawRoute {
+    pub(super) user: Field<String>,
+    pub(super) method: Field<String>,
+    pub(super) from: Field<String>,
+    pub(super) to: Field<String>,
+    pub(super) strip: Field<u32>,
+    pub(super) prefix: Field<String>,
+    pub(super) reject: Field<u16>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -227,6 +242,12 @@ pub(super) struct RawOverload {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(super) struct RawResolver {
+    pub(super) servers: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct RawLog {
     pub(super) level: Field<String>,
     pub(super) format: Field<String>,
@@ -237,6 +258,12 @@ pub(super) struct RawLog {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawApi {
     pub(super) listen: Field<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawRecords {
+    pub(super) file: Field<String>,
 }
 
 /// `upstream = "sip:…"` is short for a table with this address.

@@ -1,57 +1,17 @@
-//! What `campon check` prints: what a configuration means, and what is worth a second thought.
+//! What `campon check` prints: what a configuration means.
 
 use std::fmt;
-use std::time::Duration;
 
-use crate::call::{NatMedia, Policy};
+use crate::call::NatMedia;
 use crate::cc::trust::Dials;
 use crate::completion::Code;
 use crate::shard::settings::{Carries, CcParams, Completion, Edge, KeepAlive, Peer};
 use crate::shard::settings::{PeerCompletion, RecallMethod};
 use crate::sip::flow::ListenerId;
 
+use super::explain;
 use super::value::spelled;
 use super::{Config, Log};
-
-impl Config {
-    /// What holds and is still risky, or not what a standard says; a sentence each.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let settings = &self.shard;
-        let least_s = settings.call_policy.session_least_s;
-        // S-90
-        if least_s < Policy::default().session_least_s {
-            warnings.push(format!(
-                "calls.min_se: {least_s}s, RFC 4028 says 90s at least"
-            ));
-        }
-        if !settings.completion.enabled {
-            return warnings;
-        }
-        let upstream = settings.upstream.as_ref();
-        // R7: its dial plan reaches the world at our users' cost.
-        if upstream.is_some_and(|upstream| upstream.dials == Dials::Tokens) {
-            let risk = "upstream.dials: a PBX may take a made-up name for something to dial";
-            warnings.push(risk.to_owned());
-        }
-        let times = &settings.completion.service.monitor.times;
-        // CC-42
-        if !(Duration::from_secs(10)..=Duration::from_secs(20)).contains(&times.recall) {
-            let recall = spelled(times.recall);
-            warnings.push(format!(
-                "completion.recall: {recall}, RFC 6910 says 10s to 20s"
-            ));
-        }
-        // CC-65
-        if times.notify_window < Duration::from_secs(10) {
-            let window = spelled(times.notify_window);
-            warnings.push(format!(
-                "completion.notify_window: {window}, RFC 6910 says 10s"
-            ));
-        }
-        warnings
-    }
-}
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,6 +44,13 @@ impl fmt::Display for Config {
         for (_, peer) in settings.peers() {
             write_peer(f, peer)?;
         }
+        for (number, route) in (1..).zip(&settings.routes) {
+            writeln!(
+                f,
+                "route      {number}: {}",
+                explain::shown(settings, route)
+            )?;
+        }
         if let Some(edge) = &settings.edge {
             write_edge(f, edge)?;
         }
@@ -101,10 +68,18 @@ impl fmt::Display for Config {
         }
         writeln!(f, "emergency  {}", settings.calls.emergency.join(", "))?;
         write_completion(f, &settings.completion)?;
+        if !self.resolver.is_empty() {
+            let servers = self.resolver.iter().map(ToString::to_string);
+            let servers: Vec<_> = servers.collect();
+            writeln!(f, "resolver   {}", servers.join(", "))?;
+        }
         if let Some(store) = &self.store {
             writeln!(f, "store      registrations in {}", store.display())?;
         }
         writeln!(f, "log        {}", self.log)?;
+        if let Some(file) = &self.records {
+            writeln!(f, "records    to {}", file.display())?;
+        }
         write!(f, "status     http://{}/v1/status", self.api)?;
         for warning in self.warnings() {
             write!(f, "\nwarning    {warning}")?;

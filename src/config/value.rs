@@ -10,6 +10,8 @@ use std::time::Duration;
 use crate::routing::{Place, Spot};
 use crate::sip::flow::Transport;
 
+/// The port of DNS.
+const DNS_PORT: u16 = 53;
 /// The units of a time with their milliseconds, the longest first.
 const UNITS: [(&str, u64); 4] = [
     ("h", 60 * 60 * 1000),
@@ -64,6 +66,17 @@ pub(super) fn place(text: &str) -> Result<Place, String> {
         port,
         transport,
     })
+}
+
+/// `IP[:PORT]` of a DNS server.
+pub(super) fn dns_server(text: &str) -> Result<SocketAddr, String> {
+    let wrong = || format!("`{text}` is not IP:PORT");
+    let (ip, port) = socket_address(text).ok_or_else(wrong)?;
+    match port.unwrap_or(DNS_PORT) {
+        0 => Err(wrong()),
+        _ if ip.is_unspecified() || ip.is_multicast() => Err(wrong()),
+        port => Ok(SocketAddr::new(ip, port)),
+    }
 }
 
 /// `HOST[:PORT]`, an IPv6 address in brackets.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::routing::names::{Answer, Failed, Question};
 use crate::shard::{Report, SendId, Settings};
 use crate::sip::flow::Flow;
 use crate::time::Timestamp;
@@ -53,6 +54,13 @@ pub(super) enum Mail {
         settings: Box<Settings>,
         /// Told when they hold.
         done: oneshot::Sender<()>,
+    },
+    /// DNS has answered, or has not.
+    Resolved {
+        /// What it was asked.
+        question: Question,
+        /// What it said.
+        reply: Result<Answer, Failed>,
     },
     /// Somebody asks what the worker holds.
     Report(oneshot::Sender<Report>),

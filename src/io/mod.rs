@@ -8,6 +8,7 @@
 //!            the configuration and its changes
 //!   log      writes what the other two log
 //!   store    keeps registrations over a restart, if the operator wants that
+//!   records  writes what the worker hands in
 //! ```
 //!
 //! The worker never waits for the others: what does not fit into a channel is not sent, and it is
@@ -23,8 +24,10 @@ mod http;
 mod keeper;
 mod log;
 mod mail;
+mod names;
 mod process;
 mod pulse;
+mod records;
 mod rehearsal;
 mod reload;
 mod roster;

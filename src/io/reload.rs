@@ -19,6 +19,7 @@ use crate::config::{Changes, Config, Error, Origin};
 use super::clock::Clock;
 use super::log::Pen;
 use super::mail::{Command, Mail};
+use super::records::Slot;
 use super::systemd;
 
 /// How often the file is looked at.
@@ -42,8 +43,17 @@ pub(super) struct Reloader {
     origin: Origin,
     config: Config,
     told: Told,
-    pen: Pen,
+    files: Files,
     standing: watch::Sender<Standing>,
+}
+
+/// The files that may be moved away while we write them.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    /// The log.
+    pub(super) pen: Pen,
+    /// The call records, if there are any.
+    pub(super) records: Option<Slot>,
 }
 
 /// Who has to know of another configuration.
@@ -71,7 +81,7 @@ impl Reloader {
     pub(super) fn new(
         (config, origin): (Config, Origin),
         told: Told,
-        pen: Pen,
+        files: Files,
     ) -> (Self, watch::Receiver<Standing>) {
         let (standing, read) = watch::channel(Standing {
             mode: config.mode(),
@@ -82,7 +92,7 @@ impl Reloader {
             origin,
             config,
             told,
-            pen,
+            files,
             standing,
         };
         (reloader, read)
@@ -111,10 +121,12 @@ impl Reloader {
     }
 
     fn reopen(&self) {
-        let file = self.config.log.file.as_deref();
-        match self.pen.reopen(file) {
-            Ok(()) => {}
-            Err(error) => tracing::error!(%error, "the log cannot be opened anew"),
+        let Files { pen, records } = &self.files;
+        if let Err(error) = pen.reopen(self.config.log.file.as_deref()) {
+            tracing::error!(%error, "the log cannot be opened anew");
+        }
+        if records.as_ref().is_some_and(|records| !records.reopen()) {
+            tracing::error!("call records go on where they were: too many wait to be written");
         }
     }
 
@@ -207,11 +219,11 @@ impl Reloader {
     }
 
     fn take_in_log(&self, next: &Config) {
-        self.pen.set_level(next.log.level);
+        self.files.pen.set_level(next.log.level);
         if next.log.file == self.config.log.file {
             return;
         }
-        if let Err(error) = self.pen.reopen(next.log.file.as_deref()) {
+        if let Err(error) = self.files.pen.reopen(next.log.file.as_deref()) {
             tracing::error!(%error, "the log goes on where it was: the new file cannot be opened");
         }
     }

@@ -19,18 +19,21 @@ use super::clock::Clock;
 use super::http::{self, Asker};
 use super::keeper::{self, OpenError, Opened};
 use super::log::{Log, Pen};
+use super::records::{Records, Slot};
 use super::rehearsal::rehearse;
-use super::reload::{Reloader, Told};
+use super::reload::{Files, Reloader, Told};
 use super::roster::Limits;
 use super::secure::Secure;
 use super::streams::{Streams, Tolerance};
 use super::worker::Worker;
-use super::{entropy, signals, socket, systemd};
+use super::{entropy, names, signals, socket, systemd};
 
 /// Mail that waits for the worker; streams are read no further while it is full.
 const MAIL_MAX: usize = 1024;
 /// Messages that wait to be given to their connections; past it they are not sent.
 const COMMANDS_MAX: usize = 4096;
+/// Questions that wait for DNS to be asked.
+const QUESTIONS_MAX: usize = 256;
 
 /// Why serving did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,14 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
+    /// The file of call records cannot be written.
+    #[error("cannot write call records to {file}: {source}")]
+    Records {
+        /// The file.
+        file: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The store of registrations cannot be opened.
     #[error("cannot keep registrations in {}: {source}", file.display())]
     Store {
@@ -64,6 +75,9 @@ pub enum ServeError {
     /// The system gives no random numbers.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
+    /// The system does not say whom to ask for names.
+    #[error("cannot ask DNS: {0}; write the addresses of its servers in [resolver] servers")]
+    Resolver(#[from] hickory_resolver::net::NetError),
     /// The system gives no thread, event loop or signals.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
@@ -118,6 +132,13 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
     let api = sockets.http.local_addr()?;
     let store = open_store(&mut config)?;
     let clock = Clock::start();
+    let has_names = config.shard.peers().any(|(_, peer)| peer.has_names());
+    let servers = config.resolver.clone();
+    let (records, slot) = open_records(&config, clock)?.unzip();
+    let files = Files {
+        pen,
+        records: slot.clone(),
+    };
     config.shard.started = WallTime(clock.started());
     let mut shard = Shard::new(config.shard.clone(), entropy::seeded()?);
     let (keeper, store) = match store {
@@ -137,7 +158,7 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
         commands: streams.downgrade(),
     };
     let limits = Limits::within(config.connections, socket::files_max());
-    let (reloader, standing) = Reloader::new((config, origin), told, pen);
+    let (reloader, standing) = Reloader::new((config, origin), told, files);
     let asker = Asker {
         clock,
         mail: mail.clone(),
@@ -145,7 +166,9 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
         standing,
     };
     let udp = sockets.udp;
-    let worker = move || Worker::new(shard, clock, udp, mailbox, streams);
+    let (asking, questions) = mpsc::channel(QUESTIONS_MAX);
+    let post = (streams, asking, slot);
+    let worker = move || Worker::new(shard, clock, udp, mailbox, post);
     let worker = spawn_worker(move || Ok(worker()?.keeping(keeper)))?;
     let tolerance = Tolerance {
         limits,
@@ -156,23 +179,46 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
         reloader.start()?;
         systemd::start_watchdog(mail.clone());
         http::start(sockets.http, asker)?;
+        match names::start(&servers, mail.clone(), questions) {
+            Err(error) if has_names => return Err(error.into()),
+            // Nobody needs it yet.
+            Ok(()) | Err(_) => {}
+        }
         let listeners = (sockets.tcp, secure);
         let streams = Streams::start(clock, tolerance, listeners, mail, commands)?;
         tokio::spawn(http::announce_ready(api));
         streams.run().await;
-        Ok::<_, io::Error>(())
+        Ok::<_, ServeError>(())
     })?;
     let report = worker.join().map_err(|_| ServeError::Worker)?;
+    if let Some(records) = records {
+        records.close();
+    }
     if let Some(store) = store {
         store.join().map_err(|_| ServeError::Worker)?;
     }
-    let left = left_in_tables(&report);
+    Ok(take_leave(&report))
+}
+
+/// The last line of the log: what was left.
+fn take_leave(report: &Report) -> End {
+    let left = left_in_tables(report);
     tracing::info!(owed = report.owed, left, "campon has stopped");
-    Ok(if report.owed == 0 {
+    if report.owed == 0 {
         End::Clean
     } else {
         End::Left
-    })
+    }
+}
+
+fn open_records(config: &Config, clock: Clock) -> Result<Option<(Records, Slot)>, ServeError> {
+    let opened = config.records.as_deref().map(|file| {
+        Records::open(file, clock).map_err(|source| ServeError::Records {
+            file: file.display().to_string(),
+            source,
+        })
+    });
+    opened.transpose()
 }
 
 fn open_store(config: &mut Config) -> Result<Option<Opened>, ServeError> {
@@ -200,14 +246,6 @@ fn announce(config: &Config) {
     );
     for warning in config.warnings() {
         tracing::warn!("{warning}");
-    }
-    let is_public = config
-        .shard
-        .listeners
-        .iter()
-        .any(|it| !it.bind.ip().is_loopback());
-    if is_public && config.shard.upstream.is_none() {
-        tracing::warn!("anybody who reaches this machine may register: there are no passwords yet");
     }
 }
 

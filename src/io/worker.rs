@@ -16,6 +16,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Sleep;
 
 use crate::observe::DatagramCounters;
+use crate::routing::names::Question;
 use crate::shard::{Input, Output, Report, SendId, Shard};
 use crate::sip::flow::{Flow, ListenerId, Transport};
 use crate::store::keep::Change;
@@ -26,6 +27,7 @@ use super::clock::Clock;
 use super::datagrams::{Datagrams, Sent};
 use super::keeper::Keeper;
 use super::mail::{Command, Mail};
+use super::records::Slot;
 
 /// The most datagrams that are read in a row before timers and mail have their turn.
 const DATAGRAMS_A_TURN: usize = 128;
@@ -78,6 +80,9 @@ struct Post {
     /// By listener.
     sockets: Vec<Option<Datagrams>>,
     streams: mpsc::Sender<Command>,
+    questions: mpsc::Sender<Question>,
+    /// For call records, if there are to be any.
+    records: Option<Slot>,
     /// Where records are kept over a restart; nowhere, if `None`.
     keeper: Option<Keeper>,
     /// What did not leave, for the shard to hear of.
@@ -93,7 +98,11 @@ impl Worker {
         clock: Clock,
         sockets: Vec<Option<std::net::UdpSocket>>,
         mail: mpsc::Receiver<Mail>,
-        streams: mpsc::Sender<Command>,
+        (streams, questions, records): (
+            mpsc::Sender<Command>,
+            mpsc::Sender<Question>,
+            Option<Slot>,
+        ),
     ) -> io::Result<Self> {
         let sockets = sockets
             .into_iter()
@@ -106,6 +115,8 @@ impl Worker {
             post: Post {
                 sockets,
                 streams,
+                questions,
+                records,
                 keeper: None,
                 failed: Vec::new(),
                 counters,
@@ -127,6 +138,8 @@ impl Worker {
     /// Runs until the operator's wish to stop is fulfilled; what is left then.
     pub(super) async fn run(mut self) -> Report {
         let mut alarm = Alarm::new(self.clock);
+        // What the shard wants from the start: to know where its peers are.
+        self.post.deliver(&mut self.shard);
         loop {
             let turn = self.turn();
             if self.is_over() {
@@ -194,6 +207,11 @@ impl Worker {
             Mail::Reconfigure { settings, done } => {
                 self.take_in(now, Input::Reconfigure(settings));
                 let _has_gone = done.send(());
+            }
+            Mail::Resolved { question, reply } => {
+                let reply = reply.as_ref().map_err(|failed| *failed);
+                let question = &question;
+                self.take_in(now, Input::Resolved { question, reply });
             }
             // Whoever asked may have gone.
             Mail::Report(asker) => drop(asker.send(self.report())),
@@ -308,6 +326,9 @@ impl Worker {
     fn report(&self) -> Report {
         let mut report = self.shard.report(self.clock.now());
         report.counters.extend(self.post.counters.iter());
+        if let Some(records) = &self.post.records {
+            report.counters.extend(records.counts().iter());
+        }
         report
     }
 }
@@ -317,6 +338,10 @@ impl Post {
     fn deliver(&mut self, shard: &mut Shard) {
         while let Some(output) = shard.poll_output() {
             match output {
+                // A question that finds no room is given up by the shard in time.
+                Output::Resolve { question } => {
+                    drop(self.questions.try_send(question.clone()));
+                }
                 Output::Keep { key, record } => self.keep(key, record),
                 Output::Send { flow, bytes, id } => match flow.transport {
                     Transport::Udp => self.send_datagram(flow, bytes, id),
@@ -331,6 +356,11 @@ impl Post {
                         });
                     }
                 },
+            }
+        }
+        if let Some(records) = &self.records {
+            while let Some(record) = shard.poll_record() {
+                records.put(record);
             }
         }
     }
@@ -461,7 +491,13 @@ mod tests {
             let shard = Shard::new(settings, Rng::from_number(1));
             let (mail, mailbox) = mpsc::channel(16);
             let (streams, commands) = mpsc::channel(1);
-            let worker = Worker::new(shard, Clock::start(), vec![Some(socket)], mailbox, streams);
+            let worker = Worker::new(
+                shard,
+                Clock::start(),
+                vec![Some(socket)],
+                mailbox,
+                (streams, mpsc::channel(1).0, None),
+            );
             let worker = tokio::spawn(worker.expect("an event loop runs").run());
             // With room for the answers to a burst.
             let peer = crate::io::socket::bind_udp(loopback).expect("loopback");

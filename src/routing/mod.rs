@@ -9,11 +9,16 @@
 //!   targets ── the servers of a peer, in the order of srv, each with its health
 //! ```
 //!
+//! [`table`] says which peer a request is for, before any of that.
+//!
 //! Nothing here asks DNS or sends anything: what is to be asked comes back as data.
 
 pub mod health;
+pub mod locate;
+pub mod names;
 pub mod place;
 pub mod srv;
+pub mod table;
 pub mod targets;
 
 pub use health::{Change, Health, Policy, State};

@@ -113,10 +113,11 @@ impl Targets {
         }
     }
 
-    /// Takes in which servers a peer has; an address twice is its first one.
-    pub fn relocate(&mut self, now: Timestamp, peer: usize, located: &[Located]) {
+    /// Takes in which servers a peer has; an address twice is its first one. Whether anything is
+    /// other than before.
+    pub fn relocate(&mut self, now: Timestamp, peer: usize, located: &[Located]) -> bool {
         let Some(group) = self.groups.get_mut(peer) else {
-            return;
+            return false;
         };
         let mut fresh: SmallVec<[Target; 1]> = SmallVec::new();
         for located in located {
@@ -134,6 +135,9 @@ impl Targets {
         for target in &mut fresh {
             target.health.keep_pinging(now, is_pinged);
         }
+        let same = |(one, other): (&Target, &Target)| one.located == other.located;
+        let has_changed =
+            group.targets.len() != fresh.len() || !group.targets.iter().zip(&fresh).all(same);
         group.targets = fresh;
         self.by_ip.clear();
         for (peer, group) in self.groups.iter().enumerate() {
@@ -143,6 +147,7 @@ impl Targets {
             }
         }
         self.find_next();
+        has_changed
     }
 
     /// Takes over what was known of the servers that are still there, whosever they were.

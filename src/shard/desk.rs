@@ -15,6 +15,7 @@ use crate::random::Rng;
 use crate::shard::Shard;
 use crate::shard::codes::Asked;
 use crate::shard::placing::Rung;
+use crate::shard::record::CompletionRecord;
 use crate::shard::subscriptions::Subscriptions;
 use crate::store::Store as _;
 use crate::store::memory::Memory;
@@ -256,8 +257,17 @@ impl Shard {
             News::Ended {
                 outcome: end,
                 history,
+                by,
                 ..
             } => {
+                self.records.on_completion_ended(|| CompletionRecord {
+                    id: tell.id,
+                    caller: plain(&tell.caller).to_owned(),
+                    callee: plain(&tell.callee).to_owned(),
+                    outcome: *end,
+                    by: *by,
+                    history: history.clone(),
+                });
                 *match end {
                     Outcome::Cancelled => &mut self.counters.completions_cancelled,
                     Outcome::Completed => &mut self.counters.completions_completed,
@@ -283,5 +293,10 @@ impl Shard {
 
 /// A user in a log line.
 pub(super) fn show(name: &addr::Aor) -> String {
-    Pii(name.as_str().trim_end_matches('@')).to_string()
+    Pii(plain(name)).to_string()
+}
+
+/// A user of ours without the `@` that stands for our domain.
+fn plain(name: &addr::Aor) -> &str {
+    name.as_str().trim_end_matches('@')
 }

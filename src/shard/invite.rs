@@ -21,6 +21,7 @@ use crate::shard::desk::{name_of, user_of};
 use crate::shard::legs::IN_PLACE;
 use crate::shard::offer::{About, Asker, Callee, identity_of};
 use crate::shard::passes::Dialled;
+use crate::shard::record::Draft;
 use crate::shard::settings::PeerCompletion;
 use crate::shard::ways::{Ways, keep_secure, targets};
 use crate::shard::{Held, Parties, Reject, Shard};
@@ -345,6 +346,7 @@ impl Shard {
             Ok(())
         })?;
         self.note_refusal(request, flow, reject);
+        self.record_refusal(now, request, flow, reject.status());
         tracing::info!(
             call_id = %request.call_id.escape_ascii(),
             outcome = reject.status().phrase(),
@@ -388,6 +390,9 @@ impl Shard {
         flow: &Flow,
         callee: Option<Aor>,
     ) -> Result<Routed, Reject> {
+        if let Some(routed) = self.by_table(now, request, flow) {
+            return routed;
+        }
         if let Some(routed) = self.where_to(now, flow, request) {
             return routed;
         }
@@ -409,7 +414,7 @@ impl Shard {
     }
 
     /// To the phones of a user of ours, if he has any.
-    fn route_home(&self, now: Timestamp, callee: Aor) -> Routed {
+    pub(super) fn route_home(&self, now: Timestamp, callee: Aor) -> Routed {
         Routed {
             ways: self.ways_to(now, &callee),
             callee: Some(callee),
@@ -456,6 +461,8 @@ impl Shard {
         }
         self.open_pass(&parties, key);
         self.in_hand = Some((key, parties.clone()));
+        let draft = || Draft::of_invite(request, flow, ways);
+        self.records.begin(key, &about, draft);
         let arrived = (flow, server, again.as_ref());
         let mut held = self.invite(now, key, request, arrived, (ways, parties, about));
         self.on_news(now, &mut held, false);

@@ -16,15 +16,18 @@ mod facing;
 mod invite;
 mod keep_alive;
 mod legs;
+mod names;
 mod notifier;
 mod offer;
 mod pace;
+mod parked;
 mod passes;
 mod pings;
 mod placing;
 mod recall;
 mod receive;
 mod reconfigure;
+pub mod record;
 mod registration;
 pub mod reject;
 pub mod relayed;
@@ -32,24 +35,24 @@ pub mod report;
 mod screen;
 mod sender;
 pub mod settings;
+mod signals;
 mod strangers;
 mod subscriber;
 mod subscriptions;
+mod table;
 pub mod users;
 mod ways;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use crate::call;
-use crate::call::{Call, Contacts, Outcome, Side, Turn};
+use crate::call::{Call, Contacts, Turn};
 use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::{Counters, Delays};
 use crate::random::Rng;
 use crate::relay;
 use crate::routing::Targets;
 use crate::sip::Scratch;
-use crate::sip::flow::Flow;
 use crate::table::{Key, Table};
 use crate::time::Timestamp;
 use crate::transaction::outbox::Sending;
@@ -63,6 +66,7 @@ use crate::shard::offer::{About, Announcer};
 use crate::shard::passes::Dialled;
 use crate::shard::pings::Pings;
 use crate::shard::reconfigure::to_usize;
+use crate::shard::record::Records;
 use crate::shard::registration::is_registration;
 use crate::shard::relayed::Relays;
 use crate::shard::subscriptions::Part;
@@ -71,66 +75,7 @@ pub use crate::transaction::outbox::SendId;
 pub use reject::Reject;
 pub use report::{Report, TableReport, TargetReport};
 pub use settings::{Listener, Settings};
-
-/// What happens to a worker.
-#[derive(Debug)]
-pub enum Input<'i> {
-    /// A whole message came in.
-    Received {
-        /// How it came.
-        flow: Flow,
-        /// The message.
-        bytes: &'i [u8],
-        /// The time since the receive socket was last empty: how long it may have waited.
-        delay: Duration,
-    },
-    /// A message did not leave.
-    NotSent {
-        /// The id that the message was sent with.
-        client: SendId,
-        /// Where it was to go.
-        flow: Flow,
-    },
-    /// Whoever is at the other end of a stream has proven these names, or none.
-    Proven {
-        /// The stream.
-        flow: Flow,
-        /// The names in his certificate.
-        names: &'i [Box<str>],
-    },
-    /// A stream ended.
-    Disconnected {
-        /// The stream.
-        flow: Flow,
-    },
-    /// No new calls from here on.
-    Drain,
-    /// Every call ends now.
-    HangUp,
-    /// The operator wants other things from here on; calls go on.
-    Reconfigure(Box<Settings>),
-}
-
-/// What a worker wants done.
-#[derive(Clone, Copy, Debug)]
-pub enum Output<'o> {
-    /// Sends a message.
-    Send {
-        /// Where to.
-        flow: Flow,
-        /// The message.
-        bytes: &'o [u8],
-        /// Comes back in [`Input::NotSent`].
-        id: SendId,
-    },
-    /// Keeps a record over a restart; nobody waits for it.
-    Keep {
-        /// Its key.
-        key: &'o [u8],
-        /// What it says from now on; `None` removes it.
-        record: Option<&'o [u8]>,
-    },
-}
+pub use signals::{Input, Output};
 
 /// A call and what the worker keeps beside it.
 #[derive(Debug)]
@@ -166,6 +111,10 @@ pub struct Shard {
     /// The servers of the peers.
     targets: Targets,
     pings: Pings,
+    /// Where the peers with names are.
+    directory: names::Directory,
+    /// The requests that wait for that.
+    lot: parked::Lot,
     proven: facing::Proven,
     strangers: strangers::Strangers,
     users: users::Users,
@@ -176,6 +125,7 @@ pub struct Shard {
     rejects: reject::RejectCounts,
     draining: bool,
     desk: Desk,
+    records: Records,
     relays: Relays,
     /// The host and port of each listener, as peers see it.
     hosts: Vec<Box<str>>,
@@ -203,7 +153,7 @@ impl Shard {
         let layer_rng = Rng::from_number(rng.bits());
         let access = settings.access.take();
         let hosts = settings.listeners.iter().map(Listener::sent_by);
-        Self {
+        let mut shard = Self {
             desk: Desk::new(&settings.completion.service, &mut rng),
             hosts: hosts.map(String::into_boxed_str).collect(),
             layer: Layer::new(settings.timing, sent_by, transactions_max, layer_rng),
@@ -216,6 +166,8 @@ impl Shard {
             domains,
             targets: ways::targets_of(&settings, Timestamp::START),
             pings: Pings::default(),
+            directory: names::Directory::default(),
+            lot: parked::Lot::default(),
             proven: facing::Proven::default(),
             strangers: strangers::Strangers::new(&settings.strangers),
             users: users::Users::default(),
@@ -225,11 +177,14 @@ impl Shard {
             delays: Delays::default(),
             rejects: reject::RejectCounts::default(),
             draining: false,
+            records: Records::new(settings.records),
             index: Scratch::new(),
             scratch: Vec::with_capacity(4096),
             in_hand: None,
             settings,
-        }
+        };
+        shard.relocate(Timestamp::START);
+        shard
     }
 
     /// Takes in what happened.
@@ -254,6 +209,7 @@ impl Shard {
             }
             Input::Disconnected { flow } => self.on_disconnected(&flow),
             Input::Proven { flow, names } => self.on_proven(&flow, names),
+            Input::Resolved { question, reply } => self.on_resolved(now, question, reply),
             Input::Drain => self.drain(now),
             Input::HangUp => self.hang_up(now),
             Input::Reconfigure(settings) => self.reconfigure(now, *settings),
@@ -273,6 +229,8 @@ impl Shard {
             }
             shard.heed_servers(now);
             shard.run_pings(now);
+            shard.run_names(now);
+            shard.expire_parked(now);
             shard.registrar.handle_timeout(now);
             shard.wake_edge(now);
             shard.settle_edge(now);
@@ -291,6 +249,11 @@ impl Shard {
         if self.layer.outbox().is_empty() {
             // Its buffer starts anew.
             let _none = self.layer.outbox().poll();
+            self.directory.asking = self.directory.names.poll_question();
+            if self.directory.asking.is_some() {
+                let question = self.directory.asking.as_ref();
+                return question.map(|question| Output::Resolve { question });
+            }
             return self.poll_kept();
         }
         let Sending { flow, bytes, id } = self.layer.outbox().poll()?;
@@ -305,6 +268,8 @@ impl Shard {
             self.deadlines.next_due(),
             self.registrar.poll_timeout(),
             self.targets.poll_timeout(),
+            self.directory.names.poll_timeout(),
+            self.parked_until(),
             self.edge.as_deref().and_then(Edge::poll_timeout),
             self.users.poll_timeout(),
             self.desk.service.poll_timeout(),
@@ -332,6 +297,7 @@ impl Shard {
         );
         self.relays.drop_in_hand();
         if let Some((key, parties)) = lost {
+            self.records.forget(key);
             self.calls.discard(key);
             self.close_pass(&parties, key);
             self.release(now, &parties);
@@ -382,9 +348,12 @@ impl Shard {
 
     fn hang_up(&mut self, now: Timestamp) {
         self.drain(now);
+        self.clear_parked(now);
         let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.with_call(now, key, Call::hang_up);
+            // Nobody waits for the answers to our BYEs.
+            self.finish_record(now, key);
         }
     }
 
@@ -430,7 +399,9 @@ impl Shard {
         act: impl FnOnce(&mut Turn<'_>) -> R,
     ) -> R {
         let dialled = parties.dialled.as_ref();
+        let in_hand = self.in_hand.as_ref().map(|(key, _)| *key);
         let mut announcer = Announcer {
+            draft: in_hand.and_then(|key| self.records.draft(key)),
             now,
             about,
             callee: parties
@@ -482,6 +453,8 @@ impl Shard {
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
             if self.keep_challenged(now, key, &held) {
+                // Its repetition will be the call.
+                self.records.forget(key);
                 return self.release(now, &held.parties);
             }
             self.calls.discard(key);
@@ -491,6 +464,7 @@ impl Shard {
                 About::Asker(_) | About::Code | About::Inward(_) | About::Nothing => {}
             }
             self.on_call_over(now, &held);
+            self.record_call(now, key, &held);
             return;
         }
         if let Some(deadline) = held.call.deadline()
@@ -501,28 +475,6 @@ impl Shard {
         self.calls.put_back(key, held);
     }
 
-    fn on_call_over(&mut self, now: Timestamp, held: &Held) {
-        self.release(now, &held.parties);
-        if matches!(held.about, About::Code) {
-            // It was no call to anybody, and has its line already.
-            return;
-        }
-        let call = &held.call;
-        if call.answered().is_some() {
-            self.counters.calls_answered += 1;
-        } else {
-            self.counters.count_failed(status_of(call.outcome()));
-        }
-        let talked = call.answered().map(|answered| now.since(answered));
-        tracing::info!(
-            call_id = %call.call_id(Side::A).escape_ascii(),
-            call_id_b = %call.call_id(Side::B).escape_ascii(),
-            outcome = outcome_name(call.outcome()),
-            talked_ms = talked.map(|talked| u64::try_from(talked.as_millis()).unwrap_or(u64::MAX)),
-            "call over"
-        );
-    }
-
     fn release(&mut self, now: Timestamp, parties: &Parties) {
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.release(now, user);
@@ -530,37 +482,13 @@ impl Shard {
     }
 }
 
-/// What the caller of a call that failed was told; `None` if he had given it up.
-fn status_of(outcome: Outcome) -> Option<u16> {
-    match outcome {
-        Outcome::Failed(status) => Some(status.code()),
-        Outcome::Open
-        | Outcome::Cancelled
-        | Outcome::Confirmed
-        | Outcome::HandedOver
-        | Outcome::HungUp(_)
-        | Outcome::Lost => None,
-    }
-}
-
-fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Open => "open",
-        Outcome::Cancelled => "cancelled",
-        Outcome::Confirmed => "confirmed",
-        Outcome::Failed(status) => status.phrase(),
-        Outcome::HandedOver => "handed over",
-        Outcome::HungUp(Side::A) => "caller hung up",
-        Outcome::HungUp(Side::B) => "callee hung up",
-        Outcome::Lost => "lost",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::completion::Input as Fact;
-    use crate::sip::flow::{ListenerId, Transport};
+    use crate::sip::flow::{Flow, ListenerId, Transport};
 
     const NOW: Timestamp = Timestamp::START;
 

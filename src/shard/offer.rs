@@ -21,6 +21,7 @@ use crate::location::{Aor, Registrar};
 use crate::shard::Shard;
 use crate::shard::desk::name_of;
 use crate::shard::passes::{Inward, Seen};
+use crate::shard::record::Draft;
 use crate::shard::settings::{PeerCompletion, Settings};
 use crate::shard::users::Users;
 use crate::sip::flow::ListenerId;
@@ -95,6 +96,8 @@ pub(super) enum Callee {
 /// Adds the offer to what callers are told.
 #[derive(Debug)]
 pub(super) struct Announcer<'s> {
+    /// What is known of the call, if there is to be a record of it.
+    pub(super) draft: Option<&'s mut Draft>,
     pub(super) now: Timestamp,
     pub(super) about: &'s mut About,
     pub(super) callee: Option<&'s Aor>,
@@ -114,6 +117,9 @@ pub(super) struct Announcer<'s> {
 
 impl Announce for Announcer<'_> {
     fn announce(&mut self, told: &Told<'_>, writer: &mut Writer<'_>) -> PeerOffers {
+        if let Some(draft) = &mut self.draft {
+            draft.note_told(self.now, told);
+        }
         match std::mem::take(self.about) {
             About::Asker(mut asker) => {
                 let offers = match asker.callee.clone() {

@@ -222,6 +222,9 @@ impl Shard {
         cc_call: &completion::Call,
         ways: &Ways,
     ) -> Attempt {
+        if let Some(draft) = self.records.draft(key) {
+            draft.call(cc_call.from.as_str(), cc_call.dialled.as_str(), ways);
+        }
         let targets = targets(ways);
         let invitation = Invitation {
             targets: &targets,

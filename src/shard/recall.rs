@@ -16,6 +16,7 @@ use crate::location::{Aor, BindingId};
 use crate::shard::desk::{name_of, user_of};
 use crate::shard::offer::{About, Callee, host_at};
 use crate::shard::placing::Rung;
+use crate::shard::record::Draft;
 use crate::shard::ways::{Way, Ways, targets};
 use crate::shard::{Held, Parties, Shard, passes};
 use crate::sip::{Uri, unescape};
@@ -57,6 +58,8 @@ impl Shard {
             ..Parties::default()
         };
         let mut about = About::Recall(recall.id);
+        let draft = || Draft::of_recall(&caller_uri, recall.dialled.as_str(), ways);
+        self.records.begin(key, &about, draft);
         let targets = targets(ways);
         let invitation = Invitation {
             targets: &targets,
@@ -74,6 +77,7 @@ impl Shard {
             Call::recall(key, turn, &invitation)
         });
         let Some(call) = call else {
+            self.records.forget(key);
             self.calls.discard(key);
             return false;
         };

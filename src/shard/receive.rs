@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::call;
+use crate::call::{self, Side};
 use crate::dialog::Tag;
 use crate::relay;
 use crate::shard::keep_alive::is_keep_alive;
@@ -147,7 +147,10 @@ impl Shard {
                 .refuse(&request.message, flow, ok, reply::NOTHING),
         }
         let Some(user) = user else {
-            return self.cancel_code(now, server);
+            if !self.cancel_parked(now, server) {
+                self.cancel_code(now, server);
+            }
+            return;
         };
         if let Some(held) = self.calls.get_mut(user.call)
             && is_completed_elsewhere(request)
@@ -155,6 +158,7 @@ impl Shard {
             // R19: another phone answered, so that nothing is left to complete.
             held.about = std::mem::take(&mut held.about).without_asker();
         }
+        self.note_reason(user.call, Side::A, request);
         self.with_call(now, user.call, |call, turn| {
             call.handle_cancel(turn, user.part, request);
         });
@@ -171,7 +175,13 @@ impl Shard {
         if let Some(handled) = handled.or_else(|| self.on_request_relayed(now, flow, request)) {
             return handled.unwrap_or_else(|reject| self.refuse(now, request, flow, reject));
         }
-        let handled = Tag::parse(tag).and_then(|tag| {
+        let tag = Tag::parse(tag);
+        if request.method == Method::Bye
+            && let Some(tag) = tag
+        {
+            self.note_bye(tag, request);
+        }
+        let handled = tag.and_then(|tag| {
             self.with_call(now, tag.call, |call, turn| {
                 if let Some(side) = call.side_of(request, tag) {
                     call.handle_request(turn, side, request, flow);
@@ -224,7 +234,24 @@ impl Shard {
             .and_then(|()| self.check_listener(flow, request))
             .and_then(|()| self.check_for_us(request))
             .and_then(|()| self.check_sender(now, flow, request));
-        let handled = admitted.and_then(|()| match request.method {
+        let handled = admitted.and_then(|()| self.dispatch(now, flow, request));
+        let handled = match handled {
+            Err(Reject::NameUnresolved) if self.is_looking_up() => self.park(now, flow, request),
+            Ok(()) | Err(_) => handled,
+        };
+        if let Err(reject) = handled {
+            self.refuse(now, request, flow, reject);
+        }
+    }
+
+    /// Gives a request that was let in to what answers its method.
+    pub(super) fn dispatch(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+    ) -> Result<(), Reject> {
+        match request.method {
             Method::Invite => self.on_invite(now, flow, request),
             Method::Options if self.asks_others(flow, request) => self.on_relay(now, flow, request),
             Method::Options => self.on_options(now, flow, request),
@@ -251,9 +278,6 @@ impl Shard {
             | Method::Prack
             | Method::Update => Err(Reject::NoSuchCall),
             Method::Refer | Method::Other(_) => Err(Reject::MethodUnknown),
-        });
-        if let Err(reject) = handled {
-            self.refuse(now, request, flow, reject);
         }
     }
 

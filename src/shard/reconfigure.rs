@@ -14,6 +14,8 @@ impl Shard {
     /// by itself; what some part keeps a copy of is handed to it here.
     pub(super) fn reconfigure(&mut self, now: Timestamp, mut settings: Settings) {
         settings.listeners = std::mem::take(&mut self.settings.listeners);
+        // The thread that writes them is started with the process.
+        settings.records = self.settings.records;
         settings.started = self.settings.started;
         let ips = settings.listeners.iter().map(|it| it.bind.ip());
         self.domains = Domains::new(ips, settings.domains.iter().map(String::as_str));
@@ -36,6 +38,7 @@ impl Shard {
             edge.set_settings(&settings);
         }
         self.settings = settings;
+        self.relocate(now);
     }
 
     /// Phones go on with the nonces that they have; who is no user any more is no longer registered.

@@ -72,6 +72,10 @@ rejects! {
     MergedRequest "rejected_merged_request" LOOP_DETECTED
     /// S-10: a method that is not for us.
     MethodUnknown "rejected_method_unknown" METHOD_NOT_ALLOWED
+    /// DNS says that the name of the peer leads nowhere.
+    NameUnknown "rejected_name_unknown" SERVICE_UNAVAILABLE
+    /// DNS has not said in time where the peer is.
+    NameUnresolved "rejected_name_unresolved" SERVER_TIMEOUT
     /// CC-72, CC-73: who has no business with completion, whatever the reason.
     NoCompletion "rejected_no_completion" FORBIDDEN
     /// S-30: a call that asks for TLS, to where none leads.
@@ -86,14 +90,16 @@ rejects! {
     Overloaded "rejected_overloaded" SERVICE_UNAVAILABLE
     /// R4: the address of our own calls takes nothing that would be relayed.
     OwnCallsOnly "rejected_own_calls_only" FORBIDDEN
-    /// No server of the peer is known: its name leads nowhere.
-    PeerUnresolved "rejected_peer_unresolved" SERVICE_UNAVAILABLE
     /// R8: a user of ours, from where he is not registered.
     ProxyCredentialsMissing "rejected_proxy_credentials_missing" PROXY_AUTHENTICATION_REQUIRED
     /// S-173: a nonce that is too old or used up.
     ProxyCredentialsStale "rejected_proxy_credentials_stale" PROXY_AUTHENTICATION_REQUIRED
     /// A wrong password for a request, or a user whom nobody knows.
     ProxyCredentialsWrong "rejected_proxy_credentials_wrong" PROXY_AUTHENTICATION_REQUIRED
+    /// A route says that the call is not wanted.
+    RouteDeclines "rejected_route_declines" DECLINE
+    /// A route says that nobody may.
+    RouteForbids "rejected_route_forbids" FORBIDDEN
     /// S-10: the Request-URI has a scheme that we cannot route by.
     SchemeUnknown "rejected_scheme_unknown" UNSUPPORTED_URI_SCHEME
     /// S-92: the session would have to be refreshed too often.

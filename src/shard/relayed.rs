@@ -308,6 +308,9 @@ impl Shard {
             // S-166: to the other end of the call that it is about.
             return Ok(Ways::from_iter([way]));
         }
+        if let Some(routed) = self.by_table(now, request, flow) {
+            return routed.map(|routed| routed.ways);
+        }
         if let Some(routed) = self.where_to(now, flow, request) {
             return routed.map(|routed| routed.ways);
         }

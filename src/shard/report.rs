@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use crate::completion::Stage;
 use crate::observe::Delays;
-use crate::routing::{Server, State};
+pub use crate::routing::Server;
+pub use crate::routing::State as Health;
 use crate::shard::Shard;
+#[cfg(test)]
+pub use crate::sip::flow::Transport;
 use crate::time::Timestamp;
 
 /// What the worker holds.
@@ -46,7 +49,7 @@ pub struct TargetReport {
     /// The server.
     pub server: Server,
     /// Whether requests go there.
-    pub state: State,
+    pub state: Health,
     /// For how long they do or do not.
     pub since: Duration,
     /// How long its last answer to OPTIONS took; `None` if it was never asked or never answered.

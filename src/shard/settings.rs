@@ -8,6 +8,7 @@ use crate::call;
 use crate::cc::trust::{self, Dials, PeerId};
 use crate::completion;
 use crate::location;
+use crate::routing::table::Route;
 use crate::routing::{Place, Policy, Spot};
 use crate::shard::relayed;
 use crate::sip::flow::{ListenerId, Transport};
@@ -30,6 +31,8 @@ pub struct Settings {
     pub started: completion::WallTime,
     /// The other parties that are known by their address.
     pub peers: Vec<Peer>,
+    /// Which peer a request is for, the first that fits; what fits none goes as without a table.
+    pub routes: Vec<Route>,
     /// The domains that are ours, besides the names and addresses of the listeners; lower case.
     pub domains: Vec<String>,
     /// What our registrar grants.
@@ -52,6 +55,8 @@ pub struct Settings {
     pub call_policy: call::Policy,
     /// When waiting in our queue has become too long.
     pub overload: Overload,
+    /// Whether there are to be records of calls and completions.
+    pub records: bool,
 }
 
 impl Settings {
@@ -214,6 +219,11 @@ impl Peer {
     pub fn is_secure(&self) -> bool {
         let mut places = self.places.iter();
         places.all(|place| place.transport() == Transport::Tls)
+    }
+
+    /// Whether DNS has to be asked where it is.
+    pub fn has_names(&self) -> bool {
+        self.places.iter().any(|place| place.fixed().is_none())
     }
 
     /// Its places, for people.

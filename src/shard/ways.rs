@@ -11,6 +11,7 @@ use crate::cc::trust::PeerId;
 use crate::dialog::Reach;
 use crate::location::{self, Aor};
 use crate::relay;
+use crate::routing::names::Missing;
 use crate::routing::targets::Located;
 use crate::routing::{Change, Place, Policy, Server, Targets};
 use crate::shard::settings::Peer;
@@ -109,7 +110,7 @@ fn fixed(peer: &Peer) -> Vec<Located> {
 }
 
 /// A peer's place among the targets.
-fn index_of(id: PeerId) -> usize {
+pub(super) fn index_of(id: PeerId) -> usize {
     usize::try_from(id.0).unwrap_or(usize::MAX)
 }
 
@@ -173,7 +174,12 @@ impl Shard {
         let chosen = self
             .targets
             .choose(index, || digester.stateless_tag(&[key]));
-        let (first, others) = chosen.split_first().ok_or(Reject::PeerUnresolved)?;
+        let Some((first, others)) = chosen.split_first() else {
+            return Err(match self.missing(peer) {
+                Missing::Nowhere => Reject::NameUnknown,
+                Missing::Pending | Missing::Silent => Reject::NameUnresolved,
+            });
+        };
         let flow = self.flow_to(first.server, came_by);
         let way = Way {
             uri: self.uri_at(settings.places.get(first.place), first.server, asked),

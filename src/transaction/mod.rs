@@ -120,6 +120,8 @@ pub struct Layer {
     wheel: Wheel<Armed>,
     outbox: Outbox,
     rng: Rng,
+    /// The server transaction that is taken up again: see [`Layer::resume`].
+    resuming: Option<(Timestamp, Key)>,
 }
 
 /// What a transaction may use while it is handled.
@@ -146,6 +148,7 @@ impl Layer {
             wheel: Wheel::new(),
             outbox: Outbox::default(),
             rng,
+            resuming: None,
         }
     }
 
@@ -174,8 +177,23 @@ impl Layer {
         flow: &Flow,
         user: Option<User>,
     ) -> Result<Key, Full> {
+        if let Some((_, server)) = self.resuming.take() {
+            self.servers.adopt(server, user);
+            return Ok(server);
+        }
         let (servers, _, mut turn) = self.split(now);
         servers.accept(&mut turn, request, flow, user)
+    }
+
+    /// Takes up a request that was accepted and put aside: until [`Self::end_resuming`], the next
+    /// [`Self::accept`] or [`Self::refuse`] is about its transaction.
+    pub fn resume(&mut self, now: Timestamp, server: Key) {
+        self.resuming = Some((now, server));
+    }
+
+    /// The request that was taken up has been handled, or put aside again.
+    pub fn end_resuming(&mut self) {
+        self.resuming = None;
     }
 
     /// Answers a request, and again whenever it is repeated.
@@ -369,6 +387,15 @@ impl Layer {
         rest: &[u8],
     ) {
         let (status, tag) = answer;
+        if let Some((now, server)) = self.resuming.take() {
+            let answer = Answer {
+                status,
+                phrase: b"",
+                tag: Tag::Ours(tag),
+                rest,
+            };
+            return self.respond(now, server, &answer);
+        }
         let value = message.first(Name::Via).unwrap_or_default();
         let via = Via::parse(value).ok();
         let to = via.map_or(*flow, |via| reply::destination(&via, flow));

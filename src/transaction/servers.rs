@@ -205,6 +205,13 @@ impl Servers {
         }
     }
 
+    /// Gives a transaction that nobody had to a user.
+    pub fn adopt(&mut self, key: Key, user: Option<User>) {
+        if let Some(server) = self.table.get_mut(key) {
+            server.user = user;
+        }
+    }
+
     /// Whose transaction it is.
     pub fn user(&self, key: Key) -> Option<User> {
         self.table.get(key)?.user

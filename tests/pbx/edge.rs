@@ -208,6 +208,26 @@ fn a_pbx_that_forgets_its_phones_is_told_anew() {
     office.close([alice, bob]);
 }
 
+/// R12: what the PBX holds still leads to the phones after a crash, before any of them has spoken.
+#[test]
+fn the_pbx_reaches_the_phones_of_a_campon_that_was_killed() {
+    let store = "[store]\npath = \"registrations.redb\"\n";
+    let mut office = Office::open("crash", 15, Switches::default(), store);
+    let (mut alice, mut bob) = office.alice_and_bob();
+    let (first, second) = (office.pbx.contacts("alice"), office.pbx.contacts("bob"));
+    // A crash before they are written would lose them.
+    for phone in [&alice, &bob] {
+        office.wait_until_stored("registrations.redb", &phone.contact_uri());
+    }
+    office.crash();
+    let (mut out, mut into) = talk(&mut alice, &mut bob);
+    bob.hang_up(&mut into.dialog);
+    alice.agree(&mut out.dialog, "BYE");
+    assert_eq!(office.pbx.contacts("alice"), first);
+    assert_eq!(office.pbx.contacts("bob"), second);
+    office.close([alice, bob]);
+}
+
 #[test]
 fn who_is_hidden_by_the_pbx_stays_hidden() {
     for (number, caller) in [(10, CallerShown::Anonymous), (11, CallerShown::Extension)] {

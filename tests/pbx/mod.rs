@@ -18,6 +18,7 @@ pub mod strict;
 pub mod switchboard;
 pub mod switches;
 
+mod completion;
 mod edge;
 mod tests;
 

@@ -2,17 +2,21 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Pbx, Phone, Switches};
-use crate::process::{Campon, Turn};
+use crate::process::{Campon, Turn, wait_for};
 
 /// A machine with much else to do is no reason to refuse or to repeat anything.
 const UNHURRIED: &str = "[overload]\ndelay_target_ms = 60000\n[timing]\nt1_ms = 4000\n";
 
 pub struct Office {
     pub pbx: Pbx,
-    pub campon: Campon,
+    /// There is none only while it is started anew.
+    campon: Option<Campon>,
+    folder: PathBuf,
+    config: String,
     network: Ipv4Addr,
     _turn: Turn,
 }
@@ -24,6 +28,8 @@ impl Office {
         let at = |place| at(network, place);
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pbx");
         let folder = target.join(name);
+        // What an earlier run stored would be this run's.
+        let _absent_at_first = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("cargo's folder for tests can be written");
         let turn = Turn::take(&target, at(1));
         let pbx = Pbx::start(at(2), switches);
@@ -31,13 +37,39 @@ impl Office {
             "mode = \"edge\"\nupstream = \"sip:{}\"\ndomains = [\"pbx.test\"]\n{config}\n{UNHURRIED}",
             at(2)
         );
-        let campon = Campon::start(at(1), &folder, Some(&config));
+        let campon = Some(Campon::start(at(1), &folder, Some(&config)));
         Self {
             pbx,
             campon,
+            folder,
+            config,
             network,
             _turn: turn,
         }
+    }
+
+    pub fn campon(&self) -> &Campon {
+        self.campon.as_ref().expect("campon runs")
+    }
+
+    /// Kills campon without a word, and starts it anew.
+    pub fn crash(&mut self) {
+        // Dropped, it is killed; its addresses are free when that returns.
+        drop(self.campon.take());
+        let campon = Campon::start(self.campon_at(), &self.folder, Some(&self.config));
+        self.campon = Some(campon);
+    }
+
+    /// Waits until that file of campon's holds this.
+    pub fn wait_until_stored(&self, file: &str, what: &str) {
+        let stored = wait_for(Duration::from_secs(10), || {
+            let raw = fs::read(self.folder.join(file)).unwrap_or_default();
+            let mut windows = raw.windows(what.len());
+            windows
+                .any(|window| window == what.as_bytes())
+                .then_some(())
+        });
+        assert!(stored.is_some(), "{file} never holds {what}");
     }
 
     /// A phone that is not registered yet.
@@ -60,11 +92,13 @@ impl Office {
     /// Demands that nobody complains and that campon has no call left.
     pub fn close<const N: usize>(self, phones: [Phone; N]) {
         phones.into_iter().for_each(Phone::close);
-        let held = self.campon.held();
+        let held = self.campon().held();
         let left = held.iter().find(|(name, _)| name == "calls");
         assert_eq!(left, Some(&("calls".to_owned(), 0)), "{held:?}");
         self.pbx.close();
-        self.campon.stop();
+        if let Some(campon) = self.campon {
+            campon.stop();
+        }
     }
 }
 

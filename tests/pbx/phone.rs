@@ -303,7 +303,7 @@ impl Phone {
                 "Allow",
                 "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY, INFO",
             );
-            response = response.carrying("application/sdp", self.sdp().as_bytes());
+            response = response.carrying("application/sdp", self.sdp_for(&call.invite).as_bytes());
         }
         let response = tagged(response, &call.tag);
         self.endpoint.answer(&call.invite, &response);
@@ -382,7 +382,7 @@ impl Phone {
         let mut response = Sip::response(&request, 200, "OK");
         if method == "INVITE" || method == "UPDATE" {
             response.push("Contact", &format!("<{}>", self.contact_uri()));
-            response = response.carrying("application/sdp", self.sdp().as_bytes());
+            response = response.carrying("application/sdp", self.sdp_for(&request).as_bytes());
         }
         self.answer(&request, response);
         request
@@ -433,6 +433,16 @@ impl Phone {
         });
         let rest: Vec<_> = rest.collect();
         assert!(rest.is_empty(), "{rest:?}\n{}", self.journal().story());
+    }
+
+    /// An answer: what is offered as inactive stays so (RFC 3264 §6.1).
+    fn sdp_for(&self, offer: &Sip) -> String {
+        let offered = String::from_utf8_lossy(&offer.body);
+        if offered.contains("a=inactive") {
+            self.sdp().replace("sendrecv", "inactive")
+        } else {
+            self.sdp()
+        }
     }
 
     /// An offer or answer of this phone's.

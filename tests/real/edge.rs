@@ -322,6 +322,22 @@ fn a_caller_of_a_busy_phone_behind_the_pbx_is_called_back() {
             .contains("recall:callback"),
         "{captured}"
     );
+    // R10: her own phone dialled Bob, through the PBX and with her password.
+    let refers = captured.between(us, a, "REFER");
+    assert_eq!(refers.len(), 1, "{captured}");
+    let target = refers[0].field("sip.Refer-To");
+    assert!(target.contains("sip:bob@pbx.test;m=BS;cce="), "{target}");
+    let passed = captured.between(us, stage.pbx_ip(), "INVITE");
+    let completing = passed
+        .iter()
+        .filter(|one| one.field("sip.r-uri").contains("cce="));
+    let completing: Vec<_> = completing.collect();
+    assert_eq!(completing.len(), 2, "{captured}");
+    assert_eq!(
+        completing[1].field("sip.auth.username"),
+        "\"alice\"",
+        "{captured}"
+    );
     stage.assert_audio_is_direct(&captured, ["alice", "bob"]);
 }
 

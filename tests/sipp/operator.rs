@@ -3,6 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use crate::bridge::Bridge;
 use crate::process::wait_for;
 use crate::stage::Phone::{Alice, Bob};
 use crate::stage::{Stage, Transport};
@@ -13,6 +16,9 @@ const DONE_MAX: Duration = Duration::from_secs(10);
 /// Calls in all, and in a second.
 const CALLS: u32 = 600;
 const A_SECOND: u32 = 100;
+
+/// However slow the machine is, nothing is refused for it.
+const PATIENT: &str = "[overload]\ndelay_target_ms = 60000\n";
 
 /// The configurations that follow one another, each with the keys that it changes; one does not hold.
 const RELOADS: [(&str, Result<&[&str], &str>); 5] = [
@@ -55,18 +61,19 @@ const RELOADS: [(&str, Result<&[&str], &str>); 5] = [
 
 #[test]
 fn reloads_under_a_hundred_calls_a_second_lose_no_call() {
-    let stage = Stage::open_with("reload", "[calls]\ncalls_max = 1000\n");
+    let patient = |text: &str| format!("{text}{PATIENT}");
+    let stage = Stage::open_with("reload", &patient("[calls]\ncalls_max = 1000\n"));
     stage.register(&[Bob]);
     let callee = stage.crowd("basic_call.callee", Bob, CALLS, A_SECOND);
     callee.wait_until_listening();
     let mut caller = stage.crowd("basic_call.caller", Alice, CALLS, A_SECOND);
     for ((text, expected), begun) in RELOADS.iter().zip((1..).map(|nth| nth * CALLS / 6)) {
         stage.wait_until_counted("calls_started", begun.into());
-        let reload = stage.reload(text);
+        let reload = stage.reload(&patient(text));
         match expected {
             Ok(changed) => {
                 assert_eq!(reload["outcome"], "applied", "{reload}");
-                assert_eq!(reload["changed"], serde_json::json!(changed), "{reload}");
+                assert_eq!(reload["changed"], json!(changed), "{reload}");
             }
             Err(why) => {
                 assert_eq!(reload["outcome"], "refused", "{reload}");
@@ -103,7 +110,7 @@ fn a_file_that_changes_is_taken_in_without_a_signal() {
     };
     stage.write_config("[calls]\ncalls_max = 2\n[[listener]]\naddress = \"127.0.0.1\"\n");
     let reload = wait_for_reload("applied");
-    assert_eq!(reload["needs_restart"], serde_json::json!(["listener"]));
+    assert_eq!(reload["needs_restart"], json!(["listener"]));
     stage.write_config("[calls]\ncalls_max = two\n");
     let reload = wait_for_reload("refused");
     let error = reload["error"].as_str().unwrap_or_default();
@@ -191,4 +198,172 @@ fn metrics_count_a_call() {
     );
     assert!(value("process_resident_memory_bytes ") > 1e6);
     stage.close();
+}
+
+/// The records of a campon that has stopped, oldest first.
+fn records(text: &str) -> Vec<Value> {
+    let parse = |line: &str| serde_json::from_str(line).expect("a JSON object a line");
+    text.lines().map(parse).collect()
+}
+
+/// The times of a record, each of them there, in their order.
+fn assert_in_order(record: &Value, names: &[&str]) {
+    let times = names.iter().map(|name| {
+        let time = record[name].as_str();
+        time.unwrap_or_else(|| panic!("no {name} in {record}"))
+    });
+    let times: Vec<_> = times.collect();
+    assert!(times.is_sorted(), "{record}");
+    // RFC 3339 in UTC, which sorts as text.
+    let is_utc = |time: &&str| time.len() == 24 && time.ends_with('Z') && time.contains('T');
+    assert!(times.iter().all(is_utc), "{record}");
+}
+
+#[test]
+fn each_call_leaves_a_record_of_both_its_legs() {
+    let stage = Stage::open_with("records", "[records]\nfile = \"calls.jsonl\"\n");
+    let answered = stage.play_call("basic_call", Transport::Udp);
+    let busy = stage.play_call("busy", Transport::Udp);
+    let (file, old) = (stage.file("calls.jsonl"), stage.file("calls.jsonl.1"));
+    // As logrotate does; what is already written stays where it is.
+    stage.wait_until_counted("call_records_written", 2);
+    fs::rename(&file, &old).expect("campon's records");
+    stage.signal("HUP");
+    let cancelled = stage.play_call("cancel_ringing", Transport::Udp);
+    assert_eq!(stage.count("call_records_lost"), 0);
+    let (domain, folder) = (stage.domain().to_owned(), stage.file(""));
+    stage.close();
+
+    let read = |name: &str| fs::read_to_string(folder.join(name)).expect("UTF-8");
+    let before = records(&read("calls.jsonl.1"));
+    let after = records(&read("calls.jsonl"));
+    assert_eq!((before.len(), after.len()), (2, 1), "{before:?} {after:?}");
+    let all = before.iter().chain(&after);
+    for (record, call) in all.zip([&answered, &busy, &cancelled]) {
+        assert_is_of(record, call, &domain);
+    }
+    let [answered, busy, cancelled] = [&before[0], &before[1], &after[0]];
+    assert_in_order(answered, &["began", "rang", "answered", "ended"]);
+    assert_says(
+        answered,
+        &[
+            ("/outcome", json!("answered")),
+            ("/ended_by", json!("caller")),
+            ("/a/status", json!(200)),
+            ("/b/status", json!(200)),
+            (
+                "/a/reason",
+                json!("Q.850;cause=16;text=\"Normal call clearing\""),
+            ),
+            ("/b/answered_at", answered["b"]["addresses"][0].clone()),
+        ],
+    );
+    let talked = answered["talked_s"].as_f64();
+    assert!(talked.is_some_and(|talked| talked < 5.0), "{answered}");
+    assert_in_order(busy, &["began", "ended"]);
+    assert_says(
+        busy,
+        &[
+            ("/outcome", json!("failed")),
+            ("/ended_by", json!("callee")),
+            ("/answered", Value::Null),
+            ("/talked_s", Value::Null),
+            ("/a/status", json!(486)),
+            ("/b/status", json!(486)),
+        ],
+    );
+    assert_in_order(cancelled, &["began", "rang", "ended"]);
+    assert_says(
+        cancelled,
+        &[
+            ("/outcome", json!("cancelled")),
+            ("/ended_by", json!("caller")),
+            ("/a/status", json!(487)),
+        ],
+    );
+}
+
+/// Demands these values, each by its JSON pointer.
+fn assert_says(record: &Value, expected: &[(&str, Value)]) {
+    for (pointer, value) in expected {
+        assert_eq!(
+            record.pointer(pointer),
+            Some(value),
+            "{pointer} of {record}"
+        );
+    }
+}
+
+/// Demands that the record names the legs of this call as they were seen on the wire.
+fn assert_is_of(record: &Value, call: &Bridge, domain: &str) {
+    let (invite_in, invite_out) = (call.invite_in(), call.invite_out());
+    assert_says(
+        record,
+        &[
+            ("/type", json!("call")),
+            ("/origin", json!("caller")),
+            ("/a/call_id", json!(invite_in.call_id())),
+            ("/b/call_id", json!(invite_out.call_id())),
+            ("/a/from", json!(format!("sip:alice@{domain}"))),
+            ("/a/to", json!(format!("sip:bob@{domain}"))),
+            ("/a/uri", json!(invite_in.request_uri())),
+            ("/b/uri", json!(invite_out.request_uri())),
+            ("/completion", Value::Null),
+        ],
+    );
+    let address = record.pointer("/a/addresses/0").and_then(Value::as_str);
+    let is_of_alice = |address: &str| address.starts_with("udp:127.");
+    assert!(address.is_some_and(is_of_alice), "{record}");
+}
+
+#[test]
+fn a_call_that_completes_another_leaves_its_story() {
+    let config = "[records]\nfile = \"calls.jsonl\"\n[completion]\nguard = \"300ms\"\n\
+        [completion.codes]\nrequest_last = \"*37#\"\n";
+    let stage = Stage::open_with("records_of_recall", config);
+    stage.register(&[Alice, Bob]);
+    let talk = stage.talk();
+    let mut alice = stage.line("code_callback.caller", Alice, ("code_callback.recall", 1));
+    alice.wait_until_said("200 BYE", 1);
+    let bob = stage.hang_up(talk, Some(("late_offer.callee", 1)));
+    alice.wait_until_heard("200 BYE", 1);
+    // Dave's talk, Alice's failed call, what came of her request, and the call itself.
+    stage.wait_until_counted("call_records_written", 4);
+    let (_, file) = (alice.hang_up(), stage.file("calls.jsonl"));
+    bob.hang_up();
+    stage.close();
+
+    let all = records(&fs::read_to_string(&file).expect("UTF-8"));
+    let find = |is_it: &dyn Fn(&Value) -> bool| {
+        let found: Vec<_> = all.iter().filter(|record| is_it(record)).collect();
+        assert_eq!(found.len(), 1, "{all:?}");
+        found[0]
+    };
+    let ended = find(&|record| record["type"] == "completion");
+    assert_eq!(ended["outcome"], "completed");
+    assert_eq!(
+        (&ended["caller"], &ended["callee"]),
+        (&"alice".into(), &"bob".into())
+    );
+    let recall = find(&|record| record["origin"] == "recall");
+    assert_eq!(recall["outcome"], "answered");
+    assert_eq!(
+        recall["completion"]["completion_id"],
+        ended["completion_id"]
+    );
+    assert_eq!(recall["completion"]["history"], ended["history"]);
+    let refused = find(&|record| record["ended_by"] == "campon");
+    assert_eq!(refused["a"]["status"], 486);
+    assert_eq!(refused["b"]["call_id"], "");
+    let history = ended["history"].as_array().expect("a list");
+    let told: Vec<_> = history.iter().map(|step| &step["event"]).collect();
+    let expected = [
+        "callee busy",
+        "queued as no. 1",
+        "recalled",
+        "caller answered",
+        "call under way",
+        "completed",
+    ];
+    assert_eq!(told, expected);
 }

@@ -381,7 +381,8 @@ fn every_stage_has_a_network_of_its_own() {
         include_str!("operator.rs"),
         include_str!("peers.rs"),
         include_str!("recalls.rs"),
-        include_str!("relayed.rs")
+        include_str!("relayed.rs"),
+        include_str!("servers.rs")
     );
     let opened = [
         "open(\"",

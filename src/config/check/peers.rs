@@ -256,11 +256,13 @@ impl Us<'_> {
     /// Where a peer listens: anywhere but where we do.
     fn place_of_peer(self, text: &str) -> Result<Place, String> {
         let place = value::place(text)?;
-        let Some((_, address)) = place.fixed() else {
-            return Err(format!("`{text}` is a name, and there is no DNS yet"));
+        let is_ours = match place.fixed() {
+            Some((_, address)) => self.listeners.iter().any(|it| listens_at(it, address)),
+            None => self.listeners.iter().any(|it| is_called(it, &place)),
         };
-        let is_ours = self.listeners.iter().any(|it| listens_at(it, address));
-        differs(is_ours, || format!("{address} is a listener of ours"))?;
+        differs(is_ours, || {
+            format!("{} is a listener of ours", place.host_port())
+        })?;
         Ok(place)
     }
 
@@ -326,6 +328,13 @@ fn listens_at(listener: &Listener, address: SocketAddr) -> bool {
         && listener.bind.port() == address.port()
         && address.ip().is_loopback();
     is_any || listener.bind == address || listener.sent_by() == address.to_string()
+}
+
+/// Whether a listener is advertised as this name and port; a name without one may be any port's.
+fn is_called(listener: &Listener, place: &Place) -> bool {
+    let sent_by = listener.sent_by();
+    let port = place.port();
+    sent_by == format!("{}:{port}", place.spot)
 }
 
 /// The hosts by which peers reach a listener.

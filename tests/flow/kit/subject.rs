@@ -9,7 +9,7 @@ use campon::completion::{Codes, RawCodes, WallTime};
 use campon::location::{Access, Account, Accounts};
 use campon::random::Rng;
 use campon::routing::health::Pings;
-use campon::routing::{Place, Policy, State};
+use campon::routing::{Place, Policy, Spot, State};
 use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, RecallMethod};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::{ListenerId, Transport};
@@ -70,6 +70,10 @@ pub(crate) enum Setup {
     Twins,
     /// The same, and both are sent OPTIONS every 10 s.
     Pinged,
+    /// As [`Self::Upstream`], with the peer at [`OFFICE`] and a table: see `flow::routes`.
+    Routed,
+    /// As [`Self::Upstream`], which is `sip:pbx.example.org`.
+    Named,
     /// Standalone, and callees are asked for reliable responses whoever calls.
     Reliable,
     /// Standalone, and both sides are asked for a session timer of half an hour.
@@ -109,7 +113,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     let office = Peer::new("office", Transport::Udp, office);
     let has_office = matches!(
         setup,
-        Setup::Peer | Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls
+        Setup::Routed | Setup::Peer | Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls
     );
     let mut settings = Settings {
         listeners: listeners.to_vec(),
@@ -122,6 +126,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::Refer
             | Setup::ReferOrDirect => None,
             Setup::Upstream
+            | Setup::Routed
             | Setup::Users
             | Setup::OwnCalls
             | Setup::ReferUpstream
@@ -133,6 +138,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::EdgeDirect => Some(upstream),
             Setup::Twins => Some(twins(Pings::Off)),
             Setup::Pinged => Some(twins(Policy::default().pings)),
+            Setup::Named => Some(named()),
             Setup::Biloxi => Some(Peer {
                 dials: Dials::Tokens,
                 ..upstream.with_domains(["biloxi.example".to_owned()])
@@ -157,6 +163,10 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         settings.call_policy.reliable = Reliability::Always;
     }
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
+    if matches!(setup, Setup::Routed) {
+        settings.routes = crate::flow::routes::table();
+        settings.calls.emergency = vec!["112".to_owned()];
+    }
     let codes = RawCodes {
         request_last: Some("*37#".to_owned()),
         cancel_last: Some("#37*#".to_owned()),
@@ -164,6 +174,23 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     };
     settings.completion.codes = Codes::new(&codes, &[]).expect("codes that can be dialled");
     Shard::new(settings, Rng::from_number(seed))
+}
+
+/// An upstream of which only the name is known.
+fn named() -> Peer {
+    let place = Place {
+        secure: false,
+        spot: Spot::Name("pbx.example.org".into()),
+        port: None,
+        transport: None,
+    };
+    Peer {
+        policy: Policy {
+            pings: Pings::Off,
+            ..Policy::default()
+        },
+        ..Peer::of_places("upstream", vec![place])
+    }
 }
 
 fn edge(setup: Setup) -> Option<Edge> {
@@ -194,6 +221,8 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Timed
         | Setup::Twins
         | Setup::Pinged
+        | Setup::Named
+        | Setup::Routed
         | Setup::Refer
         | Setup::ReferOrDirect
         | Setup::ReferUpstream

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use campon::completion::WallTime;
+use campon::routing::names::{Answer, Failed, Question};
 use campon::shard::{Input, Output, Shard};
 use campon::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
 use campon::time::Timestamp;
@@ -43,6 +44,8 @@ pub(super) struct State {
     /// Branch and method of each request that a party sent.
     asked: BTreeSet<(String, String)>,
     ladder: Vec<String>,
+    /// What campon wants to know of DNS.
+    questions: VecDeque<Question>,
     /// Keep-alives without a message: where to, and when.
     pings: Vec<(Flow, Timestamp)>,
     /// What is to be kept over a restart, by key.
@@ -70,6 +73,7 @@ impl World {
             delay: Duration::ZERO,
             asked: BTreeSet::new(),
             ladder: Vec::new(),
+            questions: VecDeque::new(),
             pings: Vec::new(),
             kept: BTreeMap::new(),
         })))
@@ -209,6 +213,20 @@ impl World {
         state.input(&what, Input::NotSent { client, flow });
     }
 
+    /// The next question of campon's for DNS.
+    pub(crate) fn next_question(&self) -> Option<Question> {
+        let mut state = self.0.borrow_mut();
+        state.deliver();
+        state.questions.pop_front()
+    }
+
+    /// DNS answers, or not.
+    pub(crate) fn resolves(&self, question: &Question, reply: Result<&Answer, Failed>) {
+        let what = format!("hears of DNS about the {question}");
+        let mut state = self.0.borrow_mut();
+        state.input(&what, Input::Resolved { question, reply });
+    }
+
     /// What calls left in campon's tables.
     pub(crate) fn held_by_calls(&self) -> Vec<(&'static str, usize)> {
         let state = self.0.borrow();
@@ -292,6 +310,7 @@ impl State {
         while let Some(output) = self.shard.poll_output() {
             match output {
                 Output::Send { flow, bytes, id } => arrived.push((flow, bytes.to_vec(), id)),
+                Output::Resolve { question } => self.questions.push_back(question.clone()),
                 Output::Keep { key, record } => {
                     self.kept.insert(key.to_vec(), record.map(<[u8]>::to_vec));
                 }

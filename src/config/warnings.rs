@@ -1,0 +1,114 @@
+//! What holds and is still worth a second thought: dangers, and what no standard says.
+
+use std::time::Duration;
+
+use crate::call::Policy;
+use crate::cc::trust::Dials;
+use crate::shard::settings::Settings;
+
+use super::value::spelled;
+use super::{Config, Level};
+
+/// Timer C of RFC 3261 is longer.
+const TIMER_C_LEAST: Duration = Duration::from_mins(3);
+/// T1 of RFC 3261.
+const T1: Duration = Duration::from_millis(500);
+
+impl Config {
+    /// A sentence for each: the key, and what is risky about its value.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let settings = &self.shard;
+        warnings.extend(open_door(settings));
+        if settings.calls.emergency.is_empty() {
+            let risk =
+                "calls.emergency: no number gets through whatever the load and whoever talks";
+            warnings.push(risk.to_owned());
+        }
+        warnings.extend(times(settings));
+        if matches!(self.log.level, Level::Debug | Level::Trace) {
+            let level = self.log.level.as_str();
+            warnings.push(format!(
+                "log.level: {level} shows names, numbers and who calls whom"
+            ));
+        }
+        if settings.completion.enabled {
+            warnings.extend(completion(settings));
+        }
+        warnings
+    }
+}
+
+/// Whoever reaches a registrar without users is one of them.
+fn open_door(settings: &Settings) -> Option<String> {
+    let mut public = settings.listeners.iter().map(|it| it.bind);
+    let public = public.find(|bind| !bind.ip().is_loopback())?;
+    if settings.access.is_some() || settings.edge.is_some() {
+        return None;
+    }
+    let reach = match &settings.upstream {
+        Some(upstream) => format!(" and call through {}", upstream.name),
+        None => String::new(),
+    };
+    Some(format!(
+        "registrar.open: whoever reaches {public} may register{reach} without a password; a [[user]] closes it"
+    ))
+}
+
+fn times(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let (timing, rings) = (settings.timing, settings.call_timing.rings);
+    if timing.t1 < T1 {
+        let t1 = spelled(timing.t1);
+        warnings.push(format!(
+            "timing.t1_ms: {t1}, RFC 3261 says 500ms unless the network is a closed one"
+        ));
+    }
+    if rings <= TIMER_C_LEAST {
+        let rings = spelled(rings);
+        warnings.push(format!(
+            "timing.timer_c_ms: {rings}, RFC 3261 says more than 3min"
+        ));
+    }
+    let least_s = settings.call_policy.session_least_s;
+    // S-90
+    if least_s < Policy::default().session_least_s {
+        warnings.push(format!(
+            "calls.min_se: {least_s}s, RFC 4028 says 90s at least"
+        ));
+    }
+    let delay_max = settings.overload.delay_max;
+    if delay_max >= timing.t1 {
+        let (delay, t1) = (spelled(delay_max), spelled(timing.t1));
+        warnings.push(format!(
+            "overload.delay_target_ms: {delay}, so that requests are repeated (T1 is {t1}) before they are refused"
+        ));
+    }
+    warnings
+}
+
+fn completion(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let upstream = settings.upstream.as_ref();
+    // R7: its dial plan reaches the world at our users' cost.
+    if upstream.is_some_and(|upstream| upstream.dials == Dials::Tokens) {
+        let risk = "upstream.dials: a PBX may take a made-up name for something to dial";
+        warnings.push(risk.to_owned());
+    }
+    let times = &settings.completion.service.monitor.times;
+    // CC-42
+    if !(Duration::from_secs(10)..=Duration::from_secs(20)).contains(&times.recall) {
+        let recall = spelled(times.recall);
+        warnings.push(format!(
+            "completion.recall: {recall}, RFC 6910 says 10s to 20s"
+        ));
+    }
+    // CC-65
+    if times.notify_window < Duration::from_secs(10) {
+        let window = spelled(times.notify_window);
+        warnings.push(format!(
+            "completion.notify_window: {window}, RFC 6910 says 10s"
+        ));
+    }
+    warnings
+}

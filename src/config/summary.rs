@@ -6,7 +6,7 @@ use crate::call::NatMedia;
 use crate::cc::trust::Dials;
 use crate::completion::Code;
 use crate::shard::settings::{Carries, CcParams, Completion, Edge, KeepAlive, Peer};
-use crate::shard::settings::{PeerCompletion, RecallMethod};
+use crate::shard::settings::{PeerCompletion, RecallMethod, Settings};
 use crate::sip::flow::ListenerId;
 
 use super::explain;
@@ -44,13 +44,7 @@ impl fmt::Display for Config {
         for (_, peer) in settings.peers() {
             write_peer(f, peer)?;
         }
-        for (number, route) in (1..).zip(&settings.routes) {
-            writeln!(
-                f,
-                "route      {number}: {}",
-                explain::shown(settings, route)
-            )?;
-        }
+        write_routes(f, settings)?;
         if let Some(edge) = &settings.edge {
             write_edge(f, edge)?;
         }
@@ -110,6 +104,14 @@ fn write_edge(f: &mut fmt::Formatter<'_>, edge: &Edge) -> fmt::Result {
         f,
         "failures   {failures} of one user, {of_source} of one address in {window}, then 403"
     )
+}
+
+fn write_routes(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
+    for (number, route) in (1..).zip(&settings.routes) {
+        let shown = explain::shown(settings, route);
+        writeln!(f, "route      {number}: {shown}")?;
+    }
+    Ok(())
 }
 
 fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {

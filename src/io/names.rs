@@ -32,13 +32,19 @@ const ATTEMPTS: usize = 2;
 /// it may be left out).
 const NOTHING_TTL: Duration = Duration::from_secs(30);
 
-/// Asks for as long as the worker has questions; without servers, those of the system.
+/// Asks for as long as the worker has questions; without servers, those of the system. That there
+/// are none is an error only if somebody has a name to ask for.
 pub(super) fn start(
     servers: &[SocketAddr],
+    is_needed: bool,
     mail: mpsc::Sender<Mail>,
     mut questions: mpsc::Receiver<Question>,
 ) -> Result<(), NetError> {
-    let resolver = resolver(servers)?;
+    let resolver = match resolver(servers) {
+        Ok(resolver) => resolver,
+        Err(error) if is_needed => return Err(error),
+        Err(_) => return Ok(()),
+    };
     tokio::spawn(async move {
         let places = Arc::new(Semaphore::new(AT_ONCE_MAX));
         while let Some(question) = questions.recv().await {

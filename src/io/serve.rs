@@ -179,11 +179,7 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
         reloader.start()?;
         systemd::start_watchdog(mail.clone());
         http::start(sockets.http, asker)?;
-        match names::start(&servers, mail.clone(), questions) {
-            Err(error) if has_names => return Err(error.into()),
-            // Nobody needs it yet.
-            Ok(()) | Err(_) => {}
-        }
+        names::start(&servers, has_names, mail.clone(), questions)?;
         let listeners = (sockets.tcp, secure);
         let streams = Streams::start(clock, tolerance, listeners, mail, commands)?;
         tokio::spawn(http::announce_ready(api));

@@ -1,27 +1,39 @@
 //! The scripted PBX by itself: phones that speak to it directly find it strict.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use super::switches::{CallerShown, Ids, Voicemail};
 use super::{Pbx, Phone, Switches};
+use crate::process::Turn;
 
 /// The PBX and two phones that take it for their proxy.
 struct Room {
     pbx: Pbx,
     alice: Phone,
     bob: Phone,
+    _turn: Turn,
 }
 
 impl Room {
     fn open(number: u8, switches: Switches) -> Self {
         let at = |place: u8| SocketAddr::from(([127, 201, number, place], 5060));
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pbx");
+        fs::create_dir_all(&target).expect("cargo's folder for tests can be written");
+        let turn = Turn::take(&target, at(1));
         let pbx = Pbx::start(at(1), switches);
         let mut alice = Phone::open("alice", at(2), at(1));
         let mut bob = Phone::open("bob", at(3), at(1));
         alice.registers_directly();
         bob.registers_directly();
-        Self { pbx, alice, bob }
+        Self {
+            pbx,
+            alice,
+            bob,
+            _turn: turn,
+        }
     }
 
     fn close(self) {

@@ -211,6 +211,7 @@ impl Service {
             caller: call.caller.clone(),
             callee: call.callee.clone(),
             from: call.from.clone(),
+            identity: call.identity.clone(),
             dialled: call.dialled.clone(),
             binding: call.binding,
             wait: call.wait(at),

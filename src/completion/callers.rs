@@ -219,6 +219,7 @@ impl Service {
             id,
             caller: completion.caller.clone(),
             from: completion.from.clone(),
+            identity: completion.identity.clone(),
             callee: completion.callee.clone(),
             dialled: completion.dialled.clone(),
             target,

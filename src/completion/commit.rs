@@ -341,6 +341,7 @@ impl Completion {
             caller: self.caller.clone(),
             callee: self.callee.clone(),
             from: self.from.clone(),
+            identity: self.identity.clone(),
             dialled: self.dialled.clone(),
         }
     }

@@ -8,6 +8,7 @@ use crate::cc::id::{CceToken, CompletionId};
 use crate::cc::monitor::Wait;
 use crate::cc::trust::Peer;
 use crate::completion::history::{History, Outcome};
+use crate::completion::identity::Identity;
 use crate::completion::input::{Binding, Ticket};
 use crate::completion::output::{By, Output};
 use crate::completion::record::Roles;
@@ -53,6 +54,7 @@ pub(super) struct Completion {
     pub(super) caller: Aor,
     pub(super) callee: Aor,
     pub(super) from: AddrSpec,
+    pub(super) identity: Identity,
     pub(super) dialled: AddrSpec,
     pub(super) binding: Binding,
     /// What it waits for, and since when.

@@ -16,6 +16,7 @@ use crate::cc::line::{Calls, Line};
 use crate::cc::monitor::Found;
 use crate::cc::trust::Peer;
 use crate::cc::{Basic, Condition, SubscriptionId};
+use crate::completion::identity::Identity;
 use crate::store::{Answer, Key, Stored};
 
 /// One fact or wish.
@@ -191,6 +192,8 @@ pub struct FailedCall {
     pub caller: Aor,
     /// CC-07: the URI of its From, as it was sent.
     pub from: AddrSpec,
+    /// R13: what it said of him beside From.
+    pub identity: Identity,
     /// From which of his phones.
     pub binding: Binding,
     /// Whom he called: the user who owns the number, else the canonical form of what was dialled.

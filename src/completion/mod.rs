@@ -20,6 +20,7 @@ mod codes;
 mod commit;
 mod entry;
 mod history;
+mod identity;
 mod input;
 mod output;
 mod queues;
@@ -34,6 +35,7 @@ pub use crate::cc::id::{CceToken, CompletionId};
 pub use codes::{Code, CodeError, Codes, RawCodes};
 pub use entry::Stage;
 pub use history::{Event, History, Outcome};
+pub use identity::Identity;
 pub use input::{
     Binding, Complete, FailedCall, Input, Mode, Monitors, Offered, Publish, PublishAt, Queue,
     Subscribe, Ticket, Which, WhichCall,

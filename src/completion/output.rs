@@ -15,6 +15,7 @@ use crate::cc::monitor::Lifetime;
 use crate::cc::trust::PeerId;
 use crate::cc::{Basic, Condition, RecallState, SubscriptionId};
 use crate::completion::history::{Event, History, Outcome};
+use crate::completion::identity::Identity;
 use crate::completion::input::{Binding, Ticket};
 use crate::completion::reject::Reject;
 use crate::store::{Key, Put};
@@ -195,6 +196,8 @@ pub struct Call {
     pub caller: Aor,
     /// His address in the failed call.
     pub from: AddrSpec,
+    /// R13: what that said of him beside From.
+    pub identity: Identity,
     /// Who is called.
     pub callee: Aor,
     /// CC-17: the original destination.

@@ -16,6 +16,7 @@ use crate::cc::pace::Medium;
 use crate::cc::{Basic, SubscriptionId};
 use crate::completion::entry::{Completion, Life, Stage};
 use crate::completion::history::{Event, Outcome};
+use crate::completion::identity::Identity;
 use crate::completion::input::{
     Binding, FailedCall, Monitors, Publish, PublishAt, Queue, Subscribe,
 };
@@ -117,6 +118,7 @@ impl Service {
                 let call = FailedCall {
                     call: offer.call,
                     from: AddrSpec::new(offer.caller.as_str()).ok()?,
+                    identity: Identity::default(),
                     binding: Binding::default(),
                     dialled: address,
                     status: 0,

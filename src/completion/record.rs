@@ -11,6 +11,7 @@ use siphasher::sip::SipHasher13;
 use crate::cc::Condition;
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::id::{CceToken, CompletionId};
+use crate::completion::identity::Identity;
 use crate::completion::input::Binding;
 use crate::store::Key;
 use crate::time::Timestamp;
@@ -70,10 +71,12 @@ pub struct Record {
     pub from: AddrSpec,
     /// To which.
     pub dialled: AddrSpec,
+    /// What the call said of him beside that.
+    pub identity: Identity,
 }
 
 /// The form that [`Record::encode`] writes.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 
 impl Record {
     /// Where it is kept.
@@ -112,6 +115,8 @@ impl Record {
             self.callee.as_str(),
             self.from.as_str(),
             self.dialled.as_str(),
+            self.identity.asserted(),
+            self.identity.privacy(),
         ] {
             let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
             bytes.extend_from_slice(&length.to_be_bytes());
@@ -151,6 +156,7 @@ impl Record {
             callee: Aor::new(text(&mut rest)?),
             from: AddrSpec::new(text(&mut rest)?).ok()?,
             dialled: AddrSpec::new(text(&mut rest)?).ok()?,
+            identity: Identity::new(text(&mut rest)?, text(&mut rest)?),
         };
         rest.is_empty().then_some(record)
     }
@@ -188,6 +194,7 @@ mod tests {
             callee: Aor::new("sip:bob@b.example"),
             from: address("sip:alice@a.example"),
             dialled: address("sip:102@b.example;user=phone"),
+            identity: Identity::new("<sip:+4930@a.example>", "id"),
         }
     }
 

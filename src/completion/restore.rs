@@ -102,6 +102,7 @@ impl Service {
             caller: record.caller.clone(),
             callee: record.callee.clone(),
             from: record.from.clone(),
+            identity: record.identity.clone(),
             dialled: record.dialled.clone(),
             binding: record.binding,
             wait: Wait {

@@ -19,7 +19,7 @@ use crate::completion::{Binding, CompletionId, Input};
 use crate::location::Aor;
 use crate::shard::desk::{name_of, user_of};
 use crate::shard::legs::IN_PLACE;
-use crate::shard::offer::{About, Asker, Callee};
+use crate::shard::offer::{About, Asker, Callee, identity_of};
 use crate::shard::passes::Dialled;
 use crate::shard::record::Draft;
 use crate::shard::settings::PeerCompletion;
@@ -303,6 +303,7 @@ impl Shard {
             callee,
             // CC-07
             from: address(&arrived.request.from.uri)?,
+            identity: identity_of(&arrived.request.message),
             dialled: address(&arrived.request.uri)?,
             listener: arrived.flow.listener,
             call: CallIdentity(self.rng.bits()),

@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use smallvec::SmallVec;
+
 use crate::call::{Announce, PeerOffers, Told};
 use crate::cc::Condition;
 use crate::cc::addr::{self, AddrSpec};
@@ -12,7 +14,9 @@ use crate::cc::line::Calls;
 use crate::cc::monitor::Found;
 use crate::cc::offer::{self, Alerting, Evidence, InPass, Place, Registration};
 use crate::cc::trust::PeerId;
-use crate::completion::{Binding, CompletionId, FailedCall, Input, Monitors, Offered, Service};
+use crate::completion::{
+    Binding, CompletionId, FailedCall, Identity, Input, Monitors, Offered, Service,
+};
 use crate::location::{Aor, Registrar};
 use crate::shard::Shard;
 use crate::shard::desk::name_of;
@@ -21,7 +25,7 @@ use crate::shard::record::Draft;
 use crate::shard::settings::{PeerCompletion, Settings};
 use crate::shard::users::Users;
 use crate::sip::flow::ListenerId;
-use crate::sip::{CallInfo, Name, Response, Status, Writer, cause};
+use crate::sip::{CallInfo, Message, Name, Response, Status, Writer, cause};
 use crate::time::Timestamp;
 
 /// What completion has to do with a call.
@@ -68,6 +72,8 @@ pub(super) struct Asker {
     pub(super) callee: Callee,
     /// CC-07: the URI of his From.
     pub(super) from: AddrSpec,
+    /// R13: what the call says of him beside that.
+    pub(super) identity: Identity,
     /// CC-08: the original Request-URI.
     pub(super) dialled: AddrSpec,
     /// Where we listen for him.
@@ -336,6 +342,7 @@ fn failed_call(
         call: asker.call,
         caller: asker.caller.clone(),
         from: asker.from.clone(),
+        identity: asker.identity.clone(),
         binding: asker.binding,
         callee,
         dialled: asker.dialled.clone(),
@@ -344,6 +351,23 @@ fn failed_call(
         calls,
         monitors,
     }
+}
+
+/// R13: what a call says of its caller beside From.
+pub(super) fn identity_of(message: &Message<'_>) -> Identity {
+    let joined = |name| {
+        let values = message.values(name).map(|value| str::from_utf8(value).ok());
+        let values: Option<SmallVec<[&str; 2]>> = values.collect();
+        values.map(|values| values.join(", ")).unwrap_or_default()
+    };
+    if message
+        .first(Name::PAssertedIdentity)
+        .or_else(|| message.first(Name::Privacy))
+        .is_none()
+    {
+        return Identity::default();
+    }
+    Identity::new(&joined(Name::PAssertedIdentity), &joined(Name::Privacy))
 }
 
 /// What a response offers.

@@ -19,7 +19,7 @@ use crate::shard::desk::user_of;
 use crate::shard::passes::Dialled;
 use crate::shard::settings::{CcParams, RecallMethod, Settings};
 use crate::shard::ways::{Way, Ways, targets};
-use crate::sip::Uri;
+use crate::sip::{Name, Uri};
 use crate::table::Key;
 use crate::time::Timestamp;
 
@@ -236,6 +236,14 @@ impl Shard {
                 name: b"",
                 uri: cc_call.dialled.as_str().as_bytes(),
             },
+            // R13, R23: as in the call that failed.
+            said: &[
+                (
+                    Name::PAssertedIdentity,
+                    cc_call.identity.asserted().as_bytes(),
+                ),
+                (Name::Privacy, cc_call.identity.privacy().as_bytes()),
+            ],
         };
         self.with_call(now, key, |call, turn| call.place(turn, &invitation));
         Attempt::Made

@@ -71,6 +71,7 @@ impl Shard {
                 name: b"",
                 uri: caller_uri.as_bytes(),
             },
+            said: &[],
         };
         let call = self.with_turn(now, &parties, &mut about, |turn| {
             Call::recall(key, turn, &invitation)

@@ -33,7 +33,7 @@ use crate::call::sdp::{Session, sdp_of};
 use crate::call::{Call, Few, Outcome, Phase, Side, Target, Turn, end};
 use crate::dialog::{Dialog, Tag};
 use crate::sip::flow::Flow;
-use crate::sip::{Message, Method, Request, Status};
+use crate::sip::{Message, Method, Name, Request, Status};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::branch::hex;
@@ -65,6 +65,8 @@ pub struct Invitation<'i> {
     pub from: Party<'i>,
     /// Whom it is for.
     pub to: Party<'i>,
+    /// What else it says of who calls; empty values are left out.
+    pub said: &'i [(Name, &'i [u8])],
 }
 
 /// What the owner of a recall is told; at most one at a time.
@@ -218,7 +220,7 @@ impl Call {
             takes_refer: false,
             referred: None,
         }));
-        call.ring(turn, Side::A, to.targets).then_some(call)
+        call.ring(turn, Side::A, to).then_some(call)
     }
 
     /// Calls B for A, who has answered; in any other state it does nothing.
@@ -232,7 +234,7 @@ impl Call {
         recall.stage = Stage::Calling(Ring::new(turn));
         let call_id = self.b.dialog.call_id().to_vec();
         self.b.dialog = to.begin(turn, self.key, self.b.dialog.flow(), &call_id);
-        if self.ring(turn, Side::B, to.targets) {
+        if self.ring(turn, Side::B, to) {
             self.report(News::CcCallLeft);
         } else {
             self.give_up_placing(turn);

@@ -5,7 +5,7 @@
 //! All of them share Call-ID, tag and number, as the forks of one call do. A 2xx that lost, or that
 //! comes when the recall has ended, is acknowledged and ended (S-07).
 
-use crate::call::recall::{ALLOW, News, NoCall, Recall, Refusal, Stage, reason};
+use crate::call::recall::{ALLOW, Invitation, News, NoCall, Recall, Refusal, Stage, reason};
 use crate::call::sdp::{SDP, sdp_of};
 use crate::call::setup::{ANSWERED_ELSEWHERE, is_better};
 use crate::call::{Call, FORKS_MAX, Outcome, Part, Phase, Side, Target, Turn, end};
@@ -18,6 +18,9 @@ use crate::transaction::clients::{Failure, Outgoing};
 
 /// How a phone is told that it is not an ordinary call (RULES R10).
 const ALERT: &[u8] = b"<urn:alert:service:recall:callback>";
+
+/// Header fields of the owner's.
+type Said<'s> = &'s [(Name, &'s [u8])];
 
 /// An INVITE of ours to one phone.
 #[derive(Clone, Copy, Debug)]
@@ -94,10 +97,10 @@ impl Recall {
 
 impl Call {
     /// Sends an INVITE to each of these phones; whether any went out.
-    pub(super) fn ring(&mut self, turn: &mut Turn<'_>, side: Side, targets: &[Target<'_>]) -> bool {
+    pub(super) fn ring(&mut self, turn: &mut Turn<'_>, side: Side, to: &Invitation<'_>) -> bool {
         let number = self.leg_mut(side).dialog.next_cseq();
-        for target in targets {
-            self.ring_one(turn, side, target, number);
+        for target in to.targets {
+            self.ring_one(turn, side, target, (number, to.said));
         }
         self.recall
             .as_deref()
@@ -109,12 +112,12 @@ impl Call {
         turn: &mut Turn<'_>,
         side: Side,
         target: &Target<'_>,
-        number: u32,
+        said: (u32, Said<'_>),
     ) -> Option<()> {
         let branches = &self.recall.as_deref()?.branches;
         let branch = u8::try_from(branches.len()).ok()?;
         let user = Some(self.user(Part::Branch(branch)));
-        self.write_ring(turn, side, target, number)?;
+        self.write_ring(turn, side, target, said)?;
         let outgoing = Outgoing {
             method: Method::Invite,
             uri: target.uri,
@@ -139,7 +142,7 @@ impl Call {
         turn: &mut Turn<'_>,
         side: Side,
         target: &Target<'_>,
-        number: u32,
+        (number, said): (u32, Said<'_>),
     ) -> Option<()> {
         turn.scratch.clear();
         let mut writer = Writer::fragment(turn.scratch);
@@ -147,6 +150,9 @@ impl Call {
         dialog.write_fields(&mut writer, Method::Invite, number, 70);
         writer.header(Name::Contact, turn.contacts.of(&target.flow));
         writer.header(Name::Allow, ALLOW);
+        for (name, value) in said.iter().filter(|(_, value)| !value.is_empty()) {
+            writer.header(*name, value);
+        }
         let body = match side {
             Side::A => {
                 let session = &mut self.recall.as_deref_mut()?.session;

@@ -10,8 +10,8 @@ use crate::cc::monitor::{Lifetime, Reason};
 use crate::cc::trust::{Dials, Peer, PeerId};
 use crate::cc::{Basic, Condition, RecallState, SubscriptionId};
 use crate::completion::{
-    Binding, CceToken, Complete, CompletionId, Counts, FailedCall, Input, Mode, Monitors, News,
-    Notify, Outcome, Output, Publish, PublishAt, Queue, Reject, Service, Settings, Subscribe,
+    Binding, CceToken, Complete, CompletionId, Counts, FailedCall, Identity, Input, Mode, Monitors,
+    News, Notify, Outcome, Output, Publish, PublishAt, Queue, Reject, Service, Settings, Subscribe,
     Ticket, WallTime, Which, WhichCall,
 };
 use crate::random::Rng;
@@ -243,6 +243,7 @@ impl World {
             call: CallIdentity(self.calls),
             caller: user(caller),
             from: address(user(caller).as_str()),
+            identity: Identity::default(),
             binding: Binding(40),
             callee: user(callee),
             dialled: address(user(callee).as_str()),

@@ -487,3 +487,29 @@ fn a_phone_that_has_restarted_on_another_port_is_called_back() {
     world.advance(Duration::from_secs(33));
     alice.receives_copies("INVITE");
 }
+
+/// R13, R23: who withholds his number does so in the call that completes his, too.
+#[test]
+fn what_a_caller_asserts_and_withholds_is_said_again() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { alice, bob, .. } = &scene;
+    let asserted = "<sip:+4930100@192.0.2.1>";
+    let sent = alice.sends(
+        invite("bob")
+            .with("P-Asserted-Identity", asserted)
+            .with("Privacy", "id")
+            .with_sdp(OFFER),
+    );
+    refused(alice, &sent, "486");
+    dials(alice, REQUEST_LAST);
+    scene.world.advance(Duration::from_secs(1));
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    assert!(!recall.has("P-Asserted-Identity"), "{recall}");
+    picks_up(alice, &recall);
+    let rings = bob.receives("INVITE");
+    assert_eq!(rings.header("P-Asserted-Identity"), asserted);
+    assert_eq!(rings.header("Privacy"), "id");
+    let (dialog, _) = connects(alice, bob, &rings);
+    hang_up(alice, &dialog, bob);
+}

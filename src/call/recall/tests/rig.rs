@@ -98,6 +98,7 @@ impl Rig {
             targets: &targets(phones),
             from: bob,
             to: alice,
+            said: &[],
         };
         rig.call = Call::recall(key, &mut rig.turn(), &to);
         rig.settle();
@@ -155,6 +156,7 @@ impl Rig {
                 name: b"",
                 uri: b"sip:100@example.com",
             },
+            said: &[],
         };
         self.act(|call, turn| call.place(turn, &to));
     }

@@ -2,8 +2,8 @@
 //!
 //! Spec: RFC 3261 §26.1.5 (amplification); RFC 7339 §5.10.
 //!
-//! A request outside of calls costs its source a token. Peers need none. Whoever has none left gets
-//! no answer to a datagram, whose source may be forged: what is sent again finds a bucket that has
+//! A request outside of calls costs its source a token. Peers need none, nor do programs on this
+//! machine. Whoever has none left gets no answer to a datagram, whose source may be forged: what is sent again finds a bucket that has
 //! filled. A scanner is not even told that somebody is here.
 
 use std::net::{IpAddr, SocketAddr};
@@ -102,7 +102,8 @@ impl Shard {
 
     /// Whether what is answered without a trace of it, such as what cannot be read, gets no answer.
     pub(super) fn is_unanswered(&mut self, now: Timestamp, flow: &Flow) -> bool {
-        if self.peer_of(flow).is_some() || !self.strangers.is_spent(now, flow.remote.ip()) {
+        let is_known = self.peer_of(flow).is_some() || self.is_local(flow);
+        if is_known || !self.strangers.is_spent(now, flow.remote.ip()) {
             return false;
         }
         self.note_unwelcome(now, flow, Unwelcome::TooFast);
@@ -110,7 +111,7 @@ impl Shard {
     }
 
     fn is_too_fast(&mut self, now: Timestamp, flow: &Flow, request: &Request<'_>) -> bool {
-        if matches!(request.method, Method::Ack | Method::Cancel) {
+        if matches!(request.method, Method::Ack | Method::Cancel) || self.is_local(flow) {
             return false;
         }
         if !self.strangers.is_spent(now, flow.remote.ip()) {
@@ -119,6 +120,13 @@ impl Shard {
         let sender = self.domains.aor(&request.from.uri);
         let is_ours = sender.is_some_and(|user| self.registrar.is_registered_at(&user, flow));
         !(is_ours && self.strangers.phones.take(now, flow.remote))
+    }
+
+    /// Whether it comes from a program on this machine, such as a load test: nobody else can send
+    /// from the very address that we listen on.
+    fn is_local(&self, flow: &Flow) -> bool {
+        let listener = self.settings.listeners.get(usize::from(flow.listener.0));
+        listener.is_some_and(|listener| listener.bind.ip() == flow.remote.ip())
     }
 
     fn note_unwelcome(&mut self, now: Timestamp, flow: &Flow, why: Unwelcome) {

@@ -78,6 +78,20 @@ fn a_flood_of_one_source_is_answered_up_to_its_rate() {
     }
 }
 
+/// A load test on the machine itself was throttled as a flood.
+#[test]
+fn programs_on_the_same_machine_may_be_as_fast_as_they_like() {
+    let world = World::new(Setup::Standalone);
+    let sipp = world.party_at("sipp", "192.0.2.1:5061");
+    for _ in 0..1000 {
+        sipp.sends(options());
+    }
+    assert_eq!(sipp.waiting(), 1000);
+    for _ in 0..1000 {
+        sipp.receives("200");
+    }
+}
+
 #[test]
 fn branches_share_the_breadth_of_their_invite() {
     let (_world, alice, desk, cell) = bob_with_two_phones();

@@ -250,8 +250,12 @@ impl Monitor {
         if !self.line.refuses_calls(turn.now) {
             return;
         }
+        // What took the callee may be a recall of his own, whose end is no edge: who waits for each
+        // other would be rung twice in a moment.
+        let rests_until = turn.now + turn.policy.times.guard;
         for cce in &mut self.entries {
             if matches!(cce.stage, Stage::Ready { .. }) {
+                cce.rests_until = cce.rests_until.max(rests_until);
                 cce.put_back(Why::CalleeTaken, turn.out);
             }
         }

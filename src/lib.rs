@@ -8,7 +8,7 @@
 //!               ├─► api    ├─► location ───────────────────────────────► sip
 //!               │          └─► routing ────────────────────────────────► sip
 //!               └─► config
-//!   completion ─► cc ─► sip::uri; store: what is to be completed, decided but not yet wired
+//!   completion ─► cc ─► sip::uri; store: what is to be completed
 //!   tls ─► sip: certificates, and the names in them
 //!   time, table, wheel, random, observe: leaves that the others stand on
 //! ```

@@ -7,7 +7,7 @@ use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{self, NewRequest, Way};
 use crate::cc::id::{CceToken, CompletionId};
 use crate::cc::line::{Line, Trigger};
-use crate::cc::monitor::{self, Wait};
+use crate::cc::monitor::{self, Renewal, Wait};
 use crate::cc::trust::Peer;
 use crate::completion::entry::{Commit, Completion, Ending, Life, Stage};
 use crate::completion::history::{Event, History};
@@ -49,6 +49,10 @@ impl Service {
         };
         known.line = line;
         let (queue, requests) = (known.monitor.is_some(), known.agent.is_some());
+        let phones_wait = known.phones_wait > 0;
+        if phones_wait {
+            self.heed_callers_line(&user, line);
+        }
         if requests {
             self.post_agent(user.clone(), agent::Event::Line(line));
         }
@@ -208,6 +212,7 @@ impl Service {
             roles: Roles::Both,
             peer: None,
             entry: None,
+            renewal: Renewal::Shortens,
             caller: call.caller.clone(),
             callee: call.callee.clone(),
             from: call.from.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{self, Effect, End, Move, Publication as Wanted, Published, Why};
 use crate::cc::id::CompletionId;
-use crate::cc::monitor::{self, Found, Newcomer};
+use crate::cc::monitor::{self, Found, Newcomer, Renewal};
 use crate::cc::pace::Medium;
 use crate::cc::{Basic, SubscriptionId};
 use crate::completion::entry::{Life, Stage};
@@ -117,6 +117,7 @@ impl Service {
                 expires: Some(service.max(self.settings.monitor.times.expires_min)),
                 wait: completion.wait,
                 medium: Medium::Process,
+                renewal: Renewal::Shortens,
             };
             self.post_monitor(route.callee, monitor::Event::Subscribe(newcomer));
             return;

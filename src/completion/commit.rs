@@ -83,7 +83,7 @@ impl Service {
         completion.commit.drop_calls();
         let (outcome, by) = completion.outcome(by_itself);
         completion.history.add(turn.now, Event::Ended(outcome));
-        self.delist(id);
+        self.delist(id, turn);
         self.keep(id);
         self.answer_ending(id, turn);
         self.tell_end(id, outcome, by, turn);
@@ -117,7 +117,7 @@ impl Service {
     /// It never was: nobody had accepted it.
     pub(super) fn disown(&mut self, id: CompletionId, reject: Reject, turn: &mut Turn<'_>) {
         self.answer_ending(id, turn);
-        self.delist(id);
+        self.delist(id, turn);
         let Some(completion) = self.completions.remove(&id) else {
             return;
         };
@@ -133,14 +133,18 @@ impl Service {
     }
 
     /// Its name leads nowhere any more.
-    fn delist(&mut self, id: CompletionId) {
+    fn delist(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
         let Some(completion) = self.completions.get(&id) else {
             return;
         };
         let pair = (completion.caller.clone(), completion.callee.clone());
-        self.tokens.remove(&completion.cce);
+        let renewal = completion.renewal;
+        let was_listed = self.tokens.remove(&completion.cce).is_some();
         if self.pairs.get(&pair) == Some(&id) {
             self.pairs.remove(&pair);
+        }
+        if was_listed {
+            self.forget_phone(&pair.0, renewal, turn);
         }
     }
 }
@@ -288,7 +292,7 @@ impl Service {
 
     /// A new request that the store does not take: who asked hears that, and nothing else leaves.
     fn refuse_unkept(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
-        self.delist(id);
+        self.delist(id, turn);
         self.agenda.set(&Owner::Commit(id), None);
         let Some(completion) = self.completions.remove(&id) else {
             return;

@@ -5,7 +5,7 @@
 use crate::cc::SubscriptionId;
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::id::{CceToken, CompletionId};
-use crate::cc::monitor::Wait;
+use crate::cc::monitor::{Renewal, Wait};
 use crate::cc::trust::Peer;
 use crate::completion::history::{History, Outcome};
 use crate::completion::identity::Identity;
@@ -51,6 +51,8 @@ pub(super) struct Completion {
     pub(super) peer: Option<Peer>,
     /// Its entry in a queue of ours.
     pub(super) entry: Option<SubscriptionId>,
+    /// What the refreshes of its subscription do.
+    pub(super) renewal: Renewal,
     pub(super) caller: Aor,
     pub(super) callee: Aor,
     pub(super) from: AddrSpec,

@@ -13,7 +13,7 @@ use crate::cc::agent::{Notice, Published, RecallFailure};
 use crate::cc::capsule::CallIdentity;
 use crate::cc::id::{CceToken, CompletionId};
 use crate::cc::line::{Calls, Line};
-use crate::cc::monitor::Found;
+use crate::cc::monitor::{Found, Renewal};
 use crate::cc::trust::Peer;
 use crate::cc::{Basic, Condition, SubscriptionId};
 use crate::completion::identity::Identity;
@@ -314,6 +314,8 @@ pub struct Subscribe {
     pub call_id: Arc<str>,
     /// Its Expires.
     pub expires: Option<Duration>,
+    /// What its refreshes do.
+    pub renewal: Renewal,
 }
 
 /// What a Request-URI of a SUBSCRIBE or PUBLISH names.

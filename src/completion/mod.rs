@@ -23,6 +23,7 @@ mod history;
 mod identity;
 mod input;
 mod output;
+mod phones;
 mod queues;
 mod record;
 mod reject;

@@ -10,7 +10,7 @@ use crate::cc::agent::{self, Life as NoticeLife, Notice};
 use crate::cc::document::Retention;
 use crate::cc::id::CompletionId;
 use crate::cc::monitor::{
-    self, Because, Effect, End, Lifetime, Move, Newcomer, Reason, Refusal, Why,
+    self, Because, Effect, End, Lifetime, Move, Newcomer, Reason, Refusal, Renewal, Why,
 };
 use crate::cc::pace::Medium;
 use crate::cc::{Basic, SubscriptionId};
@@ -50,6 +50,10 @@ impl Service {
             return Err(Reject::NoOffer);
         };
         let pair = (call.caller.clone(), call.callee.clone());
+        let is_ours = matches!(call.monitors, Monitors::Own | Monitors::Both { .. });
+        if subscribe.renewal == Renewal::Lengthens && !is_ours {
+            return Err(Reject::NoMonitor);
+        }
         let known = self.pairs.get(&pair).copied();
         match known.map(|id| (id, self.entry_of(id))) {
             // CC-36: the queue gives his place to the new dialog.
@@ -61,6 +65,7 @@ impl Service {
         let mut completion = self.new_completion(&call, since, turn.now);
         completion.roles = Roles::Monitor;
         completion.entry = Some(subscribe.subscription);
+        completion.renewal = subscribe.renewal;
         let wait = completion.wait;
         let route = Route {
             roles: Roles::Monitor,
@@ -78,9 +83,22 @@ impl Service {
             expires: subscribe.expires,
             wait,
             medium: Medium::Network,
+            renewal: subscribe.renewal,
         };
         self.post_monitor(call.callee, monitor::Event::Subscribe(newcomer));
         Ok(())
+    }
+
+    /// Whether a phone that watches this callee by a SUBSCRIBE of its own may be waiting for him: a
+    /// call of its user's to him failed, and his queue is here.
+    pub fn may_wait(&self, now: Timestamp, caller: &Aor, callee: &Aor) -> bool {
+        let window = self.settings.timing.offer_window;
+        let user = self.users.get(caller);
+        let wanted = |call: &FailedCall| {
+            let is_ours = matches!(call.monitors, Monitors::Own | Monitors::Both { .. });
+            call.callee == *callee && is_ours
+        };
+        user.is_some_and(|user| user.failed.newest((now, window), wanted).is_some())
     }
 
     /// The failed call that a SUBSCRIBE is about, and when it failed.
@@ -222,7 +240,7 @@ impl Service {
         match effect {
             Effect::Accept(id, expires) => self.on_queue_accepts(id, expires, turn),
             Effect::Refuse(id, refusal) => self.on_queue_refuses(id, refusal, turn),
-            Effect::TookOver(from, to) => self.on_took_over(from, to),
+            Effect::TookOver(from, to) => self.on_took_over(from, to, turn),
             Effect::Notify(id, notice) => self.on_queue_notifies(id, notice, turn),
             Effect::Moved(id, to) => self.on_entry_moved(callee, id, to, turn),
             Effect::Ended(id, end) => self.on_entry_ended(id, end, turn),
@@ -248,6 +266,7 @@ impl Service {
         if let Some(completion) = self.completions.get_mut(&route.id)
             && completion.life == Life::Accepted
             && !expires.is_zero()
+            && completion.renewal == Renewal::Shortens
         {
             completion.ends = turn.now + expires;
         }
@@ -286,8 +305,8 @@ impl Service {
     }
 
     /// CC-36: the completion, its name and its place go over to the new dialog.
-    fn on_took_over(&mut self, from: SubscriptionId, to: SubscriptionId) {
-        self.take_newcomer(to);
+    fn on_took_over(&mut self, from: SubscriptionId, to: SubscriptionId, turn: &mut Turn<'_>) {
+        let newcomer = self.take_newcomer(to);
         let Some(Route { id, cce, .. }) = self.routes.get(&from).cloned() else {
             return;
         };
@@ -299,6 +318,12 @@ impl Service {
             // An agent of ours that had it hears of its end, and is no longer asked.
             completion.roles = Roles::Monitor;
             completion.entry = Some(to);
+            let (caller, before) = (completion.caller.clone(), completion.renewal);
+            if let Some(newcomer) = newcomer {
+                completion.renewal = newcomer.renewal;
+                self.note_phone(&newcomer, turn);
+            }
+            self.forget_phone(&caller, before, turn);
             self.keep(id);
         }
     }
@@ -391,6 +416,7 @@ impl Service {
         turn: &mut Turn<'_>,
     ) {
         if let Some(newcomer) = self.take_newcomer(subscription) {
+            self.note_phone(&newcomer, turn);
             self.insert(newcomer);
         }
         let Some(completion) = self.entered(subscription) else {

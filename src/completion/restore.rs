@@ -8,7 +8,7 @@
 use crate::cc::SubscriptionId;
 use crate::cc::agent::{self, NewRequest, Way};
 use crate::cc::line::Trigger;
-use crate::cc::monitor::Wait;
+use crate::cc::monitor::{Renewal, Wait};
 use crate::completion::commit::removal;
 use crate::completion::entry::{Commit, Completion, Life, Stage};
 use crate::completion::history::{Event, History};
@@ -99,6 +99,7 @@ impl Service {
             roles: Roles::Both,
             peer: None,
             entry: Some(entry),
+            renewal: Renewal::Shortens,
             caller: record.caller.clone(),
             callee: record.callee.clone(),
             from: record.from.clone(),

@@ -25,6 +25,8 @@ pub(super) struct User {
     /// For whom he waits.
     pub(super) agent: Option<Box<Agent>>,
     pub(super) failed: FailedCalls,
+    /// How many requests his phones keep up by subscriptions of their own.
+    pub(super) phones_wait: u32,
 }
 
 impl User {
@@ -36,12 +38,13 @@ impl User {
             waited_for: Timestamp::START,
             agent: None,
             failed: FailedCalls::default(),
+            phones_wait: 0,
         }
     }
 
     /// Whether his lines matter.
     pub(super) fn wants(&self) -> Watch {
-        if self.monitor.is_some() || self.agent.is_some() {
+        if self.monitor.is_some() || self.agent.is_some() || self.phones_wait > 0 {
             Watch::On
         } else {
             Watch::Off

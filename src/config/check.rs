@@ -11,7 +11,7 @@ use toml::Spanned;
 use crate::call;
 use crate::completion::WallTime;
 use crate::location;
-use crate::shard::relayed;
+use crate::shard::relays;
 use crate::shard::settings::{Calls, Limits, Listener, Overload, RecallMethod};
 use crate::shard::settings::{Settings, Strangers};
 use crate::transaction::timing::Timing;
@@ -161,7 +161,7 @@ fn limits(source: Source<'_>, raw: &raw::RawLimits) -> Result<Limits, Error> {
     Ok(Limits {
         calls_max: source.at_least_one(raw.calls.as_ref(), calls_max)?,
         transactions_max: source.at_least_one(raw.transactions.as_ref(), transactions_max)?,
-        relayed: relayed::Limits {
+        relayed: relays::Limits {
             subscriptions_max: source
                 .amount(raw.subscriptions.as_ref(), relayed.subscriptions_max)?,
             per_user_max: source

@@ -231,6 +231,12 @@ impl Dialog {
         self.local_cseq
     }
 
+    /// The URI of the address that we have in it.
+    pub fn local_uri(&self) -> &[u8] {
+        let address = NameAddr::parse(self.local()).ok();
+        address.map_or(&[], |address| address.uri.text())
+    }
+
     /// The number of our last request; 0 before the first.
     pub fn local_cseq(&self) -> u32 {
         self.local_cseq

@@ -96,6 +96,16 @@ impl Asked {
         respond(turn, self.server, answer, write, response.message.body());
     }
 
+    /// Whether there is but one target left, and none has failed.
+    pub(super) fn is_alone(&self) -> bool {
+        self.waiting == 1 && self.best.is_none()
+    }
+
+    /// The transaction that waits for the answer.
+    pub(super) fn server(&self) -> Key {
+        self.server
+    }
+
     /// Takes a failure of one target. `None` if that decides: it is answered with the best.
     pub(super) fn fail(
         mut self,

@@ -246,6 +246,12 @@ impl Subscription {
             .and_then(|asked| asked.fail(turn, response, &tag));
     }
 
+    /// Gives up a request that its only target has refused: the transaction that waits for an answer.
+    pub fn give_up(&mut self) -> Option<Key> {
+        let asked = self.asked.take_if(|asked| asked.is_alone())?;
+        Some(asked.server())
+    }
+
     /// Takes the failure of such a request that this target did not answer.
     pub fn handle_opening_failure(&mut self, turn: &mut Turn<'_>, failure: Failure) {
         let tag = self.near.tag().text();

@@ -499,7 +499,7 @@ impl Shard {
     }
 
     /// R1: the user whose number was dialled, where his phones register with the PBX.
-    fn owner_of(&self, dialled: &Aor) -> Option<Aor> {
+    pub(super) fn owner_of(&self, dialled: &Aor) -> Option<Aor> {
         self.edge.as_deref()?;
         self.registrar.owner_of(dialled)
     }

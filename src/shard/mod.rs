@@ -30,7 +30,8 @@ mod reconfigure;
 pub mod record;
 mod registration;
 pub mod reject;
-pub mod relayed;
+mod relayed;
+pub mod relays;
 pub mod report;
 mod screen;
 mod sender;
@@ -42,6 +43,7 @@ mod subscriptions;
 mod table;
 mod terms;
 pub mod users;
+mod watchers;
 mod ways;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -70,7 +72,7 @@ use crate::shard::pings::Pings;
 use crate::shard::reconfigure::to_usize;
 use crate::shard::record::Records;
 use crate::shard::registration::is_registration;
-use crate::shard::relayed::Relays;
+use crate::shard::relays::Relays;
 use crate::shard::subscriptions::Part;
 pub use crate::transaction::outbox::SendId;
 

@@ -10,19 +10,21 @@ use std::time::Duration;
 use crate::cc::addr;
 use crate::cc::document::{self, Document};
 use crate::cc::id::CceToken;
-use crate::cc::monitor::{Lifetime, Reason};
+use crate::cc::monitor::{Lifetime, Reason, Renewal};
 use crate::cc::offer::{self, Named, Place};
 use crate::cc::{Basic, SubscriptionId, pidf};
 use crate::completion::{self, Input, Publish, PublishAt, Queue, Subscribe, Ticket};
 use crate::dialog::publication::{self, PRESENCE, Wish};
-use crate::dialog::subscription::{Fate, Notifier, Notify, PACKAGE, Standing};
+use crate::dialog::subscription::{Fate, Notifier, Notify, PACKAGE, Package, Standing};
 use crate::dialog::{Tag, Turn};
 use crate::shard::desk::name_of;
 use crate::shard::offer::host_at;
 use crate::shard::subscriptions::{
     Monitor, Part, Publishing, Subscribing, Subscription, whole_seconds,
 };
+use crate::shard::watchers::{self, Watched};
 use crate::shard::{Reject, Shard};
+use crate::sip::dialog_info;
 use crate::sip::flow::Flow;
 use crate::sip::{Event, EventReason, Name, Request, Status, Uri, Writer, accepts, parse_u32};
 use crate::table::Key;
@@ -32,13 +34,18 @@ use crate::transaction::clients::Failure;
 use crate::transaction::reply;
 use crate::transaction::servers::Answer;
 
+/// Whom a phone watches by the dialog package, if that is how it asks; and the transaction that waits
+/// already.
+pub(super) type Asked = (Option<Watched>, Option<Key>);
+
 impl Shard {
-    /// A SUBSCRIBE that would make a subscription.
+    /// A SUBSCRIBE that would make a subscription to a queue of ours.
     pub(super) fn on_subscribe(
         &mut self,
         now: Timestamp,
         flow: &Flow,
         request: &Request<'_>,
+        asked: Asked,
     ) -> Result<(), Reject> {
         if !self.settings.completion.enabled {
             return Err(Reject::EventUnknown);
@@ -48,7 +55,7 @@ impl Shard {
             .subscriptions
             .reserve()
             .map_err(|_| Reject::TableFull)?;
-        let begun = self.begin_subscription(now, flow, request, key);
+        let begun = self.begin_subscription(now, flow, request, (key, asked));
         if begun.is_err() {
             self.desk.subscriptions.give_up(key);
         }
@@ -61,25 +68,47 @@ impl Shard {
         now: Timestamp,
         flow: &Flow,
         request: &Request<'_>,
-        key: Key,
+        (key, (watched, server)): (Key, Asked),
     ) -> Result<(), Reject> {
+        let (package, media_type, renewal) = match watched {
+            Some(_) => (Package::Dialog, dialog_info::MEDIA_TYPE, Renewal::Lengthens),
+            None => (
+                Package::CallCompletion,
+                document::MEDIA_TYPE,
+                Renewal::Shortens,
+            ),
+        };
         let tag = Tag::new(key, &mut self.rng);
-        let mut notifier = Notifier::new(request, flow, tag).map_err(|status| match status {
+        let notifier = Notifier::new(request, flow, (package, tag));
+        let mut notifier = notifier.map_err(|status| match status {
             Status::BAD_EVENT => Reject::EventUnknown,
             _ => Reject::ContactMissing,
         })?;
-        if self.peer_of(flow).is_none() {
+        match (self.peer_of(flow), &self.edge) {
+            (Some(_), _) => {}
+            // R22: behind a NAT, a phone is where it registered from.
+            (None, Some(_)) => notifier.keep_to_flow(flow),
             // R8: a spoofed datagram must not have somebody else told who is busy.
-            notifier.keep_to(flow);
+            (None, None) => notifier.keep_to(flow),
         }
         // CC-52
-        if !accepts(&request.message, document::MEDIA_TYPE) {
+        if !accepts(&request.message, media_type) {
             return Err(Reject::NotAcceptable);
         }
-        let caller = self.subscriber_name(request, flow)?;
-        let queue = self.queue_of(request).ok_or(Reject::NoCompletion)?;
-        let server = self.layer.accept(now, request, flow, None);
-        let server = server.map_err(|_| Reject::TableFull)?;
+        let (caller, queue) = if let Some(Watched { caller, callee }) = watched {
+            (Some(caller), Queue::Callee(callee))
+        } else {
+            let caller = self.subscriber_name(request, flow)?;
+            let queue = self.queue_of(request).ok_or(Reject::NoCompletion)?;
+            (caller, queue)
+        };
+        let server = match server {
+            Some(server) => server,
+            None => self
+                .layer
+                .accept(now, request, flow, None)
+                .map_err(|_| Reject::TableFull)?,
+        };
         let subscription = self.desk.service.next_subscription();
         let monitor = Monitor {
             id: subscription,
@@ -95,6 +124,7 @@ impl Shard {
             queue,
             call_id: Arc::from(String::from_utf8_lossy(request.call_id)),
             expires: expires_of(request),
+            renewal,
         }));
         Ok(())
     }
@@ -182,7 +212,10 @@ impl Shard {
         let tag = monitor.notifier.tag().text();
         let contact = contact(&self.hosts, &monitor.notifier.flow(), cce);
         let write = |writer: &mut Writer<'_>| {
-            Notifier::write_accepted(writer, contact.as_bytes(), whole_seconds(expires));
+            let expires_s = whole_seconds(expires);
+            monitor
+                .notifier
+                .write_accepted(writer, contact.as_bytes(), expires_s);
         };
         let (server, tag) = match asked {
             Subscribing::First(server) => (server, reply::Tag::Ours(&tag)),
@@ -251,18 +284,28 @@ impl Shard {
             host: host_at(&self.hosts, flow.listener),
             transport: None,
         };
-        let document = Document {
-            state: Some(notify.state),
-            retention: notify.retention,
-            uri: addr::AddrSpec::new(&offer::cc_uri(notify.cce, place)).ok(),
+        let (life, content_type, body) = match monitor.notifier.package() {
+            Package::CallCompletion => {
+                let document = Document {
+                    state: Some(notify.state),
+                    retention: notify.retention,
+                    uri: addr::AddrSpec::new(&offer::cc_uri(notify.cce, place)).ok(),
+                };
+                let mut body = Vec::with_capacity(128);
+                document.write(&mut body);
+                (notify.life, document::MEDIA_TYPE, body)
+            }
+            Package::Dialog => (
+                watchers::life_of(notify.life),
+                dialog_info::MEDIA_TYPE,
+                watchers::document(&monitor.notifier, id, notify),
+            ),
         };
-        let mut body = Vec::with_capacity(128);
-        document.write(&mut body);
         let contact = contact(&self.hosts, &flow, notify.cce);
         let message = Notify {
-            standing: standing(notify.life),
+            standing: standing(life),
             contact: contact.as_bytes(),
-            content_type: document::MEDIA_TYPE,
+            content_type,
             body: &body,
         };
         let turn = &mut Turn {

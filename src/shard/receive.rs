@@ -80,7 +80,10 @@ impl Shard {
                     return self.on_subscription_response(now, (user.call, part), response);
                 }
                 if let Some(part) = relay::Part::of(user.part) {
-                    return self.on_relay_response(now, (user.call, part), response);
+                    if !self.tells_instead(now, (user.call, part), response) {
+                        self.on_relay_response(now, (user.call, part), response);
+                    }
+                    return;
                 }
                 let identity = self.identity_within(user.call);
                 let message = Self::for_other_side(identity, response.message);
@@ -277,12 +280,8 @@ impl Shard {
             Method::Publish if self.is_about_completion(flow, request) => {
                 self.on_publish(now, flow, request)
             }
-            Method::Subscribe if self.is_about_completion(flow, request) => {
-                self.on_subscribe(now, flow, request)
-            }
-            Method::Message | Method::Publish | Method::Subscribe => {
-                self.on_relay(now, flow, request)
-            }
+            Method::Subscribe => self.on_new_subscribe(now, flow, request),
+            Method::Message | Method::Publish => self.on_relay(now, flow, request),
             Method::Info | Method::Refer | Method::Other(_) if self.passes(flow, request) => {
                 self.on_relay(now, flow, request)
             }

@@ -5,204 +5,23 @@
 //! A user of ours sends from where he is registered, a peer from its address, and nobody else: what
 //! comes back goes where it was asked for, and no further.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::cc::offer;
 use crate::completion::PublishAt;
-use crate::dialog::subscription::PACKAGE;
+use crate::dialog::subscription::{PACKAGE, Package};
 use crate::dialog::{Dialog, Names, Tag};
 use crate::location::{Aor, Gate};
 use crate::relay::{self, Errand, Part, Passage, Refused, Subscription, Turn, makes_dialog};
 use crate::shard::edge::Source;
 use crate::shard::invite::check_breadth;
+use crate::shard::relays::{Filed, InHand, Kept, lamp_of};
+use crate::shard::watchers::Fallback;
 use crate::shard::ways::{Ways, keep_secure, targets};
 use crate::shard::{Reject, Settings, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Event, Method, Name, Request, Response};
-use crate::table::{Key, Table};
+use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::Failure;
-
-/// How much of it there may be at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Subscriptions that pass through; at 2 KiB each, the default is 200 MB.
-    pub subscriptions_max: usize,
-    /// Those of one user: more than the keys of a large desk.
-    pub per_user_max: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            subscriptions_max: 100_000,
-            per_user_max: 300,
-        }
-    }
-}
-
-/// The requests of a worker that are passing through.
-#[derive(Debug)]
-pub(super) struct Relays {
-    passages: Table<Passage>,
-    subscriptions: Table<Box<Held>>,
-    /// By our tag towards the notifiers, which names no entry.
-    by_far_tag: BTreeMap<Tag, Key>,
-    by_owner: BTreeMap<Aor, u32>,
-    deadlines: BTreeSet<(Timestamp, Key)>,
-    per_user_max: u32,
-    /// What has been taken out of its slot, should its handling panic.
-    in_hand: Option<InHand>,
-}
-
-/// What is being handled.
-#[derive(Debug)]
-enum InHand {
-    Passage(Key),
-    Subscription(Key, Filed),
-}
-
-/// A subscription and what the worker keeps beside it.
-#[derive(Debug)]
-struct Held {
-    subscription: Subscription,
-    filed: Filed,
-}
-
-/// Under what a subscription is found, and what it counts for.
-#[derive(Clone, Debug, Default)]
-struct Filed {
-    far_tag: Option<Tag>,
-    owner: Option<Aor>,
-    deadline: Option<Timestamp>,
-}
-
-impl Relays {
-    pub(super) fn new(limits: Limits, passages_max: usize) -> Self {
-        Self {
-            passages: Table::new(passages_max),
-            subscriptions: Table::new(limits.subscriptions_max),
-            by_far_tag: BTreeMap::new(),
-            by_owner: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            per_user_max: limits.per_user_max,
-            in_hand: None,
-        }
-    }
-
-    /// How much there may be from here on; what is there already stays.
-    pub(super) fn set_limits(&mut self, limits: Limits, passages_max: usize) {
-        self.passages.set_max(passages_max);
-        self.subscriptions.set_max(limits.subscriptions_max);
-        self.per_user_max = limits.per_user_max;
-    }
-
-    /// How many requests without a dialog wait for their answer.
-    pub(super) fn passages(&self) -> usize {
-        self.passages.len()
-    }
-
-    /// How many subscriptions pass through.
-    pub(super) fn subscriptions(&self) -> usize {
-        self.subscriptions.len()
-    }
-
-    /// When a subscription is next to be forgotten.
-    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.deadlines.first().map(|(due, _)| *due)
-    }
-
-    /// Drops what was in hand when its handling panicked.
-    pub(super) fn drop_in_hand(&mut self) {
-        match self.in_hand.take() {
-            Some(InHand::Passage(key)) => {
-                self.passages.discard(key);
-            }
-            Some(InHand::Subscription(key, filed)) => {
-                self.subscriptions.discard(key);
-                self.unfile(key, &filed);
-            }
-            None => {}
-        }
-    }
-
-    /// The subscription that a request within a dialog may belong to.
-    fn find(&self, request: &Request<'_>) -> Option<Key> {
-        let tag = request.to.tag().and_then(Tag::parse)?;
-        let far = self.by_far_tag.get(&tag).copied();
-        far.or_else(|| self.subscriptions.get(tag.call).map(|_| tag.call))
-    }
-
-    fn put_passage(&mut self, key: Key, passage: Option<Passage>) {
-        self.in_hand = None;
-        match passage {
-            Some(passage) => self.passages.put_back(key, passage),
-            None => self.passages.discard(key),
-        };
-    }
-
-    fn is_full(&self, owner: &Aor) -> bool {
-        let held = self.by_owner.get(owner).copied();
-        held.unwrap_or_default() >= self.per_user_max
-    }
-
-    /// Puts a subscription where it is found.
-    fn file(&mut self, key: Key, subscription: Subscription, owner: Option<Aor>) {
-        let far_tag = subscription.far_tag();
-        if let Some(tag) = far_tag {
-            self.by_far_tag.insert(tag, key);
-        }
-        if let Some(owner) = &owner {
-            *self.by_owner.entry(owner.clone()).or_default() += 1;
-        }
-        let filed = Filed {
-            far_tag,
-            owner,
-            deadline: None,
-        };
-        let held = Held {
-            subscription,
-            filed,
-        };
-        self.put_back(key, Box::new(held));
-    }
-
-    fn put_back(&mut self, key: Key, mut held: Box<Held>) {
-        if held.subscription.is_over() {
-            self.subscriptions.discard(key);
-            return self.unfile(key, &held.filed);
-        }
-        let deadline = held.subscription.deadline();
-        if held.filed.deadline != deadline {
-            if let Some(before) = held.filed.deadline {
-                self.deadlines.remove(&(before, key));
-            }
-            self.deadlines.extend(deadline.map(|due| (due, key)));
-            held.filed.deadline = deadline;
-        }
-        self.subscriptions.put_back(key, held);
-    }
-
-    fn unfile(&mut self, key: Key, filed: &Filed) {
-        if let Some(due) = filed.deadline {
-            self.deadlines.remove(&(due, key));
-        }
-        // A newer one may have taken the entry.
-        if let Some(tag) = filed.far_tag
-            && self.by_far_tag.get(&tag) == Some(&key)
-        {
-            self.by_far_tag.remove(&tag);
-        }
-        if let Some(owner) = &filed.owner
-            && let Some(count) = self.by_owner.get_mut(owner)
-        {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.by_owner.remove(owner);
-            }
-        }
-    }
-}
 
 impl Shard {
     /// Whether a SUBSCRIBE or PUBLISH is about completion here, rather than for somebody behind us.
@@ -249,7 +68,7 @@ impl Shard {
     }
 
     /// Whether there is somebody besides our own users who may be meant.
-    fn has_others(&self, flow: &Flow) -> bool {
+    pub(super) fn has_others(&self, flow: &Flow) -> bool {
         self.settings.upstream.is_some() || self.is_peer(flow)
     }
 
@@ -269,6 +88,17 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
+        self.relay_with(now, flow, request, None)
+    }
+
+    /// The same, of a SUBSCRIBE that is answered in another way if it is refused.
+    pub(super) fn relay_with(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+        fallback: Option<Box<Fallback>>,
+    ) -> Result<(), Reject> {
         let is_event = matches!(request.method, Method::Publish | Method::Subscribe);
         // S-120
         if is_event && Event::of(&request.message).is_none() {
@@ -279,7 +109,8 @@ impl Shard {
         keep_secure(request, &mut ways)?;
         check_breadth(request, &ways)?;
         if makes_dialog(request.method) {
-            self.relay_opening(now, flow, request, (sender, &ways))
+            let kept = self.kept_beside(flow, request, (sender, fallback));
+            self.relay_opening(now, flow, request, (kept, &ways))
         } else {
             self.relay_passage(now, flow, request, &ways)
         }
@@ -339,6 +170,23 @@ impl Shard {
         }
     }
 
+    fn kept_beside(
+        &self,
+        flow: &Flow,
+        request: &Request<'_>,
+        (owner, fallback): (Option<Aor>, Option<Box<Fallback>>),
+    ) -> Kept {
+        let event = Event::of(&request.message).filter(|_| request.method == Method::Subscribe);
+        let is_lamp = event.is_some_and(|event| event.is(Package::Dialog.as_str()));
+        let target = is_lamp.then(|| self.domains.aor(&request.uri)).flatten();
+        let lamp = owner.as_ref().zip(target);
+        Kept {
+            lamp: lamp.map(|(owner, target)| lamp_of(owner, flow, &target)),
+            owner,
+            fallback,
+        }
+    }
+
     fn is_upstream(&self, flow: &Flow) -> bool {
         let peer = self.peer_of(flow);
         peer.is_some_and(|(id, _)| id == Settings::UPSTREAM)
@@ -376,15 +224,13 @@ impl Shard {
         now: Timestamp,
         flow: &Flow,
         request: &Request<'_>,
-        (owner, ways): (Option<Aor>, &Ways),
+        (kept, ways): (Kept, &Ways),
     ) -> Result<(), Reject> {
+        let owner = kept.owner.as_ref();
         if request.message.values(Name::Contact).next().is_none() {
             return Err(Reject::ContactMissing);
         }
-        if owner
-            .as_ref()
-            .is_some_and(|owner| self.relays.is_full(owner))
-        {
+        if owner.is_some_and(|owner| self.relays.is_full(owner)) {
             return Err(Reject::TooManySubscriptions);
         }
         let relays = &mut self.relays;
@@ -403,7 +249,7 @@ impl Shard {
         let mut near = Dialog::of_server(request, flow, Tag::new(key, &mut self.rng));
         // R8: a spoofed datagram must not have somebody else told; R22: behind a NAT, a phone is
         // where it registered from.
-        match (&owner, &self.edge) {
+        match (owner, &self.edge) {
             (Some(_), Some(_)) => near.keep_to_flow(flow),
             (Some(_), None) => near.keep_to(flow),
             (None, _) => {}
@@ -418,7 +264,7 @@ impl Shard {
         let opened = self.with_relay_turn(now, |turn| Subscription::open(key, turn, &errand, near));
         self.relays.in_hand = None;
         match opened {
-            Some(subscription) => self.relays.file(key, subscription, owner),
+            Some(subscription) => self.relays.file(key, subscription, kept),
             None => {
                 self.relays.subscriptions.discard(key);
             }

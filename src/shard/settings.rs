@@ -12,7 +12,7 @@ use crate::completion;
 use crate::location;
 use crate::routing::table::Route;
 use crate::routing::{Place, Policy, Spot};
-use crate::shard::relayed;
+use crate::shard::relays;
 use crate::sip::flow::{ListenerId, Transport};
 use crate::tls::Proof;
 use crate::transaction::timing::Timing;
@@ -416,7 +416,7 @@ pub struct Limits {
     /// The most transactions of each kind; two to three a call that is being set up.
     pub transactions_max: u32,
     /// What passes through without being a call.
-    pub relayed: relayed::Limits,
+    pub relayed: relays::Limits,
 }
 
 impl Default for Limits {
@@ -424,7 +424,7 @@ impl Default for Limits {
         Self {
             calls_max: 100_000,
             transactions_max: 1_000_000,
-            relayed: relayed::Limits::default(),
+            relayed: relays::Limits::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Ids of dialogs in dialog-info documents, for others to be put in their place.
+//! Dialog-info documents: ids of dialogs, for others to be put in their place, and one of our own.
 //!
-//! Spec: RFC 4235 §4.1.1, §4.4.
+//! Spec: RFC 4235 §4.1, §4.4.
 //!
 //! XML from strangers: what declares a document type or cannot be read stays as it is, and so does
 //! each byte outside of an id that changes.
@@ -20,6 +20,42 @@ pub const MEDIA_TYPE: &str = "application/dialog-info+xml";
 /// The attributes of an id: the Call-ID, the tag of the end that the document is about, and the tag
 /// across from it.
 const ATTRIBUTES: [&str; 3] = ["call-id", "local-tag", "remote-tag"];
+
+/// How one dialog stands, as those who watch it are told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// It is up.
+    Confirmed,
+    /// It has ended.
+    Terminated,
+}
+
+impl Standing {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Terminated => "terminated",
+        }
+    }
+}
+
+/// Appends the document of all dialogs of a user who has this one; nothing is said of the other party.
+///
+/// `version` counts the documents that a watcher gets, from 0.
+pub fn write(out: &mut Vec<u8>, (entity, version): (&[u8], u32), id: &str, standing: Standing) {
+    let entity = String::from_utf8_lossy(entity);
+    let text = format!(
+        "<?xml version=\"1.0\"?>\r\n\
+         <dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" version=\"{version}\" \
+         state=\"full\" entity=\"{}\">\r\n\
+         <dialog id=\"{}\"><state>{}</state></dialog>\r\n\
+         </dialog-info>\r\n",
+        escape(&*entity),
+        escape(id),
+        standing.as_str(),
+    );
+    out.extend_from_slice(text.as_bytes());
+}
 
 /// The document with the ids that `map` gives in place of those that it gets; a dialog that lacks a
 /// tag, because nobody has answered yet, is shown with an empty one.
@@ -138,6 +174,18 @@ mod tests {
              remote-tag=\"a\" direction=\"x\">",
         );
         assert_eq!(str::from_utf8(&written).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_document_of_our_own_says_how_one_dialog_stands_and_no_more() {
+        let mut out = Vec::new();
+        write(&mut out, (b"sip:o'b&b@h", 7), "x1", Standing::Confirmed);
+        let text = str::from_utf8(&out).unwrap();
+        let expected = "<?xml version=\"1.0\"?>\r\n\
+            <dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" version=\"7\" state=\"full\" \
+            entity=\"sip:o&apos;b&amp;b@h\">\r\n\
+            <dialog id=\"x1\"><state>confirmed</state></dialog>\r\n</dialog-info>\r\n";
+        assert_eq!(text, expected);
     }
 
     #[test]

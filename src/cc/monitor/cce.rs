@@ -27,6 +27,19 @@ pub struct Newcomer {
     pub wait: Wait,
     /// How he is told.
     pub medium: Medium,
+    /// What a refresh does.
+    pub renewal: Renewal,
+}
+
+/// What a refresh does to a subscription's end.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Renewal {
+    /// CC-59: it never lengthens.
+    #[default]
+    Shortens,
+    /// It lengthens, up to the end of the service: for phones that subscribe for a minute at a time,
+    /// and take their wish back by no longer doing so.
+    Lengthens,
 }
 
 /// What has to happen before a recall, and since when it is waited for.
@@ -82,6 +95,8 @@ pub(super) struct Cce {
     pub(super) call_id: Arc<str>,
     pub(super) wait: Wait,
     pub(super) expires: Timestamp,
+    /// The end of the service, where it is not that of the subscription.
+    pub(super) service_ends: Option<Timestamp>,
     pub(super) availability: Availability,
     pub(super) stage: Stage,
     /// Recalls that the caller let pass; they cost him his place.
@@ -94,10 +109,21 @@ pub(super) struct Cce {
     pub(super) owed: Owed,
 }
 
+impl Newcomer {
+    /// The end of the service, if his subscription may end before it.
+    pub(super) fn service_ends(&self, ends: Timestamp) -> Option<Timestamp> {
+        match self.renewal {
+            Renewal::Shortens => None,
+            Renewal::Lengthens => Some(ends),
+        }
+    }
+}
+
 impl Cce {
     /// CC-03: a new entry is available and queued.
-    pub(super) fn new(newcomer: Newcomer, expires: Timestamp) -> Self {
+    pub(super) fn new(newcomer: Newcomer, expires: Timestamp, service_ends: Timestamp) -> Self {
         Self {
+            service_ends: newcomer.service_ends(service_ends),
             id: newcomer.id,
             caller: newcomer.caller,
             call_id: newcomer.call_id,
@@ -111,6 +137,16 @@ impl Cce {
             pace: Pace::over(newcomer.medium),
             owed: Owed::Notify,
         }
+    }
+
+    /// How long a refresh may make it last from now on.
+    pub(super) fn remaining(&self, now: Timestamp) -> Duration {
+        self.service_ends.unwrap_or(self.expires).since(now)
+    }
+
+    /// Whether the subscription ran out before the service did.
+    pub(super) fn was_let_lapse(&self, now: Timestamp) -> bool {
+        self.service_ends.is_some_and(|ends| ends > now)
     }
 
     /// What its subscriber is told: selected from the recall until the CC call ends.

@@ -34,7 +34,7 @@ mod policy;
 
 use cce::{Availability, Cce, Owed};
 
-pub use cce::{Newcomer, Stage, Wait};
+pub use cce::{Newcomer, Renewal, Stage, Wait};
 pub use event::{
     Because, Context, Effect, End, Event, Found, Lifetime, Move, Notice, Reason, Refusal, Why,
 };
@@ -183,7 +183,9 @@ impl Monitor {
         let times = &turn.policy.times;
         let asked = newcomer.expires.unwrap_or(Times::DEFAULT_DURATION);
         // CC-55, CC-56: what is asked for, up to the end of the service.
-        let granted = asked.min(times.service(newcomer.wait.condition));
+        let service = times.service(newcomer.wait.condition);
+        let granted = asked.min(service);
+        let ends = turn.now + service;
         let same = |cce: &Cce| cce.caller == newcomer.caller;
         let twin = self.entries.iter().position(same);
         let refusal = match twin.and_then(|at| self.entries.get(at)) {
@@ -202,11 +204,12 @@ impl Monitor {
             // A look at a queue in which he has no place: one NOTIFY, and it is over.
             self.leaving.push(Leaving::new(id, Reason::Timeout));
         } else if let Some(twin) = twin.and_then(|at| self.entries.get_mut(at)) {
-            let old = twin.take_over(newcomer, turn.now + granted);
+            let old = twin.take_over(newcomer, turn.now + granted, ends);
             turn.out.push(Effect::TookOver(old.id, id));
             self.leaving.push(old);
         } else {
-            self.entries.push(Cce::new(newcomer, turn.now + granted));
+            self.entries
+                .push(Cce::new(newcomer, turn.now + granted, ends));
             let place = self.entries.len();
             turn.out.push(Effect::Moved(id, Move::Queued(place)));
         }
@@ -229,7 +232,7 @@ impl Monitor {
             turn.out.push(Effect::Refuse(id, Refusal::Unknown));
             return;
         };
-        let remaining = cce.expires.since(now);
+        let remaining = cce.remaining(now);
         if asked.is_zero() {
             turn.out.push(Effect::Accept(id, Duration::ZERO));
             self.end(id, End::Unsubscribed, turn);
@@ -376,7 +379,12 @@ impl Monitor {
         match cce.stage {
             Stage::Calling { gives_up } if gives_up <= now => self.on_failed(id, None, turn),
             Stage::Ready { .. } | Stage::Queued if cce.expires <= now => {
-                self.end(id, End::Expired, turn);
+                let end = if cce.was_let_lapse(now) {
+                    End::Unsubscribed
+                } else {
+                    End::Expired
+                };
+                self.end(id, end, turn);
             }
             Stage::Ready { until } if until <= now => {
                 // CC-44: its own place is behind those who did not let a recall pass.
@@ -525,7 +533,8 @@ impl Leaving {
 
 impl Cce {
     /// CC-36: the newer dialog has the place; the older one, which comes back, is ended.
-    fn take_over(&mut self, newcomer: Newcomer, expires: Timestamp) -> Leaving {
+    fn take_over(&mut self, newcomer: Newcomer, expires: Timestamp, ends: Timestamp) -> Leaving {
+        self.service_ends = newcomer.service_ends(ends);
         let old = Leaving {
             id: self.id,
             reason: Reason::NoResource,
@@ -648,6 +657,7 @@ mod tests {
         fn newcomer(&self, id: SubscriptionId) -> Newcomer {
             Newcomer {
                 medium: Medium::Network,
+                renewal: Renewal::Shortens,
                 id,
                 caller: Aor::new(&format!("sip:{}@a.example", id.0)),
                 call_id: format!("call-{}", id.0).into(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::capsule::{CallIdentity, Offer};
 use crate::cc::line::{Calls, Line};
-use crate::cc::monitor::{Lifetime, Reason};
+use crate::cc::monitor::{Lifetime, Reason, Renewal};
 use crate::cc::trust::{Dials, Peer, PeerId};
 use crate::cc::{Basic, Condition, RecallState, SubscriptionId};
 use crate::completion::{
@@ -332,6 +332,7 @@ impl World {
             queue: Queue::Token(token.into()),
             call_id: call_id.into(),
             expires: None,
+            renewal: Renewal::Shortens,
         }));
         (subscription, out)
     }

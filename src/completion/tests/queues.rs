@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cc::capsule::{CallIdentity, Offer, Sealer};
 use crate::cc::document::Retention;
 use crate::cc::line::Calls;
-use crate::cc::monitor::{Found, Lifetime, Reason};
+use crate::cc::monitor::{Found, Lifetime, Reason, Renewal};
 use crate::cc::{Basic, Condition};
 use crate::completion::{
     CceToken, Input, Outcome, Output, Pattern, Publish, PublishAt, Queue, Reject, Subscribe,
@@ -287,6 +287,7 @@ fn a_caller_who_withheld_his_name_is_known_by_his_token() {
         queue: Queue::Token(token.into()),
         call_id: "c1".into(),
         expires: None,
+        renewal: Renewal::Shortens,
     }));
     assert_eq!(notified(&out, subscription), [QUEUED]);
     assert_eq!(world.service.views(&user(ALICE)).len(), 1);
@@ -305,6 +306,7 @@ fn a_subscribe_to_the_callee_himself_needs_a_failed_call_too() {
             queue: Queue::Callee(user(callee)),
             call_id: "c1".into(),
             expires: None,
+            renewal: Renewal::Shortens,
         }));
         (notified(&out, subscription), refused(&out))
     };
@@ -470,6 +472,7 @@ fn a_suspension_longer_than_a_call_is_suspected() {
             queue: Queue::Token(token.into()),
             call_id: "c1".into(),
             expires: Some(seconds(3 * 3600)),
+            renewal: Renewal::Shortens,
         }));
         (subscription, out)
     };

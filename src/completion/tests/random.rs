@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cc::agent::{Life, Notice, Published, RecallFailure};
 use crate::cc::document::Retention;
 use crate::cc::line::Calls;
-use crate::cc::monitor::Found;
+use crate::cc::monitor::{Found, Renewal};
 use crate::cc::{Basic, Condition, RecallState, SubscriptionId};
 use crate::completion::{
     Complete, CompletionId, Input, Mode, Monitors, Offered, Output, Publish, PublishAt, Queue,
@@ -180,6 +180,7 @@ impl Sim {
             queue: Queue::Token(token.into()),
             call_id: call_id.into(),
             expires: expires.flatten().map(seconds),
+            renewal: Renewal::Shortens,
         }));
     }
 

@@ -17,6 +17,33 @@ use crate::transaction::clients::Failure;
 /// The event package (RFC 6910 §9.1).
 pub const PACKAGE: &str = "call-completion";
 
+/// An event package that we are notifier of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Package {
+    /// RFC 6910 §9.
+    CallCompletion,
+    /// RFC 4235, where a phone waits for completion by it.
+    Dialog,
+}
+
+impl Package {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CallCompletion => PACKAGE,
+            Self::Dialog => "dialog",
+        }
+    }
+
+    /// S-132: it, and the others that there are besides.
+    fn all_with_it(self) -> &'static str {
+        match self {
+            Self::CallCompletion => PACKAGE,
+            Self::Dialog => "call-completion, dialog",
+        }
+    }
+}
+
 /// What the answer to a request within a subscription leaves of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fate {
@@ -45,9 +72,9 @@ impl Fate {
     }
 }
 
-/// S-120, S-131: a request within a subscription is about our package, by the same id.
-fn check_event(message: &Message<'_>, id: &[u8]) -> Result<(), Status> {
-    let event = Event::of(message).filter(|event| event.is(PACKAGE));
+/// S-120, S-131: a request within a subscription is about its package, by the same id.
+fn check_event(message: &Message<'_>, package: Package, id: &[u8]) -> Result<(), Status> {
+    let event = Event::of(message).filter(|event| event.is(package.as_str()));
     let event = event.ok_or(Status::BAD_EVENT)?;
     if event.id.unwrap_or_default() == id {
         Ok(())

@@ -3,20 +3,25 @@
 //! Spec: RFC 6665 §4.2, §4.4.1; RFC 6910 §9.7, §9.8.
 
 use crate::dialog::identity::{Dialog, Order};
-use crate::dialog::subscription::{PACKAGE, check_event};
+use crate::dialog::subscription::{Package, check_event};
 use crate::dialog::tag::Tag;
 use crate::dialog::turn::{NotSent, Turn};
 use crate::sip::flow::Flow;
-use crate::sip::{Event, EventReason, Method, Name, Request, Status, Writer};
+use crate::sip::{Event, EventReason, Method, Name, Params, Request, Status, Writer};
 use crate::transaction::User;
 
 /// The server of a subscription.
 #[derive(Debug)]
 pub struct Notifier {
     dialog: Dialog,
-    /// S-131: the `id` of its Event, said back in every NOTIFY; empty if there is none.
-    id: Box<[u8]>,
+    package: Package,
+    /// What stands behind the package in its Event and is said back in every NOTIFY: S-131, the `id`;
+    /// of the dialog package all parameters, for phones that look for them.
+    params: Box<[u8]>,
 }
+
+/// Longest parameters of an Event that are said back.
+const PARAMS_MAX: usize = 128;
 
 /// What a NOTIFY says.
 #[derive(Clone, Copy, Debug)]
@@ -47,19 +52,36 @@ pub enum Standing {
 }
 
 impl Notifier {
-    /// The subscription that this SUBSCRIBE asks for, with the tag that our answer will have; or
-    /// the status that refuses it.
-    pub fn new(subscribe: &Request<'_>, flow: &Flow, tag: Tag) -> Result<Self, Status> {
-        let event = Event::of(&subscribe.message).filter(|event| event.is(PACKAGE));
+    /// The subscription to this package that this SUBSCRIBE asks for, with the tag that our answer
+    /// will have; or the status that refuses it.
+    pub fn new(
+        subscribe: &Request<'_>,
+        flow: &Flow,
+        (package, tag): (Package, Tag),
+    ) -> Result<Self, Status> {
+        let event = Event::of(&subscribe.message).filter(|event| event.is(package.as_str()));
         let event = event.ok_or(Status::BAD_EVENT)?;
+        let params = match package {
+            Package::CallCompletion => id_of(&event),
+            Package::Dialog => event.params.text().into(),
+        };
+        if params.len() > PARAMS_MAX {
+            return Err(Status::BAD_EVENT);
+        }
         let dialog = Dialog::of_server(subscribe, flow, tag);
         if !dialog.has_target() {
             return Err(Status::BAD_REQUEST);
         }
         Ok(Self {
             dialog,
-            id: event.id.unwrap_or_default().into(),
+            package,
+            params,
         })
+    }
+
+    /// Sends its NOTIFYs over the flow by which the SUBSCRIBE came, and no other.
+    pub fn keep_to_flow(&mut self, flow: &Flow) {
+        self.dialog.keep_to_flow(flow);
     }
 
     /// Sends its NOTIFYs to no other address than the one by which the SUBSCRIBE came.
@@ -69,7 +91,9 @@ impl Notifier {
 
     /// Takes a SUBSCRIBE within the dialog, or tells the status that refuses it.
     pub fn handle_subscribe(&mut self, subscribe: &Request<'_>) -> Result<(), Status> {
-        check_event(&subscribe.message, &self.id)?;
+        let params = Params::parse(&self.params).ok();
+        let id = params.and_then(|params| params.value("id"));
+        check_event(&subscribe.message, self.package, id.unwrap_or_default())?;
         match self.dialog.order(subscribe.cseq.number) {
             Order::InOrder => self.dialog.refresh_target(&subscribe.message),
             // S-14: what is older than the last request was overtaken.
@@ -94,14 +118,14 @@ impl Notifier {
         notify: &Notify<'_>,
         user: Option<User>,
     ) -> Result<(), NotSent> {
-        let Self { dialog, id } = self;
+        let Self {
+            dialog,
+            package,
+            params,
+        } = self;
         let write = |writer: &mut Writer<'_>| {
             writer.header(Name::Contact, notify.contact);
-            if id.is_empty() {
-                writer.header(Name::Event, PACKAGE.as_bytes());
-            } else {
-                writer.header_parts(Name::Event, &[PACKAGE.as_bytes(), b";id=", id]);
-            }
+            writer.header_parts(Name::Event, &[package.as_str().as_bytes(), params]);
             write_standing(writer, notify.standing);
             if !notify.body.is_empty() {
                 writer.header(Name::ContentType, notify.content_type.as_bytes());
@@ -113,10 +137,25 @@ impl Notifier {
     /// Adds the fields of the 200 to a SUBSCRIBE.
     ///
     /// S-121: with the time granted. S-132: with all packages that there are.
-    pub fn write_accepted(writer: &mut Writer<'_>, contact: &[u8], expires_s: u32) {
+    pub fn write_accepted(&self, writer: &mut Writer<'_>, contact: &[u8], expires_s: u32) {
         writer.header_fmt(Name::Expires, format_args!("{expires_s}"));
         writer.header(Name::Contact, contact);
-        writer.header(Name::AllowEvents, PACKAGE.as_bytes());
+        writer.header(Name::AllowEvents, self.package.all_with_it().as_bytes());
+    }
+
+    /// What it tells of.
+    pub fn package(&self) -> Package {
+        self.package
+    }
+
+    /// How many NOTIFYs were sent: the `version` of a document in the next one (RFC 4235 §4.1).
+    pub fn version(&self) -> u32 {
+        self.dialog.local_cseq()
+    }
+
+    /// Whom it tells of: the URI that was subscribed to.
+    pub fn entity(&self) -> &[u8] {
+        self.dialog.local_uri()
     }
 
     /// Whether a request is within this dialog.
@@ -134,6 +173,13 @@ impl Notifier {
     /// The way of the next NOTIFY.
     pub fn flow(&self) -> Flow {
         self.dialog.flow()
+    }
+}
+
+fn id_of(event: &Event<'_>) -> Box<[u8]> {
+    match event.id {
+        Some(id) => [b";id=", id].concat().into(),
+        None => Box::default(),
     }
 }
 
@@ -156,6 +202,8 @@ mod tests {
     use crate::dialog::kit::{Bench, Sent, USER, flow, param, request, tag, text};
     use crate::sip::SubscriptionState;
 
+    const PACKAGE: Package = Package::CallCompletion;
+
     fn subscribe(to_tag: &str, number: u32, fields: &[&str]) -> Request<'static> {
         let to = format!("To: <sip:bob@b.example>{to_tag}");
         let number = format!("CSeq: {number} SUBSCRIBE");
@@ -174,7 +222,7 @@ mod tests {
     const FIELDS: [&str; 2] = ["Event: call-completion", "Contact: <sip:alice@127.0.0.9>"];
 
     fn notifier() -> Notifier {
-        Notifier::new(&subscribe("", 1, &FIELDS), &flow(), tag()).unwrap()
+        Notifier::new(&subscribe("", 1, &FIELDS), &flow(), (PACKAGE, tag())).unwrap()
     }
 
     fn notify(notifier: &mut Notifier, standing: Standing, body: &[u8]) -> Sent {
@@ -197,7 +245,8 @@ mod tests {
         let here = flow();
         let elsewhere = contact("sip:eve@192.0.2.66");
         let fields = ["Event: call-completion", &elsewhere];
-        let mut notifier = Notifier::new(&subscribe("", 1, &fields), &here, tag()).unwrap();
+        let mut notifier =
+            Notifier::new(&subscribe("", 1, &fields), &here, (PACKAGE, tag())).unwrap();
         notifier.keep_to(&here);
         assert_eq!(notifier.flow(), here);
 
@@ -254,7 +303,8 @@ mod tests {
     #[test]
     fn the_id_of_the_event_comes_back_in_every_notify() {
         let fields = ["o: call-completion;id=7", FIELDS[1]];
-        let mut notifier = Notifier::new(&subscribe("", 1, &fields), &flow(), tag()).unwrap();
+        let mut notifier =
+            Notifier::new(&subscribe("", 1, &fields), &flow(), (PACKAGE, tag())).unwrap();
         for _ in 0..2 {
             let sent = notify(&mut notifier, ACTIVE, b"");
             assert_eq!(sent.value("Event"), "call-completion;id=7"); // S-131
@@ -276,7 +326,8 @@ mod tests {
     fn a_notify_takes_the_route_that_the_subscribe_recorded() {
         let routes = "Record-Route: <sip:127.0.0.5;lr>, <sip:127.0.0.6;lr>";
         let fields = [FIELDS[0], FIELDS[1], routes];
-        let mut notifier = Notifier::new(&subscribe("", 1, &fields), &flow(), tag()).unwrap();
+        let mut notifier =
+            Notifier::new(&subscribe("", 1, &fields), &flow(), (PACKAGE, tag())).unwrap();
         let sent = notify(&mut notifier, ACTIVE, b"");
         // S-13
         assert_eq!(sent.value("Route"), "<sip:127.0.0.5;lr>,<sip:127.0.0.6;lr>");
@@ -327,7 +378,7 @@ mod tests {
             ),
             (&[FIELDS[0]], Status::BAD_REQUEST),
         ] {
-            let refused = Notifier::new(&subscribe("", 1, fields), &flow(), tag());
+            let refused = Notifier::new(&subscribe("", 1, fields), &flow(), (PACKAGE, tag()));
             assert_eq!(refused.err(), Some(status), "{fields:?}"); // S-120
         }
         let other = ["Event: presence", FIELDS[1]];
@@ -348,7 +399,7 @@ mod tests {
     fn the_answer_says_what_is_granted_and_which_packages_there_are() {
         let mut out = Vec::new();
         let mut writer = Writer::fragment(&mut out);
-        Notifier::write_accepted(&mut writer, b"<sip:127.0.0.1:5060>", 2700);
+        notifier().write_accepted(&mut writer, b"<sip:127.0.0.1:5060>", 2700);
         writer.finish(b"").unwrap();
         let expected = "Expires: 2700\r\n\
             Contact: <sip:127.0.0.1:5060>\r\n\

@@ -9,7 +9,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::dialog::identity::{Dialog, Order, Reach};
-use crate::dialog::subscription::{Fate, PACKAGE, check_event};
+use crate::dialog::subscription::{Fate, PACKAGE, Package, check_event};
 use crate::dialog::tag::Tag;
 use crate::dialog::turn::{Envelope, MAX_FORWARDS, NotSent, Turn};
 use crate::sip::flow::Flow;
@@ -214,7 +214,7 @@ impl Subscriber {
         if !self.is_named_by(notify) {
             return Err(Status::CALL_DOES_NOT_EXIST);
         }
-        check_event(&notify.message, b"")?;
+        check_event(&notify.message, Package::CallCompletion, b"")?;
         let state = notify.message.first(Name::SubscriptionState);
         // S-123
         let state = state.and_then(|value| SubscriptionState::parse(value).ok());

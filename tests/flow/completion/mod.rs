@@ -8,3 +8,4 @@ mod races;
 mod recalls;
 mod refusals;
 mod subscribers;
+mod watchers;

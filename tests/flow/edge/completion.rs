@@ -2,6 +2,8 @@
 //!
 //! Spec: RULES R1, R2, R9, R10, R18, R19; RFC 3515; RFC 3725 §4.4.
 
+mod watchers;
+
 use std::time::Duration;
 
 use super::super::kit::completion::{

@@ -46,6 +46,8 @@ mod servers;
 mod stage;
 #[path = "sipp/trace.rs"]
 mod trace;
+#[path = "sipp/ways.rs"]
+mod ways;
 
 use bridge::Bridge;
 use message::Message;

@@ -382,6 +382,7 @@ fn every_stage_has_a_network_of_its_own() {
         include_str!("peers.rs"),
         include_str!("recalls.rs"),
         include_str!("relayed.rs"),
+        include_str!("ways.rs"),
         include_str!("servers.rs")
     );
     let opened = [

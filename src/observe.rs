@@ -179,6 +179,8 @@ counters! {
         panics
         /// Phones that have stopped answering.
         phones_silent
+        /// Calls to somebody known to be busy, of a phone that had just heard so: answered here.
+        polls_absorbed
         /// Registrations that were kept over a restart.
         registrations_restored
         /// S-101: requests that went on to another server, because the one before failed them.

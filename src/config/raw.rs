@@ -174,6 +174,7 @@ pub(super) struct RawCompletion {
     pub(super) retain: Field<bool>,
     pub(super) recall_by: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) offer_window: Field<String>,
+    pub(super) poll_window: Field<String>,
     pub(super) guard: Field<String>,
     pub(super) recall: Field<String>,
     pub(super) ring: Field<String>,

@@ -141,11 +141,16 @@ impl Shard {
             (Ok(_) | Err(_), _) => None,
         };
         let about = to_whom.and_then(|callee| self.asker(&arrived, callee));
+        let is_poll = about.as_ref().is_some_and(|it| self.is_poll(now, it));
         let about = about.map_or(About::Nothing, |asker| About::Asker(Box::new(asker)));
         let routed = match routed {
             Ok(routed) => routed,
             Err(reject) => return self.refuse_call(now, &arrived, about, reject),
         };
+        if is_poll {
+            self.counters.polls_absorbed += 1;
+            return self.refuse_call(now, &arrived, about, Reject::UserBusy);
+        }
         let is_one_more =
             |callee: &Aor| self.is_full(callee) && !self.is_about_call_of(request, callee);
         if routed.callee.as_ref().is_some_and(is_one_more) {

@@ -24,6 +24,7 @@ mod parked;
 mod passes;
 mod pings;
 mod placing;
+mod polls;
 mod recall;
 mod receive;
 mod reconfigure;
@@ -134,6 +135,7 @@ pub struct Shard {
     rejects: reject::RejectCounts,
     draining: bool,
     desk: Desk,
+    polls: polls::Polls,
     records: Records,
     relays: Relays,
     /// The host and port of each listener, as peers see it.
@@ -187,6 +189,7 @@ impl Shard {
             delays: Delays::default(),
             rejects: reject::RejectCounts::default(),
             draining: false,
+            polls: polls::Polls::default(),
             records: Records::new(settings.records),
             index: Scratch::new(),
             scratch: Vec::with_capacity(4096),
@@ -245,6 +248,7 @@ impl Shard {
             shard.wake_edge(now);
             shard.settle_edge(now);
             shard.users.handle_timeout(now);
+            shard.polls.handle_timeout(now);
             shard.desk.subscriptions.handle_timeout(now);
             shard.wake_relays(now);
         });
@@ -282,6 +286,7 @@ impl Shard {
             self.parked_until(),
             self.edge.as_deref().and_then(Edge::poll_timeout),
             self.users.poll_timeout(),
+            self.polls.poll_timeout(),
             self.desk.service.poll_timeout(),
             self.desk.subscriptions.poll_timeout(),
             self.relays.poll_timeout(),
@@ -425,6 +430,7 @@ impl Shard {
             service: &self.desk.service,
             registrar: &self.registrar,
             users: &mut self.users,
+            polls: &mut self.polls,
             facts: &mut self.desk.facts,
         };
         let mut turn = Turn {

@@ -21,6 +21,7 @@ use crate::location::{Aor, Registrar};
 use crate::shard::Shard;
 use crate::shard::desk::name_of;
 use crate::shard::passes::{Inward, Seen};
+use crate::shard::polls::Polls;
 use crate::shard::record::Draft;
 use crate::shard::settings::{PeerCompletion, Settings};
 use crate::shard::users::Users;
@@ -111,6 +112,8 @@ pub(super) struct Announcer<'s> {
     pub(super) service: &'s Service,
     pub(super) registrar: &'s Registrar,
     pub(super) users: &'s mut Users,
+    /// Whom his callers call again and again.
+    pub(super) polls: &'s mut Polls,
     /// What the service is told of it.
     pub(super) facts: &'s mut VecDeque<Input>,
 }
@@ -169,6 +172,7 @@ impl Announcer<'_> {
             return PeerOffers::Cross;
         };
         let calls = self.users.calls_beside(callee, self.legs);
+        self.note_busy(asker, callee, told);
         let token = self.service.seal(&Offer {
             caller: asker.caller.clone(),
             callee: name.clone(),
@@ -190,6 +194,21 @@ impl Announcer<'_> {
             self.facts.push_back(Input::CallFailed(failed));
         }
         PeerOffers::Removed
+    }
+
+    /// Who was refused without having rung will be refused again as long as his callee is as busy.
+    fn note_busy(&mut self, asker: &Asker, callee: &Aor, told: &Told<'_>) {
+        let is_from_him = told.response.is_some() && !told.rang;
+        if told.status != Status::BUSY_HERE || !is_from_him {
+            return;
+        }
+        let legs = self.users.legs(callee).saturating_sub(self.legs);
+        if legs > 0 {
+            let window = self.settings.completion.poll_window;
+            let pair = (asker.caller.clone(), name_of(callee));
+            self.polls
+                .note((self.now, window), pair, (asker.binding, legs));
+        }
     }
 
     /// The callee's side has a monitor of its own: we are agent towards it, within R7.

@@ -371,6 +371,9 @@ pub struct Completion {
     pub enabled: bool,
     /// Queues, timers and limits.
     pub service: completion::Settings,
+    /// How soon the next call of a phone that calls a busy callee again and again comes at the
+    /// latest; zero: none is answered here.
+    pub poll_window: Duration,
     /// What callers dial to ask for it.
     pub codes: completion::Codes,
     /// How a caller who was called back is connected with a user who is registered here, in this
@@ -383,6 +386,8 @@ impl Default for Completion {
         Self {
             enabled: true,
             service: completion::Settings::default(),
+            // Every 30 s, they say, and not to the second.
+            poll_window: Duration::from_secs(40),
             codes: completion::Codes::default(),
             recall_by: vec![RecallMethod::Direct],
         }

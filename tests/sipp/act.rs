@@ -52,6 +52,14 @@ impl Act {
             .with("next_number", number.to_string())
     }
 
+    /// Goes on in a call that this phone took, with what it got and what it answered.
+    pub fn in_call(mut self, invite: &Message, answer: &Message) -> Self {
+        self.script.call_id = Some(invite.call_id().to_owned());
+        self.with("dialog_target", invite.contact())
+            .with("dialog_local", answer.header("To"))
+            .with("dialog_remote", invite.header("From"))
+    }
+
     pub fn start(&self) -> Player {
         Player::start(&self.script)
     }

@@ -2,10 +2,12 @@
 //!
 //! Spec: RFC 4235; RULES R15.
 
+use std::net::Ipv4Addr;
+
 use crate::message::Message;
 use crate::player::finish;
-use crate::stage::Phone::{Alice, Bob, Carol};
-use crate::stage::{Stage, Transport};
+use crate::stage::Phone::{self, Alice, Bob, Carol};
+use crate::stage::{Stage, Transport, network};
 use crate::trace::{Direction, Trace};
 
 /// A recall as short as a test wants it.
@@ -89,4 +91,63 @@ fn dialog(notify: &Message) -> String {
     let dialog = dialogs.next().and_then(|rest| rest.split('"').next());
     assert!(dialogs.next().is_none(), "{notify}");
     dialog.expect("a dialog").to_owned()
+}
+
+/// A phone behind a PBX that redials by itself every 30 s; here it has less patience.
+#[test]
+fn a_phone_that_calls_a_busy_callee_again_and_again_is_answered_by_campon() {
+    let [a, b, c, _] = network("poller_absorbed").octets();
+    let pbx = Ipv4Addr::new(a, b, c, 2);
+    let config = format!("mode = \"edge\"\nupstream = \"sip:{pbx}\"\nedge.keep_alive = \"off\"\n");
+    let stage = Stage::open_with("poller_absorbed", &config);
+    register_at_pbx(&stage, Alice);
+    let alias = register_at_pbx(&stage, Carol);
+    let mut carol = stage.act("talk.callee", Carol).listen();
+    // The PBX calls from another port, so that nothing of it is mistaken for an answer.
+    let talk = stage.act("poller_absorbed.pbx", Bob).at_port(5070);
+    let talk = talk.with("alias", alias).start();
+    carol.wait_until_heard("ACK", 1);
+    let carol = carol.finish();
+
+    // For one call only; a second one would find nobody there.
+    let pbx = stage.act("busy.callee", Bob).listen();
+    let alice = stage.play("poller_absorbed.phone", Alice, Transport::Udp);
+    pbx.finish();
+    // Each of them is offered to be called back.
+    for nth in 0..3 {
+        let busy = alice.received_nth("486 INVITE", nth);
+        assert!(busy.header("Call-Info").ends_with(";m=BS"), "{busy}");
+    }
+    assert_eq!(stage.count("polls_absorbed"), 2);
+
+    // She is free, and so the PBX is asked again.
+    let mut hangs_up = stage.act("hang_up.callee", Carol);
+    hangs_up = hangs_up.in_call(
+        carol.received_nth("INVITE sdp", 0),
+        carol.sent_nth("200 INVITE sdp", 0),
+    );
+    let mut hangs_up = hangs_up.start();
+    hangs_up.wait_until_heard("200 BYE", 1);
+    hangs_up.hang_up();
+    talk.finish();
+    let pbx = stage.act("busy.callee", Bob).listen();
+    let target = format!("sip:carol@{}", stage.domain());
+    stage
+        .act("offered.caller", Alice)
+        .with("target", target)
+        .play();
+    pbx.finish();
+    assert_eq!(stage.count("polls_absorbed"), 2);
+    stage.close();
+}
+
+/// A phone registers at the PBX, which is at Bob's address: the alias under which that calls it.
+fn register_at_pbx(stage: &Stage, phone: Phone) -> String {
+    let pbx = stage.act("register_two_contacts.pbx", Bob).listen();
+    let phone = stage.act("registration.phone", phone).start();
+    let traces = finish(vec![phone, pbx]);
+    let [_, pbx] = traces.as_slice() else {
+        panic!("two traces");
+    };
+    pbx.received_nth("REGISTER", 0).contact().to_owned()
 }

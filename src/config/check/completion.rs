@@ -24,6 +24,8 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// TS 24.642: what a callee who became free is left to himself.
 const GUARD: Bounds = Duration::ZERO..=Duration::from_secs(15);
+/// How far the calls of a phone that redials by itself may lie apart.
+const POLL: Bounds = Duration::ZERO..=Duration::from_mins(5);
 /// Around the 10 to 20 s of RFC 6910 §7.3.
 const RECALL: Bounds = Duration::from_secs(1)..=Duration::from_mins(1);
 const RING: Bounds = SHORTEST..=Duration::from_mins(1);
@@ -66,6 +68,7 @@ pub(super) fn completion(
     Ok(Completion {
         enabled: enabled.map_or(usual.enabled, |written| *written.get_ref()),
         service,
+        poll_window: source.time(raw.poll_window.as_ref(), usual.poll_window, POLL)?,
         codes: codes(source, &raw.codes, emergency)?,
         recall_by: source.methods(raw.recall_by.as_ref(), &usual.recall_by)?,
     })

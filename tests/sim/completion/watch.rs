@@ -31,8 +31,8 @@ pub(crate) struct Watch {
     has_upstream: bool,
     users: BTreeMap<SocketAddr, String>,
     here: BTreeSet<SocketAddr>,
-    /// The requests that came in, by branch and method.
-    requests: BTreeMap<(String, String), Message>,
+    /// The requests that came in, and when, by branch and method.
+    requests: BTreeMap<(String, String), (Timestamp, Message)>,
     /// What campon sent, by branch and method or status, so that repetitions do not count.
     sent: BTreeSet<(String, String)>,
     legs: Legs,
@@ -138,9 +138,10 @@ impl Watch {
         if !message.is_request() {
             return self.on_response_in(&key.0, message);
         }
-        if self.requests.insert(key, message.clone()).is_some() {
+        if self.requests.contains_key(&key) {
             return;
         }
+        self.requests.insert(key, (now, message.clone()));
         self.note(from, message);
         match message.kind() {
             "PUBLISH" => self.on_publish_in(message),
@@ -379,7 +380,7 @@ impl Watch {
             response.branch().to_owned(),
             response.cseq_method().to_owned(),
         );
-        let Some(request) = self.requests.get(&key).cloned() else {
+        let Some((came, request)) = self.requests.get(&key).cloned() else {
             return;
         };
         match (request.kind(), response.status()) {
@@ -390,7 +391,7 @@ impl Watch {
                 self.on_call_failed(to, &request);
             }
             ("INVITE", 200..) if request.uri().contains("%23") => {
-                self.on_code(to, &request, response);
+                self.on_code(to, (came, &request), response);
             }
             ("REGISTER", 200) => {
                 let is_last = request.find("Expires") == Some("0");
@@ -415,8 +416,13 @@ impl Watch {
     }
 
     /// A code has its answer: campon's own, or, from a phone that is not registered, a callee's
-    /// who took it for a number.
-    fn on_code(&mut self, to: SocketAddr, request: &Message, response: &Message) {
+    /// who took it for a number. What it is about was decided when it came.
+    fn on_code(
+        &mut self,
+        to: SocketAddr,
+        (came, request): (Timestamp, &Message),
+        response: &Message,
+    ) {
         let Some(user) = self.users.get(&to) else {
             return;
         };
@@ -433,11 +439,9 @@ impl Watch {
         let is_sure = *asking == 0;
         let wanted = self.wanted.entry(user.clone()).or_default();
         if code == REQUEST_LAST {
-            let now = self.now;
-            let recent = self
-                .failed
-                .iter()
-                .filter(|(caller, _, at)| caller == user && now.since(*at) <= OFFER_WINDOW + SLACK);
+            let recent = self.failed.iter().filter(|(caller, _, at)| {
+                caller == user && came.since(*at) <= OFFER_WINDOW + SLACK
+            });
             wanted.extend(recent.map(|(_, callee, _)| callee.clone()));
         } else if code == CANCEL_ALL || code == CANCEL_LAST && wanted.len() == 1 && is_sure {
             wanted.clear();

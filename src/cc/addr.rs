@@ -32,6 +32,11 @@ impl Aor {
         &self.0
     }
 
+    /// What stands before the last `@`; `None` if there is none.
+    pub fn user(&self) -> Option<&str> {
+        self.0.rsplit_once('@').map(|(user, _)| user)
+    }
+
     /// The same text, to be shared.
     pub fn as_arc(&self) -> &Arc<str> {
         &self.0
@@ -80,6 +85,17 @@ impl AddrSpec {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The user part as it is written, or the number of a `tel:` URI; `None` if it has none.
+    pub fn user(&self) -> Option<&str> {
+        let (scheme, rest) = self.0.split_once(':')?;
+        let user = match rest.rsplit_once('@') {
+            Some((user, _)) => user,
+            None if scheme.eq_ignore_ascii_case("tel") => rest,
+            None => return None,
+        };
+        user.split([';', ':']).next()
     }
 
     /// The same address with `m` as a URI parameter; one that has an `m` already stays as it is.

@@ -33,7 +33,7 @@ mod settings;
 mod user;
 
 pub use crate::cc::id::{CceToken, CompletionId};
-pub use codes::{Code, CodeError, Codes, RawCodes};
+pub use codes::{Code, CodeError, CodeKind, Codes, RawCodes};
 pub use entry::Stage;
 pub use history::{Event, History, Outcome};
 pub use identity::Identity;

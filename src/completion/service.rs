@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use crate::cc::SubscriptionId;
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{self, Agent};
-use crate::cc::capsule::{Offer, Sealer};
+use crate::cc::capsule::{CallIdentity, Offer, Sealer};
 use crate::cc::id::{CceToken, CompletionId};
 use crate::cc::line::Line;
 use crate::cc::monitor::{self, Context, Monitor};
@@ -20,7 +20,7 @@ use crate::cc::pace::Gate;
 use crate::completion::agenda::Agenda;
 use crate::completion::entry::{Completion, Life, Stage};
 use crate::completion::history::History;
-use crate::completion::input::Input;
+use crate::completion::input::{FailedCall, Input};
 use crate::completion::output::Output;
 use crate::completion::record::{Roles, WallTime};
 use crate::completion::settings::Settings;
@@ -263,6 +263,24 @@ impl Service {
     pub fn view(&self, id: CompletionId) -> Option<View<'_>> {
         let completion = self.completions.get(&id)?;
         (completion.life != Life::Ended).then(|| View::of(completion))
+    }
+
+    /// The caller's last call to this number that failed and may be asked for: to what he dialled, or to
+    /// whom it is.
+    pub fn failed_call_to(
+        &self,
+        now: Timestamp,
+        caller: &Aor,
+        number: &str,
+    ) -> Option<CallIdentity> {
+        let window = self.settings.timing.offer_window;
+        let wanted = |call: &FailedCall| {
+            let names = [call.dialled.user(), call.callee.user()];
+            names.into_iter().flatten().any(|name| name == number)
+        };
+        let user = self.users.get(caller)?;
+        let (_, call) = user.failed.newest((now, window), wanted)?;
+        Some(call.call)
     }
 
     /// A caller's completions, oldest first.

@@ -206,8 +206,11 @@ pub(super) struct RawCompletion {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawCodes {
     pub(super) request_last: Field<String>,
+    pub(super) request: Field<String>,
     pub(super) cancel_last: Field<String>,
+    pub(super) cancel: Field<String>,
     pub(super) cancel_all: Field<String>,
+    pub(super) list: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::call::NatMedia;
 use crate::cc::trust::Dials;
-use crate::completion::Code;
+use crate::completion::CodeKind;
 use crate::shard::settings::{Carries, CcParams, Completion, Edge, KeepAlive, Peer};
 use crate::shard::settings::{PeerCompletion, RecallMethod, Settings};
 use crate::sip::flow::ListenerId;
@@ -180,9 +180,12 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         service.monitor.entries_max, limits.per_caller_max, limits.total_max,
     )?;
     let codes = completion.codes.iter().map(|(text, code)| match code {
-        Code::CancelAll => format!("{text} cancels all"),
-        Code::CancelLast => format!("{text} cancels the last"),
-        Code::RequestLast => format!("{text} requests the last"),
+        CodeKind::Cancel => format!("{text} cancels one"),
+        CodeKind::CancelAll => format!("{text} cancels all"),
+        CodeKind::CancelLast => format!("{text} cancels the last"),
+        CodeKind::List => format!("{text} lists all"),
+        CodeKind::Request => format!("{text} requests the last to a number"),
+        CodeKind::RequestLast => format!("{text} requests the last"),
     });
     let codes: Vec<_> = codes.collect();
     match &*codes {

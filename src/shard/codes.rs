@@ -1,26 +1,40 @@
 //! Feature codes: what a user dials to ask for completion and to take it back.
 //!
-//! Spec: TS 24.642 §4.5; DESIGN §8.2. A code is a code for our users alone, on their own flows.
+//! Spec: TS 24.642 §4.5; RFC 3428 (the list); DESIGN §8.2. A code is a code for our users alone, on
+//! their own flows.
 
 use crate::call::Call;
-use crate::completion::{Code, Complete, CompletionId, Input, Mode, Ticket, Which, WhichCall};
+use crate::cc::addr;
+use crate::completion::{
+    self, Code, CodeKind, Complete, CompletionId, Input, Mode, Stage, Ticket, View, Which,
+    WhichCall,
+};
+use crate::dialog::{Dialog, Tag};
 use crate::location::Aor;
 use crate::shard::desk::{name_of, show};
 use crate::shard::offer::About;
 use crate::shard::{Held, Parties, Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Checked, Message, Request, Scratch, Status, Uri};
+use crate::sip::{Checked, Message, Method, Name, Request, Scratch, Status, Uri, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::branch::hex;
+use crate::transaction::clients::Outgoing;
 use crate::transaction::reply;
 use crate::transaction::servers::Answer;
+
+/// What a code asks the service for.
+enum Wish {
+    Complete(WhichCall),
+    List,
+    Uncomplete(Which),
+}
 
 /// A code whose INVITE waits for its answer.
 #[derive(Debug)]
 pub(super) struct Asked {
     caller: Aor,
-    code: Code,
+    code: CodeKind,
     server: Key,
     flow: Flow,
     invite: Box<[u8]>,
@@ -37,15 +51,11 @@ enum Phone {
 
 impl Asked {
     /// The one line that a code leaves in the log.
-    fn log(&self, refused: Option<crate::completion::Reject>) {
+    fn log(&self, refused: Option<completion::Reject>) {
         tracing::info!(
             call_id = %self.call_id,
             caller = show(&name_of(&self.caller)),
-            code = match self.code {
-                Code::CancelAll => "cancel_all",
-                Code::CancelLast => "cancel_last",
-                Code::RequestLast => "request_last",
-            },
+            code = self.code.as_str(),
             refused = refused.map(|reject| reject.to_string()),
             "code dialled"
         );
@@ -84,7 +94,7 @@ impl Shard {
         let ticket = self.desk.ticket();
         let asked = Asked {
             caller: caller.clone(),
-            code,
+            code: code.kind(),
             server,
             flow: *flow,
             invite: Box::from(request.message.raw()),
@@ -95,25 +105,116 @@ impl Shard {
         // R2: he is on the phone until he knows, so that no recall runs into it.
         self.users.engage(caller);
         let caller = name_of(caller);
-        let which = match code {
-            Code::RequestLast => {
-                self.desk.facts.push_back(Input::Complete(Complete {
-                    ticket,
-                    caller,
-                    call: WhichCall::Last,
-                    mode: Mode::Callback,
-                }));
-                return Ok(());
-            }
-            Code::CancelLast => Which::Last,
-            Code::CancelAll => Which::All,
-        };
-        self.desk.facts.push_back(Input::Uncomplete {
-            ticket,
-            caller,
-            which,
-        });
+        match self.asked_by(now, &caller, code) {
+            Ok(Wish::Complete(call)) => self.desk.facts.push_back(Input::Complete(Complete {
+                ticket,
+                caller,
+                call,
+                mode: Mode::Callback,
+            })),
+            Ok(Wish::Uncomplete(which)) => self.desk.facts.push_back(Input::Uncomplete {
+                ticket,
+                caller,
+                which,
+            }),
+            Ok(Wish::List) => self.list(now, request, ticket),
+            Err(reject) => self.answer_code(now, ticket, Err(reject)),
+        }
         Ok(())
+    }
+
+    fn asked_by(
+        &self,
+        now: Timestamp,
+        caller: &addr::Aor,
+        code: Code,
+    ) -> Result<Wish, completion::Reject> {
+        let service = &self.desk.service;
+        Ok(match code {
+            Code::Cancel(number) => {
+                let mut mine = service.views(caller).into_iter();
+                let found = mine.find(|view| view.number == number);
+                let found = found.ok_or(completion::Reject::UnknownCompletion)?;
+                Wish::Uncomplete(Which::Id(found.id))
+            }
+            Code::CancelAll => Wish::Uncomplete(Which::All),
+            Code::CancelLast => Wish::Uncomplete(Which::Last),
+            Code::List => Wish::List,
+            Code::Request(number) => {
+                let call = service.failed_call_to(now, caller, &number);
+                Wish::Complete(WhichCall::Call(call.ok_or(completion::Reject::NoOffer)?))
+            }
+            Code::RequestLast => Wish::Complete(WhichCall::Last),
+        })
+    }
+
+    /// Tells the phone by MESSAGE which requests there are; one that says that it takes none reads it
+    /// in the refusal of its call.
+    fn list(&mut self, now: Timestamp, request: &Request<'_>, ticket: Ticket) {
+        let Some(asked) = self.desk.asked.get(&ticket) else {
+            return;
+        };
+        let (flow, server) = (asked.flow, asked.server);
+        let caller = asked.caller.clone();
+        let mut mine = self.desk.service.views(&name_of(&caller));
+        mine.sort_by_key(|view| view.number);
+        let lines: Vec<_> = mine.iter().map(entry).collect();
+        if allows_messages(&request.message) {
+            let text = if lines.is_empty() {
+                "no requests".to_owned()
+            } else {
+                lines.join("\r\n")
+            };
+            self.send_text(now, request, (&flow, server), &text);
+            return self.answer_code(now, ticket, Ok(None));
+        }
+        if let Some(asked) = self.desk.asked.remove(&ticket) {
+            asked.log(None);
+            let mut phrase = lines.join("; ");
+            if phrase.is_empty() {
+                phrase.push_str("no requests");
+            }
+            let status = Status::TEMPORARILY_UNAVAILABLE;
+            self.refuse_code(now, (&caller, server), (status, &phrase));
+        }
+    }
+
+    /// A text to the phone that has sent this, in the name of what it dialled.
+    fn send_text(
+        &mut self,
+        now: Timestamp,
+        request: &Request<'_>,
+        (flow, server): (&Flow, Key),
+        text: &str,
+    ) {
+        let mut phone = Dialog::of_server(request, flow, Tag::new(server, &mut self.rng));
+        phone.keep_to_flow(flow);
+        let ids = [(); 3].map(|()| hex(self.rng.bits()));
+        let [call, host, tag] = &ids;
+        self.scratch.clear();
+        let mut writer = Writer::fragment(&mut self.scratch);
+        writer
+            .header(Name::MaxForwards, b"70")
+            .header_parts(Name::From, &[request.to.text, b";tag=", tag])
+            .header(Name::To, request.from.text)
+            .header_parts(Name::CallId, &[call, host])
+            .header(Name::CSeq, b"1 MESSAGE")
+            .header(Name::ContentType, b"text/plain;charset=UTF-8");
+        let outgoing = match writer.finish(text.as_bytes()) {
+            Ok(_) if phone.has_target() => Outgoing {
+                method: Method::Message,
+                uri: phone.request_uri(),
+                flow: *flow,
+                // What it says of it changes nothing.
+                user: None,
+                destination: 0,
+                fields: &self.scratch,
+            },
+            Ok(_) | Err(_) => return,
+        };
+        if self.layer.request(now, &outgoing).is_err() {
+            tracing::debug!("a list could not be sent: too many transactions");
+        }
     }
 
     /// S-09: the phone takes a code back that waits for a peer.
@@ -133,7 +234,7 @@ impl Shard {
         &mut self,
         now: Timestamp,
         ticket: Ticket,
-        result: Result<Option<CompletionId>, crate::completion::Reject>,
+        result: Result<Option<CompletionId>, completion::Reject>,
     ) {
         let Some(asked) = self.desk.asked.remove(&ticket) else {
             return;
@@ -211,4 +312,21 @@ impl Shard {
         self.put_back(now, key, Box::new(held));
         true
     }
+}
+
+/// One line of a list.
+fn entry(view: &View<'_>) -> String {
+    let dialled = view.dialled.user().unwrap_or_else(|| view.dialled.as_str());
+    let stage = match view.stage {
+        Stage::Asked | Stage::Queued => "waiting",
+        Stage::Recalling => "your turn",
+        Stage::Calling => "calling",
+    };
+    format!("{}: {dialled}, {stage}", view.number)
+}
+
+/// Whether a phone says that it takes a MESSAGE, or says nothing of what it takes.
+fn allows_messages(message: &Message<'_>) -> bool {
+    let mut allowed = message.values(Name::Allow).peekable();
+    allowed.peek().is_none() || allowed.any(|method| method.eq_ignore_ascii_case(b"MESSAGE"))
 }

@@ -14,6 +14,7 @@ fn a_code_asks_for_the_last_failed_call_and_another_takes_it_back() {
         request_last: Some("*37#".to_owned()),
         cancel_last: Some("#37*#".to_owned()),
         cancel_all: Some("#37#".to_owned()),
+        ..RawCodes::default()
     };
     let codes = Codes::new(&raw, &["112".to_owned()]).expect("codes");
     let mut world = World::new();

@@ -10,7 +10,7 @@ use toml::Spanned;
 use crate::cc::agent;
 use crate::cc::document::Retention;
 use crate::cc::monitor::{self, Times};
-use crate::completion::{CodeError, Codes, Limits, RawCodes, Settings, Timing};
+use crate::completion::{Codes, Limits, RawCodes, Settings, Timing};
 use crate::config::error::{Error, Source};
 use crate::config::raw::{self, Field, RawCompletion};
 use crate::config::value;
@@ -198,20 +198,26 @@ fn timing(source: Source<'_>, raw: &RawCompletion, times: &Times) -> Result<Timi
 }
 
 fn codes(source: Source<'_>, raw: &raw::RawCodes, emergency: &[String]) -> Result<Codes, Error> {
-    let written = [&raw.request_last, &raw.cancel_last, &raw.cancel_all];
-    let [request_last, cancel_last, cancel_all] =
-        written.map(|code| code.as_ref().map(|code| code.get_ref().clone()));
+    let text = |code: &Field<String>| code.as_ref().map(|code| code.get_ref().clone());
     let codes = RawCodes {
-        request_last,
-        cancel_last,
-        cancel_all,
+        cancel: text(&raw.cancel),
+        cancel_all: text(&raw.cancel_all),
+        cancel_last: text(&raw.cancel_last),
+        list: text(&raw.list),
+        request: text(&raw.request),
+        request_last: text(&raw.request_last),
     };
     Codes::new(&codes, emergency).map_err(|error| {
-        let (CodeError::Duplicate(text)
-        | CodeError::Emergency(text, _)
-        | CodeError::NotDialable(text)) = &error;
+        let written = [
+            &raw.cancel,
+            &raw.cancel_all,
+            &raw.cancel_last,
+            &raw.list,
+            &raw.request,
+            &raw.request_last,
+        ];
         let guilty = written.into_iter().flatten();
-        let guilty = guilty.filter(|code| code.get_ref() == text);
+        let guilty = guilty.filter(|code| code.get_ref() == error.text());
         let last = guilty.map(Spanned::span).max_by_key(|span| span.start);
         source.error(&last.unwrap_or_default(), error.to_string())
     })

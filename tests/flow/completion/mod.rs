@@ -2,6 +2,7 @@
 
 mod agents;
 mod asks;
+mod codes;
 mod limits;
 mod peers;
 mod races;

@@ -167,13 +167,21 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         settings.routes = crate::flow::routes::table();
         settings.calls.emergency = vec!["112".to_owned()];
     }
+    settings.completion.codes = codes();
+    Shard::new(settings, Rng::from_number(seed))
+}
+
+/// What callers dial.
+fn codes() -> Codes {
     let codes = RawCodes {
         request_last: Some("*37#".to_owned()),
+        request: Some("*37*{number}#".to_owned()),
         cancel_last: Some("#37*#".to_owned()),
+        cancel: Some("#37*{index}#".to_owned()),
         cancel_all: Some("#37#".to_owned()),
+        list: Some("*#37#".to_owned()),
     };
-    settings.completion.codes = Codes::new(&codes, &[]).expect("codes that can be dialled");
-    Shard::new(settings, Rng::from_number(seed))
+    Codes::new(&codes, &[]).expect("codes that can be dialled")
 }
 
 /// An upstream of which only the name is known.

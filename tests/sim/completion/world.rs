@@ -352,6 +352,7 @@ fn settings(rng: &mut Rng) -> Settings {
         request_last: Some("*37#".to_owned()),
         cancel_last: Some("#37*#".to_owned()),
         cancel_all: Some("#37#".to_owned()),
+        ..RawCodes::default()
     };
     settings.completion.codes = Codes::new(&codes, &[]).expect("codes that can be dialled");
     let service = &mut settings.completion.service;

@@ -70,6 +70,30 @@ impl Service {
     }
 }
 
+/// The end of the process.
+impl Service {
+    /// RFC 6665 §4.1.2.3, §4.4.1: neither monitors nor agents elsewhere wait for us in vain.
+    pub(super) fn on_stop(&mut self, turn: &mut Turn<'_>) {
+        let waiting = |it: &&Completion| it.life != Life::Ended && it.stage != Stage::Calling;
+        let waiting = self.completions.values().filter(waiting);
+        let waiting: Vec<_> = waiting.map(|it| (it.id, it.roles, it.stage)).collect();
+        for (id, roles, stage) in waiting {
+            match (roles, stage) {
+                (Roles::Monitor, _) => {
+                    if let Some((callee, entry)) = self.entry_of(id) {
+                        self.post_monitor(callee, monitor::Event::Abandon(entry));
+                    }
+                }
+                // Its caller is being rung.
+                (Roles::Agent | Roles::Both, Stage::Recalling | Stage::Calling) => {}
+                (Roles::Agent | Roles::Both, Stage::Asked | Stage::Queued) => {
+                    self.take_back(id, By::Other, None, turn);
+                }
+            }
+        }
+    }
+}
+
 /// Complete.
 impl Service {
     pub(super) fn on_complete(&mut self, complete: &Complete, turn: &mut Turn<'_>) {

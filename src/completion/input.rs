@@ -42,6 +42,9 @@ pub enum Input {
         /// What is known.
         line: Line,
     },
+    /// The process is about to stop, and what waits will be forgotten: each is told who is elsewhere.
+    /// Recalls and CC calls that are under way are not disturbed.
+    Stop,
     /// A user is no longer served: removed, or barred.
     UserGone {
         /// Who.

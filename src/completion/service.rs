@@ -154,6 +154,7 @@ impl Service {
             Input::CallFailed(call) => self.on_call_failed(call, turn),
             Input::CallAnswered { caller, callee } => self.on_call_answered(caller, callee),
             Input::Line { user, line } => self.on_line(user, line),
+            Input::Stop => self.on_stop(turn),
             Input::UserGone { user } => self.on_user_gone(&user, turn),
             Input::Complete(complete) => self.on_complete(&complete, turn),
             Input::Uncomplete {

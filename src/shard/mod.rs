@@ -52,6 +52,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::call;
 use crate::call::{Call, Contacts, Turn};
 use crate::cc::trust::PeerId;
+use crate::completion;
 use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::{Counters, Delays};
 use crate::random::Rng;
@@ -357,7 +358,9 @@ impl Shard {
     }
 
     fn drain(&mut self, now: Timestamp) {
-        self.draining = true;
+        if !std::mem::replace(&mut self.draining, true) {
+            self.desk.facts.push_back(completion::Input::Stop);
+        }
         self.stop_pinging(now);
     }
 
@@ -599,11 +602,11 @@ mod tests {
     #[test]
     fn a_panic_inside_the_service_leaves_no_code_unanswered() {
         let mut shard = shard();
-        let codes = crate::completion::RawCodes {
+        let codes = completion::RawCodes {
             request_last: Some("*37#".to_owned()),
             ..Default::default()
         };
-        let codes = crate::completion::Codes::new(&codes, &[]);
+        let codes = completion::Codes::new(&codes, &[]);
         shard.settings.completion.codes = codes.expect("a code that can be dialled");
         let register = request("REGISTER", "reg", "").replace("To: <sip:bob", "To: <sip:alice");
         assert!(receive(&mut shard, &register).concat().contains("200 OK"));

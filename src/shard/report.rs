@@ -26,7 +26,7 @@ pub struct Report {
     pub delays: Delays,
     /// Whether no new calls are taken.
     pub draining: bool,
-    /// Calls, and transactions that somebody still waits for.
+    /// Calls, and transactions and last words that somebody still waits for.
     pub owed: usize,
 }
 
@@ -93,7 +93,7 @@ impl Shard {
             completions: self.desk.service.stages().to_vec(),
             delays: self.delays,
             draining: self.draining,
-            owed: self.calls_up() + servers.owing + clients.owing,
+            owed: self.calls_up() + servers.owing + clients.owing + self.farewells(),
         }
     }
 
@@ -104,7 +104,18 @@ impl Shard {
 
     /// Whether a call is up or somebody waits for a transaction; cheap while a call is up.
     pub fn is_owing(&self) -> bool {
-        self.calls_up() > 0 || self.layer.servers().owing + self.layer.clients().owing > 0
+        let transactions = || self.layer.servers().owing + self.layer.clients().owing;
+        self.calls_up() > 0 || transactions() + self.farewells() > 0
+    }
+
+    /// How many subscribers of our queues have yet to hear that we stop: their last NOTIFY may have to
+    /// wait (CC-65).
+    fn farewells(&self) -> usize {
+        if self.draining {
+            self.desk.subscriptions.subscribers()
+        } else {
+            0
+        }
     }
 
     /// How many calls there are, without the slots of those that were challenged.

@@ -248,6 +248,13 @@ impl Subscriptions {
         self.publications.poll_timeout()
     }
 
+    /// How many subscriptions to our queues there are.
+    pub(super) fn subscribers(&self) -> usize {
+        let all = self.table.iter();
+        all.filter(|(_, it)| matches!(***it, Subscription::Monitor(_)))
+            .count()
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.table.len()

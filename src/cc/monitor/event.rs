@@ -47,6 +47,8 @@ pub enum Event {
     CcCallFailed(SubscriptionId, Option<Found>),
     /// Somebody other than the subscriber ends the entry.
     Refuse(SubscriptionId),
+    /// The entry is no longer served; one whose CC call is under way is served to its end.
+    Abandon(SubscriptionId),
     /// The callee is no longer served.
     CalleeGone,
 }

@@ -99,6 +99,7 @@ impl Monitor {
             Event::CcCallDiverted(id) => self.on_diverted(id, &mut turn),
             Event::CcCallFailed(id, found) => self.on_failed(id, found, &mut turn),
             Event::Refuse(id) => self.end(id, End::Refused, &mut turn),
+            Event::Abandon(id) => self.on_abandon(id, &mut turn),
             Event::CalleeGone => self.end_all(End::CalleeGone, &mut turn),
         }
         self.settle(now, context, out);
@@ -321,6 +322,13 @@ impl Monitor {
         {
             cce.stage = Stage::Calling { gives_up };
             turn.out.push(Effect::Moved(id, Move::Calling));
+        }
+    }
+
+    fn on_abandon(&mut self, id: SubscriptionId, turn: &mut Turn<'_>) {
+        let cce = self.find(id);
+        if cce.is_some_and(|cce| !matches!(cce.stage, Stage::Calling { .. })) {
+            self.end(id, End::CalleeGone, turn);
         }
     }
 
@@ -1368,6 +1376,7 @@ mod tests {
             Event::CcCallFailed(ALICE, Some(BUSY)),
             Event::CcCallFailed(ALICE, None),
             Event::Refuse(ALICE),
+            Event::Abandon(ALICE),
             Event::CalleeGone,
         ]
     }
@@ -1391,6 +1400,7 @@ mod tests {
             | Event::CcCallAnswered(..)
             | Event::CcCallDiverted(..)
             | Event::Refuse(..)
+            | Event::Abandon(..)
             | Event::CalleeGone => {
                 let name = format!("{event:?}");
                 name.split('(').next().unwrap_or_default().to_owned()
@@ -1421,6 +1431,7 @@ mod tests {
             | Event::CcCallDiverted(..)
             | Event::CcCallFailed(..)
             | Event::Refuse(..)
+            | Event::Abandon(..)
             | Event::CalleeGone => event,
         }
     }

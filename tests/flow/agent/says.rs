@@ -128,3 +128,20 @@ fn a_publication_waits_for_the_answer_to_the_one_before() {
     assert_eq!(resumed.header("SIP-If-Match"), "1"); // S-154
     office.takes_back(&[&place]);
 }
+
+#[test]
+fn a_campon_that_stops_gives_its_places_up() {
+    let office = Office::new();
+    let places = ["dora", "erik"].map(|whom| office.place(whom, MONITOR));
+    office.world.drains();
+    let leaves = places.each_ref().map(Place::is_left);
+    for (place, leaves) in places.iter().zip(leaves) {
+        assert_eq!(leaves.header("Expires"), "0");
+        office
+            .pbx
+            .sends(response(&leaves, 200).with("Expires", "0"));
+        place.tells("terminated;reason=timeout", "");
+    }
+    office.world.advance(SECOND * 600);
+    office.world.quiet();
+}

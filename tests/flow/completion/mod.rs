@@ -8,5 +8,6 @@ mod peers;
 mod races;
 mod recalls;
 mod refusals;
+mod stops;
 mod subscribers;
 mod watchers;

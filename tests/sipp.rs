@@ -18,6 +18,8 @@ mod act;
 mod bridge;
 #[path = "sipp/calls.rs"]
 mod calls;
+#[path = "sipp/campons.rs"]
+mod campons;
 #[path = "sipp/edge.rs"]
 mod edge;
 #[path = "sipp/ladder.rs"]
@@ -44,6 +46,8 @@ mod scenarios;
 mod servers;
 #[path = "sipp/stage.rs"]
 mod stage;
+#[path = "sipp/tap.rs"]
+mod tap;
 #[path = "sipp/trace.rs"]
 mod trace;
 #[path = "sipp/ways.rs"]

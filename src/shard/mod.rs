@@ -158,10 +158,7 @@ impl Shard {
         let contacts = Contacts::new(&sent_by);
         let transactions_max = to_usize(settings.limits.transactions_max);
         let calls_max = to_usize(settings.limits.calls_max);
-        let domains = Domains::new(
-            settings.listeners.iter().map(|listener| listener.bind.ip()),
-            settings.domains.iter().map(String::as_str),
-        );
+        let domains = settings.own_domains();
         let layer_rng = Rng::from_number(rng.bits());
         let access = settings.access.take();
         let hosts = settings.listeners.iter().map(Listener::sent_by);

@@ -4,7 +4,7 @@
 //! later goes by the new settings. Sockets are not the worker's, so the listeners stay as they are;
 //! so does the mode.
 
-use crate::location::{Access, Domains, Gate};
+use crate::location::{Access, Gate};
 use crate::shard::strangers::Strangers;
 use crate::shard::{Settings, Shard, ways};
 use crate::time::Timestamp;
@@ -17,8 +17,7 @@ impl Shard {
         // The thread that writes them is started with the process.
         settings.records = self.settings.records;
         settings.started = self.settings.started;
-        let ips = settings.listeners.iter().map(|it| it.bind.ip());
-        self.domains = Domains::new(ips, settings.domains.iter().map(String::as_str));
+        self.domains = settings.own_domains();
         self.registrar.set_policy(settings.registrar);
         self.set_access(now, settings.access.take());
         self.layer.set_timing(settings.timing);

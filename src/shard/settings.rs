@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::call;
 use crate::cc::trust::{self, Dials, PeerId};
 use crate::completion;
-use crate::location;
+use crate::location::{self, Domains};
 use crate::routing::table::Route;
 use crate::routing::{Place, Policy, Spot};
 use crate::shard::relays;
@@ -141,6 +141,27 @@ impl Listener {
             Some(advertise) => format!("{advertise}:{}", self.bind.port()),
             None => self.bind.to_string(),
         }
+    }
+
+    /// The host in them, if it is not the socket's address.
+    fn advertised_host(&self) -> Option<&str> {
+        let advertise = self.advertise.as_deref()?;
+        let host = match advertise.rsplit_once(':') {
+            Some((host, _)) if has_port(advertise) => host,
+            Some(_) | None => advertise,
+        };
+        Some(host.trim_start_matches('[').trim_end_matches(']'))
+    }
+}
+
+impl Settings {
+    /// The hosts whose URIs mean us: those of the listeners, as we see them and as peers do, and the
+    /// domains of our users.
+    pub(super) fn own_domains(&self) -> Domains {
+        let listeners = self.listeners.iter();
+        let advertised = listeners.clone().filter_map(Listener::advertised_host);
+        let names = self.domains.iter().map(String::as_str).chain(advertised);
+        Domains::new(listeners.map(|listener| listener.bind.ip()), names)
     }
 }
 
@@ -489,6 +510,30 @@ impl Default for Overload {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A peer that was told the name of a listener had its requests for it taken for somebody else's.
+    #[test]
+    fn what_a_listener_is_called_by_peers_is_ours() {
+        let listener = |advertise: &str| Listener {
+            advertise: Some(advertise.to_owned()),
+            ..Listener::at("0.0.0.0:5060".parse().expect("an address"))
+        };
+        let settings = Settings {
+            listeners: ["sip.example.org:5070", "192.0.2.7", "[2001:db8::7]:5060"]
+                .map(listener)
+                .into(),
+            ..Settings::default()
+        };
+        let domains = settings.own_domains();
+        let is_own = |uri: &str| {
+            let uri = crate::sip::Uri::parse(uri.as_bytes()).expect("a URI");
+            domains.is_own(&uri.as_sip().expect("a SIP URI"))
+        };
+        assert!(is_own("sip:bob@SIP.example.org"));
+        assert!(is_own("sip:bob@192.0.2.7:5070"));
+        assert!(is_own("sip:bob@[2001:DB8::7]"));
+        assert!(!is_own("sip:bob@example.org"));
+    }
 
     fn peer(name: &str, address: &str) -> Peer {
         Peer::new(name, Transport::Udp, address.parse().expect("an address"))

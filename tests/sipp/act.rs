@@ -35,6 +35,12 @@ impl Act {
         self
     }
 
+    /// At another campon than the stage's.
+    pub fn of_campon(mut self, campon: SocketAddr) -> Self {
+        self.script.campon = campon;
+        self.with("domain", campon.ip().to_string())
+    }
+
     /// At another port of the phone.
     pub fn at_port(mut self, port: u16) -> Self {
         self.script.local.set_port(port);

@@ -125,7 +125,10 @@ impl Campon {
         let out = File::create(&log).expect("a log file in the target folder");
         let err = out.try_clone().expect("a second handle of the log");
         let mut command = Command::new(&binary);
-        command.args(["serve", "--listen", &address.to_string()]);
+        command.arg("serve");
+        if !config.is_some_and(|config| config.contains("[[listener]]")) {
+            command.args(["--listen", &address.to_string()]);
+        }
         if let Some(config) = config {
             let file = folder.join("campon.toml");
             fs::write(&file, config).expect("a file in the target folder");

@@ -377,6 +377,7 @@ fn every_stage_has_a_network_of_its_own() {
     let source = concat!(
         include_str!("../sipp.rs"),
         include_str!("calls.rs"),
+        include_str!("campons.rs"),
         include_str!("edge.rs"),
         include_str!("operator.rs"),
         include_str!("peers.rs"),

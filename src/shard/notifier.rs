@@ -257,6 +257,10 @@ impl Shard {
                 let least_s = whole_seconds(least);
                 writer.header_fmt(Name::MinExpires, format_args!("{least_s}"));
             }
+            if let Some(later) = reject.retry_after() {
+                let later_s = whole_seconds(later);
+                writer.header_fmt(Name::RetryAfter, format_args!("{later_s}"));
+            }
         };
         let status = Status::new(reject.status()).unwrap_or(Status::SERVER_INTERNAL_ERROR);
         let answer = Answer {

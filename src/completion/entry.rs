@@ -4,12 +4,14 @@
 
 use crate::cc::SubscriptionId;
 use crate::cc::addr::{AddrSpec, Aor};
+use crate::cc::capsule::CallIdentity;
 use crate::cc::id::{CceToken, CompletionId};
+use crate::cc::line::{Calls, Trigger};
 use crate::cc::monitor::{Renewal, Wait};
 use crate::cc::trust::Peer;
 use crate::completion::history::{History, Outcome};
 use crate::completion::identity::Identity;
-use crate::completion::input::{Binding, Ticket};
+use crate::completion::input::{Binding, FailedCall, Monitors, Ticket};
 use crate::completion::output::{By, Output};
 use crate::completion::record::Roles;
 use crate::store::Version;
@@ -86,6 +88,26 @@ pub(super) struct Ending {
 }
 
 impl Completion {
+    /// The call that it is about, as it was when it failed.
+    pub(super) fn failed_call(&self) -> FailedCall {
+        FailedCall {
+            call: CallIdentity(self.order),
+            caller: self.caller.clone(),
+            from: self.from.clone(),
+            identity: self.identity.clone(),
+            binding: self.binding,
+            callee: self.callee.clone(),
+            dialled: self.dialled.clone(),
+            status: 0,
+            condition: self.wait.condition,
+            calls: match self.wait.trigger {
+                Trigger::Freed | Trigger::Registered | Trigger::Seen { .. } => Calls::Engaged,
+                Trigger::Talked => Calls::Free,
+            },
+            monitors: Monitors::Own,
+        }
+    }
+
     /// How it ended, if the machines say so: a wish of its caller's is a cancellation.
     pub(super) fn outcome(&self, by_itself: Outcome) -> (Outcome, By) {
         match (&self.ending, by_itself) {

@@ -89,9 +89,17 @@ impl Service {
         Ok(())
     }
 
+    /// Who waits by this subscription.
+    pub fn waits_by(&self, subscription: SubscriptionId) -> Option<&Aor> {
+        self.routes.get(&subscription).map(|route| &route.caller)
+    }
+
     /// Whether a phone that watches this callee by a SUBSCRIBE of its own may be waiting for him: a
-    /// call of its user's to him failed, and his queue is here.
+    /// call of its user's to him failed, and his queue is here; or it waits already, and begins anew.
     pub fn may_wait(&self, now: Timestamp, caller: &Aor, callee: &Aor) -> bool {
+        if self.phones_wish(caller, callee).is_some() {
+            return true;
+        }
         let window = self.settings.timing.offer_window;
         let user = self.users.get(caller);
         let wanted = |call: &FailedCall| {
@@ -99,6 +107,13 @@ impl Service {
             call.callee == *callee && is_ours
         };
         user.is_some_and(|user| user.failed.newest((now, window), wanted).is_some())
+    }
+
+    /// The request of a caller for this callee that a phone of his keeps up.
+    fn phones_wish(&self, caller: &Aor, callee: &Aor) -> Option<&Completion> {
+        let id = self.pairs.get(&(caller.clone(), callee.clone()))?;
+        let completion = self.completions.get(id)?;
+        (completion.renewal == Renewal::Lengthens).then_some(completion)
     }
 
     /// The failed call that a SUBSCRIBE is about, and when it failed.
@@ -110,10 +125,16 @@ impl Service {
         let window = self.settings.timing.offer_window;
         match &subscribe.queue {
             Queue::Callee(callee) => {
-                let user = self.users.get(subscribe.caller.as_ref()?)?;
+                let caller = subscribe.caller.as_ref()?;
+                let user = self.users.get(caller)?;
                 let wanted = |call: &FailedCall| call.callee == *callee;
-                let (at, call) = user.failed.newest((now, window), wanted)?;
-                Some((at, call.clone()))
+                if let Some((at, call)) = user.failed.newest((now, window), wanted) {
+                    return Some((at, call.clone()));
+                }
+                // A phone that begins its subscription anew still waits for the same.
+                let wish = self.phones_wish(caller, callee)?;
+                let again = subscribe.renewal == Renewal::Lengthens;
+                again.then(|| (wish.wait.since, wish.failed_call()))
             }
             Queue::Token(token) => {
                 let offer = self.sealer.open(token)?;

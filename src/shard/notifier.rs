@@ -173,8 +173,14 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
+        let sender = self.sender(flow, request);
         let monitor = self.desk.subscriptions.monitor_of(request);
         let monitor = monitor.ok_or(Reject::NoSuchCall)?;
+        let subscriber = self.desk.service.waits_by(monitor.id);
+        if sender.is_some_and(|sender| Some(&name_of(&sender)) == subscriber) {
+            // R8: from where its user has registered, and so it is told there.
+            monitor.notifier.move_to(flow);
+        }
         monitor
             .notifier
             .handle_subscribe(request)

@@ -89,6 +89,11 @@ impl Notifier {
         self.dialog.keep_to(flow);
     }
 
+    /// Its subscriber has moved: his requests come by this flow now.
+    pub fn move_to(&mut self, flow: &Flow) {
+        self.dialog.move_to(flow);
+    }
+
     /// Takes a SUBSCRIBE within the dialog, or tells the status that refuses it.
     pub fn handle_subscribe(&mut self, subscribe: &Request<'_>) -> Result<(), Status> {
         let params = Params::parse(&self.params).ok();

@@ -173,9 +173,11 @@ fn documents_are_counted_and_name_one_made_up_dialog() {
     let BobIsBusy { world, alice, .. } = &scene;
     let sent = alice.sends(watch(alice));
     let accepted = alice.receives("200");
+    // S-140: one that the phone can read, and (S-144) no more than that he is on a call.
     let first = version_and_id(&sees(alice, "confirmed"));
     scene.bob_is_free();
     let second = version_and_id(&sees(alice, "terminated"));
+    // S-141: each is whole.
     assert_eq!((first.0, second.0), (0, 1));
     assert_eq!(first.1, second.1);
     world.advance(RECALL);
@@ -304,4 +306,58 @@ fn a_subscription_to_completion_takes_the_place_of_the_phones_own() {
     let last = alice.receives("NOTIFY");
     alice.answers(&last, 200);
     scene.bob_hangs_up();
+}
+
+#[test]
+fn a_phone_that_subscribes_anew_keeps_its_place() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { world, alice, .. } = &scene;
+    watches(alice);
+    let dave = world.phone("dave");
+    finds_busy(&dave);
+    let daves = watches(&dave);
+    // Long after her call failed.
+    world.advance(Duration::from_secs(50));
+    refreshes(&dave, &daves, "60");
+    sees(&dave, "confirmed");
+    let sent = alice.sends(watch(alice));
+    let accepted = alice.receives("200");
+    let dialog = Dialog::of_caller(&sent, &accepted);
+    let told = [alice.receives("NOTIFY"), alice.receives("NOTIFY")];
+    for notify in &told {
+        alice.answers(notify, 200);
+    }
+    let states = told.map(|notify| notify.header("Subscription-State").to_owned());
+    assert!(states.contains(&"terminated;reason=noresource".to_owned()));
+    assert!(states.contains(&"active;expires=60".to_owned()));
+    scene.bob_is_free();
+    sees(alice, "terminated");
+    dave.receives_nothing();
+    refreshes(alice, &dialog, "0");
+    is_ended(alice, "timeout");
+    sees(&dave, "terminated");
+    refreshes(&dave, &daves, "0");
+    is_ended(&dave, "timeout");
+}
+
+#[test]
+fn a_phone_whose_connection_is_new_is_told_there() {
+    let scene = BobIsBusy::new();
+    let world = &scene.world;
+    let dave = world.party_over_tcp("dave");
+    dave.registers();
+    finds_busy(&dave);
+    let dialog = watches(&dave);
+    dave.disconnects();
+    let again = world.party_over_tcp("dave");
+    again.registers();
+    refreshes(&again, &dialog, "60");
+    let told = sees(&again, "confirmed");
+    assert!(told.connection().is_some());
+    // CC-67
+    world.advance(Duration::from_secs(10));
+    scene.bob_is_free();
+    sees(&again, "terminated");
+    refreshes(&again, &dialog, "0");
+    is_ended(&again, "timeout");
 }

@@ -14,6 +14,7 @@ use crate::cc::monitor::{Lifetime, Reason, Renewal};
 use crate::cc::offer::{self, Named, Place};
 use crate::cc::{Basic, SubscriptionId, pidf};
 use crate::completion::{self, Input, Publish, PublishAt, Queue, Subscribe, Ticket};
+use crate::dialog::kept;
 use crate::dialog::publication::{self, PRESENCE, Wish};
 use crate::dialog::subscription::{Fate, Notifier, Notify, PACKAGE, Package, Standing};
 use crate::dialog::{Tag, Turn};
@@ -115,7 +116,7 @@ impl Shard {
             notifier,
             asked: Some(Subscribing::First(server)),
             basic: Basic::Open,
-            dials: None,
+            reserved: 0,
         };
         let monitor = Subscription::Monitor(monitor);
         self.desk.subscriptions.fill(key, subscription, monitor);
@@ -189,6 +190,8 @@ impl Shard {
         }
         let server = self.layer.accept(now, request, flow, None);
         let server = server.map_err(|_| Reject::TableFull)?;
+        // A stream that ended with the process before is found again by its subscriber.
+        monitor.notifier.find_again(flow);
         monitor.asked = Some(Subscribing::Within(server));
         self.desk.facts.push_back(Input::Refresh {
             subscription: monitor.id,
@@ -258,10 +261,6 @@ impl Shard {
                 let least_s = whole_seconds(least);
                 writer.header_fmt(Name::MinExpires, format_args!("{least_s}"));
             }
-            if let Some(later) = reject.retry_after() {
-                let later_s = whole_seconds(later);
-                writer.header_fmt(Name::RetryAfter, format_args!("{later_s}"));
-            }
         };
         let status = Status::new(reject.status()).unwrap_or(Status::SERVER_INTERNAL_ERROR);
         let answer = Answer {
@@ -281,27 +280,20 @@ impl Shard {
         id: SubscriptionId,
         notify: &completion::Notify,
     ) {
-        let Some((_, monitor)) = self.desk.subscriptions.monitor_mut(id) else {
-            return;
-        };
-        let flow = monitor.notifier.flow();
-        let dials = self.phone_dials(&flow, notify.cce);
         let Some((key, monitor)) = self.desk.subscriptions.monitor_mut(id) else {
             return;
         };
-        monitor.dials = monitor.dials.take().or(dials);
+        let flow = monitor.notifier.flow();
         let place = Place {
             host: host_at(&self.hosts, flow.listener),
             transport: None,
         };
         let (life, content_type, body) = match monitor.notifier.package() {
             Package::CallCompletion => {
-                let place = || addr::AddrSpec::new(&offer::cc_uri(notify.cce, place)).ok();
                 let document = Document {
                     state: Some(notify.state),
                     retention: notify.retention,
-                    // CC-70: in all NOTIFYs the same.
-                    uri: monitor.dials.clone().or_else(place),
+                    uri: addr::AddrSpec::new(&offer::cc_uri(notify.cce, place)).ok(),
                 };
                 let mut body = Vec::with_capacity(128);
                 document.write(&mut body);
@@ -328,12 +320,16 @@ impl Shard {
         };
         let user = Some(Part::Subscription.user(key));
         let sent = monitor.notifier.notify(turn, &message, user);
+        // Another hundred numbers, well before these are used up.
+        let is_used_up = monitor.notifier.cseq() + kept::RESERVED / 2 > monitor.reserved;
         let is_last = matches!(notify.life, Lifetime::Terminated(_));
         if is_last {
             // Its answer means nothing any more.
             self.desk.subscriptions.forget(id);
         } else if sent.is_err() {
             self.lose_subscriber(id);
+        } else if is_used_up && self.desk.vault.is_elsewhere() {
+            self.desk.facts.push_back(Input::Moved { subscription: id });
         }
     }
 
@@ -383,13 +379,10 @@ impl Shard {
 
     /// CC-48: what a PUBLISH is about, by its Request-URI.
     pub(super) fn published_at(&self, request: &Request<'_>) -> Option<PublishAt> {
-        let uri = request.uri.as_sip()?;
-        if let Some(cce) = self.entry_in(&uri) {
-            return Some(PublishAt::Entry(cce));
-        }
-        if !self.domains.is_own(&uri) {
-            return None;
-        }
+        let uri = request
+            .uri
+            .as_sip()
+            .filter(|uri| self.domains.is_own(uri))?;
         let user = str::from_utf8(uri.user?).ok()?;
         match offer::named_by(user) {
             Some(Named::Entry(cce)) => Some(PublishAt::Entry(cce)),
@@ -445,11 +438,14 @@ impl Shard {
         let server = self.layer.accept(now, request, flow, None);
         let server = server.map_err(|_| Reject::TableFull)?;
         let ticket = self.desk.ticket();
+        let expires = Duration::from_secs(asked.expires_s.into());
         let publishing = Publishing {
             server,
             asked,
             owner,
             basic,
+            nonce: self.rng.bits(),
+            ends: now + expires,
         };
         self.desk
             .subscriptions
@@ -460,7 +456,7 @@ impl Shard {
             at,
             caller,
             basic,
-            expires: Some(Duration::from_secs(asked.expires_s.into())),
+            expires: Some(expires),
         }));
         Ok(())
     }
@@ -488,6 +484,8 @@ impl Shard {
             asked,
             owner,
             basic,
+            nonce,
+            ..
         } = publishing;
         let granted = match result {
             Ok(()) => {
@@ -495,7 +493,7 @@ impl Shard {
                     monitor.basic = basic;
                 }
                 let publications = &mut subscriptions.publications;
-                let granted = publications.commit(now, &mut self.rng, &asked, owner.0);
+                let granted = publications.commit(now, nonce, &asked, owner.0);
                 granted.map_err(publication::Reject::status)
             }
             Err(reject) => Err(Status::new(reject.status()).unwrap_or(Status::FORBIDDEN)),

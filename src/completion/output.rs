@@ -286,7 +286,7 @@ pub struct Suspicion {
 }
 
 /// CC-74: the four patterns.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Pattern {
     /// A suspension is longer than a call.
     LongSuspension,

@@ -69,6 +69,24 @@ impl Reject {
         }
     }
 
+    /// CC-60: when it may be worth another try, where it is refused for now: by then somebody else may
+    /// have been served.
+    pub fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::CallerLimit | Self::ProcessFull | Self::QueueFull => Some(Duration::from_mins(1)),
+            Self::Merged
+            | Self::ModeNotOffered
+            | Self::MonitorRefused(_)
+            | Self::NoEntry
+            | Self::NoMonitor
+            | Self::NoOffer
+            | Self::StoreUnavailable
+            | Self::TooBrief(_)
+            | Self::UnknownCompletion
+            | Self::UnknownSubscription => None,
+        }
+    }
+
     /// The TAPI error that a provider returns for it.
     pub fn line_error(self) -> u32 {
         match self {

@@ -4,14 +4,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cc::addr;
-use crate::completion::{self, CompletionId, Input, News, Outcome, Output, Service, Tell};
+use crate::completion::{self, CompletionId, Input, News, Outcome, Output, Pattern, Service, Tell};
 use crate::location::Aor;
 use crate::observe::Pii;
 use crate::random::Rng;
 use crate::shard::codes::Asked;
 use crate::shard::keeping::Vault;
+use crate::shard::pace::{Buckets, Rate};
 use crate::shard::placing::Rung;
 use crate::shard::record::CompletionRecord;
 use crate::shard::subscriptions::Subscriptions;
@@ -22,6 +24,11 @@ use crate::time::Timestamp;
 const FACTS_MAX: usize = 10_000;
 /// Most of them for each user, for the lines of all may change at once, or their timers run out.
 const FACTS_EACH_MAX: usize = 16;
+
+/// How often the same suspicion is worth a line.
+const LINE: Duration = Duration::from_mins(1);
+/// Most callers of whom it is remembered.
+const SUSPECTED_MAX: usize = 1_000;
 
 /// What completion holds in a worker.
 #[derive(Debug)]
@@ -40,6 +47,8 @@ pub(super) struct Desk {
     pub(super) unplaced: Vec<CompletionId>,
     /// The codes that wait for their answer.
     pub(super) asked: BTreeMap<completion::Ticket, Asked>,
+    /// Whose suspicious ways were logged within the last minute.
+    suspected: Buckets<(Pattern, Option<addr::Aor>)>,
     last_ticket: u64,
     #[cfg(test)]
     pub(super) fails: bool,
@@ -65,6 +74,7 @@ impl Desk {
             referring: BTreeMap::new(),
             unplaced: Vec::new(),
             asked: BTreeMap::new(),
+            suspected: Buckets::new(Rate::one_in(LINE), SUSPECTED_MAX),
             last_ticket: 0,
             #[cfg(test)]
             fails: false,
@@ -227,12 +237,15 @@ impl Shard {
             Output::Tell(tell) => self.log_news(&tell),
             Output::Suspect(suspicion) => {
                 self.counters.completions_suspected += 1;
-                tracing::warn!(
-                    caller = suspicion.caller.as_ref().map(show),
-                    callee = suspicion.callee.as_ref().map(show),
-                    pattern = ?suspicion.pattern,
-                    "this looks like probing"
-                );
+                let whose = (suspicion.pattern, suspicion.caller.clone());
+                if self.desk.suspected.take(now, whose) {
+                    tracing::warn!(
+                        caller = suspicion.caller.as_ref().map(show),
+                        callee = suspicion.callee.as_ref().map(show),
+                        pattern = ?suspicion.pattern,
+                        "this looks like probing"
+                    );
+                }
             }
         }
     }

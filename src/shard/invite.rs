@@ -26,7 +26,7 @@ use crate::shard::settings::PeerCompletion;
 use crate::shard::ways::{Ways, keep_secure, targets};
 use crate::shard::{Held, Parties, Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Name, Request, SipUri, Uri, Writer};
+use crate::sip::{Name, Request, Uri, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::User;
@@ -173,9 +173,9 @@ impl Shard {
         (id, routed): (CompletionId, Routed),
     ) -> Result<(), Reject> {
         let Routed { ways, callee, peer } = routed;
-        let dialled = self.domains.aor(&arrived.request.uri);
-        let dialled = dialled.filter(|_| peer.is_some());
-        let dialled = dialled.and_then(|dialled| self.owner_of(&dialled));
+        // R1: whose number it is.
+        let view = self.desk.service.view(id).filter(|_| peer.is_some());
+        let dialled = view.and_then(|view| self.owner_of(&user_of(view.callee)));
         self.on_own_cc_call(now, id);
         self.desk.facts.push_back(Input::CcCallArrived { id });
         let refused = if ways.is_empty() {
@@ -244,8 +244,8 @@ impl Shard {
                 .entry(cce)
                 .filter(|entry| arrived.name.as_ref() == Some(entry.caller));
             let entry = entry.ok_or(Reject::UserUnknown)?;
-            let callee = user_of(entry.callee);
-            return Ok(Some((entry.id, self.route_home(now, callee))));
+            let routed = self.route_to_entry(now, (request, flow), &entry)?;
+            return Ok(Some((entry.id, routed)));
         }
         let Some(name) = arrived
             .name
@@ -269,16 +269,6 @@ impl Shard {
             id,
             routed.unwrap_or_else(|_| self.route_home(now, callee)),
         )))
-    }
-
-    /// R9: the entry that a `cce` parameter names, if it is the caller's turn.
-    fn named_entry(&self, caller: &addr::Aor, uri: &SipUri<'_>) -> Option<CompletionId> {
-        let cce = str::from_utf8(uri.params.value("cce")?).ok()?;
-        let id = self.desk.service.recognise_token(cce.parse().ok()?)?;
-        let view = self.desk.service.view(id)?;
-        let dialled = Uri::parse(view.dialled.as_str().as_bytes()).ok()?;
-        let is_his = view.caller == caller && dialled.is_equivalent(&Uri::Sip(*uri));
-        is_his.then_some(id)
     }
 
     /// What completion has to know of a call in case it fails; `None` if nobody may ask.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   length, what the service knows │ name of the peer behind which the monitor is │ number of dialogs
-//!   each: 0, id, what was published last, its entity-tag and end, the notifier's dialog
+//!   each: 0, id, what its agent dials, what was published last, its entity-tag and end, its dialog
 //!      or 1, flow, number of forks, each: id, entity-tag, the subscriber's dialog
 //! ```
 
@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 
 use smallvec::SmallVec;
 
+use crate::cc::addr::AddrSpec;
 use crate::cc::{Basic, SubscriptionId, trust};
 use crate::completion::{CompletionId, Input, Reloaded, WallTime};
 use crate::dialog::Dialog;
@@ -340,6 +341,7 @@ impl Subscriptions {
         (listeners, started): Place<'_>,
     ) -> Option<Vec<SubscriptionId>> {
         let id = SubscriptionId(u64::from_be_bytes(take(from)?));
+        let dials = str::from_utf8(take_text(from)?).ok()?;
         let [basic] = take(from)?;
         let publication = match take(from)? {
             [0] => None,
@@ -354,6 +356,7 @@ impl Subscriptions {
             id,
             reserved: notifier.cseq(),
             notifier,
+            dials: AddrSpec::new(dials).ok().filter(|_| !dials.is_empty()),
             asked: None,
             basic: if basic == 0 {
                 Basic::Closed
@@ -407,6 +410,8 @@ fn put_monitor(
     let basic = publication.map_or(monitor.basic, |(_, basic, _)| basic);
     out.push(0);
     out.extend_from_slice(&monitor.id.0.to_be_bytes());
+    let dials = monitor.dials.as_ref().map(AddrSpec::as_str);
+    put_text(out, dials.unwrap_or_default().as_bytes());
     out.push(u8::from(basic == Basic::Open));
     out.push(u8::from(publication.is_some()));
     if let Some((nonce, _, ends)) = publication {

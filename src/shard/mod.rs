@@ -12,6 +12,7 @@ mod challenged;
 mod codes;
 mod desk;
 mod edge;
+mod entries;
 mod facing;
 mod invite;
 mod keep_alive;

@@ -117,6 +117,7 @@ impl Shard {
             asked: Some(Subscribing::First(server)),
             basic: Basic::Open,
             reserved: 0,
+            dials: None,
         };
         let monitor = Subscription::Monitor(monitor);
         self.desk.subscriptions.fill(key, subscription, monitor);
@@ -261,6 +262,10 @@ impl Shard {
                 let least_s = whole_seconds(least);
                 writer.header_fmt(Name::MinExpires, format_args!("{least_s}"));
             }
+            if let Some(later) = reject.retry_after() {
+                let later_s = whole_seconds(later);
+                writer.header_fmt(Name::RetryAfter, format_args!("{later_s}"));
+            }
         };
         let status = Status::new(reject.status()).unwrap_or(Status::SERVER_INTERNAL_ERROR);
         let answer = Answer {
@@ -280,20 +285,27 @@ impl Shard {
         id: SubscriptionId,
         notify: &completion::Notify,
     ) {
-        let Some((key, monitor)) = self.desk.subscriptions.monitor_mut(id) else {
+        let Some((_, monitor)) = self.desk.subscriptions.monitor_mut(id) else {
             return;
         };
         let flow = monitor.notifier.flow();
+        let dials = self.phone_dials(&flow, notify.cce);
+        let Some((key, monitor)) = self.desk.subscriptions.monitor_mut(id) else {
+            return;
+        };
+        monitor.dials = monitor.dials.take().or(dials);
         let place = Place {
             host: host_at(&self.hosts, flow.listener),
             transport: None,
         };
         let (life, content_type, body) = match monitor.notifier.package() {
             Package::CallCompletion => {
+                let place = || addr::AddrSpec::new(&offer::cc_uri(notify.cce, place)).ok();
                 let document = Document {
                     state: Some(notify.state),
                     retention: notify.retention,
-                    uri: addr::AddrSpec::new(&offer::cc_uri(notify.cce, place)).ok(),
+                    // CC-70: in all NOTIFYs the same.
+                    uri: monitor.dials.clone().or_else(place),
                 };
                 let mut body = Vec::with_capacity(128);
                 document.write(&mut body);
@@ -379,10 +391,13 @@ impl Shard {
 
     /// CC-48: what a PUBLISH is about, by its Request-URI.
     pub(super) fn published_at(&self, request: &Request<'_>) -> Option<PublishAt> {
-        let uri = request
-            .uri
-            .as_sip()
-            .filter(|uri| self.domains.is_own(uri))?;
+        let uri = request.uri.as_sip()?;
+        if let Some(cce) = self.entry_in(&uri) {
+            return Some(PublishAt::Entry(cce));
+        }
+        if !self.domains.is_own(&uri) {
+            return None;
+        }
         let user = str::from_utf8(uri.user?).ok()?;
         match offer::named_by(user) {
             Some(Named::Entry(cce)) => Some(PublishAt::Entry(cce)),

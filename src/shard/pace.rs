@@ -59,7 +59,7 @@ pub(super) struct Buckets<K> {
     order: VecDeque<K>,
 }
 
-impl<K: Copy + Eq + Hash> Buckets<K> {
+impl<K: Clone + Eq + Hash> Buckets<K> {
     /// Full buckets, of which so many are remembered at most.
     pub(super) fn new(rate: Rate, keys_max: usize) -> Self {
         Self {
@@ -76,8 +76,8 @@ impl<K: Copy + Eq + Hash> Buckets<K> {
             return self.rate.take(now, full_at);
         }
         self.make_room(now);
+        self.order.push_back(key.clone());
         self.full_at.insert(key, now + self.rate.interval);
-        self.order.push_back(key);
         true
     }
 

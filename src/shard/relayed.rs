@@ -18,7 +18,7 @@ use crate::shard::watchers::Fallback;
 use crate::shard::ways::{Ways, keep_secure, targets};
 use crate::shard::{Reject, Settings, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Event, Method, Name, Request, Response};
+use crate::sip::{Event, Method, Name, Request, Response, SipUri};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::Failure;
@@ -32,9 +32,15 @@ impl Shard {
             // There is nobody else who could tell.
             return true;
         }
+        if !self.settings.completion.enabled {
+            return false;
+        }
         let uri = request.uri.as_sip();
-        let is_ours = uri.is_some_and(|uri| self.domains.is_own(&uri));
-        if !is_ours || !self.settings.completion.enabled {
+        let names_entry = |uri: &SipUri<'_>| self.entry_in(uri).is_some();
+        if request.method == Method::Publish && uri.as_ref().is_some_and(names_entry) {
+            return true;
+        }
+        if !uri.is_some_and(|uri| self.domains.is_own(&uri)) {
             return false;
         }
         if request.method == Method::Publish {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::cc::addr::AddrSpec;
 use crate::cc::{Basic, SubscriptionId};
 use crate::completion::{self, Ticket};
 use crate::dialog::Tag;
@@ -55,6 +56,9 @@ pub(super) struct Monitor {
     pub(super) basic: Basic,
     /// The number of a NOTIFY up to which a later process will not use it again.
     pub(super) reserved: u32,
+    /// R3: what its agent, a phone of the PBX's, is to dial in its turn; of all others it is the name
+    /// of the place at our address.
+    pub(super) dials: Option<AddrSpec>,
 }
 
 /// A SUBSCRIBE that waits for its answer.

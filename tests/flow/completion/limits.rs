@@ -37,7 +37,7 @@ fn a_caller_may_ask_for_five_callees() {
     let refusal = dials_in_vain(&alice, REQUEST_LAST, "480"); // CC-60
     assert_eq!(refusal.phrase(), "the caller has too many requests");
     alice.sends(subscribe(&alice, offered_uri(&sixth)));
-    alice.receives("480");
+    assert_eq!(alice.receives("480").header("Retry-After"), "60");
     dials(&alice, CANCEL_ALL);
     dials(&alice, REQUEST_LAST);
     dials(&alice, CANCEL_ALL);
@@ -56,7 +56,8 @@ fn a_callee_is_waited_for_by_five_callers() {
     scene
         .alice
         .sends(subscribe(&scene.alice, offered_uri(&scene.busy)));
-    scene.alice.receives("480");
+    let refused = scene.alice.receives("480");
+    assert_eq!(refused.header("Retry-After"), "60");
     let refusal = dials_in_vain(&scene.alice, REQUEST_LAST, "480");
     assert_eq!(refusal.phrase(), "the callee's queue is full");
     // Nobody else is offered a place that there is not.

@@ -468,6 +468,27 @@ fn a_callee_who_calls_back_by_himself_completes_the_request() {
     world.quiet();
 }
 
+/// She is on the phone until she knows that her wish is noted, and no longer.
+#[test]
+fn a_turn_that_comes_while_the_code_is_dialled_is_not_missed() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    scene.bob_is_free();
+    let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
+    let done = alice.receives("200");
+    world.advance(Duration::from_millis(300));
+    alice.acks(&code, &done);
+    let bye = alice.receives("BYE");
+    alice.answers(&bye, 200);
+    let recall = recalled(alice);
+    picks_up(alice, &recall);
+    let rings = bob.receives("INVITE");
+    let (dialog, _) = connects(alice, bob, &rings);
+    hang_up(alice, &dialog, bob);
+}
+
 /// It was not called back as long as its old registration lived.
 #[test]
 fn a_phone_that_has_restarted_on_another_port_is_called_back() {

@@ -7,7 +7,7 @@ use crate::flow::kit::completion::{
     told, unsubscribe,
 };
 use crate::flow::kit::dialog::Dialog;
-use crate::flow::kit::draft::{Draft, OFFER, request, within};
+use crate::flow::kit::draft::{Draft, OFFER, cancel, request, within};
 use crate::flow::kit::message::Message;
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::refused;
@@ -115,6 +115,21 @@ fn an_offer_is_refused_when_its_time_is_over() {
     let draft = subscribe(&scene.alice, offered_uri(&scene.busy));
     is_refused(&scene.alice, draft, "403"); // CC-73
     scene.bob_hangs_up();
+}
+
+/// S-09: a SUBSCRIBE is answered at once, so that nothing is left to be taken back.
+#[test]
+fn a_cancel_of_a_subscribe_takes_nothing_back() {
+    let scene = BobIsBusy::new();
+    let waiting = subscribes(&scene.alice, &scene.busy);
+    let cancel = cancel(&waiting.sent);
+    scene.alice.sends(cancel);
+    scene.alice.receives("200");
+    scene.bob_is_free();
+    told(&scene.alice, "ready");
+    scene.alice.sends(unsubscribe(&waiting.dialog));
+    scene.alice.receives("200");
+    ended(&scene.alice, "timeout");
 }
 
 #[test]

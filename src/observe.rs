@@ -165,6 +165,8 @@ counters! {
         completions_recalled
         /// Requests that the callee's side ended.
         completions_refused
+        /// Requests for completion that the process before had, and that are waited for again.
+        completions_restored
         /// CC-74: what looked like probing.
         completions_suspected
         /// Messages that were thrown away, because nobody could be told what was wrong with them.
@@ -193,6 +195,8 @@ counters! {
         responses_stray
         /// T32: requests of scanners, which got no answer.
         scanners_dropped
+        /// Times that the store stopped keeping what it was given.
+        store_failures
         /// Requests for a subscription that were passed on.
         subscriptions_relayed
     }

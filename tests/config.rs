@@ -71,7 +71,7 @@ fn edge_mode_has_keys_of_its_own() {
         "nat        kept open by OPTIONS every 40s; private media addresses written anew\n",
         "failures   3 of one user, 20 of one address in 1min, then 403\n",
         "users      those of the PBX\n",
-        "store      registrations in /var/lib/campon/registrations\n",
+        "store      registrations and requests for completion in /var/lib/campon/registrations\n",
     ] {
         assert!(shown.contains(line), "no {line:?} in\n{shown}");
     }

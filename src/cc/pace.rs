@@ -39,6 +39,18 @@ impl Pace {
         }
     }
 
+    /// Nobody knows what went out before `now`: as many as may.
+    pub fn unknown(medium: Medium, now: Timestamp) -> Self {
+        let sent = match medium {
+            Medium::Network => Some(now),
+            Medium::Process => None,
+        };
+        Self {
+            sent: [sent; NOTIFIES_MAX],
+            medium,
+        }
+    }
+
     /// One went out.
     pub fn record(&mut self, now: Timestamp) {
         if self.medium == Medium::Process {
@@ -76,6 +88,7 @@ pub struct Gate {
     burst: u32,
     /// When the allowance would be full; a burst reaches that far into the future.
     full_at: Timestamp,
+    is_shut: bool,
 }
 
 impl Gate {
@@ -86,11 +99,25 @@ impl Gate {
             interval: interval.unwrap_or(Duration::ZERO),
             burst: per_second,
             full_at: Timestamp::START,
+            is_shut: false,
         }
+    }
+
+    /// Whether nobody is let through.
+    pub fn is_shut(&self) -> bool {
+        self.is_shut
+    }
+
+    /// Lets nobody through, or again as many as may.
+    pub fn set_shut(&mut self, is_shut: bool) {
+        self.is_shut = is_shut;
     }
 
     /// When the next one may pass; not after `now` if it may at once.
     pub fn opens(&self) -> Timestamp {
+        if self.is_shut {
+            return Timestamp::from(Duration::MAX);
+        }
         let ahead = self.interval * self.burst.saturating_sub(1);
         let micros = self.full_at.since(Timestamp::START + ahead);
         Timestamp::START + micros

@@ -159,6 +159,9 @@ impl Service {
 
     /// Whether another request of this caller may be taken.
     pub(super) fn has_room(&self, caller: &Aor) -> Result<(), Reject> {
+        if self.is_down {
+            return Err(Reject::StoreUnavailable);
+        }
         let limits = &self.settings.limits;
         if self.of_caller(caller).count() >= limits.per_caller_max {
             Err(Reject::CallerLimit)

@@ -259,6 +259,7 @@ impl Service {
             }
             Move::PutBack(why) => {
                 completion.commit.drop_calls();
+                self.keep_later(id);
                 if why == Why::NoCall {
                     self.on_no_call(id);
                 }

@@ -8,7 +8,7 @@ use crate::cc::monitor;
 use crate::completion::entry::{Attempt, Commit, CommitState, Completion, Life, Need, Stage};
 use crate::completion::history::{Event, Outcome};
 use crate::completion::output::{By, News, Output, Tell};
-use crate::completion::record::{Record, Roles, WallTime};
+use crate::completion::record::{Record, Roles};
 use crate::completion::reject::Reject;
 use crate::completion::service::{Owner, Service, Turn};
 use crate::store::{Answer, Epoch, Key, Put, Stored, Version};
@@ -18,9 +18,20 @@ use crate::time::Timestamp;
 impl Service {
     /// Gives out an output of a completion, as soon as the store knows all that it says.
     pub(super) fn emit(&mut self, id: CompletionId, output: Output, turn: &mut Turn<'_>) {
+        let is_down = self.is_down;
         match self.completions.get_mut(&id) {
-            Some(completion) if !completion.commit.is_open() => completion.commit.hold(output),
-            Some(_) | None => turn.out.push(output),
+            Some(completion) if completion.commit.is_open() => turn.out.push(output),
+            Some(completion) if is_down => completion.commit.give_out_unkept(output, turn.out),
+            Some(completion) => completion.commit.hold(output),
+            None => turn.out.push(output),
+        }
+    }
+
+    /// The store is to know what is new of this completion, and nothing waits for that.
+    pub(super) fn keep_later(&mut self, id: CompletionId) {
+        if let Some(completion) = self.completions.get_mut(&id) {
+            completion.commit.need = completion.commit.need.max(Need::Later);
+            self.touched.insert(id);
         }
     }
 
@@ -154,29 +165,78 @@ impl Service {
     /// Hands changes to the store, and lets completions go that have nothing more to say.
     pub(super) fn commit(&mut self, turn: &mut Turn<'_>) {
         while let Some(id) = self.touched.pop_first() {
-            let asks = turn.now + self.settings.timing.commit_max;
-            let started = self.started;
-            let Some(completion) = self.completions.get_mut(&id) else {
+            if self.is_down {
+                self.settle_commit(id);
                 continue;
-            };
-            let ended = completion.life == Life::Ended;
-            let record = (!ended).then(|| completion.record(started).encode());
-            let key = Record::key(id, &completion.callee);
-            let commit = &mut completion.commit;
-            if matches!(commit.state, CommitState::Idle) && commit.need == Need::Put {
-                commit.need = Need::Nothing;
-                // What was never kept need not be removed.
-                if record.is_some() || commit.version.is_some() {
-                    turn.out.push(commit.put(key, record, asks, Attempt::First));
-                } else {
-                    commit.release(turn.out);
-                }
             }
+            self.commit_one(id, turn);
             self.settle_commit(id);
         }
     }
 
-    fn settle_commit(&mut self, id: CompletionId) {
+    fn commit_one(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+        let Some(completion) = self.completions.get(&id) else {
+            return;
+        };
+        let commit = &completion.commit;
+        if !matches!(commit.state, CommitState::Idle) || commit.need == Need::Nothing {
+            return;
+        }
+        let ended = completion.life == Life::Ended;
+        let record = (!ended).then(|| self.record(completion).encode(self.started));
+        let key = Record::key(id, &completion.callee);
+        let asks = turn.now + self.settings.timing.commit_max;
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
+        let commit = &mut completion.commit;
+        let need = std::mem::replace(&mut commit.need, Need::Nothing);
+        // What was never kept need not be removed.
+        if record.is_some() || commit.version.is_some() {
+            let attempt = (Attempt::First, need);
+            turn.out.push(commit.put(key, record, asks, attempt));
+        } else {
+            commit.release(turn.out);
+        }
+    }
+
+    fn record(&self, completion: &Completion) -> Record {
+        let monitor = self.users.get(&completion.callee);
+        let monitor = monitor.and_then(|user| user.monitor.as_ref());
+        let entry = completion.entry.and_then(|id| {
+            let (place, call_id) = monitor?.place(id)?;
+            Some((id, call_id, place))
+        });
+        let agent = self.users.get(&completion.caller);
+        let agent = agent.and_then(|user| user.agent.as_ref());
+        let is_agent = completion.roles != Roles::Monitor;
+        Record {
+            id: completion.id,
+            cce: completion.cce,
+            roles: completion.roles,
+            condition: completion.wait.condition,
+            renewal: completion.renewal,
+            number: completion.number,
+            order: completion.order,
+            binding: completion.binding,
+            recalls: completion.recalls,
+            recalls_passed: completion.recalls_passed,
+            ends: completion.ends,
+            suspended: completion.suspended,
+            caller: completion.caller.clone(),
+            callee: completion.callee.clone(),
+            from: completion.from.clone(),
+            dialled: completion.dialled.clone(),
+            identity: completion.identity.clone(),
+            entry,
+            request: agent
+                .filter(|_| is_agent)
+                .and_then(|agent| agent.kept(completion.id)),
+            history: completion.history.clone(),
+        }
+    }
+
+    pub(super) fn settle_commit(&mut self, id: CompletionId) {
         let Some(completion) = self.completions.get(&id) else {
             return;
         };
@@ -220,9 +280,10 @@ impl Service {
             return;
         };
         let before = completion.commit.version;
-        let CommitState::Waiting { record, .. } = &completion.commit.state else {
+        let CommitState::Waiting { record, need, .. } = &completion.commit.state else {
             return;
         };
+        let attempt = (Attempt::Repeated, *need);
         match stored {
             Some(stored) if Some(&stored.record) == record.as_ref() => {
                 self.on_kept(id, stored.version, turn);
@@ -231,7 +292,7 @@ impl Service {
             found if found.as_ref().map(|stored| stored.version) == before => {
                 let record = record.clone();
                 let asks = turn.now + self.settings.timing.commit_max;
-                let again = completion.commit.put(key, record, asks, Attempt::Repeated);
+                let again = completion.commit.put(key, record, asks, attempt);
                 turn.out.push(again);
                 self.settle_commit(id);
             }
@@ -247,14 +308,14 @@ impl Service {
         let removed = matches!(commit.state, CommitState::Waiting { record: None, .. });
         commit.version = (!removed).then_some(version);
         commit.state = CommitState::Idle;
-        match commit.need {
-            Need::Put => {
-                self.touched.insert(id);
-            }
-            Need::Nothing => {
-                commit.release(turn.out);
-                self.settle_commit(id);
-            }
+        commit.was_kept = true;
+        if commit.need != Need::Put {
+            commit.release(turn.out);
+        }
+        if commit.need == Need::Nothing {
+            self.settle_commit(id);
+        } else {
+            self.touched.insert(id);
         }
     }
 
@@ -263,7 +324,7 @@ impl Service {
         let Some(completion) = self.completions.get_mut(&id) else {
             return;
         };
-        if completion.commit.version.is_none() {
+        if !completion.commit.was_kept {
             self.refuse_unkept(id, turn);
             return;
         }
@@ -280,23 +341,27 @@ impl Service {
         let Some(completion) = self.completions.get_mut(&id) else {
             return;
         };
-        if completion.commit.version.is_none() {
-            self.refuse_unkept(id, turn);
-        } else {
+        if completion.commit.was_kept {
             let key = Record::key(id, &completion.callee);
             completion.commit.ask_after(asks);
             self.settle_commit(id);
             turn.out.push(Output::Read(key));
+        } else {
+            self.refuse_unkept(id, turn);
         }
     }
 
     /// A new request that the store does not take: who asked hears that, and nothing else leaves.
-    fn refuse_unkept(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+    pub(super) fn refuse_unkept(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
         self.delist(id, turn);
         self.agenda.set(&Owner::Commit(id), None);
-        let Some(completion) = self.completions.remove(&id) else {
+        let Some(mut completion) = self.completions.remove(&id) else {
             return;
         };
+        for ticket in std::mem::take(&mut completion.asked) {
+            let result = Err(Reject::StoreUnavailable);
+            turn.out.push(Output::Completed { ticket, result });
+        }
         let answers = completion.commit.held.iter();
         turn.out.extend(answers.filter_map(Output::refused));
         self.abandon(completion);
@@ -331,24 +396,6 @@ impl Completion {
             news,
         })
     }
-
-    fn record(&self, started: WallTime) -> Record {
-        Record {
-            id: self.id,
-            cce: self.cce,
-            roles: self.roles,
-            condition: self.wait.condition,
-            number: self.number,
-            binding: self.binding,
-            recalls: self.recalls,
-            ends: started.at(self.ends),
-            caller: self.caller.clone(),
-            callee: self.callee.clone(),
-            from: self.from.clone(),
-            identity: self.identity.clone(),
-            dialled: self.dialled.clone(),
-        }
-    }
 }
 
 impl Commit {
@@ -357,12 +404,13 @@ impl Commit {
         key: Key,
         record: Option<Box<[u8]>>,
         asks: Timestamp,
-        turn: Attempt,
+        (turn, need): (Attempt, Need),
     ) -> Output {
         self.state = CommitState::Waiting {
             record: record.clone(),
             asks,
             turn,
+            need,
         };
         Output::Persist(Put {
             key,
@@ -425,6 +473,7 @@ impl Output {
             | Self::Notify { .. }
             | Self::Subscribe(_)
             | Self::Unsubscribe { .. }
+            | Self::Refresh { .. }
             | Self::Forget { .. }
             | Self::Publish(_)
             | Self::Recall(_)

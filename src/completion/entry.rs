@@ -126,6 +126,8 @@ pub(super) struct Commit {
     pub(super) version: Option<Version>,
     pub(super) state: CommitState,
     pub(super) need: Need,
+    /// Whether the store has ever said that it has it.
+    pub(super) was_kept: bool,
     /// What may go out when all is kept.
     pub(super) held: Vec<Output>,
 }
@@ -142,6 +144,8 @@ pub(super) enum CommitState {
         asks: Timestamp,
         /// Whether it was made before and did not take.
         turn: Attempt,
+        /// What it is for.
+        need: Need,
     },
     /// The record belongs to somebody else now.
     Lost,
@@ -156,9 +160,12 @@ pub(super) enum Attempt {
 }
 
 /// Whether there is something to keep.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Need {
     Nothing,
+    /// Something that nothing waits for.
+    Later,
+    /// Something without which nothing more goes out.
     Put,
 }
 
@@ -168,6 +175,7 @@ impl Commit {
             version: None,
             state: CommitState::Idle,
             need: Need::Nothing,
+            was_kept: false,
             held: Vec::new(),
         }
     }
@@ -175,8 +183,14 @@ impl Commit {
     /// Whether outputs go out at once.
     pub(super) fn is_open(&self) -> bool {
         match self.state {
-            CommitState::Idle => self.need == Need::Nothing,
-            CommitState::Waiting { .. } => false,
+            CommitState::Idle
+            | CommitState::Waiting {
+                need: Need::Nothing | Need::Later,
+                ..
+            } => self.need != Need::Put,
+            CommitState::Waiting {
+                need: Need::Put, ..
+            } => false,
             CommitState::Lost => true,
         }
     }

@@ -2,9 +2,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use crate::cc::Condition;
 use crate::cc::agent::RecallFailure;
+use crate::completion::bytes::{Broken, Reader, Writer};
+use crate::completion::record::WallTime;
 use crate::time::Timestamp;
 
 /// How a request ended: each accepted one ends in exactly one of these.
@@ -45,10 +48,64 @@ pub enum Event {
     RecallFailed(RecallFailure),
     /// It was asked for, after a call that failed like this.
     Requested(Condition),
+    /// The process was started anew, and with it the wait for the callee's next change.
+    Restarted,
     /// The caller was available again.
     Resumed,
     /// The caller was not available.
     Suspended,
+}
+
+/// The events without a number, each with its code in what outlives the process.
+const CODES: &[(u8, Event)] = &[
+    (1, Event::CalleeTaken),
+    (2, Event::CallStarted),
+    (3, Event::CallFailed),
+    (4, Event::Diverted),
+    (5, Event::CallerAnswered),
+    (6, Event::Ended(Outcome::Cancelled)),
+    (7, Event::Ended(Outcome::Completed)),
+    (8, Event::Ended(Outcome::Expired)),
+    (9, Event::Ended(Outcome::Refused)),
+    (10, Event::Recalled),
+    (11, Event::RecallPassed),
+    (12, Event::RecallFailed(RecallFailure::Busy)),
+    (13, Event::RecallFailed(RecallFailure::NoCall)),
+    (14, Event::RecallFailed(RecallFailure::Refused)),
+    (15, Event::RecallFailed(RecallFailure::Unanswered)),
+    (16, Event::RecallFailed(RecallFailure::Unreachable)),
+    (17, Event::Requested(Condition::Busy)),
+    (18, Event::Requested(Condition::NoReply)),
+    (19, Event::Requested(Condition::NotLoggedIn)),
+    (20, Event::Restarted),
+    (21, Event::Resumed),
+    (22, Event::Suspended),
+];
+
+/// The code of [`Event::Queued`]; its place follows.
+const QUEUED: u8 = 0;
+
+impl Event {
+    fn write(self, out: &mut Writer) {
+        if let Self::Queued(place) = self {
+            out.byte(QUEUED);
+            out.number(u32::try_from(place).unwrap_or(u32::MAX));
+            return;
+        }
+        let found = CODES.iter().find(|(_, event)| *event == self);
+        let (code, _) = found.expect("every event but Queued has a code");
+        out.byte(*code);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Broken> {
+        let code = from.byte()?;
+        if code == QUEUED {
+            let place = from.number()?;
+            return usize::try_from(place).map(Self::Queued).map_err(|_| Broken);
+        }
+        let found = CODES.iter().find(|(its, _)| *its == code);
+        found.map(|(_, event)| *event).ok_or(Broken)
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -82,6 +139,7 @@ impl fmt::Display for Event {
             Self::Requested(Condition::Busy) => "callee busy",
             Self::Requested(Condition::NoReply) => "callee did not answer",
             Self::Requested(Condition::NotLoggedIn) => "callee not registered",
+            Self::Restarted => "campon restarted",
             Self::Resumed => "caller available",
             Self::Suspended => "caller not available",
         })
@@ -93,30 +151,65 @@ const EVENTS_MAX: usize = 32;
 
 /// A story.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct History(VecDeque<(Timestamp, Event)>);
+pub struct History {
+    /// By a clock that began with the story, if that was before the process did.
+    events: VecDeque<(Timestamp, Event)>,
+    /// How long before the process.
+    earlier: Duration,
+}
 
 impl History {
     /// One more event; of a long story the middle is forgotten.
     pub(super) fn add(&mut self, now: Timestamp, event: Event) {
-        if self.0.len() >= EVENTS_MAX {
-            self.0.remove(1);
+        if self.events.len() >= EVENTS_MAX {
+            self.events.remove(1);
         }
-        self.0.push_back((now, event));
+        self.events.push_back((now + self.earlier, event));
     }
 
-    /// What happened, oldest first.
+    /// What happened, oldest first; what happened before the process began, at its beginning.
     pub fn iter(&self) -> impl Iterator<Item = (Timestamp, Event)> {
-        self.0.iter().copied()
+        let start = Timestamp::START + self.earlier;
+        let events = self.events.iter();
+        events.map(move |(at, event)| (Timestamp::from(at.since(start)), *event))
+    }
+
+    /// Writes it for a later process.
+    pub(super) fn write(&self, out: &mut Writer, started: WallTime) {
+        let first = self.events.front().map(|(at, _)| *at).unwrap_or_default();
+        let began = started.at(first).0.saturating_sub(micros(self.earlier));
+        out.long(began);
+        // At most EVENTS_MAX.
+        out.byte(u8::try_from(self.events.len()).unwrap_or(u8::MAX));
+        for (at, event) in &self.events {
+            let after = at.since(first).as_millis();
+            out.number(u32::try_from(after).unwrap_or(u32::MAX));
+            event.write(out);
+        }
+    }
+
+    /// What [`Self::write`] wrote, in a process that was started then.
+    pub(super) fn read(from: &mut Reader<'_>, started: WallTime) -> Result<Self, Broken> {
+        let began = WallTime(from.long()?);
+        // Whichever of the two was first is the beginning of its clock.
+        let first = Timestamp::from(began.since(started));
+        let earlier = started.since(began);
+        let mut events = VecDeque::new();
+        for _ in 0..from.byte()? {
+            let after = Duration::from_millis(from.number()?.into());
+            events.push_back((first + after, Event::read(from)?));
+        }
+        Ok(Self { events, earlier })
     }
 }
 
 /// Each event with the seconds since the first.
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((first, _)) = self.0.front() else {
+        let Some((first, _)) = self.events.front() else {
             return Ok(());
         };
-        for (index, (at, event)) in self.0.iter().enumerate() {
+        for (index, (at, event)) in self.events.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             write!(f, "{comma}{}s {event}", at.since(*first).as_secs())?;
         }
@@ -124,11 +217,52 @@ impl fmt::Display for History {
     }
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    fn carried(history: &History, from: WallTime, to: WallTime) -> History {
+        let mut bytes = Writer::default();
+        history.write(&mut bytes, from);
+        let mut bytes = Reader(&bytes.0);
+        let read = History::read(&mut bytes, to).expect("a story");
+        assert_eq!(bytes.0, b"");
+        read
+    }
+
+    #[test]
+    fn a_story_goes_on_in_the_next_process() {
+        let at = |seconds| Timestamp::START + Duration::from_secs(seconds);
+        let wall = |seconds: u64| WallTime(1_000_000_000 + seconds * 1_000_000);
+        let mut history = History::default();
+        history.add(at(100), Event::Requested(Condition::Busy));
+        history.add(at(100), Event::Queued(3));
+        history.add(at(160), Event::Recalled);
+        let mut history = carried(&history, wall(0), wall(300));
+        history.add(at(5), Event::Restarted);
+        let mut history = carried(&history, wall(300), wall(400));
+        history.add(at(0), Event::Ended(Outcome::Completed));
+        let read = "0s callee busy, 0s queued as no. 3, 60s recalled, 205s campon restarted, \
+            300s completed";
+        assert_eq!(history.to_string(), read);
+        let times: Vec<_> = history.iter().map(|(at, _)| at).collect();
+        assert_eq!(times, [at(0); 5]);
+    }
+
+    #[test]
+    fn every_event_is_read_as_it_was_written() {
+        let mut history = History::default();
+        for (_, event) in CODES {
+            history.add(Timestamp::START, *event);
+        }
+        assert_eq!(carried(&history, WallTime(7), WallTime(7)), history);
+    }
 
     #[test]
     fn a_story_can_be_read() {

@@ -17,7 +17,7 @@ use crate::cc::monitor::{Found, Renewal};
 use crate::cc::trust::Peer;
 use crate::cc::{Basic, Condition, SubscriptionId};
 use crate::completion::identity::Identity;
-use crate::store::{Answer, Key, Stored};
+use crate::store::{Answer, Key, Stored, Version};
 
 /// One fact or wish.
 #[derive(Clone, Debug)]
@@ -32,6 +32,19 @@ pub enum Input {
         caller: Aor,
         /// Who answered.
         callee: Aor,
+    },
+    /// Something about a subscription's dialog is new that is to outlive the process.
+    Moved {
+        /// Which subscription.
+        subscription: SubscriptionId,
+    },
+    /// The store has failed: nothing is kept until [`Self::StoreOpened`], and what it was asked for
+    /// and did not answer may have happened or not.
+    StoreFailed,
+    /// It is there again, and has these.
+    StoreOpened {
+        /// All its records.
+        found: Vec<(Key, Version)>,
     },
     /// What is known of a watched user's lines now. The newest replaces all before it.
     ///

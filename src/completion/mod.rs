@@ -15,6 +15,7 @@
 
 mod agenda;
 mod asks;
+mod bytes;
 mod callers;
 mod codes;
 mod commit;
@@ -22,6 +23,7 @@ mod entry;
 mod history;
 mod identity;
 mod input;
+mod outage;
 mod output;
 mod phones;
 mod queues;
@@ -47,6 +49,7 @@ pub use output::{
 };
 pub use record::{Record, Roles, WallTime};
 pub use reject::Reject;
+pub use restore::Reloaded;
 pub use service::{Counts, Service, View};
 pub use settings::{Limits, Settings, Timing};
 

@@ -61,6 +61,14 @@ pub enum Output {
         /// Which subscription.
         subscription: SubscriptionId,
     },
+    /// Send a SUBSCRIBE in the dialog of a subscription that outlived a process: its NOTIFY tells what
+    /// was missed. A failure is told only if it ends the subscription.
+    Refresh {
+        /// Which subscription.
+        subscription: SubscriptionId,
+        /// What is left of it.
+        expires: Duration,
+    },
     /// The subscription is over for us: later NOTIFYs get 481.
     Forget {
         /// Which subscription.

@@ -40,6 +40,9 @@ impl Service {
     }
 
     fn try_subscribe(&mut self, subscribe: Subscribe, turn: &mut Turn<'_>) -> Result<(), Reject> {
+        if self.is_down {
+            return Err(Reject::StoreUnavailable);
+        }
         let Some((since, call)) = self.failed_call(&subscribe, turn.now) else {
             // CC-73, CC-74: nobody camps on without having called.
             turn.out.push(Output::Suspect(Suspicion {
@@ -181,6 +184,8 @@ impl Service {
         match self.queue_of(subscription) {
             Some(callee) => {
                 self.post_monitor(callee, monitor::Event::Refresh(subscription, expires));
+                // Its time, its Contact, its number.
+                self.on_moved(subscription);
             }
             None => turn.out.push(Output::Reject {
                 subscription,
@@ -197,6 +202,12 @@ impl Service {
 
     pub(super) fn on_publish(&mut self, publish: &Publish, turn: &mut Turn<'_>) {
         let ticket = publish.ticket;
+        if self.is_down {
+            // What would be acknowledged might not outlive the process.
+            let result = Err(Reject::StoreUnavailable);
+            turn.out.push(Output::PublishAnswered { ticket, result });
+            return;
+        }
         let found = self.published_entry(&publish.at, publish.caller.as_ref());
         let Some((id, callee, entry)) = found else {
             // CC-72: without an entry there is nothing to publish for.
@@ -210,10 +221,12 @@ impl Service {
             Basic::Open => monitor::Event::Resume(entry),
         };
         self.post_monitor(callee, event);
-        self.run_steps(turn);
+        // Its entity-tag, whatever the document says.
+        self.keep(id);
         // Answered when it is kept.
         let result = Ok(());
         self.emit(id, Output::PublishAnswered { ticket, result }, turn);
+        self.run_steps(turn);
     }
 
     /// The subscription that a PUBLISH of this caller's would be about.
@@ -404,9 +417,13 @@ impl Service {
                 // Told to the caller only after the store knows that it was the n-th time.
                 self.keep(id);
             }
-            Move::PutBack(Why::RecallPassed) => {
-                completion.recalls_passed += 1;
-                if is_wire && completion.recalls_passed > 1 {
+            Move::PutBack(why) => {
+                let passed = why == Why::RecallPassed;
+                completion.recalls_passed += u32::from(passed);
+                let again = passed && completion.recalls_passed > 1;
+                // What it cost of his place.
+                self.keep_later(id);
+                if is_wire && again {
                     self.suspect(id, Pattern::ReadyWithoutCall, turn);
                 }
             }
@@ -421,7 +438,7 @@ impl Service {
                     self.suspect(id, Pattern::LongSuspension, turn);
                 }
             }
-            Move::Queued(_) | Move::Calling | Move::PutBack(_) => {}
+            Move::Queued(_) | Move::Calling => {}
         }
         // Where the agent is here, it tells the story.
         if is_wire {

@@ -1,16 +1,21 @@
 //! One completion as the store keeps it.
 //!
-//! Numbers are big-endian, texts are preceded by their length in two bytes. The first byte is the
-//! version of this form, so that a later one can read what an earlier one wrote.
+//! The first byte is the version of this form, so that a later one can read what an earlier one
+//! wrote. Times are those of the calendar.
 
 use std::hash::Hasher as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
-use crate::cc::Condition;
 use crate::cc::addr::{AddrSpec, Aor};
+use crate::cc::agent::{Kept, KeptSubscription};
 use crate::cc::id::{CceToken, CompletionId};
+use crate::cc::monitor::{Availability, Place, Renewal};
+use crate::cc::{Basic, Condition, RecallState, SubscriptionId};
+use crate::completion::bytes::{Broken, Reader, Writer};
+use crate::completion::history::History;
 use crate::completion::identity::Identity;
 use crate::completion::input::Binding;
 use crate::store::Key;
@@ -25,6 +30,12 @@ impl WallTime {
     #[must_use]
     pub fn at(self, now: Timestamp) -> Self {
         Self(self.0.saturating_add(now.as_micros()))
+    }
+
+    /// The process's time at that reading, if `self` was the one at its start; the start if it was
+    /// before.
+    pub fn moment(self, at: Self) -> Timestamp {
+        Timestamp::from(at.since(self))
     }
 
     /// How long after `earlier` this is; zero if it is not.
@@ -55,14 +66,22 @@ pub struct Record {
     pub roles: Roles,
     /// Why the call failed.
     pub condition: Condition,
+    /// What the refreshes of its subscription do.
+    pub renewal: Renewal,
     /// Its number among its caller's.
     pub number: u32,
+    /// Its place in the order of all.
+    pub order: u64,
     /// The phone that asked.
     pub binding: Binding,
     /// How often it was selected; written before the caller hears of it.
     pub recalls: u32,
+    /// How often no call followed.
+    pub recalls_passed: u32,
     /// When its service ends.
-    pub ends: WallTime,
+    pub ends: Timestamp,
+    /// Since when its caller is not available, if he is not.
+    pub suspended: Option<Timestamp>,
     /// Who called.
     pub caller: Aor,
     /// Whom.
@@ -73,10 +92,16 @@ pub struct Record {
     pub dialled: AddrSpec,
     /// What the call said of him beside that.
     pub identity: Identity,
+    /// Its entry in a queue of ours, with the Call-ID of its subscription.
+    pub entry: Option<(SubscriptionId, Arc<str>, Place)>,
+    /// What its caller's agent has.
+    pub request: Option<Kept>,
+    /// Its story.
+    pub history: History,
 }
 
 /// The form that [`Record::encode`] writes.
-const FORM: u8 = 2;
+const FORM: u8 = 3;
 
 impl Record {
     /// Where it is kept.
@@ -91,25 +116,24 @@ impl Record {
         }
     }
 
-    /// As bytes.
-    pub fn encode(&self) -> Box<[u8]> {
-        let roles = match self.roles {
-            Roles::Agent => 0,
-            Roles::Both => 1,
-            Roles::Monitor => 2,
-        };
-        let condition = match self.condition {
-            Condition::Busy => 0,
-            Condition::NoReply => 1,
-            Condition::NotLoggedIn => 2,
-        };
-        let mut bytes = vec![FORM, roles, condition];
-        bytes.extend_from_slice(&self.id.to_bits().to_be_bytes());
-        bytes.extend_from_slice(&self.cce.to_bits().to_be_bytes());
-        bytes.extend_from_slice(&self.number.to_be_bytes());
-        bytes.extend_from_slice(&self.recalls.to_be_bytes());
-        bytes.extend_from_slice(&self.binding.0.to_be_bytes());
-        bytes.extend_from_slice(&self.ends.0.to_be_bytes());
+    /// As bytes; times are those of a process that was started then.
+    pub fn encode(&self, started: WallTime) -> Box<[u8]> {
+        let mut out = Writer::default();
+        out.put([
+            FORM,
+            code(ROLES, self.roles),
+            code(CONDITIONS, self.condition),
+            code(RENEWALS, self.renewal),
+        ]);
+        out.bits(self.id.to_bits());
+        out.bits(self.cce.to_bits());
+        out.number(self.number);
+        out.long(self.order);
+        out.number(self.recalls);
+        out.number(self.recalls_passed);
+        out.long(self.binding.0);
+        out.long(started.at(self.ends).0);
+        out.option(self.suspended, |out, at| out.long(started.at(at).0));
         for text in [
             self.caller.as_str(),
             self.callee.as_str(),
@@ -118,101 +142,257 @@ impl Record {
             self.identity.asserted(),
             self.identity.privacy(),
         ] {
-            let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
-            bytes.extend_from_slice(&length.to_be_bytes());
-            bytes.extend_from_slice(text.as_bytes());
+            out.text(text);
         }
-        bytes.into_boxed_slice()
+        out.option(self.entry.as_ref(), |out, (id, call_id, place)| {
+            out.long(id.0);
+            out.text(call_id);
+            write_place(out, place, started);
+        });
+        out.option(self.request.as_ref(), |out, kept| {
+            write_request(out, kept, started);
+        });
+        self.history.write(&mut out, started);
+        out.0.into_boxed_slice()
     }
 
-    /// What [`Self::encode`] wrote; `None` for anything else.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes;
-        let [FORM, roles, condition] = take(&mut rest)? else {
-            return None;
+    /// What [`Self::encode`] wrote, for a process that was started then; `None` for anything else.
+    ///
+    /// What happened before it was started happened at its start.
+    pub fn decode(bytes: &[u8], started: WallTime) -> Option<Self> {
+        Self::read(&mut Reader(bytes), started).ok()
+    }
+
+    fn read(from: &mut Reader<'_>, started: WallTime) -> Result<Self, Broken> {
+        let [FORM, roles, condition, renewal] = from.take()? else {
+            return Err(Broken);
         };
-        let roles = match roles {
-            0 => Roles::Agent,
-            1 => Roles::Both,
-            2 => Roles::Monitor,
-            _ => return None,
-        };
-        let condition = match condition {
-            0 => Condition::Busy,
-            1 => Condition::NoReply,
-            2 => Condition::NotLoggedIn,
-            _ => return None,
-        };
+        let time = |from: &mut Reader<'_>| from.long().map(|at| started.moment(WallTime(at)));
         let record = Self {
-            roles,
-            condition,
-            id: CompletionId::from_bits(u128::from_be_bytes(take(&mut rest)?)),
-            cce: CceToken::from_bits(u128::from_be_bytes(take(&mut rest)?)),
-            number: u32::from_be_bytes(take(&mut rest)?),
-            recalls: u32::from_be_bytes(take(&mut rest)?),
-            binding: Binding(u64::from_be_bytes(take(&mut rest)?)),
-            ends: WallTime(u64::from_be_bytes(take(&mut rest)?)),
-            caller: Aor::new(text(&mut rest)?),
-            callee: Aor::new(text(&mut rest)?),
-            from: AddrSpec::new(text(&mut rest)?).ok()?,
-            dialled: AddrSpec::new(text(&mut rest)?).ok()?,
-            identity: Identity::new(text(&mut rest)?, text(&mut rest)?),
+            roles: coded(ROLES, roles)?,
+            condition: coded(CONDITIONS, condition)?,
+            renewal: coded(RENEWALS, renewal)?,
+            id: CompletionId::from_bits(from.bits()?),
+            cce: CceToken::from_bits(from.bits()?),
+            number: from.number()?,
+            order: from.long()?,
+            recalls: from.number()?,
+            recalls_passed: from.number()?,
+            binding: Binding(from.long()?),
+            ends: time(from)?,
+            suspended: from.option(time)?,
+            caller: Aor::new(from.text()?),
+            callee: Aor::new(from.text()?),
+            from: from.address()?.ok_or(Broken)?,
+            dialled: from.address()?.ok_or(Broken)?,
+            identity: Identity::new(from.text()?, from.text()?),
+            entry: from.option(|from| {
+                let id = SubscriptionId(from.long()?);
+                Ok((id, from.text()?.into(), read_place(from, started)?))
+            })?,
+            request: from.option(|from| read_request(from, started))?,
+            history: History::read(from, started)?,
         };
-        rest.is_empty().then_some(record)
+        from.0.is_empty().then_some(record).ok_or(Broken)
     }
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (bytes, after) = rest.split_first_chunk()?;
-    *rest = after;
-    Some(*bytes)
+const ROLES: &[(u8, Roles)] = &[(0, Roles::Agent), (1, Roles::Both), (2, Roles::Monitor)];
+const CONDITIONS: &[(u8, Condition)] = &[
+    (0, Condition::Busy),
+    (1, Condition::NoReply),
+    (2, Condition::NotLoggedIn),
+];
+const RENEWALS: &[(u8, Renewal)] = &[(0, Renewal::Shortens), (1, Renewal::Lengthens)];
+const BASICS: &[(u8, Basic)] = &[(0, Basic::Closed), (1, Basic::Open)];
+const STATES: &[(u8, RecallState)] = &[(0, RecallState::Queued), (1, RecallState::Ready)];
+
+/// The code of a value that has one.
+fn code<T: Copy + PartialEq>(codes: &[(u8, T)], value: T) -> u8 {
+    let found = codes.iter().find(|(_, its)| *its == value);
+    found.map_or(u8::MAX, |(code, _)| *code)
 }
 
-fn text<'b>(rest: &mut &'b [u8]) -> Option<&'b str> {
-    let length = u16::from_be_bytes(take(rest)?);
-    let (text, after) = rest.split_at_checked(length.into())?;
-    *rest = after;
-    str::from_utf8(text).ok()
+fn coded<T: Copy>(codes: &[(u8, T)], code: u8) -> Result<T, Broken> {
+    let found = codes.iter().find(|(its, _)| *its == code);
+    found.map(|(_, value)| *value).ok_or(Broken)
+}
+
+fn write_place(out: &mut Writer, place: &Place, started: WallTime) {
+    out.long(started.at(place.expires).0);
+    out.option(place.service_ends, |out, at| out.long(started.at(at).0));
+    out.number(place.passed);
+    out.number(place.failed);
+    out.byte(u8::from(place.selected));
+    let suspended = match place.availability {
+        Availability::Available => None,
+        Availability::Suspended { until } => Some(until),
+    };
+    out.option(suspended, |out, until| {
+        out.option(until, |out, until| out.long(started.at(until).0));
+    });
+}
+
+fn read_place(from: &mut Reader<'_>, started: WallTime) -> Result<Place, Broken> {
+    let time = |from: &mut Reader<'_>| from.long().map(|at| started.moment(WallTime(at)));
+    Ok(Place {
+        expires: time(from)?,
+        service_ends: from.option(time)?,
+        passed: from.number()?,
+        failed: from.number()?,
+        selected: from.byte()? != 0,
+        availability: match from.option(|from| from.option(time))? {
+            None => Availability::Available,
+            Some(until) => Availability::Suspended { until },
+        },
+    })
+}
+
+fn write_request(out: &mut Writer, kept: &Kept, started: WallTime) {
+    out.byte(code(BASICS, kept.shown));
+    out.number(kept.passed);
+    // As many as one SUBSCRIBE may fork to, for each monitor that a call named.
+    out.byte(u8::try_from(kept.subscriptions.len()).unwrap_or(u8::MAX));
+    for sub in kept.subscriptions.iter().take(usize::from(u8::MAX)) {
+        out.long(sub.id.0);
+        out.text(sub.monitor.as_str());
+        out.long(started.at(sub.ends).0);
+        out.option(sub.seen, |out, seen| out.byte(code(STATES, seen)));
+        for address in [&sub.cc_uri, &sub.call_info, &sub.contact] {
+            out.address(address.as_ref());
+        }
+        out.byte(code(BASICS, sub.told));
+        out.byte(u8::try_from(sub.ways_failed).unwrap_or(u8::MAX));
+    }
+}
+
+fn read_request(from: &mut Reader<'_>, started: WallTime) -> Result<Kept, Broken> {
+    let shown = coded(BASICS, from.byte()?)?;
+    let passed = from.number()?;
+    let mut subscriptions = Vec::new();
+    for _ in 0..from.byte()? {
+        subscriptions.push(KeptSubscription {
+            id: SubscriptionId(from.long()?),
+            monitor: from.address()?.ok_or(Broken)?,
+            ends: started.moment(WallTime(from.long()?)),
+            seen: from.option(|from| coded(STATES, from.byte()?))?,
+            cc_uri: from.address()?,
+            call_info: from.address()?,
+            contact: from.address()?,
+            told: coded(BASICS, from.byte()?)?,
+            ways_failed: from.byte()?.into(),
+        });
+    }
+    Ok(Kept {
+        shown,
+        passed,
+        subscriptions,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::completion::history::Event;
+
+    const STARTED: WallTime = WallTime(1_700_000_000_000_000);
+
+    fn address(text: &str) -> AddrSpec {
+        AddrSpec::new(text).expect("a URI")
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::START + Duration::from_secs(seconds)
+    }
 
     fn record() -> Record {
-        let address = |text| AddrSpec::new(text).expect("a URI");
+        let mut history = History::default();
+        history.add(at(100), Event::Requested(Condition::NoReply));
+        history.add(at(100), Event::Queued(2));
         Record {
             id: CompletionId::from_bits(7),
             cce: CceToken::from_bits(8),
             roles: Roles::Both,
             condition: Condition::NoReply,
+            renewal: Renewal::Lengthens,
             number: 3,
+            order: 41,
             binding: Binding(9),
             recalls: 2,
-            ends: WallTime(1_700_000_000_000_000),
+            recalls_passed: 1,
+            ends: at(3700),
+            suspended: Some(at(200)),
             caller: Aor::new("sip:alice@a.example"),
             callee: Aor::new("sip:bob@b.example"),
             from: address("sip:alice@a.example"),
             dialled: address("sip:102@b.example;user=phone"),
             identity: Identity::new("<sip:+4930@a.example>", "id"),
+            entry: Some((
+                SubscriptionId(5),
+                "c1@a.example".into(),
+                Place {
+                    expires: at(3700),
+                    service_ends: Some(at(7300)),
+                    passed: 1,
+                    failed: 1,
+                    availability: Availability::Suspended {
+                        until: Some(at(900)),
+                    },
+                    selected: true,
+                },
+            )),
+            request: Some(Kept {
+                shown: Basic::Closed,
+                passed: 2,
+                subscriptions: vec![KeptSubscription {
+                    id: SubscriptionId(6),
+                    monitor: address("sip:cc@b.example"),
+                    ends: at(3000),
+                    seen: Some(RecallState::Ready),
+                    cc_uri: Some(address("sip:q1@b.example")),
+                    call_info: None,
+                    contact: None,
+                    told: Basic::Closed,
+                    ways_failed: 1,
+                }],
+            }),
+            history,
         }
     }
 
     #[test]
     fn a_record_is_read_back() {
-        assert_eq!(Record::decode(&record().encode()), Some(record()));
-        let bytes = record().encode().len();
-        assert!(bytes < 256, "{bytes} bytes for a common completion");
+        let read = Record::decode(&record().encode(STARTED), STARTED);
+        assert_eq!(read, Some(record()));
+        let common = Record {
+            request: None,
+            ..record()
+        };
+        let bytes = common.encode(STARTED).len();
+        assert!(bytes < 320, "{bytes} bytes for a common completion");
+    }
+
+    #[test]
+    fn age_runs_on_until_a_later_process_reads_it() {
+        let later = STARTED.at(at(1000));
+        let read = Record::decode(&record().encode(STARTED), later).expect("a record");
+        assert_eq!(read.ends, at(2700));
+        assert_eq!(read.suspended, Some(Timestamp::START));
+        let (_, _, place) = read.entry.expect("an entry");
+        assert_eq!(place.expires, at(2700));
+        let until = Some(Timestamp::START);
+        assert_eq!(place.availability, Availability::Suspended { until });
     }
 
     #[test]
     fn a_cut_or_longer_record_is_no_record() {
-        let bytes = record().encode();
+        let bytes = record().encode(STARTED);
         for length in 0..bytes.len() {
-            assert_eq!(Record::decode(&bytes[..length]), None, "{length} bytes");
+            let cut = Record::decode(&bytes[..length], STARTED);
+            assert_eq!(cut, None, "{length} bytes");
         }
         let longer = [&bytes[..], b"x"].concat();
-        assert_eq!(Record::decode(&longer), None);
+        assert_eq!(Record::decode(&longer, STARTED), None);
     }
 
     #[test]

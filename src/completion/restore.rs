@@ -1,4 +1,4 @@
-//! After a restart: what the store kept is waited for again.
+//! After a restart: what the store kept is waited for again, each in its place.
 //!
 //! Spec: DESIGN §9, §11; RULES R2 (users are unknown after a crash).
 //!
@@ -6,121 +6,250 @@
 //! rung again without a new sign of the callee.
 
 use crate::cc::SubscriptionId;
-use crate::cc::agent::{self, NewRequest, Way};
+use crate::cc::agent::{self, Kept, NewRequest, Way};
+use crate::cc::id::CompletionId;
 use crate::cc::line::Trigger;
-use crate::cc::monitor::{Renewal, Wait};
+use crate::cc::monitor::{self, Newcomer, Wait};
+use crate::cc::pace::Medium;
+use crate::cc::trust::{Peer, PeerId};
 use crate::completion::commit::removal;
 use crate::completion::entry::{Commit, Completion, Life, Stage};
-use crate::completion::history::{Event, History};
+use crate::completion::history::{Event, Outcome};
 use crate::completion::output::Output;
 use crate::completion::record::{Record, Roles};
 use crate::completion::service::{Route, Service, Turn};
 use crate::store::{Key, Stored, Version};
 use crate::time::Timestamp;
 
+/// A record of the process before, and what is there of all that it needs.
+#[derive(Clone, Debug)]
+pub struct Reloaded {
+    /// Where it is kept.
+    pub key: Key,
+    /// The record.
+    pub stored: Stored,
+    /// The peer behind which its monitor is, if there is one and it is still configured.
+    pub peer: Option<Peer>,
+    /// The subscriptions whose dialogs are there.
+    pub dialogs: Vec<SubscriptionId>,
+}
+
 impl Service {
     /// Takes up the records of the process before this one; to be called before any input.
     ///
-    /// Those whose other end was a dialog come back, and their records are removed: nobody here
-    /// knows the dialog any more.
+    /// Those whose other end was a dialog that is not there any more have ended. The subscriptions
+    /// that are of use.
     pub fn restore(
         &mut self,
         now: Timestamp,
-        records: Vec<(Key, Stored)>,
+        records: Vec<Reloaded>,
         out: &mut Vec<Output>,
-    ) -> Vec<Record> {
+    ) -> Vec<SubscriptionId> {
+        self.is_down = false;
+        self.gate.set_shut(false);
         let turn = &mut Turn { now, out };
-        let mut others = Vec::new();
-        for (key, stored) in records {
-            let record = Record::decode(&stored.record);
-            let alive = record.filter(|record| self.ends(record) > now);
-            match alive {
-                Some(record) if record.roles == Roles::Both => {
-                    self.take_up(record, stored.version, turn);
-                }
-                Some(record) => {
-                    others.push(record);
-                    turn.out.push(Output::Persist(removal(key, stored.version)));
-                }
-                None => turn.out.push(Output::Persist(removal(key, stored.version))),
+        let mut known = Vec::with_capacity(records.len());
+        for reloaded in records {
+            if let Some(record) = Record::decode(&reloaded.stored.record, self.started) {
+                known.push((record, reloaded));
+            } else {
+                let gone = removal(reloaded.key, reloaded.stored.version);
+                turn.out.push(Output::Persist(gone));
             }
         }
-        others
+        // Queues are in the order of their coming.
+        known.sort_by_key(|(record, _)| record.order);
+        let mut used = Vec::new();
+        for (record, reloaded) in known {
+            used.extend(self.take_up(record, reloaded, turn));
+            self.run(turn);
+        }
+        used
     }
 
-    fn ends(&self, record: &Record) -> Timestamp {
-        Timestamp::from(record.ends.since(self.started))
-    }
-
-    fn take_up(&mut self, record: Record, version: Version, turn: &mut Turn<'_>) {
-        let now = turn.now;
-        let subscription = self.next_subscription();
-        let completion = self.reborn(&record, version, subscription, now);
-        let route = Route {
-            roles: Roles::Both,
-            caller: record.caller.clone(),
-            callee: record.callee,
-            id: record.id,
-            cce: record.cce,
-        };
-        self.routes.insert(subscription, route);
-        self.insert(completion);
-        let request = NewRequest {
-            id: record.id,
-            dialled: record.dialled.clone(),
-            condition: Some(record.condition),
-            way: Way::Loop,
-            monitors: vec![(subscription, record.dialled)],
-        };
-        self.post_agent(record.caller, agent::Event::Request(request));
-        self.run(turn);
-    }
-
-    fn reborn(
+    fn take_up(
         &mut self,
-        record: &Record,
-        version: Version,
-        entry: SubscriptionId,
-        now: Timestamp,
-    ) -> Completion {
-        self.last_order += 1;
-        let mut history = History::default();
-        history.add(now, Event::Requested(record.condition));
-        let mut commit = Commit::new();
-        commit.version = Some(version);
-        let trigger = Trigger::Seen {
-            by: now + self.settings.timing.unknown_time,
+        mut record: Record,
+        reloaded: Reloaded,
+        turn: &mut Turn<'_>,
+    ) -> Vec<SubscriptionId> {
+        let mut ids = Vec::new();
+        let is_there = |id: &SubscriptionId| reloaded.dialogs.contains(id);
+        self.last_order = self.last_order.max(record.order);
+        if let Some((entry, ..)) = &record.entry {
+            ids.push(*entry);
+        }
+        if let Some(kept) = &mut record.request {
+            if record.roles == Roles::Agent {
+                kept.subscriptions.retain(|sub| is_there(&sub.id));
+            }
+            ids.extend(kept.subscriptions.iter().map(|sub| sub.id));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        if let Some(last) = ids.last() {
+            self.last_subscription = self.last_subscription.max(last.0);
+        }
+        let is_whole = match record.roles {
+            Roles::Agent => reloaded.peer.is_some() && !ids.is_empty(),
+            Roles::Both => record.entry.is_some() && record.request.is_some(),
+            Roles::Monitor => ids.iter().all(is_there) && !ids.is_empty(),
         };
+        let id = record.id;
+        let is_over = record.ends <= turn.now;
+        let completion = self.reborn(&record, &reloaded, turn.now);
+        self.note_phone(&completion, turn);
+        self.insert(completion);
+        if is_over || !is_whole {
+            let outcome = if is_over {
+                Outcome::Expired
+            } else {
+                Outcome::Refused
+            };
+            self.finish(id, outcome, turn);
+            return Vec::new();
+        }
+        self.rejoin(record, reloaded.peer, &ids, turn);
+        ids
+    }
+
+    /// Gives the machines back what they had.
+    fn rejoin(
+        &mut self,
+        record: Record,
+        peer: Option<Peer>,
+        ids: &[SubscriptionId],
+        turn: &mut Turn<'_>,
+    ) {
+        for id in ids {
+            let route = Route {
+                roles: record.roles,
+                caller: record.caller.clone(),
+                callee: record.callee.clone(),
+                id: record.id,
+                cce: record.cce,
+            };
+            self.routes.insert(*id, route);
+        }
+        let wait = self.wait_anew(&record, turn.now);
+        let medium = match record.roles {
+            Roles::Both => Medium::Process,
+            Roles::Agent | Roles::Monitor => Medium::Network,
+        };
+        if let Some((id, call_id, place)) = record.entry {
+            let newcomer = Newcomer {
+                id,
+                caller: record.caller.clone(),
+                call_id,
+                expires: None,
+                wait,
+                medium,
+                renewal: record.renewal,
+            };
+            self.post_monitor(record.callee, monitor::Event::TakeUp(newcomer, place));
+        }
+        if let Some(kept) = record.request {
+            if record.roles == Roles::Agent {
+                refresh_all(&kept, turn);
+            }
+            let request = NewRequest {
+                id: record.id,
+                dialled: record.dialled,
+                condition: Some(record.condition),
+                way: peer.map_or(Way::Loop, Way::Peer),
+                monitors: Vec::new(),
+            };
+            self.post_agent(record.caller, agent::Event::TakeUp(request, kept));
+        }
+    }
+
+    /// R2: nobody knows what the callee did meanwhile.
+    fn wait_anew(&self, record: &Record, now: Timestamp) -> Wait {
+        Wait {
+            condition: record.condition,
+            trigger: Trigger::Seen {
+                by: now + self.settings.timing.unknown_time,
+            },
+            since: now,
+        }
+    }
+
+    fn reborn(&self, record: &Record, reloaded: &Reloaded, now: Timestamp) -> Completion {
+        let mut history = record.history.clone();
+        history.add(now, Event::Restarted);
         Completion {
             id: record.id,
             cce: record.cce,
-            order: self.last_order,
+            order: record.order,
             number: record.number,
-            roles: Roles::Both,
-            peer: None,
-            entry: Some(entry),
-            renewal: Renewal::Shortens,
+            roles: record.roles,
+            peer: reloaded.peer.clone(),
+            entry: record.entry.as_ref().map(|(id, ..)| *id),
+            renewal: record.renewal,
             caller: record.caller.clone(),
             callee: record.callee.clone(),
             from: record.from.clone(),
             identity: record.identity.clone(),
             dialled: record.dialled.clone(),
             binding: record.binding,
-            wait: Wait {
-                condition: record.condition,
-                trigger,
-                since: now,
-            },
-            life: Life::Asked,
-            stage: Stage::Asked,
-            ends: self.ends(record),
+            wait: self.wait_anew(record, now),
+            life: Life::Accepted,
+            stage: Stage::Queued,
+            ends: record.ends,
             recalls: record.recalls,
-            recalls_passed: 0,
-            suspended: None,
+            recalls_passed: record.recalls_passed,
+            suspended: record.suspended,
             asked: Vec::new(),
             ending: None,
             history,
-            commit,
+            commit: Commit::known(reloaded.stored.version),
         }
+    }
+}
+
+/// What belongs to a completion elsewhere.
+impl Service {
+    /// The peer behind which its monitor is.
+    pub fn peer_of(&self, id: CompletionId) -> Option<PeerId> {
+        let completion = self.completions.get(&id)?;
+        completion.peer.as_ref().map(|peer| peer.id)
+    }
+
+    /// The subscriptions whose other ends are elsewhere.
+    pub fn subscriptions_of(&self, id: CompletionId) -> Vec<SubscriptionId> {
+        let Some(completion) = self.completions.get(&id) else {
+            return Vec::new();
+        };
+        match completion.roles {
+            Roles::Both => Vec::new(),
+            Roles::Monitor => completion.entry.into_iter().collect(),
+            Roles::Agent => {
+                let user = self.users.get(&completion.caller);
+                let agent = user.and_then(|user| user.agent.as_ref());
+                let kept = agent.and_then(|agent| agent.kept(id));
+                let subscriptions = kept.into_iter().flat_map(|kept| kept.subscriptions);
+                subscriptions.map(|sub| sub.id).collect()
+            }
+        }
+    }
+}
+
+impl Commit {
+    fn known(version: Version) -> Self {
+        Self {
+            version: Some(version),
+            was_kept: true,
+            ..Self::new()
+        }
+    }
+}
+
+/// What a monitor elsewhere said while nobody was here to hear it, it says again.
+fn refresh_all(kept: &Kept, turn: &mut Turn<'_>) {
+    for sub in &kept.subscriptions {
+        turn.out.push(Output::Refresh {
+            subscription: sub.id,
+            expires: sub.ends.since(turn.now),
+        });
     }
 }

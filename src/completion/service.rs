@@ -51,6 +51,8 @@ pub struct Service {
     pub(super) touched: BTreeSet<CompletionId>,
     pub(super) last_subscription: u64,
     pub(super) last_order: u64,
+    /// Whether the store keeps nothing for now.
+    pub(super) is_down: bool,
 }
 
 /// Whose deadline it is.
@@ -144,6 +146,7 @@ impl Service {
             touched: BTreeSet::new(),
             last_subscription: 0,
             last_order: 0,
+            is_down: false,
         }
     }
 
@@ -182,9 +185,14 @@ impl Service {
             Input::Notified {
                 subscription,
                 notice,
-            } => self.tell_agent(subscription, agent::Event::Notified(subscription, notice)),
+            } => {
+                self.tell_agent(subscription, agent::Event::Notified(subscription, notice));
+                self.on_moved(subscription);
+            }
+            Input::Moved { subscription } => self.on_moved(subscription),
             Input::Published { subscription, how } => {
                 self.tell_agent(subscription, agent::Event::Published(subscription, how));
+                self.on_moved(subscription);
             }
             Input::RecallAnswered { id } => self.on_recall(id, agent::Event::RecallAnswered(id)),
             Input::RecallFailed { id, why } => {
@@ -196,6 +204,8 @@ impl Service {
             Input::CcCallFailed { id, found } => self.on_cc_call_failed(id, found),
             Input::Persisted { key, answer } => self.on_persisted(key, answer, turn),
             Input::Loaded { key, stored } => self.on_loaded(key, stored, turn),
+            Input::StoreFailed => self.on_store_failed(turn),
+            Input::StoreOpened { found } => self.on_store_opened(found, turn),
         }
         self.run(turn);
     }
@@ -232,7 +242,7 @@ impl Service {
     pub fn has_place(&self, callee: &Aor) -> bool {
         let monitor = self.users.get(callee).and_then(|u| u.monitor.as_ref());
         let free = monitor.is_none_or(|queue| queue.has_place(&self.settings.monitor));
-        free && self.completions.len() < self.settings.limits.total_max
+        free && !self.is_down && self.completions.len() < self.settings.limits.total_max
     }
 
     /// The completion whose CC call a call from `caller` to `callee` is: one that is selected.
@@ -296,6 +306,7 @@ impl Service {
         let per_second = settings.limits.recalls_per_second_max;
         if per_second != self.settings.limits.recalls_per_second_max {
             self.gate = Gate::new(per_second);
+            self.gate.set_shut(self.is_down);
         }
         self.settings = settings;
     }
@@ -394,7 +405,7 @@ impl Service {
     }
 
     fn step_monitor(&mut self, callee: &Aor, event: monitor::Event, turn: &mut Turn<'_>) {
-        if let monitor::Event::Subscribe(_) = event {
+        if let monitor::Event::Subscribe(_) | monitor::Event::TakeUp(..) = event {
             let user = self.users.entry(callee.clone()).or_insert_with(User::new);
             if user.monitor.is_none() {
                 user.monitor = Some(Box::new(Monitor::new(user.line)));
@@ -417,7 +428,7 @@ impl Service {
     }
 
     fn step_agent(&mut self, caller: &Aor, event: agent::Event, turn: &mut Turn<'_>) {
-        if let agent::Event::Request(_) = event {
+        if let agent::Event::Request(_) | agent::Event::TakeUp(..) = event {
             let user = self.users.entry(caller.clone()).or_insert_with(User::new);
             let line = user.line;
             user.agent.get_or_insert_with(|| Box::new(Agent::new(line)));

@@ -72,7 +72,7 @@ pub(super) fn check(
         upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
     }
     Ok(Config {
-        store: edge::store(source, raw, edge.as_ref())?,
+        store: edge::store(source, raw)?,
         shard: Settings {
             listeners,
             routes: routes::routes(source, &raw.route, upstream.as_ref(), &peers)?,

@@ -61,7 +61,16 @@ impl fmt::Display for Config {
             writeln!(f, "resolver   {}", servers.join(", "))?;
         }
         if let Some(store) = &self.store {
-            writeln!(f, "store      registrations in {}", store.display())?;
+            let registrations = if self.shard.edge.is_some() {
+                "registrations and "
+            } else {
+                ""
+            };
+            let path = store.display();
+            writeln!(
+                f,
+                "store      {registrations}requests for completion in {path}"
+            )?;
         }
         writeln!(f, "log        {}", self.log)?;
         if let Some(file) = &self.records {

@@ -40,6 +40,17 @@ pub enum Reach {
     Host,
 }
 
+/// What a dialog is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts<'d> {
+    /// Call-ID, our name, the peer's, the peer's tag, target, routes.
+    pub(super) texts: [&'d [u8]; 6],
+    pub(super) tag: Tag,
+    pub(super) remote_cseq: Option<u32>,
+    pub(super) flow: Flow,
+    pub(super) reach: Reach,
+}
+
 /// The texts of a dialog, in the order in which they lie.
 #[derive(Clone, Copy, Debug)]
 enum Text {
@@ -180,6 +191,33 @@ impl Dialog {
         let mut half = Self::of_texts(texts, self.tag, self.flow, self.reach);
         half.local_cseq = self.local_cseq;
         half
+    }
+
+    pub(super) fn parts(&self) -> Parts<'_> {
+        Parts {
+            texts: [
+                self.call_id(),
+                self.local(),
+                self.remote(),
+                self.remote_tag(),
+                self.target(),
+                self.routes(),
+            ],
+            tag: self.tag,
+            remote_cseq: self.remote_cseq,
+            flow: self.flow,
+            reach: self.reach,
+        }
+    }
+
+    /// The dialog of these parts, whose requests go on after this number. A connection that its flow
+    /// had is gone: the peer is reached at its address.
+    pub(super) fn of_parts(parts: &Parts<'_>, cseq: u32) -> Self {
+        let mut dialog = Self::of_texts(parts.texts, parts.tag, parts.flow, parts.reach);
+        dialog.local_cseq = cseq;
+        dialog.remote_cseq = parts.remote_cseq;
+        dialog.flow = dialog.next_hop();
+        dialog
     }
 
     /// S-16: takes the target of a request or response that refreshes it.

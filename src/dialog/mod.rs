@@ -4,6 +4,7 @@
 
 pub mod derived;
 pub mod identity;
+pub mod kept;
 #[cfg(test)]
 mod kit;
 pub mod publication;

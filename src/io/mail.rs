@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use crate::routing::names::{Answer, Failed, Question};
 use crate::shard::{Report, SendId, Settings};
 use crate::sip::flow::Flow;
+use crate::store::Reply;
 use crate::time::Timestamp;
 use crate::tls::{self, Proof};
 
@@ -62,6 +63,8 @@ pub(super) enum Mail {
         /// What it said.
         reply: Result<Answer, Failed>,
     },
+    /// What the store says.
+    Store(Vec<Reply>),
     /// Somebody asks what the worker holds.
     Report(oneshot::Sender<Report>),
 }

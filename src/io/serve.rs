@@ -17,8 +17,9 @@ use crate::tls;
 
 use super::clock::Clock;
 use super::http::{self, Asker};
-use super::keeper::{self, OpenError, Opened};
+use super::keeper::{self, Keeper, OpenError, Opened};
 use super::log::{Log, Pen};
+use super::mail::Mail;
 use super::records::{Records, Slot};
 use super::rehearsal::rehearse;
 use super::reload::{Files, Reloader, Told};
@@ -64,8 +65,8 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
-    /// The store of registrations cannot be opened.
-    #[error("cannot keep registrations in {}: {source}", file.display())]
+    /// The store cannot be opened.
+    #[error("cannot keep anything in {}: {source}", file.display())]
     Store {
         /// The file.
         file: PathBuf,
@@ -141,16 +142,11 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
     };
     config.shard.started = WallTime(clock.started());
     let mut shard = Shard::new(config.shard.clone(), entropy::seeded()?);
-    let (keeper, store) = match store {
-        Some(opened) => {
-            for (key, record) in &opened.kept {
-                shard.restore(key, record);
-            }
-            (Some(opened.keeper), Some(opened.thread))
-        }
-        None => (None, None),
-    };
     let (mail, mailbox) = mpsc::channel(MAIL_MAX);
+    let (keeper, store) = store
+        .map(|opened| take_up(opened, &mut shard, clock, &mail))
+        .transpose()?
+        .unzip();
     let (streams, commands) = mpsc::channel(COMMANDS_MAX);
     let told = Told {
         clock,
@@ -206,6 +202,20 @@ fn take_leave(report: &Report) -> End {
     }
 }
 
+/// Gives the worker what was kept, and starts the thread that keeps what is new.
+fn take_up(
+    opened: Opened,
+    shard: &mut Shard,
+    clock: Clock,
+    mail: &mpsc::Sender<Mail>,
+) -> Result<(Keeper, JoinHandle<()>), ServeError> {
+    for (key, record) in &opened.kept {
+        shard.restore(key, record);
+    }
+    shard.take_over(clock.now(), opened.completions);
+    Ok(opened.store.start(mail.clone())?)
+}
+
 fn open_records(config: &Config, clock: Clock) -> Result<Option<(Records, Slot)>, ServeError> {
     let opened = config.records.as_deref().map(|file| {
         Records::open(file, clock).map_err(|source| ServeError::Records {
@@ -236,6 +246,7 @@ fn announce(config: &Config) {
         listen = listen.join(" "),
         upstream = config.shard.upstream.as_ref().map(Peer::shown),
         status = %config.api,
+        store = %config.store.as_ref().map_or_else(|| "memory".into(), |path| path.to_string_lossy()),
         "campon {}",
         env!("CARGO_PKG_VERSION"),
     );

@@ -213,6 +213,11 @@ impl Worker {
                 let question = &question;
                 self.take_in(now, Input::Resolved { question, reply });
             }
+            Mail::Store(replies) => {
+                for reply in replies {
+                    self.take_in(now, Input::Store(reply));
+                }
+            }
             // Whoever asked may have gone.
             Mail::Report(asker) => drop(asker.send(self.report())),
         }
@@ -343,6 +348,11 @@ impl Post {
                     drop(self.questions.try_send(question.clone()));
                 }
                 Output::Keep { key, record } => self.keep(key, record),
+                Output::Store { opening, order } => {
+                    if let Some(keeper) = &self.keeper {
+                        keeper.order(opening, order.clone());
+                    }
+                }
                 Output::Send { flow, bytes, id } => match flow.transport {
                     Transport::Udp => self.send_datagram(flow, bytes, id),
                     Transport::Tcp | Transport::Tls => {

@@ -7,20 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cc::addr;
-use crate::completion::{
-    self, CompletionId, Input, News, Outcome, Output, Pattern, Service, Tell, WallTime,
-};
+use crate::completion::{self, CompletionId, Input, News, Outcome, Output, Pattern, Service, Tell};
 use crate::location::Aor;
 use crate::observe::Pii;
 use crate::random::Rng;
-use crate::shard::Shard;
 use crate::shard::codes::Asked;
+use crate::shard::keeping::Vault;
 use crate::shard::pace::{Buckets, Rate};
 use crate::shard::placing::Rung;
 use crate::shard::record::CompletionRecord;
 use crate::shard::subscriptions::Subscriptions;
-use crate::store::Store as _;
-use crate::store::memory::Memory;
+use crate::shard::{Settings, Shard};
 use crate::time::Timestamp;
 
 /// Most facts that one input may cause; more means that the service and the calls chase each other.
@@ -37,7 +34,7 @@ const SUSPECTED_MAX: usize = 1_000;
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) service: Service,
-    store: Memory,
+    pub(super) vault: Vault,
     /// What the service has yet to be told.
     pub(super) facts: VecDeque<Input>,
     wishes: Vec<Output>,
@@ -58,11 +55,18 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(settings: &completion::Settings, rng: &mut Rng) -> Self {
+    pub(super) fn new(settings: &Settings, rng: &mut Rng) -> Self {
+        let keeps = settings.completion.keeps;
+        let started = settings.started;
+        let settings = &settings.completion.service;
+        let mut service = Service::new(*settings, started, Rng::from_number(rng.bits()));
+        if keeps {
+            // What was kept has yet to be read.
+            service.handle(Timestamp::START, Input::StoreFailed, &mut Vec::new());
+        }
         Self {
-            // The store in memory outlives nothing, so that the calendar is of no interest.
-            service: Service::new(*settings, WallTime::default(), Rng::from_number(rng.bits())),
-            store: Memory::new(),
+            service,
+            vault: Vault::new(keeps),
             facts: VecDeque::new(),
             wishes: Vec::new(),
             subscriptions: Subscriptions::new(subscriptions_max(settings)),
@@ -148,20 +152,18 @@ impl Shard {
     /// DESIGN §4: the service has broken down, and is made anew from what it has kept. Requests whose
     /// other end is a dialog are lost with it: their agents find out by 481, and ask again.
     pub(super) fn rebuild_desk(&mut self, now: Timestamp) {
-        let settings = &self.settings.completion.service;
-        let broken = std::mem::replace(&mut self.desk, Desk::new(settings, &mut self.rng));
-        self.desk.store = broken.store;
+        let fresh = Desk::new(&self.settings, &mut self.rng);
+        let broken = std::mem::replace(&mut self.desk, fresh);
+        self.desk.vault = broken.vault;
         self.desk.last_ticket = broken.last_ticket;
         for asked in broken.asked.into_values() {
             self.give_up_code(now, &asked);
         }
         self.users.unwatch_all();
-        let records = (0..=u8::MAX).flat_map(|partition| self.desk.store.load(partition));
-        let mut wishes = Vec::new();
-        let service = &mut self.desk.service;
-        let lost = service.restore(now, records.collect(), &mut wishes);
-        tracing::error!(lost = lost.len(), "completion was made anew from its store");
-        self.carry_out_all(now, wishes);
+        tracing::error!("completion is made anew from its store");
+        if let Some(records) = self.desk.vault.reload() {
+            self.take_up(now, records);
+        }
     }
 
     /// What happened on a user's lines comes after what caused it.
@@ -180,7 +182,7 @@ impl Shard {
         })
     }
 
-    fn carry_out_all(&mut self, now: Timestamp, mut wishes: Vec<Output>) {
+    pub(super) fn carry_out_all(&mut self, now: Timestamp, mut wishes: Vec<Output>) {
         for wish in wishes.drain(..) {
             self.carry_out(now, wish);
         }
@@ -205,6 +207,10 @@ impl Shard {
             Output::PublishAnswered { ticket, result } => self.answer_publish(now, ticket, result),
             Output::Subscribe(subscription) => self.send_subscribe(now, &subscription),
             Output::Unsubscribe { subscription } => self.send_unsubscribe(now, subscription),
+            Output::Refresh {
+                subscription,
+                expires,
+            } => self.send_refresh(now, subscription, expires),
             Output::Forget { subscription } => self.desk.subscriptions.forget(subscription),
             Output::Publish(publication) => self.send_publish(now, &publication),
             Output::Recall(recall) => self.recall(now, &recall),
@@ -216,15 +222,8 @@ impl Shard {
             Output::Uncompleted { ticket, result } => {
                 self.answer_code(now, ticket, result.map(|_| None));
             }
-            Output::Persist(put) => {
-                let key = put.key;
-                let answer = self.desk.store.put(put);
-                self.desk.facts.push_back(Input::Persisted { key, answer });
-            }
-            Output::Read(key) => {
-                let stored = self.desk.store.read(key);
-                self.desk.facts.push_back(Input::Loaded { key, stored });
-            }
+            Output::Persist(put) => self.persist(put),
+            Output::Read(key) => self.read_kept(key),
             Output::Watch { user } => {
                 let user = user_of(&user);
                 self.users.watch(&user);

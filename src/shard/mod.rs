@@ -16,6 +16,7 @@ mod entries;
 mod facing;
 mod invite;
 mod keep_alive;
+mod keeping;
 mod legs;
 mod names;
 mod notifier;
@@ -48,6 +49,7 @@ pub mod users;
 mod watchers;
 mod ways;
 
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::call;
@@ -142,6 +144,8 @@ pub struct Shard {
     relays: Relays,
     /// The host and port of each listener, as peers see it.
     hosts: Vec<Box<str>>,
+    /// The address of each.
+    bound: Box<[SocketAddr]>,
     index: Scratch,
     scratch: Vec<u8>,
     /// The call that has been taken out of its slot, should its handling panic.
@@ -164,8 +168,9 @@ impl Shard {
         let access = settings.access.take();
         let hosts = settings.listeners.iter().map(Listener::sent_by);
         let mut shard = Self {
-            desk: Desk::new(&settings.completion.service, &mut rng),
+            desk: Desk::new(&settings, &mut rng),
             hosts: hosts.map(String::into_boxed_str).collect(),
+            bound: settings.listeners.iter().map(|it| it.bind).collect(),
             layer: Layer::new(settings.timing, sent_by, transactions_max, layer_rng),
             calls: Table::new(calls_max),
             relays: Relays::new(settings.limits.relayed, transactions_max),
@@ -224,6 +229,7 @@ impl Shard {
             Input::Resolved { question, reply } => self.on_resolved(now, question, reply),
             Input::Drain => self.drain(now),
             Input::HangUp => self.hang_up(now),
+            Input::Store(reply) => self.on_store(now, reply),
             Input::Reconfigure(settings) => self.reconfigure(now, *settings),
         }
     }
@@ -266,6 +272,9 @@ impl Shard {
             if self.directory.asking.is_some() {
                 let question = self.directory.asking.as_ref();
                 return question.map(|question| Output::Resolve { question });
+            }
+            if self.desk.vault.has_orders() {
+                return self.desk.vault.poll_order();
             }
             return self.poll_kept();
         }
@@ -356,7 +365,11 @@ impl Shard {
     }
 
     fn drain(&mut self, now: Timestamp) {
-        if !std::mem::replace(&mut self.draining, true) {
+        let is_first = !std::mem::replace(&mut self.draining, true);
+        if self.desk.vault.is_elsewhere() {
+            // The next process goes on with them.
+            self.desk.service.stop_selecting();
+        } else if is_first {
             self.desk.facts.push_back(completion::Input::Stop);
         }
         self.stop_pinging(now);

@@ -14,6 +14,7 @@ use crate::cc::monitor::{Lifetime, Reason, Renewal};
 use crate::cc::offer::{self, Named, Place};
 use crate::cc::{Basic, SubscriptionId, pidf};
 use crate::completion::{self, Input, Publish, PublishAt, Queue, Subscribe, Ticket};
+use crate::dialog::kept;
 use crate::dialog::publication::{self, PRESENCE, Wish};
 use crate::dialog::subscription::{Fate, Notifier, Notify, PACKAGE, Package, Standing};
 use crate::dialog::{Tag, Turn};
@@ -115,6 +116,7 @@ impl Shard {
             notifier,
             asked: Some(Subscribing::First(server)),
             basic: Basic::Open,
+            reserved: 0,
             dials: None,
         };
         let monitor = Subscription::Monitor(monitor);
@@ -195,6 +197,8 @@ impl Shard {
         }
         let server = self.layer.accept(now, request, flow, None);
         let server = server.map_err(|_| Reject::TableFull)?;
+        // A stream that ended with the process before is found again by its subscriber.
+        monitor.notifier.find_again(flow);
         monitor.asked = Some(Subscribing::Within(server));
         self.desk.facts.push_back(Input::Refresh {
             subscription: monitor.id,
@@ -334,12 +338,16 @@ impl Shard {
         };
         let user = Some(Part::Subscription.user(key));
         let sent = monitor.notifier.notify(turn, &message, user);
+        // Another hundred numbers, well before these are used up.
+        let is_used_up = monitor.notifier.cseq() + kept::RESERVED / 2 > monitor.reserved;
         let is_last = matches!(notify.life, Lifetime::Terminated(_));
         if is_last {
             // Its answer means nothing any more.
             self.desk.subscriptions.forget(id);
         } else if sent.is_err() {
             self.lose_subscriber(id);
+        } else if is_used_up && self.desk.vault.is_elsewhere() {
+            self.desk.facts.push_back(Input::Moved { subscription: id });
         }
     }
 
@@ -451,11 +459,14 @@ impl Shard {
         let server = self.layer.accept(now, request, flow, None);
         let server = server.map_err(|_| Reject::TableFull)?;
         let ticket = self.desk.ticket();
+        let expires = Duration::from_secs(asked.expires_s.into());
         let publishing = Publishing {
             server,
             asked,
             owner,
             basic,
+            nonce: self.rng.bits(),
+            ends: now + expires,
         };
         self.desk
             .subscriptions
@@ -466,7 +477,7 @@ impl Shard {
             at,
             caller,
             basic,
-            expires: Some(Duration::from_secs(asked.expires_s.into())),
+            expires: Some(expires),
         }));
         Ok(())
     }
@@ -494,6 +505,8 @@ impl Shard {
             asked,
             owner,
             basic,
+            nonce,
+            ..
         } = publishing;
         let granted = match result {
             Ok(()) => {
@@ -501,7 +514,7 @@ impl Shard {
                     monitor.basic = basic;
                 }
                 let publications = &mut subscriptions.publications;
-                let granted = publications.commit(now, &mut self.rng, &asked, owner.0);
+                let granted = publications.commit(now, nonce, &asked, owner.0);
                 granted.map_err(publication::Reject::status)
             }
             Err(reject) => Err(Status::new(reject.status()).unwrap_or(Status::FORBIDDEN)),

@@ -17,6 +17,8 @@ impl Shard {
         // The thread that writes them is started with the process.
         settings.records = self.settings.records;
         settings.started = self.settings.started;
+        // So is the one that keeps completions.
+        settings.completion.keeps = self.settings.completion.keeps;
         self.domains = settings.own_domains();
         self.registrar.set_policy(settings.registrar);
         self.set_access(now, settings.access.take());

@@ -111,7 +111,7 @@ impl Shard {
     /// How many subscribers of our queues have yet to hear that we stop: their last NOTIFY may have to
     /// wait (CC-65).
     fn farewells(&self) -> usize {
-        if self.draining {
+        if self.draining && !self.desk.vault.is_elsewhere() {
             self.desk.subscriptions.subscribers()
         } else {
             0

@@ -392,6 +392,9 @@ pub struct Completion {
     pub enabled: bool,
     /// Queues, timers and limits.
     pub service: completion::Settings,
+    /// Whether requests are kept where the driver keeps them, over a restart; else they end with the
+    /// process.
+    pub keeps: bool,
     /// How soon the next call of a phone that calls a busy callee again and again comes at the
     /// latest; zero: none is answered here.
     pub poll_window: Duration,
@@ -407,6 +410,7 @@ impl Default for Completion {
         Self {
             enabled: true,
             service: completion::Settings::default(),
+            keeps: false,
             // Every 30 s, they say, and not to the second.
             poll_window: Duration::from_secs(40),
             codes: completion::Codes::default(),

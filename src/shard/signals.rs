@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::routing::names::{Answer, Failed, Question};
 use crate::shard::Settings;
 use crate::sip::flow::Flow;
+use crate::store::{Opening, Order, Reply};
 use crate::transaction::outbox::SendId;
 
 /// What happens to a worker.
@@ -49,6 +50,8 @@ pub enum Input<'i> {
     Drain,
     /// Every call ends now.
     HangUp,
+    /// What the store says, where it is driven from outside.
+    Store(Reply),
     /// The operator wants other things from here on; calls go on.
     Reconfigure(Box<Settings>),
 }
@@ -69,6 +72,14 @@ pub enum Output<'o> {
         bytes: &'o [u8],
         /// Comes back in [`Input::NotSent`].
         id: SendId,
+    },
+    /// Asks the store, where it is driven from outside; to be carried out in this order, and not at all
+    /// under another opening than the last. What it says is awaited in [`Input::Store`].
+    Store {
+        /// Under which.
+        opening: Opening,
+        /// What.
+        order: &'o Order,
     },
     /// Keeps a record over a restart; nobody waits for it.
     Keep {

@@ -16,7 +16,7 @@ use crate::completion::{self, Input};
 use crate::dialog::publication::PRESENCE;
 use crate::dialog::publication::{self, Place};
 use crate::dialog::subscription::{
-    Answer as Answered, Ask, Fork, Notified, Origin, Subscriber, Terms,
+    Answer as Answered, Ask, Fate, Fork, Notified, Origin, Subscriber, Terms,
 };
 use crate::dialog::{Tag, Turn};
 use crate::shard::subscriptions::{Agent, Forked, Part, Subscription, whole_seconds};
@@ -109,6 +109,40 @@ impl Shard {
         }
     }
 
+    /// What was missed while no process was there is told by the NOTIFY that follows.
+    pub(super) fn send_refresh(&mut self, now: Timestamp, id: SubscriptionId, expires: Duration) {
+        let Some((key, fork, agent)) = self.desk.subscriptions.agent_mut(id) else {
+            return;
+        };
+        let terms = Terms {
+            contact: self.contacts.of(&agent.flow),
+            accept: document::MEDIA_TYPE,
+            expires_s: whole_seconds(expires),
+        };
+        let turn = &mut Turn {
+            now,
+            layer: &mut self.layer,
+            rng: &mut self.rng,
+            scratch: &mut self.scratch,
+        };
+        let user = Some(Part::Subscription.user(key));
+        // One that cannot be sent is none that was missed: it lives until its end.
+        if agent.subscriber.refresh(turn, fork, &terms, user).is_ok()
+            && let Some(forked) = agent.forks.get_mut(usize::from(fork.0))
+        {
+            forked.is_refreshed = true;
+        }
+    }
+
+    /// Whether this is the end of a refresh that a subscription need not survive.
+    fn ends_refresh(&mut self, key: Key, fork: Fork) -> bool {
+        let Some(Subscription::Agent(agent)) = self.desk.subscriptions.get_mut(key) else {
+            return false;
+        };
+        let forked = agent.forks.get_mut(usize::from(fork.0));
+        forked.is_some_and(|forked| std::mem::take(&mut forked.is_refreshed))
+    }
+
     pub(super) fn on_subscribe_answered(
         &mut self,
         now: Timestamp,
@@ -127,14 +161,19 @@ impl Shard {
                 let Some(subscription) = self.name_fork(key, fork, origin) else {
                     return;
                 };
+                self.ends_refresh(key, fork);
                 let expires_s = expires_s.unwrap_or(EXPIRES_DEFAULT_S);
                 self.desk.facts.push_back(Input::Accepted {
                     subscription,
                     expires: Duration::from_secs(expires_s.into()),
                 });
             }
-            Some(Answered::Refused { fork, status, .. }) => {
-                self.tell_refused(key, fork, status.code());
+            Some(Answered::Refused { fork, status, fate }) => {
+                // S-125
+                let is_refresh = self.ends_refresh(key, fork);
+                if !is_refresh || fate == Fate::Gone {
+                    self.tell_refused(key, fork, status.code());
+                }
             }
             None => {}
         }
@@ -145,7 +184,10 @@ impl Shard {
             Failure::TimedOut => 408,
             Failure::Unreachable => 503,
         };
-        self.tell_refused(key, Fork(0), status);
+        // The way to it may be open again before the subscription ends.
+        if !self.ends_refresh(key, Fork(0)) {
+            self.tell_refused(key, Fork(0), status);
+        }
     }
 
     fn tell_refused(&mut self, key: Key, fork: Fork, status: u16) {
@@ -188,12 +230,9 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
-        let tag = request
-            .to
-            .tag()
-            .and_then(Tag::parse)
-            .ok_or(Reject::NoSuchCall)?;
-        let found = self.desk.subscriptions.get_mut(tag.call);
+        let key = self.desk.subscriptions.named_by(request);
+        let key = key.ok_or(Reject::NoSuchCall)?;
+        let found = self.desk.subscriptions.get_mut(key);
         let Some(Subscription::Agent(agent)) = found else {
             return Err(Reject::NoSuchCall);
         };
@@ -205,7 +244,7 @@ impl Shard {
             _ => Reject::NoSuchCall,
         })?;
         // A fork is one, whatever its body says.
-        let subscription = self.name_fork(tag.call, notified.fork, notified.origin);
+        let subscription = self.name_fork(key, notified.fork, notified.origin);
         let notice = notice(&request.message, &notified)?;
         let server = self.layer.accept(now, request, flow, None);
         let server = server.map_err(|_| Reject::TableFull)?;

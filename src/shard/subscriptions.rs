@@ -29,6 +29,8 @@ use crate::transaction::clients::Failure;
 pub(super) struct Subscriptions {
     table: Table<Box<Subscription>>,
     by_id: BTreeMap<SubscriptionId, (Key, Fork)>,
+    /// Those of a process before this one: where they are now, by the key in our tags.
+    moved: BTreeMap<u64, Key>,
     pub(super) publications: Publications,
     /// The PUBLISHs that wait for their answer.
     pub(super) publishing: BTreeMap<Ticket, Publishing>,
@@ -52,6 +54,8 @@ pub(super) struct Monitor {
     pub(super) asked: Option<Subscribing>,
     /// What its agent published last.
     pub(super) basic: Basic,
+    /// The number of a NOTIFY up to which a later process will not use it again.
+    pub(super) reserved: u32,
     /// R3: what its agent, a phone of the PBX's, is to dial in its turn; of all others it is the name
     /// of the place at our address.
     pub(super) dials: Option<AddrSpec>,
@@ -81,6 +85,8 @@ pub(super) struct Forked {
     pub(super) publisher: Publisher,
     /// The PUBLISH that waits for its answer.
     pub(super) publication: Option<Box<completion::Publication>>,
+    /// Whether it was refreshed because it outlived a process, and that is not answered yet.
+    pub(super) is_refreshed: bool,
 }
 
 impl Forked {
@@ -89,6 +95,7 @@ impl Forked {
             id,
             publisher: Publisher::default(),
             publication: None,
+            is_refreshed: false,
         }
     }
 }
@@ -100,6 +107,10 @@ pub(super) struct Publishing {
     pub(super) asked: publication::Asked,
     pub(super) owner: SubscriptionId,
     pub(super) basic: Basic,
+    /// What its entity-tag will be made of.
+    pub(super) nonce: u64,
+    /// When it will end.
+    pub(super) ends: Timestamp,
 }
 
 /// What kind of request of ours a response belongs to; see [`User::part`].
@@ -144,6 +155,7 @@ impl Subscriptions {
         Self {
             table: Table::new(subscriptions_max),
             by_id: BTreeMap::new(),
+            moved: BTreeMap::new(),
             publications: Publications::new(limits),
             publishing: BTreeMap::new(),
         }
@@ -169,6 +181,41 @@ impl Subscriptions {
     pub(super) fn fill(&mut self, key: Key, id: SubscriptionId, subscription: Subscription) {
         self.by_id.insert(id, (key, Fork(0)));
         self.table.put_back(key, Box::new(subscription));
+    }
+
+    /// Takes in one of a process before this one, under the tag that it had; whether there was room.
+    pub(super) fn revive(
+        &mut self,
+        tag: Tag,
+        ids: &[SubscriptionId],
+        subscription: Subscription,
+    ) -> bool {
+        let Ok(key) = self.table.insert(Box::new(subscription)) else {
+            return false;
+        };
+        self.moved.insert(tag.call.to_bits(), key);
+        for (number, id) in (0..).zip(ids) {
+            self.by_id.insert(*id, (key, Fork(number)));
+        }
+        true
+    }
+
+    /// The place of a subscription.
+    pub(super) fn key_of(&self, id: SubscriptionId) -> Option<Key> {
+        self.by_id.get(&id).map(|(key, _)| *key)
+    }
+
+    /// What the subscriber has published, or is about to: the bits of its entity-tag, what it says,
+    /// and its end.
+    pub(super) fn publication_of(&mut self, id: SubscriptionId) -> Option<(u64, Basic, Timestamp)> {
+        let mut waiting = self.publishing.values();
+        if let Some(asked) = waiting.find(|publishing| publishing.owner == id) {
+            let is_removal = asked.asked.wish == publication::Wish::Remove;
+            return (!is_removal).then_some((asked.nonce, asked.basic, asked.ends));
+        }
+        let (nonce, ends) = self.publications.kept(id.0)?;
+        let (_, monitor) = self.monitor_mut(id)?;
+        Some((nonce, monitor.basic, ends))
     }
 
     /// A name for a fork that showed itself.
@@ -201,25 +248,31 @@ impl Subscriptions {
     }
 
     /// Whether a request is within a subscription.
-    pub(super) fn has(&mut self, request: &Request<'_>) -> bool {
+    pub(super) fn has(&self, request: &Request<'_>) -> bool {
         let may_be = matches!(
             request.method,
             Method::Notify | Method::Publish | Method::Subscribe
         );
-        let tag = request.to.tag().filter(|_| may_be).and_then(Tag::parse);
-        let found = tag.and_then(|tag| self.get_mut(tag.call));
-        match found {
+        may_be && self.named_by(request).is_some()
+    }
+
+    /// The place of the subscription that a request is within.
+    pub(super) fn named_by(&self, request: &Request<'_>) -> Option<Key> {
+        let tag = request.to.tag().and_then(Tag::parse)?;
+        let moved = self.moved.get(&tag.call.to_bits()).copied();
+        let mut places = [Some(tag.call), moved].into_iter().flatten();
+        places.find(|key| match self.table.get(*key).map(|found| &**found) {
             Some(Subscription::Agent(agent)) => agent.subscriber.is_named_by(request),
             Some(Subscription::Monitor(monitor)) => monitor.notifier.is(request),
             None => false,
-        }
+        })
     }
 
     /// The subscription to a queue of ours that a request is within.
     pub(super) fn monitor_of(&mut self, request: &Request<'_>) -> Option<&mut Monitor> {
-        let tag = request.to.tag().and_then(Tag::parse)?;
-        match self.get_mut(tag.call)? {
-            Subscription::Monitor(monitor) => Some(monitor).filter(|it| it.notifier.is(request)),
+        let key = self.named_by(request)?;
+        match self.get_mut(key)? {
+            Subscription::Monitor(monitor) => Some(monitor),
             Subscription::Agent(_) => None,
         }
     }
@@ -230,15 +283,19 @@ impl Subscriptions {
             return;
         };
         self.publications.forget(id.0);
-        let is_over = match self.get_mut(key) {
+        let (is_over, tag) = match self.get_mut(key) {
             Some(Subscription::Agent(agent)) => {
                 agent.subscriber.forget(fork);
-                agent.subscriber.is_over()
+                (agent.subscriber.is_over(), agent.subscriber.tag())
             }
-            Some(Subscription::Monitor(_)) | None => true,
+            Some(Subscription::Monitor(monitor)) => (true, Some(monitor.notifier.tag())),
+            None => (true, None),
         };
         if is_over {
             self.table.remove(key);
+            if let Some(tag) = tag.filter(|tag| self.moved.get(&tag.call.to_bits()) == Some(&key)) {
+                self.moved.remove(&tag.call.to_bits());
+            }
         }
     }
 

@@ -60,6 +60,49 @@ pub struct Stored {
     pub record: Box<[u8]>,
 }
 
+/// Counts the openings of a store, so that what was meant for an earlier one is not carried out.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Opening(pub u32);
+
+/// What a store on another thread is asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Order {
+    /// All that there is, under a new opening.
+    Load,
+    /// A change.
+    Put(Put),
+    /// One record.
+    Read(Key),
+}
+
+/// What a store on another thread says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reply {
+    /// It has failed: nothing is known of what it was asked for and did not answer.
+    Failed,
+    /// It is there, with these records; what it was asked for before is void.
+    Opened {
+        /// Under which it is asked from here on.
+        opening: Opening,
+        /// All that there is.
+        records: Vec<(Key, Stored)>,
+    },
+    /// What became of a change.
+    Put {
+        /// Of which record.
+        key: Key,
+        /// What.
+        answer: Answer,
+    },
+    /// One record.
+    Read {
+        /// Which.
+        key: Key,
+        /// As it is.
+        stored: Option<Stored>,
+    },
+}
+
 /// A place that keeps records.
 pub trait Store {
     /// Makes a change, or does not.

@@ -5,6 +5,7 @@ mod basic;
 mod bye;
 mod cancel;
 mod completion;
+mod durable;
 mod edge;
 mod exchanges;
 mod failover;

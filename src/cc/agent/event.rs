@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::cc::addr::AddrSpec;
+use crate::cc::agent::request::Kept;
 use crate::cc::document::Retention;
 use crate::cc::id::CompletionId;
 use crate::cc::line::Line;
@@ -82,6 +83,8 @@ pub enum Event {
     Line(Line),
     /// The caller asks.
     Request(NewRequest),
+    /// He asked in the process before this one, and a monitor has it; in the order of his asking.
+    TakeUp(NewRequest, Kept),
     /// A SUBSCRIBE was answered with 2xx and this Expires.
     Accepted(SubscriptionId, Duration),
     /// A SUBSCRIBE failed, with this status; 408 for no answer.

@@ -38,7 +38,7 @@ pub use event::{
     Effect, End, Event, Life, Move, NewRequest, Notice, Policy, Publication, PublishTo, Published,
     RecallFailure, Way, Why,
 };
-pub use request::Stage;
+pub use request::{Kept, KeptSubscription, Stage};
 
 /// The requests of one caller.
 #[derive(Debug)]
@@ -72,6 +72,10 @@ impl Agent {
         match event {
             Event::Line(line) => self.line = line,
             Event::Request(new) => self.on_request(new, turn),
+            Event::TakeUp(new, kept) => {
+                let request = Request::revived(now, new, kept, policy);
+                self.requests.push(request);
+            }
             Event::Accepted(id, left) => self.on_accepted(id, now + left, turn),
             Event::Refused(id, status) => self.on_refused(id, status, turn),
             Event::Forked(of, id) => self.on_forked(of, id, turn),
@@ -122,6 +126,12 @@ impl Agent {
     pub fn stage(&self, id: CompletionId) -> Option<Stage> {
         let found = self.requests.iter().find(|request| request.id == id);
         found.map(|request| request.stage)
+    }
+
+    /// What of a request is to outlive the process.
+    pub fn kept(&self, id: CompletionId) -> Option<Kept> {
+        let found = self.requests.iter().find(|request| request.id == id);
+        found.map(Request::kept)
     }
 
     fn deadlines(&self, request: &Request) -> impl Iterator<Item = Timestamp> {

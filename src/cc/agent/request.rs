@@ -70,6 +70,40 @@ pub(super) struct Request {
     pub(super) last_status: u16,
 }
 
+/// What of a request outlives its process, beside what it was asked for with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Kept {
+    /// What its owner was told of the caller's availability.
+    pub shown: Basic,
+    /// Recalls that the caller let pass.
+    pub passed: u32,
+    /// Its subscriptions.
+    pub subscriptions: Vec<KeptSubscription>,
+}
+
+/// What of a subscription outlives its process.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeptSubscription {
+    /// Its name.
+    pub id: SubscriptionId,
+    /// The monitor's URI, from Call-Info.
+    pub monitor: AddrSpec,
+    /// When it ends.
+    pub ends: Timestamp,
+    /// The cc-state of the last NOTIFY: a recall is one change to "ready".
+    pub seen: Option<RecallState>,
+    /// The cc-URI that it told.
+    pub cc_uri: Option<AddrSpec>,
+    /// The Call-Info that it told.
+    pub call_info: Option<AddrSpec>,
+    /// Its Contact.
+    pub contact: Option<AddrSpec>,
+    /// What its monitor was told last.
+    pub told: Basic,
+    /// How many of the ways to publish have failed.
+    pub ways_failed: usize,
+}
+
 /// How far a subscription has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
@@ -125,6 +159,29 @@ impl Request {
             shown: Basic::Open,
             passed: 0,
             last_status: 408,
+        }
+    }
+
+    /// The request of a process before this one, which waits.
+    pub(super) fn revived(now: Timestamp, new: NewRequest, kept: Kept, policy: &Policy) -> Self {
+        let subscriptions = kept.subscriptions.into_iter();
+        Self {
+            stage: Stage::Queued,
+            subscriptions: subscriptions.map(Subscription::revived).collect(),
+            shown: kept.shown,
+            passed: kept.passed,
+            ..Self::new(now, new, policy)
+        }
+    }
+
+    /// What outlives the process: what no monitor has taken does not.
+    pub(super) fn kept(&self) -> Kept {
+        let taken = |sub: &&Subscription| sub.phase != Phase::Asked;
+        let subscriptions = self.subscriptions.iter().filter(taken);
+        Kept {
+            shown: self.shown,
+            passed: self.passed,
+            subscriptions: subscriptions.map(Subscription::kept).collect(),
         }
     }
 
@@ -253,6 +310,33 @@ impl Subscription {
             told: Basic::Open,
             publishing: Publishing::Idle,
             ways_failed: 0,
+        }
+    }
+
+    fn revived(kept: KeptSubscription) -> Self {
+        Self {
+            phase: Phase::Live,
+            seen: kept.seen,
+            cc_uri: kept.cc_uri,
+            call_info: kept.call_info,
+            contact: kept.contact,
+            told: kept.told,
+            ways_failed: kept.ways_failed,
+            ..Self::new(kept.id, kept.monitor, kept.ends)
+        }
+    }
+
+    fn kept(&self) -> KeptSubscription {
+        KeptSubscription {
+            id: self.id,
+            monitor: self.monitor.clone(),
+            ends: self.ends,
+            seen: self.seen,
+            cc_uri: self.cc_uri.clone(),
+            call_info: self.call_info.clone(),
+            contact: self.contact.clone(),
+            told: self.told,
+            ways_failed: self.ways_failed,
         }
     }
 

@@ -53,6 +53,23 @@ pub struct Wait {
     pub since: Timestamp,
 }
 
+/// What of an entry outlives its process, beside what its [`Newcomer`] had.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// When its subscription ends.
+    pub expires: Timestamp,
+    /// The end of the service, where it is not that of the subscription.
+    pub service_ends: Option<Timestamp>,
+    /// Recalls that the caller let pass; they cost him his place.
+    pub passed: u32,
+    /// CC calls that did not reach the callee; they do not.
+    pub failed: u32,
+    /// Whether the caller can be recalled.
+    pub availability: Availability,
+    /// Whether the subscriber may have heard that it is his turn.
+    pub selected: bool,
+}
+
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Stage {
@@ -72,10 +89,12 @@ pub enum Stage {
 
 /// Whether the caller can be recalled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Availability {
+pub enum Availability {
+    /// He can.
     Available,
-    /// `until` is when his publication runs out; without it, when his subscription does.
+    /// He cannot.
     Suspended {
+        /// When his publication runs out; without it, when his subscription does.
         until: Option<Timestamp>,
     },
 }
@@ -136,6 +155,38 @@ impl Cce {
             rests_until: Timestamp::START,
             pace: Pace::over(newcomer.medium),
             owed: Owed::Notify,
+        }
+    }
+
+    /// CC-03, CC-06: the entry of a process before this one, in its place; who was selected is queued
+    /// again, and told so.
+    pub(super) fn revived(newcomer: Newcomer, place: &Place, now: Timestamp) -> Self {
+        let pace = Pace::unknown(newcomer.medium, now);
+        let owed = if place.selected {
+            Owed::Notify
+        } else {
+            Owed::Nothing
+        };
+        Self {
+            availability: place.availability,
+            passed: place.passed,
+            failed: place.failed,
+            pace,
+            owed,
+            service_ends: place.service_ends,
+            ..Self::new(newcomer, place.expires, place.expires)
+        }
+    }
+
+    /// What outlives the process.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            expires: self.expires,
+            service_ends: self.service_ends,
+            passed: self.passed,
+            failed: self.failed,
+            availability: self.availability,
+            selected: !self.is_queued(),
         }
     }
 

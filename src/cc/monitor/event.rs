@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::cc::line::{Calls, Line};
-use crate::cc::monitor::cce::{Newcomer, Wait};
+use crate::cc::monitor::cce::{Newcomer, Place, Wait};
 use crate::cc::monitor::policy::Policy;
 use crate::cc::pace::Gate;
 use crate::cc::{Condition, RecallState, SubscriptionId};
@@ -27,6 +27,8 @@ pub enum Event {
     Line(Line),
     /// Somebody asks for a place.
     Subscribe(Newcomer),
+    /// Somebody had a place in the process before this one; in the order of their coming.
+    TakeUp(Newcomer, Place),
     /// A subscriber asks again; his call failed once more.
     Renew(SubscriptionId, Wait),
     /// A subscriber refreshes, asking for this long; none is 3600 s, zero is an end.

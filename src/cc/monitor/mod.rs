@@ -19,6 +19,7 @@
 //! - a caller has one entry;
 //! - a subscription gets at most three NOTIFYs in a window, and "ready" is never the third.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cc::addr::Aor;
@@ -32,9 +33,9 @@ mod cce;
 mod event;
 mod policy;
 
-use cce::{Availability, Cce, Owed};
+use cce::{Cce, Owed};
 
-pub use cce::{Newcomer, Renewal, Stage, Wait};
+pub use cce::{Availability, Newcomer, Place, Renewal, Stage, Wait};
 pub use event::{
     Because, Context, Effect, End, Event, Found, Lifetime, Move, Notice, Reason, Refusal, Why,
 };
@@ -89,6 +90,9 @@ impl Monitor {
         match event {
             Event::Line(line) => self.on_line(line, &mut turn),
             Event::Subscribe(newcomer) => self.on_subscribe(newcomer, &mut turn),
+            Event::TakeUp(newcomer, place) => {
+                self.entries.push(Cce::revived(newcomer, &place, now));
+            }
             Event::Renew(id, wait) => self.on_renew(id, wait),
             Event::Refresh(id, asked) => self.on_refresh(id, asked, &mut turn),
             Event::Lost(id) => self.end(id, End::Lost, &mut turn),
@@ -136,7 +140,7 @@ impl Monitor {
         let selects = self
             .entries
             .iter()
-            .filter(|_| self.has_room(policy))
+            .filter(|_| self.has_room(policy) && !context.gate.is_shut())
             .filter_map(|cce| cce.selectable_at(&self.line, &policy.times))
             .map(|at| at.max(context.gate.opens()));
         entries.chain(leaving).chain(selects).min()
@@ -161,6 +165,12 @@ impl Monitor {
     /// Where an entry stands.
     pub fn stage(&self, id: SubscriptionId) -> Option<Stage> {
         self.entries.iter().find(|e| e.id == id).map(|e| e.stage)
+    }
+
+    /// What of an entry is to outlive the process, and its Call-ID.
+    pub fn place(&self, id: SubscriptionId) -> Option<(Place, Arc<str>)> {
+        let found = self.entries.iter().find(|cce| cce.id == id)?;
+        Some((found.place(), Arc::clone(&found.call_id)))
     }
 
     /// Entries that are selected: the callee is reserved for them.
@@ -521,10 +531,6 @@ impl Monitor {
         assert!(
             !self.entries.iter().any(|e| e.is_suspended() && ready(e)),
             "a suspended entry is ready"
-        );
-        assert!(
-            self.entries.len() <= policy.entries_max,
-            "the queue is overfull"
         );
     }
 }
@@ -1392,7 +1398,8 @@ mod tests {
             Event::Refresh(_, Some(_)) => "Unsubscribe".to_owned(),
             Event::Suspend(_, because, _) => format!("Suspend {because:?}"),
             Event::CcCallFailed(_, found) => format!("CcCallFailed {}", found.is_some()),
-            Event::Renew(..)
+            Event::TakeUp(..)
+            | Event::Renew(..)
             | Event::Refresh(..)
             | Event::Lost(..)
             | Event::Resume(..)
@@ -1421,6 +1428,7 @@ mod tests {
                 ..bench.line
             }),
             Event::Subscribe(..)
+            | Event::TakeUp(..)
             | Event::Renew(..)
             | Event::Refresh(..)
             | Event::Lost(..)

@@ -11,8 +11,8 @@ use crate::cc::trust::{Dials, Peer, PeerId};
 use crate::cc::{Basic, Condition, RecallState, SubscriptionId};
 use crate::completion::{
     Binding, CceToken, Complete, CompletionId, Counts, FailedCall, Identity, Input, Mode, Monitors,
-    News, Notify, Outcome, Output, Publish, PublishAt, Queue, Reject, Service, Settings, Subscribe,
-    Ticket, WallTime, Which, WhichCall,
+    News, Notify, Outcome, Output, Publish, PublishAt, Queue, Reject, Reloaded, Service, Settings,
+    Subscribe, Ticket, WallTime, Which, WhichCall,
 };
 use crate::random::Rng;
 use crate::store::memory::Memory;
@@ -48,6 +48,8 @@ pub(super) struct World {
     pub(super) lines: BTreeMap<Aor, Line>,
     /// Records that the last restart did not take up.
     pub(super) unrestored: usize,
+    /// The subscriptions whose dialogs outlive a restart.
+    pub(super) dialogs: Vec<SubscriptionId>,
     calls: u64,
 }
 
@@ -85,6 +87,7 @@ impl World {
             now: Timestamp::START + seconds(1000),
             lines: BTreeMap::new(),
             unrestored: 0,
+            dialogs: Vec::new(),
             calls: 0,
         }
     }
@@ -97,10 +100,19 @@ impl World {
             .map(|name| (user(name), Line::UNKNOWN))
             .collect();
         let mut fresh = Vec::new();
-        let records = self.stored();
-        let others = self.service.restore(self.now, records, &mut fresh);
-        self.unrestored = others.len();
-        self.follow(fresh)
+        let stored = self.stored();
+        let (all, dialogs) = (stored.len(), &self.dialogs);
+        let records = stored.into_iter().map(|(key, stored)| Reloaded {
+            key,
+            stored,
+            peer: Some(peer()),
+            dialogs: dialogs.clone(),
+        });
+        self.service
+            .restore(self.now, records.collect(), &mut fresh);
+        let out = self.follow(fresh);
+        self.unrestored = all - self.service.counts().completions;
+        out
     }
 
     /// Takes in one input; what the store and the watchers do follows at once.

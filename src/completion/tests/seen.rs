@@ -111,6 +111,7 @@ impl Sim {
                 }
                 Output::Tell(tell) => self.on_news(&tell),
                 Output::Unsubscribe { .. }
+                | Output::Refresh { .. }
                 | Output::Persist(_)
                 | Output::Read(_)
                 | Output::Watch { .. }

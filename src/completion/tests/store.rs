@@ -3,7 +3,7 @@
 use crate::cc::Condition;
 use crate::cc::agent::RecallFailure;
 use crate::cc::monitor::Reason;
-use crate::completion::{Input, Outcome, Output, Record, Reject, Ticket, Which};
+use crate::completion::{Input, Outcome, Output, Record, Reject, Ticket, WallTime, Which};
 use crate::store::{Answer, Store as _};
 
 use super::kit::{
@@ -24,7 +24,7 @@ fn a_request_is_kept_before_its_caller_hears_of_it() {
     assert!(kept < told);
     let id = answer(&out).expect("answered").expect("accepted");
     let stored = world.store.read(Record::key(id, &user(BOB))).expect("kept");
-    let record = Record::decode(&stored.record).expect("a record");
+    let record = Record::decode(&stored.record, WallTime(0)).expect("a record");
     assert_eq!((record.id, record.callee), (id, user(BOB)));
 }
 
@@ -36,7 +36,7 @@ fn a_recall_is_counted_before_it_rings() {
     assert_eq!(rung(&world.frees(BOB)), []);
     let key = Record::key(id, &user(BOB));
     let stored = world.store.read(key).expect("kept");
-    let record = Record::decode(&stored.record).expect("a record");
+    let record = Record::decode(&stored.record, WallTime(0)).expect("a record");
     assert_eq!(record.recalls, 1);
     let answer = Answer::Done(stored.version);
     assert_eq!(
@@ -86,7 +86,7 @@ fn a_change_that_was_not_made_is_made_again() {
     let out = world.pass(seconds(4));
     assert_eq!(rung(&out), [user(ALICE)]);
     let stored = world.store.read(Record::key(id, &user(BOB))).expect("kept");
-    let record = Record::decode(&stored.record).expect("a record");
+    let record = Record::decode(&stored.record, WallTime(0)).expect("a record");
     assert_eq!(record.recalls, 1);
 }
 

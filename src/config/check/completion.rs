@@ -71,6 +71,7 @@ pub(super) fn completion(
         poll_window: source.time(raw.poll_window.as_ref(), usual.poll_window, POLL)?,
         codes: codes(source, &raw.codes, emergency)?,
         recall_by: source.methods(raw.recall_by.as_ref(), &usual.recall_by)?,
+        keeps: usual.keeps,
     })
 }
 

@@ -71,18 +71,12 @@ pub(super) fn edge(
     }))
 }
 
-/// Where registrations are kept over a restart: those of a PBX, for our own come back by themselves.
-pub(super) fn store(
-    source: Source<'_>,
-    raw: &RawConfig,
-    edge: Option<&Edge>,
-) -> Result<Option<PathBuf>, Error> {
+/// Where requests for completion are kept over a restart, and the registrations of a PBX: our own come
+/// back by themselves.
+pub(super) fn store(source: Source<'_>, raw: &RawConfig) -> Result<Option<PathBuf>, Error> {
     let Some(path) = &raw.store.path else {
         return Ok(None);
     };
-    if edge.is_none() {
-        return Err(source.error(&path.span(), ONLY_EDGE));
-    }
     source.read(path, |text| {
         if text.is_empty() {
             return Err("is empty: write the path of a file".to_owned());

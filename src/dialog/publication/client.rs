@@ -67,6 +67,16 @@ pub enum Answer {
 }
 
 impl Publisher {
+    /// One that goes on after a process that had this entity-tag.
+    pub fn of_etag(etag: &[u8]) -> Self {
+        Self { etag: etag.into() }
+    }
+
+    /// What the monitor named the last state; empty if it knows none of ours.
+    pub fn etag(&self) -> &[u8] {
+        &self.etag
+    }
+
     /// Sends a document: in place of the last one, if the monitor has it.
     pub fn publish(
         &self,

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use crate::dialog::publication::{MEDIA_TYPE, PRESENCE};
 use crate::dialog::subscription::PACKAGE;
-use crate::random::Rng;
 use crate::sip::{Event, Item, Message, Name, Status, Writer, parse_u32};
 use crate::time::Timestamp;
 use crate::transaction::branch::read_hex;
@@ -155,10 +154,13 @@ impl Publications {
     }
 
     /// Carries out what was asked for: as this owner's, if it is a new publication.
+    ///
+    /// S-151: each success has an entity-tag of its own, which comes of random bits that nobody has
+    /// seen.
     pub fn commit(
         &mut self,
         now: Timestamp,
-        rng: &mut Rng,
+        nonce: u64,
         asked: &Asked,
         owner: u64,
     ) -> Result<Granted, Reject> {
@@ -172,8 +174,6 @@ impl Publications {
             return Err(Reject::Full);
         }
         self.forget(owner);
-        // S-151: each success has an entity-tag of its own.
-        let nonce = rng.bits();
         let expires_s = asked.expires_s;
         if asked.wish != Wish::Remove {
             let ends = now + Duration::from_secs(expires_s.into());
@@ -184,6 +184,19 @@ impl Publications {
             expires_s,
             tag: EntityTag { owner, nonce },
         })
+    }
+
+    /// What an owner has published, for a later process: the bits of its entity-tag, and its end.
+    pub fn kept(&self, owner: u64) -> Option<(u64, Timestamp)> {
+        let publication = self.by_owner.get(&owner)?;
+        Some((publication.nonce, publication.ends))
+    }
+
+    /// Takes that back.
+    pub fn restore(&mut self, owner: u64, (nonce, ends): (u64, Timestamp)) {
+        self.forget(owner);
+        self.by_owner.insert(owner, Publication { nonce, ends });
+        self.by_end.insert((ends, owner));
     }
 
     /// Drops what an owner has published: it has ended, and its entity-tag is unknown from now on.
@@ -334,6 +347,7 @@ impl fmt::Display for EntityTag {
 mod tests {
     use super::*;
     use crate::dialog::kit::{request, text};
+    use crate::random::Rng;
 
     const ALICE: u64 = 7;
     const CAROL: u64 = 8;
@@ -370,7 +384,7 @@ mod tests {
             let asked = self.publications.check(&publish)?;
             let granted = self
                 .publications
-                .commit(self.now, &mut self.rng, &asked, owner)?;
+                .commit(self.now, self.rng.bits(), &asked, owner)?;
             assert_eq!(granted.expires_s, asked.expires_s);
             Ok((asked.wish, granted.tag.to_string()))
         }
@@ -531,7 +545,7 @@ mod tests {
             publications, rng, ..
         } = &mut scene;
         let granted = publications
-            .commit(Timestamp::START, rng, &asked, ALICE)
+            .commit(Timestamp::START, rng.bits(), &asked, ALICE)
             .unwrap();
         let mut out = Vec::new();
         let mut writer = Writer::fragment(&mut out);
@@ -579,7 +593,7 @@ mod tests {
         let Scene {
             publications, rng, ..
         } = &mut scene;
-        let refused = publications.commit(Timestamp::START, rng, &asked, ALICE);
+        let refused = publications.commit(Timestamp::START, rng.bits(), &asked, ALICE);
         assert_eq!(refused, Err(Reject::NoMatch));
         assert!(publications.is_empty());
     }

@@ -2,7 +2,10 @@
 //!
 //! Spec: RFC 6665 §4.2, §4.4.1; RFC 6910 §9.7, §9.8.
 
+use std::net::SocketAddr;
+
 use crate::dialog::identity::{Dialog, Order};
+use crate::dialog::kept;
 use crate::dialog::subscription::{Package, check_event};
 use crate::dialog::tag::Tag;
 use crate::dialog::turn::{NotSent, Turn};
@@ -79,6 +82,30 @@ impl Notifier {
         })
     }
 
+    /// The one that [`Self::put`] wrote.
+    pub fn take(from: &mut &[u8], listeners: &[SocketAddr]) -> Option<Self> {
+        let package = match kept::take(from)? {
+            [0] => Package::CallCompletion,
+            [1] => Package::Dialog,
+            _ => return None,
+        };
+        Some(Self {
+            dialog: Dialog::take(from, listeners)?,
+            package,
+            params: kept::take_text(from)?.into(),
+        })
+    }
+
+    /// Writes it for a later process, whose NOTIFYs go on after this number.
+    pub fn put(&self, out: &mut Vec<u8>, listeners: &[SocketAddr], cseq: u32) {
+        out.push(match self.package {
+            Package::CallCompletion => 0,
+            Package::Dialog => 1,
+        });
+        self.dialog.put(out, listeners, cseq);
+        kept::put_text(out, &self.params);
+    }
+
     /// Sends its NOTIFYs over the flow by which the SUBSCRIBE came, and no other.
     pub fn keep_to_flow(&mut self, flow: &Flow) {
         self.dialog.keep_to_flow(flow);
@@ -92,6 +119,16 @@ impl Notifier {
     /// Its subscriber has moved: his requests come by this flow now.
     pub fn move_to(&mut self, flow: &Flow) {
         self.dialog.move_to(flow);
+    }
+
+    /// Goes on over the stream by which its subscriber has come back, if it had one that is gone.
+    pub fn find_again(&mut self, flow: &Flow) {
+        let before = self.dialog.flow();
+        let is_lost = before.transport.is_reliable() && before.connection.is_none();
+        let is_same = before.transport == flow.transport && before.remote.ip() == flow.remote.ip();
+        if is_lost && is_same {
+            self.dialog.move_to(flow);
+        }
     }
 
     /// Takes a SUBSCRIBE within the dialog, or tells the status that refuses it.
@@ -173,6 +210,11 @@ impl Notifier {
     /// Our tag, for the answers to the SUBSCRIBE that made it.
     pub fn tag(&self) -> Tag {
         self.dialog.tag()
+    }
+
+    /// The number of the last NOTIFY; 0 before the first.
+    pub fn cseq(&self) -> u32 {
+        self.dialog.local_cseq()
     }
 
     /// The way of the next NOTIFY.

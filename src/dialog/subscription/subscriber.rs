@@ -4,11 +4,13 @@
 //!
 //! All of them have our tag and Call-ID; the first that answers is fork 0.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use crate::dialog::identity::{Dialog, Order, Reach};
+use crate::dialog::kept;
 use crate::dialog::subscription::{Fate, PACKAGE, Package, check_event};
 use crate::dialog::tag::Tag;
 use crate::dialog::turn::{Envelope, MAX_FORWARDS, NotSent, Turn};
@@ -161,6 +163,32 @@ impl Subscriber {
             usages: SmallVec::from_iter([asked]),
             forks_until: turn.now + ask.forks_for,
         })
+    }
+
+    /// The one whose forks [`Self::put`] wrote, in this order; nobody else takes it up any more.
+    pub fn of_forks(dialogs: impl IntoIterator<Item = Dialog>) -> Self {
+        let stage = Stage::Live;
+        let usages = dialogs.into_iter().map(|dialog| Usage { dialog, stage });
+        Self {
+            usages: usages.collect(),
+            forks_until: Timestamp::START,
+        }
+    }
+
+    /// Writes a fork for a later process; whether it has a dialog yet.
+    pub fn put(&self, out: &mut Vec<u8>, listeners: &[SocketAddr], fork: Fork) -> bool {
+        let usage = self.usages.get(usize::from(fork.0));
+        let Some(usage) = usage.filter(|usage| usage.stage == Stage::Live) else {
+            return false;
+        };
+        let cseq = kept::reserved_from(usage.dialog.local_cseq());
+        usage.dialog.put(out, listeners, cseq);
+        true
+    }
+
+    /// The tag that all of them have; `None` if there are none.
+    pub fn tag(&self) -> Option<Tag> {
+        self.usages.first().map(|usage| usage.dialog.tag())
     }
 
     /// Refreshes a subscription, or with zero seconds ends it; its last NOTIFY follows.

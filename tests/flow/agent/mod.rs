@@ -23,25 +23,29 @@ const REQUEST_LAST: &str = "*37%23";
 const CANCEL_ALL: &str = "%2337%23";
 
 /// Where the PBX says that its queues are.
-const MONITOR: &str = "sip:ccm-1@192.0.2.200:5060";
+pub(super) const MONITOR: &str = "sip:ccm-1@192.0.2.200:5060";
 
 /// What it calls a place.
 const ENTRY: &str = "sip:cce-1@192.0.2.200:5060";
 
-const READY: &str = "cc-state: ready\r\n";
-const QUEUED: &str = "cc-state: queued\r\n";
-const ALIVE: &str = "active;expires=3600";
+pub(super) const READY: &str = "cc-state: ready\r\n";
+pub(super) const QUEUED: &str = "cc-state: queued\r\n";
+pub(super) const ALIVE: &str = "active;expires=3600";
 
 /// Alice, whose calls go to a PBX.
-struct Office {
-    world: World,
-    alice: Party,
-    pbx: Party,
+pub(super) struct Office {
+    pub(super) world: World,
+    pub(super) alice: Party,
+    pub(super) pbx: Party,
 }
 
 impl Office {
     fn new() -> Self {
-        let world = World::new(Setup::Upstream);
+        Self::with(Setup::Upstream)
+    }
+
+    pub(super) fn with(setup: Setup) -> Self {
+        let world = World::new(setup);
         let (alice, pbx) = (world.phone("alice"), world.upstream());
         Self { world, alice, pbx }
     }
@@ -75,7 +79,7 @@ impl Office {
 
     /// Alice has a place for this callee, and both know it.
     #[track_caller]
-    fn place(&self, whom: &str, monitor: &str) -> Place {
+    pub(super) fn place(&self, whom: &str, monitor: &str) -> Place {
         self.is_refused(whom, &[&offer(monitor)]);
         let dialled = self.dials(REQUEST_LAST);
         let subscribe = self.pbx.receives("SUBSCRIBE");
@@ -87,7 +91,7 @@ impl Office {
 
     /// Alice takes back what she asked for, all of which is at these places.
     #[track_caller]
-    fn takes_back(&self, places: &[&Place]) {
+    pub(super) fn takes_back(&self, places: &[&Place]) {
         let dialled = self.dials(CANCEL_ALL);
         let leaves: Vec<_> = places.iter().map(|place| place.is_left()).collect();
         for (place, leaves) in places.iter().zip(leaves) {
@@ -100,10 +104,10 @@ impl Office {
 
 /// A place in a queue of the PBX, as that knows it.
 #[derive(Clone)]
-struct Place {
+pub(super) struct Place {
     pbx: Party,
     dialog: Dialog,
-    subscribe: Message,
+    pub(super) subscribe: Message,
 }
 
 impl Place {
@@ -134,7 +138,7 @@ impl Place {
 
     /// Tells what became of it.
     #[track_caller]
-    fn tells(&self, life: &str, document: &str) {
+    pub(super) fn tells(&self, life: &str, document: &str) {
         self.pbx.sends(self.notify(life, document));
         let answer = self.pbx.receives("200");
         assert_eq!(answer.cseq_method(), "NOTIFY");
@@ -157,7 +161,7 @@ fn offer(monitor: &str) -> String {
 
 /// What a publication says of its caller.
 #[track_caller]
-fn basic(publication: &Message) -> String {
+pub(super) fn basic(publication: &Message) -> String {
     let body = String::from_utf8_lossy(publication.body()).into_owned();
     let basic = body
         .split_once("<basic>")
@@ -167,7 +171,7 @@ fn basic(publication: &Message) -> String {
 
 /// Alice's phone is rung, and she does not come: the recall is over.
 #[track_caller]
-fn is_busy_for_a_recall(alice: &Party) {
+pub(super) fn is_busy_for_a_recall(alice: &Party) {
     let recall = alice.receives("INVITE");
     alice.answers(&recall, 486);
     alice.receives("ACK");

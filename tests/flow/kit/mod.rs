@@ -15,4 +15,5 @@ pub(crate) mod password;
 pub(crate) mod relayed;
 pub(crate) mod scenes;
 pub(crate) mod subject;
+pub(crate) mod vault;
 pub(crate) mod world;

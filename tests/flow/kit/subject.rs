@@ -46,6 +46,10 @@ pub(crate) enum Setup {
     /// Its own registrar, and one call a user.
     #[default]
     Standalone,
+    /// The same, and requests for completion are kept over a restart.
+    Kept,
+    /// As [`Self::Upstream`], and requests for completion are kept over a restart.
+    KeptUpstream,
     /// Standalone without a limit of calls.
     Unlimited,
     /// What is for nobody registered goes to [`UPSTREAM`].
@@ -119,6 +123,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         listeners: listeners.to_vec(),
         upstream: match setup {
             Setup::Standalone
+            | Setup::Kept
             | Setup::Unlimited
             | Setup::Peer
             | Setup::Reliable
@@ -126,6 +131,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::Refer
             | Setup::ReferOrDirect => None,
             Setup::Upstream
+            | Setup::KeptUpstream
             | Setup::Routed
             | Setup::Users
             | Setup::OwnCalls
@@ -150,6 +156,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         access: matches!(setup, Setup::Users).then(access),
         ..Settings::default()
     };
+    settings.completion.keeps = matches!(setup, Setup::Kept | Setup::KeptUpstream);
     prepare_recalls(setup, &mut settings);
     if settings.upstream.is_some()
         || matches!(setup, Setup::Reliable | Setup::Timed | Setup::Unlimited)
@@ -221,6 +228,8 @@ fn edge(setup: Setup) -> Option<Edge> {
             ..usual
         }),
         Setup::Standalone
+        | Setup::Kept
+        | Setup::KeptUpstream
         | Setup::Unlimited
         | Setup::Upstream
         | Setup::Users

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use campon::completion::WallTime;
 use campon::routing::names::{Answer, Failed, Question};
-use campon::shard::{Input, Output, Shard};
+use campon::shard::{Input, Output, SendId, Shard};
 use campon::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
 use campon::time::Timestamp;
 
 use super::message::Message;
 use super::party::Party;
 use super::subject::{self, OFFICE, OWN_CALLS_LISTENER, SECOND, Setup, UPSTREAM};
+use super::vault::{Mood, Vault};
 
 /// Longer than every timer of a call, and than the hour in which a caller for help is left alone.
 const QUIET: Duration = Duration::from_mins(65);
@@ -50,6 +51,8 @@ pub(super) struct State {
     pings: Vec<(Flow, Timestamp)>,
     /// What is to be kept over a restart, by key.
     kept: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// What keeps completions over a restart.
+    vault: Vault,
 }
 
 /// A party's place: where it is, and what has come for it.
@@ -76,7 +79,30 @@ impl World {
             questions: VecDeque::new(),
             pings: Vec::new(),
             kept: BTreeMap::new(),
+            vault: Vault::default(),
         })))
+        .begun()
+    }
+
+    fn begun(self) -> Self {
+        let mut state = self.0.borrow_mut();
+        let now = state.now;
+        state.shard.take_over(now, Vec::new());
+        drop(state);
+        self
+    }
+
+    /// The store does this from here on.
+    pub(crate) fn store_is(&self, mood: Mood) {
+        let mut state = self.0.borrow_mut();
+        state.note(&format!("the store is {mood:?}"));
+        state.vault.set_mood(mood);
+        state.deliver();
+    }
+
+    /// How many completions are kept.
+    pub(crate) fn completions_kept(&self) -> usize {
+        self.0.borrow().vault.len()
     }
 
     /// campon is started anew, with what it kept; the calendar goes on, the process's time does not.
@@ -267,6 +293,8 @@ impl State {
                 self.shard.restore(key, record);
             }
         }
+        let records = self.vault.restart();
+        self.shard.take_over(self.now, records);
         self.deliver();
     }
 
@@ -314,20 +342,29 @@ impl State {
                 Output::Keep { key, record } => {
                     self.kept.insert(key.to_vec(), record.map(<[u8]>::to_vec));
                 }
+                Output::Store { opening, order } => self.vault.put_in(opening, order),
             }
         }
         for (flow, raw, id) in arrived {
-            if raw == b"\r\n\r\n" {
-                self.pings.push((flow, self.now));
-                continue;
-            }
-            let read = Message::read(&raw, self.now, Some((id, flow)));
-            let message = read.unwrap_or_else(|why| {
-                self.fail(&format!("{why} in\n{}", String::from_utf8_lossy(&raw)))
-            });
-            self.sent += 1;
-            self.receive(flow, message);
+            self.receive_raw(flow, &raw, id);
         }
+        if let Some(reply) = self.vault.next_reply() {
+            self.shard.handle_input(self.now, Input::Store(reply));
+            self.deliver();
+        }
+    }
+
+    fn receive_raw(&mut self, flow: Flow, raw: &[u8], id: SendId) {
+        if raw == b"\r\n\r\n" {
+            self.pings.push((flow, self.now));
+            return;
+        }
+        let read = Message::read(raw, self.now, Some((id, flow)));
+        let message = read.unwrap_or_else(|why| {
+            self.fail(&format!("{why} in\n{}", String::from_utf8_lossy(raw)))
+        });
+        self.sent += 1;
+        self.receive(flow, message);
     }
 
     fn receive(&mut self, flow: Flow, message: Message) {

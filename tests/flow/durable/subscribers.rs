@@ -1,0 +1,187 @@
+//! Subscriptions to our queues that outlive their process, on the wire.
+//!
+//! Spec: RFC 6665 §4.2; RFC 3903 §6; RFC 6910 §7.
+
+use std::time::Duration;
+
+use crate::flow::kit::completion::{
+    BobIsBusy, LONG, cc_call, ended, finds_busy, line, offered_uri, publish, refresh, subscribe,
+    subscribes, told, unsubscribe,
+};
+use crate::flow::kit::dialog::Dialog;
+use crate::flow::kit::draft::{ANSWER, response};
+use crate::flow::kit::party::Party;
+use crate::flow::kit::scenes::{call, hang_up};
+use crate::flow::kit::subject::Setup;
+
+use super::{bob_is_seen, restarts};
+
+/// Takes a subscription back.
+#[track_caller]
+pub(super) fn leaves(subscriber: &Party, dialog: &Dialog) {
+    subscriber.sends(unsubscribe(dialog));
+    subscriber.receives("200");
+    ended(subscriber, "timeout");
+}
+
+/// The subscriber's CC call is answered by Bob, which ends the subscription.
+#[track_caller]
+fn completes(scene: &BobIsBusy) {
+    let BobIsBusy { alice, bob, .. } = scene;
+    let ready = told(alice, "ready");
+    let sent = alice.sends(cc_call(&ready));
+    let rings = bob.receives("INVITE");
+    bob.sends(response(&rings, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    ended(alice, "noresource");
+    alice.acks(&sent, &answer);
+    bob.receives("ACK");
+    hang_up(alice, &Dialog::of_caller(&sent, &answer), bob);
+}
+
+#[test]
+fn a_subscription_lives_on_and_its_numbers_with_it() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy { world, alice, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    let entry = line(&waiting.queued, "cc-URI").to_owned();
+    let mut last = waiting.queued.cseq();
+    for _ in 0..3 {
+        restarts(&scene);
+        world.advance(Duration::from_secs(11));
+        alice.sends(refresh(&waiting.dialog, "3000"));
+        alice.receives("200");
+        let queued = told(alice, "queued");
+        // S-14: a number is used once, whichever process used it.
+        assert!(queued.cseq() > last, "{} after {last}", queued.cseq());
+        last = queued.cseq();
+        assert_eq!(line(&queued, "cc-URI"), entry);
+        assert_eq!(queued.call_id(), waiting.sent.call_id());
+    }
+    bob_is_seen(&scene);
+    completes(&scene);
+    assert_eq!(world.completions_kept(), 0);
+}
+
+/// Who waits at a campon that keeps nothing is told that it stops; here there is nothing to tell.
+#[test]
+fn a_campon_that_stops_leaves_its_subscriptions_to_the_next() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy { world, alice, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    world.drains();
+    scene.bob_is_free();
+    world.advance(Duration::from_secs(20));
+    world.quiet();
+    restarts(&scene);
+    world.advance(Duration::from_secs(9));
+    leaves(alice, &waiting.dialog);
+    assert_eq!(world.completions_kept(), 0);
+    world.advance(LONG);
+}
+
+#[test]
+fn who_was_told_that_it_is_his_turn_is_told_that_it_is_not() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy { world, alice, .. } = &scene;
+    subscribes(alice, &scene.busy);
+    scene.bob_is_free();
+    told(alice, "ready");
+    restarts(&scene);
+    world.quiet();
+    // CC-65: nobody knows how many NOTIFYs went out in the last ten seconds.
+    world.advance(Duration::from_secs(9));
+    told(alice, "queued");
+    world.advance(Duration::from_mins(4));
+    world.quiet();
+    bob_is_seen(&scene);
+    completes(&scene);
+}
+
+#[test]
+fn a_subscription_that_its_subscriber_has_forgotten_ends_at_the_first_notify() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy { world, alice, .. } = &scene;
+    subscribes(alice, &scene.busy);
+    restarts(&scene);
+    bob_is_seen(&scene);
+    world.advance(Duration::from_secs(4));
+    let notify = alice.receives("NOTIFY");
+    alice.answers(&notify, 481);
+    assert_eq!(world.completions_kept(), 0);
+    world.advance(LONG);
+}
+
+#[test]
+fn a_suspension_and_its_entity_tag_outlive_the_process() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy { world, alice, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    let entry = line(&waiting.queued, "cc-URI").to_owned();
+    alice.sends(publish(&entry, "closed"));
+    let tag = alice.receives("200").header("SIP-ETag").to_owned();
+    restarts(&scene);
+    bob_is_seen(&scene);
+    world.advance(Duration::from_secs(30));
+    world.quiet();
+    // S-152: it is the same publication.
+    alice.sends(publish(&entry, "open").with("SIP-If-Match", &tag));
+    let again = alice.receives("200").header("SIP-ETag").to_owned();
+    assert_ne!(again, tag);
+    completes(&scene);
+}
+
+#[test]
+fn a_publication_runs_out_by_the_calendar() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy { world, alice, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    let entry = line(&waiting.queued, "cc-URI").to_owned();
+    alice.sends(publish(&entry, "closed").with_only("Expires", "600"));
+    let tag = alice.receives("200").header("SIP-ETag").to_owned();
+    world.advance(Duration::from_secs(400));
+    restarts(&scene);
+    bob_is_seen(&scene);
+    world.advance(Duration::from_secs(100));
+    world.quiet();
+    world.advance(Duration::from_secs(94));
+    told(alice, "ready");
+    alice.sends(publish(&entry, "closed").with("SIP-If-Match", &tag));
+    alice.receives("412");
+    leaves(alice, &waiting.dialog);
+}
+
+/// A new SUBSCRIBE for the same callee takes the place over, whichever process has it.
+#[test]
+fn a_place_is_taken_over_after_a_restart() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy {
+        world,
+        alice,
+        carol,
+        bob,
+        ..
+    } = &scene;
+    let first = subscribes(alice, &scene.busy);
+    restarts(&scene);
+    world.advance(Duration::from_secs(11));
+    let talk = call(carol, bob);
+    let busy = finds_busy(alice);
+    let sent = alice.sends(subscribe(alice, offered_uri(&busy)));
+    let accepted = alice.receives("200");
+    let notifies = [alice.receives("NOTIFY"), alice.receives("NOTIFY")];
+    for notify in &notifies {
+        alice.answers(notify, 200);
+    }
+    let state = |call_id: &str| {
+        let mine = notifies.iter().find(|notify| notify.call_id() == call_id);
+        mine.expect("a NOTIFY")
+            .header("Subscription-State")
+            .to_owned()
+    };
+    assert_eq!(state(first.sent.call_id()), "terminated;reason=noresource");
+    assert!(state(sent.call_id()).starts_with("active"));
+    hang_up(carol, &talk.caller, bob);
+    leaves(alice, &Dialog::of_caller(&sent, &accepted));
+    assert_eq!(world.completions_kept(), 0);
+}

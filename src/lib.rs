@@ -10,6 +10,7 @@
 //!               └─► config
 //!   completion ─► cc ─► sip::uri; store: what is to be completed
 //!   tls ─► sip: certificates, and the names in them
+//!   media: sound, as call and io need it
 //!   time, table, wheel, random, observe: leaves that the others stand on
 //! ```
 //!
@@ -28,6 +29,7 @@ pub mod config;
 pub mod dialog;
 pub mod io;
 pub mod location;
+pub mod media;
 pub mod observe;
 pub mod random;
 pub mod relay;

@@ -1,0 +1,355 @@
+//! All rooms of a process: which packet is for which, and whose 20 ms are over.
+//!
+//! Spec: DESIGN §4 (packets and deadlines in and out); threats T29.
+//!
+//! - A room's ticks are 20 ms apart on its own clock, which starts when it opens: rooms that open at
+//!   different times do not all send at once.
+//! - A tick that comes late is made up for, up to [`BEHIND_MAX`]; what is older is left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::room::{Mix, News, Programme, Room, Seat, Sends, TICK, pair};
+use super::stream::{Agreed, Drop, Stream};
+use crate::random::Rng;
+use crate::time::Timestamp;
+
+/// A room that is further behind goes on from now.
+const BEHIND_MAX: Duration = Duration::from_millis(100);
+
+/// Names a room; given by whoever opens it, once.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RoomId(pub u64);
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Command {
+    /// A party hears a programme from here on.
+    Play {
+        /// In which room.
+        room: RoomId,
+        /// What.
+        programme: Programme,
+    },
+    /// A room closes; its ports are free.
+    Close {
+        /// Which.
+        room: RoomId,
+    },
+    /// A room opens in which a party hears a programme.
+    Open {
+        /// Its name.
+        room: RoomId,
+        /// Our port, and what was agreed on.
+        party: (u16, Agreed),
+        /// What is heard.
+        programme: Programme,
+    },
+    /// A room opens in which the last party joins the other two.
+    Mix {
+        /// Its name.
+        room: RoomId,
+        /// Our ports, and what was agreed on.
+        parties: Box<[(u16, Agreed); 3]>,
+        /// The warning.
+        mix: Mix,
+    },
+}
+
+impl Command {
+    /// The room that is meant.
+    pub fn room(&self) -> RoomId {
+        match self {
+            Self::Play { room, .. }
+            | Self::Close { room }
+            | Self::Open { room, .. }
+            | Self::Mix { room, .. } => *room,
+        }
+    }
+
+    /// The ports that it needs.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        let parties: &[(u16, Agreed)] = match self {
+            Self::Play { .. } | Self::Close { .. } => &[],
+            Self::Open { party, .. } => std::slice::from_ref(party),
+            Self::Mix { parties, .. } => &**parties,
+        };
+        parties.iter().flat_map(|(port, _)| pair(*port))
+    }
+}
+
+/// What was counted.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Packets that were sent.
+    pub sent: u64,
+    /// Packets that were taken in.
+    pub received: u64,
+    /// Packets that were not, by reason.
+    pub dropped: BTreeMap<Drop, u64>,
+    /// Ticks that were left out because all came too late.
+    pub skipped: u64,
+    /// Packets that did not come, of rooms that have closed.
+    pub lost: u64,
+}
+
+/// The rooms.
+#[derive(Debug)]
+pub struct Desk {
+    rooms: BTreeMap<RoomId, (Room, Timestamp)>,
+    by_port: BTreeMap<u16, RoomId>,
+    due: BTreeSet<(Timestamp, RoomId)>,
+    rng: Rng,
+    counts: Counts,
+}
+
+impl Desk {
+    /// A desk without rooms.
+    pub fn new(rng: Rng) -> Self {
+        Self {
+            rooms: BTreeMap::new(),
+            by_port: BTreeMap::new(),
+            due: BTreeSet::new(),
+            rng,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Does what is asked for.
+    pub fn handle(&mut self, now: Timestamp, command: Command) {
+        match command {
+            Command::Play { room, programme } => {
+                if let Some((room, _)) = self.rooms.get_mut(&room) {
+                    room.play(programme);
+                }
+            }
+            Command::Close { room } => self.close(room),
+            Command::Open {
+                room,
+                party,
+                programme,
+            } => {
+                let seat = self.seat(party);
+                self.open(now, room, Room::for_one(seat, programme));
+            }
+            Command::Mix { room, parties, mix } => {
+                let seats = parties.map(|party| self.seat(party));
+                self.open(now, room, Room::for_three(seats, mix));
+            }
+        }
+    }
+
+    /// Takes in a packet that came to a port of ours.
+    pub fn handle_packet(
+        &mut self,
+        now: Timestamp,
+        port: u16,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) -> Option<(RoomId, News)> {
+        let id = *self.by_port.get(&port)?;
+        let (room, _) = self.rooms.get_mut(&id)?;
+        match room.handle(now, port, from, bytes) {
+            Ok(news) => {
+                self.counts.received += 1;
+                news.map(|news| (id, news))
+            }
+            Err(why) => {
+                *self.counts.dropped.entry(why).or_default() += 1;
+                None
+            }
+        }
+    }
+
+    /// Lets the time pass up to now: packets to be sent are added to `sends`.
+    pub fn handle_timeout(
+        &mut self,
+        now: Timestamp,
+        sends: &mut Sends,
+        mut news: impl FnMut(RoomId, News),
+    ) {
+        while let Some((due, id)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
+            self.due.remove(&(due, id));
+            let Some((room, next)) = self.rooms.get_mut(&id) else {
+                continue;
+            };
+            let begin = sends.count();
+            room.tick(now, sends, &mut |it| news(id, it));
+            self.counts.sent += sends.count() - begin;
+            *next = due + TICK;
+            if now.since(*next) > BEHIND_MAX {
+                self.counts.skipped += 1;
+                *next = now;
+            }
+            self.due.insert((*next, id));
+        }
+    }
+
+    /// When [`Self::handle_timeout`] next has work to do.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// How many rooms there are.
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    fn seat(&mut self, (port, agreed): (u16, Agreed)) -> Seat {
+        let stream = Stream::new(agreed, &mut self.rng);
+        Seat { port, stream }
+    }
+
+    fn open(&mut self, now: Timestamp, id: RoomId, room: Room) {
+        self.close(id);
+        self.by_port.extend(room.ports().map(|port| (port, id)));
+        self.rooms.insert(id, (room, now));
+        self.due.insert((now, id));
+    }
+
+    fn close(&mut self, id: RoomId) {
+        let Some((room, next)) = self.rooms.remove(&id) else {
+            return;
+        };
+        self.due.remove(&(next, id));
+        self.counts.lost += room
+            .receptions()
+            .map(|it| u64::from(it.lost()))
+            .sum::<u64>();
+        for port in room.ports() {
+            if self.by_port.get(&port) == Some(&id) {
+                self.by_port.remove(&port);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::clip::Clip;
+    use crate::media::codec::Codec;
+    use crate::media::digit::Digit;
+    use crate::media::room::Repeats;
+
+    const ROOM: RoomId = RoomId(7);
+
+    fn peer() -> SocketAddr {
+        "192.0.2.1:4000".parse().expect("an address")
+    }
+
+    fn agreed() -> Agreed {
+        Agreed {
+            remote: peer(),
+            signalling: peer().ip(),
+            codec: Codec::Pcmu,
+            payload_type: 0,
+            events: Some(101),
+        }
+    }
+
+    fn programme() -> Programme {
+        Programme::new(Clip::new(vec![500; 16_000]), Repeats::Never)
+    }
+
+    fn opened(room: RoomId, port: u16, now: Timestamp) -> Desk {
+        let mut desk = Desk::new(Rng::from_number(1));
+        open(&mut desk, room, port, now);
+        desk
+    }
+
+    fn open(desk: &mut Desk, room: RoomId, port: u16, now: Timestamp) {
+        let party = (port, agreed());
+        desk.handle(
+            now,
+            Command::Open {
+                room,
+                party,
+                programme: programme(),
+            },
+        );
+    }
+
+    fn after(ms: u64) -> Timestamp {
+        Timestamp::START + Duration::from_millis(ms)
+    }
+
+    /// The ports that packets leave from up to now.
+    fn sent(desk: &mut Desk, now: Timestamp) -> Vec<u16> {
+        let mut sends = Sends::default();
+        desk.handle_timeout(now, &mut sends, |_, _| ());
+        sends.iter().map(|(port, _, _)| port).collect()
+    }
+
+    #[test]
+    fn a_room_sends_every_20_ms_from_when_it_opens() {
+        let mut desk = opened(ROOM, 20_000, after(3));
+        assert_eq!(sent(&mut desk, after(3)), [20_000]);
+        assert_eq!(desk.deadline(), Some(after(23)));
+        assert!(sent(&mut desk, after(22)).is_empty());
+        assert_eq!(sent(&mut desk, after(43)), [20_000, 20_000]);
+    }
+
+    #[test]
+    fn after_a_long_silence_it_goes_on_without_making_up_for_all() {
+        let mut desk = opened(ROOM, 20_000, after(0));
+        let packets = sent(&mut desk, after(2000)).len();
+        assert!(packets <= 3, "{packets} packets at once");
+        assert_eq!(desk.counts().skipped, 1);
+    }
+
+    #[test]
+    fn a_room_that_closed_sends_and_hears_nothing() {
+        let mut desk = opened(ROOM, 20_000, after(0));
+        desk.handle(after(5), Command::Close { room: ROOM });
+        assert!(sent(&mut desk, after(500)).is_empty());
+        assert_eq!(desk.deadline(), None);
+        assert_eq!(
+            desk.handle_packet(Timestamp::START, 20_000, peer(), b"x"),
+            None
+        );
+        assert_eq!(desk.counts().received + desk.rooms() as u64, 0);
+    }
+
+    #[test]
+    fn the_port_of_a_room_may_be_that_of_the_next() {
+        let mut desk = opened(ROOM, 20_000, after(0));
+        open(&mut desk, RoomId(8), 20_000, after(1));
+        desk.handle(after(2), Command::Close { room: ROOM });
+        let event = event_of(Digit::D5);
+        let told = desk.handle_packet(Timestamp::START, 20_000, peer(), &event);
+        assert_eq!(told, Some((RoomId(8), News::Digit(Digit::D5))));
+    }
+
+    #[test]
+    fn what_is_dropped_is_counted_by_its_reason() {
+        let mut desk = opened(ROOM, 20_000, after(0));
+        let stranger = "203.0.113.1:9".parse().expect("an address");
+        assert_eq!(
+            desk.handle_packet(Timestamp::START, 20_000, stranger, &event_of(Digit::D1)),
+            None
+        );
+        assert_eq!(
+            desk.handle_packet(Timestamp::START, 20_000, peer(), b"no RTP"),
+            None
+        );
+        let dropped: Vec<_> = desk.counts().dropped.clone().into_iter().collect();
+        assert_eq!(dropped, [(Drop::Malformed, 1), (Drop::Source, 1)]);
+    }
+
+    fn event_of(digit: Digit) -> Vec<u8> {
+        let event = (0..16).find(|event| Digit::of_event(*event) == Some(digit));
+        let payload = [event.expect("sixteen events"), 10, 0, 160];
+        rtp_types::RtpPacketBuilder::<&[u8], &[u8]>::new()
+            .payload_type(101)
+            .payload(&payload)
+            .write_vec()
+            .expect("a packet")
+    }
+}

@@ -1,0 +1,532 @@
+//! One conversation that we take part in: a party who hears a programme, or three who hear each other.
+//!
+//! Spec: RULES R16 (what is played before the answer), R17 (intrusion).
+//!
+//! ```text
+//!   Programme ── a clip after the other, or one for ever; digits are told
+//!   Mix       ── warning ─► open: each hears the others; the warning again every so often
+//! ```
+//!
+//! - Nobody hears an intruder, nor does he hear anybody, before all have been warned (T29).
+//! - Every 20 ms of the room's own time each party is sent one packet, or none if there is nothing.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::clip::Clip;
+use super::codec::{Frame, SILENCE};
+use super::digit::Digit;
+use super::power::energy_of;
+use super::report::Reception;
+use super::stream::{Drop, Stream};
+use crate::time::Timestamp;
+
+/// How long a frame is.
+pub const TICK: Duration = Duration::from_millis(20);
+/// A report every 5 s (RFC 3550 §6.2).
+const REPORT_TICKS: u32 = 250;
+/// The shortest warning: ten frames, 200 ms.
+const WARNING_MIN: usize = 10;
+/// A frame whose samples are louder than this, on the average, can be heard: −30 dB of full scale.
+const AUDIBLE: f32 = 1000.0;
+
+/// What is heard in a room.
+#[derive(Debug)]
+pub enum Score {
+    /// What is played to the one party.
+    Programme(Programme),
+    /// Three parties hear each other.
+    Mix(Mix),
+}
+
+/// Clips that are played.
+#[derive(Debug)]
+pub struct Programme {
+    clip: Clip,
+    at: usize,
+    repeats: Repeats,
+}
+
+/// What follows the end of a programme.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Repeats {
+    /// The same once more.
+    Forever,
+    /// Silence.
+    Never,
+}
+
+impl Programme {
+    /// This clip, from the beginning.
+    pub fn new(clip: Clip, repeats: Repeats) -> Self {
+        Self {
+            clip,
+            at: 0,
+            repeats,
+        }
+    }
+
+    /// The next frame; the end is told once.
+    fn next(&mut self) -> (Option<Frame>, Option<News>) {
+        let mut frame = self.clip.frame(self.at);
+        if frame.is_none() && self.repeats == Repeats::Forever {
+            self.at = 0;
+            frame = self.clip.frame(0);
+        }
+        self.at = self.at.saturating_add(1);
+        let is_end = frame.is_none() && self.at == self.clip.frames() + 1;
+        (frame, is_end.then_some(News::PlayedOut))
+    }
+}
+
+/// Three parties, the last of whom intrudes on the other two.
+#[derive(Debug)]
+pub struct Mix {
+    warning: Clip,
+    /// Frames from the beginning of one warning to that of the next.
+    every: usize,
+    at: usize,
+    is_open: bool,
+}
+
+/// Why nobody may intrude.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the warning is shorter than 200 ms or cannot be heard")]
+pub struct NoWarning;
+
+impl Mix {
+    /// A mix that begins with this warning, and repeats it.
+    pub fn new(warning: Clip, every: Duration) -> Result<Self, NoWarning> {
+        let frames = (0..warning.frames()).filter_map(|index| warning.frame(index));
+        let audible = frames.filter(is_audible).count();
+        if audible < WARNING_MIN {
+            return Err(NoWarning);
+        }
+        let every = every.as_millis() / TICK.as_millis();
+        let every = usize::try_from(every)
+            .unwrap_or(usize::MAX)
+            .max(warning.frames());
+        Ok(Self {
+            warning,
+            every,
+            at: 0,
+            is_open: false,
+        })
+    }
+
+    /// What all hear besides each other.
+    fn next(&mut self) -> Option<Frame> {
+        let frame = self.warning.frame(self.at);
+        self.is_open |= frame.is_none();
+        self.at = (self.at + 1) % self.every;
+        frame
+    }
+}
+
+fn is_audible(frame: &Frame) -> bool {
+    energy_of(frame) > AUDIBLE * AUDIBLE * 160.0
+}
+
+/// What a room has to tell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum News {
+    /// A party pressed a key.
+    Digit(Digit),
+    /// The system gives no port: the room never opened.
+    Failed,
+    /// The programme has ended.
+    PlayedOut,
+}
+
+/// A party of a room.
+#[derive(Debug)]
+pub struct Seat {
+    /// The port of ours that it sends to.
+    pub port: u16,
+    /// Its stream.
+    pub stream: Stream,
+}
+
+impl Seat {
+    fn has(&self, port: u16) -> bool {
+        pair(self.port).contains(&port)
+    }
+}
+
+/// The port of audio and that of the reports on it (RFC 3550 §11).
+pub fn pair(port: u16) -> [u16; 2] {
+    [port, port.saturating_add(1)]
+}
+
+/// Packets that are to leave, written one after the other.
+#[derive(Debug, Default)]
+pub struct Sends {
+    bytes: Vec<u8>,
+    each: Vec<Send>,
+}
+
+#[derive(Debug)]
+struct Send {
+    port: u16,
+    to: SocketAddr,
+    ends: usize,
+}
+
+impl Sends {
+    /// Port of ours, destination and packet, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, SocketAddr, &[u8])> {
+        let begins = std::iter::once(0).chain(self.each.iter().map(|send| send.ends));
+        self.each.iter().zip(begins).map(|(send, begins)| {
+            let packet = self.bytes.get(begins..send.ends).unwrap_or_default();
+            (send.port, send.to, packet)
+        })
+    }
+
+    /// How many.
+    pub fn count(&self) -> u64 {
+        u64::try_from(self.each.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.each.clear();
+    }
+
+    fn put(&mut self, seat: &mut Seat, frame: &Frame) {
+        let to = seat.stream.put(frame, &mut self.bytes);
+        let (port, ends) = (seat.port, self.bytes.len());
+        self.each.push(Send { port, to, ends });
+    }
+
+    fn put_report(&mut self, now: Timestamp, seat: &mut Seat) {
+        let to = seat.stream.report(now, &mut self.bytes);
+        let [_, port] = pair(seat.port);
+        let ends = self.bytes.len();
+        self.each.push(Send { port, to, ends });
+    }
+}
+
+/// A room.
+#[derive(Debug)]
+pub struct Room {
+    seats: SmallVec<[Seat; 1]>,
+    score: Score,
+    ticks: u32,
+}
+
+impl Room {
+    /// A room in which one party hears a programme.
+    pub fn for_one(seat: Seat, programme: Programme) -> Self {
+        Self {
+            seats: SmallVec::from_iter([seat]),
+            score: Score::Programme(programme),
+            ticks: 0,
+        }
+    }
+
+    /// A room in which the last party joins the other two.
+    pub fn for_three(seats: [Seat; 3], mix: Mix) -> Self {
+        Self {
+            seats: SmallVec::from_iter(seats),
+            score: Score::Mix(mix),
+            ticks: 0,
+        }
+    }
+
+    /// What is heard from here on.
+    pub fn play(&mut self, programme: Programme) {
+        self.score = Score::Programme(programme);
+    }
+
+    /// The ports of its parties.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        self.seats.iter().flat_map(|seat| pair(seat.port))
+    }
+
+    /// How the packets of its parties came.
+    pub fn receptions(&self) -> impl Iterator<Item = Reception> {
+        self.seats.iter().map(|seat| seat.stream.reception())
+    }
+
+    /// Takes in a packet that came to a port of it.
+    pub fn handle(
+        &mut self,
+        now: Timestamp,
+        port: u16,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) -> Result<Option<News>, Drop> {
+        let Some(seat) = self.seats.iter_mut().find(|seat| seat.has(port)) else {
+            return Ok(None);
+        };
+        if seat.port != port {
+            return seat.stream.handle_report(from, bytes).map(|()| None);
+        }
+        let digit = seat.stream.handle(now, from, bytes)?;
+        Ok(digit.map(News::Digit))
+    }
+
+    /// Lets 20 ms pass.
+    pub fn tick(&mut self, now: Timestamp, sends: &mut Sends, news: &mut impl FnMut(News)) {
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(REPORT_TICKS) {
+            self.seats
+                .iter_mut()
+                .for_each(|seat| sends.put_report(now, seat));
+        }
+        let heard: SmallVec<[Option<Frame>; 3]> = self
+            .seats
+            .iter_mut()
+            .map(|seat| {
+                let (frame, digit) = seat.stream.take();
+                digit.map(News::Digit).into_iter().for_each(&mut *news);
+                frame
+            })
+            .collect();
+        match &mut self.score {
+            Score::Programme(programme) => {
+                let (frame, end) = programme.next();
+                for seat in &mut self.seats {
+                    match &frame {
+                        Some(frame) => sends.put(seat, frame),
+                        None => seat.stream.skip(),
+                    }
+                }
+                end.into_iter().for_each(news);
+            }
+            Score::Mix(mix) => {
+                let tone = mix.next();
+                let outsider = if mix.is_open {
+                    None
+                } else {
+                    self.seats.len().checked_sub(1)
+                };
+                for (index, seat) in self.seats.iter_mut().enumerate() {
+                    let others = heard.iter().enumerate().filter(|(other, _)| {
+                        *other != index && ![Some(index), Some(*other)].contains(&outsider)
+                    });
+                    let others = others.filter_map(|(_, frame)| frame.as_ref());
+                    let all: SmallVec<[&Frame; 3]> = others.chain(&tone).collect();
+                    sends.put(seat, &sum_of(&all));
+                }
+            }
+        }
+    }
+}
+
+/// What is heard of several at once: too loud is cut off, it does not wrap.
+fn sum_of(frames: &[&Frame]) -> Frame {
+    frames.iter().fold(SILENCE, |mut sum, frame| {
+        let both = sum.iter_mut().zip(*frame);
+        both.for_each(|(sum, sample)| *sum = sum.saturating_add(*sample));
+        sum
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::codec::{Codec, FRAME};
+    use crate::media::power::Listener;
+    use crate::media::stream::Agreed;
+    use crate::media::tone::{self, Part};
+    use crate::random::Rng;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn at(host: u8) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, host], 4000))
+    }
+
+    fn stream(remote: SocketAddr) -> Stream {
+        let agreed = Agreed {
+            remote,
+            signalling: remote.ip(),
+            codec: Codec::Pcma,
+            payload_type: 8,
+            events: None,
+        };
+        Stream::new(agreed, &mut Rng::from_number(u64::from(remote.port())))
+    }
+
+    /// A party: what it says, and what it has heard.
+    struct Party {
+        stream: Stream,
+        says: Clip,
+        hears: Vec<i16>,
+    }
+
+    impl Party {
+        fn new(hz: u16) -> Self {
+            let says = tone::render(&[Part::sine(hz, Duration::from_secs(20))], 4000);
+            Self {
+                stream: stream(at(9)),
+                says,
+                hears: Vec::new(),
+            }
+        }
+    }
+
+    /// Lets a room and its parties run for so many frames.
+    fn run(room: &mut Room, parties: &mut [Party], frames: std::ops::Range<usize>) {
+        for index in frames {
+            for (host, party) in (0_u8..).zip(&mut *parties) {
+                let mut packet = Vec::new();
+                let frame = party.says.frame(index).expect("long enough");
+                party.stream.put(&frame, &mut packet);
+                let port = u16::from(host) * 2;
+                room.handle(Timestamp::START, port, at(host), &packet)
+                    .expect("taken");
+            }
+            let mut sends = Sends::default();
+            room.tick(Timestamp::START, &mut sends, &mut |_| ());
+            for (port, _, packet) in sends.iter() {
+                let party = &mut parties[usize::from(port / 2)];
+                let payload = rtp_types::RtpPacket::parse(packet).expect("RTP");
+                party.hears.extend(Codec::Pcma.decode(payload.payload()));
+            }
+        }
+    }
+
+    fn mixed() -> (Room, [Party; 3]) {
+        let warning = tone::render(&[Part::sine(1400, ms(400))], 6000);
+        let mix = Mix::new(warning, Duration::from_secs(2)).expect("it can be heard");
+        let seats = [0_u8, 1, 2].map(|host| Seat {
+            port: u16::from(host) * 2,
+            stream: stream(at(host)),
+        });
+        (
+            Room::for_three(seats, mix),
+            [500, 700, 1100].map(Party::new),
+        )
+    }
+
+    fn share(samples: &[i16], hz: f32) -> f32 {
+        Listener::new(hz).share_of(samples)
+    }
+
+    #[test]
+    fn all_are_warned_before_anybody_hears_the_intruder_or_is_heard_by_him() {
+        let (mut room, mut parties) = mixed();
+        run(&mut room, &mut parties, 0..20);
+        let [b, c, a] = &parties;
+        for party in &parties {
+            assert!(share(&party.hears, 1400.0) > 0.4, "a warning");
+        }
+        assert!(share(&b.hears, 1100.0) < 0.01 && share(&c.hears, 1100.0) < 0.01);
+        assert!(share(&a.hears, 500.0) < 0.01 && share(&a.hears, 700.0) < 0.01);
+        // The two go on talking meanwhile.
+        assert!(share(&b.hears, 700.0) > 0.1 && share(&c.hears, 500.0) > 0.1);
+    }
+
+    #[test]
+    fn then_each_hears_the_other_two_and_not_himself() {
+        let (mut room, mut parties) = mixed();
+        run(&mut room, &mut parties, 0..60);
+        for (party, own, others) in [
+            (&parties[0], 500.0, [700.0, 1100.0]),
+            (&parties[1], 700.0, [500.0, 1100.0]),
+            (&parties[2], 1100.0, [500.0, 700.0]),
+        ] {
+            let open = &party.hears[30 * FRAME..];
+            assert!(others.iter().all(|hz| share(open, *hz) > 0.4));
+            assert!(share(open, own) < 0.01 && share(open, 1400.0) < 0.01);
+        }
+    }
+
+    #[test]
+    fn the_warning_comes_again() {
+        let (mut room, mut parties) = mixed();
+        run(&mut room, &mut parties, 0..120);
+        let again = &parties[0].hears[100 * FRAME..115 * FRAME];
+        assert!(share(again, 1400.0) > 0.3);
+        assert!(share(again, 1100.0) > 0.1, "the intruder stays");
+    }
+
+    #[test]
+    fn without_a_warning_that_can_be_heard_nobody_intrudes() {
+        let every = Duration::from_secs(15);
+        let short = tone::render(&[Part::sine(1400, ms(180))], 6000);
+        let faint = tone::render(&[Part::sine(1400, ms(400))], 300);
+        for clip in [short, faint, Clip::new(Vec::new())] {
+            assert_eq!(Mix::new(clip, every).err(), Some(NoWarning));
+        }
+    }
+
+    #[test]
+    fn a_programme_is_played_once_or_for_ever_and_its_end_is_told() {
+        for (repeats, packets, ends) in [(Repeats::Never, 5, 1), (Repeats::Forever, 12, 0)] {
+            let clip = tone::render(&[Part::sine(425, ms(100))], 6000);
+            let seat = Seat {
+                port: 0,
+                stream: stream(at(0)),
+            };
+            let mut room = Room::for_one(seat, Programme::new(clip, repeats));
+            let (mut sends, mut news) = (Sends::default(), Vec::new());
+            for _ in 0..12 {
+                room.tick(Timestamp::START, &mut sends, &mut |it| news.push(it));
+            }
+            assert_eq!(sends.iter().count(), packets);
+            assert_eq!(news.len(), ends);
+        }
+    }
+
+    #[test]
+    fn a_digit_is_told_whichever_way_it_comes() {
+        let clip = tone::render(&[Part::sine(425, ms(1000))], 6000);
+        let seat = Seat {
+            port: 0,
+            stream: stream(at(0)),
+        };
+        let mut room = Room::for_one(seat, Programme::new(clip, Repeats::Never));
+        let mut party = Party::new(500);
+        party.says = tone::render(&[Part::digit(Digit::D5, ms(200))], 6000);
+        let mut news = Vec::new();
+        for index in 0..10 {
+            let mut packet = Vec::new();
+            party
+                .stream
+                .put(&party.says.frame(index).expect("long enough"), &mut packet);
+            assert_eq!(room.handle(Timestamp::START, 0, at(0), &packet), Ok(None));
+            room.tick(Timestamp::START, &mut Sends::default(), &mut |it| {
+                news.push(it);
+            });
+        }
+        assert_eq!(news, [News::Digit(Digit::D5)]);
+    }
+
+    #[test]
+    fn every_5_s_each_party_is_told_how_its_packets_came() {
+        let clip = tone::render(&[Part::sine(425, ms(6000))], 6000);
+        let seat = Seat {
+            port: 20,
+            stream: stream(at(0)),
+        };
+        let mut room = Room::for_one(seat, Programme::new(clip, Repeats::Never));
+        let mut sends = Sends::default();
+        for _ in 0..250 {
+            room.tick(Timestamp::START, &mut sends, &mut |_| ());
+        }
+        let reports: Vec<_> = sends.iter().filter(|(port, _, _)| *port == 21).collect();
+        let [(_, to, report)] = reports[..] else {
+            panic!("one report: {reports:?}");
+        };
+        assert_eq!(to.port(), 4001);
+        assert!(crate::media::report::is_report(report));
+        let theirs = room.handle(Timestamp::START, 21, at(0), report);
+        assert_eq!(theirs, Ok(None));
+        let junk = room.handle(Timestamp::START, 21, at(0), b"no report");
+        assert_eq!(junk, Err(Drop::Malformed));
+    }
+
+    #[test]
+    fn three_loud_voices_do_not_wrap() {
+        let loud = [30_000; FRAME];
+        assert_eq!(sum_of(&[&loud, &loud])[0], i16::MAX);
+    }
+}

@@ -1,0 +1,353 @@
+//! One RTP stream with one peer: what it is sent, and what it says.
+//!
+//! Spec: RFC 3550 §5.1 (packets), §8.2 (other sources), §A.1; RFC 4733; RFC 4961 (symmetric RTP).
+//!
+//! - Nothing is sent but where the peer's description says, until a packet comes from there or from
+//!   the address of its signalling; then it goes to where that came from (R14).
+//! - What comes from elsewhere, or is no RTP, is counted and dropped: it moves nothing.
+
+use std::net::{IpAddr, SocketAddr};
+
+use rtp_types::{RtpPacket, RtpPacketBuilder};
+
+use super::codec::{Codec, FRAME, Frame};
+use super::digit::Digit;
+use super::event::Events;
+use super::inband::Ear;
+use super::jitter::Buffer;
+use super::report::{self, Reception, Sending};
+use crate::random::Rng;
+use crate::time::Timestamp;
+
+/// Longest packet that is taken: 100 ms and some headers.
+const PACKET_MAX: usize = 1500;
+
+/// What was agreed on with the peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Agreed {
+    /// Where it wants to be sent to, by its description.
+    pub remote: SocketAddr,
+    /// Where its signalling comes from: behind a NAT, its packets come from there.
+    pub signalling: IpAddr,
+    /// The codec.
+    pub codec: Codec,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// The payload type of events, if it sends them.
+    pub events: Option<u8>,
+}
+
+/// What a packet did not pass.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Drop {
+    /// It is no RTP, or longer than audio is.
+    Malformed,
+    /// Its payload type was not agreed on.
+    Payload,
+    /// It is from an address that is not the peer's.
+    Source,
+}
+
+/// A stream.
+#[derive(Debug)]
+pub struct Stream {
+    agreed: Agreed,
+    /// Where it is sent to.
+    remote: SocketAddr,
+    sending: Sending,
+    sequence: u16,
+    /// Who is heard, and how well.
+    heard: Option<(u32, Reception)>,
+    buffer: Buffer,
+    events: Events,
+    ear: Ear,
+    /// Whether the peer sends events: then its audio is not searched for digits.
+    sends_events: bool,
+}
+
+impl Stream {
+    /// A stream that nothing was sent on.
+    pub fn new(agreed: Agreed, rng: &mut Rng) -> Self {
+        Self {
+            agreed,
+            remote: agreed.remote,
+            sending: Sending {
+                ssrc: u32::try_from(rng.bits() >> 32).unwrap_or_default(),
+                timestamp: u32::try_from(rng.bits() >> 32).unwrap_or_default(),
+                ..Sending::default()
+            },
+            sequence: u16::try_from(rng.bits() >> 48).unwrap_or_default(),
+            heard: None,
+            buffer: Buffer::default(),
+            events: Events::default(),
+            ear: Ear::default(),
+            sends_events: false,
+        }
+    }
+
+    /// Takes in a packet: the digit that it begins, if it does.
+    pub fn handle(
+        &mut self,
+        now: Timestamp,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) -> Result<Option<Digit>, Drop> {
+        self.knows(from)?;
+        let packet = RtpPacket::parse(bytes)
+            .ok()
+            .filter(|_| bytes.len() <= PACKET_MAX);
+        let packet = packet.ok_or(Drop::Malformed)?;
+        let payload_type = packet.payload_type();
+        let is_event = self.agreed.events == Some(payload_type);
+        if !is_event && payload_type != self.agreed.payload_type {
+            return Err(Drop::Payload);
+        }
+        self.remote = from;
+        let ssrc = packet.ssrc();
+        if self.heard.as_ref().is_none_or(|(heard, _)| *heard != ssrc) {
+            self.heard = Some((ssrc, Reception::default()));
+            self.buffer = Buffer::default();
+            self.events = Events::default();
+        }
+        if let Some((_, reception)) = &mut self.heard {
+            reception.note(now, packet.sequence_number(), packet.timestamp());
+        }
+        if is_event {
+            self.sends_events = true;
+            return Ok(self.events.handle(packet.timestamp(), packet.payload()));
+        }
+        let samples = self.agreed.codec.decode(packet.payload()).collect();
+        self.buffer.put(packet.sequence_number(), samples);
+        Ok(None)
+    }
+
+    /// What the peer says in the next 20 ms, and the digit that it makes certain.
+    pub fn take(&mut self) -> (Option<Frame>, Option<Digit>) {
+        let frame = self.buffer.take();
+        let searched = frame.as_ref().filter(|_| !self.sends_events);
+        let digit = searched.and_then(|frame| self.ear.hear(frame));
+        (frame, digit)
+    }
+
+    /// Appends the packet that sends this frame to `out`, and says where it goes.
+    pub fn put(&mut self, frame: &Frame, out: &mut Vec<u8>) -> SocketAddr {
+        let mut payload = Vec::with_capacity(FRAME);
+        self.agreed.codec.encode(frame, &mut payload);
+        let builder = RtpPacketBuilder::<&[u8], &[u8]>::new()
+            .payload_type(self.agreed.payload_type)
+            .marker_bit(self.sending.packets == 0)
+            .sequence_number(self.sequence)
+            .timestamp(self.sending.timestamp)
+            .ssrc(self.sending.ssrc)
+            .payload(&payload);
+        let written = builder.write_into_vec(out);
+        debug_assert!(written.is_ok(), "a payload of 160 bytes fits");
+        self.sending.packets = self.sending.packets.wrapping_add(1);
+        self.sending.bytes = self.sending.bytes.wrapping_add(160);
+        self.sequence = self.sequence.wrapping_add(1);
+        self.skip();
+        self.remote
+    }
+
+    /// Lets 20 ms pass without a packet.
+    pub fn skip(&mut self) {
+        self.sending.timestamp = self.sending.timestamp.wrapping_add(160);
+    }
+
+    /// Takes in what came to the port of reports.
+    pub fn handle_report(&self, from: SocketAddr, bytes: &[u8]) -> Result<(), Drop> {
+        self.knows(from)?;
+        if bytes.len() <= PACKET_MAX && report::is_report(bytes) {
+            Ok(())
+        } else {
+            Err(Drop::Malformed)
+        }
+    }
+
+    /// Appends a report to `out`, and says where it goes: the port after the one for audio.
+    pub fn report(&mut self, now: Timestamp, out: &mut Vec<u8>) -> SocketAddr {
+        let heard = self.heard.as_mut();
+        let heard = heard.map(|(ssrc, reception)| (*ssrc, reception));
+        report::write(now, &self.sending, heard, out);
+        let mut to = self.remote;
+        to.set_port(to.port().saturating_add(1));
+        to
+    }
+
+    /// Where it is sent to.
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// How its packets came.
+    pub fn reception(&self) -> Reception {
+        self.heard
+            .map(|(_, reception)| reception)
+            .unwrap_or_default()
+    }
+
+    fn knows(&self, from: SocketAddr) -> Result<(), Drop> {
+        let is_peer = [self.agreed.remote.ip(), self.agreed.signalling].contains(&from.ip());
+        if is_peer { Ok(()) } else { Err(Drop::Source) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::tone::{self, Part};
+
+    const NOW: Timestamp = Timestamp::START;
+
+    fn agreed() -> Agreed {
+        Agreed {
+            remote: "192.0.2.1:4000".parse().expect("an address"),
+            signalling: "198.51.100.1".parse().expect("an address"),
+            codec: Codec::Pcmu,
+            payload_type: 0,
+            events: Some(101),
+        }
+    }
+
+    fn stream() -> Stream {
+        Stream::new(agreed(), &mut Rng::from_number(7))
+    }
+
+    fn at(address: &str) -> SocketAddr {
+        address.parse().expect("an address")
+    }
+
+    fn packet(payload_type: u8, sequence: u16, payload: &[u8]) -> Vec<u8> {
+        RtpPacketBuilder::<&[u8], &[u8]>::new()
+            .payload_type(payload_type)
+            .sequence_number(sequence)
+            .timestamp(u32::from(sequence) * 160)
+            .ssrc(9)
+            .payload(payload)
+            .write_vec()
+            .expect("a packet")
+    }
+
+    #[test]
+    fn what_one_stream_sends_the_other_hears() {
+        let (mut ours, mut theirs) = (stream(), stream());
+        let mut bytes = Vec::new();
+        for value in [1000_i16, 2000] {
+            bytes.clear();
+            let to = ours.put(&[value; FRAME], &mut bytes);
+            assert_eq!(to, at("192.0.2.1:4000"));
+            assert_eq!(theirs.handle(NOW, to, &bytes), Ok(None));
+        }
+        for value in [1000_i16, 2000] {
+            let heard = theirs.take().0.expect("a frame")[3];
+            assert!((heard - value).abs() < 100, "{heard}");
+        }
+    }
+
+    #[test]
+    fn the_first_packet_is_marked_and_the_clock_runs_on_through_pauses() {
+        let mut stream = stream();
+        let mut bytes = Vec::new();
+        let mut sent = Vec::new();
+        for is_pause in [false, true, false] {
+            if is_pause {
+                stream.skip();
+                continue;
+            }
+            bytes.clear();
+            stream.put(&[0; FRAME], &mut bytes);
+            let packet = RtpPacket::parse(&bytes).expect("RTP");
+            sent.push((
+                packet.marker_bit(),
+                packet.sequence_number(),
+                packet.timestamp(),
+            ));
+        }
+        let [(true, first, began), (false, second, then)] = sent[..] else {
+            panic!("one marked packet and one that is not: {sent:?}");
+        };
+        assert_eq!(second, first.wrapping_add(1));
+        assert_eq!(then, began.wrapping_add(320));
+    }
+
+    #[test]
+    fn a_stranger_moves_nothing() {
+        let mut stream = stream();
+        let audio = packet(0, 1, &[0; FRAME]);
+        let verdict = stream.handle(NOW, at("203.0.113.5:4000"), &audio);
+        assert_eq!(verdict, Err(Drop::Source));
+        assert_eq!(stream.remote(), at("192.0.2.1:4000"));
+        assert_eq!(stream.take().0, None);
+    }
+
+    #[test]
+    fn a_peer_behind_a_nat_is_sent_to_where_its_packets_come_from() {
+        let mut stream = stream();
+        let audio = packet(0, 1, &[0; FRAME]);
+        assert_eq!(
+            stream.handle(NOW, at("198.51.100.1:61000"), &audio),
+            Ok(None)
+        );
+        assert_eq!(stream.remote(), at("198.51.100.1:61000"));
+    }
+
+    #[test]
+    fn what_was_not_agreed_on_is_dropped() {
+        let mut stream = stream();
+        let peer = at("192.0.2.1:4000");
+        let long = packet(0, 1, &[0; 2000]);
+        let other = packet(18, 1, &[0; 20]);
+        for (bytes, why) in [
+            (&b"\x80\x00"[..], Drop::Malformed),
+            (b"", Drop::Malformed),
+            (
+                b"\x40\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00",
+                Drop::Malformed,
+            ),
+            (&long, Drop::Malformed),
+            (&other, Drop::Payload),
+        ] {
+            assert_eq!(stream.handle(NOW, peer, bytes), Err(why));
+        }
+        assert_eq!(stream.remote(), peer);
+    }
+
+    #[test]
+    fn a_digit_is_told_once_by_its_event_though_it_sounds_as_well() {
+        let mut stream = stream();
+        let peer = at("192.0.2.1:4000");
+        let told =
+            |stream: &mut Stream, bytes: &[u8]| stream.handle(NOW, peer, bytes).expect("taken");
+        assert_eq!(
+            told(&mut stream, &packet(101, 1, &[5, 10, 0, 160])),
+            Some(Digit::D5)
+        );
+        assert_eq!(told(&mut stream, &packet(101, 1, &[5, 0x8a, 3, 32])), None);
+        let lasts = std::time::Duration::from_millis(200);
+        let parts = [Part::digit(Digit::D5, lasts)];
+        let clip = tone::render(&parts, 8000);
+        let mut sequence = 2;
+        while let Some(frame) = clip.frame(usize::from(sequence) - 2) {
+            let mut bytes = Vec::new();
+            Codec::Pcmu.encode(&frame, &mut bytes);
+            assert_eq!(told(&mut stream, &packet(0, sequence, &bytes)), None);
+            assert_eq!(stream.take().1, None);
+            sequence += 1;
+        }
+    }
+
+    #[test]
+    fn another_source_at_the_same_address_begins_anew() {
+        let mut stream = stream();
+        let peer = at("192.0.2.1:4000");
+        for sequence in [1, 2] {
+            stream
+                .handle(NOW, peer, &packet(0, sequence, &[0; FRAME]))
+                .expect("taken");
+        }
+        let mut other = packet(0, 60_000, &[0xff; FRAME]);
+        other[11] = 10;
+        stream.handle(NOW, peer, &other).expect("taken");
+        assert_eq!(stream.take().0, None);
+    }
+}

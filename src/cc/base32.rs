@@ -6,22 +6,18 @@ const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 /// Writes bytes, five bits a character, most significant bits first.
 pub fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 8 / 5 + 1);
-    let mut held: u32 = 0;
-    let mut bits = 0;
-    for byte in bytes {
-        held = (held << 8) | u32::from(*byte);
-        bits += 8;
-        while bits >= 5 {
-            bits -= 5;
-            text.push(letter(held >> bits));
-        }
-        held &= (1 << bits) - 1;
+    let mut text = Vec::with_capacity((bytes.len() * 8).div_ceil(5));
+    for group in bytes.chunks(5) {
+        // Eight characters of a whole group, fewer of the last one.
+        let held = group
+            .iter()
+            .fold(0, |held: u64, byte| held << 8 | u64::from(*byte));
+        let held = held << (8 * (5 - group.len()));
+        let characters = (group.len() * 8).div_ceil(5);
+        text.extend((0..characters).map(|at| letter(held >> (35 - 5 * at))));
     }
-    if bits > 0 {
-        text.push(letter(held << (5 - bits)));
-    }
-    text
+    // The alphabet is ASCII.
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Reads what [`encode`] wrote, in either case; `None` for anything that it would not write.
@@ -42,9 +38,10 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     (held == 0 && bits < 5).then_some(bytes)
 }
 
-fn letter(five_bits: u32) -> char {
-    let index = usize::try_from(five_bits & 31).unwrap_or(0);
-    ALPHABET.get(index).map_or('a', |byte| char::from(*byte))
+/// The character of the lowest five bits.
+fn letter(bits: u64) -> u8 {
+    let index = usize::try_from(bits & 31).unwrap_or(0);
+    ALPHABET.get(index).copied().unwrap_or(b'a')
 }
 
 fn value(character: u8) -> Option<u32> {

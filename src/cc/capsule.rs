@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::hash::Hasher as _;
+use std::str::FromStr;
 use std::time::Duration;
 
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
@@ -14,6 +15,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use crate::cc::Condition;
 use crate::cc::addr::Aor;
 use crate::cc::base32;
+use crate::cc::id::NotAName;
 use crate::cc::line::Calls;
 use crate::random::Rng;
 use crate::time::Timestamp;
@@ -21,6 +23,24 @@ use crate::time::Timestamp;
 /// Names one failed call; random, so that no two tokens are alike.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CallIdentity(pub u64);
+
+/// 13 characters of base 32.
+impl fmt::Display for CallIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&base32::encode(&self.0.to_be_bytes()))
+    }
+}
+
+impl FromStr for CallIdentity {
+    type Err = NotAName;
+
+    fn from_str(text: &str) -> Result<Self, NotAName> {
+        let bytes = base32::decode(text).and_then(|bytes| bytes.try_into().ok());
+        bytes
+            .map(|bytes| Self(u64::from_be_bytes(bytes)))
+            .ok_or(NotAName)
+    }
+}
 
 /// A failed call, as its token carries it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -107,15 +127,15 @@ impl Sealer {
         hasher.finish128().as_bytes()
     }
 
-    /// Hides what is plain, and shows what is hidden.
+    /// Hides what is plain, and shows what is hidden: with a keyed hash of the tag and the place of
+    /// each 16 bytes, as a stream of its own for each tag.
     fn hide(&self, tag: &[u8; TAG], contents: &mut [u8]) {
-        let mut seed = [0; 32];
-        for (seed, byte) in seed.iter_mut().zip(self.stream.iter().chain(tag)) {
-            *seed = *byte;
-        }
-        let mut stream = Rng::from_seed(seed);
-        for chunk in contents.chunks_mut(8) {
-            for (byte, mask) in chunk.iter_mut().zip(stream.bits().to_le_bytes()) {
+        let mut seeded = SipHasher24::new_with_key(&self.stream);
+        seeded.write(tag);
+        for (place, chunk) in (0_u64..).zip(contents.chunks_mut(16)) {
+            let mut hasher = seeded;
+            hasher.write_u64(place);
+            for (byte, mask) in chunk.iter_mut().zip(hasher.finish128().as_bytes()) {
                 *byte ^= mask;
             }
         }

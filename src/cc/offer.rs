@@ -96,11 +96,19 @@ pub fn condition_offered(m: Option<&str>, evidence: &Evidence) -> Option<Conditi
 /// order.
 pub fn call_info(token: &str, at: Place<'_>, condition: Condition) -> String {
     let Place { host, transport } = at;
-    let transport = transport
-        .map(|name| format!(";transport={name}"))
-        .unwrap_or_default();
-    let m = condition.m();
-    format!("<sip:{OFFER_PREFIX}{token}@{host}{transport}>;purpose=call-completion;m={m}")
+    let (mark, transport) = transport.map_or(("", ""), |name| (";transport=", name));
+    let parts = [
+        "<sip:",
+        OFFER_PREFIX,
+        token,
+        "@",
+        host,
+        mark,
+        transport,
+        ">;purpose=call-completion;m=",
+        condition.m(),
+    ];
+    parts.concat()
 }
 
 /// The cc-URI of a queue entry of ours.

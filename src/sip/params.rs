@@ -22,6 +22,15 @@ impl<'m> Params<'m> {
     /// A value is a quoted string, or any bytes but blanks, quotes, commas, semicolons and angle
     /// brackets. An empty parameter (`;;`) is refused.
     pub fn parse(text: &'m [u8]) -> Result<Self, ParseError> {
+        Self::parse_noting(text, |_, _| {})
+    }
+
+    /// The same, and shows each name with its value in passing, as [`Self::iter`] would.
+    #[inline]
+    pub(crate) fn parse_noting(
+        text: &'m [u8],
+        mut note: impl FnMut(&'m [u8], Option<&'m [u8]>),
+    ) -> Result<Self, ParseError> {
         let text = trim(text);
         let mut cursor = Cursor::new(text);
         let mut count = 0;
@@ -33,7 +42,8 @@ impl<'m> Params<'m> {
             if count > PARAMS_MAX {
                 return Err(cursor.error(What::ParamsTooMany));
             }
-            check_one(&mut cursor)?;
+            let (name, value) = take_one(&mut cursor)?;
+            note(name, value);
         }
         Ok(Self(text))
     }
@@ -111,23 +121,24 @@ impl<'m> Iterator for Iter<'m> {
     }
 }
 
-fn check_one(cursor: &mut Cursor<'_>) -> Result<(), ParseError> {
-    if cursor.take_all(Class::PARAM_NAME).is_empty() {
+fn take_one<'m>(cursor: &mut Cursor<'m>) -> Result<(&'m [u8], Option<&'m [u8]>), ParseError> {
+    let name = cursor.take_all(Class::PARAM_NAME);
+    if name.is_empty() {
         return Err(cursor.error(What::Param));
     }
     cursor.skip_lws();
     if !cursor.eat(b'=') {
-        return Ok(());
+        return Ok((name, None));
     }
     cursor.skip_lws();
-    if cursor.peek() == Some(b'"') {
+    let value = if cursor.peek() == Some(b'"') {
         let len = quoted_len(cursor.rest()).ok_or_else(|| cursor.error(What::Quote))?;
-        cursor.take(len);
+        cursor.take(len)
     } else {
-        cursor.take_all(Class::PARAM_VALUE);
-    }
+        cursor.take_all(Class::PARAM_VALUE)
+    };
     cursor.skip_lws();
-    Ok(())
+    Ok((name, Some(value)))
 }
 
 /// Bytes up to the next semicolon outside a quoted string.
@@ -163,6 +174,23 @@ mod tests {
         let params = Params::parse(br#";x="a;b=\"c\"";tag=1"#).unwrap();
         assert_eq!(params.value("x"), Some(&br#""a;b=\"c\"""#[..]));
         assert_eq!(params.value("tag"), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn what_is_shown_in_passing_is_what_is_found_later() {
+        for text in [
+            "",
+            ";a",
+            "; a = 1 ;b=\"x;y\" ; A=2;c=;d",
+            "\r\n ;x \r\n = [::1] ;lr",
+        ] {
+            let mut shown = Vec::new();
+            let params = Params::parse_noting(text.as_bytes(), |name, value| {
+                shown.push((name, value));
+            });
+            let found: Vec<_> = params.unwrap().iter().collect();
+            assert_eq!(shown, found, "{text}");
+        }
     }
 
     #[test]

@@ -352,15 +352,13 @@ impl Layer {
     /// R22: whether this request has been here before with the same Request-URI. One of ours that
     /// comes back with another is a spiral, and normal.
     pub fn is_loop(&self, request: &Request<'_>) -> bool {
-        let bound_for = self.digester.destination(&request.uri);
-        let mut vias = request.message.values(Name::Via);
-        vias.any(|value| {
-            let Ok(via) = Via::parse(value) else {
-                return false;
-            };
-            let ours = self.sent_by.iter().any(|ours| **ours == *via.sent_by());
-            let branch = via.branch().and_then(Branch::parse);
-            ours && branch.is_some_and(|branch| branch.destination == bound_for)
+        let others = request.message.values(Name::Via).skip(1);
+        let others = others.filter_map(|value| Via::parse(value).ok());
+        let mut vias = std::iter::once(request.via).chain(others);
+        vias.any(|via| {
+            let is_ours = self.sent_by.iter().any(|ours| **ours == *via.sent_by());
+            let branch = via.branch().filter(|_| is_ours).and_then(Branch::parse);
+            branch.is_some_and(|it| it.destination == self.digester.destination(&request.uri))
         })
     }
 

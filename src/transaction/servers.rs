@@ -99,7 +99,13 @@ pub struct Servers {
     table: Table<Server>,
     by_name: DigestMap<Key>,
     by_copies: DigestMap<Key>,
+    /// The names of the request that [`Self::sort`] has just called new, for [`Self::accept`].
+    sorted: Option<Names>,
 }
+
+/// The names under which a transaction is found: its own, and what copies of its request share, if
+/// it may have copies.
+type Names = (Digest, Option<Digest>);
 
 /// What a server transaction has to tell its user.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -112,6 +118,7 @@ impl Servers {
             table: Table::new(max),
             by_name: DigestMap::default(),
             by_copies: DigestMap::default(),
+            sorted: None,
         }
     }
 
@@ -122,6 +129,7 @@ impl Servers {
 
     /// Finds out what a request is; retransmissions and ACKs are dealt with on the way.
     pub fn sort(&mut self, turn: &mut Turn<'_>, request: &Request<'_>, flow: &Flow) -> Arrival {
+        self.sorted = None;
         let name = turn.digester.transaction(request);
         let known = self.by_name.get(&name).copied();
         match (request.method, known) {
@@ -138,8 +146,7 @@ impl Servers {
                 self.step(turn, key, Happening::Retransmitted);
                 Arrival::Absorbed
             }
-            (_, None) if self.is_copy(turn.digester, request) => Arrival::Merged,
-            (_, None) => Arrival::New,
+            (_, None) => self.on_unknown((name, copies(turn.digester, request))),
         }
     }
 
@@ -157,9 +164,11 @@ impl Servers {
         } else {
             Machine::Other(non_invite_server::State::start(turn.now, turn.timing))
         };
-        let name = turn.digester.transaction(request);
-        let is_first = request.to.tag().is_none();
-        let copies = is_first.then(|| turn.digester.copies(request));
+        let names = || {
+            let name = turn.digester.transaction(request);
+            (name, copies(turn.digester, request))
+        };
+        let (name, copies) = self.sorted.take().unwrap_or_else(names);
         let key = self.table.insert(Server {
             machine,
             name,
@@ -296,8 +305,15 @@ impl Servers {
         self.is_same_caller(key, turn, request, flow).then_some(key)
     }
 
-    fn is_copy(&self, digester: &Digester, request: &Request<'_>) -> bool {
-        request.to.tag().is_none() && self.by_copies.contains_key(&digester.copies(request))
+    fn on_unknown(&mut self, names: Names) -> Arrival {
+        if names
+            .1
+            .is_some_and(|copies| self.by_copies.contains_key(&copies))
+        {
+            return Arrival::Merged;
+        }
+        self.sorted = Some(names);
+        Arrival::New
     }
 
     fn on_ack(&mut self, turn: &mut Turn<'_>, key: Key) -> Arrival {
@@ -362,6 +378,12 @@ impl Servers {
         give_back(&mut self.by_name);
         give_back(&mut self.by_copies);
     }
+}
+
+/// S-11: what copies of this request share; only what begins a dialog or stands alone has copies.
+fn copies(digester: &Digester, request: &Request<'_>) -> Option<Digest> {
+    let is_first = request.to.tag().is_none();
+    is_first.then(|| digester.copies(request))
 }
 
 impl Server {

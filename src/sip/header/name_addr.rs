@@ -20,6 +20,8 @@ pub struct NameAddr<'m> {
     pub params: Params<'m>,
     /// Display name and address as written, up to the header's parameters; may hold folds.
     pub text: &'m [u8],
+    /// Asked for by each layer, so found once.
+    tag: Option<&'m [u8]>,
 }
 
 impl<'m> NameAddr<'m> {
@@ -49,7 +51,7 @@ impl<'m> NameAddr<'m> {
 
     /// The `tag` parameter of From and To.
     pub fn tag(&self) -> Option<&'m [u8]> {
-        self.params.value("tag").filter(|tag| !tag.is_empty())
+        self.tag
     }
 
     fn bracketed(display: &'m [u8], mut cursor: Cursor<'m>) -> Result<Self, ParseError> {
@@ -62,12 +64,13 @@ impl<'m> NameAddr<'m> {
         cursor.take(1);
         let before = cursor.at();
         let text = cursor.taken();
-        let params = Params::parse(cursor.rest()).map_err(|error| error.after(before))?;
+        let (params, tag) = parse_params(cursor.rest()).map_err(|error| error.after(before))?;
         Ok(Self {
             display,
             uri,
             params,
             text,
+            tag,
         })
     }
 
@@ -78,14 +81,26 @@ impl<'m> NameAddr<'m> {
             return Err(ParseError::new(What::Address, at));
         }
         let uri = Uri::parse(text)?;
-        let params = Params::parse(params).map_err(|error| error.after(address.len()))?;
+        let (params, tag) = parse_params(params).map_err(|error| error.after(address.len()))?;
         Ok(Self {
             display: &[],
             uri,
             params,
             text,
+            tag,
         })
     }
+}
+
+/// The parameters, and the first `tag` of them unless it is empty.
+fn parse_params(text: &[u8]) -> Result<(Params<'_>, Option<&[u8]>), ParseError> {
+    let mut tag = None;
+    let params = Params::parse_noting(text, |name, value| {
+        if name.eq_ignore_ascii_case(b"tag") {
+            tag.get_or_insert(value);
+        }
+    })?;
+    Ok((params, tag.flatten().filter(|tag| !tag.is_empty())))
 }
 
 /// Refuses what would split the value when it is written again; else wider than tokens.

@@ -27,6 +27,10 @@ pub struct Via<'m> {
     /// The whole value, as written; may hold folds.
     pub text: &'m [u8],
     sent_by: &'m [u8],
+    /// Asked for by each layer, so found once.
+    branch: Option<&'m [u8]>,
+    has_rport: bool,
+    rport: Option<u16>,
 }
 
 impl<'m> Via<'m> {
@@ -51,30 +55,37 @@ impl<'m> Via<'m> {
             sent_by = cursor.since(start);
         }
         let before = cursor.at();
-        let params = Params::parse(cursor.rest()).map_err(|error| error.after(before))?;
+        let (mut branch, mut rport) = (None, None);
+        let params = Params::parse_noting(cursor.rest(), |name, value| {
+            if name.eq_ignore_ascii_case(b"branch") {
+                branch.get_or_insert(value);
+            } else if name.eq_ignore_ascii_case(b"rport") {
+                rport.get_or_insert(value);
+            }
+        });
         Ok(Self {
             transport,
             host,
             port,
-            params,
+            params: params.map_err(|error| error.after(before))?,
             text,
             sent_by,
+            branch: branch.flatten().filter(|branch| !branch.is_empty()),
+            has_rport: rport.is_some(),
+            rport: rport.flatten().and_then(parse_port),
         })
     }
 
     /// The transaction's id, as the client made it.
     pub fn branch(&self) -> Option<&'m [u8]> {
-        self.params
-            .value("branch")
-            .filter(|branch| !branch.is_empty())
+        self.branch
     }
 
     /// The `rport` parameter: `None` if absent, `Some(None)` if it asks to be filled in.
     ///
     /// A value that is no port counts as none.
     pub fn rport(&self) -> Option<Option<u16>> {
-        let value = self.params.get("rport")?;
-        Some(value.and_then(parse_port))
+        self.has_rport.then_some(self.rport)
     }
 
     /// The source address that the receiver saw, with or without brackets.

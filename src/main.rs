@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use campon::config::{Arguments, Config, Origin};
-use campon::io::{End, fetch_status, serve};
-use clap::{CommandFactory as _, Parser, Subcommand};
+use campon::io::{End, Wish, ask_api, fetch_status, serve};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 /// Gives memory back to the system when calls have ended.
 #[global_allocator]
@@ -79,6 +79,21 @@ enum Command {
         #[arg(long, value_name = "WHO", default_value = "registered")]
         from: String,
     },
+    /// Has a call of a running campon completed.
+    Complete {
+        /// The call, by its id.
+        call: String,
+        /// How: callback or camp_on.
+        #[arg(long, default_value = "callback")]
+        mode: String,
+        #[command(flatten)]
+        api: Api,
+    },
+    /// Shows who waits for whom at a running campon.
+    Completions {
+        #[command(subcommand)]
+        what: Completions,
+    },
     /// Shows what a running campon holds and has counted.
     Status {
         /// Prints the JSON document instead of tables.
@@ -88,6 +103,50 @@ enum Command {
         #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5080")]
         api: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Completions {
+    /// Takes a request back.
+    Cancel {
+        /// The request, by its id.
+        id: String,
+        #[command(flatten)]
+        api: Api,
+    },
+    /// Lists the requests.
+    List {
+        #[command(flatten)]
+        api: Api,
+    },
+    /// Shows a request with its story.
+    Show {
+        /// The request, by its id.
+        id: String,
+        #[command(flatten)]
+        api: Api,
+    },
+}
+
+/// Which campon, and who asks.
+#[derive(Args, Debug)]
+struct Api {
+    /// Where the API of that campon listens.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5080")]
+    api: String,
+    /// The file that holds the bearer token.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<String>,
+}
+
+impl Completions {
+    fn into_wish(self) -> (Wish, Api) {
+        match self {
+            Self::Cancel { id, api } => (Wish::Cancel(id), api),
+            Self::List { api } => (Wish::List, api),
+            Self::Show { id, api } => (Wish::Show(id), api),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -105,6 +164,19 @@ fn main() -> ExitCode {
             method,
             from,
         }) => run_route(config.as_deref(), &uri, &method, &from),
+        Some(Command::Complete { call, mode, api }) => {
+            let message = None;
+            let wish = Wish::Complete {
+                call,
+                mode,
+                message,
+            };
+            run_wish(&wish, &api)
+        }
+        Some(Command::Completions { what }) => {
+            let (wish, api) = what.into_wish();
+            run_wish(&wish, &api)
+        }
         Some(Command::Status { json, api }) => run_status(json, &api),
     };
     ExitCode::from(code)
@@ -145,6 +217,18 @@ fn run_status(json: bool, api: &str) -> u8 {
     match fetch_status(api) {
         Ok(status) if json => print(status.to_json()),
         Ok(status) => print(status),
+        Err(error) => complain(error, FAILED),
+    }
+}
+
+fn run_wish(wish: &Wish, api: &Api) -> u8 {
+    let token = api.token_file.as_ref().map(std::fs::read_to_string);
+    let token = match token.transpose() {
+        Ok(token) => token,
+        Err(error) => return complain(format_args!("the token cannot be read: {error}"), OPERATOR),
+    };
+    match ask_api(&api.api, token.as_deref(), wish) {
+        Ok(text) => print(text),
         Err(error) => complain(error, FAILED),
     }
 }

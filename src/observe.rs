@@ -137,6 +137,8 @@ counters! {
     Counters {
         /// Calls that were answered.
         calls_answered
+        /// Calls that have waited for their callee.
+        calls_camped
         /// Calls that the PBX asked for credentials, and that may come again with them.
         calls_challenged
         /// Calls that ended without an answer.
@@ -183,6 +185,8 @@ counters! {
         phones_silent
         /// Calls to somebody known to be busy, of a phone that had just heard so: answered here.
         polls_absorbed
+        /// Callers of somebody busy who were asked what is to be done.
+        prompts
         /// Registrations that were kept over a restart.
         registrations_restored
         /// S-101: requests that went on to another server, because the one before failed them.
@@ -193,6 +197,8 @@ counters! {
         requests_throttled
         /// S-44: responses that answer nothing that we sent.
         responses_stray
+        /// What was not played, because no port was free.
+        rooms_refused
         /// T32: requests of scanners, which got no answer.
         scanners_dropped
         /// Times that the store stopped keeping what it was given.

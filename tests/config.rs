@@ -103,6 +103,96 @@ fn every_key_has_its_effect() {
     insta::assert_snapshot!(format!("{config}\n\n{config:#?}"));
 }
 
+const ROUTES: &str = r#"
+upstream = "sip:192.0.2.1"
+domains = ["example.org"]
+calls.emergency = ["112"]
+
+[[peer]]
+name = "carrier"
+address = "192.0.2.9"
+
+[[peer]]
+name = "named"
+address = "sip:pbx.example.net"
+
+[[route]]
+user = "00*"
+from = "registered"
+to = "carrier"
+strip = 2
+prefix = "+"
+
+[[route]]
+user = "0900*"
+reject = 603
+
+[[route]]
+user = "7*"
+to = "named"
+
+[[route]]
+from = "carrier"
+to = "users"
+"#;
+
+/// Method, user and sender; which route fits; what comes of it.
+const ROUTED: &str = "\
+INVITE 0049301 registered | 1: | sip:+49301@example.org, with the peer's host, to carrier at
+INVITE 0049301 192.0.2.77 | none fits | if he is registered, else to upstream at
+INVITE 09001 registered | 2: | 603
+INVITE 70 registered | 3: | to named at sip:pbx.example.net (by DNS)
+INVITE bob carrier | 4: | to the phones of the user if he is registered, else 480 or 404
+MESSAGE bob 192.0.2.9 | 4: | to the phones of the user if he is registered, else 480 or 404
+INVITE bob registered | none fits | else to upstream at sip:192.0.2.1:5060
+INVITE 112 carrier | none: a call for help | else to upstream at sip:192.0.2.1:5060";
+
+#[test]
+fn the_way_of_a_request_is_told_with_the_route_that_decides() {
+    let config = parse(ROUTES).expect("valid");
+    for row in ROUTED.lines() {
+        let columns: Vec<_> = row.split(" | ").collect();
+        let [asks, route, result] = columns[..] else {
+            panic!("three columns, not {row}");
+        };
+        let asks: Vec<_> = asks.split(' ').collect();
+        let [method, user, from] = asks[..] else {
+            panic!("three words, not {asks:?}");
+        };
+        let uri = format!("sip:{user}@example.org");
+        let told = config.explain_route(&uri, method, from).expect("a way");
+        let lines: Vec<_> = told.lines().collect();
+        let [asked, decided, comes_of_it] = lines[..] else {
+            panic!("three lines, not\n{told}");
+        };
+        let request = format!("request    {method} {uri} from ");
+        assert!(asked.starts_with(&request), "{told}");
+        assert!(
+            decided.starts_with(&format!("route      {route}")),
+            "{told}"
+        );
+        assert!(comes_of_it.starts_with("result     "), "{told}");
+        assert!(comes_of_it.contains(result), "no {result:?} in\n{told}");
+    }
+}
+
+#[test]
+fn a_way_that_cannot_be_told_says_what_is_wrong() {
+    let config = parse(ROUTES).expect("valid");
+    let wrong = |uri, method, from| {
+        let told = config.explain_route(uri, method, from);
+        told.expect_err("an argument is wrong")
+    };
+    let bob = "sip:bob@example.org";
+    assert!(wrong("bob", "INVITE", "registered").starts_with("`bob`: "));
+    assert_eq!(
+        wrong(bob, "IN VITE", "registered"),
+        "`IN VITE` is no method"
+    );
+    let nobody = "`nobody` is no peer, no IP address, not registered";
+    assert_eq!(wrong(bob, "INVITE", "nobody"), nobody);
+}
+
 #[test]
 fn the_least_session_of_the_standard_is_the_default() {
     let least_s = |text: &str| {

@@ -18,6 +18,8 @@ mod act;
 mod bridge;
 #[path = "sipp/calls.rs"]
 mod calls;
+#[path = "sipp/camping.rs"]
+mod camping;
 #[path = "sipp/campons.rs"]
 mod campons;
 #[path = "sipp/edge.rs"]
@@ -52,6 +54,8 @@ mod tap;
 mod trace;
 #[path = "sipp/ways.rs"]
 mod ways;
+
+use std::io::{Read as _, Write as _};
 
 use bridge::Bridge;
 use message::Message;
@@ -118,6 +122,26 @@ fn a_scanner_is_told_nothing() {
     let scanner = stage.play("scanner_dropped.phone", Alice, Transport::Udp);
     assert_eq!(scanner.received().count(), 0);
     assert_eq!(stage.count("scanners_dropped"), 3);
+    stage.close();
+}
+
+/// T18: SIPp writes whole messages, so that others beside it are slow.
+#[test]
+fn who_is_slow_over_tcp_is_closed_and_costs_nobody_else_anything() {
+    let stage = Stage::open("slow_tcp_closed");
+    let mut slow: Vec<_> = (0..20).map(|_| stage.connect()).collect();
+    for stream in &mut slow {
+        stream
+            .write_all(b"OPTIONS sip:campon SIP/2.0\r\nVia: S")
+            .expect("open");
+    }
+    stage.play("slow_tcp_closed.phone", Alice, Transport::Tcp);
+    for stream in &mut slow {
+        // No byte before its end.
+        assert_eq!(stream.read(&mut [0; 16]).expect("it is closed in time"), 0);
+    }
+    assert_eq!(stage.count("connections_spoiled"), 20);
+    stage.play("slow_tcp_closed.phone", Alice, Transport::Tcp);
     stage.close();
 }
 

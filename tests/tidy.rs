@@ -28,7 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("location", &["observe", "random", "sip", "table", "time"]),
     ("routing", &["random", "sip", "time"]),
-    ("media", &["observe", "random", "sip::sdp", "time"]),
+    ("media", &["random", "time"]),
     (
         "call",
         &[
@@ -71,6 +71,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "completion",
             "dialog",
             "location",
+            "media",
             "observe",
             "random",
             "relay",
@@ -88,10 +89,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "api",
             "call",
             "cc",
             "completion",
             "location",
+            "media",
             "observe",
             "routing",
             "shard",

@@ -1,5 +1,8 @@
-//! The documents of the HTTP API: what a worker reports, as JSON and as text; no sockets.
+//! The documents of the HTTP API, and who may have them: no sockets.
 
+pub mod access;
+pub mod documents;
+pub mod line_error;
 pub mod metrics;
 pub mod problem;
 pub mod record;

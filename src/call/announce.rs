@@ -3,14 +3,20 @@
 //! Spec: RFC 6910 §7.1 (CC-30): the offer stands in the provisional responses and in the final one.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::sip::{Response, Status, Writer};
 
 /// Who adds header fields to the responses to A's INVITE: to each provisional one but 100, and to
-/// the failure.
+/// the final one.
 pub trait Announce: fmt::Debug {
     /// Writes the fields; says what becomes of the offers that B's side made.
     fn announce(&mut self, told: &Told<'_>, writer: &mut Writer<'_>) -> PeerOffers;
+
+    /// How long A is kept from this failure, because there is something to say first (R5, R16).
+    fn holds(&mut self, _failure: &Told<'_>) -> Option<Duration> {
+        None
+    }
 }
 
 /// A response that A is about to get.

@@ -13,6 +13,7 @@ use std::io::Write as _;
 use crate::call::exchange::At;
 use crate::call::heard::Offer;
 use crate::call::relay::carries_session;
+use crate::call::sdp::SDP;
 use crate::call::{Call, Few, Phase, Side, Turn, end};
 use crate::call::{respond, respond_announced, respond_plainly, write_announced};
 use crate::dialog::reliable::{Due, Numbered, Prack, Provisional, Reliable};
@@ -52,6 +53,37 @@ pub(super) struct Tell {
     pub(super) tag: Tag,
     /// The number that B awaits the PRACK of, if it awaits one.
     pub(super) rseq: Option<u32>,
+}
+
+/// What A is told.
+#[derive(Debug)]
+pub(super) struct Said<'s> {
+    status: Status,
+    phrase: &'s [u8],
+    /// B's response; `None` if it is ours.
+    response: Option<&'s Response<'s>>,
+    body: &'s [u8],
+}
+
+impl<'s> Said<'s> {
+    /// Something of our own, with this session description unless it is empty.
+    pub(super) fn ours(status: Status, phrase: &'s [u8], sdp: &'s [u8]) -> Self {
+        Self {
+            status,
+            phrase,
+            response: None,
+            body: sdp,
+        }
+    }
+
+    fn is_own_session(&self) -> bool {
+        self.response.is_none() && !self.body.is_empty()
+    }
+
+    fn has_session(&self) -> bool {
+        let crosses = self.response.is_some_and(|it| carries_session(&it.message));
+        crosses || self.is_own_session()
+    }
 }
 
 /// How a caller asks for reliable responses.
@@ -168,33 +200,52 @@ impl Call {
         response: &Response<'_>,
         tell: Tell,
     ) {
+        let body = self.body_from(Side::B, &response.message);
+        let said = Said {
+            status: response.status,
+            phrase: response.phrase,
+            response: Some(response),
+            body: &body,
+        };
+        self.tell_as(turn, server, tell, &said);
+    }
+
+    /// Tells A something in the early dialog that it knows by this tag.
+    pub(super) fn tell_as(
+        &mut self,
+        turn: &mut Turn<'_>,
+        server: Key,
+        tell: Tell,
+        said: &Said<'_>,
+    ) {
         let tag = tell.tag;
-        let (status, phrase) = (response.status, response.phrase);
         let contact = turn.contacts.of(&self.a.dialog.flow());
         let write = |writer: &mut Writer<'_>| {
             writer.header(Name::Contact, contact);
+            if said.is_own_session() {
+                writer.header(Name::ContentType, SDP);
+            }
         };
-        let told = self.told(status, Some(response));
-        let body = self.body_from(Side::B, &response.message);
+        let told = self.told(said.status, said.response);
         let is_strict = self.early.as_deref().is_some_and(Early::is_strict);
         let early = self.early.as_deref_mut();
         let Some(early) = early.filter(|early| early.covers(tell)) else {
             if !is_strict {
                 let tag = tag.text();
-                let answer = (status, phrase, reply::Tag::Ours(&tag));
-                respond_announced(turn, server, answer, (&told, &body), write);
+                let answer = (said.status, said.phrase, reply::Tag::Ours(&tag));
+                respond_announced(turn, server, answer, (&told, said.body), write);
             }
             if let Some(rseq) = tell.rseq {
                 self.acknowledge(turn, tag, rseq);
             }
             return;
         };
-        let rest = write_announced(turn.scratch, turn.announce, (&told, &body), write);
+        let rest = write_announced(turn.scratch, turn.announce, (&told, said.body), write);
         let provisional = Provisional {
-            status,
-            phrase: Box::from(phrase),
+            status: said.status,
+            phrase: Box::from(said.phrase),
             rest: Box::from(rest),
-            has_session: carries_session(&response.message),
+            has_session: said.has_session(),
             rseq_beyond: tell.rseq,
         };
         early.open(tag, turn.rng);
@@ -280,6 +331,7 @@ impl Call {
         let early = Some(tag);
         match (side, request.method) {
             (Side::A, Method::Bye) => self.on_early_bye(turn, request, flow),
+            (Side::A, Method::Info) if self.is_own(tag) => self.on_own_info(turn, request, flow),
             (Side::B, Method::Bye | Method::Prack) => return false,
             // S-18: the INVITE is not finished yet.
             (Side::A, Method::Invite) => end::refuse_for_now(turn, request, flow),

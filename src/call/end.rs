@@ -66,6 +66,24 @@ impl Call {
         self.give_up_branches(turn, reason);
     }
 
+    /// Ends the call as if A had, in whatever state it is.
+    pub fn disconnect(&mut self, turn: &mut Turn<'_>) {
+        if self.phase != Phase::Inviting {
+            return self.hang_up(turn);
+        }
+        self.finish(turn, Status::REQUEST_TERMINATED);
+        self.outcome = Outcome::Cancelled;
+        self.give_up_branches(turn, b"");
+    }
+
+    /// R24: A, who hears B's phone ring, is told that nobody answers.
+    pub fn refuse_ringing(&mut self, turn: &mut Turn<'_>) {
+        if self.phase == Phase::Inviting && self.has_rung() {
+            self.finish(turn, Status::TEMPORARILY_UNAVAILABLE);
+            self.give_up_branches(turn, b"");
+        }
+    }
+
     /// Ends the call on both sides, in whatever state it is.
     pub fn hang_up(&mut self, turn: &mut Turn<'_>) {
         match self.phase {

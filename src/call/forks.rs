@@ -18,6 +18,17 @@ pub(super) struct Fork {
     heard: Option<Box<Heard>>,
 }
 
+impl Fork {
+    /// What we say ourselves, as if B had another phone.
+    pub(super) fn own(tag: Tag) -> Self {
+        Self {
+            remote_tag: Box::default(),
+            tag,
+            heard: None,
+        }
+    }
+}
+
 impl Setup {
     /// What was heard of the fork that A knows by this tag; `None` if there is no such fork.
     pub(super) fn heard_mut(&mut self, tag: Tag) -> Option<&mut Option<Box<Heard>>> {

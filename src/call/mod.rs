@@ -22,8 +22,10 @@ mod confirm;
 mod early;
 mod end;
 mod exchange;
+mod finals;
 mod forks;
 mod heard;
+mod held;
 pub mod ids;
 mod leaving;
 mod nat;
@@ -35,6 +37,7 @@ pub mod relay;
 mod sdp;
 mod session;
 mod setup;
+mod sound;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -54,12 +57,15 @@ use crate::transaction::{Layer, User};
 
 pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
+pub use finals::{is_better, not_the_whole_service};
+pub use held::Refused;
 pub use ids::{Ids, Legs, NamedLeg, NoLegs};
 pub use nat::NatMedia;
 pub use policy::{Policy, Reliability, SessionAsks};
 pub use recall::{Invitation, News, NoCall, Party, Refusal};
 pub use session::Asks;
-pub use setup::{Offer, Target, forwards, is_better, not_the_whole_service};
+pub use setup::{Offer, Target, forwards};
+pub use sound::can_hear;
 
 /// How long things of a call may take.
 #[derive(Clone, Copy, Debug)]
@@ -306,6 +312,11 @@ impl Call {
     /// Whether it is being set up or talked on, rather than only winding down.
     pub fn is_up(&self) -> bool {
         !matches!(self.phase, Phase::Ending { .. })
+    }
+
+    /// Whether it is not answered and B's phone has rung.
+    pub fn has_rung(&self) -> bool {
+        self.setup.as_deref().is_some_and(|setup| setup.rang)
     }
 
     /// When it began.

@@ -24,10 +24,11 @@ pub(super) struct Session {
 }
 
 /// A media line of an offer.
-struct Media<'s> {
+pub(super) struct Media<'s> {
     kind: &'s [u8],
+    port: &'s [u8],
     protocol: &'s [u8],
-    formats: &'s [u8],
+    pub(super) formats: &'s [u8],
 }
 
 impl Session {
@@ -132,7 +133,7 @@ impl Session {
         out
     }
 
-    fn head(&self) -> Vec<u8> {
+    pub(super) fn head(&self) -> Vec<u8> {
         let mut out = b"v=0\r\n".to_vec();
         self.write_origin(&mut out);
         // Writing to memory cannot fail.
@@ -148,23 +149,35 @@ impl Session {
 }
 
 impl<'s> Media<'s> {
-    fn parse(line: &'s [u8]) -> Option<Self> {
+    pub(super) fn parse(line: &'s [u8]) -> Option<Self> {
         let mut fields = line.strip_prefix(b"m=")?.splitn(4, |byte| *byte == b' ');
         let kind = fields.next()?;
-        let _port = fields.next()?;
         Some(Self {
             kind,
+            port: fields.next()?,
             protocol: fields.next()?,
             formats: fields.next()?,
         })
     }
 
+    /// The port; 0 if nothing is to flow.
+    pub(super) fn port(&self) -> Option<u16> {
+        let number = self.port.split(|byte| *byte == b'/').next()?;
+        str::from_utf8(number).ok()?.parse().ok()
+    }
+
+    /// Its formats, the best first.
+    pub(super) fn formats(&self) -> impl Iterator<Item = &'s [u8]> {
+        let formats = self.formats.split(u8::is_ascii_whitespace);
+        formats.filter(|format| !format.is_empty())
+    }
+
     /// Whether it is audio for which no keys are needed: we have none to give.
-    fn is_plain_audio(&self) -> bool {
+    pub(super) fn is_plain_audio(&self) -> bool {
         self.kind == b"audio" && matches!(self.protocol, b"RTP/AVP" | b"RTP/AVPF")
     }
 
-    fn write(&self, out: &mut Vec<u8>, port: &[u8], formats: &[u8]) {
+    pub(super) fn write(&self, out: &mut Vec<u8>, port: &[u8], formats: &[u8]) {
         let parts: [&[u8]; 9] = [
             b"m=",
             self.kind,
@@ -193,7 +206,7 @@ pub(super) fn begins_with_audio(sdp: &[u8]) -> bool {
     first.is_some_and(|media| media.kind == b"audio")
 }
 
-fn lines(sdp: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn lines(sdp: &[u8]) -> impl Iterator<Item = &[u8]> {
     sdp.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end)
 }
 

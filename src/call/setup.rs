@@ -7,17 +7,19 @@
 
 use crate::call::early::Early;
 use crate::call::end;
+use crate::call::finals::{Final, is_better};
 use crate::call::forks::Fork;
+use crate::call::held::Hold;
 use crate::call::nat::{Media, NatMedia};
 use crate::call::negotiation::Negotiation;
-use crate::call::relay::{carries_session, copy_crossing, copy_naming, share_of_breadth};
+use crate::call::relay::{carries_session, copy_naming, share_of_breadth};
+use crate::call::respond_announced;
 use crate::call::session;
 use crate::call::{Again, Asks, Call, FORKS_MAX, Few, Ids, Outcome, Part, Phase, Side, Told, Turn};
-use crate::call::{respond, respond_announced};
 use crate::dialog::session_timer::Asked;
 use crate::dialog::{Dialog, Reach, Tag};
 use crate::sip::flow::Flow;
-use crate::sip::{Checked, Message, Method, Name, Request, Response, Scratch, Status, Writer};
+use crate::sip::{Method, Name, Request, Response, Status, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::branch::hex;
@@ -68,10 +70,14 @@ pub(super) struct Setup {
     /// A's INVITE; `None` once it has its final response.
     server: Option<Key>,
     branches: Few<Branch>,
+    /// How many of them are of INVITEs before this one.
+    earlier: usize,
     pub(super) forks: Few<Fork>,
-    best: Option<Final>,
+    pub(super) best: Option<Final>,
+    /// What keeps A from the best failure, when all branches have failed.
+    pub(super) hold: Option<Hold>,
     /// Whether B rang: any 18x.
-    rang: bool,
+    pub(super) rang: bool,
     /// S-71: whether B is to make the offer.
     pub(super) is_late: bool,
     /// What A's INVITE says of session timers, and what we ask for of our own.
@@ -87,22 +93,51 @@ struct Branch {
     reach: Reach,
 }
 
-/// The best failure so far, while other branches go on.
-#[derive(Debug)]
-struct Final {
-    status: Status,
-    /// The message, if there is one.
-    response: Option<Box<[u8]>>,
-}
-
 impl Setup {
+    /// Of an INVITE that goes to nobody.
+    pub(super) fn of_nobody(turn: &Turn<'_>, request: &Request<'_>, server: Key) -> Self {
+        Self::new(turn, request, (server, Asks::default()))
+    }
+
+    fn new(turn: &Turn<'_>, request: &Request<'_>, (server, asks): (Key, Asks)) -> Self {
+        Self {
+            server: Some(server),
+            branches: Few::new(),
+            earlier: 0,
+            forks: Few::new(),
+            best: None,
+            hold: None,
+            rang: false,
+            is_late: !carries_session(&request.message),
+            asked: session::asked_by(&request.message, asks.a),
+            asks,
+            rings_until: turn.now + turn.timing.rings,
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Timestamp> {
-        self.server.map(|_| self.rings_until)
+        let kept = self.hold.as_ref().and_then(Hold::deadline);
+        self.server.map(|_| kept.unwrap_or(self.rings_until))
     }
 
     /// A's INVITE, while it has no final response.
     pub(super) fn server(&self) -> Option<Key> {
         self.server
+    }
+
+    /// What follows is of another INVITE.
+    pub(super) fn begin_again(&mut self, rings_until: Timestamp, asks: Asks) {
+        self.earlier = self.branches.len();
+        self.best = None;
+        self.rang = false;
+        self.rings_until = rings_until;
+        self.asks = asks;
+    }
+
+    /// Whether nobody is left whom this INVITE may reach.
+    fn is_used_up(&self) -> bool {
+        let mut branches = self.branches.iter().skip(self.earlier);
+        branches.all(|branch| branch.client.is_none())
     }
 
     fn is_done(&self) -> bool {
@@ -122,17 +157,11 @@ impl Call {
             a.keep_to_flow(home);
         }
         let mut call = Self::of_legs(key, turn.now, a, b, Phase::Inviting);
-        call.setup = Some(Box::new(Setup {
-            server: Some(offer.server),
-            branches: Few::new(),
-            forks: Few::new(),
-            best: None,
-            rang: false,
-            is_late: !carries_session(&request.message),
-            asked: session::asked_by(&request.message, offer.asks.a),
-            asks: offer.asks,
-            rings_until: turn.now + turn.timing.rings,
-        }));
+        call.setup = Some(Box::new(Setup::new(
+            turn,
+            request,
+            (offer.server, offer.asks),
+        )));
         call.early = Early::of(request);
         call.phone = offer.phone.map(|(side, _)| side);
         call.place_media(offer);
@@ -161,19 +190,21 @@ impl Call {
     }
 
     /// R14: a phone's media is where its requests come from, or are sent to.
-    fn place_media(&mut self, offer: &Offer<'_>) {
+    pub(super) fn place_media(&mut self, offer: &Offer<'_>) {
         if let (NatMedia::Rewrite, Some((side, flow))) = (offer.nat_media, &offer.phone) {
             self.leg_mut(*side).media = Media::Behind(flow.remote.ip());
         }
     }
 
-    fn send_invites(&mut self, turn: &mut Turn<'_>, offer: &Offer<'_>) {
+    pub(super) fn send_invites(&mut self, turn: &mut Turn<'_>, offer: &Offer<'_>) {
         let number = self.b.dialog.next_cseq();
         let user_of = |branch| self.user(Part::Branch(branch));
         let destination = turn.layer.digester().destination(&offer.request.uri);
+        let earlier = self.setup.as_deref().map_or(0, |setup| setup.earlier);
+        let first = u8::try_from(earlier).unwrap_or(u8::MAX);
         let mut branches = Few::new();
         let mut written_for = None;
-        for (index, target) in (0..).zip(offer.targets) {
+        for (index, target) in (first..).zip(offer.targets) {
             let contact = turn.contacts.of(&target.flow);
             if written_for != Some(contact) {
                 if !self.write_invite(turn, offer, number, contact) {
@@ -200,11 +231,11 @@ impl Call {
         }
         let is_sent = !branches.is_empty();
         if let Some(setup) = self.setup.as_deref_mut() {
-            setup.branches = branches;
+            setup.branches.extend(branches);
         }
         if !is_sent {
             self.finish(turn, Status::SERVER_INTERNAL_ERROR);
-            self.close_setup();
+            self.give_up_branches(turn, b"");
         }
     }
 
@@ -256,12 +287,17 @@ impl Call {
             self.on_success(turn, branch, response);
         } else if self.ask_longer(turn, branch, response).is_none() {
             self.end_branch(branch);
-            self.on_branch_final(turn, response.status, Some(response));
+            if !self.is_earlier(branch) {
+                self.on_branch_final(turn, response.status, Some(response));
+            }
         }
     }
 
     pub(super) fn on_branch_failure(&mut self, turn: &mut Turn<'_>, branch: u8, failure: Failure) {
         self.end_branch(branch);
+        if self.is_earlier(branch) {
+            return;
+        }
         let status = match failure {
             Failure::TimedOut => Status::REQUEST_TIMEOUT,
             Failure::Unreachable => Status::SERVICE_UNAVAILABLE,
@@ -281,7 +317,12 @@ impl Call {
     /// Timer C: nobody has given a sign of life for too long (RFC 3261 §16.8).
     pub(super) fn on_rings_too_long(&mut self, turn: &mut Turn<'_>) {
         let due = |setup: &Setup| setup.deadline().is_some_and(|until| until <= turn.now);
-        if self.setup.as_deref().is_some_and(due) {
+        if !self.setup.as_deref().is_some_and(due) {
+            return;
+        }
+        if self.is_held() {
+            self.on_held_due(turn);
+        } else {
             self.finish(turn, Status::REQUEST_TIMEOUT);
             self.give_up_branches(turn, b"");
         }
@@ -289,8 +330,8 @@ impl Call {
 
     fn on_progress(&mut self, turn: &mut Turn<'_>, branch: u8, response: &Response<'_>) {
         let until = turn.now + turn.timing.rings;
-        // What still rings elsewhere when B has answered is nothing to A.
-        let is_answered = self.holds_answer();
+        // What still rings elsewhere when B has answered, or when all is over, is nothing to A.
+        let is_answered = self.holds_answer() || self.is_held() || self.is_earlier(branch);
         let Some(setup) = self.setup.as_deref_mut() else {
             return;
         };
@@ -315,7 +356,8 @@ impl Call {
         self.end_branch(branch);
         let mut dialog = self.b.dialog.answered(response, &flow, reach);
         let number = response.cseq.number;
-        let Some(server) = self.take_server() else {
+        let is_awaited = !self.is_held() && !self.is_earlier(branch);
+        let Some(server) = is_awaited.then(|| self.take_server()).flatten() else {
             let remote_tag = response.to.tag().unwrap_or_default();
             let is_winner = self.answered.is_some() && self.b.dialog.remote_tag() == remote_tag;
             // The winner is acknowledged when A acknowledges, and by the transaction after that.
@@ -342,6 +384,12 @@ impl Call {
         self.leave_early(tag);
         self.cancel_branches(turn, ANSWERED_ELSEWHERE);
         self.close_setup();
+    }
+
+    /// Whether a branch is of an INVITE that has failed, though A waits on.
+    fn is_earlier(&self, branch: u8) -> bool {
+        let setup = self.setup.as_deref();
+        setup.is_some_and(|setup| usize::from(branch) < setup.earlier)
     }
 
     /// The way of a branch and its transaction; the call's when the branches are forgotten.
@@ -387,30 +435,30 @@ impl Call {
             self.close_setup();
             return;
         }
+        if setup.hold.as_ref().is_some_and(Hold::is_kept) {
+            return;
+        }
         let beaten = setup
             .best
             .as_ref()
             .is_some_and(|best| is_better(best.status, status));
-        let is_last = setup.is_done();
+        let is_last = setup.is_used_up();
         // RFC 3261 §16.7: a 6xx is for everybody.
         let decides = is_last || status.code() >= 600;
         if !decides {
             if !beaten {
-                setup.best = Some(Final {
-                    status,
-                    response: response.map(|response| Box::from(response.message.raw())),
-                });
+                setup.best = Some(Final::of(status, response));
             }
             return;
         }
         if beaten {
             self.relay_best(turn);
-        } else if let Some(response) = response {
-            self.relay_final(turn, status, response);
         } else {
-            self.finish(turn, not_the_whole_service(status));
+            self.decide(turn, status, response);
         }
-        self.give_up_branches(turn, b"");
+        if !self.is_held() {
+            self.give_up_branches(turn, b"");
+        }
     }
 
     /// The way of each branch.
@@ -429,10 +477,10 @@ impl Call {
             if let Some(terms) = terms {
                 terms.write_answer(writer);
             }
-            copy_crossing(writer, response);
         };
+        let told = self.told(response.status, Some(response));
         let body = self.body_from(Side::B, &response.message);
-        respond(turn, server, answer, write, &body);
+        respond_announced(turn, server, answer, (&told, &body), write);
     }
 
     pub(super) fn told<'r>(&self, status: Status, response: Option<&'r Response<'r>>) -> Told<'r> {
@@ -444,62 +492,12 @@ impl Call {
         }
     }
 
-    fn relay_final(&mut self, turn: &mut Turn<'_>, status: Status, response: &Response<'_>) {
-        let Some(server) = self.take_server() else {
-            return;
-        };
-        let status = not_the_whole_service(status);
-        let phrase = if status == response.status {
-            response.phrase
-        } else {
-            b""
-        };
-        let tag = self.final_tag(response.to.tag().unwrap_or_default());
-        let answer = (status, phrase, reply::Tag::Ours(&tag));
-        let told = self.told(status, Some(response));
-        let body = response.message.body();
-        respond_announced(turn, server, answer, (&told, body), |_| ());
-        self.outcome = Outcome::Failed(status);
-    }
-
-    fn relay_best(&mut self, turn: &mut Turn<'_>) {
-        let setup = self.setup.as_deref_mut();
-        let Some(best) = setup.and_then(|setup| setup.best.take()) else {
-            return;
-        };
-        let mut index = Scratch::new();
-        let kept = best.response.as_deref().unwrap_or_default();
-        let message = Message::parse(kept, &mut index);
-        match message
-            .ok()
-            .and_then(|message| Checked::check(message).ok())
-        {
-            Some(Checked::Response(response)) => self.relay_final(turn, best.status, &response),
-            Some(Checked::Request(_)) | None => {
-                self.finish(turn, not_the_whole_service(best.status));
-            }
-        }
-    }
-
-    /// Ends A's INVITE with a failure of our own.
-    pub(super) fn finish(&mut self, turn: &mut Turn<'_>, status: Status) {
-        let told = self.told(status, None);
-        if let Some(server) = self.take_server() {
-            let tag = self.answer_tag();
-            self.a.dialog.set_tag(tag);
-            let tag = tag.text();
-            let answer = (status, b"".as_slice(), reply::Tag::Ours(&tag));
-            respond_announced(turn, server, answer, (&told, b""), |_| ());
-            self.outcome = Outcome::Failed(status);
-        }
-    }
-
     /// The transaction of A's INVITE, for as long as that has no final response.
-    pub(super) fn open_server(&self) -> Option<Key> {
+    pub fn open_server(&self) -> Option<Key> {
         self.setup.as_deref()?.server
     }
 
-    fn take_server(&mut self) -> Option<Key> {
+    pub(super) fn take_server(&mut self) -> Option<Key> {
         let server = self.setup.as_deref_mut()?.server.take();
         self.fall_silent();
         server
@@ -516,7 +514,7 @@ impl Call {
         self.close_setup();
     }
 
-    fn cancel_branches(&self, turn: &mut Turn<'_>, reason: &[u8]) {
+    pub(super) fn cancel_branches(&self, turn: &mut Turn<'_>, reason: &[u8]) {
         let Some(setup) = self.setup.as_deref() else {
             return;
         };
@@ -543,7 +541,7 @@ impl Call {
 }
 
 /// Our half of the dialog with B: a new one, or that of the INVITE that this one repeats (R3).
-fn callee_of(key: Key, turn: &mut Turn<'_>, offer: &Offer<'_>) -> Dialog {
+pub(super) fn callee_of(key: Key, turn: &mut Turn<'_>, offer: &Offer<'_>) -> Dialog {
     let (request, flow) = (offer.request, *offer.flow);
     if let Some(Again { call_id, tag, cseq }) = offer.again {
         let mut dialog = Dialog::of_client(call_id, request, *tag, flow);
@@ -560,27 +558,4 @@ pub fn forwards(request: &Request<'_>) -> u8 {
     request
         .max_forwards
         .map_or(70, |hops| hops.saturating_sub(1))
-}
-
-/// S-31: one target's 503 does not say that we are out of service.
-pub fn not_the_whole_service(status: Status) -> Status {
-    if status == Status::SERVICE_UNAVAILABLE {
-        Status::SERVER_INTERNAL_ERROR
-    } else {
-        status
-    }
-}
-
-/// RFC 3261 §16.7: whether the failure `old` says more than the failure `new`.
-pub fn is_better(old: Status, new: Status) -> bool {
-    rank(old) <= rank(new)
-}
-
-fn rank(status: Status) -> (u16, bool) {
-    let class = match status.code() / 100 {
-        6 => 0,
-        class => class,
-    };
-    // Those that A can do something about come before the others of their class.
-    (class, !matches!(status.code(), 401 | 407 | 415 | 420 | 484))
 }

@@ -66,9 +66,9 @@ names! {
     CceToken
 }
 
-/// The text is not 26 characters of base 32.
+/// The text is not as many characters of base 32 as such a name has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("not a name of 128 bits in base 32")]
+#[error("not a name in base 32")]
 pub struct NotAName;
 
 #[cfg(test)]

@@ -2,14 +2,16 @@
 //!
 //! Spec: TAPI `lineCompleteCall`, `lineUncompleteCall`; RFC 6910 §6.2.
 
-use crate::cc::SubscriptionId;
+use std::time::Duration;
+
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{self, NewRequest, Way};
 use crate::cc::id::{CceToken, CompletionId};
-use crate::cc::line::{Line, Trigger};
+use crate::cc::line::{Calls, Line, Trigger};
 use crate::cc::monitor::{self, Renewal, Wait};
 use crate::cc::trust::Peer;
-use crate::completion::entry::{Commit, Completion, Ending, Life, Stage};
+use crate::cc::{Condition, SubscriptionId};
+use crate::completion::entry::{Commit, Completion, Ending, Errand, Life, Stage};
 use crate::completion::history::{Event, History};
 use crate::completion::input::{Complete, FailedCall, Mode, Monitors, Offered, Ticket, Which};
 use crate::completion::output::{By, Output};
@@ -84,8 +86,9 @@ impl Service {
                         self.post_monitor(callee, monitor::Event::Abandon(entry));
                     }
                 }
-                // Its caller is being rung.
-                (Roles::Agent | Roles::Both, Stage::Recalling | Stage::Calling) => {}
+                // Its call goes on, as all do; or its caller is being rung.
+                (Roles::Call, _)
+                | (Roles::Agent | Roles::Both, Stage::Recalling | Stage::Calling) => {}
                 (Roles::Agent | Roles::Both, Stage::Asked | Stage::Queued) => {
                     self.take_back(id, By::Other, None, turn);
                 }
@@ -107,8 +110,8 @@ impl Service {
 
     fn try_complete(&mut self, complete: &Complete, turn: &mut Turn<'_>) -> Result<(), Reject> {
         match complete.mode {
-            Mode::Callback => {}
-            Mode::CampOn | Mode::Intrude | Mode::Message => return Err(Reject::ModeNotOffered),
+            Mode::Callback | Mode::CampOn => {}
+            Mode::Intrude | Mode::Message => return Err(Reject::ModeNotOffered),
         }
         let window = self.settings.timing.offer_window;
         let user = self.users.get(&complete.caller).ok_or(Reject::NoOffer)?;
@@ -122,6 +125,9 @@ impl Service {
             return Ok(());
         }
         self.has_room(&call.caller)?;
+        if complete.mode == Mode::CampOn {
+            return self.camp_on((at, call), complete.ticket, turn);
+        }
         let plan = Plan::of(&call).ok_or(Reject::NoMonitor)?;
         self.begin((at, call), &plan, complete.ticket, turn.now);
         Ok(())
@@ -139,12 +145,15 @@ impl Service {
         let Some(completion) = self.completions.get_mut(&id) else {
             return;
         };
-        completion.wait = call.wait(at);
+        completion.wait = call.wait(at, self.settings.timing.unknown_time);
+        let caller = completion.caller.clone();
         if let Some(entry) = completion.entry {
             let callee = completion.callee.clone();
             let wait = completion.wait;
             self.post_monitor(callee, monitor::Event::Renew(entry, wait));
         }
+        // Who asks is there.
+        self.post_agent(caller, agent::Event::Resume(id));
         let Some(completion) = self.completions.get_mut(&id) else {
             return;
         };
@@ -232,6 +241,7 @@ impl Service {
         let mut history = History::default();
         history.add(now, Event::Requested(call.condition));
         Completion {
+            errand: Errand::Callback,
             id: CompletionId::random(&mut self.rng),
             cce: CceToken::random(&mut self.rng),
             order: self.last_order,
@@ -246,7 +256,7 @@ impl Service {
             identity: call.identity.clone(),
             dialled: call.dialled.clone(),
             binding: call.binding,
-            wait: call.wait(at),
+            wait: call.wait(at, self.settings.timing.unknown_time),
             life: Life::Asked,
             stage: Stage::Asked,
             ends: now + self.settings.monitor.times.service(call.condition),
@@ -269,8 +279,16 @@ impl Service {
     }
 }
 
-/// Uncomplete and refuse.
+/// Resume, uncomplete and refuse.
 impl Service {
+    /// CC-28
+    pub(super) fn on_resume(&mut self, caller: &Aor) {
+        let mine: Vec<_> = self.of_caller(caller).map(|c| c.id).collect();
+        for id in mine {
+            self.post_agent(caller.clone(), agent::Event::Resume(id));
+        }
+    }
+
     pub(super) fn on_uncomplete(
         &mut self,
         ticket: Ticket,
@@ -337,10 +355,10 @@ impl Service {
             (Roles::Agent | Roles::Both, _) => {
                 self.post_agent(caller, agent::Event::Uncomplete(id));
             }
-            (Roles::Monitor, Some(entry)) => {
+            (Roles::Call | Roles::Monitor, Some(entry)) => {
                 self.post_monitor(callee, monitor::Event::Refuse(entry));
             }
-            (Roles::Monitor, None) => {}
+            (Roles::Call | Roles::Monitor, None) => {}
         }
     }
 
@@ -353,10 +371,18 @@ impl Service {
 
 impl FailedCall {
     /// What has to happen before its caller is recalled.
-    pub(super) fn wait(&self, at: Timestamp) -> Wait {
+    ///
+    /// R2: a callee of whom nobody knows what calls he has may have hung up unseen.
+    pub(super) fn wait(&self, at: Timestamp, unknown_time: Duration) -> Wait {
+        let trigger = match (self.condition, self.calls) {
+            (Condition::Busy, Calls::Unknown) => Trigger::Seen {
+                by: at + unknown_time,
+            },
+            (condition, calls) => Trigger::after(condition, calls),
+        };
         Wait {
             condition: self.condition,
-            trigger: Trigger::after(self.condition, self.calls),
+            trigger,
             since: at,
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{self, Effect, End, Move, Publication as Wanted, Published, Why};
 use crate::cc::id::CompletionId;
-use crate::cc::monitor::{self, Found, Newcomer, Renewal};
+use crate::cc::monitor::{self, Found, Newcomer, Renewal, Waiter};
 use crate::cc::pace::Medium;
 use crate::cc::{Basic, SubscriptionId};
 use crate::completion::entry::{Life, Stage};
@@ -118,6 +118,7 @@ impl Service {
                 wait: completion.wait,
                 medium: Medium::Process,
                 renewal: Renewal::Shortens,
+                waiter: Waiter::Subscriber,
             };
             self.post_monitor(route.callee, monitor::Event::Subscribe(newcomer));
             return;
@@ -235,7 +236,7 @@ impl Service {
             return;
         };
         // The place went over to an agent elsewhere.
-        if completion.roles == Roles::Monitor {
+        if !completion.roles.has_agent() {
             return;
         }
         let (event, stage) = match to {
@@ -294,7 +295,7 @@ impl Service {
         let Some(completion) = self.completions.get_mut(&id) else {
             return;
         };
-        if completion.roles == Roles::Monitor {
+        if !completion.roles.has_agent() {
             return;
         }
         let outcome = match end {

@@ -20,6 +20,8 @@ pub enum Code {
     Request(Box<str>),
     /// Call back when the last call that failed can be completed.
     RequestLast,
+    /// The caller can be called back again.
+    Resume,
 }
 
 /// The kinds of codes, as they are configured.
@@ -37,6 +39,8 @@ pub enum CodeKind {
     Request,
     /// [`Code::RequestLast`]
     RequestLast,
+    /// [`Code::Resume`]
+    Resume,
 }
 
 impl CodeKind {
@@ -49,6 +53,7 @@ impl CodeKind {
             Self::List => "list",
             Self::Request => "request",
             Self::RequestLast => "request_last",
+            Self::Resume => "resume",
         }
     }
 
@@ -56,7 +61,9 @@ impl CodeKind {
         match self {
             Self::Cancel => Hole::Index,
             Self::Request => Hole::Number,
-            Self::CancelAll | Self::CancelLast | Self::List | Self::RequestLast => Hole::None,
+            Self::CancelAll | Self::CancelLast | Self::List | Self::RequestLast | Self::Resume => {
+                Hole::None
+            }
         }
     }
 
@@ -69,6 +76,7 @@ impl CodeKind {
             Self::List => Code::List,
             Self::Request => Code::Request(filled.into()),
             Self::RequestLast => Code::RequestLast,
+            Self::Resume => Code::Resume,
         })
     }
 }
@@ -83,6 +91,7 @@ impl Code {
             Self::List => CodeKind::List,
             Self::Request(_) => CodeKind::Request,
             Self::RequestLast => CodeKind::RequestLast,
+            Self::Resume => CodeKind::Resume,
         }
     }
 }
@@ -143,6 +152,8 @@ pub struct RawCodes {
     pub request: Option<String>,
     /// [`Code::RequestLast`], for example `*37#`.
     pub request_last: Option<String>,
+    /// [`Code::Resume`], for example `*38#`.
+    pub resume: Option<String>,
 }
 
 /// The codes in use: each a text that can be dialled, no two for the same text, none for an emergency
@@ -277,6 +288,7 @@ impl Codes {
             (&raw.cancel, CodeKind::Cancel),
             (&raw.cancel_all, CodeKind::CancelAll),
             (&raw.list, CodeKind::List),
+            (&raw.resume, CodeKind::Resume),
         ];
         let mut codes: Vec<Pattern> = Vec::new();
         for (text, kind) in all {
@@ -387,6 +399,7 @@ mod tests {
             list: text("*#37#"),
             request: text("*37*{number}#"),
             request_last: text("*37#"),
+            resume: text("*38#"),
         }
     }
 

@@ -38,7 +38,10 @@ impl Service {
     /// The store must know this completion before more of it is given out.
     pub(super) fn keep(&mut self, id: CompletionId) {
         if let Some(completion) = self.completions.get_mut(&id) {
-            completion.commit.need = Need::Put;
+            // A call that waits ends with the process.
+            if completion.roles != Roles::Call {
+                completion.commit.need = Need::Put;
+            }
             self.touched.insert(id);
         }
     }
@@ -209,7 +212,7 @@ impl Service {
         });
         let agent = self.users.get(&completion.caller);
         let agent = agent.and_then(|user| user.agent.as_ref());
-        let is_agent = completion.roles != Roles::Monitor;
+        let is_agent = completion.roles.has_agent();
         Record {
             id: completion.id,
             cce: completion.cce,
@@ -264,7 +267,7 @@ impl Service {
             Answer::Conflict => self.on_lost(id, turn),
             Answer::Unknown => {
                 if completion.commit.is_first_attempt() {
-                    turn.out.push(Output::Read(key));
+                    turn.out.push(completion.commit.read(key));
                 }
             }
         }
@@ -279,6 +282,9 @@ impl Service {
             }
             return;
         };
+        if !completion.commit.is_news() {
+            return;
+        }
         let before = completion.commit.version;
         let CommitState::Waiting { record, need, .. } = &completion.commit.state else {
             return;
@@ -344,8 +350,8 @@ impl Service {
         if completion.commit.was_kept {
             let key = Record::key(id, &completion.callee);
             completion.commit.ask_after(asks);
+            turn.out.push(completion.commit.read(key));
             self.settle_commit(id);
-            turn.out.push(Output::Read(key));
         } else {
             self.refuse_unkept(id, turn);
         }
@@ -378,7 +384,7 @@ impl Service {
             ..
         } = completion;
         if let Some(entry) = entry {
-            if roles == Roles::Monitor {
+            if !roles.has_agent() {
                 self.routes.remove(&entry);
             }
             self.post_monitor(callee, monitor::Event::Lost(entry));
@@ -406,6 +412,7 @@ impl Commit {
         asks: Timestamp,
         (turn, need): (Attempt, Need),
     ) -> Output {
+        self.reads_before = self.reads;
         self.state = CommitState::Waiting {
             record: record.clone(),
             asks,
@@ -418,6 +425,20 @@ impl Commit {
             epoch: Epoch::default(),
             record,
         })
+    }
+
+    /// Asks what the store has; it answers in the order in which it is asked.
+    fn read(&mut self, key: Key) -> Output {
+        self.reads += 1;
+        Output::Read(key)
+    }
+
+    /// Whether what the store says it has is about the change that is under way.
+    fn is_news(&mut self) -> bool {
+        let is_news = self.reads_before == 0;
+        self.reads = self.reads.saturating_sub(1);
+        self.reads_before = self.reads_before.saturating_sub(1);
+        is_news
     }
 
     fn is_first_attempt(&self) -> bool {
@@ -479,6 +500,9 @@ impl Output {
             | Self::Recall(_)
             | Self::EndRecall { .. }
             | Self::Call(_)
+            | Self::Camp { .. }
+            | Self::Connect { .. }
+            | Self::EndCamp { .. }
             | Self::Persist(_)
             | Self::Read(_)
             | Self::Watch { .. }

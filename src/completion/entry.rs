@@ -11,7 +11,7 @@ use crate::cc::monitor::{Renewal, Wait};
 use crate::cc::trust::Peer;
 use crate::completion::history::{History, Outcome};
 use crate::completion::identity::Identity;
-use crate::completion::input::{Binding, FailedCall, Monitors, Ticket};
+use crate::completion::input::{Binding, FailedCall, Mode, Monitors, Ticket};
 use crate::completion::output::{By, Output};
 use crate::completion::record::Roles;
 use crate::store::Version;
@@ -39,9 +39,27 @@ pub(super) enum Life {
     Ended,
 }
 
+/// What is wanted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Errand {
+    Callback,
+    /// This call waits.
+    CampOn(CallIdentity),
+}
+
+impl Errand {
+    pub(super) fn mode(self) -> Mode {
+        match self {
+            Self::Callback => Mode::Callback,
+            Self::CampOn(_) => Mode::CampOn,
+        }
+    }
+}
+
 /// One completion.
 #[derive(Debug)]
 pub(super) struct Completion {
+    pub(super) errand: Errand,
     pub(super) id: CompletionId,
     pub(super) cce: CceToken,
     /// Counts all completions: the newest has the highest.
@@ -128,6 +146,10 @@ pub(super) struct Commit {
     pub(super) need: Need,
     /// Whether the store has ever said that it has it.
     pub(super) was_kept: bool,
+    /// How often it was asked what it has, and has not said yet.
+    pub(super) reads: u32,
+    /// How many of these were about the change before the one that is under way.
+    pub(super) reads_before: u32,
     /// What may go out when all is kept.
     pub(super) held: Vec<Output>,
 }
@@ -176,6 +198,8 @@ impl Commit {
             state: CommitState::Idle,
             need: Need::Nothing,
             was_kept: false,
+            reads: 0,
+            reads_before: 0,
             held: Vec::new(),
         }
     }
@@ -195,9 +219,9 @@ impl Commit {
         }
     }
 
-    /// Gives out what was held.
+    /// Gives out what was held, and its room with it: what waits mostly holds nothing.
     pub(super) fn release(&mut self, out: &mut Vec<Output>) {
-        out.append(&mut self.held);
+        out.extend(std::mem::take(&mut self.held));
     }
 
     /// Holds an output, or takes back what it undoes: who was not rung need not be told to stop.

@@ -55,6 +55,17 @@ pub enum Input {
         /// What is known.
         line: Line,
     },
+    /// A call's caller is kept from its failure, told by [`Self::CallFailed`] before: until
+    /// [`Self::CallReleased`] he may camp on with it.
+    CallHeld {
+        /// Which.
+        call: CallIdentity,
+    },
+    /// He is kept no longer: he was told, has hung up, or talks.
+    CallReleased {
+        /// Which.
+        call: CallIdentity,
+    },
     /// The process is about to stop, and what waits will be forgotten: each is told who is elsewhere.
     /// Recalls and CC calls that are under way are not disturbed.
     Stop,
@@ -74,6 +85,11 @@ pub enum Input {
         caller: Aor,
         /// Which.
         which: Which,
+    },
+    /// A user says that he is back: he can be called back again for all that he waits for.
+    Resume {
+        /// Who.
+        caller: Aor,
     },
     /// The callee or an operator ends a request.
     Refuse {

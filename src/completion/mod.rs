@@ -17,6 +17,7 @@ mod agenda;
 mod asks;
 mod bytes;
 mod callers;
+mod camping;
 mod codes;
 mod commit;
 mod entry;
@@ -30,10 +31,13 @@ mod queues;
 mod record;
 mod reject;
 mod restore;
+mod seen;
 mod service;
 mod settings;
 mod user;
 
+pub use crate::cc::Condition;
+pub use crate::cc::capsule::CallIdentity;
 pub use crate::cc::id::{CceToken, CompletionId};
 pub use codes::{Code, CodeError, CodeKind, Codes, RawCodes};
 pub use entry::Stage;
@@ -50,6 +54,7 @@ pub use output::{
 pub use record::{Record, Roles, WallTime};
 pub use reject::Reject;
 pub use restore::Reloaded;
+pub use seen::Failed;
 pub use service::{Counts, Service, View};
 pub use settings::{Limits, Settings, Timing};
 

@@ -14,7 +14,7 @@ use crate::cc::id::CompletionId;
 use crate::completion::commit::removal;
 use crate::completion::entry::{Commit, CommitState, Life, Need};
 use crate::completion::output::Output;
-use crate::completion::record::Record;
+use crate::completion::record::{Record, Roles};
 use crate::completion::reject::Reject;
 use crate::completion::service::{Service, Turn};
 use crate::store::{Key, Version};
@@ -28,11 +28,17 @@ impl Service {
             let Some(completion) = self.completions.get_mut(&id) else {
                 continue;
             };
+            // A call that waits is not to be kept.
+            if completion.roles == Roles::Call {
+                continue;
+            }
             if !completion.commit.was_kept {
                 self.refuse_unkept(id, turn);
                 continue;
             }
             let commit = &mut completion.commit;
+            commit.reads = 0;
+            commit.reads_before = 0;
             if let CommitState::Waiting { .. } = commit.state {
                 commit.state = CommitState::Idle;
                 commit.need = Need::Put;
@@ -52,7 +58,7 @@ impl Service {
         let mut callees = Vec::new();
         for (id, completion) in &mut self.completions {
             let version = found.remove(&Record::key(*id, &completion.callee));
-            if completion.life != Life::Accepted {
+            if completion.life != Life::Accepted || completion.roles == Roles::Call {
                 continue;
             }
             completion.commit.version = version;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{PublishTo, Why};
+use crate::cc::capsule::CallIdentity;
 use crate::cc::document::Retention;
 use crate::cc::id::{CceToken, CompletionId};
 use crate::cc::monitor::Lifetime;
@@ -76,6 +77,30 @@ pub enum Output {
     },
     /// Send a PUBLISH, Event: presence; its answer is told in any case.
     Publish(Publication),
+
+    /// The caller's call waits (R5): tell him so now, and from time to time. He is kept from its
+    /// failure until then at most; [`Output::EndCamp`] comes before.
+    Camp {
+        /// Which request.
+        id: CompletionId,
+        /// Which call.
+        call: CallIdentity,
+        /// How long it waits.
+        lasts: Duration,
+    },
+    /// It is the call's turn: send its INVITE to the callee. Answered by CcCallArrived, and then by
+    /// one of the CC call's ends.
+    Connect {
+        /// Which request.
+        id: CompletionId,
+        /// Which call.
+        call: CallIdentity,
+    },
+    /// The call waits no longer: its caller gets the failure, unless he has been answered.
+    EndCamp {
+        /// Which call.
+        call: CallIdentity,
+    },
 
     /// Ring the caller. Answered by RecallAnswered or RecallFailed.
     Recall(Recall),

@@ -10,11 +10,12 @@ use crate::cc::agent::{self, Life as NoticeLife, Notice};
 use crate::cc::document::Retention;
 use crate::cc::id::CompletionId;
 use crate::cc::monitor::{
-    self, Because, Effect, End, Lifetime, Move, Newcomer, Reason, Refusal, Renewal, Why,
+    self, Because, Effect, End, Lifetime, Move, Newcomer, Reason, Refusal, Renewal, Waiter, Why,
 };
 use crate::cc::pace::Medium;
 use crate::cc::{Basic, SubscriptionId};
-use crate::completion::entry::{Completion, Life, Stage};
+use crate::completion::camping::refuse_camp;
+use crate::completion::entry::{Completion, Errand, Life, Stage};
 use crate::completion::history::{Event, Outcome};
 use crate::completion::identity::Identity;
 use crate::completion::input::{
@@ -87,6 +88,7 @@ impl Service {
             wait,
             medium: Medium::Network,
             renewal: subscribe.renewal,
+            waiter: Waiter::Subscriber,
         };
         self.post_monitor(call.callee, monitor::Event::Subscribe(newcomer));
         Ok(())
@@ -292,6 +294,9 @@ impl Service {
         let Some(route) = self.routes.get(&subscription).cloned() else {
             return;
         };
+        if route.roles == Roles::Call {
+            return;
+        }
         if route.roles == Roles::Both {
             let accepted = agent::Event::Accepted(subscription, expires);
             self.post_agent(route.caller, accepted);
@@ -303,6 +308,11 @@ impl Service {
             && completion.renewal == Renewal::Shortens
         {
             completion.ends = turn.now + expires;
+        }
+        if expires.is_zero() {
+            // R18: who has taken it back is told so when the store knows it, or another process
+            // would serve it.
+            self.keep(route.id);
         }
         let accept = Output::Accept {
             subscription,
@@ -318,7 +328,8 @@ impl Service {
         refusal: Refusal,
         turn: &mut Turn<'_>,
     ) {
-        let is_new = self.take_newcomer(subscription).is_some();
+        let newcomer = self.take_newcomer(subscription);
+        let is_new = newcomer.is_some();
         let reject = Reject::of_queue(refusal, self.settings.monitor.times.expires_min);
         let Some(route) = self.routes.get(&subscription).cloned() else {
             return;
@@ -327,6 +338,10 @@ impl Service {
             let refused = agent::Event::Refused(subscription, reject.status());
             self.post_agent(route.caller, refused);
             return;
+        }
+        if route.roles == Roles::Call {
+            self.routes.remove(&subscription);
+            return refuse_camp(newcomer, reject, turn);
         }
         // One that has just ended keeps its route for the last NOTIFY, which the pace holds back.
         if is_new {
@@ -349,8 +364,13 @@ impl Service {
             route.cce = cce;
         }
         if let Some(completion) = self.completions.get_mut(&id) {
+            if let Errand::CampOn(call) = completion.errand {
+                // He waits at his phone, and no longer with the call.
+                turn.out.push(Output::EndCamp { call });
+            }
             // An agent of ours that had it hears of its end, and is no longer asked.
             completion.roles = Roles::Monitor;
+            completion.errand = Errand::Callback;
             completion.entry = Some(to);
             let (caller, before) = (completion.caller.clone(), completion.renewal);
             if let Some(newcomer) = newcomer {
@@ -375,6 +395,12 @@ impl Service {
             let notice = as_received(notice, self.settings.monitor.retention);
             let notified = agent::Event::Notified(subscription, notice);
             self.post_agent(route.caller, notified);
+            return;
+        }
+        if route.roles == Roles::Call {
+            if let Lifetime::Terminated(_) = notice.life {
+                self.routes.remove(&subscription);
+            }
             return;
         }
         let notify = Notify {
@@ -410,6 +436,7 @@ impl Service {
         };
         let id = completion.id;
         let is_wire = completion.roles == Roles::Monitor;
+        let has_agent = completion.roles.has_agent();
         let now = turn.now;
         match to {
             Move::Selected => {
@@ -441,8 +468,11 @@ impl Service {
             Move::Queued(_) | Move::Calling => {}
         }
         // Where the agent is here, it tells the story.
-        if is_wire {
+        if !has_agent {
             self.tell_entry(id, to, turn);
+        }
+        if to == Move::Selected {
+            self.connect_camped(id, turn);
         }
     }
 
@@ -460,10 +490,11 @@ impl Service {
         let Some(completion) = self.entered(subscription) else {
             return;
         };
-        let (id, is_wire) = (completion.id, completion.roles == Roles::Monitor);
+        let (id, has_agent) = (completion.id, completion.roles.has_agent());
         completion.history.add(turn.now, Event::Queued(place));
         self.keep(id);
-        if is_wire {
+        self.begin_camp(id, turn);
+        if !has_agent {
             self.accept(id, turn);
         }
         let waited_for = self.users.get(callee).map(|user| user.waited_for);
@@ -508,18 +539,19 @@ impl Service {
                 Outcome::Refused
             }
         };
-        let is_wire = completion.roles == Roles::Monitor;
+        let has_agent = completion.roles.has_agent();
         if end == End::Lost {
             self.routes.remove(&subscription);
         }
         // Where the agent is here, it hears of the end and decides what it means.
-        if is_wire {
+        if !has_agent {
             self.finish(id, outcome, turn);
+            self.end_camp(id, turn);
         }
     }
 
     /// The request that waited for what its queue says to this SUBSCRIBE.
-    fn take_newcomer(&mut self, subscription: SubscriptionId) -> Option<Completion> {
+    pub(super) fn take_newcomer(&mut self, subscription: SubscriptionId) -> Option<Completion> {
         self.newcomer
             .take_if(|newcomer| newcomer.entry == Some(subscription))
     }

@@ -53,6 +53,18 @@ pub enum Roles {
     Both,
     /// The agent is elsewhere.
     Monitor,
+    /// The monitor is here, and the caller himself waits with a call; not kept, for the call is not.
+    Call,
+}
+
+impl Roles {
+    /// Whether an agent of ours asks for it.
+    pub(super) fn has_agent(self) -> bool {
+        match self {
+            Self::Agent | Self::Both => true,
+            Self::Call | Self::Monitor => false,
+        }
+    }
 }
 
 /// What outlives the process.
@@ -197,7 +209,12 @@ impl Record {
     }
 }
 
-const ROLES: &[(u8, Roles)] = &[(0, Roles::Agent), (1, Roles::Both), (2, Roles::Monitor)];
+const ROLES: &[(u8, Roles)] = &[
+    (0, Roles::Agent),
+    (1, Roles::Both),
+    (2, Roles::Monitor),
+    (3, Roles::Call),
+];
 const CONDITIONS: &[(u8, Condition)] = &[
     (0, Condition::Busy),
     (1, Condition::NoReply),

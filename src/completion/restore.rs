@@ -9,11 +9,11 @@ use crate::cc::SubscriptionId;
 use crate::cc::agent::{self, Kept, NewRequest, Way};
 use crate::cc::id::CompletionId;
 use crate::cc::line::Trigger;
-use crate::cc::monitor::{self, Newcomer, Wait};
+use crate::cc::monitor::{self, Newcomer, Wait, Waiter};
 use crate::cc::pace::Medium;
 use crate::cc::trust::{Peer, PeerId};
 use crate::completion::commit::removal;
-use crate::completion::entry::{Commit, Completion, Life, Stage};
+use crate::completion::entry::{Commit, Completion, Errand, Life, Stage};
 use crate::completion::history::{Event, Outcome};
 use crate::completion::output::Output;
 use crate::completion::record::{Record, Roles};
@@ -94,6 +94,7 @@ impl Service {
             Roles::Agent => reloaded.peer.is_some() && !ids.is_empty(),
             Roles::Both => record.entry.is_some() && record.request.is_some(),
             Roles::Monitor => ids.iter().all(is_there) && !ids.is_empty(),
+            Roles::Call => false,
         };
         let id = record.id;
         let is_over = record.ends <= turn.now;
@@ -133,7 +134,7 @@ impl Service {
         }
         let wait = self.wait_anew(&record, turn.now);
         let medium = match record.roles {
-            Roles::Both => Medium::Process,
+            Roles::Both | Roles::Call => Medium::Process,
             Roles::Agent | Roles::Monitor => Medium::Network,
         };
         if let Some((id, call_id, place)) = record.entry {
@@ -145,6 +146,7 @@ impl Service {
                 wait,
                 medium,
                 renewal: record.renewal,
+                waiter: Waiter::Subscriber,
             };
             self.post_monitor(record.callee, monitor::Event::TakeUp(newcomer, place));
         }
@@ -178,6 +180,7 @@ impl Service {
         let mut history = record.history.clone();
         history.add(now, Event::Restarted);
         Completion {
+            errand: Errand::Callback,
             id: record.id,
             cce: record.cce,
             order: record.order,
@@ -221,7 +224,7 @@ impl Service {
             return Vec::new();
         };
         match completion.roles {
-            Roles::Both => Vec::new(),
+            Roles::Both | Roles::Call => Vec::new(),
             Roles::Monitor => completion.entry.into_iter().collect(),
             Roles::Agent => {
                 let user = self.users.get(&completion.caller);

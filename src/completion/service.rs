@@ -20,7 +20,7 @@ use crate::cc::pace::Gate;
 use crate::completion::agenda::Agenda;
 use crate::completion::entry::{Completion, Life, Stage};
 use crate::completion::history::History;
-use crate::completion::input::{FailedCall, Input};
+use crate::completion::input::{FailedCall, Input, Mode};
 use crate::completion::output::Output;
 use crate::completion::record::{Roles, WallTime};
 use crate::completion::settings::Settings;
@@ -43,6 +43,8 @@ pub struct Service {
     /// The living ones, by the name of their entry.
     pub(super) tokens: BTreeMap<CceToken, CompletionId>,
     pub(super) routes: BTreeMap<SubscriptionId, Route>,
+    /// The calls whose callers are kept from a failure, and that may wait.
+    pub(super) held_calls: BTreeMap<CallIdentity, Option<CompletionId>>,
     /// The request of a SUBSCRIBE that its queue is deciding on.
     pub(super) newcomer: Option<Completion>,
     pub(super) agenda: Agenda<Owner>,
@@ -110,6 +112,8 @@ pub struct View<'s> {
     pub number: u32,
     /// Its entry's name towards others.
     pub cce: CceToken,
+    /// How the call is completed.
+    pub mode: Mode,
     /// Who has the two roles.
     pub roles: Roles,
     /// Who waits.
@@ -140,6 +144,7 @@ impl Service {
             pairs: BTreeMap::new(),
             tokens: BTreeMap::new(),
             routes: BTreeMap::new(),
+            held_calls: BTreeMap::new(),
             newcomer: None,
             agenda: Agenda::new(),
             steps: VecDeque::new(),
@@ -157,7 +162,10 @@ impl Service {
             Input::CallFailed(call) => self.on_call_failed(call, turn),
             Input::CallAnswered { caller, callee } => self.on_call_answered(caller, callee),
             Input::Line { user, line } => self.on_line(user, line),
+            Input::Resume { caller } => self.on_resume(&caller),
             Input::Stop => self.on_stop(turn),
+            Input::CallHeld { call } => self.on_call_held(call),
+            Input::CallReleased { call } => self.on_call_released(call, turn),
             Input::UserGone { user } => self.on_user_gone(&user, turn),
             Input::Complete(complete) => self.on_complete(&complete, turn),
             Input::Uncomplete {
@@ -361,11 +369,12 @@ impl Service {
 }
 
 impl<'s> View<'s> {
-    fn of(completion: &'s Completion) -> Self {
+    pub(super) fn of(completion: &'s Completion) -> Self {
         Self {
             id: completion.id,
             number: completion.number,
             cce: completion.cce,
+            mode: completion.errand.mode(),
             roles: completion.roles,
             caller: &completion.caller,
             callee: &completion.callee,

@@ -48,6 +48,8 @@ impl Default for Limits {
 pub struct Timing {
     /// CC-73: how long after a failed call its completion may be asked for.
     pub offer_window: Duration,
+    /// How long a call may wait at most (RULES R5).
+    pub camp_on_max: Duration,
     /// How long the store may take, before a new request is refused and a known one asks again.
     pub commit_max: Duration,
     /// How long after a start the lines of users that nobody saw count as free.
@@ -62,6 +64,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             offer_window: Duration::from_secs(30),
+            camp_on_max: Duration::from_mins(2),
             commit_max: Duration::from_secs(4),
             unknown_time: Duration::from_mins(5),
             suspension_long: Duration::from_hours(1),

@@ -88,6 +88,21 @@ impl FailedCalls {
         Some((*at, call))
     }
 
+    /// Those that may be asked for, the newest first, and when each failed.
+    pub(super) fn fresh(
+        &self,
+        (now, window): (Timestamp, Duration),
+    ) -> impl Iterator<Item = (Timestamp, &FailedCall)> {
+        let all = self.0.iter().rev();
+        let fresh = all.filter(move |(at, _)| is_recent(*at, now, window));
+        fresh.map(|(at, call)| (*at, &**call))
+    }
+
+    /// Forgets those that nobody asks for.
+    pub(super) fn remove(&mut self, is_gone: impl Fn(&FailedCall) -> bool) {
+        self.0.retain(|(_, call)| !is_gone(call));
+    }
+
     /// Forgets what can no longer be asked for.
     pub(super) fn forget(&mut self, now: Timestamp, window: Duration) {
         while let Some((at, _)) = self.0.front()

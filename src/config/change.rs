@@ -17,6 +17,7 @@ const FIXED: &[&str] = &[
     "limits.connections_of_source",
     "listener",
     "log.format",
+    "media",
     "mode",
     "own_calls",
     "records",
@@ -57,11 +58,13 @@ impl Config {
         self.shard.listeners.clone_from(&running.shard.listeners);
         self.log.format = running.log.format;
         self.api = running.api;
+        self.tokens.clone_from(&running.tokens);
         self.records.clone_from(&running.records);
         self.connections = running.connections;
         self.resolver.clone_from(&running.resolver);
         self.tls.clone_from(&running.tls);
         self.store.clone_from(&running.store);
+        self.media.clone_from(&running.media);
         let (next, running) = (&mut self.shard, &running.shard);
         if next.edge.is_some() != running.edge.is_some() {
             // The mode, and the PBX that it goes with.
@@ -69,6 +72,8 @@ impl Config {
             next.upstream.clone_from(&running.upstream);
         }
         next.own_calls = running.own_calls;
+        next.sound.clone_from(&running.sound);
+        next.voice.clone_from(&running.voice);
         // R7: what was begun with a peer goes on with that peer and with no other, and it is known by
         // its place. Those that come behind the others take nobody's place.
         let names = |settings: &Settings| -> Vec<String> {

@@ -12,7 +12,7 @@ use crate::call;
 use crate::completion::WallTime;
 use crate::location;
 use crate::shard::relays;
-use crate::shard::settings::{Calls, Limits, Listener, Overload, RecallMethod};
+use crate::shard::settings::{Calls, Completion, Limits, Listener, Overload, RecallMethod};
 use crate::shard::settings::{Settings, Strangers};
 use crate::transaction::timing::Timing;
 
@@ -20,14 +20,16 @@ use super::error::{Error, Place, Source};
 use super::raw::{self, RawConfig};
 use super::users;
 use super::value;
-use super::{Arguments, Config, Connections, Format, Level, Log, api_beside};
+use super::{Arguments, Config, Connections, Format, Level, Log, Media, api_beside};
 
 mod calls;
 mod completion;
 mod edge;
 mod listeners;
+mod media;
 mod peers;
 mod routes;
+mod tokens;
 
 use peers::Us;
 
@@ -62,8 +64,8 @@ pub(super) fn check(
     let calls = calls(source, &raw.calls, upstream.is_some())?;
     let api = api(source, raw.api.listen.as_ref(), &listeners)?;
     let timing = timing(source, &raw.timing)?;
-    let delay_max = Overload::default().delay_max;
-    let completion = completion::completion(source, &raw.completion, &calls.emergency, timing.t1)?;
+    let media = media::media(source, &raw.media, &listeners)?;
+    let completion = completion(source, raw, &calls, (timing.t1, media.as_ref()))?;
     let edge = edge::edge(source, raw, upstream.as_ref())?;
     if let (Some(_), Some(upstream)) = (&edge, &mut upstream)
         && !peers::names_methods(raw, arguments)
@@ -78,7 +80,7 @@ pub(super) fn check(
             routes: routes::routes(source, &raw.route, upstream.as_ref(), &peers)?,
             own_calls,
             peers,
-            access: users::access(source, raw, &domains)?,
+            access: users::access(source, raw, (&domains, edge.as_ref()))?,
             domains,
             registrar: registrar(source, raw)?,
             calls,
@@ -95,17 +97,38 @@ pub(super) fn check(
                 t1: timing.t1,
                 t2: timing.t2,
             },
-            overload: Overload {
-                delay_max: source.millis(raw.overload.delay_target_ms.as_ref(), delay_max)?,
-            },
+            overload: overload(source, raw)?,
             records: records.is_some(),
+            sound: media.as_ref().map(|media| media.sound.clone()),
+            voice: None,
         },
+        media,
         tls,
         connections: connections(source, &raw.limits)?,
         resolver: source.read_all(&raw.resolver.servers, value::dns_server)?,
         log,
         api,
+        tokens: tokens::tokens(source, &raw.api.token)?,
         records,
+    })
+}
+
+fn overload(source: Source<'_>, raw: &RawConfig) -> Result<Overload, Error> {
+    let usual = Overload::default().delay_max;
+    let delay_max = source.millis(raw.overload.delay_target_ms.as_ref(), usual)?;
+    Ok(Overload { delay_max })
+}
+
+fn completion(
+    source: Source<'_>,
+    raw: &RawConfig,
+    calls: &Calls,
+    (t1, media): (Duration, Option<&Media>),
+) -> Result<Completion, Error> {
+    let raw = &raw.completion;
+    Ok(Completion {
+        prompt: media::prompt(source, &raw.prompt, media)?,
+        ..completion::completion(source, raw, &calls.emergency, t1)?
     })
 }
 

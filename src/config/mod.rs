@@ -16,6 +16,7 @@ mod warnings;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::api::access::Token;
 use crate::shard;
 use crate::tls::Face;
 
@@ -40,10 +41,23 @@ pub struct Config {
     pub log: Log,
     /// Where the status API listens; always a loopback address.
     pub api: SocketAddr,
+    /// Who may ask the API for what; the file's hashes of bearer tokens.
+    pub tokens: Vec<Token>,
     /// The file that call records are appended to, if there are to be any.
     pub records: Option<PathBuf>,
     /// The file in which registrations are kept over a restart; `None` keeps them in memory.
     pub store: Option<PathBuf>,
+    /// Sound of our own, if there is to be any.
+    pub media: Option<Media>,
+}
+
+/// Sound of our own.
+#[derive(Clone, Debug)]
+pub struct Media {
+    /// Where we can be heard.
+    pub sound: shard::settings::Sound,
+    /// A folder with an operator's own recordings, if there is one.
+    pub voice: Option<PathBuf>,
 }
 
 /// How many stream connections there may be; fewer where the system allows few files.
@@ -163,6 +177,12 @@ impl Config {
             source.error(&span, error::why_not_read(error.message()))
         })?;
         check::check(source, &raw, arguments)
+    }
+
+    /// Whether the API asks nobody for a token where there are none: where anybody may register as
+    /// anybody, he could ask for as much by phone.
+    pub fn is_open(&self) -> bool {
+        self.shard.access.is_none() && self.shard.upstream.is_none()
     }
 
     /// The mode, as the first log line names it.

@@ -36,6 +36,7 @@ pub(super) struct RawConfig {
     pub(super) log: RawLog,
     pub(super) api: RawApi,
     pub(super) records: RawRecords,
+    pub(super) media: RawMedia,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -123,6 +124,7 @@ pub(super) struct RawRoute {
     pub(super) method: Field<String>,
     pub(super) from: Field<String>,
     pub(super) to: Field<String>,
+    pub(super) on_busy: Field<String>,
     pub(super) strip: Field<u32>,
     pub(super) prefix: Field<String>,
     pub(super) reject: Field<u16>,
@@ -154,6 +156,7 @@ pub(super) struct RawUser {
     pub(super) password: Field<String>,
     pub(super) ha1_sha256: Field<String>,
     pub(super) ha1_md5: Field<String>,
+    pub(super) numbers: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -174,7 +177,12 @@ pub(super) struct RawCompletion {
     pub(super) retain: Field<bool>,
     pub(super) recall_by: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) offer_window: Field<String>,
+    pub(super) ask_time: Field<String>,
+    pub(super) camp_on_guard: Field<String>,
+    pub(super) camp_on_max: Field<String>,
+    pub(super) on_busy: Field<String>,
     pub(super) poll_window: Field<String>,
+    pub(super) resumption: Field<String>,
     pub(super) guard: Field<String>,
     pub(super) recall: Field<String>,
     pub(super) ring: Field<String>,
@@ -200,6 +208,7 @@ pub(super) struct RawCompletion {
     pub(super) recalls_max: Field<u32>,
     pub(super) recalls_per_second_max: Field<u32>,
     pub(super) codes: RawCodes,
+    pub(super) prompt: RawPrompt,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -211,6 +220,22 @@ pub(super) struct RawCodes {
     pub(super) cancel: Field<String>,
     pub(super) cancel_all: Field<String>,
     pub(super) list: Field<String>,
+    pub(super) resume: Field<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawPrompt {
+    pub(super) callback: Field<String>,
+    pub(super) lasts: Field<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawMedia {
+    pub(super) address: Field<String>,
+    pub(super) ports: Field<String>,
+    pub(super) voice: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -269,6 +294,16 @@ pub(super) struct RawLog {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawApi {
     pub(super) listen: Field<String>,
+    pub(super) token: Vec<Spanned<RawToken>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawToken {
+    pub(super) name: Field<String>,
+    pub(super) sha256: Field<String>,
+    pub(super) scopes: Vec<Spanned<String>>,
+    pub(super) line: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

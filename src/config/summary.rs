@@ -5,6 +5,7 @@ use std::fmt;
 use crate::call::NatMedia;
 use crate::cc::trust::Dials;
 use crate::completion::CodeKind;
+use crate::routing::table::OnBusy;
 use crate::shard::settings::{Carries, CcParams, Completion, Edge, KeepAlive, Peer};
 use crate::shard::settings::{PeerCompletion, RecallMethod, Settings};
 use crate::sip::flow::ListenerId;
@@ -185,6 +186,17 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
     )?;
     writeln!(
         f,
+        "camp-on    {}; waits {}, rings after {} of guard",
+        match completion.on_busy {
+            OnBusy::Ask => "where it is asked for in time",
+            OnBusy::CampOn => "for all who find the callee busy",
+            OnBusy::Refuse => "for who asks by Request-Disposition",
+        },
+        spelled(service.timing.camp_on_max),
+        spelled(times.guard_call),
+    )?;
+    writeln!(
+        f,
         "requests   {} for a callee, {} of a caller, {} in all",
         service.monitor.entries_max, limits.per_caller_max, limits.total_max,
     )?;
@@ -195,12 +207,23 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         CodeKind::List => format!("{text} lists all"),
         CodeKind::Request => format!("{text} requests the last to a number"),
         CodeKind::RequestLast => format!("{text} requests the last"),
+        CodeKind::Resume => format!("{text} resumes"),
     });
     let codes: Vec<_> = codes.collect();
     match &*codes {
         [] => writeln!(f, "codes      none"),
         some => writeln!(f, "codes      {}", some.join(", ")),
-    }
+    }?;
+    let Some(prompt) = &completion.prompt else {
+        return Ok(());
+    };
+    let digits: Vec<_> = prompt
+        .digits
+        .iter()
+        .map(|(digit, _)| digit.key().to_string())
+        .collect();
+    let digits = digits.join(", ");
+    writeln!(f, "prompt     {digits} within {}", spelled(prompt.lasts))
 }
 
 impl fmt::Display for Log {

@@ -1,22 +1,38 @@
-//! The users who may register, and the realm of their passwords.
+//! The users who may register, and the realm of their passwords; or the numbers of those of a PBX.
 //!
 //! Spec: RFC 7616 §3.3 (realm), §3.4.2 (what `ha1_…` is the hash of), §5.2.
 //!
 //! No error shows a password or its hash.
 
+use std::collections::BTreeMap;
+
 use toml::Spanned;
 
-use crate::location::{Access, Account, Accounts, Algorithm};
+use crate::location::{Access, Account, Accounts, Algorithm, Aor};
+use crate::shard::settings::Edge;
 
 use super::error::{Error, Source};
 use super::raw::{RawConfig, RawUser};
 
-/// `None`: anybody may register.
+/// What is said of a key that means nothing in the other modes.
+pub(super) const ONLY_EDGE: &str = "is of use in edge mode alone: write mode = \"edge\"";
+
+/// `None`: anybody may register, or the PBX decides who.
 pub(super) fn access(
     source: Source<'_>,
     raw: &RawConfig,
-    domains: &[String],
+    (domains, edge): (&[String], Option<&Edge>),
 ) -> Result<Option<Access>, Error> {
+    if edge.is_some() {
+        return Ok(None);
+    }
+    let mut numbers = raw
+        .user
+        .iter()
+        .filter_map(|user| user.get_ref().numbers.as_ref());
+    if let Some(number) = numbers.find_map(|numbers| numbers.first()) {
+        return Err(source.error(&number.span(), ONLY_EDGE));
+    }
     let registrar = &raw.registrar;
     let Some(first) = raw.user.first() else {
         return match registrar.open.as_ref().filter(|open| !open.get_ref()) {
@@ -44,6 +60,48 @@ pub(super) fn access(
     }))
 }
 
+/// R1: whose number it is, where it is not the name under which his phones register with the PBX.
+pub(super) fn numbers(
+    source: Source<'_>,
+    written: &[Spanned<RawUser>],
+) -> Result<BTreeMap<Box<str>, Aor>, Error> {
+    let mut owners = BTreeMap::new();
+    for user in written {
+        let name = name(source, user)?;
+        let RawUser {
+            password,
+            ha1_sha256,
+            ha1_md5,
+            numbers,
+            ..
+        } = user.get_ref();
+        let secrets = [password, ha1_sha256, ha1_md5];
+        if let Some(secret) = secrets.into_iter().flatten().next() {
+            let why = "the users of edge mode are the PBX's, and so are their passwords";
+            return Err(source.error(&secret.span(), why));
+        }
+        let Some(numbers) = numbers.as_ref().filter(|numbers| !numbers.is_empty()) else {
+            let why = "is missing: a [[user]] of edge mode is there for them";
+            return Err(source.error_of("user.numbers", &user.span(), why));
+        };
+        for number in numbers {
+            let text: Box<str> = source.read(number, user_name)?.into();
+            if owners.insert(text, Aor::of_user(name.as_bytes())).is_some() {
+                let why = format!("`{}` is there twice", number.get_ref());
+                return Err(source.error(&number.span(), why));
+            }
+        }
+    }
+    Ok(owners)
+}
+
+fn name(source: Source<'_>, user: &Spanned<RawUser>) -> Result<String, Error> {
+    let Some(written) = &user.get_ref().name else {
+        return Err(source.error_of("user.name", &user.span(), "is missing"));
+    };
+    source.read(written, user_name)
+}
+
 fn accounts(
     source: Source<'_>,
     written: &[Spanned<RawUser>],
@@ -51,13 +109,12 @@ fn accounts(
 ) -> Result<Accounts, Error> {
     let mut accounts = Accounts::default();
     for user in written {
-        let Some(written) = &user.get_ref().name else {
-            return Err(source.error_of("user.name", &user.span(), "is missing"));
-        };
-        let name = source.read(written, user_name)?;
+        let name = name(source, user)?;
         let account = account(source, user, &name, realm)?;
         if !accounts.insert(&name, account) {
-            return Err(source.error(&written.span(), format!("`{name}` is there twice")));
+            let written = user.get_ref().name.as_ref().map(Spanned::span);
+            let span = written.unwrap_or_else(|| user.span());
+            return Err(source.error(&span, format!("`{name}` is there twice")));
         }
     }
     Ok(accounts)

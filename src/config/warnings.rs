@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::call::Policy;
 use crate::cc::trust::Dials;
+use crate::routing::table::OnBusy;
 use crate::shard::settings::Settings;
 
 use super::value::spelled;
@@ -35,8 +36,18 @@ impl Config {
         if settings.completion.enabled {
             warnings.extend(completion(settings));
         }
+        warnings.extend(waiting(settings));
         warnings
     }
+}
+
+/// In front of a PBX no call waits.
+fn waiting(settings: &Settings) -> Option<String> {
+    settings.edge.as_ref()?;
+    let routes = settings.routes.iter().filter_map(|route| route.on_busy);
+    let mut wishes = routes.chain([settings.completion.on_busy]);
+    let waits = wishes.any(|wish| wish != OnBusy::Refuse);
+    waits.then(|| "on_busy: in edge mode the PBX decides what a busy callee means".to_owned())
 }
 
 /// Whoever reaches a registrar without users is one of them.

@@ -10,6 +10,7 @@ use crate::table::Full;
 use crate::time::Timestamp;
 use crate::transaction::branch::hex;
 use crate::transaction::clients::Outgoing;
+use crate::transaction::fallback::Fallback;
 use crate::transaction::{Layer, User};
 
 /// How far a request of our own may go (S-22).
@@ -61,6 +62,8 @@ pub(super) struct Envelope<'e> {
     pub(super) uri: &'e [u8],
     pub(super) flow: Flow,
     pub(super) user: Option<User>,
+    /// Where else it may go.
+    pub(super) others: Option<&'e Fallback>,
 }
 
 impl Turn<'_> {
@@ -83,6 +86,7 @@ impl Turn<'_> {
             uri,
             flow,
             user,
+            others,
         } = envelope;
         Uri::parse(uri).map_err(|_| NotSent::Malformed)?;
         self.scratch.clear();
@@ -97,7 +101,7 @@ impl Turn<'_> {
             destination: 0,
             fields: self.scratch,
         };
-        self.layer.request(self.now, &outgoing)?;
+        self.layer.request_with(self.now, &outgoing, others)?;
         Ok(())
     }
 
@@ -118,6 +122,8 @@ impl Turn<'_> {
             uri: dialog.request_uri(),
             flow: dialog.flow(),
             user,
+            // What is within a dialog is for the server that has it.
+            others: None,
         };
         let write = |writer: &mut Writer<'_>| {
             dialog.write_fields(writer, method, number, MAX_FORWARDS);

@@ -58,14 +58,13 @@ pub(super) struct Calendar {
 }
 
 impl Calendar {
-    /// A moment of the past, in UTC, to the millisecond (RFC 3339): `2026-11-26T20:15:00.000Z`.
+    /// A moment, in UTC, to the millisecond (RFC 3339): `2026-11-26T20:15:00.000Z`.
     pub(super) fn utc(&self, at: Timestamp) -> String {
-        let ago = self.now.since(at);
-        let at = self
-            .today
-            .checked_sub(ago)
-            .unwrap_or(SystemTime::UNIX_EPOCH);
-        format_rfc3339_millis(at).to_string()
+        // One of the two is zero.
+        let (ago, ahead) = (self.now.since(at), at.since(self.now));
+        let at = self.today.checked_sub(ago);
+        let at = at.and_then(|at| at.checked_add(ahead));
+        format_rfc3339_millis(at.unwrap_or(SystemTime::UNIX_EPOCH)).to_string()
     }
 
     /// Seconds since 1970 of a moment of the past.
@@ -90,6 +89,8 @@ mod tests {
         };
         let at = Timestamp::from(Duration::from_millis(98_500));
         assert_eq!(calendar.utc(at), "2027-01-15T07:59:58.500Z");
+        let ahead = Timestamp::from(Duration::from_millis(102_250));
+        assert_eq!(calendar.utc(ahead), "2027-01-15T08:00:02.250Z");
         assert!((calendar.unix_s(at) - 1_799_999_998.5).abs() < 1e-6);
     }
 }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::routing::names::{Answer, Failed, Question};
+use crate::media::desk::RoomId;
+use crate::media::room::News;
+use crate::routing::names::{self, Failed, Question};
+use crate::shard::provider::{Answer, Ask};
 use crate::shard::{Report, SendId, Settings};
 use crate::sip::flow::Flow;
 use crate::store::Reply;
@@ -15,6 +18,15 @@ use crate::tls::{self, Proof};
 /// What a worker is told, in the order in which it happened.
 #[derive(Debug)]
 pub(super) enum Mail {
+    /// An application asks; answered at once, or when the service has answered.
+    Ask {
+        /// The only line that it may be about.
+        line: Option<Box<str>>,
+        /// What.
+        ask: Ask,
+        /// Who waits.
+        asker: oneshot::Sender<Answer>,
+    },
     /// Somebody asks whether the worker still takes mail.
     Alive(oneshot::Sender<()>),
     /// A stream closed.
@@ -26,6 +38,13 @@ pub(super) enum Mail {
     Drain,
     /// The operator wants to stop now.
     HangUp,
+    /// Something was heard in a room, or it could not be opened.
+    Heard {
+        /// Which.
+        room: RoomId,
+        /// What.
+        news: News,
+    },
     /// A message that was to leave by a stream did not.
     NotSent {
         /// As the shard gave it.
@@ -61,7 +80,7 @@ pub(super) enum Mail {
         /// What it was asked.
         question: Question,
         /// What it said.
-        reply: Result<Answer, Failed>,
+        reply: Result<names::Answer, Failed>,
     },
     /// What the store says.
     Store(Vec<Reply>),

@@ -15,6 +15,8 @@
 //! told so.
 
 mod allocator;
+mod applications;
+mod caller;
 mod client;
 mod clock;
 mod connection;
@@ -35,10 +37,12 @@ mod secure;
 mod serve;
 mod signals;
 mod socket;
+mod sound;
 mod streams;
 mod systemd;
 mod worker;
 
+pub use caller::{Wish, WishError, ask_api};
 pub use client::{StatusError, fetch_status};
 pub use keeper::OpenError;
 pub use serve::{End, ServeError, serve};

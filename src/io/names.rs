@@ -4,6 +4,7 @@
 //!
 //! What is known is kept by the worker; nothing is kept here.
 
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,32 +34,72 @@ const ATTEMPTS: usize = 2;
 const NOTHING_TTL: Duration = Duration::from_secs(30);
 
 /// Asks for as long as the worker has questions; without servers, those of the system. That there
-/// are none is an error only if somebody has a name to ask for.
+/// are none is an error only if somebody has a name to ask for; if not, they are looked for again
+/// when another configuration brings the first name.
 pub(super) fn start(
     servers: &[SocketAddr],
     is_needed: bool,
     mail: mpsc::Sender<Mail>,
-    mut questions: mpsc::Receiver<Question>,
+    questions: mpsc::Receiver<Question>,
 ) -> Result<(), NetError> {
-    let resolver = match resolver(servers) {
-        Ok(resolver) => resolver,
-        Err(error) if is_needed => return Err(error),
-        Err(_) => return Ok(()),
-    };
-    tokio::spawn(async move {
+    let servers = servers.to_vec();
+    let mut asking = Asking::new(move || resolver(&servers));
+    if is_needed {
+        asking.start()?;
+    }
+    tokio::spawn(asking.run(mail, questions));
+    Ok(())
+}
+
+/// Whoever asks, once there is somebody to ask.
+struct Asking<F> {
+    make: F,
+    resolver: Option<TokioResolver>,
+    /// Whether the log says that there is nobody to ask.
+    is_told: bool,
+}
+
+impl<F: FnMut() -> Result<TokioResolver, NetError>> Asking<F> {
+    const fn new(make: F) -> Self {
+        Self {
+            make,
+            resolver: None,
+            is_told: false,
+        }
+    }
+
+    /// Whoever can be asked; looked for until there is somebody.
+    fn start(&mut self) -> Result<&TokioResolver, NetError> {
+        match &mut self.resolver {
+            Some(resolver) => Ok(resolver),
+            none => Ok(none.insert((self.make)()?)),
+        }
+    }
+
+    /// Says once that nobody can be asked.
+    fn tell(&mut self, error: &NetError) {
+        if !mem::replace(&mut self.is_told, true) {
+            tracing::error!(%error, "DNS cannot be asked: write its servers in [resolver] servers");
+        }
+    }
+
+    async fn run(mut self, mail: mpsc::Sender<Mail>, mut questions: mpsc::Receiver<Question>) {
         let places = Arc::new(Semaphore::new(AT_ONCE_MAX));
         while let Some(question) = questions.recv().await {
             let place = Arc::clone(&places).acquire_owned().await;
-            let (resolver, mail) = (resolver.clone(), mail.clone());
+            let resolver = self.start().cloned().map_err(|error| self.tell(&error));
+            let mail = mail.clone();
             tokio::spawn(async move {
-                let reply = ask(&resolver, &question).await;
+                let reply = match resolver {
+                    Ok(resolver) => ask(&resolver, &question).await,
+                    Err(()) => Err(Failed),
+                };
                 drop(place);
                 // A worker that is gone needs no mail.
                 drop(mail.send(Mail::Resolved { question, reply }).await);
             });
         }
-    });
-    Ok(())
+    }
 }
 
 fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
@@ -161,4 +202,85 @@ fn add(records: &mut Records, data: &RData) {
 fn text(name: &Name) -> Arc<str> {
     let text = name.to_ascii().to_ascii_lowercase();
     text.trim_end_matches('.').into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::UdpSocket;
+    use tokio::runtime::Builder;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let bounded = async { timeout(LONG, test).await.expect("in time") };
+        runtime.expect("an event loop").block_on(bounded);
+    }
+
+    /// A DNS server that knows one address of every name.
+    async fn answer_all(socket: UdpSocket) {
+        let mut buffer = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+            let asked = &buffer[..length];
+            // The question ends with its class, four bytes after the root label.
+            let name = asked[12..].iter().position(|byte| *byte == 0);
+            let end = 12 + name.expect("a name") + 5;
+            let is_a = asked[end - 3] == 1;
+            let mut reply = asked[..end].to_vec();
+            // A response, recursion available; one question, and one answer at most.
+            reply[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0]);
+            if is_a {
+                reply.extend([0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
+            }
+            socket.send_to(&reply, from).await.expect("loopback");
+        }
+    }
+
+    fn question() -> Question {
+        Question {
+            kind: Kind::Address,
+            name: "pbx.example.org".into(),
+        }
+    }
+
+    async fn reply(mailbox: &mut mpsc::Receiver<Mail>) -> Result<Answer, Failed> {
+        let mail = mailbox.recv().await;
+        let Some(Mail::Resolved { reply, .. }) = mail else {
+            panic!("no answer, but {mail:?}");
+        };
+        reply
+    }
+
+    /// Where there was nobody to ask at the start, every later question was lost.
+    #[test]
+    fn who_is_to_be_asked_is_looked_for_again_when_there_is_a_question() {
+        run(async {
+            let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
+            let server = server.expect("loopback");
+            let servers = [server.local_addr().expect("bound")];
+            tokio::spawn(answer_all(server));
+            let mut missing = 1;
+            let asking = Asking::new(move || {
+                if missing > 0 {
+                    missing -= 1;
+                    return Err(NetError::from("no servers"));
+                }
+                resolver(&servers)
+            });
+            let (mail, mut mailbox) = mpsc::channel(4);
+            let (asker, questions) = mpsc::channel(4);
+            tokio::spawn(asking.run(mail, questions));
+
+            asker.send(question()).await.expect("asked");
+            assert_eq!(reply(&mut mailbox).await, Err(Failed));
+            asker.send(question()).await.expect("asked");
+            let found = reply(&mut mailbox).await.expect("an answer");
+            assert_eq!(found.records.addresses, [Ipv4Addr::new(192, 0, 2, 1)]);
+        });
+    }
 }

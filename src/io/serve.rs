@@ -8,9 +8,12 @@ use std::thread::{self, JoinHandle};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
+use crate::api::access::Access;
 use crate::api::status::left_in_tables;
 use crate::completion::WallTime;
-use crate::config::{Config, Origin};
+use crate::config::{Config, Media, Origin};
+use crate::media::desk::Command;
+use crate::media::prompts::BadPart;
 use crate::shard::settings::{Carries, Peer};
 use crate::shard::{Report, Shard};
 use crate::tls;
@@ -27,12 +30,14 @@ use super::roster::Limits;
 use super::secure::Secure;
 use super::streams::{Streams, Tolerance};
 use super::worker::Worker;
-use super::{entropy, names, signals, socket, systemd};
+use super::{entropy, names, signals, socket, sound, systemd};
 
 /// Mail that waits for the worker; streams are read no further while it is full.
 const MAIL_MAX: usize = 1024;
 /// Messages that wait to be given to their connections; past it they are not sent.
 const COMMANDS_MAX: usize = 4096;
+/// News of lines that wait for those who read them; past it they are lost.
+const NEWS_MAX: usize = 4096;
 /// Questions that wait for DNS to be asked.
 const QUESTIONS_MAX: usize = 256;
 
@@ -82,6 +87,9 @@ pub enum ServeError {
     /// The system gives no thread, event loop or signals.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
+    /// A recording cannot be played.
+    #[error("no sound: {0}")]
+    Sound(#[from] BadPart),
     /// A certificate or key cannot be used.
     #[error("no TLS: {0}")]
     Tls(#[from] tls::Error),
@@ -136,11 +144,13 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
     let has_names = config.shard.peers().any(|(_, peer)| peer.has_names());
     let servers = config.resolver.clone();
     let (records, slot) = open_records(&config, clock)?.unzip();
+    let access = Access::from(&config);
     let files = Files {
         pen,
         records: slot.clone(),
     };
     config.shard.started = WallTime(clock.started());
+    config.shard.voice = config.media.as_ref().map(sound::voice).transpose()?;
     let mut shard = Shard::new(config.shard.clone(), entropy::seeded()?);
     let (mail, mailbox) = mpsc::channel(MAIL_MAX);
     let (keeper, store) = store
@@ -157,6 +167,7 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
         limits: Limits::within(config.connections, socket::files_max()),
         ..Tolerance::default()
     };
+    let media = config.media.clone();
     let (reloader, standing) = Reloader::new((config, origin), told, files);
     let asker = Asker {
         clock,
@@ -168,12 +179,16 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
     let (asking, questions) = mpsc::channel(QUESTIONS_MAX);
     let post = (streams, asking, slot);
     let worker = move || Worker::new(shard, clock, udp, mailbox, post);
-    let worker = spawn_worker(move || Ok(worker()?.keeping(keeper)))?;
+    let sound = media.map(|media| start_sound(&media, clock, mail.clone()));
+    let sound = sound.transpose()?;
+    let (telling, news) = mpsc::channel(NEWS_MAX);
+    let worker = move || Ok(worker()?.keeping(keeper).sounding(sound).telling(telling));
+    let worker = spawn_worker(worker)?;
     runtime()?.block_on(async {
         signals::start(mail.clone())?;
         reloader.start()?;
         systemd::start_watchdog(mail.clone());
-        http::start(sockets.http, asker)?;
+        http::start(sockets.http, asker, (access, news))?;
         names::start(&servers, has_names, mail.clone(), questions)?;
         let listeners = (sockets.tcp, secure);
         let streams = Streams::start(clock, tolerance, listeners, mail, commands)?;
@@ -189,6 +204,27 @@ fn serve_logged(mut config: Config, origin: Origin, pen: Pen) -> Result<End, Ser
         store.join().map_err(|_| ServeError::Worker)?;
     }
     Ok(take_leave(&report))
+}
+
+/// Starts the thread for what our calls play and hear; it ends when the worker does.
+fn start_sound(
+    media: &Media,
+    clock: Clock,
+    worker: mpsc::Sender<Mail>,
+) -> Result<mpsc::Sender<Command>, ServeError> {
+    let (sound, commands) = mpsc::channel(COMMANDS_MAX);
+    let rng = entropy::seeded()?;
+    sound::start(clock, media.sound.address, rng, commands, worker)?;
+    Ok(sound)
+}
+
+impl From<&Config> for Access {
+    fn from(config: &Config) -> Self {
+        Self {
+            tokens: config.tokens.clone(),
+            is_open: config.is_open(),
+        }
+    }
 }
 
 /// The last line of the log: what was left.

@@ -15,14 +15,17 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Sleep;
 
+use crate::media::desk as sound;
 use crate::observe::DatagramCounters;
-use crate::routing::names::Question;
+use crate::routing::names;
+use crate::shard::provider::{LineEvent, Question};
 use crate::shard::{Input, Output, Report, SendId, Shard};
 use crate::sip::flow::{Flow, ListenerId, Transport};
 use crate::store::keep::Change;
 use crate::time::Timestamp;
 
 use super::allocator::ThreadCache;
+use super::applications::Applications;
 use super::clock::Clock;
 use super::datagrams::{Datagrams, Sent};
 use super::keeper::Keeper;
@@ -80,7 +83,9 @@ struct Post {
     /// By listener.
     sockets: Vec<Option<Datagrams>>,
     streams: mpsc::Sender<Command>,
-    questions: mpsc::Sender<Question>,
+    questions: mpsc::Sender<names::Question>,
+    /// To the sound thread, if there is one.
+    sound: Option<mpsc::Sender<sound::Command>>,
     /// For call records, if there are to be any.
     records: Option<Slot>,
     /// Where records are kept over a restart; nowhere, if `None`.
@@ -88,6 +93,7 @@ struct Post {
     /// What did not leave, for the shard to hear of.
     failed: Vec<(SendId, Flow)>,
     counters: DatagramCounters,
+    applications: Applications,
 }
 
 impl Worker {
@@ -100,7 +106,7 @@ impl Worker {
         mail: mpsc::Receiver<Mail>,
         (streams, questions, records): (
             mpsc::Sender<Command>,
-            mpsc::Sender<Question>,
+            mpsc::Sender<names::Question>,
             Option<Slot>,
         ),
     ) -> io::Result<Self> {
@@ -116,10 +122,12 @@ impl Worker {
                 sockets,
                 streams,
                 questions,
+                sound: None,
                 records,
                 keeper: None,
                 failed: Vec::new(),
                 counters,
+                applications: Applications::default(),
             },
             mail,
             inbox: Vec::with_capacity(MAIL_A_TURN),
@@ -132,6 +140,18 @@ impl Worker {
     /// The same, which keeps there what is to outlive it.
     pub(super) fn keeping(mut self, keeper: Option<Keeper>) -> Self {
         self.post.keeper = keeper;
+        self
+    }
+
+    /// The same, which tells there what is new on lines.
+    pub(super) fn telling(mut self, news: mpsc::Sender<LineEvent>) -> Self {
+        self.post.applications.tell(news);
+        self
+    }
+
+    /// The same, whose calls can be heard.
+    pub(super) fn sounding(mut self, sound: Option<mpsc::Sender<sound::Command>>) -> Self {
+        self.post.sound = sound;
         self
     }
 
@@ -172,6 +192,11 @@ impl Worker {
     fn on_mail(&mut self, mail: Mail) {
         let now = self.clock.now();
         match mail {
+            Mail::Ask { line, ask, asker } => {
+                let asking = self.post.applications.wait(asker);
+                let question = Question { asking, line, ask };
+                self.take_in(now, Input::Asked(&question));
+            }
             Mail::Alive(asker) => {
                 let _has_gone = asker.send(());
             }
@@ -184,6 +209,7 @@ impl Worker {
                 self.phase = Phase::Over;
                 self.take_in(now, Input::HangUp);
             }
+            Mail::Heard { room, news } => self.take_in(now, Input::Heard { room, news }),
             Mail::NotSent { id, flow } => self.take_in(now, Input::NotSent { client: id, flow }),
             Mail::Proven { flow, names } => {
                 let names = &names;
@@ -367,6 +393,11 @@ impl Post {
                     }
                 },
             }
+        }
+        self.applications.deliver(shard);
+        while let Some(command) = shard.poll_sound() {
+            // Whoever opened the room hears no end of it then, and gives up in time.
+            let _is_told = self.sound.as_ref().map(|sound| sound.try_send(command));
         }
         if let Some(records) = &self.records {
             while let Some(record) = shard.poll_record() {

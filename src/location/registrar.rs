@@ -92,18 +92,20 @@ impl Registrar {
         self.policy = policy;
     }
 
-    /// Removes the bindings of all but these AORs.
-    pub fn remove_unless(&mut self, now: Timestamp, is_kept: impl Fn(&Aor) -> bool) {
-        let with_bindings = self.ends.iter().map(|(_, key)| *key);
-        let is_gone = |key: &Key| {
-            let record = self.records.get(*key);
-            record.is_some_and(|record| !is_kept(&record.aor))
-        };
-        let gone: Vec<_> = with_bindings.filter(is_gone).collect();
-        for key in gone {
-            self.set(now, key, Vec::new());
+    /// Removes the bindings of all but these AORs, and gives those.
+    pub fn remove_unless(&mut self, now: Timestamp, is_kept: impl Fn(&Aor) -> bool) -> Vec<Aor> {
+        let others = self.records.iter();
+        let others = others.filter(|(_, record)| !is_kept(&record.aor));
+        let gone: Vec<_> = others
+            .map(|(key, record)| (key, record.aor.clone(), record.bindings.is_empty()))
+            .collect();
+        for (key, _, is_empty) in &gone {
+            if !is_empty {
+                self.set(now, *key, Vec::new());
+            }
         }
         self.forget_surplus();
+        gone.into_iter().map(|(_, aor, _)| aor).collect()
     }
 
     /// Carries a REGISTER out, or refuses it.
@@ -297,6 +299,12 @@ impl Registrar {
         let (_, only) = owners.next()?;
         let record = self.records.get(*only).filter(|_| owners.next().is_none());
         record.map(|record| record.aor.clone())
+    }
+
+    /// Those that have been registered since the start, as far as we remember.
+    pub fn aors(&self) -> impl Iterator<Item = &Aor> {
+        let known = self.by_user.iter();
+        known.filter_map(|(_, key)| Some(&self.records.get(*key)?.aor))
     }
 
     /// How many bindings there are.

@@ -71,9 +71,10 @@ impl Subscription {
         if self.exchanges.len() >= EXCHANGES_MAX {
             return Err(Refused::Full);
         }
-        let server = turn.layer.accept(turn.now, request, flow, None);
-        let server = server.map_err(|_| Refused::Full)?;
         let number = self.next_number();
+        let user = Some(Part::Exchange(number).user(self.key));
+        let server = turn.layer.accept(turn.now, request, flow, user);
+        let server = server.map_err(|_| Refused::Full)?;
         if self
             .send_across(turn, (asker, fork), request, number)
             .is_none()

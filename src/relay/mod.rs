@@ -102,8 +102,8 @@ impl Part {
         }
     }
 
-    /// Whom the transaction tells.
-    fn user(self, key: Key) -> User {
+    /// Whom a transaction of this part tells, or who owes its answer.
+    pub fn user(self, key: Key) -> User {
         let part = match self {
             Self::Passage => [16, 0],
             Self::Opening(number) => [17, number],

@@ -17,6 +17,20 @@ pub struct Route {
     pub from: Option<Origin>,
     /// What becomes of it.
     pub to: Destination,
+    /// What becomes of its caller if the callee is busy; `None`: what becomes of all others.
+    pub on_busy: Option<OnBusy>,
+}
+
+/// What becomes of a caller whose callee is busy (R5).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnBusy {
+    /// He is kept for a while, so that somebody may ask for him.
+    Ask,
+    /// His call waits.
+    CampOn,
+    /// He is told.
+    #[default]
+    Refuse,
 }
 
 /// Where a request comes from.
@@ -234,6 +248,7 @@ mod tests {
             user: Some(Pattern(user.to_owned())),
             method: Some("INVITE".to_owned()),
             from,
+            on_busy: None,
             to: Destination::Peer {
                 peer,
                 strip: 0,

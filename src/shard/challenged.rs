@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::call::{Again, Call};
+use crate::completion::CompletionId;
 use crate::shard::Settings;
 use crate::sip::Request;
 use crate::sip::flow::Flow;
@@ -21,6 +22,8 @@ use crate::transaction::digest::{Digest, DigestMap, Digester};
 /// How long a phone has to answer a challenge: as long as a transaction lasts, so that a user can
 /// be asked for his password.
 const WAITS_T1: u32 = 64;
+/// R5, R9: how long the phone of a CC call has, which knows its password: a callee is reserved for it.
+const WAITS_FOR_CC_T1: u32 = 8;
 /// Of the calls that we may hold, one in this many may be a challenged one.
 const SHARE: u32 = 4;
 
@@ -30,7 +33,10 @@ pub(super) struct Challenged {
     kept: DigestMap<Kept>,
     /// In the order in which they are given up.
     order: VecDeque<(Timestamp, Digest)>,
+    /// The CC calls among them, and by when they are to come again: a callee is reserved for each.
+    awaited: VecDeque<(Timestamp, CompletionId)>,
     waits: Duration,
+    waits_for_cc: Duration,
     kept_max: usize,
 }
 
@@ -48,6 +54,8 @@ impl Challenged {
         Self {
             kept: DigestMap::default(),
             order: VecDeque::new(),
+            awaited: VecDeque::new(),
+            waits_for_cc: settings.timing.t1 * WAITS_FOR_CC_T1,
             waits: settings.timing.t1 * WAITS_T1,
             kept_max: usize::try_from(settings.limits.calls_max / SHARE).unwrap_or(usize::MAX),
         }
@@ -73,6 +81,24 @@ impl Challenged {
         };
         self.order.push_back((until, name));
         self.kept.insert(name, kept).map(|displaced| displaced.key)
+    }
+
+    /// A CC call was challenged.
+    pub(super) fn await_cc_call(&mut self, now: Timestamp, id: CompletionId) {
+        self.forget_cc_call(id);
+        self.awaited.push_back((now + self.waits_for_cc, id));
+    }
+
+    /// It came again, or another one of that request came.
+    pub(super) fn forget_cc_call(&mut self, id: CompletionId) {
+        self.awaited.retain(|(_, awaited)| *awaited != id);
+    }
+
+    /// A request whose CC call did not come again in time.
+    pub(super) fn poll_unrepeated(&mut self, now: Timestamp) -> Option<CompletionId> {
+        let (_, id) = *self.awaited.front().filter(|(due, _)| *due <= now)?;
+        self.awaited.pop_front();
+        Some(id)
     }
 
     /// The slot of the challenged call that this INVITE repeats.
@@ -109,7 +135,9 @@ impl Challenged {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.order.front().map(|(until, _)| *until)
+        let over = self.order.front().map(|(until, _)| *until);
+        let due = self.awaited.front().map(|(due, _)| *due);
+        [over, due].into_iter().flatten().min()
     }
 
     /// How many slots are kept.

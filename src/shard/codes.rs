@@ -27,6 +27,7 @@ use crate::transaction::servers::Answer;
 enum Wish {
     Complete(WhichCall),
     List,
+    Resume,
     Uncomplete(Which),
 }
 
@@ -117,6 +118,10 @@ impl Shard {
                 caller,
                 which,
             }),
+            Ok(Wish::Resume) => {
+                self.desk.facts.push_back(Input::Resume { caller });
+                self.answer_code(now, ticket, Ok(None));
+            }
             Ok(Wish::List) => self.list(now, request, ticket),
             Err(reject) => self.answer_code(now, ticket, Err(reject)),
         }
@@ -145,6 +150,10 @@ impl Shard {
                 Wish::Complete(WhichCall::Call(call.ok_or(completion::Reject::NoOffer)?))
             }
             Code::RequestLast => Wish::Complete(WhichCall::Last),
+            Code::Resume if service.views(caller).is_empty() => {
+                return Err(completion::Reject::UnknownCompletion);
+            }
+            Code::Resume => Wish::Resume,
         })
     }
 
@@ -307,7 +316,9 @@ impl Shard {
             call,
             parties,
             about,
+            asked: None,
             armed: None,
+            prompting: None,
         };
         self.put_back(now, key, Box::new(held));
         true

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cc::addr;
+use crate::cc::capsule::CallIdentity;
 use crate::completion::{self, CompletionId, Input, News, Outcome, Output, Pattern, Service, Tell};
 use crate::location::Aor;
+use crate::media::desk::RoomId;
 use crate::observe::Pii;
 use crate::random::Rng;
 use crate::shard::codes::Asked;
@@ -18,6 +20,7 @@ use crate::shard::placing::Rung;
 use crate::shard::record::CompletionRecord;
 use crate::shard::subscriptions::Subscriptions;
 use crate::shard::{Settings, Shard};
+use crate::table::Key;
 use crate::time::Timestamp;
 
 /// Most facts that one input may cause; more means that the service and the calls chase each other.
@@ -47,6 +50,12 @@ pub(super) struct Desk {
     pub(super) unplaced: Vec<CompletionId>,
     /// The codes that wait for their answer.
     pub(super) asked: BTreeMap<completion::Ticket, Asked>,
+    /// The calls that may wait, or do.
+    pub(super) camps: BTreeMap<CallIdentity, Key>,
+    /// What was asked for them.
+    pub(super) camp_tickets: BTreeMap<completion::Ticket, CallIdentity>,
+    /// The rooms of those whose digit waits for its answer.
+    pub(super) prompts: BTreeMap<completion::Ticket, RoomId>,
     /// Whose suspicious ways were logged within the last minute.
     suspected: Buckets<(Pattern, Option<addr::Aor>)>,
     last_ticket: u64,
@@ -74,6 +83,9 @@ impl Desk {
             referring: BTreeMap::new(),
             unplaced: Vec::new(),
             asked: BTreeMap::new(),
+            camps: BTreeMap::new(),
+            camp_tickets: BTreeMap::new(),
+            prompts: BTreeMap::new(),
             suspected: Buckets::new(Rate::one_in(LINE), SUSPECTED_MAX),
             last_ticket: 0,
             #[cfg(test)]
@@ -122,6 +134,7 @@ impl Shard {
                 "the service and the calls chase each other"
             );
             self.overhear(now, &fact);
+            self.follow_connection(now, &fact);
             let mut wishes = std::mem::take(&mut self.desk.wishes);
             self.desk.service.handle(now, fact, &mut wishes);
             self.carry_out_all(now, wishes);
@@ -159,6 +172,7 @@ impl Shard {
         for asked in broken.asked.into_values() {
             self.give_up_code(now, &asked);
         }
+        self.provider.give_up();
         self.users.unwatch_all();
         tracing::error!("completion is made anew from its store");
         if let Some(records) = self.desk.vault.reload() {
@@ -216,11 +230,18 @@ impl Shard {
             Output::Recall(recall) => self.recall(now, &recall),
             Output::EndRecall { id, why } => self.end_recall(now, id, why),
             Output::Call(call) => self.place_cc_call(now, &call),
+            Output::Camp { id, call, lasts } => self.camp(now, id, (call, lasts)),
+            Output::Connect { id, call } => self.connect_camped(now, id, call),
+            Output::EndCamp { call } => self.end_camp(now, call),
             Output::Completed { ticket, result } => {
-                self.answer_code(now, ticket, result.map(Some));
+                if !self.answer_camp(now, ticket, &result)
+                    && !self.answer_prompt(now, ticket, &result)
+                {
+                    self.answer_asker(now, ticket, result.map(Some));
+                }
             }
             Output::Uncompleted { ticket, result } => {
-                self.answer_code(now, ticket, result.map(|_| None));
+                self.answer_asker(now, ticket, result.map(|_| None));
             }
             Output::Persist(put) => self.persist(put),
             Output::Read(key) => self.read_kept(key),
@@ -250,7 +271,20 @@ impl Shard {
         }
     }
 
+    /// Who asked by the API, or by a code.
+    fn answer_asker(
+        &mut self,
+        now: Timestamp,
+        ticket: completion::Ticket,
+        result: Result<Option<CompletionId>, completion::Reject>,
+    ) {
+        if !self.answer_application(ticket, result) {
+            self.answer_code(now, ticket, result);
+        }
+    }
+
     fn log_news(&mut self, tell: &Tell) {
+        self.provider.note(tell);
         let (mut why, mut outcome, mut story) = (None, None, None);
         let what = match &tell.news {
             News::Accepted(_) => {

@@ -14,12 +14,14 @@ use std::net::SocketAddr;
 
 use crate::call::Again;
 use crate::cc::trust::PeerId;
+use crate::completion::Input;
 use crate::location::{Alias, Aor, Found, Pseudonyms, Relay};
 use crate::random::Rng;
 use crate::shard::challenged::Challenged;
 use crate::shard::invite::Routed;
 use crate::shard::keep_alive::KeepAlive;
 use crate::shard::notifier::is_anonymous;
+use crate::shard::numbers::Numbers;
 use crate::shard::offer::About;
 use crate::shard::passes::Passes;
 use crate::shard::registration::Registrations;
@@ -41,6 +43,7 @@ pub(super) struct Edge {
     pub(super) registrations: Registrations,
     pub(super) challenged: Challenged,
     pub(super) passes: Passes,
+    pub(super) numbers: Numbers,
     keeps: bool,
     /// What is to be kept over a restart.
     to_keep: VecDeque<Kept>,
@@ -81,6 +84,7 @@ impl Edge {
             registrations: Registrations::new(settings, edge, rng),
             challenged: Challenged::new(settings),
             passes: Passes::default(),
+            numbers: Numbers::default(),
             keeps: edge.keeps,
             to_keep: VecDeque::new(),
             kept: None,
@@ -262,6 +266,11 @@ impl Shard {
         while let Some(key) = edge.challenged.poll_over(now) {
             self.calls.discard(key);
         }
+        while let Some(id) = edge.challenged.poll_unrepeated(now) {
+            // R9: nobody waits for a call that does not come.
+            let found = None;
+            self.desk.facts.push_back(Input::CcCallFailed { id, found });
+        }
         self.on_registers_due(now);
         self.keep_alive(now);
     }
@@ -303,6 +312,9 @@ impl Shard {
         if edge.relay.restore(registrar, (alias, record), place) {
             edge.keep_alive.note(Timestamp::START, alias);
             self.counters.registrations_restored += 1;
+            let unknown_time = self.settings.completion.service.timing.unknown_time;
+            self.users
+                .know_nothing_until(Timestamp::START + unknown_time);
         }
     }
 
@@ -327,6 +339,9 @@ impl Shard {
             return false;
         }
         let digester = self.layer.digester();
+        if let About::CcCall(id) = held.about {
+            edge.challenged.await_cc_call(now, id);
+        }
         let displaced = edge.challenged.keep(now, digester, (key, &held.call));
         if let Some(displaced) = displaced {
             self.calls.discard(displaced);

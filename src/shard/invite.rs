@@ -7,7 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::call::relay;
-use crate::call::{self, Again, Asks, Call, NatMedia, Offer, SessionAsks, Told};
+use crate::call::{self, Again, Asks, Call, Offer, SessionAsks, Told};
 use crate::cc::Condition;
 use crate::cc::addr::{self, AddrSpec};
 use crate::cc::capsule::CallIdentity;
@@ -176,6 +176,9 @@ impl Shard {
         // R1: whose number it is.
         let view = self.desk.service.view(id).filter(|_| peer.is_some());
         let dialled = view.and_then(|view| self.owner_of(&user_of(view.callee)));
+        if let Some(edge) = &mut self.edge {
+            edge.challenged.forget_cc_call(id);
+        }
         self.on_own_cc_call(now, id);
         self.desk.facts.push_back(Input::CcCallArrived { id });
         let refused = if ways.is_empty() {
@@ -303,7 +306,18 @@ impl Shard {
             listener: arrived.flow.listener,
             call: CallIdentity(self.rng.bits()),
             offers: Vec::new(),
+            session: self.session_for_prompt(arrived),
+            failed: None,
+            camping: self.may_camp(arrived.request, arrived.flow),
         })
+    }
+
+    /// R16: what is kept of a caller's session description where he may be asked about a failure.
+    fn session_for_prompt(&self, arrived: &Arrived<'_>) -> Option<Box<[u8]>> {
+        self.settings.completion.prompt.as_ref()?;
+        arrived.caller.as_ref()?;
+        let message = &arrived.request.message;
+        call::can_hear(message, arrived.flow.remote.ip()).then(|| message.body().into())
     }
 
     /// A refusal of our own. One that might be none a moment later is kept for as long as a
@@ -320,6 +334,14 @@ impl Shard {
             return Err(reject);
         }
         let Arrived { request, flow, .. } = arrived;
+        let who = (arrived.caller.as_ref(), &mut about);
+        let asked = self.ask_first(now, (request, flow), who, reject);
+        if asked.is_err() {
+            self.forget_held(&about);
+        }
+        if asked? {
+            return Ok(());
+        }
         let told = Told {
             status: reject.status(),
             rang: false,
@@ -478,7 +500,7 @@ impl Shard {
     }
 
     /// The side that is a phone, where the other is its PBX, and the flow by which it is reached.
-    fn phone_of(
+    pub(super) fn phone_of(
         &self,
         parties: &Parties,
         (request, flow): (&Request<'_>, &Flow),
@@ -493,14 +515,8 @@ impl Shard {
         Some((call::Side::B, ways.first()?.flow))
     }
 
-    /// R1: the user whose number was dialled, where his phones register with the PBX.
-    pub(super) fn owner_of(&self, dialled: &Aor) -> Option<Aor> {
-        self.edge.as_deref()?;
-        self.registrar.owner_of(dialled)
-    }
-
     /// R12: whom of the two sides we ask for a session timer.
-    fn session_asks(&self, flow: &Flow, ways: &Ways) -> Asks {
+    pub(super) fn session_asks(&self, flow: &Flow, ways: &Ways) -> Asks {
         let of_peer = |flow: &Flow, asked_s| {
             let peer = self.peer_at(flow.remote.ip());
             peer.map(|_| asked_s)
@@ -528,31 +544,27 @@ impl Shard {
     ) -> Box<Held> {
         let targets = targets(ways);
         let message = Self::for_other_side(parties.identity, request.message);
-        let offer = Offer {
-            request: &Request {
-                message,
-                ..*request
-            },
-            flow,
-            server,
-            targets: &targets,
-            asks: self.session_asks(flow, ways),
-            again,
-            phone: self.phone_of(&parties, (request, flow), ways),
-            nat_media: self
-                .settings
-                .edge
-                .as_ref()
-                .map_or(NatMedia::Off, |it| it.nat_media),
+        let request = &Request {
+            message,
+            ..*request
         };
+        let offer = self.offer_of((request, flow, server), ways, &parties);
+        let offer = Offer {
+            targets: &targets,
+            again,
+            ..offer
+        };
+        let asked = about.asker().map(|asker| asker.call);
         let call = self.with_turn(now, &parties, &mut about, |turn| {
             Call::invite(key, turn, &offer)
         });
         Box::new(Held {
             call,
             parties,
+            asked,
             about,
             armed: None,
+            prompting: None,
         })
     }
 }

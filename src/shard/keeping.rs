@@ -88,6 +88,10 @@ impl Vault {
         matches!(self, Self::There(_))
     }
 
+    fn is_up(&self) -> bool {
+        matches!(self, Self::There(there) if there.state == State::Up)
+    }
+
     pub(super) fn has_orders(&self) -> bool {
         matches!(self, Self::There(there) if !there.orders.is_empty())
     }
@@ -119,6 +123,9 @@ impl Shard {
     /// What the store says.
     pub(super) fn on_store(&mut self, now: Timestamp, reply: Reply) {
         match reply {
+            // Answers to what was asked before the records are read anew are nobody's: who was made
+            // anew would have them removed, as he does not know them yet.
+            Reply::Put { .. } | Reply::Read { .. } if !self.desk.vault.is_up() => {}
             Reply::Put { key, answer } => {
                 self.desk.facts.push_back(Input::Persisted { key, answer });
             }
@@ -167,7 +174,9 @@ impl Shard {
             return;
         }
         put.record = put.record.map(|record| self.sealed(key, &record));
-        if let Vault::There(there) = &mut self.desk.vault {
+        if let Vault::There(there) = &mut self.desk.vault
+            && there.state == State::Up
+        {
             there.orders.push_back(Order::Put(put));
         }
     }

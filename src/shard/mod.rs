@@ -8,6 +8,7 @@
 //! A panic in here is a bug of ours. It is caught at the message boundary: the outputs of that input
 //! and the call in hand are dropped, it is counted and logged, and all other calls go on.
 
+mod camping;
 mod challenged;
 mod codes;
 mod desk;
@@ -20,6 +21,7 @@ mod keeping;
 mod legs;
 mod names;
 mod notifier;
+mod numbers;
 mod offer;
 mod pace;
 mod parked;
@@ -27,6 +29,8 @@ mod passes;
 mod pings;
 mod placing;
 mod polls;
+mod prompt;
+pub mod provider;
 mod recall;
 mod receive;
 mod reconfigure;
@@ -40,6 +44,7 @@ mod screen;
 mod sender;
 pub mod settings;
 mod signals;
+mod sound;
 mod strangers;
 mod subscriber;
 mod subscriptions;
@@ -54,6 +59,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::call;
 use crate::call::{Call, Contacts, Turn};
+use crate::cc::capsule::CallIdentity;
 use crate::cc::trust::PeerId;
 use crate::completion;
 use crate::location::{Aor, Domains, Gate, Registrar};
@@ -92,7 +98,11 @@ struct Held {
     call: Call,
     parties: Parties,
     about: About,
+    /// Its name for who may ask for its completion.
+    asked: Option<CallIdentity>,
     armed: Option<Timestamp>,
+    /// What its caller is asked, while he is kept from its failure.
+    prompting: Option<prompt::Prompting>,
 }
 
 /// The users of ours that are in a call.
@@ -140,8 +150,10 @@ pub struct Shard {
     draining: bool,
     desk: Desk,
     polls: polls::Polls,
+    provider: provider::Provider,
     records: Records,
     relays: Relays,
+    sounds: sound::Sounds,
     /// The host and port of each listener, as peers see it.
     hosts: Vec<Box<str>>,
     /// The address of each.
@@ -164,7 +176,10 @@ impl Shard {
         let transactions_max = to_usize(settings.limits.transactions_max);
         let calls_max = to_usize(settings.limits.calls_max);
         let domains = settings.own_domains();
-        let layer_rng = Rng::from_number(rng.bits());
+        let layer_seed = rng.bits();
+        let layer_rng = Rng::from_number(layer_seed);
+        // Of its own, so that what applications do not ask for changes nothing.
+        let mut provided = Rng::from_number(layer_seed ^ 1);
         let access = settings.access.take();
         let hosts = settings.listeners.iter().map(Listener::sent_by);
         let mut shard = Self {
@@ -178,6 +193,7 @@ impl Shard {
             registrar: Registrar::new(settings.registrar),
             edge: Edge::new(&settings, &mut rng),
             gate: access.map(|access| Gate::new(access, &mut rng)),
+            sounds: sound::Sounds::new(settings.sound.clone()),
             domains,
             targets: ways::targets_of(&settings, Timestamp::START),
             pings: Pings::default(),
@@ -194,6 +210,7 @@ impl Shard {
             rejects: reject::RejectCounts::default(),
             draining: false,
             polls: polls::Polls::default(),
+            provider: provider::Provider::new(&mut provided),
             records: Records::new(settings.records),
             index: Scratch::new(),
             scratch: Vec::with_capacity(4096),
@@ -228,8 +245,10 @@ impl Shard {
             Input::Proven { flow, names } => self.on_proven(&flow, names),
             Input::Resolved { question, reply } => self.on_resolved(now, question, reply),
             Input::Drain => self.drain(now),
+            Input::Heard { room, news } => self.on_heard(now, room, news),
             Input::HangUp => self.hang_up(now),
             Input::Store(reply) => self.on_store(now, reply),
+            Input::Asked(question) => self.on_question(now, question),
             Input::Reconfigure(settings) => self.reconfigure(now, *settings),
         }
     }
@@ -254,6 +273,7 @@ impl Shard {
             shard.settle_edge(now);
             shard.users.handle_timeout(now);
             shard.polls.handle_timeout(now);
+            shard.wake_connections(now);
             shard.desk.subscriptions.handle_timeout(now);
             shard.wake_relays(now);
         });
@@ -295,6 +315,7 @@ impl Shard {
             self.edge.as_deref().and_then(Edge::poll_timeout),
             self.users.poll_timeout(),
             self.polls.poll_timeout(),
+            self.connections_due(),
             self.desk.service.poll_timeout(),
             self.desk.subscriptions.poll_timeout(),
             self.relays.poll_timeout(),
@@ -318,7 +339,9 @@ impl Shard {
             call_lost = lost.is_some(),
             "a message was dropped: caught a panic"
         );
-        self.relays.drop_in_hand();
+        if let Some(lost) = self.relays.drop_in_hand() {
+            self.layer.abandon(now, |user| lost.is_of(user));
+        }
         if let Some((key, parties)) = lost {
             self.records.forget(key);
             self.calls.discard(key);
@@ -419,6 +442,22 @@ impl Shard {
         Some(result)
     }
 
+    /// Lets a call act that is out of its slot.
+    fn in_turn<R>(
+        &mut self,
+        now: Timestamp,
+        held: &mut Held,
+        act: impl FnOnce(&mut Call, &mut Turn<'_>) -> R,
+    ) -> R {
+        let Held {
+            call,
+            parties,
+            about,
+            ..
+        } = held;
+        self.with_turn(now, parties, about, |turn| act(call, turn))
+    }
+
     /// Lets something act that concerns these users.
     fn with_turn<R>(
         &mut self,
@@ -480,6 +519,10 @@ impl Shard {
     }
 
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
+        let waits = self.attend_camp(now, key, &mut held);
+        if held.prompting.is_some() || (held.call.is_held() && !waits) {
+            self.attend(now, key, &mut held);
+        }
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
             if self.keep_challenged(now, key, &held) {

@@ -3,6 +3,7 @@
 //! Spec: RFC 6910 §6.1, §7.1; RFC 3326 (Reason); RULES R7, R19, R21.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -19,6 +20,7 @@ use crate::completion::{
 };
 use crate::location::{Aor, Registrar};
 use crate::shard::Shard;
+use crate::shard::camping::Camping;
 use crate::shard::desk::name_of;
 use crate::shard::passes::{Inward, Seen};
 use crate::shard::polls::Polls;
@@ -48,6 +50,15 @@ pub(super) enum About {
 }
 
 impl About {
+    /// Who may ask for its completion.
+    pub(super) fn asker(&self) -> Option<&Asker> {
+        if let Self::Asker(asker) = self {
+            Some(asker)
+        } else {
+            None
+        }
+    }
+
     /// The same, of a call after which nobody may ask.
     pub(super) fn without_asker(self) -> Self {
         match self {
@@ -83,6 +94,12 @@ pub(super) struct Asker {
     pub(super) call: CallIdentity,
     /// CC-08: what the callee's side offers, in any of its responses.
     pub(super) offers: Vec<Offered>,
+    /// R16: his session description, if he may be asked what is to be done about a failure.
+    pub(super) session: Option<Box<[u8]>>,
+    /// Why his call has failed, if he is being asked.
+    pub(super) failed: Option<Condition>,
+    /// R5: what it takes to let his call wait, if it may.
+    pub(super) camping: Option<Box<Camping>>,
 }
 
 /// Who is called.
@@ -120,6 +137,10 @@ pub(super) struct Announcer<'s> {
 
 impl Announce for Announcer<'_> {
     fn announce(&mut self, told: &Told<'_>, writer: &mut Writer<'_>) -> PeerOffers {
+        if told.status.is_success() {
+            self.offer_beside_answer(writer);
+            return PeerOffers::Cross;
+        }
         if let Some(draft) = &mut self.draft {
             draft.note_told(self.now, told);
         }
@@ -150,6 +171,16 @@ impl Announce for Announcer<'_> {
             }
         }
     }
+
+    fn holds(&mut self, failure: &Told<'_>) -> Option<Duration> {
+        if let Some(lasts) = self.camps(failure) {
+            return Some(lasts);
+        }
+        let lasts = self.asks(failure)?;
+        // What a digit may ask for.
+        self.note_held();
+        Some(lasts)
+    }
 }
 
 impl Announcer<'_> {
@@ -163,19 +194,50 @@ impl Announcer<'_> {
     ) -> PeerOffers {
         let condition = if told.status.is_provisional() {
             // R21: what a caller hears while it rings is of use once nobody answers.
-            Some(Condition::NoReply)
+            asker.failed.or(Some(Condition::NoReply))
         } else {
-            offer::decide(&self.evidence(Some(callee), told))
+            asker.failed.or_else(|| self.condition_of(callee, told))
         };
         let name = name_of(callee);
         let Some(condition) = condition.filter(|_| self.service.has_place(&name)) else {
             return PeerOffers::Cross;
         };
-        let calls = self.users.calls_beside(callee, self.legs);
+        let calls = self.calls_of(callee);
         self.note_busy(asker, callee, told);
+        self.write_offer(asker, &name, (condition, calls), writer);
+        // Who is asked about a failure is told of it before he gets it.
+        if !told.status.is_provisional() && asker.failed.is_none() {
+            self.remember(asker, callee, (told.status, condition, calls));
+        }
+        PeerOffers::Removed
+    }
+
+    /// R1: something else answers for a callee whose phones were seen to fail.
+    fn offer_beside_answer(&self, writer: &mut Writer<'_>) {
+        let About::Asker(asker) = &*self.about else {
+            return;
+        };
+        let Callee::Ours(callee) = &asker.callee else {
+            return;
+        };
+        let name = name_of(callee);
+        let condition = self.seen.and_then(Seen::failure);
+        if let Some(condition) = condition.filter(|_| self.service.has_place(&name)) {
+            let calls = self.calls_of(callee);
+            self.write_offer(asker, &name, (condition, calls), writer);
+        }
+    }
+
+    fn write_offer(
+        &self,
+        asker: &Asker,
+        callee: &addr::Aor,
+        (condition, calls): (Condition, Calls),
+        writer: &mut Writer<'_>,
+    ) {
         let token = self.service.seal(&Offer {
             caller: asker.caller.clone(),
-            callee: name.clone(),
+            callee: callee.clone(),
             condition,
             calls,
             call: asker.call,
@@ -187,13 +249,24 @@ impl Announcer<'_> {
         };
         let info = offer::call_info(&token, place, condition);
         writer.header(Name::CallInfo, info.as_bytes());
-        if !told.status.is_provisional() {
-            let window = self.settings.completion.service.timing.offer_window;
-            self.users.keep(self.now, callee, window);
-            let failed = failed_call(asker, name, (told.status, condition, calls), Monitors::Own);
-            self.facts.push_back(Input::CallFailed(failed));
-        }
-        PeerOffers::Removed
+    }
+
+    /// R19: why the call has failed, as far as that can be completed.
+    pub(super) fn condition_of(&self, callee: &Aor, failure: &Told<'_>) -> Option<Condition> {
+        offer::decide(&self.evidence(Some(callee), failure))
+    }
+
+    /// The service learns of a failed call.
+    pub(super) fn remember(
+        &mut self,
+        asker: &Asker,
+        callee: &Aor,
+        how: (Status, Condition, Calls),
+    ) {
+        let window = self.settings.completion.service.timing.offer_window;
+        self.users.keep(self.now, callee, window);
+        let failed = failed_call(asker, name_of(callee), how, Monitors::Own);
+        self.facts.push_back(Input::CallFailed(failed));
     }
 
     /// Who was refused without having rung will be refused again as long as his callee is as busy.
@@ -284,11 +357,15 @@ impl Announcer<'_> {
         let condition = offer::decide(&self.evidence(callee, told)).filter(|_| !has_given_up);
         let found = condition.map(|condition| Found {
             condition,
-            calls: callee.map_or(Calls::Unknown, |callee| {
-                self.users.calls_beside(callee, self.legs)
-            }),
+            calls: callee.map_or(Calls::Unknown, |callee| self.calls_of(callee)),
         });
         self.facts.push_back(Input::CcCallFailed { id, found });
+    }
+
+    /// Whether the callee has other calls than this one.
+    pub(super) fn calls_of(&self, callee: &Aor) -> Calls {
+        let registered = self.registrar.registered_since(callee);
+        self.users.calls_beside(callee, self.legs, registered)
     }
 
     fn evidence(&self, callee: Option<&Aor>, told: &Told<'_>) -> Evidence {
@@ -334,7 +411,8 @@ impl Shard {
         if !self.desk.service.has_place(&name) {
             return;
         }
-        let calls = self.users.calls_beside(callee, 0);
+        let registered = self.registrar.registered_since(callee);
+        let calls = self.users.calls_beside(callee, 0, registered);
         let window = self.settings.completion.service.timing.offer_window;
         self.users.keep(now, callee, window);
         let failed = failed_call(asker, name, (Status::OK, condition, calls), Monitors::Own);

@@ -9,7 +9,7 @@
 //!
 //! - They are joined when the Call-ID and the From tag that we made come back (a PBX that is a proxy);
 //!   else when exactly one open out pass has dialled a number of the in pass's user, and the in pass
-//!   shows that caller's number.
+//!   shows a number of that caller's.
 //! - What a join tells is how the callee's phones took the call. Nothing that is safe with it is
 //!   unsafe without: passes that are not joined are two calls.
 
@@ -62,6 +62,17 @@ impl Seen {
         }
     }
 
+    /// Why the call to his phones failed, whatever became of it elsewhere; `None` if it did not, or if
+    /// nothing was seen.
+    pub(super) fn failure(self) -> Option<Condition> {
+        match self {
+            Self::NoBinding => Some(Condition::NotLoggedIn),
+            Self::RangOut => Some(Condition::NoReply),
+            Self::Busy(_) => Some(Condition::Busy),
+            Self::Nothing | Self::Final(_) | Self::Answered => None,
+        }
+    }
+
     /// How the call to one phone ended.
     pub(super) fn of_final(status: Status, rang: bool) -> Self {
         match status {
@@ -105,6 +116,15 @@ impl Dialled {
         let seen = Seen::Nothing;
         Self { user, seen }
     }
+}
+
+/// What joins two passes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Joint {
+    /// Our own Call-ID and tag.
+    Ids,
+    /// The numbers of both users.
+    Number,
 }
 
 /// An in pass: the out pass that it belongs to, and what there is to tell it.
@@ -165,7 +185,11 @@ impl Shard {
             Ok(routed) => routed.callee.clone(),
             Err(_) => self.user_of_alias(now, &request.uri),
         };
-        let out = user.as_ref().and_then(|user| self.join(request, user));
+        let joined = user.as_ref().and_then(|user| self.join(request, user));
+        let out = joined.map(|(out, _)| out);
+        if let (Some((out, Joint::Ids)), Some(user)) = (joined, &user) {
+            self.learn_number(out, user);
+        }
         let routed = match routed {
             Ok(routed) => routed,
             Err(reject) => {
@@ -190,13 +214,15 @@ impl Shard {
     }
 
     /// The open out pass that this call of the PBX's is the other half of.
-    fn join(&self, request: &Request<'_>, callee: &Aor) -> Option<Key> {
+    fn join(&self, request: &Request<'_>, callee: &Aor) -> Option<(Key, Joint)> {
         let by_ids = || {
             let tag = request.from.tag().and_then(Tag::parse)?;
             let held = self.calls.get(tag.call)?;
-            held.call.has_sent(request.call_id, tag).then_some(tag.call)
+            let has_sent = held.call.has_sent(request.call_id, tag);
+            has_sent.then_some((tag.call, Joint::Ids))
         };
-        by_ids().or_else(|| self.join_by_number(request, callee))
+        let by_number = || Some((self.join_by_number(request, callee)?, Joint::Number));
+        by_ids().or_else(by_number)
     }
 
     fn join_by_number(&self, request: &Request<'_>, callee: &Aor) -> Option<Key> {
@@ -209,9 +235,8 @@ impl Shard {
             let held = self.calls.get(**key);
             let caller = held.and_then(|held| held.parties.caller.as_ref());
             caller.is_some_and(|caller| {
-                shown
-                    .iter()
-                    .any(|number| **number == *caller.user().as_bytes())
+                let mut shown = shown.iter();
+                shown.any(|number| self.is_number_of(number, caller))
             })
         });
         let only = fits.next()?;
@@ -258,13 +283,7 @@ impl Shard {
 
     /// Why a call was not answered by the phones of whom it was for.
     fn condition_of(&self, dialled: &Dialled) -> Condition {
-        let seen = match dialled.seen {
-            Seen::NoBinding => Some(Condition::NotLoggedIn),
-            Seen::RangOut => Some(Condition::NoReply),
-            Seen::Busy(_) => Some(Condition::Busy),
-            Seen::Nothing | Seen::Final(_) | Seen::Answered => None,
-        };
-        seen.unwrap_or_else(|| {
+        dialled.seen.failure().unwrap_or_else(|| {
             if self.registrar.registered_since(&dialled.user).is_none() {
                 Condition::NotLoggedIn
             } else if self.users.legs(&dialled.user) > 0 {

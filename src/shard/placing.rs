@@ -146,7 +146,7 @@ impl Shard {
         };
         let is_bare = peer.is_some_and(|peer| peer.cc_params == CcParams::LeftOut);
         match cc_call.via {
-            _ if is_bare => cc_call.dialled.clone(),
+            _ if is_bare || self.is_connection(cc_call.id) => cc_call.dialled.clone(),
             Via::Own(cce) => cc_call.dialled.with_m(cc_call.condition).with_cce(cce),
             Via::Peer(_) => cc_call.target.clone(),
         }

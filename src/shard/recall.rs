@@ -52,7 +52,12 @@ impl Shard {
         };
         let host = host_at(&self.hosts, first.flow.listener);
         let caller_uri = uri_of(&caller, host);
-        let name = [b"Callback: ", &*dialled_user(&recall.dialled)].concat();
+        let why: &[u8] = if self.is_connection(recall.id) {
+            b"Call: "
+        } else {
+            b"Callback: "
+        };
+        let name = [why, &*dialled_user(&recall.dialled)].concat();
         let parties = Parties {
             caller: Some(caller),
             ..Parties::default()
@@ -90,7 +95,9 @@ impl Shard {
             call,
             parties,
             about,
+            asked: None,
             armed: None,
+            prompting: None,
         };
         self.put_back(now, key, Box::new(held));
         true
@@ -222,7 +229,8 @@ impl Shard {
             callee: registration,
         })?;
         let calls = callee.map_or(Calls::Unknown, |callee| {
-            self.users.calls_beside(callee, legs)
+            let registered = self.registrar.registered_since(callee);
+            self.users.calls_beside(callee, legs, registered)
         });
         Some(Found { condition, calls })
     }

@@ -14,6 +14,7 @@ use crate::relay::{self, Errand, Part, Passage, Refused, Subscription, Turn, mak
 use crate::shard::edge::Source;
 use crate::shard::invite::check_breadth;
 use crate::shard::relays::{Filed, InHand, Kept, lamp_of};
+use crate::shard::terms::Identity;
 use crate::shard::watchers::Fallback;
 use crate::shard::ways::{Ways, keep_secure, targets};
 use crate::shard::{Reject, Settings, Shard};
@@ -114,8 +115,14 @@ impl Shard {
         let mut ways = self.relay_ways(now, flow, (request, sender.is_some()))?;
         keep_secure(request, &mut ways)?;
         check_breadth(request, &ways)?;
+        let identity = self.identity_across(flow, &ways);
+        let request = &Request {
+            message: Self::for_other_side(identity, request.message),
+            ..*request
+        };
         if makes_dialog(request.method) {
             let kept = self.kept_beside(flow, request, (sender, fallback));
+            let kept = Kept { identity, ..kept };
             self.relay_opening(now, flow, request, (kept, &ways))
         } else {
             self.relay_passage(now, flow, request, &ways)
@@ -190,6 +197,7 @@ impl Shard {
             lamp: lamp.map(|(owner, target)| lamp_of(owner, flow, &target)),
             owner,
             fallback,
+            identity: Identity::default(),
         }
     }
 
@@ -207,7 +215,8 @@ impl Shard {
     ) -> Result<(), Reject> {
         let relays = &mut self.relays;
         let key = relays.passages.reserve().map_err(|_| Reject::TableFull)?;
-        let Ok(server) = self.layer.accept(now, request, flow, None) else {
+        let user = Some(Part::Passage.user(key));
+        let Ok(server) = self.layer.accept(now, request, flow, user) else {
             relays.passages.discard(key);
             return Err(Reject::TableFull);
         };
@@ -242,7 +251,8 @@ impl Shard {
         let relays = &mut self.relays;
         let key = relays.subscriptions.reserve();
         let key = key.map_err(|_| Reject::TableFull)?;
-        let Ok(server) = self.layer.accept(now, request, flow, None) else {
+        let user = Some(Part::Opening(0).user(key));
+        let Ok(server) = self.layer.accept(now, request, flow, user) else {
             relays.subscriptions.discard(key);
             return Err(Reject::TableFull);
         };
@@ -292,12 +302,17 @@ impl Shard {
         if request.max_forwards == Some(0) {
             return Some(Err(Reject::TooManyHops));
         }
+        let identity = held.filed.identity;
         let owner = held.filed.owner.as_ref();
         let moved = match at.side {
             relay::Side::Subscriber => {
                 owner.is_none_or(|owner| self.registrar.is_registered_at(owner, flow))
             }
             relay::Side::Notifier => false,
+        };
+        let request = &Request {
+            message: Self::for_other_side(identity, request.message),
+            ..*request
         };
         let handled = self.with_subscription(now, key, |subscription, turn| {
             subscription.handle_request(turn, at, request, (flow, moved))
@@ -508,6 +523,36 @@ mod tests {
         assert_eq!(shard.relays.subscriptions.taken(), 0);
         assert_eq!(shard.relays.by_far_tag.len(), 1);
         assert_eq!(shard.relays.by_owner.get(&alice), Some(&1));
+    }
+
+    /// The phone whose request it was had no answer before its own timer.
+    #[test]
+    fn a_request_whose_handling_panics_is_answered() {
+        let mut shard = shard();
+        let sent = receive(&mut shard, ALICE, &request("SUBSCRIBE", "one"));
+        assert!(sent.starts_with("SUBSCRIBE "), "{sent}");
+        let sent = receive(&mut shard, ALICE, &request("MESSAGE", "two"));
+        assert!(sent.starts_with("MESSAGE "), "{sent}");
+        let (key, _) = shard.relays.subscriptions.iter().next().expect("one");
+        shard.guarded(NOW, |shard| {
+            shard.with_subscription(NOW, key, |_, _| panic!("failpoint"));
+        });
+        let (key, _) = shard.relays.passages.iter().next().expect("one");
+        shard.guarded(NOW, |shard| {
+            shard.with_passage(NOW, key, |_, _| panic!("failpoint"));
+        });
+        let mut answers = Vec::new();
+        while let Some(Output::Send { bytes, .. }) = shard.poll_output() {
+            answers.push(String::from_utf8_lossy(bytes).into_owned());
+        }
+        let [first, second] = answers.as_slice() else {
+            panic!("{answers:?}");
+        };
+        for (answer, method) in [(first, "SUBSCRIBE"), (second, "MESSAGE")] {
+            assert!(answer.starts_with("SIP/2.0 500 "), "{answer}");
+            assert!(answer.contains(&format!("CSeq: 1 {method}")), "{answer}");
+        }
+        assert_eq!(shard.relays.passages(), 0);
     }
 
     /// The number of a request is below 2^31, whatever the phone wrote: one more than the highest

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use crate::dialog::Tag;
 use crate::location::Aor;
-use crate::relay::{Passage, Subscription};
+use crate::relay::{Part, Passage, Subscription};
+use crate::shard::terms::Identity;
 use crate::shard::watchers::Fallback;
 use crate::sip::Request;
 use crate::sip::flow::Flow;
 use crate::table::{Key, Table};
 use crate::time::Timestamp;
+use crate::transaction::User;
 
 /// How much of it there may be at once.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,26 @@ pub(super) enum InHand {
     Subscription(Key, Filed),
 }
 
+/// What was dropped because its handling panicked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Lost {
+    Passage(Key),
+    Subscription(Key),
+}
+
+impl Lost {
+    /// Whether this is who waits for an answer.
+    pub(super) fn is_of(self, user: User) -> bool {
+        match (self, Part::of(user.part)) {
+            (Self::Passage(key), Some(Part::Passage))
+            | (Self::Subscription(key), Some(Part::Opening(_) | Part::Exchange(_))) => {
+                user.call == key
+            }
+            (Self::Passage(_) | Self::Subscription(_), _) => false,
+        }
+    }
+}
+
 /// A subscription and what the worker keeps beside it.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -74,6 +96,8 @@ pub(super) struct Filed {
     far_tag: Option<Tag>,
     pub(super) owner: Option<Aor>,
     lamp: Option<Arc<Lamp>>,
+    /// RFC 3325 §7: what either side learns of the other.
+    pub(super) identity: Identity,
     deadline: Option<Timestamp>,
 }
 
@@ -86,6 +110,8 @@ pub(super) struct Kept {
     pub(super) lamp: Option<Lamp>,
     /// See [`Held::fallback`].
     pub(super) fallback: Option<Box<Fallback>>,
+    /// What either side learns of the other.
+    pub(super) identity: Identity,
 }
 
 /// A phone that watches somebody's dialogs.
@@ -129,17 +155,18 @@ impl Relays {
         self.deadlines.first().map(|(due, _)| *due)
     }
 
-    /// Drops what was in hand when its handling panicked.
-    pub(super) fn drop_in_hand(&mut self) {
-        match self.in_hand.take() {
-            Some(InHand::Passage(key)) => {
+    /// Drops what was in hand when its handling panicked; which it was.
+    pub(super) fn drop_in_hand(&mut self) -> Option<Lost> {
+        match self.in_hand.take()? {
+            InHand::Passage(key) => {
                 self.passages.discard(key);
+                Some(Lost::Passage(key))
             }
-            Some(InHand::Subscription(key, filed)) => {
+            InHand::Subscription(key, filed) => {
                 self.subscriptions.discard(key);
                 self.unfile(key, &filed);
+                Some(Lost::Subscription(key))
             }
-            None => {}
         }
     }
 
@@ -186,6 +213,7 @@ impl Relays {
             owner,
             lamp,
             fallback,
+            identity,
         } = kept;
         let far_tag = subscription.far_tag();
         if let Some(tag) = far_tag {
@@ -202,6 +230,7 @@ impl Relays {
             far_tag,
             owner,
             lamp,
+            identity,
             deadline: None,
         };
         let held = Held {

@@ -85,6 +85,9 @@ impl Shard {
                 table("registers_waiting", edge.registrations.len(), None),
             ]);
         }
+        if self.settings.sound.is_some() {
+            tables.push(table("rooms", self.sounds.len(), None));
+        }
         tables.sort_by_key(|table| table.name);
         Report {
             tables,

@@ -153,7 +153,7 @@ impl Shard {
         self.layer.refuse(&request.message, flow, Status::OK, rest);
     }
 
-    fn is_emergency_number(&self, dialled: &[u8]) -> bool {
+    pub(super) fn is_emergency_number(&self, dialled: &[u8]) -> bool {
         // A `#` cannot stand in a URI unescaped (RFC 3261 §25.1).
         let dialled = unescape(dialled);
         let numbers = &self.settings.calls.emergency;

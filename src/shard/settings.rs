@@ -1,6 +1,8 @@
 //! What an operator may choose of a worker, with the defaults of a fresh install.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +11,11 @@ use ipnet::IpNet;
 use crate::call;
 use crate::cc::trust::{self, Dials, PeerId};
 use crate::completion;
-use crate::location::{self, Domains};
-use crate::routing::table::Route;
+use crate::completion::Mode;
+use crate::location::{self, Aor, Domains};
+use crate::media::digit::Digit;
+use crate::media::prompts::Voice;
+use crate::routing::table::{OnBusy, Route};
 use crate::routing::{Place, Policy, Spot};
 use crate::shard::relays;
 use crate::sip::flow::{ListenerId, Transport};
@@ -59,6 +64,37 @@ pub struct Settings {
     pub overload: Overload,
     /// Whether there are to be records of calls and completions.
     pub records: bool,
+    /// Where we can be heard; `None`: nothing is played.
+    pub sound: Option<Sound>,
+    /// What is said and played.
+    pub voice: Option<Voice>,
+}
+
+/// Where we can be heard.
+#[derive(Clone, Debug)]
+pub struct Sound {
+    /// Our address in session descriptions.
+    pub address: IpAddr,
+    /// Our ports.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// What a caller is asked who hears busy (R16).
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    /// Which digit asks for what, in the order in which they are said.
+    pub digits: Vec<(Digit, Mode)>,
+    /// How long a digit is waited for.
+    pub lasts: Duration,
+}
+
+impl Default for Prompt {
+    fn default() -> Self {
+        Self {
+            digits: Vec::new(),
+            lasts: Duration::from_secs(20),
+        }
+    }
 }
 
 impl Settings {
@@ -339,6 +375,9 @@ pub struct Edge {
     pub expires_max_s: u32,
     /// What becomes of the private addresses in the phones' session descriptions.
     pub nat_media: call::NatMedia,
+    /// The users of the PBX, by numbers of theirs that are not the names under which they register
+    /// (R1).
+    pub numbers: BTreeMap<Box<str>, Aor>,
     /// How the NATs in front of the phones are kept open.
     pub keep_alive: KeepAlive,
     /// How often.
@@ -373,6 +412,7 @@ impl Default for Edge {
             secret: None,
             expires_max_s: u32::MAX,
             nat_media: call::NatMedia::Off,
+            numbers: BTreeMap::new(),
             keep_alive: KeepAlive::Crlf,
             // NATs forget a UDP flow after 30 s at the earliest (RFC 4787 §4.3 says 2 min).
             keep_alive_every: Duration::from_secs(25),
@@ -403,6 +443,12 @@ pub struct Completion {
     /// How a caller who was called back is connected with a user who is registered here, in this
     /// order (R10).
     pub recall_by: Vec<RecallMethod>,
+    /// What becomes of a caller whose callee is busy, where no route says otherwise.
+    pub on_busy: OnBusy,
+    /// How long he is kept from it, so that somebody may ask for him (R5).
+    pub ask_time: Duration,
+    /// What a caller is asked who hears busy; `None`: nothing.
+    pub prompt: Option<Prompt>,
 }
 
 impl Default for Completion {
@@ -410,6 +456,9 @@ impl Default for Completion {
         Self {
             enabled: true,
             service: completion::Settings::default(),
+            prompt: None,
+            on_busy: OnBusy::default(),
+            ask_time: Duration::from_secs(10),
             keeps: false,
             // Every 30 s, they say, and not to the second.
             poll_window: Duration::from_secs(40),

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use crate::media::desk::RoomId;
+use crate::media::room::News;
 use crate::routing::names::{Answer, Failed, Question};
 use crate::shard::Settings;
+use crate::shard::provider;
 use crate::sip::flow::Flow;
 use crate::store::{Opening, Order, Reply};
 use crate::transaction::outbox::SendId;
@@ -46,12 +49,21 @@ pub enum Input<'i> {
         /// What it said.
         reply: Result<&'i Answer, Failed>,
     },
+    /// Something was heard in a room of ours, or it could not be opened.
+    Heard {
+        /// Which.
+        room: RoomId,
+        /// What.
+        news: News,
+    },
     /// No new calls from here on.
     Drain,
     /// Every call ends now.
     HangUp,
     /// What the store says, where it is driven from outside.
     Store(Reply),
+    /// An application asks.
+    Asked(&'i provider::Question),
     /// The operator wants other things from here on; calls go on.
     Reconfigure(Box<Settings>),
 }

@@ -54,6 +54,7 @@ impl Shard {
         let ask = Ask {
             uri: &way.uri,
             flow: way.flow,
+            others: way.others.as_deref(),
             from: from.as_bytes(),
             to: to.as_bytes(),
             terms: Terms {
@@ -187,6 +188,14 @@ impl Shard {
         // The way to it may be open again before the subscription ends.
         if !self.ends_refresh(key, Fork(0)) {
             self.tell_refused(key, Fork(0), status);
+        }
+    }
+
+    /// S-101: a SUBSCRIBE of ours went on to another server of the same peer.
+    pub(super) fn on_subscribe_moved(&mut self, key: Key, flow: &Flow) {
+        if let Some(Subscription::Agent(agent)) = self.desk.subscriptions.get_mut(key) {
+            agent.subscriber.handle_moved(flow);
+            agent.flow = *flow;
         }
     }
 

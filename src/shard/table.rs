@@ -23,18 +23,27 @@ impl Shard {
         if routes.is_empty() || self.is_emergency(request) || self.is_from_pbx(flow) {
             return None;
         }
+        let route = self.with_asked(request, flow, |asked| Some(decide(routes, asked)?.1))?;
+        Some(self.take_route(now, request, flow, route))
+    }
+
+    /// What a request is to the route table.
+    pub(super) fn with_asked<R>(
+        &self,
+        request: &Request<'_>,
+        flow: &Flow,
+        look: impl FnOnce(&Asked<'_>) -> R,
+    ) -> R {
         let sender = self.domains.aor(&request.from.uri);
         let is_registered = |sender| self.registrar.is_registered_at(&sender, flow);
         let user = unescape(user_of(&request.uri));
-        let asked = Asked {
+        look(&Asked {
             user: &user,
             method: request.method.as_str(),
             source: flow.remote.ip(),
             peer: self.peer_of(flow).map(|(id, _)| id.0),
             is_registered: sender.is_some_and(is_registered),
-        };
-        let (_, route) = decide(routes, &asked)?;
-        Some(self.take_route(now, request, flow, route))
+        })
     }
 
     fn take_route(

@@ -64,6 +64,13 @@ impl Shard {
         }
     }
 
+    /// What either side of a request outside of calls learns of the other.
+    pub(super) fn identity_across(&self, flow: &Flow, ways: &Ways) -> Identity {
+        let to = ways.first().map(|way| way.flow);
+        let sides = [Some(*flow), to];
+        self.identity(sides.map(|side| Some(self.peer_of(&side?)?.0)))
+    }
+
     /// What either side of a call learns of the other.
     pub(super) fn identity_within(&self, call: Key) -> Identity {
         let held = self.calls.get(call);

@@ -21,6 +21,8 @@ pub struct Users {
     /// Watched users whose lines are not what was told last.
     changed: BTreeSet<Aor>,
     engaged: usize,
+    /// R2: until when nobody knows of those who were registered before the start what calls they have.
+    unknown_until: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -45,18 +47,12 @@ impl User {
 impl Users {
     /// One more leg.
     pub fn engage(&mut self, user: &Aor) {
-        let Some(known) = self.known.get_mut(user) else {
-            self.engaged += 1;
-            let engaged = User {
-                legs: 1,
-                ..User::default()
-            };
-            self.known.insert(user.clone(), engaged);
-            return;
-        };
+        let known = self.known.entry(user.clone()).or_default();
         self.engaged += usize::from(known.legs == 0);
         known.legs += 1;
-        self.note_change(user);
+        if known.is_watched {
+            self.changed.insert(user.clone());
+        }
     }
 
     /// One of his calls was answered.
@@ -80,8 +76,12 @@ impl Users {
                 known.talked = Some(now);
             }
         }
-        self.note_change(user);
-        self.drop_unneeded(now, user);
+        if known.is_watched {
+            self.changed.insert(user.clone());
+        }
+        if !known.is_needed(now) {
+            self.forget(user);
+        }
     }
 
     /// How many legs he has.
@@ -89,13 +89,31 @@ impl Users {
         self.known.get(user).map_or(0, |known| known.legs)
     }
 
-    /// Whether he has other legs than this many.
-    pub fn calls_beside(&self, user: &Aor, legs: u32) -> Calls {
+    /// Whether he has other legs than this many, given since when he is registered.
+    pub fn calls_beside(&self, user: &Aor, legs: u32, registered: Option<Timestamp>) -> Calls {
         if self.legs(user) > legs {
             Calls::Engaged
+        } else if self.is_unknown(user, registered) {
+            Calls::Unknown
         } else {
             Calls::Free
         }
+    }
+
+    /// R2: users were registered before we were started, and may be on calls that nobody here knows.
+    pub fn know_nothing_until(&mut self, until: Timestamp) {
+        self.unknown_until = Some(until);
+    }
+
+    /// Whether he is one of them, and was not seen to end a talk since.
+    fn is_unknown(&self, user: &Aor, registered: Option<Timestamp>) -> bool {
+        let was_registered = registered == Some(Timestamp::START);
+        let is_seen = || {
+            self.known
+                .get(user)
+                .is_some_and(|user| user.talked.is_some())
+        };
+        self.unknown_until.is_some() && was_registered && !is_seen()
     }
 
     /// Keeps what happens on his lines for this long, though nobody watches him yet: somebody was
@@ -164,30 +182,28 @@ impl Users {
 
     /// His lines, given since when he is registered.
     pub fn line(&self, user: &Aor, registered: Option<Timestamp>) -> Line {
-        let free = Line {
-            calls: Calls::Free,
+        let line = Line {
+            calls: self.calls_beside(user, 0, registered),
             registered,
             ..Line::UNKNOWN
         };
         let Some(known) = self.known.get(user) else {
-            return free;
-        };
-        let calls = if known.legs > 0 {
-            Calls::Engaged
-        } else {
-            Calls::Free
+            return line;
         };
         Line {
-            calls,
             freed: known.freed,
             talked: known.talked,
             quiet_until: known.quiet_until,
-            ..free
+            ..line
         }
     }
 
     /// Forgets those who were kept long enough.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        if self.unknown_until.take_if(|until| *until <= now).is_some() {
+            let watched = self.watched();
+            self.changed.extend(watched);
+        }
         while self.kept.first().is_some_and(|(until, _)| *until <= now) {
             if let Some((_, user)) = self.kept.pop_first() {
                 self.drop_unneeded(now, &user);
@@ -195,9 +211,21 @@ impl Users {
         }
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "once in the life of a process, and they are put in order"
+    )]
+    fn watched(&self) -> Vec<Aor> {
+        let watched = self.known.iter().filter(|(_, user)| user.is_watched);
+        let mut watched: Vec<Aor> = watched.map(|(user, _)| user.clone()).collect();
+        watched.sort_unstable();
+        watched
+    }
+
     /// When [`Self::handle_timeout`] next has work to do.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.kept.first().map(|(until, _)| *until)
+        let kept = self.kept.first().map(|(until, _)| *until);
+        kept.into_iter().chain(self.unknown_until).min()
     }
 
     /// How many users are known.
@@ -216,9 +244,13 @@ impl Users {
     }
 
     fn drop_unneeded(&mut self, now: Timestamp, user: &Aor) {
-        if self.known.get(user).is_some_and(|user| user.is_needed(now)) {
-            return;
+        let known = self.known.get(user);
+        if known.is_none_or(|known| !known.is_needed(now)) {
+            self.forget(user);
         }
+    }
+
+    fn forget(&mut self, user: &Aor) {
         self.known.remove(user);
         if self.known.capacity() > 512 && self.known.len() < self.known.capacity() / 8 {
             self.known.shrink_to(self.known.len() * 2);
@@ -286,6 +318,31 @@ mod tests {
         assert_eq!(users.len(), 1);
         users.handle_timeout(at(3_600));
         assert!(users.is_empty());
+    }
+
+    #[test]
+    fn who_was_registered_before_the_start_is_unknown_until_he_was_seen_or_for_so_long() {
+        let mut users = Users::default();
+        let before = Some(Timestamp::START);
+        users.watch(&bob());
+        assert_eq!(users.line(&bob(), before).calls, Calls::Free);
+        users.know_nothing_until(at(300));
+        assert_eq!(users.line(&bob(), before).calls, Calls::Unknown);
+        assert_eq!(users.line(&bob(), Some(at(1))).calls, Calls::Free);
+        // A call that rang says nothing of the others that he may have.
+        users.engage(&bob());
+        assert_eq!(users.line(&bob(), before).calls, Calls::Engaged);
+        users.release(at(2), &bob());
+        assert_eq!(users.line(&bob(), before).calls, Calls::Unknown);
+        users.engage(&bob());
+        users.answer(&bob());
+        users.release(at(3), &bob());
+        assert_eq!(users.line(&bob(), before).calls, Calls::Free);
+        while users.take_changed().is_some() {}
+        assert_eq!(users.line(&alice(), before).calls, Calls::Unknown);
+        users.handle_timeout(at(300));
+        assert_eq!(users.line(&alice(), before).calls, Calls::Free);
+        assert_eq!(users.take_changed(), Some(bob()));
     }
 
     #[test]

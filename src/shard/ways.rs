@@ -15,7 +15,7 @@ use crate::routing::names::Missing;
 use crate::routing::targets::Located;
 use crate::routing::{Change, Place, Policy, Server, Targets};
 use crate::shard::settings::Peer;
-use crate::shard::{Reject, Settings, Shard};
+use crate::shard::{Reject, Settings, Shard, subscriptions};
 use crate::sip::flow::{Flow, ListenerId, Transport};
 use crate::sip::{Request, Uri};
 use crate::time::Timestamp;
@@ -276,6 +276,8 @@ impl Shard {
             });
         } else if let Some(relay::Part::Opening(target)) = relay::Part::of(user.part) {
             self.on_opening_moved(now, (user.call, target), &flow);
+        } else if subscriptions::Part::of(user.part) == Some(subscriptions::Part::Subscription) {
+            self.on_subscribe_moved(user.call, &flow);
         }
     }
 }

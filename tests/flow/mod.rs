@@ -16,6 +16,7 @@ mod limits;
 mod monitor;
 mod names;
 mod outsiders;
+mod prompt;
 mod recall;
 mod registrar;
 mod registrar_users;

@@ -21,6 +21,7 @@ pub(crate) fn table() -> Vec<Route> {
         method: None,
         from,
         to,
+        on_busy: None,
     };
     let office = |strip, prefix: &str| Destination::Peer {
         peer: OFFICE_ID,

@@ -7,15 +7,21 @@ use std::net::Ipv4Addr;
 use crate::bridge::Bridge;
 use crate::message::uri;
 use crate::player::finish;
-use crate::stage::Phone::{Alice, Bob};
+use crate::stage::Phone::{Alice, Bob, Carol};
 use crate::stage::{Stage, network};
 use crate::trace::Trace;
 
 /// A campon in front of a PBX, which is at Bob's address.
 fn open_at_pbx(name: &str) -> Stage {
+    open_with(name, "")
+}
+
+/// The same, with more of a configuration.
+fn open_with(name: &str, more: &str) -> Stage {
     let [a, b, c, _] = network(name).octets();
     let pbx = Ipv4Addr::new(a, b, c, 2);
-    let config = format!("mode = \"edge\"\nupstream = \"sip:{pbx}\"\nedge.keep_alive = \"off\"\n");
+    let config =
+        format!("mode = \"edge\"\nupstream = \"sip:{pbx}\"\nedge.keep_alive = \"off\"\n{more}");
     Stage::open_with(name, &config)
 }
 
@@ -92,4 +98,36 @@ fn calls_go_both_ways_between_a_phone_and_its_pbx() {
     let contact = format!("sip:alice@{};transport=UDP", stage.address_of(Alice));
     assert_eq!(inward.invite_out().request_uri(), contact);
     stage.close();
+}
+
+/// R1, R19: what Carol's phone said counts, though her mailbox answers.
+#[test]
+fn a_call_that_the_mailbox_answered_is_offered_to_be_completed() {
+    let flow = "voicemail_answers_but_completion_is_offered";
+    let codes =
+        "completion.codes.request_last = \"*37#\"\ncompletion.codes.cancel_all = \"#37#\"\n";
+    let stage = open_with(flow, codes);
+    let [_, pbx] = register(&stage, "registration.phone");
+    drop(pbx);
+    let pbx = stage.act("register_two_contacts.pbx", Bob).listen();
+    let carol = stage.act("registration.phone", Carol).start();
+    let traces = finish(vec![carol, pbx]);
+    let [_, pbx] = traces.as_slice() else {
+        panic!("two traces");
+    };
+    let alias = pbx.received_nth("REGISTER", 0).contact().to_owned();
+
+    let carol = stage.act("busy.callee", Carol).listen();
+    let pbx = "voicemail_answers_but_completion_is_offered.pbx";
+    let pbx = stage.act(pbx, Bob).with("alias", alias).listen();
+    let alice = "voicemail_answers_but_completion_is_offered.caller";
+    let alice = stage.act(alice, Alice).start();
+    let traces = finish(vec![alice, pbx, carol]);
+    let [_, pbx, carol] = traces.as_slice() else {
+        panic!("three traces");
+    };
+    // R1: nothing is added on the way to Carol, or back to the PBX.
+    assert!(!carol.received_nth("INVITE sdp", 0).has("Call-Info"));
+    assert!(!pbx.received_nth("486 INVITE", 0).has("Call-Info"));
+    stage.close_served(&[("completions_accepted", 1), ("completions_cancelled", 1)]);
 }

@@ -29,7 +29,7 @@ const TURN_MAX: Duration = Duration::from_mins(5);
 const START_MAX: Duration = Duration::from_secs(10);
 
 /// How long campon may take from SIGINT to its end when no call is up.
-const STOP_MAX: Duration = Duration::from_secs(20);
+const STOP_MAX: Duration = Duration::from_mins(1);
 
 /// Where the API listens, on campon's own address.
 const API_PORT: u16 = 5080;

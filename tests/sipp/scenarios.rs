@@ -66,6 +66,7 @@ fn every_scenario_is_played_by_a_test() {
     let tests = concat!(
         include_str!("../sipp.rs"),
         include_str!("calls.rs"),
+        include_str!("camping.rs"),
         include_str!("campons.rs"),
         include_str!("edge.rs"),
         include_str!("operator.rs"),

@@ -19,6 +19,9 @@ use crate::trace::Trace;
 /// How long campon may take to have done what it was told.
 const DONE_MAX: Duration = Duration::from_secs(10);
 
+/// How long a connection may last on which a message is begun and not ended: 10 s.
+const CLOSED_MAX: Duration = Duration::from_mins(1);
+
 /// How long the last timer of a call takes: 32 s (RFC 3261 timers D, H and J, RFC 6026 L and M).
 const TIMERS_MAX: Duration = Duration::from_secs(40);
 
@@ -337,6 +340,14 @@ impl Stage {
             },
             folder: self.folder.join(format!("{number}-{scenario}")),
         }
+    }
+
+    /// A connection of nobody's.
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("campon listens");
+        let timeout = Some(CLOSED_MAX);
+        stream.set_read_timeout(timeout).expect("a socket option");
+        stream
     }
 
     pub fn address_of(&self, phone: Phone) -> SocketAddr {

@@ -5,9 +5,10 @@
 //! All of them share Call-ID, tag and number, as the forks of one call do. A 2xx that lost, or that
 //! comes when the recall has ended, is acknowledged and ended (S-07).
 
+use crate::call::finals::is_better;
 use crate::call::recall::{ALLOW, Invitation, News, NoCall, Recall, Refusal, Stage, reason};
 use crate::call::sdp::{SDP, sdp_of};
-use crate::call::setup::{ANSWERED_ELSEWHERE, is_better};
+use crate::call::setup::ANSWERED_ELSEWHERE;
 use crate::call::{Call, FORKS_MAX, Outcome, Part, Phase, Side, Target, Turn, end};
 use crate::dialog::{Dialog, Reach};
 use crate::sip::flow::Flow;

@@ -35,6 +35,18 @@ pub struct Policy {
     pub leave_max: Duration,
     /// Most recalls that a caller lets pass.
     pub recalls_max: u32,
+    /// How a caller who was not there is taken for back.
+    pub resumption: Resumption,
+}
+
+/// How a caller who could not take his turn is recalled again.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Resumption {
+    /// When he can take a call, and has rested or was seen talking.
+    #[default]
+    Automatic,
+    /// CC-28: only when he says so.
+    ByHand,
 }
 
 impl Default for Policy {
@@ -48,6 +60,7 @@ impl Default for Policy {
             notify_max: Duration::from_secs(32),
             leave_max: Duration::from_secs(32),
             recalls_max: 3,
+            resumption: Resumption::Automatic,
         }
     }
 }
@@ -107,6 +120,8 @@ pub enum Event {
     CcCallFailed(CompletionId),
     /// The two talk with each other, by a call that nobody asked us for.
     Talking(CompletionId),
+    /// The caller says that he is back.
+    Resume(CompletionId),
     /// The caller no longer wants it.
     Uncomplete(CompletionId),
 }

@@ -36,7 +36,7 @@ use request::{Hold, Phase, Publishing, Request, Subscription};
 
 pub use event::{
     Effect, End, Event, Life, Move, NewRequest, Notice, Policy, Publication, PublishTo, Published,
-    RecallFailure, Way, Why,
+    RecallFailure, Resumption, Way, Why,
 };
 pub use request::{Kept, KeptSubscription, Stage};
 
@@ -74,7 +74,7 @@ impl Agent {
             Event::Request(new) => self.on_request(new, turn),
             Event::TakeUp(new, kept) => {
                 let request = Request::revived(now, new, kept, policy);
-                self.requests.push(request);
+                self.add(request);
             }
             Event::Accepted(id, left) => self.on_accepted(id, now + left, turn),
             Event::Refused(id, status) => self.on_refused(id, status, turn),
@@ -86,6 +86,11 @@ impl Agent {
             Event::CcCallArrived(id) => self.on_arrived(id, turn),
             Event::CcCallFailed(id) => self.on_call_failed(id, Why::CallFailed, turn),
             Event::CcCallAnswered(id) | Event::Talking(id) => self.on_talking(id, turn),
+            Event::Resume(id) => {
+                if let Some(request) = self.find(id) {
+                    request.hold = None;
+                }
+            }
             Event::Uncomplete(id) => {
                 self.stop_recall(id, Why::Ended, turn);
                 self.end(id, End::Uncompleted, turn);
@@ -150,7 +155,7 @@ impl Agent {
             Some(Hold::Rest { until, .. }) => free.map(|free| free.max(until)),
             Some(Hold::Engaged) => free,
             None if request.shown == Basic::Closed && !self.is_occupied() => free,
-            None => None,
+            None | Some(Hold::ByHand { .. }) => None,
         };
         [stage, ends, hold].into_iter().flatten()
     }
@@ -165,6 +170,12 @@ impl Agent {
             let target = request.target(&sub.monitor);
             turn.out.push(Effect::Subscribe(sub.id, target));
         }
+        self.add(request);
+    }
+
+    /// Most callers have one request, which a vector that grows as it likes gives the room of four.
+    fn add(&mut self, request: Request) {
+        self.requests.reserve_exact(1);
         self.requests.push(request);
     }
 
@@ -292,7 +303,12 @@ impl Agent {
         }
         if refuses {
             // CC-24: his turn comes while he is on a call: suspended, not lost.
-            request.hold = Some(Hold::Engaged);
+            request.hold = Some(match turn.policy.resumption {
+                Resumption::Automatic => Hold::Engaged,
+                Resumption::ByHand => Hold::ByHand {
+                    because: Because::Unavailable,
+                },
+            });
             return;
         }
         request.selected = Some(id);
@@ -373,11 +389,14 @@ impl Agent {
             request.passed += 1;
         }
         let used_up = request.passed >= turn.policy.recalls_max;
-        request.hold = Some(Hold::Rest {
-            // The end of the recall itself is no sign that he is back.
-            since: turn.now + turn.policy.aftermath,
-            until: turn.now + turn.policy.rest,
-            because,
+        request.hold = Some(match turn.policy.resumption {
+            Resumption::Automatic => Hold::Rest {
+                // The end of the recall itself is no sign that he is back.
+                since: turn.now + turn.policy.aftermath,
+                until: turn.now + turn.policy.rest,
+                because,
+            },
+            Resumption::ByHand => Hold::ByHand { because },
         });
         self.put_back(id, Why::NotReached(why), turn);
         if used_up {
@@ -1193,6 +1212,7 @@ mod tests {
             ("CC call answered", Event::CcCallAnswered(BOB)),
             ("CC call failed", Event::CcCallFailed(BOB)),
             ("talking", Event::Talking(BOB)),
+            ("resume", Event::Resume(BOB)),
             ("uncomplete", Event::Uncomplete(BOB)),
         ]
     }

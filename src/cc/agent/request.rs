@@ -5,7 +5,7 @@
 use crate::cc::addr::AddrSpec;
 use crate::cc::agent::Turn;
 use crate::cc::agent::event::{
-    Effect, Life, NewRequest, Notice, Policy, Publication, PublishTo, Way,
+    Effect, Life, NewRequest, Notice, Policy, Publication, PublishTo, Resumption, Way,
 };
 use crate::cc::id::CompletionId;
 use crate::cc::line::Line;
@@ -42,6 +42,8 @@ pub enum Stage {
 pub(super) enum Hold {
     /// His turn came while he could not take a call.
     Engaged,
+    /// CC-28: he could not take his turn, and has not said that he is back.
+    ByHand { because: Because },
     /// He did not come to the phone; he rests until then, or until he is seen talking.
     Rest {
         since: Timestamp,
@@ -165,8 +167,13 @@ impl Request {
     /// The request of a process before this one, which waits.
     pub(super) fn revived(now: Timestamp, new: NewRequest, kept: Kept, policy: &Policy) -> Self {
         let subscriptions = kept.subscriptions.into_iter();
+        let by_hand = policy.resumption == Resumption::ByHand && kept.shown == Basic::Closed;
         Self {
             stage: Stage::Queued,
+            // CC-28: a restart is no word of his.
+            hold: by_hand.then_some(Hold::ByHand {
+                because: Because::Unavailable,
+            }),
             subscriptions: subscriptions.map(Subscription::revived).collect(),
             shown: kept.shown,
             passed: kept.passed,
@@ -251,7 +258,7 @@ impl Request {
     /// CC-27: resumes the caller when what kept him is over.
     pub(super) fn release_hold(&mut self, line: &Line, now: Timestamp) {
         let over = match self.hold {
-            None => false,
+            None | Some(Hold::ByHand { .. }) => false,
             Some(Hold::Engaged) => !line.refuses_calls(now),
             Some(Hold::Rest { since, until, .. }) => {
                 let seen = line.talked > Some(since) || line.registered > Some(since);
@@ -266,7 +273,7 @@ impl Request {
     /// CC-24: to each monitor that was told otherwise.
     pub(super) fn publish(&mut self, shown: Basic, turn: &mut Turn<'_>) {
         let because = match self.hold {
-            Some(Hold::Rest { because, .. }) => because,
+            Some(Hold::ByHand { because } | Hold::Rest { because, .. }) => because,
             Some(Hold::Engaged) | None => Because::Unavailable,
         };
         let active = self.is_active();

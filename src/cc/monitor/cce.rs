@@ -29,6 +29,18 @@ pub struct Newcomer {
     pub medium: Medium,
     /// What a refresh does.
     pub renewal: Renewal,
+    /// Who has to be ready for the callee.
+    pub waiter: Waiter,
+}
+
+/// Who waits in the caller's name.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Waiter {
+    /// A subscriber, who then has to ring the caller.
+    #[default]
+    Subscriber,
+    /// The caller himself, with the call in his hand: he has a guard time of his own (R5).
+    Call,
 }
 
 /// What a refresh does to a subscription's end.
@@ -113,6 +125,7 @@ pub(super) struct Cce {
     pub(super) caller: Aor,
     pub(super) call_id: Arc<str>,
     pub(super) wait: Wait,
+    pub(super) waiter: Waiter,
     pub(super) expires: Timestamp,
     /// The end of the service, where it is not that of the subscription.
     pub(super) service_ends: Option<Timestamp>,
@@ -147,6 +160,7 @@ impl Cce {
             caller: newcomer.caller,
             call_id: newcomer.call_id,
             wait: newcomer.wait,
+            waiter: newcomer.waiter,
             expires,
             availability: Availability::Available,
             stage: Stage::Queued,
@@ -227,7 +241,7 @@ impl Cce {
         let free = line.takes_calls_at(self.wait.trigger.by_time())?;
         let latest = met
             .max(free)
-            .max(line.settles(times.guard))
+            .max(line.settles(times.guard(self.waiter)))
             .max(self.pace.next_ready(times.notify_window))
             .max(self.rests_until);
         Some(latest)

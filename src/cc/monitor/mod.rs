@@ -35,7 +35,7 @@ mod policy;
 
 use cce::{Cce, Owed};
 
-pub use cce::{Availability, Newcomer, Place, Renewal, Stage, Wait};
+pub use cce::{Availability, Newcomer, Place, Renewal, Stage, Wait, Waiter};
 pub use event::{
     Because, Context, Effect, End, Event, Found, Lifetime, Move, Notice, Reason, Refusal, Why,
 };
@@ -91,7 +91,7 @@ impl Monitor {
             Event::Line(line) => self.on_line(line, &mut turn),
             Event::Subscribe(newcomer) => self.on_subscribe(newcomer, &mut turn),
             Event::TakeUp(newcomer, place) => {
-                self.entries.push(Cce::revived(newcomer, &place, now));
+                self.enter(Cce::revived(newcomer, &place, now));
             }
             Event::Renew(id, wait) => self.on_renew(id, wait),
             Event::Refresh(id, asked) => self.on_refresh(id, asked, &mut turn),
@@ -151,6 +151,11 @@ impl Monitor {
         self.entries.is_empty() && self.leaving.is_empty()
     }
 
+    /// How many have a place.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether another caller would get a place.
     pub fn has_place(&self, policy: &Policy) -> bool {
         self.entries.len() < policy.entries_max
@@ -199,10 +204,13 @@ impl Monitor {
         let ends = turn.now + service;
         let same = |cce: &Cce| cce.caller == newcomer.caller;
         let twin = self.entries.iter().position(same);
+        let is_brief = !asked.is_zero() && asked < times.expires_min;
+        // A call costs no messages while it waits.
+        let is_too_brief = is_brief && newcomer.waiter == Waiter::Subscriber;
         let refusal = match twin.and_then(|at| self.entries.get(at)) {
             // CC-35: a fork of the SUBSCRIBE that made the entry.
             Some(twin) if twin.call_id == newcomer.call_id => Some(Refusal::Merged),
-            _ if !asked.is_zero() && asked < times.expires_min => Some(Refusal::TooBrief),
+            _ if is_too_brief => Some(Refusal::TooBrief),
             // CC-60: full for now; who has a place already may have it again.
             None if !self.has_place(turn.policy) => Some(Refusal::Full),
             Some(_) | None => None,
@@ -219,12 +227,17 @@ impl Monitor {
             turn.out.push(Effect::TookOver(old.id, id));
             self.leaving.push(old);
         } else {
-            self.entries
-                .push(Cce::new(newcomer, turn.now + granted, ends));
+            self.enter(Cce::new(newcomer, turn.now + granted, ends));
             let place = self.entries.len();
             turn.out.push(Effect::Moved(id, Move::Queued(place)));
         }
         turn.out.push(Effect::Accept(id, granted));
+    }
+
+    /// Most queues have one entry, which a vector that grows as it likes gives the room of four.
+    fn enter(&mut self, cce: Cce) {
+        self.entries.reserve_exact(1);
+        self.entries.push(cce);
     }
 
     fn on_renew(&mut self, id: SubscriptionId, wait: Wait) {
@@ -564,6 +577,7 @@ impl Cce {
         if self.is_queued() {
             self.wait = newcomer.wait;
         }
+        self.waiter = newcomer.waiter;
         old
     }
 
@@ -672,6 +686,7 @@ mod tests {
             Newcomer {
                 medium: Medium::Network,
                 renewal: Renewal::Shortens,
+                waiter: Waiter::Subscriber,
                 id,
                 caller: Aor::new(&format!("sip:{}@a.example", id.0)),
                 call_id: format!("call-{}", id.0).into(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cc::Condition;
 use crate::cc::document::Retention;
+use crate::cc::monitor::cce::Waiter;
 
 /// What an operator may choose about a queue.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,8 @@ impl Default for Policy {
 pub struct Times {
     /// How long the callee's free lines are left to himself (TS 24.642: 0 to 15 s).
     pub guard: Duration,
+    /// The same, where a caller waits with the call in his hand: long enough for a phone to be ready.
+    pub guard_call: Duration,
     /// CC-42: how long a caller has to begin his CC call (RFC 6910 §7.3: 10 to 20 s).
     pub recall: Duration,
     /// How long a CC call may take to be answered; our bound, so that a lost end frees the queue.
@@ -65,6 +68,7 @@ impl Default for Times {
     fn default() -> Self {
         Self {
             guard: Duration::from_secs(5),
+            guard_call: Duration::from_secs(1),
             recall: Duration::from_secs(20),
             cc_call_max: Duration::from_mins(3),
             rest: Duration::from_mins(1),
@@ -81,6 +85,13 @@ impl Default for Times {
 impl Times {
     /// CC-54: the duration of a subscription that asks for none (RFC 6910 §9.4).
     pub const DEFAULT_DURATION: Duration = Duration::from_hours(1);
+
+    pub(super) fn guard(&self, waiter: Waiter) -> Duration {
+        match waiter {
+            Waiter::Subscriber => self.guard,
+            Waiter::Call => self.guard_call,
+        }
+    }
 
     /// CC-56: how long a request can still lead to a recall.
     pub fn service(&self, condition: Condition) -> Duration {

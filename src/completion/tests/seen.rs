@@ -112,6 +112,9 @@ impl Sim {
                 Output::Tell(tell) => self.on_news(&tell),
                 Output::Unsubscribe { .. }
                 | Output::Refresh { .. }
+                | Output::Camp { .. }
+                | Output::Connect { .. }
+                | Output::EndCamp { .. }
                 | Output::Persist(_)
                 | Output::Read(_)
                 | Output::Watch { .. }

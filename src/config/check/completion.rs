@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use crate::cc::agent;
+use crate::cc::agent::{self, Resumption};
 use crate::cc::document::Retention;
 use crate::cc::monitor::{self, Times};
 use crate::completion::{Codes, Limits, RawCodes, Settings, Timing};
@@ -26,6 +26,10 @@ const DAY: Duration = Duration::from_hours(24);
 const GUARD: Bounds = Duration::ZERO..=Duration::from_secs(15);
 /// How far the calls of a phone that redials by itself may lie apart.
 const POLL: Bounds = Duration::ZERO..=Duration::from_mins(5);
+/// How long a caller waits with the call in his hand.
+const CAMP: Bounds = SHORTEST..=Duration::from_hours(1);
+/// How long a caller hears nothing of a failure; at most what PBXs let a phone ring.
+const ASK: Bounds = Duration::from_secs(1)..=Duration::from_mins(1);
 /// Around the 10 to 20 s of RFC 6910 §7.3.
 const RECALL: Bounds = Duration::from_secs(1)..=Duration::from_mins(1);
 const RING: Bounds = SHORTEST..=Duration::from_mins(1);
@@ -70,6 +74,9 @@ pub(super) fn completion(
         service,
         poll_window: source.time(raw.poll_window.as_ref(), usual.poll_window, POLL)?,
         codes: codes(source, &raw.codes, emergency)?,
+        prompt: None,
+        on_busy: super::routes::on_busy(source, raw.on_busy.as_ref())?.unwrap_or(usual.on_busy),
+        ask_time: source.time(raw.ask_time.as_ref(), usual.ask_time, ASK)?,
         recall_by: source.methods(raw.recall_by.as_ref(), &usual.recall_by)?,
         keeps: usual.keeps,
     })
@@ -98,6 +105,7 @@ fn queue_times(source: Source<'_>, raw: &RawCompletion) -> Result<Times, Error> 
         |written: &Field<String>, usual, bounds| source.time(written.as_ref(), usual, bounds);
     let times = Times {
         guard: time(&raw.guard, usual.guard, GUARD)?,
+        guard_call: time(&raw.camp_on_guard, usual.guard_call, GUARD)?,
         recall: time(&raw.recall, usual.recall, RECALL)?,
         cc_call_max: time(&raw.cc_call_max, usual.cc_call_max, CALL)?,
         rest: time(&raw.rest, usual.rest, REST)?,
@@ -165,6 +173,14 @@ fn agent(
         notify_max: time(&raw.notify_max, patience, ANSWER)?,
         leave_max: time(&raw.leave_max, patience, ANSWER)?,
         recalls_max: monitor.recalls_max,
+        resumption: source.word(
+            raw.resumption.as_ref(),
+            usual.resumption,
+            &[
+                ("automatic", Resumption::Automatic),
+                ("by-hand", Resumption::ByHand),
+            ],
+        )?,
     })
 }
 
@@ -190,6 +206,7 @@ fn timing(source: Source<'_>, raw: &RawCompletion, times: &Times) -> Result<Timi
         |written: &Field<String>, usual, bounds| source.time(written.as_ref(), usual, bounds);
     Ok(Timing {
         offer_window: time(&raw.offer_window, usual.offer_window, LONG)?,
+        camp_on_max: time(&raw.camp_on_max, usual.camp_on_max, CAMP)?,
         commit_max: time(&raw.commit_max, usual.commit_max, COMMIT)?,
         unknown_time: time(&raw.unknown_time, usual.unknown_time, REST)?,
         suspension_long: time(&raw.suspension_long, usual.suspension_long, LONG)?,
@@ -207,6 +224,7 @@ fn codes(source: Source<'_>, raw: &raw::RawCodes, emergency: &[String]) -> Resul
         list: text(&raw.list),
         request: text(&raw.request),
         request_last: text(&raw.request_last),
+        resume: text(&raw.resume),
     };
     Codes::new(&codes, emergency).map_err(|error| {
         let written = [
@@ -216,6 +234,7 @@ fn codes(source: Source<'_>, raw: &raw::RawCodes, emergency: &[String]) -> Resul
             &raw.list,
             &raw.request,
             &raw.request_last,
+            &raw.resume,
         ];
         let guilty = written.into_iter().flatten();
         let guilty = guilty.filter(|code| code.get_ref() == error.text());
@@ -226,7 +245,7 @@ fn codes(source: Source<'_>, raw: &raw::RawCodes, emergency: &[String]) -> Resul
 
 impl Source<'_> {
     /// A time within its bounds.
-    fn time(
+    pub(super) fn time(
         self,
         written: Option<&Spanned<String>>,
         default: Duration,

@@ -8,10 +8,8 @@ use std::time::Duration;
 use crate::call::NatMedia;
 use crate::config::error::{Error, Source};
 use crate::config::raw::RawConfig;
+use crate::config::users::{self, ONLY_EDGE};
 use crate::shard::settings::{Edge, KeepAlive, Peer};
-
-/// What is said of a key that means nothing in the other modes.
-const ONLY_EDGE: &str = "is of use in edge mode alone: write mode = \"edge\"";
 
 /// What campon is to the phones.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,10 +39,6 @@ pub(super) fn edge(
         let why = "edge mode needs the PBX: write upstream = \"sip:IP:PORT\"".to_owned();
         return Err(source.blame(raw.mode.as_ref(), why));
     }
-    if let Some(user) = raw.user.first() {
-        let why = "the users of edge mode are the PBX's, and so are their passwords";
-        return Err(source.error(&user.span(), why));
-    }
     let usual = Edge::default();
     let number = |written, default| source.at_least_one(written, default);
     let keep_alive = [
@@ -60,6 +54,7 @@ pub(super) fn edge(
         keep_alive_every: every.map_or(usual.keep_alive_every, |every_s| {
             Duration::from_secs(u64::from(every_s))
         }),
+        numbers: users::numbers(source, &raw.user)?,
         nat_media: source.word(written.nat_media.as_ref(), usual.nat_media, &nat_media)?,
         expires_max_s: number(written.expires_max_s.as_ref(), usual.expires_max_s)?,
         failures_max: number(written.failures_max.as_ref(), usual.failures_max)?,

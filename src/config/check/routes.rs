@@ -7,7 +7,7 @@ use toml::Spanned;
 use crate::config::error::{Error, Source};
 use crate::config::raw::RawRoute;
 use crate::config::value;
-use crate::routing::table::{Destination, Network, Origin, Pattern, Refusal, Route};
+use crate::routing::table::{Destination, Network, OnBusy, Origin, Pattern, Refusal, Route};
 use crate::shard::settings::{Peer, Settings};
 use crate::sip::Method;
 
@@ -69,7 +69,26 @@ fn route(
         method: method.transpose()?,
         from: from.transpose()?,
         to: destination(source, written, names)?,
+        on_busy: on_busy(source, raw.on_busy.as_ref())?,
     })
+}
+
+/// What becomes of a caller whose callee is busy.
+pub(super) fn on_busy(
+    source: Source<'_>,
+    written: Option<&Spanned<String>>,
+) -> Result<Option<OnBusy>, Error> {
+    let read = |text: &str| match text {
+        "ask" => Ok(OnBusy::Ask),
+        "camp-on" => Ok(OnBusy::CampOn),
+        "refuse" => Ok(OnBusy::Refuse),
+        other => Err(format!(
+            "\"{other}\" is none of \"ask\", \"camp-on\", \"refuse\""
+        )),
+    };
+    written
+        .map(|written| source.read(written, read))
+        .transpose()
 }
 
 fn destination(

@@ -102,6 +102,7 @@ impl Publisher {
                     uri,
                     flow,
                     user,
+                    others: None,
                 };
                 let write = |writer: &mut Writer<'_>| {
                     writer

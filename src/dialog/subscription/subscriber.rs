@@ -20,6 +20,7 @@ use crate::sip::{
 };
 use crate::time::Timestamp;
 use crate::transaction::User;
+use crate::transaction::fallback::Fallback;
 
 /// Most dialogs that one SUBSCRIBE may make: more phones than one user has.
 const FORKS_MAX: usize = 8;
@@ -46,6 +47,8 @@ pub struct Ask<'a> {
     pub uri: &'a [u8],
     /// The way that it and all that follows goes.
     pub flow: Flow,
+    /// Where else it goes when the server there fails it (S-101).
+    pub others: Option<&'a Fallback>,
     /// CC-16: From, without a tag.
     pub from: &'a [u8],
     /// CC-17: To, without a tag.
@@ -147,6 +150,7 @@ impl Subscriber {
             uri: ask.uri,
             flow: ask.flow,
             user,
+            others: ask.others,
         };
         let write = |writer: &mut Writer<'_>| {
             dialog.write_fields(writer, Method::Subscribe, number, MAX_FORWARDS);
@@ -202,6 +206,15 @@ impl Subscriber {
         let dialog = self.dialog_mut(fork).ok_or(NotSent::NoDialog)?;
         let write = |writer: &mut Writer<'_>| terms.write(writer);
         turn.send_within(dialog, (Method::Subscribe, user), write, b"")
+    }
+
+    /// The SUBSCRIBE that nobody has answered went on to another server; a dialog that a NOTIFY has
+    /// made already stays where that came from.
+    pub fn handle_moved(&mut self, flow: &Flow) {
+        let first = self.usages.first_mut();
+        if let Some(first) = first.filter(|first| first.stage == Stage::Asked) {
+            first.dialog.move_to(flow);
+        }
     }
 
     /// Takes an answer to a SUBSCRIBE; `None` if there is nothing to do.
@@ -408,6 +421,7 @@ mod tests {
         Ask {
             uri: b"sip:cc-1@127.0.0.9;m=BS",
             flow: flow(),
+            others: None,
             from: b"\"Alice\" <sip:alice@a.example>",
             to: b"<sip:bob@b.example>",
             terms: TERMS,

@@ -57,6 +57,33 @@ fn every_monitor_that_made_an_offer_is_asked() {
 }
 
 #[test]
+fn a_server_that_refuses_for_now_is_followed_by_the_next() {
+    let office = Office::with(Setup::Twins);
+    let second = office.world.second();
+    office.is_refused("dora", &[&offer(MONITOR)]);
+    let dialled = office.dials(REQUEST_LAST);
+    let at_first = office.pbx.receives("SUBSCRIBE");
+    office.pbx.answers(&at_first, 503);
+    // S-101
+    let at_second = second.receives("SUBSCRIBE");
+    assert_ne!(at_second.branch(), at_first.branch());
+    for same in ["From", "To", "Call-ID", "CSeq", "Expires"] {
+        assert_eq!(at_second.header(same), at_first.header(same));
+    }
+    assert_eq!(at_second.uri(), at_first.uri());
+    let place = Place::given(&second, &at_second, "monitor");
+    office.is_done(&dialled);
+    place.tells(ALIVE, QUEUED);
+    // What follows is for the server that gave the place.
+    let dialled = office.dials(CANCEL_ALL);
+    let leaves = place.is_left();
+    second.sends(response(&leaves, 200).with("Expires", "0"));
+    place.tells("terminated;reason=timeout", "");
+    office.is_done(&dialled);
+    office.pbx.receives_nothing();
+}
+
+#[test]
 fn an_offer_of_no_known_mode_is_taken_up_with_what_was_seen() {
     for end in ["", ";m=ZZ"] {
         let office = Office::new();

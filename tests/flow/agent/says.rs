@@ -145,3 +145,28 @@ fn a_campon_that_stops_gives_its_places_up() {
     office.world.advance(SECOND * 600);
     office.world.quiet();
 }
+
+/// Dialled by who is back.
+const RESUME: &str = "*38%23";
+
+#[test]
+fn who_is_to_say_so_himself_is_not_resumed_before_he_does() {
+    let office = Office::with(Setup::ByHand);
+    let place = office.place("dora", MONITOR);
+    let talk = talks(&office);
+    let ready = format!("{READY}cc-URI: {ENTRY}\r\n");
+    place.tells("active;expires=3000", &ready);
+    let (basic, _) = hears(&office, "1");
+    assert_eq!(basic, "closed");
+    hang_up(&office.alice, &talk, &office.pbx);
+    // CC-28
+    office.world.advance(SECOND * 600);
+    office.pbx.receives_nothing();
+    let dialled = office.dials(RESUME);
+    office.is_done(&dialled);
+    let (basic, resumed) = hears(&office, "2");
+    assert_eq!((basic.as_str(), resumed.uri()), ("open", ENTRY));
+    office.takes_back(&[&place]);
+    let dialled = office.dials(RESUME);
+    refused(&office.alice, &dialled, "404");
+}

@@ -2,6 +2,7 @@
 
 mod agents;
 mod asks;
+mod camp_on;
 mod codes;
 mod limits;
 mod peers;

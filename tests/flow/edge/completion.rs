@@ -3,13 +3,14 @@
 //! Spec: RULES R1, R2, R9, R10, R18, R19; RFC 3515; RFC 3725 §4.4.
 
 mod peers;
+mod strangers;
 mod watchers;
 
 use std::time::Duration;
 
 use super::super::kit::completion::{
-    CANCEL_LAST, GUARD, LONG, REQUEST_LAST, connects, is_confirmed, picks_up, recalled, refuses,
-    stops_ringing,
+    CANCEL_LAST, GUARD, LONG, MOMENT, REQUEST_LAST, connects, is_confirmed, just_before, picks_up,
+    recalled, refuses, stops_ringing,
 };
 use super::super::kit::dialog::Dialog;
 use super::super::kit::draft::{ANSWER, Draft, OFFER, proxied, request, response, within};
@@ -19,6 +20,12 @@ use super::super::kit::scenes::{hang_up, refused};
 use super::super::kit::subject::{Setup, UPSTREAM};
 use super::super::kit::world::World;
 use super::{address, from, invite, registers};
+
+/// How long a phone may take to tell what has become of the call that it was asked for.
+const NEWS_MAX: Duration = Duration::from_secs(5);
+
+/// How long a phone may take to dial again with its password.
+const REPEATS_IN: Duration = Duration::from_secs(4);
 
 /// A PBX with three users, all of whose calls cross us twice.
 struct Office {
@@ -265,6 +272,35 @@ fn a_pbx_may_ask_for_the_password_once_more() {
     office.tells(&recall, "SIP/2.0 200 OK\r\n");
     office.is_over(&office.alice, &talk);
     office.has_nothing_left();
+}
+
+/// R9: Bob is not kept waiting for who does not know the password.
+#[test]
+fn a_phone_that_does_not_repeat_its_call_frees_the_callee() {
+    let office = Office::new(Setup::Edge);
+    let recall = office.alice_is_called_back();
+    let uri = office.takes_refer(&recall);
+    let draft = from(request("INVITE", &uri), "alice").with_sdp(OFFER);
+    let sent = office.alice.sends(draft);
+    let out = office.pbx.receives("INVITE");
+    let challenge = "Digest realm=\"pbx\", nonce=\"1\"";
+    let challenged = response(&out, 407).with("Proxy-Authenticate", challenge);
+    office.pbx.sends(challenged);
+    office.pbx.receives("ACK");
+    refused(&office.alice, &sent, "407");
+    office.world.advance(just_before(REPEATS_IN + NEWS_MAX));
+    office.alice.receives_nothing();
+    office.world.advance(MOMENT);
+    let [bye] = office.alice.receives_each(["BYE"]);
+    assert_eq!(bye.call_id(), recall.call_id);
+    office.alice.answers(&bye, 200);
+    // She keeps her place.
+    let talk = office.carol_talks();
+    office.is_over(&office.carol, &talk);
+    office.world.advance(GUARD);
+    let recall = recalled(&office.alice);
+    refuses(&office.alice, &recall, 486);
+    office.dials(CANCEL_LAST);
 }
 
 /// R1: A heard a 200, and B did not.

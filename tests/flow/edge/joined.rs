@@ -107,13 +107,14 @@ impl Scene {
 
     /// Somebody else answers for Bob; Alice hears it, and hangs up.
     #[track_caller]
-    fn voicemail_answers(&self, out: &Out) {
+    fn voicemail_answers(&self, out: &Out) -> Message {
         self.pbx.sends(response(&out.at_pbx, 200).with_sdp(ANSWER));
         let answer = self.alice.receives("200");
         self.alice.acks(&out.sent, &answer);
         self.pbx.receives("ACK");
         let dialog = Dialog::of_caller(&out.sent, &answer);
         hang_up(&self.alice, &dialog, &self.pbx);
+        answer
     }
 
     /// Alice dials the code: she is confirmed, or told that there is nothing to complete.
@@ -247,7 +248,10 @@ fn a_call_that_voicemail_answered_can_be_completed() {
         let out = scene.calls();
         let inward = scene.passes_on(&out);
         scene.bob_refuses(&inward, status);
-        scene.voicemail_answers(&out);
+        let answer = scene.voicemail_answers(&out);
+        // What a 480 of a phone means nobody knows; that it is busy it says.
+        let offer = (status == 486).then_some("BS");
+        assert_eq!(offered(&answer), offer, "{answer}");
         assert_eq!(scene.alice_asks(), 200, "after {status}");
         scene.alice_takes_back();
     }
@@ -258,7 +262,22 @@ fn a_call_that_voicemail_answered_can_be_completed() {
 fn a_call_that_never_reached_a_phone_can_be_completed() {
     let scene = Scene::new();
     let out = scene.calls();
-    scene.voicemail_answers(&out);
+    let answer = scene.voicemail_answers(&out);
+    // R1: nothing was seen of his phones.
+    assert_eq!(offered(&answer), None, "{answer}");
+    assert_eq!(scene.alice_asks(), 200);
+    scene.alice_takes_back();
+}
+
+/// R1: she hears the mailbox, and her phone that he did not pick up.
+#[test]
+fn the_answer_of_the_mailbox_offers_to_wait_for_who_rang_in_vain() {
+    let scene = Scene::new();
+    let out = scene.calls();
+    let inward = scene.passes_on(&out);
+    scene.bob_rings_in_vain(&inward, "SIP;cause=487");
+    let answer = scene.voicemail_answers(&out);
+    assert_eq!(offered(&answer), Some("NR"), "{answer}");
     assert_eq!(scene.alice_asks(), 200);
     scene.alice_takes_back();
 }

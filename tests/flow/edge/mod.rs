@@ -6,6 +6,7 @@ mod challenges;
 mod completion;
 mod joined;
 mod nat;
+mod numbers;
 mod passes;
 mod registration;
 mod relayed;

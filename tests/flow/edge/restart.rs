@@ -4,13 +4,16 @@
 
 use std::time::Duration;
 
-use super::super::kit::draft::{OFFER, request};
+use super::super::kit::completion::{
+    CANCEL_ALL, LONG, MOMENT, REQUEST_LAST, is_confirmed, just_before, recalled, refuses,
+};
+use super::super::kit::draft::{OFFER, proxied, request};
 use super::super::kit::message::{Message, param};
 use super::super::kit::party::Party;
 use super::super::kit::scenes::refused;
 use super::super::kit::subject::Setup;
 use super::super::kit::world::World;
-use super::{edge_with, granted, invite, register, registers};
+use super::{address, edge_with, from, granted, invite, register, registers};
 
 fn edge() -> (World, Party) {
     edge_with(Setup::EdgeNat)
@@ -172,4 +175,40 @@ fn who_has_left_is_not_there_after_a_restart() {
     pbx.receives("404");
     pbx.sends(request("OPTIONS", &other));
     pbx.receives("200");
+}
+
+/// R2: who was on a call when we were killed may have hung up unseen; nobody knows, so that a busy
+/// signal is no refusal, and waiting for him ends after a while.
+#[test]
+fn a_callee_of_whom_nothing_is_known_after_a_restart_is_called_in_the_end() {
+    let (world, pbx) = edge_with(Setup::EdgeKept);
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.party(name));
+    registers(&alice, "alice", &pbx);
+    let to_bob = registers(&bob, "bob", &pbx);
+    registers(&carol, "carol", &pbx);
+    world.restarts();
+    for caller in [(&alice, "alice"), (&carol, "carol")] {
+        let (phone, user) = caller;
+        let sent = phone.sends(invite(user, "bob").with_sdp(OFFER));
+        let out = pbx.receives("INVITE");
+        let back = pbx.sends(proxied(&out, &to_bob));
+        let arrived = bob.receives("INVITE");
+        refuses(&bob, &arrived, 486);
+        let busy = pbx.receives("486");
+        pbx.acks(&back, &busy);
+        pbx.answers(&out, 486);
+        pbx.receives("ACK");
+        refused(phone, &sent, "486");
+    }
+    let code = from(request("INVITE", &address(REQUEST_LAST)), "alice");
+    let code = alice.sends(code.with_sdp(OFFER));
+    is_confirmed(&alice, &code);
+    world.advance(just_before(LONG));
+    alice.receives_nothing();
+    world.advance(MOMENT);
+    let recall = recalled(&alice);
+    refuses(&alice, &recall, 486);
+    let code = from(request("INVITE", &address(CANCEL_ALL)), "alice");
+    let code = alice.sends(code.with_sdp(OFFER));
+    is_confirmed(&alice, &code);
 }

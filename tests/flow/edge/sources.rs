@@ -1,9 +1,22 @@
 //! Who may send what in edge mode: by method and by where it comes from.
 //!
 //! Spec: RULES R4, R8.
+//!
+//! | from | INVITE, codes | SUBSCRIBE, PUBLISH | the other methods | REGISTER |
+//! |---|---|---|---|---|
+//! | nowhere known | 403 | 403 | 403 | the PBX asks for the password |
+//! | a phone whose registration ran out, or was refused | 403 | 403 | 403 | the same |
+//! | a phone in another user's name | 403 | 403 | 403 | the same |
+//! | another port or connection of a phone | 403 | 403 | 403 | the same |
+//! | who has overheard a token | 403 | 403 | 403 | the same |
+//! | a phone, in its user's name | passes | passes | passes | passes |
+//! | a peer | passes | passes | passes | 403 from the PBX |
+//!
+//! What is refused reaches neither the PBX nor a phone, and starts nothing: see [`is_shut_out`].
 
 use std::time::Duration;
 
+use super::super::kit::completion::{CANCEL_ALL, REQUEST_LAST};
 use super::super::kit::dialog::Dialog;
 use super::super::kit::draft::{ANSWER, Draft, OFFER, request, response};
 use super::super::kit::party::Party;
@@ -43,9 +56,20 @@ fn drafted(method: &str) -> Draft {
     }
 }
 
-/// Nothing of it reaches the PBX, whatever the method.
+/// Nothing of it reaches the PBX, whatever the method, and no code is taken.
 #[track_caller]
 fn is_shut_out(party: &Party, pbx: &Party) {
+    for code in [REQUEST_LAST, CANCEL_ALL, "*37*bob%23", "*%2337%23"] {
+        let sent = party.sends(invite("alice", code).with_sdp(OFFER));
+        refused(party, &sent, "403");
+    }
+    pbx.receives_nothing();
+    // Nor does anybody wait who asks for it by name.
+    let queue = from(request("SUBSCRIBE", &address("bob")), "alice")
+        .with("Event", "call-completion")
+        .with("Contact", "<sip:alice@192.0.2.11>");
+    party.sends(queue);
+    party.receives("403");
     for method in METHODS {
         let sent = party.sends(drafted(method));
         let refusal = party.receives("403");

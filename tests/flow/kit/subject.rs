@@ -4,13 +4,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use campon::call::{NatMedia, Reliability, SessionAsks};
+use campon::cc::agent::Resumption;
 use campon::cc::trust::Dials;
-use campon::completion::{Codes, RawCodes, WallTime};
-use campon::location::{Access, Account, Accounts};
+use campon::completion::{Codes, Mode, RawCodes, WallTime};
+use campon::location::{Access, Account, Accounts, Aor};
+use campon::media::digit::Digit;
+use campon::media::prompts::Voice;
 use campon::random::Rng;
 use campon::routing::health::Pings;
 use campon::routing::{Place, Policy, Spot, State};
-use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, RecallMethod};
+use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, Prompt, RecallMethod, Sound};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::{ListenerId, Transport};
 
@@ -52,10 +55,14 @@ pub(crate) enum Setup {
     KeptUpstream,
     /// Standalone without a limit of calls.
     Unlimited,
+    /// Standalone, and callers who hear busy may press 5 to be called back.
+    Prompting,
     /// What is for nobody registered goes to [`UPSTREAM`].
     Upstream,
     /// The same, and only Alice and Bob may register, with their passwords.
     Users,
+    /// As [`Self::Upstream`], and who was not there to be called back says by code that he is.
+    ByHand,
     /// As [`Self::Upstream`], which speaks for biloxi.example and may have made-up names dialled.
     Biloxi,
     /// Standalone, and what comes from [`OFFICE`] comes from a peer.
@@ -88,8 +95,11 @@ pub(crate) enum Setup {
     EdgeOwnCalls,
     /// The same, where callees are rung without the PBX.
     EdgeDirect,
-    /// The same; phones are kept alive by empty lines every 25 s and told 60 s at most, private media
-    /// addresses are written anew, and registrations are kept over a restart.
+    /// The same, where registrations are kept over a restart, and the PBX knows Alice as 1002, Bob as
+    /// 1001.
+    EdgeKept,
+    /// As [`Self::Edge`]; phones are kept alive by empty lines every 25 s and told 60 s at most, private
+    /// media addresses are written anew, and registrations are kept over a restart.
     EdgeNat,
     /// As [`Self::Edge`], and phones are asked every 30 s whether they are there.
     EdgeAsks,
@@ -125,6 +135,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             Setup::Standalone
             | Setup::Kept
             | Setup::Unlimited
+            | Setup::Prompting
             | Setup::Peer
             | Setup::Reliable
             | Setup::Timed
@@ -132,6 +143,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::ReferOrDirect => None,
             Setup::Upstream
             | Setup::KeptUpstream
+            | Setup::ByHand
             | Setup::Routed
             | Setup::Users
             | Setup::OwnCalls
@@ -141,7 +153,8 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::EdgeNat
             | Setup::EdgeAsks
             | Setup::EdgeOwnCalls
-            | Setup::EdgeDirect => Some(upstream),
+            | Setup::EdgeDirect
+            | Setup::EdgeKept => Some(upstream),
             Setup::Twins => Some(twins(Pings::Off)),
             Setup::Pinged => Some(twins(Policy::default().pings)),
             Setup::Named => Some(named()),
@@ -163,19 +176,43 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     {
         settings.calls.calls_max = None;
     }
-    if matches!(setup, Setup::Timed) {
-        settings.call_policy.session_asks = SessionAsks::Everybody(1800);
-    }
-    if matches!(setup, Setup::Reliable) {
-        settings.call_policy.reliable = Reliability::Always;
-    }
+    prepare_calls(setup, &mut settings);
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
     if matches!(setup, Setup::Routed) {
         settings.routes = crate::flow::routes::table();
         settings.calls.emergency = vec!["112".to_owned()];
     }
     settings.completion.codes = codes();
+    prepare_prompts(setup, &mut settings);
+    if matches!(setup, Setup::ByHand) {
+        settings.completion.service.agent.resumption = Resumption::ByHand;
+    }
     Shard::new(settings, Rng::from_number(seed))
+}
+
+/// What calls ask of their sides.
+fn prepare_calls(setup: Setup, settings: &mut Settings) {
+    if matches!(setup, Setup::Timed) {
+        settings.call_policy.session_asks = SessionAsks::Everybody(1800);
+    }
+    if matches!(setup, Setup::Reliable) {
+        settings.call_policy.reliable = Reliability::Always;
+    }
+}
+
+/// What callers of somebody busy are asked.
+fn prepare_prompts(setup: Setup, settings: &mut Settings) {
+    if matches!(setup, Setup::Prompting) {
+        settings.sound = Some(Sound {
+            address: DOMAIN.parse().expect("an address"),
+            ports: 20_000..=20_003,
+        });
+        settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
+        settings.completion.prompt = Some(Prompt {
+            digits: vec![(Digit::D5, Mode::Callback)],
+            ..Prompt::default()
+        });
+    }
 }
 
 /// What callers dial.
@@ -187,6 +224,7 @@ fn codes() -> Codes {
         cancel: Some("#37*{index}#".to_owned()),
         cancel_all: Some("#37#".to_owned()),
         list: Some("*#37#".to_owned()),
+        resume: Some("*38#".to_owned()),
     };
     Codes::new(&codes, &[]).expect("codes that can be dialled")
 }
@@ -215,6 +253,13 @@ fn edge(setup: Setup) -> Option<Edge> {
     };
     match setup {
         Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls => Some(usual),
+        Setup::EdgeKept => Some(Edge {
+            keeps: true,
+            numbers: [("1001", "bob"), ("1002", "alice")]
+                .map(|(number, user)| (number.into(), Aor::of_user(user.as_bytes())))
+                .into(),
+            ..usual
+        }),
         Setup::EdgeNat => Some(Edge {
             keep_alive: KeepAlive::Crlf,
             expires_max_s: 60,
@@ -230,7 +275,9 @@ fn edge(setup: Setup) -> Option<Edge> {
         Setup::Standalone
         | Setup::Kept
         | Setup::KeptUpstream
+        | Setup::ByHand
         | Setup::Unlimited
+        | Setup::Prompting
         | Setup::Upstream
         | Setup::Users
         | Setup::Biloxi
@@ -271,6 +318,9 @@ fn prepare_recalls(setup: Setup, settings: &mut Settings) {
         let own = OWN_CALLS.parse().expect("an address");
         settings.listeners.push(Listener::at(own));
         settings.own_calls = Some(ListenerId(OWN_CALLS_LISTENER));
+    }
+    if let Setup::ByHand = setup {
+        settings.completion.service.agent.resumption = Resumption::ByHand;
     }
     if let Setup::Refer | Setup::ReferOrDirect = setup {
         settings.completion.recall_by = vec![RecallMethod::Refer];

@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use campon::completion::WallTime;
+use campon::media::desk::{Command, RoomId};
+use campon::media::room::News;
 use campon::routing::names::{Answer, Failed, Question};
 use campon::shard::{Input, Output, SendId, Shard};
 use campon::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
@@ -49,6 +51,8 @@ pub(super) struct State {
     questions: VecDeque<Question>,
     /// Keep-alives without a message: where to, and when.
     pings: Vec<(Flow, Timestamp)>,
+    /// What the sound thread is to do.
+    sounds: VecDeque<Command>,
     /// What is to be kept over a restart, by key.
     kept: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// What keeps completions over a restart.
@@ -78,6 +82,7 @@ impl World {
             ladder: Vec::new(),
             questions: VecDeque::new(),
             pings: Vec::new(),
+            sounds: VecDeque::new(),
             kept: BTreeMap::new(),
             vault: Vault::default(),
         })))
@@ -246,6 +251,18 @@ impl World {
         state.questions.pop_front()
     }
 
+    /// What the sound thread is to do next.
+    pub(crate) fn next_sound(&self) -> Option<Command> {
+        self.0.borrow_mut().sounds.pop_front()
+    }
+
+    /// Something was heard in a room.
+    pub(crate) fn hears(&self, room: RoomId, news: News) {
+        let what = format!("hears {news:?}");
+        let mut state = self.0.borrow_mut();
+        state.input(&what, Input::Heard { room, news });
+    }
+
     /// DNS answers, or not.
     pub(crate) fn resolves(&self, question: &Question, reply: Result<&Answer, Failed>) {
         let what = format!("hears of DNS about the {question}");
@@ -345,6 +362,8 @@ impl State {
                 Output::Store { opening, order } => self.vault.put_in(opening, order),
             }
         }
+        self.sounds
+            .extend(std::iter::from_fn(|| self.shard.poll_sound()));
         for (flow, raw, id) in arrived {
             self.receive_raw(flow, &raw, id);
         }

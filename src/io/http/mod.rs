@@ -2,6 +2,10 @@
 //!
 //! Spec: RFC 9110 §9.3.1, §15; RFC 9457.
 
+mod events;
+mod gate;
+mod v1;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,53 +20,80 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use crate::api::access::Access;
 use crate::api::metrics;
 use crate::api::problem::{self, Problem};
 use crate::api::status::{Process, Status};
 use crate::shard::Report;
+use crate::shard::provider::{Answer, Ask, LineEvent};
 use crate::time::Timestamp;
 
-use super::clock::Clock;
-use super::mail::{Command, Mail};
-use super::process;
-use super::reload::Standing;
-use super::systemd;
+use crate::io::clock::Clock;
+use crate::io::mail::{Command, Mail};
+use crate::io::process;
+use crate::io::reload::Standing;
+use crate::io::systemd;
+
+use events::Hub;
+use gate::{Gate, Rate};
 
 /// How long the other threads have to answer: far more than a turn takes.
 const ANSWER: Duration = Duration::from_secs(2);
 /// What [`announce_ready`] asks.
 const REQUEST: &[u8] = b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+/// Readers of events that wait for their place.
+const READERS: usize = 16;
 const JSON: &str = "application/json";
 
 /// Asks the other threads.
 #[derive(Clone, Debug)]
-pub(super) struct Asker {
+pub(in crate::io) struct Asker {
     /// The clock of the worker.
-    pub(super) clock: Clock,
+    pub(in crate::io) clock: Clock,
     /// To the worker.
-    pub(super) mail: mpsc::Sender<Mail>,
+    pub(in crate::io) mail: mpsc::Sender<Mail>,
     /// To the streams, which it does not keep from ending.
-    pub(super) commands: mpsc::WeakSender<Command>,
+    pub(in crate::io) commands: mpsc::WeakSender<Command>,
     /// What configuration is in force.
-    pub(super) standing: watch::Receiver<Standing>,
+    pub(in crate::io) standing: watch::Receiver<Standing>,
 }
 
 /// Answers requests for as long as the event loop of this thread runs.
-pub(super) fn start(listener: std::net::TcpListener, asker: Asker) -> io::Result<()> {
+pub(super) fn start(
+    listener: std::net::TcpListener,
+    asker: Asker,
+    (access, news): (Access, mpsc::Receiver<LineEvent>),
+) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let router = Router::new()
+    let gate = Gate::new(asker.clock, access, Rate::default());
+    let router = router(asker, gate, news);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(())
+}
+
+/// All resources; to be called on the event loop that they are served on.
+fn router(asker: Asker, gate: Gate, news: mpsc::Receiver<LineEvent>) -> Router {
+    let (readers, reading) = mpsc::channel(READERS);
+    let calendar = asker.clock.calendar();
+    let hub = Hub::new(calendar.unix_s(Timestamp::START).to_bits());
+    tokio::spawn(hub.run(news, reading));
+    let desk = v1::Desk {
+        asker: asker.clone(),
+        readers,
+    };
+    let (v1, _) = v1::routes(desk, gate);
+    Router::new()
         .route(
             "/v1/status",
-            get(status).fallback(async || refuse(Problem::METHOD)),
+            get(status).fallback(async || refuse(&Problem::METHOD)),
         )
         .route(
             "/metrics",
-            get(metrics).fallback(async || refuse(Problem::METHOD)),
+            get(metrics).fallback(async || refuse(&Problem::METHOD)),
         )
-        .fallback(async || refuse(Problem::PATH))
-        .with_state(asker);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(())
+        .with_state::<()>(asker)
+        .merge(v1)
+        .fallback(async || refuse(&Problem::PATH))
 }
 
 /// Asks for the status as an operator would, and says that campon is ready when it is answered.
@@ -93,7 +124,7 @@ async fn status(State(asker): State<Asker>) -> Response {
             let document = Status::new(asker.process(), &report).to_json();
             respond(StatusCode::OK, JSON, document + "\n")
         }
-        Ok(None) | Err(_) => refuse(Problem::WORKER),
+        Ok(None) | Err(_) => refuse(&Problem::WORKER),
     }
 }
 
@@ -105,11 +136,11 @@ async fn metrics(State(asker): State<Asker>) -> Response {
             let document = metrics::to_text(&asker.process(), resources, report);
             respond(StatusCode::OK, metrics::MEDIA_TYPE, document)
         }
-        Ok(None) | Err(_) => refuse(Problem::WORKER),
+        Ok(None) | Err(_) => refuse(&Problem::WORKER),
     }
 }
 
-fn refuse(problem: Problem) -> Response {
+fn refuse(problem: &Problem) -> Response {
     let code = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     respond(code, problem::MEDIA_TYPE, problem.to_json() + "\n")
 }
@@ -131,6 +162,14 @@ impl Asker {
         }
     }
 
+    /// What an application asks for, about that line alone; `None` if the worker is gone.
+    async fn ask(&self, line: Option<Box<str>>, ask: Ask) -> Option<Answer> {
+        let (asker, answer) = oneshot::channel();
+        let mail = Mail::Ask { line, ask, asker };
+        self.mail.send(mail).await.ok()?;
+        answer.await.ok()
+    }
+
     /// What the worker and the streams hold; `None` if they are gone.
     async fn report(&self) -> Option<Report> {
         let (asker, worker) = oneshot::channel();
@@ -147,3 +186,6 @@ impl Asker {
         Some(report)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,335 @@
+//! The documents of `/v1`: lines, calls and requests, one to one with TAPI's structures.
+//!
+//! Spec: TAPI LINEADDRESSCAPS, LINEDEVSTATUS, LINECALLINFO, LINECALLSTATUS; RFC 3339 (times).
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::completion::{Condition, Mode, Outcome, Stage};
+use crate::shard::provider::{
+    CallReport, CallState, CompletionReport, Direction, LineEvent, LineNews, LineReport,
+};
+use crate::time::Timestamp;
+
+/// A line: a user of ours, with all his phones. LINEADDRESSCAPS and LINEDEVSTATUS.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Line {
+    /// Its name: the user, with his domain if that is not campon's own.
+    pub line: String,
+    /// Whether one of its phones is registered.
+    pub registered: bool,
+    /// How many calls it is in.
+    pub calls: u32,
+    /// dwNumCallCompletions: how many requests it has.
+    pub num_call_completions: usize,
+    /// dwMaxCallCompletions: how many it may have; 0 if completion is not available.
+    pub max_call_completions: usize,
+    /// How many requests of others wait for it.
+    pub waiting_for: usize,
+    /// dwCallCompletionConds: 1 busy, 2 no answer.
+    pub call_completion_conds: u32,
+    /// dwCallCompletionModes: 1 camp_on, 2 callback, 4 intrude, 8 message.
+    pub call_completion_modes: u32,
+    /// The same, by name.
+    pub modes: Vec<String>,
+    /// dwNumCompletionMessages.
+    pub num_completion_messages: usize,
+}
+
+/// A call on a line. LINECALLINFO and LINECALLSTATUS.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Call {
+    /// Its name.
+    pub id: String,
+    /// Whose line it is on.
+    pub line: String,
+    /// `out`, or `in`.
+    pub direction: String,
+    /// The other party, if known.
+    pub party: Option<String>,
+    /// LINECALLSTATE: `offering`, `proceeding`, `ringback`, `busy`, `connected` or `idle`.
+    pub state: String,
+    /// The final SIP status of a call that has failed.
+    pub status: Option<u16>,
+    /// Why it failed: `BS`, `NR` or `NL` (RFC 6910 §12.3).
+    pub condition: Option<String>,
+    /// When it began, or failed.
+    pub since: String,
+    /// Until when the completion of a failed call may be asked for.
+    pub until: Option<String>,
+    /// dwReason: `CALLCOMPLETION` for a call that completes one, else `DIRECT`.
+    pub reason: String,
+    /// dwCompletionID: the request that it completes, or that was made of it.
+    pub completion_id: Option<String>,
+    /// dwCallFeatures: 16 if the call may be completed now.
+    pub call_features: u32,
+    /// dwCallFeatures2: by which modes: 4 camp_on, 8 callback, 16 intrude, 32 message.
+    pub call_features2: u32,
+    /// The same, by name.
+    pub modes: Vec<String>,
+}
+
+/// A request for completion.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Completion {
+    /// Its name.
+    pub completion_id: String,
+    /// Its number among the requests of its line, from 1: TAPI's 32-bit id, and the index of codes.
+    pub number: u32,
+    /// Whose it is.
+    pub line: String,
+    /// For whom.
+    pub callee: String,
+    /// What was dialled.
+    pub dialled: String,
+    /// `callback` or `camp_on`.
+    pub mode: String,
+    /// `asked`, `queued`, `recalling` or `calling`.
+    pub stage: String,
+    /// When its service ends.
+    pub ends: String,
+    /// What happened so far.
+    pub history: Vec<Step>,
+}
+
+/// One event of a request's story.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Step {
+    /// When.
+    pub at: String,
+    /// What.
+    pub event: String,
+}
+
+/// lineCompleteCall.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Complete {
+    /// `camp_on`, `callback`, `intrude` or `message`.
+    pub mode: String,
+    /// dwMessageID, for `message`: from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<u32>,
+}
+
+/// A request that was accepted.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Completed {
+    /// Its name.
+    pub completion_id: String,
+    /// Its number among the requests of its line, from 1: TAPI's 32-bit id, and the index of codes.
+    pub number: u32,
+}
+
+/// ITBasicCallControl::Connect.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Connect {
+    /// The line whose phone rings first.
+    pub from: String,
+    /// A number, or a SIP URI.
+    pub to: String,
+}
+
+/// A call that was made.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Connected {
+    /// Its name.
+    pub id: String,
+}
+
+/// News of a line; which fields there are depends on its type.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Event {
+    /// `NUMCOMPLETIONS`, `COMPLCANCEL` or `CALLSTATE`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whose line it is about.
+    pub line: String,
+    /// NUMCOMPLETIONS: how many requests it has now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+    /// COMPLCANCEL, CALLSTATE: which request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_id: Option<String>,
+    /// COMPLCANCEL: how it ended: `expired` or `refused`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// CALLSTATE: `offering`, `proceeding`, `connected` or `idle`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// CALLSTATE: `CALLCOMPLETION`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// CALLSTATE: whom the line wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callee: Option<String>,
+}
+
+/// LINECALLFEATURE_COMPLETECALL.
+const COMPLETE_CALL: u32 = 0x10;
+/// LINECALLCOMPLCOND_BUSY and LINECALLCOMPLCOND_NOANSWER.
+const CONDITIONS: u32 = 0x3;
+
+/// The modes: name, LINECALLCOMPLMODE, LINECALLFEATURE2.
+const MODES: [(&str, Mode, u32, u32); 4] = [
+    ("camp_on", Mode::CampOn, 0x1, 0x4),
+    ("callback", Mode::Callback, 0x2, 0x8),
+    ("intrude", Mode::Intrude, 0x4, 0x10),
+    ("message", Mode::Message, 0x8, 0x20),
+];
+
+/// The mode of this name.
+pub fn mode_named(name: &str) -> Option<Mode> {
+    let found = MODES.iter().find(|(known, ..)| *known == name);
+    found.map(|(_, mode, ..)| *mode)
+}
+
+fn names(modes: &[Mode]) -> Vec<String> {
+    let offered = MODES.iter().filter(|(_, mode, ..)| modes.contains(mode));
+    offered.map(|(name, ..)| (*name).to_owned()).collect()
+}
+
+fn bits(modes: &[Mode], bit: impl Fn(&(&str, Mode, u32, u32)) -> u32) -> u32 {
+    let offered = MODES.iter().filter(|(_, mode, ..)| modes.contains(mode));
+    offered.map(bit).sum()
+}
+
+impl From<&LineReport> for Line {
+    fn from(line: &LineReport) -> Self {
+        Self {
+            line: line.name.clone(),
+            registered: line.is_registered,
+            calls: line.calls,
+            num_call_completions: line.completions,
+            max_call_completions: line.completions_max,
+            waiting_for: line.waiting_for,
+            call_completion_conds: if line.modes.is_empty() { 0 } else { CONDITIONS },
+            call_completion_modes: bits(&line.modes, |row| row.2),
+            modes: names(&line.modes),
+            num_completion_messages: 0,
+        }
+    }
+}
+
+impl Call {
+    /// The document; `utc` says what the calendar showed at a moment.
+    pub fn new(call: &CallReport, utc: &impl Fn(Timestamp) -> String) -> Self {
+        let direction = match call.direction {
+            Direction::In => "in",
+            Direction::Out => "out",
+        };
+        let reason = match call.completes {
+            Some(_) => "CALLCOMPLETION",
+            None => "DIRECT",
+        };
+        Self {
+            id: call.call.to_string(),
+            line: call.line.clone(),
+            direction: direction.to_owned(),
+            party: call.party.clone(),
+            state: state_name(call.state).to_owned(),
+            status: call.status,
+            condition: call.condition.map(Condition::m).map(str::to_owned),
+            since: utc(call.since),
+            until: call.until.map(utc),
+            reason: reason.to_owned(),
+            completion_id: call.completes.or(call.completion).map(|id| id.to_string()),
+            call_features: if call.modes.is_empty() {
+                0
+            } else {
+                COMPLETE_CALL
+            },
+            call_features2: bits(&call.modes, |row| row.3),
+            modes: names(&call.modes),
+        }
+    }
+}
+
+impl Completion {
+    /// The document; `utc` says what the calendar showed at a moment.
+    pub fn new(completion: &CompletionReport, utc: &impl Fn(Timestamp) -> String) -> Self {
+        let stage = match completion.stage {
+            Stage::Asked => "asked",
+            Stage::Calling => "calling",
+            Stage::Queued => "queued",
+            Stage::Recalling => "recalling",
+        };
+        let steps = completion.history.iter().map(|(at, event)| Step {
+            at: utc(at),
+            event: event.to_string(),
+        });
+        Self {
+            completion_id: completion.id.to_string(),
+            number: completion.number,
+            line: completion.line.clone(),
+            callee: completion.callee.clone(),
+            dialled: completion.dialled.clone(),
+            mode: names(&[completion.mode]).concat(),
+            stage: stage.to_owned(),
+            ends: utc(completion.ends),
+            history: steps.collect(),
+        }
+    }
+}
+
+impl From<&LineEvent> for Event {
+    fn from(event: &LineEvent) -> Self {
+        let mut document = Self {
+            kind: String::new(),
+            line: event.line.clone(),
+            count: None,
+            completion_id: None,
+            outcome: None,
+            state: None,
+            reason: None,
+            callee: None,
+        };
+        let kind = match &event.what {
+            LineNews::CallState { state, id, callee } => {
+                document.state = Some(state_name(*state).to_owned());
+                document.reason = Some("CALLCOMPLETION".to_owned());
+                document.completion_id = Some(id.to_string());
+                document.callee = Some(callee.clone());
+                "CALLSTATE"
+            }
+            LineNews::ComplCancel { id, outcome } => {
+                document.completion_id = Some(id.to_string());
+                document.outcome = Some(Outcome::to_string(outcome));
+                "COMPLCANCEL"
+            }
+            LineNews::NumCompletions { count } => {
+                document.count = Some(*count);
+                "NUMCOMPLETIONS"
+            }
+        };
+        kind.clone_into(&mut document.kind);
+        document
+    }
+}
+
+fn state_name(state: CallState) -> &'static str {
+    match state {
+        CallState::Busy => "busy",
+        CallState::Connected => "connected",
+        CallState::Idle => "idle",
+        CallState::Offering => "offering",
+        CallState::Proceeding => "proceeding",
+        CallState::Ringback => "ringback",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_modes_have_the_bits_of_tapi() {
+        let all = MODES.map(|(_, mode, ..)| mode);
+        assert_eq!(bits(&all, |row| row.2), 0xf);
+        assert_eq!(bits(&all, |row| row.3), 0x3c);
+        assert_eq!(bits(&[Mode::Callback], |row| row.2), 2);
+        assert_eq!(mode_named("callback"), Some(Mode::Callback));
+        assert_eq!(mode_named("call_back"), None);
+    }
+}

@@ -1,0 +1,290 @@
+//! Audio of our own in a session: what we take of an offer, and the answer that says so.
+//!
+//! Spec: RFC 3264 §6; RFC 4733 §7.1.1; RFC 8866 §5.7, §5.14, §6.6; RULES R16.
+//!
+//! The first plain audio line with a codec that we have is taken, all others are refused. Where keys are
+//! asked for nothing is taken.
+
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::call::sdp::{Media, Session, lines, sdp_of};
+use crate::call::{Call, Side, Turn};
+use crate::media::codec::{Codec, RATE};
+use crate::media::stream::Agreed;
+use crate::sip::Message;
+
+/// What we take of an offer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// Which of its media lines, the first being 0.
+    line: usize,
+    pub(super) agreed: Agreed,
+}
+
+/// What an audio line offers, and where.
+struct Audio<'s> {
+    media: Media<'s>,
+    /// The lines that belong to it.
+    attributes: Vec<&'s [u8]>,
+}
+
+impl Taken {
+    /// What we take of an offer whose sender's signalling comes from there; `None` if he cannot hear us.
+    pub(super) fn of(offer: &[u8], signalling: IpAddr) -> Option<Self> {
+        let session_address = lines(offer)
+            .take_while(|line| !line.starts_with(b"m="))
+            .find_map(address_in);
+        let takes = |(line, audio): (usize, Audio<'_>)| {
+            let agreed = audio.agreed(session_address, signalling)?;
+            Some(Self { line, agreed })
+        };
+        sections(offer).enumerate().find_map(takes)
+    }
+}
+
+impl Audio<'_> {
+    fn agreed(&self, session: Option<Address>, signalling: IpAddr) -> Option<Agreed> {
+        let own = self.attributes.iter().find_map(|line| address_in(line));
+        let remote = match own.or(session)? {
+            Address::Ip(address) if address.is_unspecified() => return None,
+            Address::Ip(address) => address,
+            // A name is asked of nobody: who signals from there is most likely to listen there.
+            Address::Name => signalling,
+        };
+        let port = self.media.port().filter(|port| *port > 0)?;
+        if !self.media.is_plain_audio() || !self.hears() {
+            return None;
+        }
+        let formats = || self.media.formats().filter_map(payload_type);
+        let (payload_type, codec) =
+            formats().find_map(|number| Some((number, self.codec_of(number)?)))?;
+        let is_events = |number: &u8| {
+            self.map_of(*number)
+                .is_some_and(|(name, rate)| name == b"telephone-event" && rate == RATE)
+        };
+        Some(Agreed {
+            remote: SocketAddr::new(remote, port),
+            signalling,
+            codec,
+            payload_type,
+            events: formats().find(is_events),
+        })
+    }
+
+    /// Whether it takes audio at all.
+    fn hears(&self) -> bool {
+        let deaf: [&[u8]; 2] = [b"a=sendonly", b"a=inactive"];
+        !self.attributes.iter().any(|line| deaf.contains(line))
+    }
+
+    fn codec_of(&self, payload_type: u8) -> Option<Codec> {
+        match self.map_of(payload_type) {
+            Some((name, rate)) => Codec::named(name, rate),
+            None => Codec::of_static(payload_type),
+        }
+    }
+
+    /// What its `a=rtpmap` says of a payload type: encoding and clock rate.
+    fn map_of(&self, payload_type: u8) -> Option<(&[u8], u32)> {
+        let mut maps = self.attributes.iter().filter_map(|line| {
+            let rest = line.strip_prefix(b"a=rtpmap:")?;
+            split_at_byte(rest, b' ')
+        });
+        let is_its =
+            |(number, _): &(&[u8], &[u8])| text_number(number) == Some(u32::from(payload_type));
+        let (_, map) = maps.find(is_its)?;
+        let (name, rate) = split_at_byte(map.trim_ascii(), b'/')?;
+        let (rate, _channels) = split_at_byte(rate, b'/').unwrap_or((rate, b""));
+        Some((name, text_number(rate)?))
+    }
+}
+
+/// Whether we can be heard by whoever sends this message.
+pub fn can_hear(message: &Message<'_>, signalling: IpAddr) -> bool {
+    sdp_of(message).is_some_and(|offer| Taken::of(offer, signalling).is_some())
+}
+
+impl Call {
+    /// What we take of A's offer, and the answer that says so, at this address and port of ours.
+    pub fn sound_answer(
+        &self,
+        turn: &mut Turn<'_>,
+        offer: &[u8],
+        at: SocketAddr,
+    ) -> Option<(Agreed, Vec<u8>)> {
+        let towards = self.flow(Side::A);
+        let taken = Taken::of(offer, towards.remote.ip())?;
+        let sent_by = turn.layer.sent_by(&towards);
+        let session = Session::new(turn.rng.below(1 << 31), sent_by);
+        Some((taken.agreed, session.sound_answer(offer, &taken, at)))
+    }
+}
+
+impl Session {
+    /// The answer to an offer that takes so much of it, at this address and port of ours.
+    pub(super) fn sound_answer(&self, offer: &[u8], taken: &Taken, at: SocketAddr) -> Vec<u8> {
+        let mut out = self.head();
+        for (index, audio) in sections(offer).enumerate() {
+            let media = &audio.media;
+            if index != taken.line {
+                media.write(&mut out, b"0", media.formats);
+                continue;
+            }
+            let Agreed {
+                codec,
+                payload_type,
+                events,
+                ..
+            } = taken.agreed;
+            let events = events
+                .map(|number| format!(" {number}"))
+                .unwrap_or_default();
+            let formats = format!("{payload_type}{events}");
+            media.write(
+                &mut out,
+                at.port().to_string().as_bytes(),
+                formats.as_bytes(),
+            );
+            let family = if at.is_ipv4() { "IP4" } else { "IP6" };
+            let name = codec.name();
+            // Writing to memory cannot fail.
+            let _written = write!(
+                out,
+                "c=IN {family} {}\r\na=rtpmap:{payload_type} {name}/8000\r\n",
+                at.ip()
+            );
+            if let Some(events) = taken.agreed.events {
+                let _written = write!(
+                    out,
+                    "a=rtpmap:{events} telephone-event/8000\r\na=fmtp:{events} 0-15\r\n"
+                );
+            }
+            out.extend_from_slice(b"a=ptime:20\r\na=sendrecv\r\n");
+        }
+        out
+    }
+}
+
+/// The media lines of a description, each with what belongs to it.
+fn sections(sdp: &[u8]) -> impl Iterator<Item = Audio<'_>> {
+    let mut rest = lines(sdp).peekable();
+    std::iter::from_fn(move || {
+        let media = loop {
+            if let Some(media) = Media::parse(rest.next()?) {
+                break media;
+            }
+        };
+        let mut attributes = Vec::new();
+        while let Some(line) = rest.next_if(|line| !line.starts_with(b"m=")) {
+            attributes.push(line);
+        }
+        Some(Audio { media, attributes })
+    })
+}
+
+/// What a `c=` line names.
+#[derive(Clone, Copy)]
+enum Address {
+    Ip(IpAddr),
+    Name,
+}
+
+fn address_in(line: &[u8]) -> Option<Address> {
+    let rest = line.strip_prefix(b"c=IN IP")?;
+    let (_family, address) = split_at_byte(rest, b' ')?;
+    let (address, _ttl) = split_at_byte(address, b'/').unwrap_or((address, b""));
+    let address = str::from_utf8(address.trim_ascii()).ok()?;
+    Some(address.parse().map_or(Address::Name, Address::Ip))
+}
+
+fn payload_type(format: &[u8]) -> Option<u8> {
+    let number = text_number(format)?;
+    u8::try_from(number).ok().filter(|number| *number < 128)
+}
+
+fn text_number(text: &[u8]) -> Option<u32> {
+    str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
+    let at = memchr::memchr(byte, text)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFER: &str = "v=0\r\no=alice 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n\
+        m=audio 40000 RTP/AVP 96 8 0 101\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:8 PCMA/8000\r\n\
+        a=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n\
+        m=video 40002 RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\n";
+
+    fn signalling() -> IpAddr {
+        "198.51.100.7".parse().expect("an address")
+    }
+
+    fn taken(offer: &str) -> Option<Taken> {
+        Taken::of(offer.as_bytes(), signalling())
+    }
+
+    #[test]
+    fn the_first_codec_that_we_have_is_taken() {
+        let agreed = taken(OFFER).expect("audio").agreed;
+        assert_eq!(agreed.remote.to_string(), "192.0.2.9:40000");
+        assert_eq!((agreed.codec, agreed.payload_type), (Codec::Pcma, 8));
+        assert_eq!(agreed.events, Some(101));
+    }
+
+    #[test]
+    fn the_answer_has_each_line_of_the_offer_and_ours_in_its_place() {
+        let taken = taken(OFFER).expect("audio");
+        let session = Session::new(7, b"192.0.2.1:5060");
+        let at = "192.0.2.1:20000".parse().expect("an address");
+        let answer = session.sound_answer(OFFER.as_bytes(), &taken, at);
+        let answer = String::from_utf8(answer).expect("text");
+        let media = answer.split_once("t=0 0\r\n").expect("a time").1;
+        assert_eq!(
+            media,
+            "m=audio 20000 RTP/AVP 8 101\r\nc=IN IP4 192.0.2.1\r\na=rtpmap:8 PCMA/8000\r\n\
+             a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n\
+             m=video 0 RTP/AVP 97\r\n"
+        );
+    }
+
+    #[test]
+    fn an_address_of_the_line_wins_and_a_name_is_where_the_signalling_is() {
+        let own = OFFER.replace("a=sendrecv\r\n", "c=IN IP6 2001:db8::9\r\n");
+        let remote = taken(&own).expect("audio").agreed.remote;
+        assert_eq!(remote.to_string(), "[2001:db8::9]:40000");
+        let named = OFFER.replace("c=IN IP4 192.0.2.9", "c=IN IP4 phone.example");
+        let remote = taken(&named).expect("audio").agreed.remote;
+        assert_eq!(remote.to_string(), "198.51.100.7:40000");
+    }
+
+    #[test]
+    fn who_cannot_hear_us_is_played_nothing() {
+        for (from, to) in [
+            ("a=sendrecv", "a=sendonly"),
+            ("a=sendrecv", "a=inactive"),
+            ("c=IN IP4 192.0.2.9", "c=IN IP4 0.0.0.0"),
+            ("audio 40000", "audio 0"),
+            ("audio 40000", "audio port"),
+            ("RTP/AVP 96", "RTP/SAVP 96"),
+            ("96 8 0 101", "96 101"),
+            ("m=audio", "m=image"),
+            ("c=IN IP4 192.0.2.9\r\n", ""),
+        ] {
+            assert!(taken(&OFFER.replace(from, to)).is_none(), "{to}");
+        }
+        assert!(taken("").is_none());
+    }
+
+    #[test]
+    fn a_payload_type_is_what_the_offer_maps_it_to() {
+        let mapped = OFFER.replace("a=rtpmap:8 PCMA", "a=rtpmap:8 G722");
+        let agreed = taken(&mapped).expect("audio").agreed;
+        assert_eq!((agreed.codec, agreed.payload_type), (Codec::Pcmu, 0));
+    }
+}

@@ -1,0 +1,139 @@
+//! Camp-on: the caller waits with the call in his hand, in the same queue as all others.
+//!
+//! Spec: RULES R5; RFC 3261 §21.1.4 (182), RFC 3841 §9.1; TAPI `LINECALLCOMPLMODE_CAMPON`.
+//!
+//! ```text
+//!   CallHeld, complete --> Camp --callee free, guard--> Connect --CcCallAnswered--> completed
+//!                            ^------- CcCallFailed: busy again -----|
+//!                            |--time, uncomplete, recalls used up--> EndCamp: the failure, with an offer
+//!                            |--CallReleased (he hung up)----------> cancelled
+//! ```
+//!
+//! Nothing of it is kept in the store: the call does not outlive the process.
+
+use crate::cc::addr::Aor;
+use crate::cc::capsule::CallIdentity;
+use crate::cc::id::CompletionId;
+use crate::cc::monitor::{self, Newcomer, Renewal, Waiter};
+use crate::cc::pace::Medium;
+use crate::completion::entry::{Completion, Errand};
+use crate::completion::input::{FailedCall, Monitors, Ticket};
+use crate::completion::output::{By, Output};
+use crate::completion::queues::loop_call_id;
+use crate::completion::record::Roles;
+use crate::completion::reject::Reject;
+use crate::completion::service::{Route, Service, Turn};
+use crate::time::Timestamp;
+
+impl Service {
+    /// Whether `caller` waits for `callee` with a call in his hand: who is waited for like that and
+    /// calls back is not made to wait himself, or neither would ever be free.
+    pub fn camps_on(&self, caller: &Aor, callee: &Aor) -> bool {
+        let id = self.pairs.get(&(caller.clone(), callee.clone()));
+        let completion = id.and_then(|id| self.completions.get(id));
+        completion.is_some_and(|it| matches!(it.errand, Errand::CampOn(_)))
+    }
+
+    /// The request that a call waits for.
+    pub fn camp_of(&self, call: CallIdentity) -> Option<CompletionId> {
+        self.held_calls.get(&call).copied().flatten()
+    }
+
+    pub(super) fn on_call_held(&mut self, call: CallIdentity) {
+        self.held_calls.entry(call).or_insert(None);
+    }
+
+    pub(super) fn on_call_released(&mut self, call: CallIdentity, turn: &mut Turn<'_>) {
+        if let Some(id) = self.held_calls.remove(&call).flatten() {
+            self.take_back(id, By::Caller, None, turn);
+        }
+    }
+
+    /// The wish; its answer comes when the queue has taken it.
+    pub(super) fn camp_on(
+        &mut self,
+        (at, call): (Timestamp, FailedCall),
+        ticket: Ticket,
+        turn: &Turn<'_>,
+    ) -> Result<(), Reject> {
+        // TAPI: the mode is offered while the call is there.
+        if !self.held_calls.contains_key(&call.call) {
+            return Err(Reject::ModeNotOffered);
+        }
+        if let Monitors::Peer { .. } = call.monitors {
+            return Err(Reject::NoMonitor);
+        }
+        let lasts = self.settings.timing.camp_on_max;
+        let subscription = self.next_subscription();
+        let mut completion = self.new_completion(&call, at, turn.now);
+        completion.errand = Errand::CampOn(call.call);
+        completion.roles = Roles::Call;
+        completion.entry = Some(subscription);
+        completion.ends = turn.now + lasts;
+        completion.asked.push(ticket);
+        let route = Route {
+            roles: Roles::Call,
+            caller: call.caller.clone(),
+            callee: call.callee.clone(),
+            id: completion.id,
+            cce: completion.cce,
+        };
+        self.routes.insert(subscription, route);
+        let newcomer = Newcomer {
+            id: subscription,
+            caller: call.caller,
+            call_id: loop_call_id(subscription),
+            expires: Some(lasts),
+            wait: completion.wait,
+            medium: Medium::Process,
+            renewal: Renewal::Shortens,
+            waiter: Waiter::Call,
+        };
+        self.newcomer = Some(completion);
+        self.post_monitor(call.callee, monitor::Event::Subscribe(newcomer));
+        Ok(())
+    }
+
+    /// It has a place.
+    pub(super) fn begin_camp(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+        if let Some((call, lasts)) = self.camped(id, turn.now) {
+            self.held_calls.insert(call, Some(id));
+            self.emit(id, Output::Camp { id, call, lasts }, turn);
+        }
+    }
+
+    /// It is its turn.
+    pub(super) fn connect_camped(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+        if let Some((call, _)) = self.camped(id, turn.now) {
+            self.emit(id, Output::Connect { id, call }, turn);
+        }
+    }
+
+    /// Its place is gone.
+    pub(super) fn end_camp(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+        if let Some((call, _)) = self.camped(id, turn.now) {
+            self.held_calls.remove(&call);
+            self.emit(id, Output::EndCamp { call }, turn);
+        }
+    }
+
+    fn camped(
+        &self,
+        id: CompletionId,
+        now: Timestamp,
+    ) -> Option<(CallIdentity, std::time::Duration)> {
+        let completion = self.completions.get(&id)?;
+        match completion.errand {
+            Errand::CampOn(call) => Some((call, completion.ends.since(now))),
+            Errand::Callback => None,
+        }
+    }
+}
+
+/// The queue has not taken it.
+pub(super) fn refuse_camp(newcomer: Option<Completion>, reject: Reject, turn: &mut Turn<'_>) {
+    for ticket in newcomer.into_iter().flat_map(|newcomer| newcomer.asked) {
+        let result = Err(reject);
+        turn.out.push(Output::Completed { ticket, result });
+    }
+}

@@ -1,0 +1,103 @@
+//! Sound of our own: where it comes from, what is said, and which digit means what.
+//!
+//! Spec: RULES R16; RFC 3550 §11 (ports in pairs).
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::completion::Mode;
+use crate::config::error::{Error, Source};
+use crate::config::raw::{RawMedia, RawPrompt};
+use crate::config::{Media, value};
+use crate::media::digit::Digit;
+use crate::shard::settings::{Listener, Prompt, Sound};
+
+/// A prompt that is shorter cannot be heard; one that is longer holds the line of somebody who left.
+const LASTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
+
+/// What is heard of us, if `[media]` is written.
+pub(super) fn media(
+    source: Source<'_>,
+    raw: &RawMedia,
+    listeners: &[Listener],
+) -> Result<Option<Media>, Error> {
+    let Some(written) = &raw.ports else {
+        let others = [&raw.address, &raw.voice].into_iter().flatten().next();
+        return match others {
+            Some(other) => {
+                Err(source.error(&other.span(), "without media.ports there is no sound"))
+            }
+            None => Ok(None),
+        };
+    };
+    let ports = source.read(written, ports)?;
+    let address = match &raw.address {
+        Some(written) => source.read(written, address)?,
+        None => address_beside(listeners).ok_or_else(|| {
+            let why = "the first listener has no address to be heard from: write media.address";
+            source.error(&written.span(), why)
+        })?,
+    };
+    let voice = raw.voice.as_ref().map(|written| written.get_ref().into());
+    Ok(Some(Media {
+        sound: Sound { address, ports },
+        voice,
+    }))
+}
+
+/// Which digit asks for what; without any nothing is said.
+pub(super) fn prompt(
+    source: Source<'_>,
+    raw: &RawPrompt,
+    media: Option<&Media>,
+) -> Result<Option<Prompt>, Error> {
+    let usual = Prompt::default();
+    let Some(written) = &raw.callback else {
+        return match &raw.lasts {
+            Some(other) => Err(source.error(&other.span(), "there is no digit to wait for")),
+            None => Ok(None),
+        };
+    };
+    let digits = vec![(source.read(written, digit)?, Mode::Callback)];
+    if media.is_none() {
+        return Err(source.error(&written.span(), "without media.ports nothing can be said"));
+    }
+    let lasts = source.time(raw.lasts.as_ref(), usual.lasts, LASTS)?;
+    Ok(Some(Prompt { digits, lasts }))
+}
+
+fn address_beside(listeners: &[Listener]) -> Option<IpAddr> {
+    let first = listeners.first()?;
+    Some(first.bind.ip()).filter(|address| !address.is_unspecified())
+}
+
+/// `FIRST-LAST`.
+fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let wrong = || format!("`{text}` is not FIRST-LAST, two ports from 1024 on");
+    let (first, last) = text.split_once('-').ok_or_else(wrong)?;
+    let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port >= 1024);
+    let (first, last) = port(first).zip(port(last)).ok_or_else(wrong)?;
+    if last < first + 1 {
+        return Err(wrong());
+    }
+    Ok(first..=last)
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    let socket: SocketAddr = value::listen_address(text, 1)?;
+    if socket.ip().is_unspecified() {
+        return Err(format!("{text} is not an address that phones can send to"));
+    }
+    Ok(socket.ip())
+}
+
+fn digit(text: &str) -> Result<Digit, String> {
+    let one = match text.as_bytes() {
+        [key] => Digit::of_key(*key),
+        _ => None,
+    };
+    let is_on_phones = |digit: &Digit| !digit.key().is_ascii_alphabetic();
+    one.filter(is_on_phones)
+        .ok_or_else(|| format!("`{text}` is not one digit, * or #"))
+}

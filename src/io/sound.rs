@@ -1,0 +1,191 @@
+//! Sockets for sound: a thread of its own, so that no call waits for audio, nor audio for calls.
+//!
+//! Each port has a task that reads it; what they hear and what is asked for meet at one desk, which
+//! only this thread has.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::thread::{self, JoinHandle};
+
+use tokio::net::UdpSocket;
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, LocalSet};
+
+use crate::config::Media;
+use crate::media::desk::{Command, Desk, RoomId};
+use crate::media::prompts::{BadPart, Voice};
+use crate::media::room::{News, Sends};
+use crate::random::Rng;
+use crate::time::Timestamp;
+
+use super::clock::Clock;
+use super::mail::Mail;
+
+/// Longest datagram that may be audio.
+const DATAGRAM_BYTES: usize = 2048;
+
+/// The thread's state.
+struct Studio {
+    clock: Clock,
+    address: IpAddr,
+    desk: Desk,
+    ports: BTreeMap<u16, Port>,
+    sends: Sends,
+    worker: mpsc::Sender<Mail>,
+}
+
+struct Port {
+    room: RoomId,
+    socket: Rc<UdpSocket>,
+    reader: AbortHandle,
+}
+
+/// Starts the thread; it ends when nobody is left who could ask for something.
+pub(super) fn start(
+    clock: Clock,
+    address: IpAddr,
+    rng: Rng,
+    commands: mpsc::Receiver<Command>,
+    worker: mpsc::Sender<Mail>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let run = move || {
+        let studio = Studio {
+            clock,
+            address,
+            desk: Desk::new(rng),
+            ports: BTreeMap::new(),
+            sends: Sends::default(),
+            worker,
+        };
+        let local = LocalSet::new();
+        local.block_on(&runtime, serve(Rc::new(RefCell::new(studio)), commands));
+    };
+    thread::Builder::new().name("sound".to_owned()).spawn(run)
+}
+
+/// What is said and played: what the operator's folder does not have is ours.
+pub(super) fn voice(media: &Media) -> Result<Voice, BadPart> {
+    Voice::new(|name| {
+        let folder = media.voice.as_deref()?;
+        std::fs::read(folder.join(name).with_extension("wav")).ok()
+    })
+}
+
+async fn serve(studio: Rc<RefCell<Studio>>, mut commands: mpsc::Receiver<Command>) {
+    loop {
+        let (due, clock) = {
+            let studio = studio.borrow();
+            (studio.desk.deadline(), studio.clock)
+        };
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(command) => studio.borrow_mut().handle(&studio, command),
+                None => return,
+            },
+            () = until(clock, due) => studio.borrow_mut().tick(),
+        }
+    }
+}
+
+async fn until(clock: Clock, due: Option<Timestamp>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(clock.instant(due)).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Studio {
+    fn handle(&mut self, own: &Rc<RefCell<Self>>, command: Command) {
+        let room = command.room();
+        if matches!(command, Command::Close { .. }) {
+            self.release(room);
+        }
+        for port in command.ports() {
+            if let Err(error) = self.bind(own, room, port) {
+                let at = SocketAddr::new(self.address, port);
+                tracing::warn!(%at, %error, "no port for sound");
+                self.release(room);
+                self.tell(room, News::Failed);
+                return;
+            }
+        }
+        self.desk.handle(self.clock.now(), command);
+    }
+
+    fn bind(&mut self, own: &Rc<RefCell<Self>>, room: RoomId, port: u16) -> io::Result<()> {
+        let socket = std::net::UdpSocket::bind((self.address, port))?;
+        socket.set_nonblocking(true)?;
+        let socket = Rc::new(UdpSocket::from_std(socket)?);
+        let reader = tokio::task::spawn_local(read(own.clone(), socket.clone(), port));
+        let reader = reader.abort_handle();
+        self.ports.insert(
+            port,
+            Port {
+                room,
+                socket,
+                reader,
+            },
+        );
+        Ok(())
+    }
+
+    fn release(&mut self, room: RoomId) {
+        self.ports.retain(|_, port| {
+            let stays = port.room != room;
+            if !stays {
+                port.reader.abort();
+            }
+            stays
+        });
+    }
+
+    fn tick(&mut self) {
+        let mut news = Vec::new();
+        let (now, sends) = (self.clock.now(), &mut self.sends);
+        self.desk
+            .handle_timeout(now, sends, |room, it| news.push((room, it)));
+        for (port, to, packet) in self.sends.iter() {
+            if let Some(port) = self.ports.get(&port) {
+                // A packet that does not leave is one that is lost: the next is 20 ms away.
+                let _lost = port.socket.try_send_to(packet, to);
+            }
+        }
+        self.sends.clear();
+        for (room, news) in news {
+            self.tell(room, news);
+        }
+    }
+
+    fn on_packet(&mut self, port: u16, from: SocketAddr, packet: &[u8]) {
+        if let Some((room, news)) = self
+            .desk
+            .handle_packet(self.clock.now(), port, from, packet)
+        {
+            self.tell(room, news);
+        }
+    }
+
+    fn tell(&self, room: RoomId, news: News) {
+        // A worker that is that far behind has more urgent things to do than to hear of a digit.
+        let _is_told = self.worker.try_send(Mail::Heard { room, news });
+    }
+}
+
+/// Reads one port for as long as it is open.
+async fn read(studio: Rc<RefCell<Studio>>, socket: Rc<UdpSocket>, port: u16) {
+    let mut buffer = vec![0; DATAGRAM_BYTES];
+    loop {
+        // What a peer's host says of our packets (ICMP) comes out here as well, and is nothing to us.
+        let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let packet = buffer.get(..length).unwrap_or_default();
+        studio.borrow_mut().on_packet(port, from, packet);
+    }
+}

@@ -1,0 +1,312 @@
+//! The digit on busy: a caller hears what can be done, presses a key, and has it done.
+//!
+//! Spec: RULES R5, R16, R23; DESIGN §8.2; RFC 3960 §3.2.
+//!
+//! ```text
+//!   failure kept --> Saying --digit--> Asking --accepted, refused--> Closing --tone, time--> the failure
+//!                      \--time, no port, nobody to hear it-----------------------------------^
+//! ```
+//!
+//! - What is said is early media: nothing is answered, so nothing is billed.
+//! - Whatever goes wrong, the caller gets the failure that was kept, with its offer.
+
+use std::time::Duration;
+
+use crate::call::{Refused, Told};
+use crate::cc::Condition;
+use crate::completion::{Complete, Input, Mode, Reject as NotCompleted, Ticket, WhichCall};
+use crate::media::desk::RoomId;
+use crate::media::digit::Digit;
+use crate::media::prompts::Phrase;
+use crate::media::room::{News, Programme, Repeats};
+use crate::shard::desk::name_of;
+use crate::shard::offer::{About, Announcer, Callee};
+use crate::shard::record::Draft;
+use crate::shard::settings::Prompt;
+use crate::shard::ways::Ways;
+use crate::shard::{Held, Parties, Reject, Shard};
+use crate::sip::flow::Flow;
+use crate::sip::{Request, Status};
+use crate::table::Key;
+use crate::time::Timestamp;
+use crate::transaction::User;
+use crate::transaction::servers::Answer;
+
+/// How long the last tone may take, and the network to let it through.
+const CLOSING_MAX: Duration = Duration::from_secs(3);
+
+/// A caller who is asked.
+#[derive(Debug)]
+pub(super) struct Prompting {
+    room: RoomId,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    /// A digit is waited for.
+    Saying,
+    /// What it asks for is being done.
+    Asking(Ticket),
+    /// He hears whether it was.
+    Closing,
+}
+
+impl Announcer<'_> {
+    /// How long a caller is asked what is to be done about this failure, if he can be asked.
+    pub(super) fn asks(&mut self, failure: &Told<'_>) -> Option<Duration> {
+        let prompt = self.settings.completion.prompt.as_ref()?;
+        let About::Asker(asker) = &*self.about else {
+            return None;
+        };
+        let Callee::Ours(callee) = asker.callee.clone() else {
+            return None;
+        };
+        let is_new = asker.session.is_some() && asker.failed.is_none();
+        let condition = self.condition_of(&callee, failure).filter(|_| is_new)?;
+        if !self.service.has_place(&name_of(&callee)) {
+            return None;
+        }
+        let About::Asker(mut asker) = std::mem::take(self.about) else {
+            return None;
+        };
+        let calls = self.calls_of(&callee);
+        self.remember(&asker, &callee, (failure.status, condition, calls));
+        asker.failed = Some(condition);
+        *self.about = About::Asker(asker);
+        Some(prompt.lasts)
+    }
+}
+
+impl Shard {
+    /// A failure of our own that the caller is asked about first; whether he is.
+    pub(super) fn ask_first(
+        &mut self,
+        now: Timestamp,
+        (request, flow): (&Request<'_>, &Flow),
+        (caller, about): (Option<&crate::location::Aor>, &mut About),
+        reject: Reject,
+    ) -> Result<bool, Reject> {
+        let told = Told {
+            status: reject.status(),
+            rang: false,
+            response: None,
+        };
+        let nobody = Parties::default();
+        let lasts = self.with_turn(now, &nobody, about, |turn| turn.announce.holds(&told));
+        let Some(lasts) = lasts else {
+            return Ok(false);
+        };
+        let key = self.calls.reserve().map_err(|_| Reject::TableFull)?;
+        let user = Some(User {
+            call: key,
+            part: crate::call::INVITE_PART,
+        });
+        let Ok(server) = self.layer.accept(now, request, flow, user) else {
+            self.calls.discard(key);
+            return Err(Reject::TableFull);
+        };
+        self.layer.respond(now, server, &Answer::TRYING);
+        self.counters.calls_started += 1;
+        let draft = || Draft::of_invite(request, flow, &Ways::new());
+        self.records.begin(key, about, draft);
+        let parties = Parties {
+            caller: caller.cloned(),
+            ..Parties::default()
+        };
+        if let Some(caller) = caller {
+            self.users.engage(caller);
+        }
+        let mut about = std::mem::take(about);
+        let refused = Refused {
+            request,
+            flow,
+            server,
+            status: told.status,
+        };
+        let asked = about.asker().map(|asker| asker.call);
+        let call = self.with_turn(now, &parties, &mut about, |turn| {
+            crate::call::Call::hold(key, turn, &refused, lasts)
+        });
+        let held = Held {
+            call,
+            parties,
+            about,
+            asked,
+            armed: None,
+            prompting: None,
+        };
+        self.put_back(now, key, Box::new(held));
+        Ok(true)
+    }
+
+    /// Begins to ask whoever is kept from his failure, and ends it with the call.
+    pub(super) fn attend(&mut self, now: Timestamp, key: Key, held: &mut Held) {
+        match (&held.prompting, held.call.is_held()) {
+            (None, true) => {
+                if self.begin_prompt(now, key, held).is_none() {
+                    self.let_go(now, held);
+                }
+            }
+            (Some(_), true) => {
+                if let Some(digit) = held.call.take_digit() {
+                    self.on_digit(now, held, digit);
+                }
+            }
+            (Some(prompting), false) => {
+                self.sounds.close(prompting.room);
+                held.prompting = None;
+            }
+            (None, false) => {}
+        }
+    }
+
+    fn begin_prompt(&mut self, now: Timestamp, key: Key, held: &mut Held) -> Option<()> {
+        let prompt = self.settings.completion.prompt.clone()?;
+        let voice = self.settings.voice.clone()?;
+        let About::Asker(asker) = &held.about else {
+            return None;
+        };
+        let (session, reason) = (asker.session.clone()?, asker.failed?);
+        let Some((room, at)) = self.sounds.take(key) else {
+            self.counters.rooms_refused += 1;
+            return None;
+        };
+        self.counters.prompts += 1;
+        let sentence = sentence(&prompt, reason);
+        let told = self.in_turn(now, held, |call, turn| {
+            let (agreed, answer) = call.sound_answer(turn, &session, at)?;
+            call.tell_held(turn, Status::SESSION_PROGRESS, b"", &answer);
+            Some(agreed)
+        });
+        let Some(agreed) = told else {
+            self.sounds.close(room);
+            return None;
+        };
+        let programme = Programme::new(voice.say(&sentence), Repeats::Never);
+        self.sounds.open(room, (at.port(), agreed), programme);
+        held.prompting = Some(Prompting {
+            room,
+            stage: Stage::Saying,
+        });
+        Some(())
+    }
+
+    /// Something was heard in a room of ours, or it could not be opened.
+    pub(super) fn on_heard(&mut self, now: Timestamp, room: RoomId, news: News) {
+        let Some(key) = self.sounds.call_of(room) else {
+            return;
+        };
+        let Some(mut held) = self.calls.take(key) else {
+            return self.sounds.close(room);
+        };
+        let stage = held.prompting.as_ref().map(|prompting| prompting.stage);
+        match (news, stage) {
+            (News::Digit(digit), Some(Stage::Saying)) => self.on_digit(now, &mut held, digit),
+            (News::Failed, Some(_)) | (News::PlayedOut, Some(Stage::Closing)) => {
+                self.let_go(now, &mut held);
+            }
+            (News::Digit(_) | News::PlayedOut, Some(_)) | (_, None) => {}
+        }
+        self.put_back(now, key, held);
+    }
+
+    fn on_digit(&mut self, now: Timestamp, held: &mut Held, digit: Digit) {
+        let mode = self.mode_of(digit);
+        let About::Asker(asker) = &held.about else {
+            return;
+        };
+        let Some((mode, caller)) = mode.zip(held.parties.caller.as_ref()) else {
+            return;
+        };
+        let Some(prompting) = held.prompting.as_mut() else {
+            return;
+        };
+        if prompting.stage != Stage::Saying {
+            return;
+        }
+        let ticket = self.desk.ticket();
+        self.desk.prompts.insert(ticket, prompting.room);
+        prompting.stage = Stage::Asking(ticket);
+        self.desk.facts.push_back(Input::Complete(Complete {
+            ticket,
+            caller: name_of(caller),
+            call: WhichCall::Call(asker.call),
+            mode,
+        }));
+        let patience = self.settings.completion.service.timing.commit_max + CLOSING_MAX;
+        held.call.hold_until(now + patience);
+    }
+
+    /// The service has answered what a digit asked for; whether it was one.
+    pub(super) fn answer_prompt<T>(
+        &mut self,
+        now: Timestamp,
+        ticket: Ticket,
+        result: &Result<T, NotCompleted>,
+    ) -> bool {
+        let Some(room) = self.desk.prompts.remove(&ticket) else {
+            return false;
+        };
+        let Some(key) = self.sounds.call_of(room) else {
+            return true;
+        };
+        let Some(mut held) = self.calls.take(key) else {
+            return true;
+        };
+        tracing::info!(
+            call_id = %held.call.call_id(crate::call::Side::A).escape_ascii(),
+            refused = result.as_ref().err().map(ToString::to_string),
+            "digit pressed"
+        );
+        let tone = self.settings.voice.as_ref().map(|voice| match result {
+            Ok(_) => voice.accepted.clone(),
+            Err(_) => voice.refused.clone(),
+        });
+        if let (Some(prompting), Some(tone)) = (held.prompting.as_mut(), tone) {
+            prompting.stage = Stage::Closing;
+            self.sounds.play(room, Programme::new(tone, Repeats::Never));
+            held.call.hold_until(now + CLOSING_MAX);
+        }
+        self.put_back(now, key, held);
+        true
+    }
+
+    fn mode_of(&self, digit: Digit) -> Option<Mode> {
+        let prompt = self.settings.completion.prompt.as_ref()?;
+        let mut digits = prompt.digits.iter();
+        digits
+            .find(|(each, _)| *each == digit)
+            .map(|(_, mode)| *mode)
+    }
+
+    /// Nobody is asked any more.
+    pub(super) fn close_prompt(&mut self, held: &mut Held) {
+        if let Some(prompting) = held.prompting.take() {
+            self.sounds.close(prompting.room);
+        }
+    }
+
+    fn let_go(&mut self, now: Timestamp, held: &mut Held) {
+        self.in_turn(now, held, crate::call::Call::let_go);
+        self.close_prompt(held);
+    }
+}
+
+/// What a caller hears: why, and then what each digit does.
+fn sentence(prompt: &Prompt, reason: Condition) -> Vec<Phrase> {
+    let mut phrases = vec![match reason {
+        Condition::Busy => Phrase::Busy,
+        Condition::NoReply | Condition::NotLoggedIn => Phrase::NoReply,
+    }];
+    for (digit, mode) in &prompt.digits {
+        let does = match mode {
+            Mode::Callback => Phrase::Callback,
+            Mode::CampOn => Phrase::CampOn,
+            Mode::Intrude => Phrase::Intrude,
+            Mode::Message => Phrase::Message,
+        };
+        phrases.extend([does, Phrase::Key(*digit)]);
+    }
+    phrases
+}

@@ -1,0 +1,80 @@
+//! Lines: who they are, and what can be done on them now.
+//!
+//! Spec: TAPI LINEADDRESSCAPS, LINEDEVSTATUS.
+
+use std::collections::BTreeSet;
+
+use crate::completion::Mode;
+use crate::location::Aor;
+use crate::shard::Shard;
+use crate::shard::desk::{name_of, user_of};
+use crate::shard::provider::{LISTED_MAX, plain};
+
+/// A line: a user of ours, with all his phones.
+#[derive(Clone, Debug)]
+pub struct LineReport {
+    /// Its name.
+    pub name: String,
+    /// Whether one of its phones is registered.
+    pub is_registered: bool,
+    /// How many calls it is in.
+    pub calls: u32,
+    /// How many requests it has (dwNumCallCompletions).
+    pub completions: usize,
+    /// How many it may have (dwMaxCallCompletions); 0 where completion is switched off.
+    pub completions_max: usize,
+    /// How many wait for it.
+    pub waiting_for: usize,
+    /// dwCallCompletionModes.
+    pub modes: Vec<Mode>,
+}
+
+impl Shard {
+    /// `None` if nobody has heard of it.
+    pub(super) fn line_report(&self, line: &Aor) -> Option<LineReport> {
+        let name = name_of(line);
+        let service = &self.desk.service;
+        let calls = self.users.legs(line);
+        let completions = service.views(&name).len();
+        let waiting_for = service.waiting_for(&name);
+        if !self.registrar.is_known(line) && calls == 0 && !service.knows(&name) {
+            return None;
+        }
+        let is_on = self.settings.completion.enabled;
+        Some(LineReport {
+            name: plain(&name).to_owned(),
+            is_registered: self.registrar.registered_since(line).is_some(),
+            calls,
+            completions,
+            completions_max: if is_on { service.per_caller_max() } else { 0 },
+            waiting_for,
+            modes: if is_on {
+                service.modes().to_vec()
+            } else {
+                Vec::new()
+            },
+        })
+    }
+
+    pub(super) fn line_reports(&self, after: Option<&str>, only: Option<&Aor>) -> Vec<LineReport> {
+        if let Some(only) = only {
+            return self.line_report(only).into_iter().collect();
+        }
+        let mut lines: BTreeSet<Aor> = BTreeSet::new();
+        let waiting = self.desk.service.users().map(user_of);
+        let all = self.registrar.aors().cloned().chain(waiting);
+        for line in all.filter(|it| after.is_none_or(|after| plain(&name_of(it)) > after)) {
+            // Of many, the first ones.
+            if lines.len() < LISTED_MAX || lines.last().is_some_and(|last| line < *last) {
+                lines.insert(line);
+            }
+            if lines.len() > LISTED_MAX {
+                lines.pop_last();
+            }
+        }
+        lines
+            .iter()
+            .filter_map(|line| self.line_report(line))
+            .collect()
+    }
+}

@@ -1,0 +1,261 @@
+//! The digit on busy: what the caller hears, and what becomes of what he presses.
+//!
+//! Spec: RULES R5, R16; RFC 3264 §6; RFC 3261 §13.3.1.1; RFC 6910 §7.1.
+
+use std::time::Duration;
+
+use campon::media::desk::{Command, RoomId};
+use campon::media::digit::Digit;
+use campon::media::room::News;
+
+use crate::flow::kit::completion::{GUARD, LONG, offered_uri, talks_after_recall};
+use crate::flow::kit::dialog::Dialog;
+use crate::flow::kit::draft::{OFFER, invite, within};
+use crate::flow::kit::message::Message;
+use crate::flow::kit::party::Party;
+use crate::flow::kit::scenes::{Call, call, hang_up, refused};
+use crate::flow::kit::subject::Setup;
+use crate::flow::kit::world::World;
+
+/// How long a digit is waited for.
+const LASTS: Duration = Duration::from_secs(20);
+
+/// Carol speaks with Bob, and Alice hears that he is busy.
+struct Asked {
+    world: World,
+    alice: Party,
+    bob: Party,
+    carol: Party,
+    talk: Call,
+    sent: Message,
+    progress: Message,
+    room: RoomId,
+    port: u16,
+}
+
+impl Asked {
+    fn new() -> Self {
+        Self::with(|draft| draft)
+    }
+
+    /// The same, with an INVITE that has more in it.
+    fn with(
+        more: impl FnOnce(crate::flow::kit::draft::Draft) -> crate::flow::kit::draft::Draft,
+    ) -> Self {
+        let world = World::new(Setup::Prompting);
+        let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
+        let talk = call(&carol, &bob);
+        world.advance(Duration::from_secs(1));
+        let sent = alice.sends(more(invite("bob").with_sdp(OFFER)));
+        let progress = alice.receives("183");
+        let Some(Command::Open { room, party, .. }) = world.next_sound() else {
+            panic!("a room opens");
+        };
+        assert_eq!(party.1.remote.to_string(), "192.0.2.10:40000");
+        let port = party.0;
+        Self {
+            world,
+            alice,
+            bob,
+            carol,
+            talk,
+            sent,
+            progress,
+            room,
+            port,
+        }
+    }
+
+    /// Alice gets her 486 with the offer, and what was said is over.
+    #[track_caller]
+    fn ends_busy(&self) -> Message {
+        let busy = refused(&self.alice, &self.sent, "486");
+        assert!(offered_uri(&busy).starts_with("sip:cc-"));
+        self.room_closes();
+        busy
+    }
+
+    #[track_caller]
+    fn room_closes(&self) {
+        let next = self.world.next_sound();
+        assert!(
+            matches!(next, Some(Command::Close { room }) if room == self.room),
+            "{next:?}"
+        );
+        assert!(self.world.next_sound().is_none());
+    }
+
+    /// A tone says whether it was done.
+    #[track_caller]
+    fn hears_a_tone(&self) {
+        let next = self.world.next_sound();
+        assert!(
+            matches!(next, Some(Command::Play { room, .. }) if room == self.room),
+            "{next:?}"
+        );
+        self.world.hears(self.room, News::PlayedOut);
+    }
+
+    #[track_caller]
+    fn presses(&self, digit: Digit) {
+        self.world.hears(self.room, News::Digit(digit));
+    }
+
+    /// Carol and Bob have said all they had to say, and Bob was left alone.
+    fn bob_is_free(&self) {
+        self.world.advance(Duration::from_secs(1));
+        hang_up(&self.carol, &self.talk.caller, &self.bob);
+        self.world.advance(GUARD);
+    }
+
+    fn is_quiet(&self) {
+        self.world.advance(LONG);
+        self.world.quiet();
+    }
+
+    /// Bob is free, and nobody calls anybody back.
+    fn comes_to_nothing(&self) {
+        self.bob_is_free();
+        self.is_quiet();
+    }
+}
+
+#[test]
+fn a_caller_of_a_busy_phone_hears_early_media_of_ours() {
+    let asked = Asked::new();
+    let progress = &asked.progress;
+    let sdp = progress.sdp();
+    let media = format!("m=audio {} RTP/AVP 0\r\nc=IN IP4 192.0.2.1\r\n", asked.port);
+    assert!(sdp.contains(&media), "{sdp}");
+    assert_eq!(asked.port % 2, 0);
+    assert!(offered_uri(progress).starts_with("sip:cc-")); // CC-30
+    assert_eq!(progress.header("Content-Type"), "application/sdp");
+    asked.world.advance(LASTS);
+    let busy = asked.ends_busy();
+    assert_eq!(busy.tag_of_to(), progress.tag_of_to());
+    asked.comes_to_nothing();
+}
+
+#[test]
+fn five_calls_him_back_and_nothing_was_answered() {
+    let asked = Asked::new();
+    asked.presses(Digit::D5);
+    asked.hears_a_tone();
+    asked.ends_busy();
+    asked.bob_is_free();
+    talks_after_recall(&asked.alice, &asked.bob);
+    asked.is_quiet();
+}
+
+#[test]
+fn a_digit_by_info_is_as_good() {
+    let asked = Asked::new();
+    let dialog = Dialog::of_caller(&asked.sent, &asked.progress);
+    let digit = within(&dialog, "INFO")
+        .with_body("application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n");
+    asked.alice.sends(digit);
+    asked.alice.receives("200");
+    asked.hears_a_tone();
+    asked.ends_busy();
+    asked.bob_is_free();
+    talks_after_recall(&asked.alice, &asked.bob);
+    asked.is_quiet();
+}
+
+#[test]
+fn another_digit_does_nothing_and_the_same_one_again_no_more() {
+    let asked = Asked::new();
+    asked.presses(Digit::D7);
+    assert!(asked.world.next_sound().is_none());
+    asked.presses(Digit::D5);
+    asked.presses(Digit::D5);
+    asked.hears_a_tone();
+    asked.ends_busy();
+    asked.bob_is_free();
+    talks_after_recall(&asked.alice, &asked.bob);
+    asked.is_quiet();
+}
+
+#[test]
+fn who_hangs_up_while_he_is_asked_is_not_called_back() {
+    let asked = Asked::new();
+    asked.alice.cancels(&asked.sent);
+    let [_, ended] = asked.alice.receives_each(["200", "487"]);
+    asked.alice.acks(&asked.sent, &ended);
+    asked.room_closes();
+    asked.comes_to_nothing();
+}
+
+#[test]
+fn without_a_port_the_failure_is_told_at_once() {
+    let asked = Asked::new();
+    asked.world.hears(asked.room, News::Failed);
+    asked.ends_busy();
+    asked.comes_to_nothing();
+}
+
+#[test]
+fn when_all_ports_are_taken_the_failure_is_told_at_once() {
+    let asked = Asked::new();
+    let [dave, erin] = ["dave", "erin"].map(|name| asked.world.phone(name));
+    let second = dave.sends(invite("bob").with_sdp(OFFER));
+    dave.receives("183");
+    let third = erin.sends(invite("bob").with_sdp(OFFER));
+    refused(&erin, &third, "486");
+    asked.world.advance(LASTS);
+    refused(&dave, &second, "486");
+    refused(&asked.alice, &asked.sent, "486");
+    asked.comes_to_nothing();
+}
+
+#[test]
+fn who_could_not_hear_us_is_not_asked() {
+    for sdp in [
+        OFFER.replace("RTP/AVP", "RTP/SAVP"),
+        OFFER.replace("a=sendrecv", "a=inactive"),
+        OFFER.replace("RTP/AVP 0 8", "RTP/AVP 96"),
+    ] {
+        let world = World::new(Setup::Prompting);
+        let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
+        let talk = call(&carol, &bob);
+        let sent = alice.sends(invite("bob").with_sdp(&sdp));
+        refused(&alice, &sent, "486");
+        assert!(world.next_sound().is_none());
+        let late = alice.sends(invite("bob"));
+        refused(&alice, &late, "486");
+        assert!(world.next_sound().is_none());
+        hang_up(&carol, &talk.caller, &bob);
+    }
+}
+
+#[test]
+fn a_phone_that_says_busy_itself_is_asked_about_as_well() {
+    let world = World::new(Setup::Prompting);
+    let [alice, bob] = ["alice", "bob"].map(|name| world.phone(name));
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    let rings = bob.receives("INVITE");
+    bob.answers(&rings, 486);
+    bob.receives("ACK");
+    let progress = alice.receives("183");
+    assert!(progress.sdp().contains("m=audio 2000"));
+    assert!(matches!(world.next_sound(), Some(Command::Open { .. })));
+    world.advance(LASTS);
+    refused(&alice, &sent, "486");
+    world.advance(LONG);
+    world.quiet();
+}
+
+#[test]
+fn a_caller_who_takes_reliable_responses_acknowledges_ours() {
+    let asked = Asked::with(|draft| draft.with("Supported", "100rel"));
+    let rseq = asked.progress.header("RSeq").to_owned();
+    let dialog = Dialog::of_caller(&asked.sent, &asked.progress);
+    let rack = format!("{rseq} {} INVITE", asked.sent.cseq());
+    asked
+        .alice
+        .sends(within(&dialog, "PRACK").with("RAck", &rack));
+    asked.alice.receives("200");
+    asked.world.advance(LASTS);
+    asked.ends_busy();
+    asked.comes_to_nothing();
+}

@@ -15,6 +15,8 @@
 )]
 #![allow(unreachable_pub, reason = "a test is used by nobody")]
 
+#[path = "real/completion.rs"]
+mod completion;
 #[path = "real/edge.rs"]
 mod edge;
 #[path = "real/failover.rs"]

@@ -22,7 +22,8 @@ pub struct Office {
 }
 
 impl Office {
-    /// Opens at the addresses 127.203.n.*: campon is 1, the PBX 2.
+    /// Opens at the addresses 127.203.n.*: campon is 1, the PBX 2. The configuration comes before all
+    /// tables.
     pub fn open(name: &str, number: u8, switches: Switches, config: &str) -> Self {
         let network = Ipv4Addr::new(127, 203, number, 0);
         let at = |place| at(network, place);
@@ -34,7 +35,7 @@ impl Office {
         let turn = Turn::take(&target, at(1));
         let pbx = Pbx::start(at(2), switches);
         let config = format!(
-            "mode = \"edge\"\nupstream = \"sip:{}\"\ndomains = [\"pbx.test\"]\n{config}\n{UNHURRIED}",
+            "mode = \"edge\"\nupstream.address = \"sip:{}\"\ndomains = [\"pbx.test\"]\n{config}\n{UNHURRIED}",
             at(2)
         );
         let campon = Some(Campon::start(at(1), &folder, Some(&config)));

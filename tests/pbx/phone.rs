@@ -21,6 +21,8 @@ pub struct Phone {
     campon: SocketAddr,
     /// Whether it says so by a Route, as most phones do.
     routes: bool,
+    /// Whether its calls are asked for its password.
+    is_asked: bool,
     registration: Registration,
     pending: VecDeque<Event>,
 }
@@ -68,6 +70,7 @@ impl Phone {
             user: user.to_owned(),
             campon,
             routes: true,
+            is_asked: true,
             registration,
             pending: VecDeque::new(),
         }
@@ -121,6 +124,11 @@ impl Phone {
     /// Leaves out the Route to its proxy from now on.
     pub fn speak_directly(&mut self) {
         self.routes = false;
+    }
+
+    /// Looks for no challenge from now on.
+    pub fn is_trusted(&mut self) {
+        self.is_asked = false;
     }
 
     fn routed(&self, request: Sip) -> Sip {
@@ -181,6 +189,9 @@ impl Phone {
     pub fn dial(&mut self, to: &str) -> Outgoing {
         let invite = self.invite(to);
         let call = self.send_invite(invite);
+        if !self.is_asked {
+            return call;
+        }
         let (branch, story) = (
             call.branch.clone(),
             format!("an answer to the call of {to}"),
@@ -397,6 +408,22 @@ impl Phone {
     pub fn quiet_for(&mut self, time: Duration) -> Option<Event> {
         let first = self.pending.pop_front();
         first.or_else(|| self.endpoint.poll(time))
+    }
+
+    /// Demands that nothing comes within the time, and nothing has come, but that calls are tried.
+    pub fn stays_quiet(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        let is_trying =
+            |event: &Event| matches!(event, Event::Response(sip) if sip.status() == Some(100));
+        self.pending.retain(|event| !is_trying(event));
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.quiet_for(left) {
+                None => return,
+                Some(trying) if is_trying(&trying) => {}
+                Some(event) => panic!("{event:?}\n{}", self.journal().story()),
+            }
+        }
     }
 
     fn wait(&mut self, what: &str, wanted: impl Fn(&Event) -> bool) -> Event {

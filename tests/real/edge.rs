@@ -16,15 +16,15 @@ use crate::real::stage::{Stage, UNHURRIED};
 const AGAIN_MAX: Duration = Duration::from_mins(1);
 
 /// campon before Kamailio, and phones that are registered through it.
-struct Office {
-    stage: Stage,
-    kamailio: Kamailio,
-    campon: Campon,
+pub struct Office {
+    pub stage: Stage,
+    pub kamailio: Kamailio,
+    pub campon: Campon,
     capture: Capture,
 }
 
 impl Office {
-    fn open(name: &str, number: u8, more: &str) -> Self {
+    pub fn open(name: &str, number: u8, more: &str) -> Self {
         let stage = Stage::open(name, number);
         let kamailio = stage.kamailio();
         Self::before(stage, kamailio, more)
@@ -34,7 +34,7 @@ impl Office {
     fn before(stage: Stage, kamailio: Kamailio, more: &str) -> Self {
         let upstream = kamailio.address();
         let config = format!(
-            "mode = \"edge\"\nupstream = \"sip:{upstream}\"\ndomains = [\"pbx.test\"]\n{more}\n{UNHURRIED}"
+            "mode = \"edge\"\nupstream.address = \"sip:{upstream}\"\ndomains = [\"pbx.test\"]\n{more}\n{UNHURRIED}"
         );
         let campon = stage.campon(&config);
         let capture = stage.capture();
@@ -46,7 +46,7 @@ impl Office {
         }
     }
 
-    fn phones<const N: usize>(&self, users: [&str; N]) -> [Baresip; N] {
+    pub fn phones<const N: usize>(&self, users: [&str; N]) -> [Baresip; N] {
         let mut phones = users.map(|user| self.stage.phone(user));
         phones.iter_mut().for_each(Baresip::wait_until_registered);
         phones
@@ -57,7 +57,7 @@ impl Office {
     }
 
     /// Ends the phones and campon, and gives what went over the wire.
-    fn close<const N: usize>(self, phones: [Baresip; N]) -> (Captured, Stage) {
+    pub fn close<const N: usize>(self, phones: [Baresip; N]) -> (Captured, Stage) {
         phones.into_iter().for_each(Baresip::quit);
         self.campon.stop();
         (self.capture.finish(), self.stage)
@@ -303,13 +303,14 @@ fn a_call_is_transferred_to_one_that_was_asked_first() {
 }
 
 /// What the phones dial.
-const CODES: &str = r#"
-[completion]
-guard = "300ms"
-
+pub const CODES: &str = r##"
 [completion.codes]
 request_last = "*37#"
-"#;
+cancel_all = "#37#"
+
+[completion]
+guard = "300ms"
+"##;
 
 #[test]
 fn a_caller_of_a_busy_phone_behind_the_pbx_is_called_back() {

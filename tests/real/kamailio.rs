@@ -13,6 +13,9 @@ use crate::process::wait_for;
 /// What has to be installed.
 const PACKAGES: &str = "kamailio kamailio-tls-modules kamailio-presence-modules";
 
+/// Where Debian has its modules, on this machine's architecture.
+const MODULES: &str = "/usr/lib/x86_64-linux-gnu/kamailio/modules";
+
 const START_MAX: Duration = Duration::from_secs(20);
 
 pub struct Kamailio {
@@ -23,6 +26,8 @@ pub struct Kamailio {
     netns: Option<String>,
     /// What it serves besides: `WITH_PRESENCE`.
     serves: Option<&'static str>,
+    /// What it runs by.
+    config: PathBuf,
 }
 
 impl Kamailio {
@@ -45,6 +50,27 @@ impl Kamailio {
         kamailio
     }
 
+    /// The same, which also listens for TLS, on 5061: with `pbx.pem` and `pbx.key.pem` of the folder.
+    pub fn start_with_tls(folder: &Path, ip: IpAddr) -> Self {
+        let mut kamailio = Self::new(folder, ip);
+        let (certificate, key) = (folder.join("pbx.pem"), folder.join("pbx.key.pem"));
+        let plain = &kamailio.config;
+        let config = format!(
+            "#!KAMAILIO\nenable_tls=yes\nlisten=tls:{ip}:5061\nloadmodule \"{MODULES}/tls.so\"\n\
+             modparam(\"tls\", \"tls_method\", \"TLSv1.2+\")\n\
+             modparam(\"tls\", \"certificate\", \"{}\")\n\
+             modparam(\"tls\", \"private_key\", \"{}\")\ninclude_file \"{}\"\n",
+            certificate.display(),
+            key.display(),
+            plain.display()
+        );
+        let file = kamailio.folder.join("tls.cfg");
+        fs::write(&file, config).expect("a file in the target folder");
+        kamailio.config = file;
+        kamailio.start_again();
+        kamailio
+    }
+
     fn new(folder: &Path, ip: IpAddr) -> Self {
         let folder = folder.join(format!("kamailio-{ip}"));
         fs::create_dir_all(&folder).expect("a folder in the target folder");
@@ -55,6 +81,7 @@ impl Kamailio {
             starts: 0,
             netns: None,
             serves: None,
+            config: shared("kamailio/pbx.cfg"),
         }
     }
 
@@ -69,7 +96,7 @@ impl Kamailio {
         let mut command = command_in(self.netns.as_deref(), "kamailio");
         // In the foreground, so that its pid is ours.
         command.args(["-DD", "-E", "-m", "64", "-M", "8"]);
-        command.arg("-f").arg(shared("kamailio/pbx.cfg"));
+        command.arg("-f").arg(&self.config);
         command.args(["-P", &format!("{folder}/kam.pid"), "-Y", &folder]);
         if let Some(serves) = self.serves {
             command.args(["-A", serves]);

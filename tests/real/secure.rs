@@ -1,4 +1,5 @@
-//! Phones on TLS before Kamailio: what crosses on UDP crosses there, and nobody reads it on the way.
+//! Phones on TLS before Kamailio, and Kamailio on TLS: what crosses on UDP crosses there, and nobody
+//! reads it on the way.
 
 use std::fs;
 use std::net::IpAddr;
@@ -11,44 +12,68 @@ use rcgen::{
 
 use crate::edge::complete;
 use crate::real::baresip::{Baresip, Setup};
+use crate::real::kamailio::Kamailio;
 use crate::real::served::Served;
 use crate::real::stage::{Stage, UNHURRIED};
 
-/// Writes a certificate for this address, and gives the file of the authority that gave it.
-fn certify(folder: &Path, ip: IpAddr) -> PathBuf {
-    let ours = "a certificate of the test's own";
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority
-        .distinguished_name
-        .push(DnType::CommonName, "Test Authority");
-    let authority_key = KeyPair::generate().expect(ours);
-    let root = authority.self_signed(&authority_key).expect(ours);
-    let issuer = Issuer::new(authority, authority_key);
-    let mut server = CertificateParams::new(vec!["pbx.test".to_owned()]).expect(ours);
-    server.subject_alt_names.push(SanType::IpAddress(ip));
-    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    server
-        .distinguished_name
-        .push(DnType::CommonName, "pbx.test");
-    let key = KeyPair::generate().expect(ours);
-    let certificate = server.signed_by(&key, &issuer).expect(ours);
-    let files = [
-        ("authority.pem", root.pem()),
-        ("campon.pem", certificate.pem()),
-        ("campon.key.pem", key.serialize_pem()),
-    ];
-    for (name, text) in files {
-        fs::write(folder.join(name), text).expect("a file in the target folder");
-    }
-    folder.join("authority.pem")
+/// Who gives certificates, and whom the parties believe.
+struct Authority {
+    folder: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
 }
+
+impl Authority {
+    /// Writes its own certificate into this folder.
+    fn new(folder: &Path) -> Self {
+        let mut own = CertificateParams::default();
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        own.distinguished_name
+            .push(DnType::CommonName, "Test Authority");
+        let key = KeyPair::generate().expect(OURS);
+        let root = own.self_signed(&key).expect(OURS);
+        let authority = Self {
+            folder: folder.to_owned(),
+            issuer: Issuer::new(own, key),
+        };
+        fs::write(authority.file(), root.pem()).expect("a file in the target folder");
+        authority
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.join("authority.pem")
+    }
+
+    /// Writes `NAME.pem` and `NAME.key.pem` for this address, and for the domain of the PBX.
+    fn certify(&self, name: &str, ip: IpAddr) {
+        let mut server = CertificateParams::new(vec!["pbx.test".to_owned()]).expect(OURS);
+        server.subject_alt_names.push(SanType::IpAddress(ip));
+        server.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        server
+            .distinguished_name
+            .push(DnType::CommonName, "pbx.test");
+        let key = KeyPair::generate().expect(OURS);
+        let certificate = server.signed_by(&key, &self.issuer).expect(OURS);
+        let files = [
+            (format!("{name}.pem"), certificate.pem()),
+            (format!("{name}.key.pem"), key.serialize_pem()),
+        ];
+        for (name, text) in files {
+            fs::write(self.folder.join(name), text).expect("a file in the target folder");
+        }
+    }
+}
+
+const OURS: &str = "a certificate of the test's own";
 
 #[test]
 fn a_caller_of_a_busy_phone_is_called_back_over_tls() {
     let stage = Stage::open("edge_tls", 17);
     let (us, pbx) = (stage.campon_ip(), stage.pbx_ip());
-    let authority = certify(stage.folder(), us.into());
+    let authority = Authority::new(stage.folder());
+    authority.certify("campon", us.into());
     let kamailio = stage.kamailio();
     let config = format!(
         r#"
@@ -76,7 +101,7 @@ request_last = "*37#"
     let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|user| {
         let setup = Setup {
             proxy: &format!("sip:{us}:5061;transport=tls"),
-            tls: Some(&authority),
+            tls: Some(&authority.file()),
             ..stage.setup(user)
         };
         Baresip::start(stage.folder(), &setup)
@@ -97,4 +122,67 @@ request_last = "*37#"
         !ends.contains(&pbx.to_string().as_str())
     });
     assert_eq!(clear.count(), 0, "{captured}");
+}
+
+/// Phones on UDP, whose PBX is reached by TLS and calls them by TLS.
+#[test]
+fn a_caller_of_a_busy_phone_is_called_back_through_a_pbx_on_tls() {
+    let stage = Stage::open("edge_tls_pbx", 23);
+    let (us, pbx) = (stage.campon_ip(), stage.pbx_ip());
+    let authority = Authority::new(stage.folder());
+    authority.certify("campon", us.into());
+    authority.certify("pbx", pbx.into());
+    let kamailio = Kamailio::start_with_tls(stage.folder(), pbx.into());
+    let config = format!(
+        r#"
+mode = "edge"
+domains = ["pbx.test"]
+
+[upstream]
+address = "sip:{pbx}:5061;transport=tls"
+tls_name = "pbx.test"
+tls_ca = "authority.pem"
+
+[[listener]]
+address = "{us}:5060"
+
+[[listener]]
+address = "{us}:5061"
+tls = {{ certificate = "campon.pem", key = "campon.key.pem" }}
+
+[completion]
+guard = "300ms"
+
+[completion.codes]
+request_last = "*37#"
+
+{UNHURRIED}"#
+    );
+    let campon = Served::start(stage.folder(), None, &config);
+    let capture = stage.capture();
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|user| stage.phone(user));
+    for phone in [&mut alice, &mut bob, &mut carol] {
+        phone.wait_until_registered();
+    }
+    let contacts = kamailio.contacts("alice");
+    assert!(
+        matches!(&*contacts, [one] if one.contains("transport=tls")),
+        "{contacts:?}"
+    );
+    complete(&mut alice, &mut bob, &mut carol);
+    [alice, bob, carol].into_iter().for_each(Baresip::quit);
+    campon.stop();
+    let captured = capture.finish();
+    stage.assert_audio_is_direct(&captured, ["alice", "bob"]);
+    // Between campon and the PBX there is nothing to be read.
+    let clear = captured.messages.iter().filter(|one| {
+        let ends = [one.field("ip.src"), one.field("ip.dst")];
+        ends.contains(&pbx.to_string().as_str())
+    });
+    assert_eq!(clear.count(), 0, "{captured}");
+    assert!(
+        !captured
+            .between(us, stage.ip_of("bob"), "INVITE")
+            .is_empty()
+    );
 }

@@ -187,8 +187,15 @@ impl Stream {
     }
 
     fn knows(&self, from: SocketAddr) -> Result<(), Drop> {
-        let is_peer = [self.agreed.remote.ip(), self.agreed.signalling].contains(&from.ip());
-        if is_peer { Ok(()) } else { Err(Drop::Source) }
+        let (described, from) = (self.agreed.remote.ip(), from.ip());
+        let is_peer = [described, self.agreed.signalling].contains(&from);
+        // Phones whose sockets have no address send from 127.0.0.1, wherever on loopback they are.
+        let is_here = described.is_loopback() && from.is_loopback();
+        if is_peer || is_here {
+            Ok(())
+        } else {
+            Err(Drop::Source)
+        }
     }
 }
 
@@ -278,6 +285,20 @@ mod tests {
         assert_eq!(verdict, Err(Drop::Source));
         assert_eq!(stream.remote(), at("192.0.2.1:4000"));
         assert_eq!(stream.take().0, None);
+    }
+
+    #[test]
+    fn whoever_is_on_this_machine_may_send_from_any_address_of_it() {
+        let here = Agreed {
+            remote: at("127.0.0.9:4000"),
+            signalling: at("127.0.0.9:5060").ip(),
+            ..agreed()
+        };
+        let mut stream = Stream::new(here, &mut Rng::from_number(7));
+        let audio = packet(0, 1, &[0; FRAME]);
+        assert_eq!(stream.handle(NOW, at("127.0.0.1:4000"), &audio), Ok(None));
+        let stranger = stream.handle(NOW, at("192.0.2.1:4000"), &audio);
+        assert_eq!(stranger, Err(Drop::Source));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The real parties by themselves, and in front of campon's own registrar.
 
+use std::fs;
+
 use crate::real::stage::Stage;
+use crate::real::wav;
 
 /// Without campon: what the other tests stand on.
 #[test]
@@ -74,6 +77,59 @@ fn a_caller_of_a_busy_phone_dials_the_code_and_is_called_back() {
     stage.assert_audio_is_direct(&captured, ["alice", "bob"]);
     campon.stop();
 }
+
+/// R16: the prompt is a tone, so that it can be told from anything else in the recording.
+#[test]
+fn a_caller_of_a_busy_phone_hears_a_prompt_and_presses_a_digit() {
+    let stage = Stage::open("digit_on_busy", 45);
+    let voice = stage.folder().join("voice");
+    fs::create_dir_all(&voice).expect("a folder in the target folder");
+    wav::write_tone(&voice.join("busy.wav"), PROMPT_HERTZ, 5);
+    let config = format!(
+        "{TOUR}\n[media]\nports = \"21000-21099\"\nvoice = \"{}\"\n\n\
+         [completion.prompt]\ncallback = \"5\"\n",
+        voice.display()
+    );
+    let campon = stage.campon(&config);
+    let capture = stage.capture();
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|user| stage.phone(user));
+    for phone in [&mut alice, &mut bob, &mut carol] {
+        phone.wait_until_registered();
+    }
+    carol.dial("bob");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    carol.wait_for("CALL_ESTABLISHED");
+
+    alice.dial("bob");
+    alice.wait_for("CALL_PROGRESS");
+    alice.wait_until_heard(PROMPT_HERTZ);
+    alice.tell("sndcode", "5");
+    let closed = alice.wait_for("CALL_CLOSED");
+    assert!(closed.contains("486"), "{closed}");
+    carol.tell("hangup", "");
+    carol.wait_for("CALL_CLOSED");
+
+    alice.wait_for("CALL_INCOMING");
+    alice.tell("accept", "");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    bob.wait_for("CALL_ESTABLISHED");
+    bob.wait_until_heard(Stage::tone_of("alice"));
+    alice.tell("hangup", "");
+    bob.wait_for("CALL_CLOSED");
+
+    let captured = capture.finish();
+    let (a, us) = (stage.ip_of("alice"), stage.campon_ip());
+    let told = captured.between(us, a, "183 INVITE");
+    assert!(!told.is_empty(), "{captured}");
+    // Nothing was answered, so nothing is billed.
+    assert_eq!(captured.between(us, a, "486 INVITE").len(), 1, "{captured}");
+    campon.stop();
+}
+
+/// No tone of a phone's.
+const PROMPT_HERTZ: u32 = 1150;
 
 const TOUR: &str = r##"
 domains = ["pbx.test"]

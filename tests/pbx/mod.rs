@@ -21,6 +21,7 @@ pub mod switches;
 mod completion;
 mod edge;
 mod tests;
+mod trunk;
 
 pub use phone::Phone;
 pub use switchboard::Pbx;

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod flow;
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod torture;

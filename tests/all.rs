@@ -5,6 +5,4 @@ mod flow;
 #[cfg(test)]
 mod power;
 #[cfg(test)]
-mod sim;
-#[cfg(test)]
 mod torture;

@@ -3,6 +3,6 @@
 #[cfg(test)]
 mod flow;
 #[cfg(test)]
-mod sim;
+mod power;
 #[cfg(test)]
 mod torture;

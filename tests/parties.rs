@@ -19,6 +19,8 @@
 mod completion;
 #[path = "real/edge.rs"]
 mod edge;
+#[path = "real/camp_on.rs"]
+mod camp_on;
 #[path = "real/failover.rs"]
 mod failover;
 #[path = "real/harness.rs"]

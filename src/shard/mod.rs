@@ -54,6 +54,7 @@ mod trunk;
 pub mod users;
 mod watchers;
 mod ways;
+mod withheld;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -521,13 +522,14 @@ impl Shard {
     }
 
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
-        let waits = self.attend_camp(now, key, &mut held);
+        let waits =
+            self.attend_camp(now, key, &mut held) || self.attend_withheld(now, key, &mut held);
         if held.prompting.is_some() || (held.call.is_held() && !waits) {
             self.attend(now, key, &mut held);
         }
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
-            if self.keep_challenged(now, key, &held) {
+            if self.keep_challenged(now, key, &mut held) {
                 // Its repetition will be the call.
                 self.records.forget(key);
                 return self.release(now, &held.parties);

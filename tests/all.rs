@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod flow;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod torture;

@@ -15,7 +15,6 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Sleep;
 
-use crate::media::desk as sound;
 use crate::observe::DatagramCounters;
 use crate::routing::names;
 use crate::shard::provider::{LineEvent, Question};
@@ -31,6 +30,7 @@ use super::datagrams::{Datagrams, Sent};
 use super::keeper::Keeper;
 use super::mail::{Command, Mail};
 use super::records::Slot;
+use super::sound;
 
 /// The most datagrams that are read in a row before timers and mail have their turn.
 const DATAGRAMS_A_TURN: usize = 128;
@@ -85,7 +85,7 @@ struct Post {
     streams: mpsc::Sender<Command>,
     questions: mpsc::Sender<names::Question>,
     /// To the sound thread, if there is one.
-    sound: Option<mpsc::Sender<sound::Command>>,
+    sound: Option<sound::Slot>,
     /// For call records, if there are to be any.
     records: Option<Slot>,
     /// Where records are kept over a restart; nowhere, if `None`.
@@ -150,7 +150,7 @@ impl Worker {
     }
 
     /// The same, whose calls can be heard.
-    pub(super) fn sounding(mut self, sound: Option<mpsc::Sender<sound::Command>>) -> Self {
+    pub(super) fn sounding(mut self, sound: Option<sound::Slot>) -> Self {
         self.post.sound = sound;
         self
     }
@@ -360,6 +360,9 @@ impl Worker {
         if let Some(records) = &self.post.records {
             report.counters.extend(records.counts().iter());
         }
+        if let Some(sound) = &self.post.sound {
+            report.counters.extend(sound.counts().iter());
+        }
         report
     }
 }
@@ -396,8 +399,9 @@ impl Post {
         }
         self.applications.deliver(shard);
         while let Some(command) = shard.poll_sound() {
-            // Whoever opened the room hears no end of it then, and gives up in time.
-            let _is_told = self.sound.as_ref().map(|sound| sound.try_send(command));
+            if let Some(sound) = &self.sound {
+                sound.put(command);
+            }
         }
         if let Some(records) = &self.records {
             while let Some(record) = shard.poll_record() {

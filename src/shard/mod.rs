@@ -19,6 +19,7 @@ mod invite;
 mod keep_alive;
 mod keeping;
 mod legs;
+mod music;
 mod names;
 mod notifier;
 mod numbers;

@@ -449,6 +449,8 @@ pub struct Completion {
     pub on_busy: OnBusy,
     /// How long he is kept from it, so that somebody may ask for him (R5).
     pub ask_time: Duration,
+    /// Whether a caller whose call waits hears music, where there is sound at all.
+    pub camp_on_music: bool,
     /// What a caller is asked who hears busy; `None`: nothing.
     pub prompt: Option<Prompt>,
 }
@@ -458,6 +460,7 @@ impl Default for Completion {
         Self {
             enabled: true,
             service: completion::Settings::default(),
+            camp_on_music: true,
             prompt: None,
             on_busy: OnBusy::default(),
             ask_time: Duration::from_secs(10),

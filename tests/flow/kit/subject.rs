@@ -55,7 +55,7 @@ pub(crate) enum Setup {
     KeptUpstream,
     /// Standalone without a limit of calls.
     Unlimited,
-    /// Standalone, and callers who hear busy may press 5 to be called back.
+    /// Standalone, and callers who hear busy may press 5 to be called back, or 1 to wait.
     Prompting,
     /// What is for nobody registered goes to [`UPSTREAM`].
     Upstream,
@@ -226,7 +226,7 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
         });
         settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
         settings.completion.prompt = Some(Prompt {
-            digits: vec![(Digit::D5, Mode::Callback)],
+            digits: vec![(Digit::D5, Mode::Callback), (Digit::D1, Mode::CampOn)],
             ..Prompt::default()
         });
     }

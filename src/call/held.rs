@@ -231,6 +231,7 @@ impl Call {
                 stage: Stage::Invited(Sent::AsWritten),
                 tells: Some(turn.now),
                 tag,
+                session: Box::default(),
                 digit: None,
             });
         }

@@ -125,6 +125,11 @@ impl Setup {
         self.server
     }
 
+    /// Timer C runs anew.
+    pub(super) fn ring_until(&mut self, rings_until: Timestamp) {
+        self.rings_until = rings_until;
+    }
+
     /// What follows is of another INVITE.
     pub(super) fn begin_again(&mut self, rings_until: Timestamp, asks: Asks) {
         self.earlier = self.branches.len();
@@ -356,7 +361,7 @@ impl Call {
         self.end_branch(branch);
         let mut dialog = self.b.dialog.answered(response, &flow, reach);
         let number = response.cseq.number;
-        let is_awaited = !self.is_held() && !self.is_earlier(branch);
+        let is_awaited = !self.is_kept() && !self.is_earlier(branch);
         let Some(server) = is_awaited.then(|| self.take_server()).flatten() else {
             let remote_tag = response.to.tag().unwrap_or_default();
             let is_winner = self.answered.is_some() && self.b.dialog.remote_tag() == remote_tag;
@@ -456,7 +461,7 @@ impl Call {
         } else {
             self.decide(turn, status, response);
         }
-        if !self.is_held() {
+        if !self.is_kept() {
             self.give_up_branches(turn, b"");
         }
     }

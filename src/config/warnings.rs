@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::call::Policy;
 use crate::cc::trust::Dials;
-use crate::routing::table::OnBusy;
 use crate::shard::settings::Settings;
 
 use super::value::spelled;
@@ -36,20 +35,8 @@ impl Config {
         if settings.completion.enabled {
             warnings.extend(completion(settings));
         }
-        warnings.extend(waiting(settings));
         warnings
     }
-}
-
-/// In front of a PBX nobody is asked before its mailbox is.
-fn waiting(settings: &Settings) -> Option<String> {
-    settings.edge.as_ref()?;
-    let routes = settings.routes.iter().filter_map(|route| route.on_busy);
-    let mut wishes = routes.chain([settings.completion.on_busy]);
-    let asks = wishes.any(|wish| wish == OnBusy::Ask);
-    asks.then(|| {
-        "on_busy: in edge mode \"ask\" comes after what the PBX makes of a busy callee".to_owned()
-    })
 }
 
 /// Whoever reaches a registrar without users is one of them.

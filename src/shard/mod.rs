@@ -505,6 +505,7 @@ impl Shard {
     /// Takes in what has become of a call while it acted.
     fn on_news(&mut self, now: Timestamp, held: &mut Held, was_answered: bool) {
         if !was_answered && held.call.answered().is_some() {
+            self.close_question(&held.about);
             self.on_answered(now, held);
         }
         if let About::Inward(inward) = &mut held.about

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use crate::call::{Refused, Told};
+use crate::call::{Call, Refused, Told};
 use crate::cc::Condition;
 use crate::completion::{Complete, Input, Mode, Reject as NotCompleted, Ticket, WhichCall};
 use crate::media::desk::RoomId;
@@ -49,7 +49,7 @@ enum Stage {
     /// What it asks for is being done.
     Asking(Ticket),
     /// He hears whether it was.
-    Closing,
+    Closing { done: bool },
 }
 
 impl Announcer<'_> {
@@ -126,7 +126,7 @@ impl Shard {
         };
         let asked = about.asker().map(|asker| asker.call);
         let call = self.with_turn(now, &parties, &mut about, |turn| {
-            crate::call::Call::hold(key, turn, &refused, lasts)
+            Call::hold(key, turn, &refused, lasts)
         });
         let held = Held {
             call,
@@ -145,7 +145,7 @@ impl Shard {
         match (&held.prompting, held.call.is_held()) {
             (None, true) => {
                 if self.begin_prompt(now, key, held).is_none() {
-                    self.let_go(now, held);
+                    self.in_turn(now, held, Call::cease);
                 }
             }
             (Some(_), true) => {
@@ -203,8 +203,10 @@ impl Shard {
         let stage = held.prompting.as_ref().map(|prompting| prompting.stage);
         match (news, stage) {
             (News::Digit(digit), Some(Stage::Saying)) => self.on_digit(now, &mut held, digit),
-            (News::Failed, Some(_)) | (News::PlayedOut, Some(Stage::Closing)) => {
-                self.let_go(now, &mut held);
+            (News::PlayedOut, Some(Stage::Closing { done: true })) => self.let_go(now, &mut held),
+            (News::Failed, Some(_)) | (News::PlayedOut, Some(Stage::Closing { done: false })) => {
+                self.in_turn(now, &mut held, Call::cease);
+                self.close_prompt(&mut held);
             }
             (News::Digit(_) | News::PlayedOut, Some(_)) | (_, None) => {}
         }
@@ -264,7 +266,8 @@ impl Shard {
             Err(_) => voice.refused.clone(),
         });
         if let (Some(prompting), Some(tone)) = (held.prompting.as_mut(), tone) {
-            prompting.stage = Stage::Closing;
+            let done = result.is_ok();
+            prompting.stage = Stage::Closing { done };
             self.sounds.play(room, Programme::new(tone, Repeats::Never));
             held.call.hold_until(now + CLOSING_MAX);
         }
@@ -288,7 +291,7 @@ impl Shard {
     }
 
     fn let_go(&mut self, now: Timestamp, held: &mut Held) {
-        self.in_turn(now, held, crate::call::Call::let_go);
+        self.in_turn(now, held, Call::let_go);
         self.close_prompt(held);
     }
 }

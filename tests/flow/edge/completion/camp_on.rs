@@ -45,7 +45,7 @@ impl Office {
 
     /// The PBX gives it up, and hears of the refusal afterwards.
     #[track_caller]
-    fn gives_up(&self, (call, cancel): &(Passing, Message)) {
+    pub(super) fn gives_up(&self, (call, cancel): &(Passing, Message)) {
         self.pbx.answers(cancel, 200);
         self.pbx.answers(&call.out, 487);
         let [_, refusal] = self.pbx.receives_each(["ACK", "486"]);
@@ -65,7 +65,7 @@ impl Office {
 
     /// Bob's other call is over, and the call that waits is on its way to the PBX.
     #[track_caller]
-    fn is_dialled_anew(&self, talk: &Talk, call: &Passing) -> Message {
+    pub(super) fn is_dialled_anew(&self, talk: &Talk, call: &Passing) -> Message {
         self.is_over(&self.carol, talk);
         self.world.advance(just_before(CALL_GUARD));
         self.pbx.receives_nothing();
@@ -83,7 +83,7 @@ impl Office {
 
     /// The PBX passes it on to Bob's phone.
     #[track_caller]
-    fn passes_anew(&self, call: &Passing, anew: Message) -> Passing {
+    pub(super) fn passes_anew(&self, call: &Passing, anew: Message) -> Passing {
         let back = self.pbx.sends(proxied(&anew, &self.to_bob));
         let arrived = self.bob.receives("INVITE");
         Passing {

@@ -20,7 +20,7 @@
 
 use std::time::Duration;
 
-use crate::call::{Again, Call, Sent, Told};
+use crate::call::{self, Again, Call, Sent, Told};
 use crate::completion::{Input, Lost};
 use crate::shard::camping::Camping;
 use crate::shard::offer::{About, Announcer, Asker};
@@ -107,18 +107,20 @@ impl Shard {
         let Some(dialled) = self.dialled_mut(out) else {
             return false;
         };
-        let (user, dialled) = (dialled.user.clone(), dialled.clone());
-        let phones = self.registrar.targets(now, &user).count();
+        let dialled = dialled.clone();
+        let phones = self.registrar.targets(now, &dialled.user).count();
         if !dialled.is_refused_by(phones) {
             return false;
         }
-        if let Some(dialled) = self.dialled_mut(out) {
+        let waits = if self.camps_behind(out) {
+            self.let_wait(now, out)
+        } else {
+            self.with_call(now, out, Call::ask_of_busy) == Some(true)
+        };
+        if let Some(dialled) = self.dialled_mut(out).filter(|_| waits) {
             dialled.withheld = Some(inward);
         }
-        if self.camps_behind(out) {
-            return self.let_wait(now, out);
-        }
-        self.with_call(now, out, Call::ask_of_busy) == Some(true)
+        waits
     }
 
     /// The PBX has given a call up, or has it for good: nothing is withheld from it any more.
@@ -201,6 +203,9 @@ impl Shard {
     fn take_camped(&mut self, key: Key, request: &Request<'_>, flow: &Flow) -> Option<Box<Asker>> {
         let mut asker = self.edge.as_deref_mut()?.challenged.take_camped(key)?;
         let is_wanted = self.desk.service.camp_of(asker.call).is_some();
+        let hears = call::can_hear(&request.message, flow.remote.ip());
+        asker.session =
+            (asker.session.take().filter(|_| hears)).map(|_| Box::from(request.message.body()));
         if let Some(camping) = asker.camping.as_deref_mut() {
             camping.repeat(request, flow);
             if !is_wanted {

@@ -42,6 +42,8 @@ pub(super) struct Hold {
     tells: Option<Timestamp>,
     /// Our early dialog.
     tag: Tag,
+    /// The session that A has in it.
+    session: Box<[u8]>,
     /// What A's phone pressed by INFO, until it is taken.
     digit: Option<Digit>,
 }
@@ -148,7 +150,11 @@ impl Call {
     }
 
     fn tell_queued(&mut self, turn: &mut Turn<'_>) {
-        self.tell_held(turn, Status::QUEUED, b"", b"");
+        // Phones stop playing what comes before the answer when they hear anything without a session;
+        // who has one reliably must not have it again (RFC 6337 §3.1.1).
+        let again = self.own_hold().filter(|_| self.early.is_none());
+        let session = again.map(|hold| hold.session.clone()).unwrap_or_default();
+        self.tell_held(turn, Status::QUEUED, b"", &session);
         if let Some(hold) = self.hold_mut() {
             let next = turn.now + TELLS;
             hold.tells = (next + SOON < hold.until).then_some(next);
@@ -197,6 +203,9 @@ impl Call {
             rseq: None,
         };
         self.tell_as(turn, server, tell, &Said::ours(status, phrase, sdp));
+        if let Some(hold) = self.hold_mut().filter(|_| !sdp.is_empty()) {
+            hold.session = Box::from(sdp);
+        }
     }
 
     /// A, whose call rings once more, gets this failure, and what rings a CANCEL.
@@ -272,7 +281,7 @@ impl Call {
     }
 
     /// A has waited before: what fails from here on keeps it waiting, and it hears so.
-    pub fn wait_again(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn wait_again(&mut self, turn: &mut Turn<'_>) {
         let tag = Tag::new(self.key, turn.rng);
         if let Some(setup) = self.setup.as_deref_mut() {
             setup.forks.push(Fork::own(tag));
@@ -281,6 +290,7 @@ impl Call {
                 stage: Stage::Invited(Sent::AsWritten),
                 tells: Some(turn.now),
                 tag,
+                session: Box::default(),
                 digit: None,
             });
         }
@@ -322,6 +332,7 @@ impl Call {
                 stage: Stage::Kept,
                 tells: None,
                 tag,
+                session: Box::default(),
                 digit: None,
             });
         }
@@ -338,6 +349,26 @@ impl Call {
     /// Whether A knows what we say ourselves by this tag.
     pub(super) fn is_own(&self, tag: Tag) -> bool {
         self.own_hold().is_some_and(|hold| hold.tag == tag)
+    }
+
+    /// Our early dialog.
+    pub(super) fn held_tag(&self) -> Option<Tag> {
+        self.own_hold().map(|hold| hold.tag)
+    }
+
+    /// The session that A has in it, if any.
+    pub fn held_session(&self) -> Box<[u8]> {
+        let hold = self.own_hold();
+        hold.map(|hold| hold.session.clone()).unwrap_or_default()
+    }
+
+    /// Nothing is kept from A any more.
+    pub(super) fn drop_hold(&mut self) {
+        if let Some(setup) = self.setup.as_deref_mut() {
+            setup.hold = None;
+            setup.best = None;
+        }
+        self.close_setup();
     }
 
     /// Takes an INFO of A's in our early dialog: a digit, or nothing to us (RFC 6086 §4.2.2).

@@ -78,6 +78,8 @@ pub(super) struct Setup {
     pub(super) hold: Option<Hold>,
     /// Whether B rang: any 18x.
     pub(super) rang: bool,
+    /// Whether what B's side plays before the answer has a session.
+    early_media: bool,
     /// S-71: whether B is to make the offer.
     pub(super) is_late: bool,
     /// What A's INVITE says of session timers, and what we ask for of our own.
@@ -108,6 +110,7 @@ impl Setup {
             best: None,
             hold: None,
             rang: false,
+            early_media: false,
             is_late: !carries_session(&request.message),
             asked: session::asked_by(&request.message, asks.a),
             asks,
@@ -135,6 +138,7 @@ impl Setup {
         self.earlier = self.branches.len();
         self.best = None;
         self.rang = false;
+        self.early_media = false;
         self.rings_until = rings_until;
         self.asks = asks;
     }
@@ -170,6 +174,9 @@ impl Call {
         call.early = Early::of(request);
         call.phone = offer.phone.map(|(side, _)| side);
         call.place_media(offer);
+        if offer.again.is_some_and(|again| again.has_waited) {
+            call.wait_again(turn);
+        }
         call.send_invites(turn, offer);
         call
     }
@@ -347,6 +354,7 @@ impl Call {
         };
         setup.rings_until = until;
         setup.rang |= matches!(response.status.code(), 180..190);
+        setup.early_media |= carries_session(&response.message);
         let tag = self.fork(turn, response);
         if let Some(tell) = tag.and_then(|tag| self.hear(branch, tag, response)) {
             self.tell(turn, server, response, tell);
@@ -379,6 +387,7 @@ impl Call {
         self.b.dialog = dialog;
         self.on_session_answered(turn, Side::B, response, client);
         self.agree_with_caller(turn, response);
+        self.note_sessions(turn, (Side::A, client), response);
         self.a.dialog.set_tag(tag);
         self.phase = Phase::Talking;
         self.answered = Some(turn.now);
@@ -508,6 +517,11 @@ impl Call {
         setup.is_some_and(|setup| !setup.is_done())
     }
 
+    /// Whether A hears something from B's side already.
+    pub fn hears_callee(&self) -> bool {
+        self.setup.as_deref().is_some_and(|setup| setup.early_media)
+    }
+
     pub(super) fn take_server(&mut self) -> Option<Key> {
         let server = self.setup.as_deref_mut()?.server.take();
         self.fall_silent();
@@ -544,7 +558,7 @@ impl Call {
         }
     }
 
-    fn close_setup(&mut self) {
+    pub(super) fn close_setup(&mut self) {
         if self.setup.as_deref().is_some_and(Setup::is_done) {
             self.setup = None;
         }
@@ -554,7 +568,10 @@ impl Call {
 /// Our half of the dialog with B: a new one, or that of the INVITE that this one repeats (R3).
 pub(super) fn callee_of(key: Key, turn: &mut Turn<'_>, offer: &Offer<'_>) -> Dialog {
     let (request, flow) = (offer.request, *offer.flow);
-    if let Some(Again { call_id, tag, cseq }) = offer.again {
+    if let Some(Again {
+        call_id, tag, cseq, ..
+    }) = offer.again
+    {
         let mut dialog = Dialog::of_client(call_id, request, *tag, flow);
         dialog.count_from(*cseq);
         return dialog;

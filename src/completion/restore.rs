@@ -38,7 +38,7 @@ impl Service {
     /// Takes up the records of the process before this one; to be called before any input.
     ///
     /// Those whose other end was a dialog that is not there any more have ended. The subscriptions
-    /// that are of use.
+    /// that are of use, the lowest number first.
     pub fn restore(
         &mut self,
         now: Timestamp,
@@ -64,6 +64,8 @@ impl Service {
             used.extend(self.take_up(record, reloaded, turn));
             self.run(turn);
         }
+        // An old entry that was taken over has a younger number than those behind it.
+        used.sort_unstable();
         used
     }
 

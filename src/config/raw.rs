@@ -178,6 +178,7 @@ pub(super) struct RawCompletion {
     pub(super) recall_by: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) offer_window: Field<String>,
     pub(super) ask_time: Field<String>,
+    pub(super) camp_on_music: Field<bool>,
     pub(super) camp_on_guard: Field<String>,
     pub(super) camp_on_max: Field<String>,
     pub(super) on_busy: Field<String>,
@@ -227,6 +228,7 @@ pub(super) struct RawCodes {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawPrompt {
     pub(super) callback: Field<String>,
+    pub(super) camp_on: Field<String>,
     pub(super) lasts: Field<String>,
 }
 

@@ -23,6 +23,7 @@ use crate::completion::{
 };
 use crate::routing::table::{OnBusy, decide};
 use crate::shard::desk::name_of;
+use crate::shard::music::is_turning;
 use crate::shard::offer::{About, Announcer, Asker, Callee};
 use crate::shard::settings::Prompt;
 use crate::shard::ways::{Ways, targets};
@@ -182,6 +183,15 @@ impl Shard {
         Some(of_route.unwrap_or(usual))
     }
 
+    /// Whether the call of this caller may wait: who is waited for by his callee is not made to wait.
+    pub(super) fn could_camp(&self, asker: &Asker) -> bool {
+        let Callee::Ours(callee) = &asker.callee else {
+            return false;
+        };
+        let is_awaited = self.desk.service.camps_on(&name_of(callee), &asker.caller);
+        asker.camping.is_some() && !is_awaited
+    }
+
     /// Looks after a call that may wait; whether nobody else need look after it.
     pub(super) fn attend_camp(&mut self, now: Timestamp, key: Key, held: &mut Held) -> bool {
         let About::Asker(asker) = &mut held.about else {
@@ -301,7 +311,7 @@ impl Shard {
         let until = now + lasts;
         set_stage(&mut held, Stage::Waits(id, until));
         self.in_turn(now, &mut held, |call, turn| call.queue(turn, until + TAIL));
-        self.close_prompt(&mut held);
+        self.begin_music(now, (key, id), &mut held);
         self.counters.calls_camped += 1;
         self.put_back(now, key, held);
     }
@@ -432,6 +442,10 @@ impl Shard {
             return;
         };
         self.desk.camps.remove(&call);
+        if is_turning(&held) {
+            self.turn_to_callback(now, &mut held);
+            return self.put_back(now, key, held);
+        }
         if let About::Asker(asker) = &mut held.about {
             // Whoever waited for long may ask from now on.
             asker.failed = None;

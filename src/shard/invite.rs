@@ -296,6 +296,7 @@ impl Shard {
             let binding = self.registrar.binding_at(caller, &flow)?;
             Some(Binding(binding.0))
         });
+        let camping = self.may_camp(arrived.request, arrived.flow);
         Some(Asker {
             // CC-29
             caller,
@@ -308,15 +309,20 @@ impl Shard {
             listener: arrived.flow.listener,
             call: CallIdentity(self.rng.bits()),
             offers: Vec::new(),
-            session: self.session_for_prompt(arrived),
+            session: self.session_for_sound(arrived, camping.is_some()),
             failed: None,
-            camping: self.may_camp(arrived.request, arrived.flow),
+            camping,
         })
     }
 
-    /// R16: what is kept of a caller's session description where he may be asked about a failure.
-    fn session_for_prompt(&self, arrived: &Arrived<'_>) -> Option<Box<[u8]>> {
-        self.settings.completion.prompt.as_ref()?;
+    /// R16: what is kept of a caller's session description where he may be asked about a failure, or
+    /// may hear music while his call waits.
+    fn session_for_sound(&self, arrived: &Arrived<'_>, may_wait: bool) -> Option<Box<[u8]>> {
+        let settings = &self.settings.completion;
+        let has_music = may_wait && settings.camp_on_music && self.settings.sound.is_some();
+        if settings.prompt.is_none() && !has_music {
+            return None;
+        }
         arrived.caller.as_ref()?;
         let message = &arrived.request.message;
         call::can_hear(message, arrived.flow.remote.ip()).then(|| message.body().into())
@@ -557,13 +563,8 @@ impl Shard {
             ..offer
         };
         let asked = about.asker().map(|asker| asker.call);
-        let has_waited = about.asker().is_some_and(Asker::is_invited);
         let call = self.with_turn(now, &parties, &mut about, |turn| {
-            let mut call = Call::invite(key, turn, &offer);
-            if has_waited {
-                call.wait_again(turn);
-            }
-            call
+            Call::invite(key, turn, &offer)
         });
         Box::new(Held {
             call,

@@ -19,6 +19,7 @@ mod invite;
 mod keep_alive;
 mod keeping;
 mod legs;
+mod music;
 mod names;
 mod notifier;
 mod numbers;
@@ -50,6 +51,7 @@ mod subscriber;
 mod subscriptions;
 mod table;
 mod terms;
+mod trunk;
 pub mod users;
 mod watchers;
 mod ways;
@@ -478,6 +480,7 @@ impl Shard {
                 .as_ref()
                 .or_else(|| dialled.map(|it| &it.user)),
             seen: dialled.map(|it| it.seen),
+            through: parties.through,
             legs: u32::from(parties.callee.is_some()),
             hosts: &self.hosts,
             settings: &self.settings,

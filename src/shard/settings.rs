@@ -31,6 +31,8 @@ pub struct Settings {
     pub upstream: Option<Peer>,
     /// What stands between phones and the PBX, if the PBX is their registrar (R1); `None`: we are.
     pub edge: Option<Edge>,
+    /// R11: whether we stand between peers, and have no users at all.
+    pub is_trunk: bool,
     /// Where our own calls through the upstream leave from, which trusts that address (R4); one of
     /// the listeners, and nothing that is relayed goes there. `None`: from where all else does.
     pub own_calls: Option<ListenerId>,
@@ -447,6 +449,8 @@ pub struct Completion {
     pub on_busy: OnBusy,
     /// How long he is kept from it, so that somebody may ask for him (R5).
     pub ask_time: Duration,
+    /// Whether a caller whose call waits hears music, where there is sound at all.
+    pub camp_on_music: bool,
     /// What a caller is asked who hears busy; `None`: nothing.
     pub prompt: Option<Prompt>,
 }
@@ -456,6 +460,7 @@ impl Default for Completion {
         Self {
             enabled: true,
             service: completion::Settings::default(),
+            camp_on_music: true,
             prompt: None,
             on_busy: OnBusy::default(),
             ask_time: Duration::from_secs(10),

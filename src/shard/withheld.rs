@@ -193,11 +193,12 @@ impl Shard {
         flow: &Flow,
         about: About,
     ) -> (Option<(Key, Again)>, About) {
-        let again = self.take_challenged(request, flow);
-        let camped = again
-            .as_ref()
-            .and_then(|(key, _)| self.take_camped(*key, request, flow));
-        (again, camped.map_or(about, About::Asker))
+        let Some((key, mut again)) = self.take_challenged(request, flow) else {
+            return (None, about);
+        };
+        let camped = self.take_camped(key, request, flow);
+        again.has_waited = camped.as_deref().is_some_and(Asker::is_invited);
+        (Some((key, again)), camped.map_or(about, About::Asker))
     }
 
     fn take_camped(&mut self, key: Key, request: &Request<'_>, flow: &Flow) -> Option<Box<Asker>> {

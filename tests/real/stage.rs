@@ -73,6 +73,11 @@ impl Stage {
         at(self.network, place_of(user).0)
     }
 
+    /// Where the hundred ports of a phone's audio begin.
+    pub fn audio_port_of(user: &str) -> u16 {
+        rtp_port(user)
+    }
+
     pub fn tone_of(user: &str) -> u32 {
         place_of(user).1
     }

@@ -7,6 +7,7 @@ mod completion;
 mod frame;
 mod network;
 mod phone;
+mod steps;
 mod transaction;
 mod wire;
 mod world;

@@ -274,7 +274,9 @@ impl Call {
             let theirs = sdp_of(message)?;
             Some(recall.session.describe(theirs))
         });
-        described.map_or_else(|| self.body_from(to.other(), message), Cow::Owned)
+        let body = described.map_or_else(|| self.body_from(to.other(), message), Cow::Owned);
+        let ahead = sdp_of(message).and_then(|_| self.ahead_for(to, &body));
+        ahead.map_or(body, Cow::Owned)
     }
 
     /// A side that has answered hangs up before the two are connected.

@@ -185,3 +185,27 @@ fn a_place_is_taken_over_after_a_restart() {
     leaves(alice, &Dialog::of_caller(&sent, &accepted));
     assert_eq!(world.completions_kept(), 0);
 }
+
+/// A place that was taken over is older than its subscription: the next process had forgotten the
+/// dialog, because its number was not where it was looked for.
+#[test]
+fn a_place_that_was_taken_over_outlives_the_process_before_younger_ones() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy { world, alice, .. } = &scene;
+    subscribes(alice, &scene.busy);
+    let dave = world.phone("dave");
+    let behind = subscribes(&dave, &finds_busy(&dave));
+    world.advance(Duration::from_secs(11));
+    let sent = alice.sends(subscribe(alice, offered_uri(&finds_busy(alice))));
+    let accepted = alice.receives("200");
+    for _ in 0..2 {
+        let notify = alice.receives("NOTIFY");
+        alice.answers(&notify, 200);
+    }
+    restarts(&scene);
+    world.advance(Duration::from_secs(11));
+    leaves(alice, &Dialog::of_caller(&sent, &accepted));
+    leaves(&dave, &behind.dialog);
+    assert_eq!(world.completions_kept(), 0);
+    world.advance(LONG);
+}

@@ -55,7 +55,7 @@ pub(crate) enum Setup {
     KeptUpstream,
     /// Standalone without a limit of calls.
     Unlimited,
-    /// Standalone, and callers who hear busy may press 5 to be called back.
+    /// Standalone, and callers who hear busy may press 5 to be called back, or 1 to wait.
     Prompting,
     /// What is for nobody registered goes to [`UPSTREAM`].
     Upstream,
@@ -83,6 +83,9 @@ pub(crate) enum Setup {
     Pinged,
     /// As [`Self::Upstream`], with the peer at [`OFFICE`] and a table: see `flow::routes`.
     Routed,
+    /// Trunk mode, between [`UPSTREAM`] and [`OFFICE`], whose completion is off, with a table: see
+    /// `flow::trunk`.
+    Trunk,
     /// As [`Self::Upstream`], which is `sip:pbx.example.org`.
     Named,
     /// Standalone, and callees are asked for reliable responses whoever calls.
@@ -129,7 +132,12 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     let office = Peer::new("office", Transport::Udp, office);
     let has_office = matches!(
         setup,
-        Setup::Routed | Setup::Peer | Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls
+        Setup::Routed
+            | Setup::Trunk
+            | Setup::Peer
+            | Setup::Edge
+            | Setup::EdgeDirect
+            | Setup::EdgeOwnCalls
     );
     let mut settings = Settings {
         listeners: listeners.to_vec(),
@@ -147,6 +155,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::KeptUpstream
             | Setup::ByHand
             | Setup::Routed
+            | Setup::Trunk
             | Setup::Users
             | Setup::OwnCalls
             | Setup::ReferUpstream
@@ -181,16 +190,24 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     }
     prepare_calls(setup, &mut settings);
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
-    if matches!(setup, Setup::Routed) {
-        settings.routes = crate::flow::routes::table();
-        settings.calls.emergency = vec!["112".to_owned()];
-    }
+    prepare_routes(setup, &mut settings);
     settings.completion.codes = codes();
     prepare_prompts(setup, &mut settings);
     if matches!(setup, Setup::ByHand) {
         settings.completion.service.agent.resumption = Resumption::ByHand;
     }
     Shard::new(settings, Rng::from_number(seed))
+}
+
+/// Where calls go.
+fn prepare_routes(setup: Setup, settings: &mut Settings) {
+    if matches!(setup, Setup::Routed) {
+        settings.routes = crate::flow::routes::table();
+        settings.calls.emergency = vec!["112".to_owned()];
+    }
+    if matches!(setup, Setup::Trunk) {
+        crate::flow::trunk::prepare(&mut settings);
+    }
 }
 
 /// What calls ask of their sides.
@@ -212,7 +229,7 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
         });
         settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
         settings.completion.prompt = Some(Prompt {
-            digits: vec![(Digit::D5, Mode::Callback)],
+            digits: vec![(Digit::D5, Mode::Callback), (Digit::D1, Mode::CampOn)],
             ..Prompt::default()
         });
     }
@@ -293,6 +310,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Pinged
         | Setup::Named
         | Setup::Routed
+        | Setup::Trunk
         | Setup::Refer
         | Setup::ReferOrDirect
         | Setup::ReferUpstream

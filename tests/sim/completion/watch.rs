@@ -4,6 +4,9 @@
 //!
 //! He reads messages alone. Where they leave open what campon knows, he lets it pass.
 
+mod crashes;
+mod meetings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,7 +14,7 @@ use std::time::Duration;
 use campon::time::Timestamp;
 
 use super::agent::line_of;
-use super::legs::Legs;
+use super::legs::{Legs, UNHEARD_MAX};
 use super::user::{CANCEL_ALL, CANCEL_LAST, REQUEST_LAST};
 use super::world::{GUARD, NOTIFY_WINDOW, OFFER_WINDOW, RECALL};
 use crate::flow::kit::message::{Message, uri_of};
@@ -19,6 +22,9 @@ use crate::sim::wire;
 
 /// Timers are as exact as the slots of the wheel; each step rounds up once.
 const SLACK: Duration = Duration::from_millis(50);
+
+/// Whoever is no user of campon's.
+const ELSEWHERE: &str = "";
 
 /// What he has seen.
 pub(crate) struct Watch {
@@ -44,6 +50,8 @@ pub(crate) struct Watch {
     recalls: Vec<Recall>,
     /// The Call-IDs of CC calls of campon's own, and whose they are.
     cc_calls: BTreeMap<String, (String, String)>,
+    /// Who was completed last, with whom, and when.
+    talked: Option<(String, String, Timestamp)>,
     /// Turns that a monitor elsewhere gave to each user for each callee, and that led to no recall yet.
     turns: BTreeMap<(String, String), u32>,
     /// The codes of each user that ask for completion and wait for their answer.
@@ -62,6 +70,14 @@ struct Seen {
     ready_since: Option<Timestamp>,
     is_ready: bool,
     suspended_until: Option<Timestamp>,
+    /// When it runs out, unless it is refreshed.
+    ends: Option<Timestamp>,
+    /// The CSeq of its last NOTIFY.
+    cseq: u32,
+    /// The NOTIFYs that nobody has answered well, and since when: the subscriber may be taken for gone.
+    unanswered: BTreeMap<u32, Timestamp>,
+    /// Whether it may have ended in a process that ended before it could say so.
+    may_be_over: bool,
     /// When it became ready though the callee was busy: it may still be withdrawn in that instant.
     doubted: Option<Timestamp>,
     life: Life,
@@ -103,6 +119,7 @@ impl Watch {
             wanted: BTreeMap::new(),
             recalls: Vec::new(),
             cc_calls: BTreeMap::new(),
+            talked: None,
             turns: BTreeMap::new(),
             asking: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -136,6 +153,7 @@ impl Watch {
             message.cseq_method().to_owned(),
         );
         if !message.is_request() {
+            self.on_notify_answered(message);
             return self.on_response_in(&key.0, message);
         }
         if self.requests.contains_key(&key) {
@@ -193,7 +211,7 @@ impl Watch {
                 self.legs.mark_plain();
             }
         } else {
-            self.legs.open(self.now, "", invite, None);
+            self.legs.open(self.now, ELSEWHERE, invite, None);
         }
         let called = user_of(uri_of(invite.header("To")));
         for seen in self.subscriptions.values_mut() {
@@ -314,6 +332,11 @@ impl Watch {
         let Some(seen) = self.subscriptions.get_mut(notify.call_id()) else {
             return;
         };
+        let is_newer = notify.cseq() > seen.cseq;
+        seen.cseq = seen.cseq.max(notify.cseq());
+        seen.unanswered.insert(notify.cseq(), now);
+        // What its caller's own call does to it is told late if it must be.
+        let is_calling = self.legs.is_called(&seen.callee, ELSEWHERE);
         let recent = seen
             .notified
             .iter()
@@ -327,8 +350,8 @@ impl Watch {
         seen.is_ready = is_ready;
         seen.ready_since = match (is_ready, becomes_ready) {
             (false, _) => None,
-            (true, true) => Some(now),
-            (true, false) => seen.ready_since,
+            (true, true) if !is_calling => Some(now),
+            (true, _) => seen.ready_since,
         };
         let is_suspended = seen.suspended_until.is_some_and(|until| until > now);
         let is_taken_back = seen.life == Life::TakenBack;
@@ -336,11 +359,12 @@ impl Watch {
             seen.life = Life::Over;
         }
         let callee = seen.callee.clone();
-        let is_doubted = becomes_ready && self.legs.is_busy(now, &seen.callee);
+        let is_doubted = becomes_ready && !is_calling && self.legs.is_busy(now, &seen.callee);
         seen.doubted = is_doubted.then_some(now);
         let faults = [
             (recent >= 3, "more than three NOTIFYs in a window"),
             (is_ready && recent >= 2, "ready is the third NOTIFY"),
+            (!is_newer, "a NOTIFY is numbered as one before"),
             (
                 is_taken_back && !is_over,
                 "a NOTIFY after it was taken back",
@@ -357,7 +381,7 @@ impl Watch {
     }
 
     fn on_response_in(&mut self, branch: &str, response: &Message) {
-        self.legs.hear(response.call_id());
+        self.legs.hear(self.now, response.call_id());
         if response.cseq_method() == "INVITE" && response.status() >= 300 {
             self.legs.close_invite(branch);
         }
@@ -372,6 +396,7 @@ impl Watch {
         {
             wanted.remove(&callee);
             self.talks += 1;
+            self.talked = Some((caller, callee, self.now));
         }
     }
 
@@ -401,7 +426,8 @@ impl Watch {
                     self.here.insert(to)
                 };
             }
-            ("SUBSCRIBE", 200) => self.on_subscribed(&request),
+            ("SUBSCRIBE", 200) => self.on_subscribed(&request, response),
+            ("SUBSCRIBE", 481) => self.check_forgotten(&request),
             ("PUBLISH", 200) => self.on_published(&request, response),
             ("NOTIFY", 200) => self.on_told(&request),
             _ => {}
@@ -448,7 +474,38 @@ impl Watch {
         }
     }
 
-    fn on_subscribed(&mut self, request: &Message) {
+    /// What was accepted and has not ended is known, whatever process it was that accepted it.
+    fn check_forgotten(&mut self, request: &Message) {
+        let Some(seen) = self.subscriptions.get(request.call_id()) else {
+            return;
+        };
+        let is_certain = seen.life == Life::Live && seen.unanswered.is_empty() && !seen.may_be_over;
+        if is_certain && seen.ends.is_some_and(|ends| self.now + SLACK < ends) {
+            self.fault("an accepted subscription is forgotten", request);
+        }
+    }
+
+    fn on_notify_answered(&mut self, response: &Message) {
+        let seen = self.subscriptions.get_mut(response.call_id());
+        let Some(seen) = seen.filter(|_| response.cseq_method() == "NOTIFY") else {
+            return;
+        };
+        let sent = seen.unanswered.get(&response.cseq()).copied();
+        match response.status() {
+            // An answer that comes too late is none.
+            200..300 if sent.is_some_and(|sent| self.now.since(sent) < UNHEARD_MAX) => {
+                seen.unanswered.remove(&response.cseq());
+            }
+            // S-124: there is no such subscription.
+            481 => {
+                seen.life = Life::Over;
+                seen.ready_since = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn on_subscribed(&mut self, request: &Message, response: &Message) {
         let id = request.call_id().to_owned();
         let callee = user_of(uri_of(request.header("To")));
         let is_same = |seen: &&Seen| seen.callee == callee && seen.is_ready;
@@ -459,6 +516,8 @@ impl Watch {
             is_ready,
             ..Seen::default()
         });
+        let granted = response.header("Expires").parse().expect("a number");
+        seen.ends = Some(self.now + Duration::from_secs(granted));
         if request.find("Expires") == Some("0") {
             seen.life = Life::TakenBack;
         }
@@ -506,73 +565,6 @@ impl Watch {
             *self.turns.entry(pair.into()).or_default() += 1;
         }
         *told = (notify.cseq(), is_ready);
-    }
-
-    /// Which event met which stage.
-    fn note(&mut self, from: SocketAddr, request: &Message) {
-        let is_code = request.uri().contains("%23");
-        let event = match request.kind() {
-            "INVITE" if !request.tag_of_to().is_empty() => return,
-            "INVITE" if is_code && user_of(request.uri()) == REQUEST_LAST => "asks",
-            "INVITE" if is_code => "takes back",
-            "INVITE" => "calls",
-            "BYE" => "hangs up",
-            "CANCEL" => "gives up a call",
-            "REGISTER" if request.find("Expires") == Some("0") => "goes away",
-            "REGISTER" => "comes back",
-            "SUBSCRIBE" if request.find("Expires") == Some("0") => "unsubscribes",
-            "SUBSCRIBE" => "subscribes",
-            "PUBLISH" if request.body().windows(6).any(|word| word == b"closed") => "suspends",
-            "PUBLISH" => "resumes",
-            "NOTIFY" if line_of(request, "cc-state").as_deref() == Some("ready") => "is told ready",
-            "NOTIFY" => "is told queued",
-            _ => return,
-        };
-        let stage = match self.users.get(&from) {
-            Some(user) => self.stage_of(user),
-            None if request.kind() == "NOTIFY" => {
-                self.stage_of(&user_of(uri_of(request.header("To"))))
-            }
-            None => self.stage_elsewhere(),
-        };
-        *self.pairs.entry((stage, event)).or_default() += 1;
-    }
-
-    fn stage_of(&self, user: &str) -> &'static str {
-        let as_callee = |seen: &&Seen| seen.callee == user && seen.life != Life::Over;
-        let mut waiting = self.subscriptions.values().filter(as_callee);
-        let is_awaited = self.wanted.values().any(|wanted| wanted.contains(user));
-        let wants = self
-            .wanted
-            .get(user)
-            .is_some_and(|wanted| !wanted.is_empty());
-        if self.legs.is_recalled(user) {
-            "caller recalled"
-        } else if wants {
-            "caller waits"
-        } else if waiting.any(|seen| seen.is_ready) {
-            "callee reserved"
-        } else if is_awaited || waiting.next().is_some() {
-            "callee awaited"
-        } else if self.has_upstream {
-            "nothing, with upstream"
-        } else {
-            "nothing"
-        }
-    }
-
-    fn stage_elsewhere(&self) -> &'static str {
-        let mut live = self
-            .subscriptions
-            .values()
-            .filter(|seen| seen.life != Life::Over);
-        let is_suspended = |seen: &Seen| seen.suspended_until.is_some_and(|at| at > self.now);
-        match live.clone().next() {
-            None => "agent has nothing",
-            Some(_) if live.clone().any(|seen| seen.is_ready) => "agent ready",
-            Some(_) if live.any(is_suspended) => "agent suspended",
-            Some(_) => "agent queued",
-        }
     }
 }
 

@@ -9,14 +9,14 @@ pub fn encode(bytes: &[u8]) -> String {
     let mut text = Vec::with_capacity(bytes.len() * 8 / 5 + 8);
     let (groups, rest) = bytes.as_chunks::<5>();
     for group in groups {
-        text.extend_from_slice(&letters(group));
+        text.extend_from_slice(&letters(*group));
     }
     let mut last = [0; 5];
     for (to, from) in last.iter_mut().zip(rest) {
         *to = *from;
     }
     // Fewer characters of the last group.
-    text.extend(letters(&last).iter().take((rest.len() * 8).div_ceil(5)));
+    text.extend(letters(last).iter().take((rest.len() * 8).div_ceil(5)));
     // The alphabet is ASCII.
     String::from_utf8(text).unwrap_or_default()
 }
@@ -40,8 +40,10 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 /// The characters of a whole group.
-fn letters([a, b, c, d, e]: &[u8; 5]) -> [u8; 8] {
-    let held = u64::from_be_bytes([0, 0, 0, *a, *b, *c, *d, *e]);
+fn letters(group: [u8; 5]) -> [u8; 8] {
+    let held = group
+        .iter()
+        .fold(0, |held: u64, byte| held << 8 | u64::from(*byte));
     [35, 30, 25, 20, 15, 10, 5, 0].map(|shift| letter(held >> shift))
 }
 

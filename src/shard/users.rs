@@ -215,14 +215,11 @@ impl Users {
         let Some(known) = self.known.get_mut(&user) else {
             return;
         };
-        match known.kept_until.filter(|until| *until > now) {
-            Some(until) => {
-                self.kept.insert((until, user));
-            }
-            None => {
-                known.kept_until = None;
-                self.drop_unneeded(now, &user);
-            }
+        if let Some(until) = known.kept_until.filter(|until| *until > now) {
+            self.kept.insert((until, user));
+        } else {
+            known.kept_until = None;
+            self.drop_unneeded(now, &user);
         }
     }
 

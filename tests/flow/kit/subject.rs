@@ -206,7 +206,7 @@ fn prepare_routes(setup: Setup, settings: &mut Settings) {
         settings.calls.emergency = vec!["112".to_owned()];
     }
     if matches!(setup, Setup::Trunk) {
-        crate::flow::trunk::prepare(&mut settings);
+        crate::flow::trunk::prepare(settings);
     }
 }
 

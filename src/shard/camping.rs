@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use crate::call::{Call, NatMedia, Offer, Told, Turn};
+use crate::call::{Call, NatMedia, Offer, Side, Told, Turn};
 use crate::cc::Condition;
 use crate::cc::capsule::CallIdentity;
 use crate::cc::line::Calls;
@@ -241,6 +241,20 @@ impl Shard {
             self.leave_callee(now, key, &mut held.parties);
         }
         !is_prompted || self.settings.completion.prompt.is_none()
+    }
+
+    /// RFC 3261 §18.4: who called over a connection that has gone has no call any more. Nobody is rung
+    /// for him when it would be his turn.
+    pub(super) fn end_camps_over(&mut self, now: Timestamp, flow: &Flow) {
+        let calls = self.desk.camps.values();
+        let is_over = |key: &&Key| {
+            let held = self.calls.get(**key);
+            held.is_some_and(|held| held.call.flow(Side::A) == *flow)
+        };
+        let gone: Vec<Key> = calls.filter(is_over).copied().collect();
+        for key in gone {
+            self.with_call(now, key, |call, turn| call.withdraw(turn, b""));
+        }
     }
 
     fn release_camp(&mut self, call: CallIdentity) {

@@ -244,7 +244,7 @@ impl Shard {
                     self.on_event(now, event);
                 }
             }
-            Input::Disconnected { flow } => self.on_disconnected(&flow),
+            Input::Disconnected { flow } => self.on_disconnected(now, &flow),
             Input::Proven { flow, names } => self.on_proven(&flow, names),
             Input::Resolved { question, reply } => self.on_resolved(now, question, reply),
             Input::Drain => self.drain(now),

@@ -12,7 +12,7 @@ use super::super::super::kit::message::Message;
 use super::super::super::kit::party::Party;
 use super::super::super::kit::scenes::{hang_up, refused};
 use super::super::super::kit::subject::Setup;
-use super::{CANCEL_LAST, Office, Passing, REPEATS_IN, Talk, invite};
+use super::{CANCEL_LAST, Office, Passing, REPEATS_IN, Talk, invite, registers};
 
 /// How long Bob's phone is left alone before the call that waits is offered to it.
 const CALL_GUARD: Duration = Duration::from_secs(1);
@@ -331,6 +331,26 @@ fn a_caller_who_hangs_up_in_front_of_a_pbx_waits_no_longer() {
     office.world.quiet();
 }
 
+/// Her phone has lost its connection, and its call with it: Bob would answer to nobody.
+#[test]
+fn a_caller_whose_connection_has_gone_waits_no_longer() {
+    let office = Office::new(Setup::Edge);
+    let dave = office.world.party_over_tcp("dave");
+    registers(&dave, "dave", &office.pbx);
+    let talk = office.carol_talks();
+    let busy = office.finds_busy(&dave, queued("dave"));
+    dave.receives("182");
+    office.gives_up(&busy);
+    office.world.advance(MOMENT);
+    dave.disconnects();
+    // Which nobody reads.
+    dave.receives("487");
+    office.is_over(&office.carol, &talk);
+    office.world.advance(LONG);
+    office.pbx.receives_nothing();
+    office.bob.receives_nothing();
+}
+
 /// She hangs up before the PBX has given up what she waits for.
 #[test]
 fn a_caller_who_is_quicker_than_the_pbx_leaves_nothing_behind() {
@@ -431,7 +451,7 @@ fn a_call_whose_other_half_is_unknown_waits_if_the_pbx_says_busy() {
 fn nothing_is_withheld_while_another_phone_rings() {
     let office = Office::new(Setup::Edge);
     let home = office.world.party("home");
-    let to_home = super::registers(&home, "bob", &office.pbx);
+    let to_home = registers(&home, "bob", &office.pbx);
     let talk = office.carol_talks();
     let call = office.passes(&office.alice, queued("alice"));
     office.pbx.answers(&call.out, 100);

@@ -171,6 +171,8 @@ counters! {
         completions_restored
         /// CC-74: what looked like probing.
         completions_suspected
+        /// Requests of our own that the upstream did not let in with our credentials.
+        credentials_refused
         /// Messages that were thrown away, because nobody could be told what was wrong with them.
         messages_dropped
         /// Requests that were answered 400 or the like, because they could not be read.
@@ -191,6 +193,8 @@ counters! {
         registrations_restored
         /// S-101: requests that went on to another server, because the one before failed them.
         requests_moved_on
+        /// Requests of our own that were repeated with our credentials.
+        requests_proven
         /// Requests outside calls, and without a dialog of their own, that were passed on.
         requests_relayed
         /// T06: requests that were thrown away, because their source had sent too many.

@@ -134,6 +134,11 @@ impl Service {
             };
             self.routes.insert(*id, route);
         }
+        if record.roles != Roles::Both {
+            // S-14: the numbers of its dialogs that this process uses are kept before they are used, or
+            // one after it would use them again.
+            self.keep(record.id);
+        }
         let wait = self.wait_anew(&record, turn.now);
         let medium = match record.roles {
             Roles::Both | Roles::Call => Medium::Process,
@@ -154,7 +159,7 @@ impl Service {
         }
         if let Some(kept) = record.request {
             if record.roles == Roles::Agent {
-                refresh_all(&kept, turn);
+                self.refresh_all(record.id, &kept, turn);
             }
             let request = NewRequest {
                 id: record.id,
@@ -164,6 +169,17 @@ impl Service {
                 monitors: Vec::new(),
             };
             self.post_agent(record.caller, agent::Event::TakeUp(request, kept));
+        }
+    }
+
+    /// What a monitor elsewhere said while nobody was here to hear it, it says again.
+    fn refresh_all(&mut self, id: CompletionId, kept: &Kept, turn: &mut Turn<'_>) {
+        for sub in &kept.subscriptions {
+            let refresh = Output::Refresh {
+                subscription: sub.id,
+                expires: sub.ends.since(turn.now),
+            };
+            self.emit(id, refresh, turn);
         }
     }
 
@@ -246,15 +262,5 @@ impl Commit {
             was_kept: true,
             ..Self::new()
         }
-    }
-}
-
-/// What a monitor elsewhere said while nobody was here to hear it, it says again.
-fn refresh_all(kept: &Kept, turn: &mut Turn<'_>) {
-    for sub in &kept.subscriptions {
-        turn.out.push(Output::Refresh {
-            subscription: sub.id,
-            expires: sub.ends.since(turn.now),
-        });
     }
 }

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::thread;
 
 use tokio::net::UdpSocket;

@@ -229,6 +229,7 @@ impl Shard {
         self.guarded(now, |shard| {
             shard.take_in(now, input);
             shard.heed_servers(now);
+            shard.heed_challenges(now);
             shard.settle_edge(now);
         });
         if self.has_news() {
@@ -268,6 +269,7 @@ impl Shard {
                 shard.wake_call(now, key);
             }
             shard.heed_servers(now);
+            shard.heed_challenges(now);
             shard.run_pings(now);
             shard.run_names(now);
             shard.expire_parked(now);

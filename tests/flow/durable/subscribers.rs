@@ -13,6 +13,7 @@ use crate::flow::kit::draft::{ANSWER, response};
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::{call, hang_up};
 use crate::flow::kit::subject::Setup;
+use crate::flow::kit::vault::Mood;
 
 use super::{bob_is_seen, restarts};
 
@@ -61,6 +62,32 @@ fn a_subscription_lives_on_and_its_numbers_with_it() {
     bob_is_seen(&scene);
     completes(&scene);
     assert_eq!(world.completions_kept(), 0);
+}
+
+/// Two ends of the process in a row: the second one began with the numbers that the first one had used,
+/// as nothing of them was kept.
+#[test]
+fn numbers_are_kept_before_a_process_uses_them() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy { world, alice, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    let mut last = waiting.queued.cseq();
+    for _ in 0..3 {
+        restarts(&scene);
+        world.advance(Duration::from_secs(11));
+        // From here on nothing is written any more.
+        world.store_is(Mood::Slow);
+        alice.sends(refresh(&waiting.dialog, "3000"));
+        alice.receives("200");
+        let queued = told(alice, "queued");
+        assert!(queued.cseq() > last, "{} after {last}", queued.cseq()); // S-14
+        last = queued.cseq();
+    }
+    world.store_is(Mood::Well);
+    world.advance(Duration::from_secs(11));
+    leaves(alice, &waiting.dialog);
+    assert_eq!(world.completions_kept(), 0);
+    world.advance(LONG);
 }
 
 /// Who waits at a campon that keeps nothing is told that it stops; here there is nothing to tell.

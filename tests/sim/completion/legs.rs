@@ -139,6 +139,11 @@ impl Legs {
         self.of_recall(user).is_some()
     }
 
+    /// Whether a user may have a call.
+    pub(super) fn has_any(&self, user: &str) -> bool {
+        self.open.iter().any(|leg| leg.user == user)
+    }
+
     /// Whether a user certainly has a call.
     pub(super) fn is_busy(&self, now: Timestamp, user: &str) -> bool {
         let is_up = |leg: &Leg| leg.is_heard || now.since(leg.since) < UNHEARD_MAX;

@@ -47,6 +47,8 @@ const CALLS: u64 = 40;
 pub(super) const GUARD: Duration = Duration::from_millis(300);
 /// How long a recall may take without a CC call.
 pub(super) const RECALL: Duration = Duration::from_secs(4);
+/// How long a caller is rung.
+pub(super) const RING: Duration = Duration::from_secs(3);
 /// In which a subscription gets at most three NOTIFYs.
 pub(super) const NOTIFY_WINDOW: Duration = Duration::from_secs(3);
 /// How long a failed call may be completed.
@@ -104,6 +106,7 @@ pub(crate) fn run(seed: u64, shown: Shown) -> Outcome {
         }
     }
     tally.insert("CC calls answered", world.watch.talks);
+    tally.insert("turns contested", world.watch.contested());
     let pairs = std::mem::take(&mut world.watch.pairs);
     let users = world.users.iter_mut().map(|user| &mut user.phone);
     for phone in users.chain([&mut world.agent.phone, &mut world.monitor.phone]) {
@@ -457,7 +460,7 @@ fn settings(rng: &mut Rng) -> Settings {
     times.service_no_reply = Duration::from_mins(3);
     times.service_not_logged_in = Duration::from_mins(5);
     let agent = &mut service.agent;
-    agent.ring = Duration::from_secs(3);
+    agent.ring = RING;
     agent.cc_call_max = Duration::from_secs(20);
     agent.rest = Duration::from_secs(5);
     agent.aftermath = Duration::from_millis(500);

@@ -17,8 +17,8 @@ impl Watch {
         // What was asked for may be kept, and the answer was never sent.
         let asking = std::mem::take(&mut self.asking);
         for (user, _) in asking.into_iter().filter(|(_, codes)| *codes > 0) {
-            let failed = self.failed.iter().filter(|(caller, ..)| *caller == user);
-            let callees: Vec<_> = failed.map(|(_, callee, _)| callee.clone()).collect();
+            let failed = self.failed.iter().filter(|it| it.caller == user);
+            let callees: Vec<_> = failed.map(|it| it.callee.clone()).collect();
             self.wanted.entry(user).or_default().extend(callees);
         }
         // Who talks with whom was not written down any more: the call has ended with the process.
@@ -33,8 +33,10 @@ impl Watch {
             seen.may_be_over |= is_recent || replaced.contains(id);
             seen.ready_since = None;
             seen.doubted = None;
+            seen.unknown = None;
         }
         self.legs = Legs::default();
+        self.turns_of.on_crash();
         self.here.clear();
         self.requests.clear();
         self.sent.clear();

@@ -76,7 +76,8 @@ impl Shard {
                 }
             }
             Some(Stage::Waiting(_) | Stage::Ringing(_)) => {}
-            Some(Stage::Saying | Stage::Asking(_) | Stage::Turning | Stage::Closing) | None => {
+            Some(Stage::Saying | Stage::Asking(_) | Stage::Turning | Stage::Closing { .. })
+            | None => {
                 self.close_prompt(held);
             }
         }

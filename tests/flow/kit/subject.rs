@@ -110,6 +110,8 @@ pub(crate) enum Setup {
     /// As [`Self::Edge`]; phones are kept alive by empty lines every 25 s and told 60 s at most, private
     /// media addresses are written anew, and registrations are kept over a restart.
     EdgeNat,
+    /// As [`Self::Edge`], and callers who hear busy may press 5 to be called back, 6 to wait.
+    EdgePrompting,
     /// As [`Self::Edge`], and phones are asked every 30 s whether they are there.
     EdgeAsks,
 }
@@ -172,6 +174,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::EdgeOwnCalls
             | Setup::EdgeOwnAccount
             | Setup::EdgeDirect
+            | Setup::EdgePrompting
             | Setup::EdgeKept => Some(upstream),
             Setup::Twins => Some(twins(Pings::Off)),
             Setup::Pinged => Some(twins(Policy::default().pings)),
@@ -228,7 +231,7 @@ fn prepare_calls(setup: Setup, settings: &mut Settings) {
 
 /// What callers of somebody busy are asked.
 fn prepare_prompts(setup: Setup, settings: &mut Settings) {
-    if matches!(setup, Setup::Prompting) {
+    if matches!(setup, Setup::Prompting | Setup::EdgePrompting) {
         settings.sound = Some(Sound {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=20_003,
@@ -238,6 +241,9 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             digits: vec![(Digit::D5, Mode::Callback), (Digit::D1, Mode::CampOn)],
             ..Prompt::default()
         });
+    }
+    if let (Setup::EdgePrompting, Some(prompt)) = (setup, &mut settings.completion.prompt) {
+        prompt.digits.push((Digit::D6, Mode::CampOn));
     }
 }
 
@@ -278,9 +284,11 @@ fn edge(setup: Setup) -> Option<Edge> {
         ..Edge::default()
     };
     match setup {
-        Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls | Setup::EdgeOwnAccount => {
-            Some(usual)
-        }
+        Setup::Edge
+        | Setup::EdgeDirect
+        | Setup::EdgeOwnCalls
+        | Setup::EdgeOwnAccount
+        | Setup::EdgePrompting => Some(usual),
         Setup::EdgeKept => Some(Edge {
             keeps: true,
             numbers: [("1001", "bob"), ("1002", "alice")]

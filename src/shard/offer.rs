@@ -21,7 +21,7 @@ use crate::completion::{
 use crate::location::{Aor, Registrar};
 use crate::shard::Shard;
 use crate::shard::camping::Camping;
-use crate::shard::desk::name_of;
+use crate::shard::desk::{name_of, user_of};
 use crate::shard::passes::{Inward, Seen};
 use crate::shard::polls::Polls;
 use crate::shard::record::Draft;
@@ -271,6 +271,11 @@ impl Announcer<'_> {
     /// R19: why the call has failed, as far as that can be completed.
     pub(super) fn condition_of(&self, callee: &Aor, failure: &Told<'_>) -> Option<Condition> {
         offer::decide(&self.evidence(Some(callee), failure))
+    }
+
+    /// R23: who has called for help hears nothing of ours that he need not.
+    pub(super) fn is_left_alone(&self, caller: &addr::Aor) -> bool {
+        self.users.is_left_alone(self.now, &user_of(caller))
     }
 
     /// The service learns of a failed call.

@@ -488,6 +488,10 @@ fn a_call_for_help_never_waits() {
     office.pbx.answers(&call.out, 100);
     let told = office.is_refused(&office.alice, &call, 486);
     assert!(!told.has("Call-Info"), "{told}");
+    // R23: nor when she calls him soon after that.
+    let call = office.passes(&office.alice, queued("alice"));
+    office.pbx.answers(&call.out, 100);
+    office.is_refused(&office.alice, &call, 486);
     office.is_over(&office.carol, &talk);
     office.world.advance(LONG);
     office.world.quiet();

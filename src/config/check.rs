@@ -66,6 +66,8 @@ pub(super) fn check(
     let timing = timing(source, &raw.timing)?;
     let media = media::media(source, &raw.media, &listeners)?;
     let completion = completion(source, raw, &calls, (timing.t1, media.as_ref()))?;
+    // R17: nobody is joined without sound.
+    let keeps_sessions = media.is_some() && completion.intrusion.is_possible();
     let edge = edge::edge(source, raw, upstream.as_ref())?;
     if let (Some(_), Some(upstream)) = (&edge, &mut upstream)
         && !peers::names_methods(raw, arguments)
@@ -84,7 +86,10 @@ pub(super) fn check(
             domains,
             registrar: registrar(source, raw)?,
             calls,
-            call_policy: calls::policy(source, &raw.calls, edge.as_ref())?,
+            call_policy: call::Policy {
+                keeps_sessions,
+                ..calls::policy(source, &raw.calls, edge.as_ref())?
+            },
             edge,
             started: WallTime::default(),
             upstream,
@@ -127,6 +132,7 @@ fn completion(
 ) -> Result<Completion, Error> {
     let raw = &raw.completion;
     Ok(Completion {
+        intrusion: media::intrusion(source, &raw.intrusion)?,
         prompt: media::prompt(source, &raw.prompt, media)?,
         ..completion::completion(source, raw, &calls.emergency, t1)?
     })

@@ -19,7 +19,7 @@ use tokio::task::{AbortHandle, LocalSet};
 use crate::config::Media;
 use crate::media::desk::{Command, Counts, Desk, RoomId};
 use crate::media::prompts::{BadPart, Voice};
-use crate::media::room::{News, Sends};
+use crate::media::room::{News, Sends, pair};
 use crate::media::stream::Drop;
 use crate::observe::SoundCounters;
 use crate::random::Rng;
@@ -138,8 +138,13 @@ async fn until(clock: Clock, due: Option<Timestamp>) {
 impl Studio {
     fn handle(&mut self, own: &Rc<RefCell<Self>>, command: Command) {
         let room = command.room();
-        if matches!(command, Command::Close { .. }) {
-            self.release(room);
+        match &command {
+            Command::Close { .. } => self.release(room),
+            Command::Part { port, .. } => self.release_ports(&pair(*port)),
+            Command::Play { .. }
+            | Command::Open { .. }
+            | Command::Mix { .. }
+            | Command::Reserve { .. } => {}
         }
         for port in command.ports() {
             if let Err(error) = self.bind(own, room, port) {
@@ -147,10 +152,20 @@ impl Studio {
                 tracing::warn!(%at, %error, "no port for sound");
                 self.ports_refused += 1;
                 self.show();
-                self.release(room);
+                match command {
+                    // Whoever is in it stays.
+                    Command::Reserve { ports, .. } => {
+                        let all: Vec<u16> = ports.into_iter().flat_map(pair).collect();
+                        self.release_ports(&all);
+                    }
+                    _ => self.release(room),
+                }
                 self.tell(room, News::Failed);
                 return;
             }
+        }
+        if matches!(command, Command::Reserve { .. }) {
+            self.tell(room, News::Reserved);
         }
         self.desk.handle(self.clock.now(), command);
         self.show();
@@ -183,8 +198,16 @@ impl Studio {
     }
 
     fn release(&mut self, room: RoomId) {
-        self.ports.retain(|_, port| {
-            let stays = port.room != room;
+        self.release_all(|_, port| port.room == room);
+    }
+
+    fn release_ports(&mut self, ports: &[u16]) {
+        self.release_all(|number, _| ports.contains(&number));
+    }
+
+    fn release_all(&mut self, goes: impl Fn(u16, &Port) -> bool) {
+        self.ports.retain(|number, port| {
+            let stays = !goes(*number, port);
             if !stays {
                 port.reader.abort();
             }

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::room::{Mix, News, Programme, Room, Seat, Sends, TICK, pair};
 use super::stream::{Agreed, Drop, Stream};
 use crate::random::Rng;
@@ -46,14 +48,28 @@ pub enum Command {
         /// What is heard.
         programme: Programme,
     },
-    /// A room opens in which the last party joins the other two.
+    /// The party of a room joins two others, on the ports that were reserved for them.
     Mix {
         /// Its name.
         room: RoomId,
-        /// Our ports, and what was agreed on.
-        parties: Box<[(u16, Agreed); 3]>,
+        /// Our ports for them, and what was agreed on.
+        parties: Box<[(u16, Agreed); 2]>,
         /// The warning.
         mix: Mix,
+    },
+    /// He leaves them again.
+    Part {
+        /// Its name.
+        room: RoomId,
+        /// His port.
+        port: u16,
+    },
+    /// A room is to have these ports as well; [`News::Reserved`] or [`News::Failed`] follows.
+    Reserve {
+        /// Its name.
+        room: RoomId,
+        /// The ports.
+        ports: [u16; 2],
     },
 }
 
@@ -64,18 +80,22 @@ impl Command {
             Self::Play { room, .. }
             | Self::Close { room }
             | Self::Open { room, .. }
-            | Self::Mix { room, .. } => *room,
+            | Self::Mix { room, .. }
+            | Self::Part { room, .. }
+            | Self::Reserve { room, .. } => *room,
         }
     }
 
     /// The ports that it needs.
     pub fn ports(&self) -> impl Iterator<Item = u16> {
-        let parties: &[(u16, Agreed)] = match self {
-            Self::Play { .. } | Self::Close { .. } => &[],
-            Self::Open { party, .. } => std::slice::from_ref(party),
-            Self::Mix { parties, .. } => &**parties,
+        let needed: SmallVec<[u16; 2]> = match self {
+            Self::Open { party, .. } => SmallVec::from_iter([party.0]),
+            Self::Reserve { ports, .. } => SmallVec::from_iter(*ports),
+            Self::Play { .. } | Self::Close { .. } | Self::Mix { .. } | Self::Part { .. } => {
+                SmallVec::new()
+            }
         };
-        parties.iter().flat_map(|(port, _)| pair(*port))
+        needed.into_iter().flat_map(pair)
     }
 }
 
@@ -164,8 +184,14 @@ impl Desk {
             }
             Command::Mix { room, parties, mix } => {
                 let seats = parties.map(|party| self.seat(party));
-                self.open(now, room, Room::for_three(seats, mix));
+                if let Some((joined, _)) = self.rooms.get_mut(&room) {
+                    joined.join(seats, mix);
+                    self.by_port.extend(joined.ports().map(|port| (port, room)));
+                }
             }
+            Command::Part { room, .. } => self.part(room),
+            // The sockets are whoever's who owns them.
+            Command::Reserve { .. } => {}
         }
     }
 
@@ -241,6 +267,17 @@ impl Desk {
         self.by_port.extend(room.ports().map(|port| (port, id)));
         self.rooms.insert(id, (room, now));
         self.due.insert((now, id));
+    }
+
+    fn part(&mut self, id: RoomId) {
+        let Some((room, _)) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        if let Some(port) = room.part() {
+            pair(port).iter().for_each(|port| {
+                self.by_port.remove(port);
+            });
+        }
     }
 
     fn close(&mut self, id: RoomId) {

@@ -238,6 +238,17 @@ impl Shard {
         !is_prompted || self.settings.completion.prompt.is_none()
     }
 
+    /// The call will not wait: it has come to something else.
+    pub(super) fn release_camp(&mut self, held: &mut Held) {
+        if let About::Asker(asker) = &mut held.about
+            && asker.camping.take().is_some()
+        {
+            let call = asker.call;
+            self.desk.camps.remove(&call);
+            self.desk.facts.push_back(Input::CallReleased { call });
+        }
+    }
+
     /// There is no room for a call whose caller would be kept from its failure.
     pub(super) fn forget_held(&mut self, about: &About) {
         if let About::Asker(asker) = about {

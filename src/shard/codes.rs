@@ -319,6 +319,7 @@ impl Shard {
             asked: None,
             armed: None,
             prompting: None,
+            mixed: None,
         };
         self.put_back(now, key, Box::new(held));
         true

@@ -546,8 +546,11 @@ impl Shard {
         key: Key,
         request: &Request<'_>,
         (flow, server, again): (&Flow, Key, Option<&Again>),
-        (ways, parties, mut about): (&Ways, Parties, About),
+        (ways, mut parties, mut about): (&Ways, Parties, About),
     ) -> Box<Held> {
+        if self.settings.call_policy.keeps_sessions {
+            parties.kind = self.kind_of(request);
+        }
         let targets = targets(ways);
         let message = Self::for_other_side(parties.identity, request.message);
         let request = &Request {
@@ -571,6 +574,7 @@ impl Shard {
             about,
             armed: None,
             prompting: None,
+            mixed: None,
         })
     }
 }

@@ -15,10 +15,12 @@ mod desk;
 mod edge;
 mod entries;
 mod facing;
+pub mod intrusion;
 mod invite;
 mod keep_alive;
 mod keeping;
 mod legs;
+mod mixing;
 mod music;
 mod names;
 mod notifier;
@@ -104,6 +106,20 @@ struct Held {
     armed: Option<Timestamp>,
     /// What its caller is asked, while he is kept from its failure.
     prompting: Option<prompt::Prompting>,
+    /// What it has to do with an intrusion.
+    mixed: Option<Box<mixing::Mixed>>,
+}
+
+/// What a call is to those who would join it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Kind {
+    /// One like most.
+    #[default]
+    Plain,
+    /// Its caller wants it private.
+    Private,
+    /// It is for help, or back to who called for it.
+    Pressing,
 }
 
 /// The users of ours that are in a call.
@@ -117,6 +133,7 @@ struct Parties {
     through: [Option<PeerId>; 2],
     /// What either side learns of the other.
     identity: terms::Identity,
+    kind: Kind,
 }
 
 /// One worker's SIP state.
@@ -520,6 +537,9 @@ impl Shard {
     }
 
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
+        if held.mixed.is_some() {
+            self.attend_mix(now, key, &mut held);
+        }
         let waits = self.attend_camp(now, key, &mut held);
         if held.prompting.is_some() || (held.call.is_held() && !waits) {
             self.attend(now, key, &mut held);

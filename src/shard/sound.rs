@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use crate::media::desk::{Command, RoomId};
-use crate::media::room::Programme;
+use crate::media::room::{Mix, Programme};
 use crate::media::stream::Agreed;
 use crate::shard::Shard;
 use crate::shard::settings::Sound;
@@ -51,6 +51,40 @@ impl Sounds {
         self.taken.insert(port, room);
         self.calls.insert(room, call);
         Some((room, SocketAddr::new(sound.address, port)))
+    }
+
+    /// Two more addresses for a room, which its sockets have yet to be opened for; `None` if they are not
+    /// free.
+    pub(super) fn reserve(&mut self, room: RoomId) -> Option<[SocketAddr; 2]> {
+        let sound = self.sound.as_ref()?;
+        let address = sound.address;
+        let first = free_port(&sound.ports, &self.taken, self.next)?;
+        let ports = sound.ports.clone();
+        self.taken.insert(first, room);
+        let Some(second) = free_port(&ports, &self.taken, first) else {
+            self.taken.remove(&first);
+            return None;
+        };
+        self.taken.insert(second, room);
+        self.next = second;
+        let ports = [first, second];
+        self.commands.push_back(Command::Reserve { room, ports });
+        Some(ports.map(|port| SocketAddr::new(address, port)))
+    }
+
+    /// The party of a room joins two others there.
+    pub(super) fn mix(&mut self, room: RoomId, parties: [(u16, Agreed); 2], mix: Mix) {
+        let parties = Box::new(parties);
+        self.commands.push_back(Command::Mix { room, parties, mix });
+    }
+
+    /// Who has this port there leaves it; the room is this call's from now on.
+    pub(super) fn part(&mut self, room: RoomId, port: u16, call: Key) {
+        if let Some(owner) = self.calls.get_mut(&room) {
+            *owner = call;
+            self.taken.remove(&port);
+            self.commands.push_back(Command::Part { room, port });
+        }
     }
 
     /// Opens a room in which a party hears a programme.

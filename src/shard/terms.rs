@@ -168,7 +168,7 @@ impl Shard {
 }
 
 /// RFC 3325 §9.3: whether the identity is not to be shown outside.
-fn is_private(message: &Message<'_>) -> bool {
+pub(super) fn is_private(message: &Message<'_>) -> bool {
     let values = message.fields(Name::Privacy);
     let mut asked = values.flat_map(|value| value.split(|byte| matches!(byte, b';' | b',')));
     asked.any(|asked| asked.trim_ascii().eq_ignore_ascii_case(b"id"))

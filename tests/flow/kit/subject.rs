@@ -6,6 +6,7 @@ use std::time::Duration;
 use campon::call::{NatMedia, Reliability, SessionAsks};
 use campon::cc::agent::Resumption;
 use campon::cc::trust::Dials;
+use campon::completion::intrusion::{Level, Rights};
 use campon::completion::{Codes, Mode, RawCodes, WallTime};
 use campon::location::{Access, Account, Accounts, Aor};
 use campon::media::digit::Digit;
@@ -57,6 +58,8 @@ pub(crate) enum Setup {
     Unlimited,
     /// Standalone, and callers who hear busy may press 5 to be called back, or 1 to wait.
     Prompting,
+    /// The same, and who presses 3 joins the call of the busy one.
+    Intruding,
     /// What is for nobody registered goes to [`UPSTREAM`].
     Upstream,
     /// The same, and only Alice and Bob may register, with their passwords.
@@ -136,6 +139,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::Kept
             | Setup::Unlimited
             | Setup::Prompting
+            | Setup::Intruding
             | Setup::Peer
             | Setup::Reliable
             | Setup::Timed
@@ -202,14 +206,30 @@ fn prepare_calls(setup: Setup, settings: &mut Settings) {
 
 /// What callers of somebody busy are asked.
 fn prepare_prompts(setup: Setup, settings: &mut Settings) {
-    if matches!(setup, Setup::Prompting) {
+    if matches!(setup, Setup::Intruding) {
+        settings.call_policy.keeps_sessions = true;
+        settings.completion.intrusion.usual = Rights {
+            intrudes: Level::new(1).expect("a level"),
+            protection: Level::NONE,
+        };
+    }
+    if matches!(setup, Setup::Prompting | Setup::Intruding) {
+        let ports_end = if matches!(setup, Setup::Intruding) {
+            20_009
+        } else {
+            20_003
+        };
         settings.sound = Some(Sound {
             address: DOMAIN.parse().expect("an address"),
-            ports: 20_000..=20_003,
+            ports: 20_000..=ports_end,
         });
         settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
         settings.completion.prompt = Some(Prompt {
-            digits: vec![(Digit::D5, Mode::Callback), (Digit::D1, Mode::CampOn)],
+            digits: vec![
+                (Digit::D5, Mode::Callback),
+                (Digit::D1, Mode::CampOn),
+                (Digit::D3, Mode::Intrude),
+            ],
             ..Prompt::default()
         });
     }
@@ -278,6 +298,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::ByHand
         | Setup::Unlimited
         | Setup::Prompting
+        | Setup::Intruding
         | Setup::Upstream
         | Setup::Users
         | Setup::Biloxi

@@ -19,6 +19,8 @@
 mod completion;
 #[path = "real/edge.rs"]
 mod edge;
+#[path = "real/camp_on.rs"]
+mod camp_on;
 #[path = "real/failover.rs"]
 mod failover;
 #[path = "real/harness.rs"]
@@ -37,6 +39,8 @@ mod process;
 #[path = "real/mod.rs"]
 #[allow(dead_code, reason = "a phone can do more than the flows show")]
 mod real;
+#[path = "real/recalls.rs"]
+mod recalls;
 #[path = "real/secure.rs"]
 mod secure;
 #[path = "sipp/trace.rs"]

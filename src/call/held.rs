@@ -49,10 +49,24 @@ pub(super) struct Hold {
 enum Stage {
     Kept,
     /// The INVITE has gone to B once more.
-    Invited,
+    Invited(Sent),
+}
+
+/// How an INVITE has gone once more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sent {
+    /// As A wrote it.
+    AsWritten,
+    /// Without the credentials that it came with.
+    Unproven,
 }
 
 impl Hold {
+    /// Whether B's side may ask for credentials that A has given before.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.stage == Stage::Invited(Sent::Unproven)
+    }
+
     pub(super) fn is_kept(&self) -> bool {
         self.stage == Stage::Kept
     }
@@ -132,7 +146,7 @@ impl Call {
     }
 
     /// Sends A's INVITE to B once more, or for the first time; what is heard of it A hears.
-    pub fn invite_held(&mut self, turn: &mut Turn<'_>, offer: &Offer<'_>) {
+    pub fn invite_held(&mut self, turn: &mut Turn<'_>, offer: &Offer<'_>, sent: Sent) {
         if !self.is_held() {
             return;
         }
@@ -146,7 +160,7 @@ impl Call {
             setup.begin_again(rings_until, offer.asks);
         }
         if let Some(hold) = self.hold_mut() {
-            hold.stage = Stage::Invited;
+            hold.stage = Stage::Invited(sent);
         }
         self.send_invites(turn, offer);
     }
@@ -200,6 +214,29 @@ impl Call {
         }
     }
 
+    /// R5: B is known to be busy though his side has not said so: A is kept from that, and what rings
+    /// gets a CANCEL; whether it is so.
+    pub fn hold_busy(&mut self, turn: &mut Turn<'_>) -> bool {
+        let is_open = self.phase == Phase::Inviting && !self.holds_answer();
+        is_open && self.hold_back(turn, Status::BUSY_HERE, None)
+    }
+
+    /// A has waited before: what fails from here on keeps it waiting, and it hears so.
+    pub fn wait_again(&mut self, turn: &mut Turn<'_>) {
+        let tag = Tag::new(self.key, turn.rng);
+        if let Some(setup) = self.setup.as_deref_mut() {
+            setup.forks.push(Fork::own(tag));
+            setup.hold = Some(Hold {
+                until: turn.now,
+                stage: Stage::Invited(Sent::AsWritten),
+                tells: Some(turn.now),
+                tag,
+                session: Box::default(),
+                digit: None,
+            });
+        }
+    }
+
     /// Whether this failure is kept for a while; `response` is B's, if it is one of B's.
     pub(super) fn hold_back(
         &mut self,
@@ -246,7 +283,7 @@ impl Call {
         self.setup.as_deref_mut()?.hold.as_mut()
     }
 
-    fn own_hold(&self) -> Option<&Hold> {
+    pub(super) fn own_hold(&self) -> Option<&Hold> {
         self.setup.as_deref()?.hold.as_ref()
     }
 

@@ -61,7 +61,7 @@ use crate::transaction::{Layer, User};
 pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
 pub use finals::{is_better, not_the_whole_service};
-pub use held::Refused;
+pub use held::{Refused, Sent};
 pub use ids::{Ids, Legs, NamedLeg, NoLegs};
 pub use mixing::MixNews;
 pub use nat::NatMedia;

@@ -508,6 +508,12 @@ impl Call {
         self.setup.as_deref().is_some_and(|setup| setup.early_media)
     }
 
+    /// Whether somebody has an INVITE of ours that he has not answered.
+    pub fn is_inviting(&self) -> bool {
+        let setup = self.setup.as_deref();
+        setup.is_some_and(|setup| !setup.is_done())
+    }
+
     pub(super) fn take_server(&mut self) -> Option<Key> {
         let server = self.setup.as_deref_mut()?.server.take();
         self.fall_silent();

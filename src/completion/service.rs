@@ -8,6 +8,7 @@
 //! - what must survive is kept before it takes effect.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use crate::cc::SubscriptionId;
 use crate::cc::addr::{AddrSpec, Aor};
@@ -92,6 +93,11 @@ pub(super) struct Turn<'t> {
 /// Most events that one input may cause inside; more means that two machines chase each other.
 const STEPS_MAX: usize = 1024;
 
+/// The Call-ID that stands for a request inside the process.
+pub(super) fn loop_call_id(subscription: SubscriptionId) -> Arc<str> {
+    format!("loop-{}", subscription.0).into()
+}
+
 /// What there is at a moment; all zero after quiet.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counts {
@@ -165,6 +171,7 @@ impl Service {
             Input::Resume { caller } => self.on_resume(&caller),
             Input::Stop => self.on_stop(turn),
             Input::CallHeld { call } => self.on_call_held(call),
+            Input::CallLost { call, how } => self.on_call_lost(call, how, turn),
             Input::CallReleased { call } => self.on_call_released(call, turn),
             Input::UserGone { user } => self.on_user_gone(&user, turn),
             Input::Complete(complete) => self.on_complete(&complete, turn),

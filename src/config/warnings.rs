@@ -52,13 +52,15 @@ fn unheard(settings: &Settings) -> Option<String> {
     })
 }
 
-/// In front of a PBX no call waits.
+/// In front of a PBX nobody is asked before its mailbox is.
 fn waiting(settings: &Settings) -> Option<String> {
     settings.edge.as_ref()?;
     let routes = settings.routes.iter().filter_map(|route| route.on_busy);
     let mut wishes = routes.chain([settings.completion.on_busy]);
-    let waits = wishes.any(|wish| wish != OnBusy::Refuse);
-    waits.then(|| "on_busy: in edge mode the PBX decides what a busy callee means".to_owned())
+    let asks = wishes.any(|wish| wish == OnBusy::Ask);
+    asks.then(|| {
+        "on_busy: in edge mode \"ask\" comes after what the PBX makes of a busy callee".to_owned()
+    })
 }
 
 /// Whoever reaches a registrar without users is one of them.

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 use crate::call::Again;
 use crate::cc::trust::PeerId;
-use crate::completion::Input;
+use crate::completion::{Input, Lost};
 use crate::location::{Alias, Aor, Found, Pseudonyms, Relay};
 use crate::random::Rng;
 use crate::shard::challenged::Challenged;
@@ -268,8 +268,17 @@ impl Shard {
         }
         while let Some(id) = edge.challenged.poll_unrepeated(now) {
             // R9: nobody waits for a call that does not come.
-            let found = None;
-            self.desk.facts.push_back(Input::CcCallFailed { id, found });
+            let fact = if let Some(asker) = edge.challenged.give_up_camped(id) {
+                let call = asker.call;
+                self.desk.camps.remove(&call);
+                Input::CallLost {
+                    call,
+                    how: Lost::NotRepeated,
+                }
+            } else {
+                Input::CcCallFailed { id, found: None }
+            };
+            self.desk.facts.push_back(fact);
         }
         self.on_registers_due(now);
         self.keep_alive(now);
@@ -330,7 +339,7 @@ impl Shard {
     }
 
     /// Whether the call was asked for credentials, and its slot is kept for its repetition.
-    pub(super) fn keep_challenged(&mut self, now: Timestamp, key: Key, held: &Held) -> bool {
+    pub(super) fn keep_challenged(&mut self, now: Timestamp, key: Key, held: &mut Held) -> bool {
         let is_call = !matches!(held.about, About::Code | About::Recall(_));
         let Some(edge) = self.edge.as_deref_mut() else {
             return false;
@@ -339,8 +348,14 @@ impl Shard {
             return false;
         }
         let digester = self.layer.digester();
-        if let About::CcCall(id) = held.about {
-            edge.challenged.await_cc_call(now, id);
+        match std::mem::take(&mut held.about) {
+            About::CcCall(id) => edge.challenged.await_cc_call(now, id),
+            About::Asker(asker) => {
+                if let Some(id) = asker.invited() {
+                    edge.challenged.await_camped(now, id, (key, asker));
+                }
+            }
+            About::Code | About::Inward(_) | About::Nothing | About::Recall(_) => {}
         }
         let displaced = edge.challenged.keep(now, digester, (key, &held.call));
         if let Some(displaced) = displaced {

@@ -254,6 +254,8 @@ impl Shard {
             .name
             .as_ref()
             .filter(|_| service.counts().completions > 0)
+            // R5: who waits with this call goes on with it.
+            .filter(|_| !self.has_camped(request, flow))
         else {
             return Ok(None);
         };
@@ -465,7 +467,7 @@ impl Shard {
     ) -> Result<(), Reject> {
         self.check_terms(request, (flow, ways), &mut parties)?;
         check_breadth(request, ways)?;
-        let again = self.take_challenged(request, flow);
+        let (again, about) = self.take_up_challenged(request, flow, about);
         let (key, again) = match again {
             Some((key, again)) => (key, Some(again)),
             None => (self.calls.reserve().map_err(|_| Reject::TableFull)?, None),
@@ -564,8 +566,13 @@ impl Shard {
             ..offer
         };
         let asked = about.asker().map(|asker| asker.call);
+        let has_waited = about.asker().is_some_and(Asker::is_invited);
         let call = self.with_turn(now, &parties, &mut about, |turn| {
-            Call::invite(key, turn, &offer)
+            let mut call = Call::invite(key, turn, &offer);
+            if has_waited {
+                call.wait_again(turn);
+            }
+            call
         });
         Box::new(Held {
             call,

@@ -150,12 +150,7 @@ impl Shard {
         result
     }
 
-    fn intrude_in_room(
-        &mut self,
-        now: Timestamp,
-        key: Key,
-        held: &mut Held,
-    ) -> Result<(), Denied> {
+    fn intrude_in_room(&mut self, now: Timestamp, key: Key, held: &mut Held) -> Result<(), Denied> {
         if !held.call.is_held() || held.mixed.is_some() {
             return Err(Denied::NoMeans);
         }

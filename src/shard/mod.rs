@@ -56,6 +56,7 @@ mod terms;
 pub mod users;
 mod watchers;
 mod ways;
+mod withheld;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -540,13 +541,14 @@ impl Shard {
         if held.mixed.is_some() {
             self.attend_mix(now, key, &mut held);
         }
-        let waits = self.attend_camp(now, key, &mut held);
+        let waits =
+            self.attend_camp(now, key, &mut held) || self.attend_withheld(now, key, &mut held);
         if held.prompting.is_some() || (held.call.is_held() && !waits) {
             self.attend(now, key, &mut held);
         }
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
-            if self.keep_challenged(now, key, &held) {
+            if self.keep_challenged(now, key, &mut held) {
                 // Its repetition will be the call.
                 self.records.forget(key);
                 return self.release(now, &held.parties);

@@ -309,23 +309,12 @@ impl Shard {
             listener: arrived.flow.listener,
             call: CallIdentity(self.rng.bits()),
             offers: Vec::new(),
-            session: self.session_for_sound(arrived, camping.is_some()),
+            session: arrived.caller.as_ref().and_then(|_| {
+                self.session_for_sound((arrived.request, arrived.flow), camping.is_some())
+            }),
             failed: None,
             camping,
         })
-    }
-
-    /// R16: what is kept of a caller's session description where he may be asked about a failure, or
-    /// may hear music while his call waits.
-    fn session_for_sound(&self, arrived: &Arrived<'_>, may_wait: bool) -> Option<Box<[u8]>> {
-        let settings = &self.settings.completion;
-        let has_music = may_wait && settings.camp_on_music && self.settings.sound.is_some();
-        if settings.prompt.is_none() && !has_music {
-            return None;
-        }
-        arrived.caller.as_ref()?;
-        let message = &arrived.request.message;
-        call::can_hear(message, arrived.flow.remote.ip()).then(|| message.body().into())
     }
 
     /// A refusal of our own. One that might be none a moment later is kept for as long as a

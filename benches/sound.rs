@@ -33,16 +33,20 @@ const TICK: Duration = Duration::from_millis(20);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().filter(|it| it != "--bench").collect();
+    // Whoever lists tests asks benches as well.
+    let is_load = |kind: &String| ["music", "mixes"].contains(&kind.as_str());
     let [_, kind, count, seconds] = arguments.as_slice() else {
         return;
     };
+    if !is_load(kind) {
+        return;
+    }
     let (count, seconds) = (number(count), number(seconds));
     let mut campon = start();
     let mut driver = Driver::new();
     match kind.as_str() {
         "music" => driver.callers_hear_music(count),
-        "mixes" => driver.calls_are_joined(count),
-        other => panic!("{other} is neither music nor mixes"),
+        _ => driver.calls_are_joined(count),
     }
     driver.measure(Duration::from_secs(seconds));
     // It would wait for its calls otherwise.

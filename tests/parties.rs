@@ -15,12 +15,12 @@
 )]
 #![allow(unreachable_pub, reason = "a test is used by nobody")]
 
+#[path = "real/camp_on.rs"]
+mod camp_on;
 #[path = "real/completion.rs"]
 mod completion;
 #[path = "real/edge.rs"]
 mod edge;
-#[path = "real/camp_on.rs"]
-mod camp_on;
 #[path = "real/failover.rs"]
 mod failover;
 #[path = "real/harness.rs"]

@@ -229,6 +229,8 @@ pub struct Call {
     refused: Vec<Box<[u8]>>,
     /// The REFERs that crossed.
     refers: Option<Box<refers::Refers>>,
+    /// Where the two sides are, if their audio passes us.
+    anchored: Option<Box<nat::Anchored>>,
     /// The mixer between the two sides, if there is one.
     mixing: Option<Box<mixing::Mixing>>,
     /// What is more to it if it is a recall.
@@ -420,6 +422,11 @@ impl Call {
 
     /// Takes a response to a request of this call.
     pub fn handle_response(&mut self, turn: &mut Turn<'_>, part: u16, response: &Response<'_>) {
+        if self.is_anchored()
+            && let Some(answerer) = self.answerer_of(Part::of(part))
+        {
+            self.note_audio(answerer, &response.message);
+        }
         match Part::of(part) {
             Part::Branch(branch) if self.recall.is_some() => {
                 self.on_ring_response(turn, branch, response);
@@ -434,6 +441,20 @@ impl Call {
             Part::Exchange(number) => self.on_exchange_response(turn, number, response),
             Part::Refer => self.on_refer_response(turn, response),
         }
+    }
+
+    /// Who answers a request of this part, and where he is.
+    fn answerer_of(&self, part: Part) -> Option<(Side, IpAddr)> {
+        let side = match part {
+            Part::Branch(branch) => {
+                let (flow, ..) = self.way_of(branch);
+                return Some((Side::B, flow.remote.ip()));
+            }
+            Part::Negotiation => self.negotiation.as_deref()?.answerer(),
+            Part::Exchange(number) => self.exchange_answerer(number)?,
+            Part::Bye(_) | Part::Refer => return None,
+        };
+        Some((side, self.flow(side).remote.ip()))
     }
 
     /// Takes the failure of a request that nobody answered.
@@ -475,6 +496,7 @@ impl Call {
             early: None,
             refused: Vec::new(),
             refers: None,
+            anchored: None,
             mixing: None,
             recall: None,
             phone: None,

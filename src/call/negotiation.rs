@@ -159,6 +159,11 @@ impl Negotiation {
         }
     }
 
+    /// The side that answers our INVITE.
+    pub(super) fn answerer(&self) -> Side {
+        self.asker.other()
+    }
+
     /// The side whose offer waits for its answer.
     pub(super) fn offers(&self) -> Option<Side> {
         self.offers
@@ -278,6 +283,7 @@ impl Call {
             side: from.other(),
             early,
         };
+        self.note_audio((from, self.flow(from).remote.ip()), &request.message);
         let body = self.body_towards(at.side, &request.message);
         let number = self.dialog_at(at)?.next_cseq();
         let dialog = self.dialog_towards(at)?;
@@ -469,6 +475,7 @@ impl Call {
         };
         if !pending.is_settled() {
             self.note_description(side.other(), &ack.message);
+            self.note_audio((side, self.flow(side).remote.ip()), &ack.message);
             let body = self.body_towards(side.other(), &ack.message).into_owned();
             if turn.policy.keeps_sessions && carries_session(&ack.message) {
                 self.note_session(side.other(), Some(Box::from(&*body)));

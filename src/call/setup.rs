@@ -5,12 +5,14 @@
 //! Invariants: A gets one final response; a branch that lost is cancelled, and its 2xx, should it
 //! come all the same, is acknowledged and ended (S-07).
 
+use std::net::SocketAddr;
+
 use crate::call::early::Early;
 use crate::call::end;
 use crate::call::finals::{Final, is_better};
 use crate::call::forks::Fork;
 use crate::call::held::Hold;
-use crate::call::nat::{Media, NatMedia};
+use crate::call::nat::NatMedia;
 use crate::call::negotiation::Negotiation;
 use crate::call::relay::{carries_session, copy_naming, share_of_breadth};
 use crate::call::respond_announced;
@@ -59,6 +61,8 @@ pub struct Offer<'o> {
     pub phone: Option<(Side, Flow)>,
     /// What becomes of the addresses in the phone's session descriptions.
     pub nat_media: NatMedia,
+    /// Our addresses for A's audio and for B's, if it is to pass us.
+    pub anchor: Option<[SocketAddr; 2]>,
 }
 
 /// The phone rang elsewhere first (RFC 3326 §3.1).
@@ -190,13 +194,6 @@ impl Call {
             self.finish(turn, Status::REQUEST_TERMINATED);
             self.outcome = Outcome::Cancelled;
             self.give_up_branches(turn, reason);
-        }
-    }
-
-    /// R14: a phone's media is where its requests come from, or are sent to.
-    pub(super) fn place_media(&mut self, offer: &Offer<'_>) {
-        if let (NatMedia::Rewrite, Some((side, flow))) = (offer.nat_media, &offer.phone) {
-            self.leg_mut(*side).media = Media::Behind(flow.remote.ip());
         }
     }
 

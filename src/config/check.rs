@@ -69,6 +69,12 @@ pub(super) fn check(
     // R17: nobody is joined without sound.
     let keeps_sessions = media.is_some() && completion.intrusion.is_possible();
     let edge = edge::edge(source, raw, upstream.as_ref())?;
+    if let (Some(edge), None, Some(written)) = (&edge, &media, &raw.edge.nat_media)
+        && edge.nat_media == call::NatMedia::Anchor
+    {
+        let why = "without media.ports no audio can pass us";
+        return Err(source.error(&written.span(), why));
+    }
     if let (Some(_), Some(upstream)) = (&edge, &mut upstream)
         && !peers::names_methods(raw, arguments)
     {

@@ -141,12 +141,16 @@ impl Studio {
         match &command {
             Command::Close { .. } => self.release(room),
             Command::Part { port, .. } => self.release_ports(&pair(*port)),
-            Command::Play { .. }
+            Command::Anchor { .. }
+            | Command::Play { .. }
             | Command::Open { .. }
             | Command::Mix { .. }
             | Command::Reserve { .. } => {}
         }
         for port in command.ports() {
+            if self.ports.get(&port).is_some_and(|it| it.room == room) {
+                continue;
+            }
             if let Err(error) = self.bind(own, room, port) {
                 let at = SocketAddr::new(self.address, port);
                 tracing::warn!(%at, %error, "no port for sound");
@@ -220,6 +224,14 @@ impl Studio {
         let (now, sends) = (self.clock.now(), &mut self.sends);
         self.desk
             .handle_timeout(now, sends, |room, it| news.push((room, it)));
+        self.flush();
+        self.show();
+        for (room, news) in news {
+            self.tell(room, news);
+        }
+    }
+
+    fn flush(&mut self) {
         for (port, to, packet) in self.sends.iter() {
             if let Some(port) = self.ports.get(&port) {
                 // A packet that does not leave is one that is lost: the next is 20 ms away.
@@ -227,17 +239,13 @@ impl Studio {
             }
         }
         self.sends.clear();
-        self.show();
-        for (room, news) in news {
-            self.tell(room, news);
-        }
     }
 
     fn on_packet(&mut self, port: u16, from: SocketAddr, packet: &[u8]) {
-        if let Some((room, news)) = self
-            .desk
-            .handle_packet(self.clock.now(), port, from, packet)
-        {
+        let (now, sends) = (self.clock.now(), &mut self.sends);
+        let news = self.desk.handle_packet(now, port, from, packet, sends);
+        self.flush();
+        if let Some((room, news)) = news {
             self.tell(room, news);
         }
     }

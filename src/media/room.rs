@@ -208,6 +208,13 @@ impl Sends {
         self.each.clear();
     }
 
+    /// A packet that goes on as it came.
+    pub(super) fn pass(&mut self, port: u16, to: SocketAddr, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        let ends = self.bytes.len();
+        self.each.push(Send { port, to, ends });
+    }
+
     fn put(&mut self, seat: &mut Seat, frame: &Frame) {
         let to = seat.stream.put(frame, &mut self.bytes);
         let (port, ends) = (seat.port, self.bytes.len());

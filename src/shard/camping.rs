@@ -385,10 +385,12 @@ impl Shard {
         };
         let offer = self.offer_of((&request, &flow, server), &ways, &held.parties);
         let targets = targets(&ways);
-        let offer = Offer {
+        let mut offer = Offer {
             targets: &targets,
             ..offer
         };
+        let has = held.anchorage.as_deref().copied();
+        held.anchorage = self.anchor(key, has, &mut offer).map(Box::new);
         self.in_turn(now, held, |call: &mut Call, turn: &mut Turn<'_>| {
             call.invite_held(turn, &offer, sent);
         });
@@ -412,6 +414,7 @@ impl Shard {
             again: None,
             phone: self.phone_of(parties, (request, flow), ways),
             nat_media: edge.map_or(NatMedia::Off, |it| it.nat_media),
+            anchor: None,
         }
     }
 

@@ -549,11 +549,12 @@ impl Shard {
             ..*request
         };
         let offer = self.offer_of((request, flow, server), ways, &parties);
-        let offer = Offer {
+        let mut offer = Offer {
             targets: &targets,
             again,
             ..offer
         };
+        let anchorage = self.anchor(key, None, &mut offer);
         let asked = about.asker().map(|asker| asker.call);
         let has_waited = about.asker().is_some_and(Asker::is_invited);
         let call = self.with_turn(now, &parties, &mut about, |turn| {
@@ -571,6 +572,7 @@ impl Shard {
             armed: None,
             prompting: None,
             mixed: None,
+            anchorage: anchorage.map(Box::new),
         })
     }
 }

@@ -8,6 +8,7 @@
 //! A panic in here is a bug of ours. It is caught at the message boundary: the outputs of that input
 //! and the call in hand are dropped, it is counted and logged, and all other calls go on.
 
+mod anchored;
 mod camping;
 mod challenged;
 mod codes;
@@ -107,6 +108,8 @@ struct Held {
     armed: Option<Timestamp>,
     /// What its caller is asked, while he is kept from its failure.
     prompting: Option<prompt::Prompting>,
+    /// The ports that its audio passes, if it passes us.
+    anchorage: Option<Box<anchored::Anchorage>>,
     /// What it has to do with an intrusion.
     mixed: Option<Box<mixing::Mixed>>,
 }
@@ -364,6 +367,7 @@ impl Shard {
         if let Some((key, parties)) = lost {
             self.records.forget(key);
             self.calls.discard(key);
+            self.sounds.close_all_of(key);
             self.close_pass(&parties, key);
             self.release(now, &parties);
             let is_lost = |user: User| user.call == key && call::has_part(user.part);
@@ -540,6 +544,9 @@ impl Shard {
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
         if held.mixed.is_some() {
             self.attend_mix(now, key, &mut held);
+        }
+        if held.anchorage.is_some() {
+            self.attend_anchor(&mut held);
         }
         let waits =
             self.attend_camp(now, key, &mut held) || self.attend_withheld(now, key, &mut held);

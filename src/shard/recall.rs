@@ -99,6 +99,7 @@ impl Shard {
             armed: None,
             prompting: None,
             mixed: None,
+            anchorage: None,
         };
         self.put_back(now, key, Box::new(held));
         true

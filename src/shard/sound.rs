@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
+use crate::media::anchor::Party;
 use crate::media::desk::{Command, RoomId};
 use crate::media::room::{Mix, Programme};
 use crate::media::stream::Agreed;
@@ -51,6 +52,39 @@ impl Sounds {
         self.taken.insert(port, room);
         self.calls.insert(room, call);
         Some((room, SocketAddr::new(sound.address, port)))
+    }
+
+    /// A room and two addresses of ours in it.
+    pub(super) fn take_two(&mut self, call: Key) -> Option<(RoomId, [SocketAddr; 2])> {
+        let (room, first) = self.take(call)?;
+        let sound = self.sound.as_ref()?;
+        let second = free_port(&sound.ports, &self.taken, self.next);
+        let address = sound.address;
+        let Some(second) = second else {
+            self.forget(room);
+            return None;
+        };
+        self.taken.insert(second, room);
+        self.next = second;
+        Some((room, [first, SocketAddr::new(address, second)]))
+    }
+
+    /// The two sides of a call are heard through these ports of a room.
+    pub(super) fn anchor(&mut self, room: RoomId, ports: [u16; 2], parties: [Party; 2]) {
+        self.commands.push_back(Command::Anchor {
+            room,
+            ports,
+            parties,
+        });
+    }
+
+    /// Closes all rooms of a call that was lost.
+    pub(super) fn close_all_of(&mut self, call: Key) {
+        let rooms = self.calls.iter().filter(|(_, each)| **each == call);
+        let rooms: Vec<RoomId> = rooms.map(|(room, _)| *room).collect();
+        for room in rooms {
+            self.close(room);
+        }
     }
 
     /// Two more addresses for a room, which its sockets have yet to be opened for; `None` if they are not
@@ -103,10 +137,18 @@ impl Sounds {
 
     /// Closes it; one that never opened gives its port back.
     pub(super) fn close(&mut self, room: RoomId) {
-        if self.calls.remove(&room).is_some() {
-            self.taken.retain(|_, each| *each != room);
+        if self.forget(room) {
             self.commands.push_back(Command::Close { room });
         }
+    }
+
+    /// Whether there was one.
+    fn forget(&mut self, room: RoomId) -> bool {
+        let was = self.calls.remove(&room).is_some();
+        if was {
+            self.taken.retain(|_, each| *each != room);
+        }
+        was
     }
 
     /// The call that a room belongs to.

@@ -104,6 +104,8 @@ pub(crate) enum Setup {
     /// As [`Self::Edge`]; phones are kept alive by empty lines every 25 s and told 60 s at most, private
     /// media addresses are written anew, and registrations are kept over a restart.
     EdgeNat,
+    /// The same, and all audio passes campon, as far as two pairs of ports go.
+    EdgeAnchor,
     /// As [`Self::Edge`], and phones are asked every 30 s whether they are there.
     EdgeAsks,
 }
@@ -155,6 +157,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::BareUpstream
             | Setup::Edge
             | Setup::EdgeNat
+            | Setup::EdgeAnchor
             | Setup::EdgeAsks
             | Setup::EdgeOwnCalls
             | Setup::EdgeDirect
@@ -212,6 +215,12 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             intrudes: Level::new(1).expect("a level"),
             protection: Level::NONE,
         };
+    }
+    if matches!(setup, Setup::EdgeAnchor) {
+        settings.sound = Some(Sound {
+            address: DOMAIN.parse().expect("an address"),
+            ports: 20_000..=20_003,
+        });
     }
     if matches!(setup, Setup::Prompting | Setup::Intruding) {
         let ports_end = if matches!(setup, Setup::Intruding) {
@@ -285,6 +294,10 @@ fn edge(setup: Setup) -> Option<Edge> {
             expires_max_s: 60,
             nat_media: NatMedia::Rewrite,
             keeps: true,
+            ..usual
+        }),
+        Setup::EdgeAnchor => Some(Edge {
+            nat_media: NatMedia::Anchor,
             ..usual
         }),
         Setup::EdgeAsks => Some(Edge {

@@ -69,7 +69,7 @@ fn start() -> Child {
          [completion.prompt]\nintrude = \"3\"\n"
     );
     fs::write(&file, config).expect("a file in the folder for temporary ones");
-    let binary = std::env::var("CAMPON_BIN").unwrap_or("target/release/campon".to_owned());
+    let binary = std::env::var("CAMPON_BIN").unwrap_or_else(|_| "target/release/campon".to_owned());
     let mut command = Command::new(&binary);
     command.arg("serve").arg("--config").arg(file);
     let child = command.spawn();
@@ -311,7 +311,7 @@ impl Driver {
             "{streams} streams, {packets} packets, {} of {} expected; late by µs: p50 {}, p99 {}, \
              p99.9 {}, most {}",
             packets,
-            streams as u128 * lasts.as_millis() / 20,
+            u128::try_from(streams).unwrap_or_default() * lasts.as_millis() / 20,
             at(500),
             at(990),
             at(999),
@@ -326,7 +326,7 @@ impl Driver {
         packet.extend(self.sent.to_be_bytes());
         packet.extend((u32::from(self.sent) * 160).to_be_bytes());
         packet.extend([0; 4]);
-        packet.extend((0..160).map(|it| it as u8));
+        packet.extend(0..160_u8);
         for (index, to) in (0_u32..).zip(self.sends_to.values()) {
             packet[8..12].copy_from_slice(&index.to_be_bytes());
             // One that does not leave is lost, as on any network.

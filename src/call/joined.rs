@@ -71,10 +71,12 @@ impl Call {
             request.method,
             Method::Info | Method::Options | Method::Update | Method::Message
         );
-        let status = match request.method {
-            _ if is_harmless && !has_offer => Status::OK,
-            Method::Invite | Method::Update => Status::NOT_ACCEPTABLE_HERE,
-            _ => Status::FORBIDDEN,
+        let status = if is_harmless && !has_offer {
+            Status::OK
+        } else if matches!(request.method, Method::Invite | Method::Update) {
+            Status::NOT_ACCEPTABLE_HERE
+        } else {
+            Status::FORBIDDEN
         };
         respond_plainly(turn, server, status, reply::Tag::AsReceived);
     }

@@ -156,13 +156,12 @@ impl Studio {
                 tracing::warn!(%at, %error, "no port for sound");
                 self.ports_refused += 1;
                 self.show();
-                match command {
+                if let Command::Reserve { ports, .. } = command {
                     // Whoever is in it stays.
-                    Command::Reserve { ports, .. } => {
-                        let all: Vec<u16> = ports.into_iter().flat_map(pair).collect();
-                        self.release_ports(&all);
-                    }
-                    _ => self.release(room),
+                    let all: Vec<u16> = ports.into_iter().flat_map(pair).collect();
+                    self.release_ports(&all);
+                } else {
+                    self.release(room);
                 }
                 self.tell(room, News::Failed);
                 return;

@@ -15,7 +15,6 @@
 use std::net::SocketAddr;
 
 use crate::call::{MixNews, Side};
-use crate::cc::capsule::CallIdentity;
 use crate::completion::intrusion::{Attempt, Denied, Level, Situation, decide};
 use crate::location::Aor;
 use crate::media::desk::RoomId;
@@ -24,7 +23,7 @@ use crate::media::stream::Agreed;
 use crate::observe::Pii;
 use crate::shard::desk::name_of;
 use crate::shard::offer::{About, Callee};
-use crate::shard::prompt::{CLOSING_MAX, Prompting, Stage};
+use crate::shard::prompt::{CLOSING_MAX, Stage};
 use crate::shard::record::{IntrusionEnd, IntrusionRecord};
 use crate::shard::{Held, Kind, Shard};
 use crate::table::Key;
@@ -133,41 +132,6 @@ impl Shard {
         if self.begin_intrusion(now, held).is_err() {
             self.refuse_to_join(now, held);
         }
-    }
-
-    /// The same for who asks in another way than by digit, if his call is kept; what comes of it he
-    /// hears.
-    pub(super) fn intrude_by_mixer(
-        &mut self,
-        now: Timestamp,
-        call: CallIdentity,
-    ) -> Result<(), Denied> {
-        let key = self.desk.camps.get(&call).copied();
-        let key = key.ok_or(Denied::NoMeans)?;
-        let mut held = self.calls.take(key).ok_or(Denied::NoMeans)?;
-        let result = self.intrude_in_room(now, key, &mut held);
-        self.put_back(now, key, held);
-        result
-    }
-
-    fn intrude_in_room(&mut self, now: Timestamp, key: Key, held: &mut Held) -> Result<(), Denied> {
-        if !held.call.is_held() || held.mixed.is_some() {
-            return Err(Denied::NoMeans);
-        }
-        if held.prompting.is_none() {
-            let voice = self.settings.voice.as_ref().ok_or(Denied::NoMeans)?;
-            let rings = Programme::new(voice.ringing.clone(), Repeats::Forever);
-            let room = self.open_room(now, key, held, rings);
-            let (room, port) = room.ok_or(Denied::NoMeans)?;
-            held.prompting = Some(Prompting {
-                room,
-                port,
-                stage: Stage::Saying,
-                offered: Vec::new(),
-            });
-        }
-        self.begin_intrusion(now, held)
-            .inspect_err(|_| self.refuse_to_join(now, held))
     }
 
     fn begin_intrusion(&mut self, now: Timestamp, held: &mut Held) -> Result<(), Denied> {

@@ -374,6 +374,7 @@ fn when_one_of_the_two_hangs_up_all_is_over() {
 fn when_one_of_the_two_hangs_up_meanwhile_the_caller_gets_his_failure() {
     let scene = Scene::new();
     let (asked, _) = scene.carol_is_asked();
+    scene.carol.answers(&asked, 100);
     scene.bob.hangs_up(&scene.talk.callee);
     scene.bob.receives("200");
     let bye = scene.carol.receives_each(["CANCEL", "BYE"]);

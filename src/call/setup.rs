@@ -73,6 +73,8 @@ pub(super) const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call complet
 pub(super) struct Setup {
     /// A's INVITE; `None` once it has its final response.
     server: Option<Key>,
+    /// Its number: others may come in its early dialogs.
+    invite: u32,
     branches: Few<Branch>,
     /// How many of them are of INVITEs before this one.
     earlier: usize,
@@ -108,6 +110,7 @@ impl Setup {
     fn new(turn: &Turn<'_>, request: &Request<'_>, (server, asks): (Key, Asks)) -> Self {
         Self {
             server: Some(server),
+            invite: request.cseq.number,
             branches: Few::new(),
             earlier: 0,
             forks: Few::new(),
@@ -381,7 +384,7 @@ impl Call {
         self.phase = Phase::Talking;
         self.answered = Some(turn.now);
         self.relay_success(turn, server, response, tag);
-        let numbers = (self.a.dialog.remote_cseq(), number);
+        let numbers = (self.invite_number(), number);
         let unacked = Negotiation::answered(turn, (Side::A, server), client, numbers);
         self.negotiation = Some(Box::new(unacked));
         self.leave_early(tag);
@@ -498,6 +501,12 @@ impl Call {
     /// The transaction of A's INVITE, for as long as that has no final response.
     pub fn open_server(&self) -> Option<Key> {
         self.setup.as_deref()?.server
+    }
+
+    /// The number of A's INVITE, by which its ACK is known.
+    pub(super) fn invite_number(&self) -> u32 {
+        let setup = self.setup.as_deref();
+        setup.map_or_else(|| self.a.dialog.remote_cseq(), |setup| setup.invite)
     }
 
     /// Whether A hears something from B's side already.

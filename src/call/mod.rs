@@ -41,6 +41,7 @@ mod sdp;
 mod session;
 mod setup;
 mod sound;
+mod within;
 
 use std::net::IpAddr;
 use std::time::Duration;

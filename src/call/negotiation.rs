@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use crate::call::end;
 use crate::call::exchange::At;
-use crate::call::recall;
 use crate::call::relay::{carries_session, copy_crossing, copy_naming};
 use crate::call::session;
 use crate::call::setup::forwards;
@@ -567,41 +566,4 @@ pub(super) fn is_end_of_dialog(status: Status) -> bool {
         status,
         Status::CALL_DOES_NOT_EXIST | Status::REQUEST_TIMEOUT
     )
-}
-
-impl Call {
-    /// Takes a request of this side's within the call; it is not an ACK.
-    pub fn handle_request(
-        &mut self,
-        turn: &mut Turn<'_>,
-        side: Side,
-        request: &Request<'_>,
-        flow: &Flow,
-    ) {
-        match (self.phase, request.method) {
-            (_, Method::Bye) => self.on_bye(turn, side, request, flow),
-            (_, Method::Prack) if side == Side::A => {
-                self.on_prack(turn, self.a.dialog.tag(), request, flow);
-            }
-            (_, Method::Notify) if self.is_refer_news(side, request) => {
-                self.on_refer_news(turn, request, flow);
-            }
-            (Phase::Talking, _) if self.takes_for_mixer(turn, side, request, flow) => {}
-            (Phase::Talking, Method::Invite) => self.on_reinvite(turn, side, request, flow),
-            (Phase::Joined, _) => self.on_joined(turn, request, flow),
-            (_, Method::Invite) if self.holds_caller(side) => {
-                self.on_recall_reinvite(turn, request, flow);
-            }
-            (Phase::Recalling, _) => recall::refuse_for_now(turn, request, flow),
-            // S-18: his INVITE is not finished yet.
-            (Phase::Confirming, _) => end::refuse_for_now(turn, request, flow),
-            // S-54: B was promised nothing that it could acknowledge.
-            (_, Method::Prack) | (Phase::Inviting | Phase::Ending { .. }, _) => {
-                let gone = Status::CALL_DOES_NOT_EXIST;
-                turn.layer
-                    .refuse(&request.message, flow, gone, reply::NOTHING);
-            }
-            (Phase::Talking, _) => self.on_exchange(turn, At::within(side), request, flow),
-        }
-    }
 }

@@ -75,6 +75,7 @@ pub(super) fn check(
         let why = "without media.ports no audio can pass us";
         return Err(source.error(&written.span(), why));
     }
+    let is_trunk = edge::is_trunk(source, raw, (upstream.as_ref(), &peers))?;
     if let (Some(_), Some(upstream)) = (&edge, &mut upstream)
         && !peers::names_methods(raw, arguments)
     {
@@ -97,6 +98,7 @@ pub(super) fn check(
                 ..calls::policy(source, &raw.calls, edge.as_ref())?
             },
             edge,
+            is_trunk,
             started: WallTime::default(),
             upstream,
             completion,

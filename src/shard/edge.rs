@@ -168,9 +168,11 @@ impl Shard {
         self.registrar.datagrams_from(user, flow.remote.ip())
     }
 
-    /// R4: whether a request outside of dialogs is let in where the PBX is the registrar.
+    /// R4: whether a request outside of dialogs is let in where we are nobody's registrar.
     pub(super) fn check_source(&self, flow: &Flow, request: &Request<'_>) -> Result<(), Reject> {
         let is_open = match request.method {
+            // R11: there is nothing to register at.
+            Method::Register if self.settings.is_trunk => return Err(Reject::MethodUnknown),
             // The PBX asks for the password; who answers an ACK has nothing to fear.
             Method::Register | Method::Ack => true,
             // Whether we are there.
@@ -204,13 +206,17 @@ impl Shard {
     }
 
     /// R4: where a request outside of dialogs goes that was let in: from the PBX to the phone that
-    /// its alias names, and from all others to the PBX. `None` where we are the registrar.
+    /// its alias names, and from all others to the PBX; in trunk mode to another peer. `None` where we
+    /// are the registrar.
     pub(super) fn where_to(
         &self,
         now: Timestamp,
         flow: &Flow,
         request: &Request<'_>,
     ) -> Option<Result<Routed, Reject>> {
+        if self.settings.is_trunk {
+            return Some(self.between_peers(flow, request));
+        }
         let edge = self.edge.as_deref()?;
         if self.is_from_pbx(flow) {
             return Some(self.route_to_alias(now, &edge.relay, &request.uri));

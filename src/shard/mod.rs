@@ -54,6 +54,7 @@ mod subscriber;
 mod subscriptions;
 mod table;
 mod terms;
+mod trunk;
 pub mod users;
 mod watchers;
 mod ways;
@@ -500,6 +501,7 @@ impl Shard {
                 .as_ref()
                 .or_else(|| dialled.map(|it| &it.user)),
             seen: dialled.map(|it| it.seen),
+            through: parties.through,
             legs: u32::from(parties.callee.is_some()),
             hosts: &self.hosts,
             settings: &self.settings,

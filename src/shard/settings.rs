@@ -32,6 +32,8 @@ pub struct Settings {
     pub upstream: Option<Peer>,
     /// What stands between phones and the PBX, if the PBX is their registrar (R1); `None`: we are.
     pub edge: Option<Edge>,
+    /// R11: whether we stand between peers, and have no users at all.
+    pub is_trunk: bool,
     /// Where our own calls through the upstream leave from, which trusts that address (R4); one of
     /// the listeners, and nothing that is relayed goes there. `None`: from where all else does.
     pub own_calls: Option<ListenerId>,

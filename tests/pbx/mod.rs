@@ -21,6 +21,7 @@ pub mod switches;
 pub mod completion;
 mod edge;
 mod tests;
+mod trunk;
 
 pub use phone::Phone;
 pub use switchboard::Pbx;

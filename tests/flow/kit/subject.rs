@@ -86,6 +86,9 @@ pub(crate) enum Setup {
     Pinged,
     /// As [`Self::Upstream`], with the peer at [`OFFICE`] and a table: see `flow::routes`.
     Routed,
+    /// Trunk mode, between [`UPSTREAM`] and [`OFFICE`], whose completion is off, with a table: see
+    /// `flow::trunk`.
+    Trunk,
     /// As [`Self::Upstream`], which is `sip:pbx.example.org`.
     Named,
     /// Standalone, and callees are asked for reliable responses whoever calls.
@@ -132,7 +135,12 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     let office = Peer::new("office", Transport::Udp, office);
     let has_office = matches!(
         setup,
-        Setup::Routed | Setup::Peer | Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls
+        Setup::Routed
+            | Setup::Trunk
+            | Setup::Peer
+            | Setup::Edge
+            | Setup::EdgeDirect
+            | Setup::EdgeOwnCalls
     );
     let mut settings = Settings {
         listeners: listeners.to_vec(),
@@ -151,6 +159,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::KeptUpstream
             | Setup::ByHand
             | Setup::Routed
+            | Setup::Trunk
             | Setup::Users
             | Setup::OwnCalls
             | Setup::ReferUpstream
@@ -188,6 +197,9 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     if matches!(setup, Setup::Routed) {
         settings.routes = crate::flow::routes::table();
         settings.calls.emergency = vec!["112".to_owned()];
+    }
+    if matches!(setup, Setup::Trunk) {
+        crate::flow::trunk::prepare(&mut settings);
     }
     settings.completion.codes = codes();
     prepare_prompts(setup, &mut settings);
@@ -321,6 +333,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Pinged
         | Setup::Named
         | Setup::Routed
+        | Setup::Trunk
         | Setup::Refer
         | Setup::ReferOrDirect
         | Setup::ReferUpstream

@@ -5,6 +5,6 @@ mod flow;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
-mod sim;
+mod power;
 #[cfg(test)]
 mod torture;

@@ -247,7 +247,8 @@ impl Call {
         matches!(stage, Some(Stage::Calling(_)))
     }
 
-    /// Withdraws what is up (R18): nothing more is told. A call that both have answered stays.
+    /// Withdraws what is up (R18): nothing more is told. A call that both have answered stays, and is
+    /// told of when they talk.
     pub fn end_recall(&mut self, turn: &mut Turn<'_>, reason: &[u8]) {
         let Some(recall) = self.recall.as_deref_mut() else {
             return;
@@ -346,9 +347,10 @@ impl Call {
         self.send_byes(turn, &left, reason);
     }
 
+    /// Who has ended it still hears that the two talk, so that nobody is rung for what he has.
     fn report(&mut self, news: News) {
         if let Some(recall) = self.recall.as_deref_mut()
-            && recall.owner == Owner::Listens
+            && (recall.owner == Owner::Listens || news == News::Answered)
         {
             recall.news = Some(news);
         }

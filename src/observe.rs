@@ -173,6 +173,8 @@ counters! {
         completions_restored
         /// CC-74: what looked like probing.
         completions_suspected
+        /// Requests of our own that the upstream did not let in with our credentials.
+        credentials_refused
         /// Wishes to join a call that were refused: no right, protected, or no call to join.
         intrusions_denied
         /// Wishes to join a call that came to nothing, because a side did not take part.
@@ -197,6 +199,8 @@ counters! {
         registrations_restored
         /// S-101: requests that went on to another server, because the one before failed them.
         requests_moved_on
+        /// Requests of our own that were repeated with our credentials.
+        requests_proven
         /// Requests outside calls, and without a dialog of their own, that were passed on.
         requests_relayed
         /// T06: requests that were thrown away, because their source had sent too many.

@@ -484,6 +484,23 @@ impl Call {
         }
     }
 
+    /// Takes in that a request of ours was challenged and has gone again with credentials, under this
+    /// number.
+    pub fn handle_proven(&mut self, part: u16, client: Key, number: u32) {
+        let recall = self.recall.as_deref_mut();
+        let side = match (Part::of(part), recall) {
+            (Part::Branch(branch), Some(recall)) => {
+                recall.renew_branch(branch, client);
+                recall.side_of_branch(branch)
+            }
+            (Part::Bye(side), _) => Some(side),
+            (Part::Branch(_) | Part::Negotiation | Part::Exchange(_) | Part::Refer, _) => None,
+        };
+        if let Some(side) = side {
+            self.leg_mut(side).dialog.count_past(number);
+        }
+    }
+
     /// A call of these two legs, of which nothing has happened yet.
     fn of_legs(key: Key, now: Timestamp, a: Dialog, b: Dialog, phase: Phase) -> Self {
         Self {

@@ -421,7 +421,7 @@ impl Call {
         let known = self.refused.iter().any(|refused| **refused == *remote_tag);
         if !known && self.refused.len() < FORKS_MAX {
             self.refused.push(Box::from(remote_tag));
-            end::send_bye(turn, &mut dialog, ANSWERED_ELSEWHERE, None);
+            end::send_bye(turn, &mut dialog, ANSWERED_ELSEWHERE, (None, None));
         }
     }
 

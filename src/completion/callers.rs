@@ -128,6 +128,7 @@ impl Service {
             peer: peer.id,
             target,
             from: completion.from.clone(),
+            identity: completion.identity.clone(),
             to: completion.dialled.clone(),
             expires: service,
         }));
@@ -184,6 +185,7 @@ impl Service {
             peer: peer.id,
             to: wanted.to,
             from: completion.from.clone(),
+            identity: completion.identity.clone(),
             basic: wanted.basic,
             expires: wanted.expires,
         });

@@ -61,6 +61,11 @@ pub(super) struct RawTls {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawOwnCalls {
     pub(super) listen: Field<String>,
+    pub(super) user: Field<String>,
+    pub(super) password: Field<String>,
+    pub(super) ha1_sha256: Field<String>,
+    pub(super) ha1_md5: Field<String>,
+    pub(super) realm: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -67,9 +67,8 @@ fn waiting(settings: &Settings) -> Option<String> {
     let mut wishes = routes.chain([settings.completion.on_busy]);
     if settings.is_trunk {
         let waits = wishes.any(|wish| wish != OnBusy::Refuse);
-        return waits.then(|| {
-            "on_busy: in trunk mode the PBX decides what a busy callee means".to_owned()
-        });
+        return waits
+            .then(|| "on_busy: in trunk mode the PBX decides what a busy callee means".to_owned());
     }
     settings.edge.as_ref()?;
     let asks = wishes.any(|wish| wish == OnBusy::Ask);

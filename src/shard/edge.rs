@@ -9,6 +9,7 @@
 //!   anybody else       ──► nobody (403), calls for help excepted
 //! ```
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -28,12 +29,15 @@ use crate::shard::registration::Registrations;
 use crate::shard::ways::Way;
 use crate::shard::{Held, Listener, Output, Reject, Settings, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Method, Name, NameAddr, Request, Uri};
+use crate::sip::{Item, Message, Method, Name, NameAddr, Request, Uri, reginfo};
 use crate::table::Key;
 use crate::time::Timestamp;
 
 /// A request of this length does not go by UDP where the path is not known (RFC 3261 §18.1.1).
 const LONG_BYTES: usize = 1300;
+
+/// RFC 3261 §8.1.1.3: the address of somebody who has none to show.
+const NOBODY: &[u8] = b"sip:anonymous@anonymous.invalid";
 
 /// What is kept where the PBX is the registrar.
 #[derive(Debug)]
@@ -342,6 +346,26 @@ impl Shard {
             key: alias,
             record: record.as_deref(),
         })
+    }
+
+    /// R12, R13: a document about registrations with the Contacts of the phones themselves in the
+    /// place of the names under which the PBX knows them; `None` if it has none of those.
+    pub(super) fn without_aliases(&self, now: Timestamp, message: &Message<'_>) -> Option<Vec<u8>> {
+        let relay = &self.edge.as_deref()?.relay;
+        let kind = Item::parse(message.first(Name::ContentType)?).ok()?;
+        if !kind.is(reginfo::MEDIA_TYPE) {
+            return None;
+        }
+        let shown = reginfo::map_contacts(message.body(), |uri| {
+            let alias = Alias::parse(uri).filter(|_| self.domains.is_own(uri))?;
+            let phone = relay.target(now, &self.registrar, alias);
+            // Of a phone that has gone, nothing is left to be shown.
+            Some(phone.map_or_else(|| NOBODY.to_vec(), |phone| phone.uri.to_vec()))
+        });
+        match shown {
+            Cow::Owned(shown) => Some(shown),
+            Cow::Borrowed(_) => None,
+        }
     }
 
     /// Whether the call was asked for credentials, and its slot is kept for its repetition.

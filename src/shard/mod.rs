@@ -249,6 +249,7 @@ impl Shard {
         self.guarded(now, |shard| {
             shard.take_in(now, input);
             shard.heed_servers(now);
+            shard.heed_challenges(now);
             shard.settle_edge(now);
         });
         if self.has_news() {
@@ -288,6 +289,7 @@ impl Shard {
                 shard.wake_call(now, key);
             }
             shard.heed_servers(now);
+            shard.heed_challenges(now);
             shard.run_pings(now);
             shard.run_names(now);
             shard.expire_parked(now);

@@ -21,6 +21,7 @@ use crate::shard::intrusion::Intrusion;
 use crate::shard::relays;
 use crate::sip::flow::{ListenerId, Transport};
 use crate::tls::Proof;
+use crate::transaction::login::Login;
 use crate::transaction::timing::Timing;
 
 /// The settings of one worker.
@@ -37,6 +38,9 @@ pub struct Settings {
     /// Where our own calls through the upstream leave from, which trusts that address (R4); one of
     /// the listeners, and nothing that is relayed goes there. `None`: from where all else does.
     pub own_calls: Option<ListenerId>,
+    /// Who we are for the upstream where it asks our own requests for credentials (R4); nothing that
+    /// is relayed has them.
+    pub own_login: Option<Arc<Login>>,
     /// The time of the calendar at [`crate::time::Timestamp::START`].
     pub started: completion::WallTime,
     /// The other parties that are known by their address.
@@ -115,6 +119,12 @@ impl Settings {
     pub fn peer_near(&self, source: IpAddr) -> Option<(PeerId, &Peer)> {
         let is_near = |peer: &Peer| peer.terms.networks.iter().any(|it| it.contains(&source));
         self.peers().find(|(_, peer)| is_near(peer))
+    }
+
+    /// Our account at a peer.
+    pub fn login_at(&self, peer: PeerId) -> Option<Arc<Login>> {
+        let login = self.own_login.as_ref();
+        login.filter(|_| peer == Self::UPSTREAM).cloned()
     }
 
     /// The peer of this name.

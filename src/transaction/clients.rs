@@ -5,6 +5,7 @@
 //! A CANCEL shares the entry of its INVITE: it has the same branch, and nobody needs it longer.
 
 mod failover;
+mod proof;
 
 use std::collections::VecDeque;
 
@@ -16,6 +17,7 @@ use crate::table::{Full, Key, Table};
 use crate::time::Timestamp;
 use crate::transaction::branch::Branch;
 use crate::transaction::fallback::{Attempt, Fallback, ServerFailed, Trouble};
+use crate::transaction::login::Proven;
 use crate::transaction::outbox::SendId;
 use crate::transaction::steps::{Due, trace};
 use crate::transaction::wishes::{Wish, Wishes};
@@ -106,6 +108,7 @@ pub struct Clients {
     answered: Option<(Key, Box<[u8]>)>,
     scratch: Scratch,
     failed: VecDeque<ServerFailed>,
+    proven: VecDeque<Proven>,
 }
 
 impl Clients {
@@ -116,6 +119,7 @@ impl Clients {
             answered: None,
             scratch: Scratch::new(),
             failed: VecDeque::new(),
+            proven: VecDeque::new(),
         }
     }
 
@@ -136,6 +140,16 @@ impl Clients {
         outgoing: &Outgoing<'_>,
         fallback: Option<Fallback>,
     ) -> Result<Key, Full> {
+        let attempt = fallback.map(|fallback| Attempt::start(turn.now, fallback));
+        self.start_attempt(turn, outgoing, attempt)
+    }
+
+    fn start_attempt(
+        &mut self,
+        turn: &mut Turn<'_>,
+        outgoing: &Outgoing<'_>,
+        attempt: Option<Attempt>,
+    ) -> Result<Key, Full> {
         let machine = Machine::start(turn, outgoing);
         let nonce = turn.rng.bits();
         let key = self.table.insert(Client {
@@ -145,7 +159,7 @@ impl Clients {
             user: outgoing.user,
             request: Box::default(),
             cancel: None,
-            attempt: fallback.map(|fallback| Box::new(Attempt::start(turn.now, fallback))),
+            attempt: attempt.map(Box::new),
             is_given_up: false,
             destination: outgoing.destination,
             began: turn.now,
@@ -193,10 +207,11 @@ impl Clients {
             return Heard::Absorbed;
         }
         let (machine, wishes) = client.after(turn, response.status);
-        let has_moved = self.try_next(turn, key, response);
+        let mut has_moved = self.try_next(turn, key, response);
         if wishes.has(Wish::Ack) {
             self.acknowledge(turn, key, response);
         }
+        has_moved |= self.prove(turn, key, response);
         self.settle(turn, key, machine);
         match user {
             Some(_) if is_given_up && response.status.is_success() => Heard::Orphan,

@@ -1,6 +1,7 @@
 //! The one place that knows how a worker is built and read: the kit's side of `Shard`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use campon::call::{NatMedia, Reliability, SessionAsks};
@@ -17,6 +18,7 @@ use campon::routing::{Place, Policy, Spot, State};
 use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, Prompt, RecallMethod, Sound};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::{ListenerId, Transport};
+use campon::transaction::login;
 
 use super::password::{self, Login};
 
@@ -80,6 +82,8 @@ pub(crate) enum Setup {
     BareUpstream,
     /// As [`Self::Upstream`], where our own calls leave from [`OWN_CALLS`].
     OwnCalls,
+    /// As [`Self::Upstream`], where our own requests have the account of [`password::CAMPON`].
+    OwnAccount,
     /// As [`Self::Upstream`], with a second server at [`SECOND`]; nobody pings them.
     Twins,
     /// The same, and both are sent OPTIONS every 10 s.
@@ -99,7 +103,9 @@ pub(crate) enum Setup {
     Edge,
     /// The same, where our own calls leave from [`OWN_CALLS`].
     EdgeOwnCalls,
-    /// The same, where callees are rung without the PBX.
+    /// As [`Self::Edge`], where our own requests have the account of [`password::CAMPON`].
+    EdgeOwnAccount,
+    /// As [`Self::Edge`], where callees are rung without the PBX.
     EdgeDirect,
     /// The same, where registrations are kept over a restart, and the PBX knows Alice as 1002, Bob as
     /// 1001.
@@ -141,6 +147,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::Edge
             | Setup::EdgeDirect
             | Setup::EdgeOwnCalls
+            | Setup::EdgeOwnAccount
     );
     let mut settings = Settings {
         listeners: listeners.to_vec(),
@@ -162,6 +169,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::Trunk
             | Setup::Users
             | Setup::OwnCalls
+            | Setup::OwnAccount
             | Setup::ReferUpstream
             | Setup::BareUpstream
             | Setup::Edge
@@ -169,6 +177,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::EdgeAnchor
             | Setup::EdgeAsks
             | Setup::EdgeOwnCalls
+            | Setup::EdgeOwnAccount
             | Setup::EdgeDirect
             | Setup::EdgeKept => Some(upstream),
             Setup::Twins => Some(twins(Pings::Off)),
@@ -293,7 +302,9 @@ fn edge(setup: Setup) -> Option<Edge> {
         ..Edge::default()
     };
     match setup {
-        Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls => Some(usual),
+        Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls | Setup::EdgeOwnAccount => {
+            Some(usual)
+        }
         Setup::EdgeKept => Some(Edge {
             keeps: true,
             numbers: [("1001", "bob"), ("1002", "alice")]
@@ -339,6 +350,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::ReferUpstream
         | Setup::BareUpstream
         | Setup::OwnCalls
+        | Setup::OwnAccount
         | Setup::Peer => None,
     }
 }
@@ -366,6 +378,11 @@ fn prepare_recalls(setup: Setup, settings: &mut Settings) {
         settings.listeners.push(Listener::at(own));
         settings.own_calls = Some(ListenerId(OWN_CALLS_LISTENER));
     }
+    if let Setup::OwnAccount | Setup::EdgeOwnAccount = setup {
+        let Login { user, password } = password::CAMPON;
+        let login = login::Login::with_password(user, None, password);
+        settings.own_login = Some(Arc::new(login));
+    }
     if let Setup::ByHand = setup {
         settings.completion.service.agent.resumption = Resumption::ByHand;
     }
@@ -378,7 +395,12 @@ fn prepare_recalls(setup: Setup, settings: &mut Settings) {
     let Some(upstream) = &mut settings.upstream else {
         return;
     };
-    if let Setup::Edge | Setup::EdgeOwnCalls | Setup::ReferUpstream | Setup::BareUpstream = setup {
+    if let Setup::Edge
+    | Setup::EdgeOwnCalls
+    | Setup::EdgeOwnAccount
+    | Setup::ReferUpstream
+    | Setup::BareUpstream = setup
+    {
         upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
     }
     if let Setup::EdgeDirect = setup {

@@ -444,20 +444,6 @@ impl Call {
         }
     }
 
-    /// Who answers a request of this part, and where he is.
-    fn answerer_of(&self, part: Part) -> Option<(Side, IpAddr)> {
-        let side = match part {
-            Part::Branch(branch) => {
-                let (flow, ..) = self.way_of(branch);
-                return Some((Side::B, flow.remote.ip()));
-            }
-            Part::Negotiation => self.negotiation.as_deref()?.answerer(),
-            Part::Exchange(number) => self.exchange_answerer(number)?,
-            Part::Bye(_) | Part::Refer => return None,
-        };
-        Some((side, self.flow(side).remote.ip()))
-    }
-
     /// Takes the failure of a request that nobody answered.
     pub fn handle_failure(&mut self, turn: &mut Turn<'_>, part: u16, failure: Failure) {
         match Part::of(part) {

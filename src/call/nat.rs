@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::call::sdp::{Media as Line, sdp_of};
 use crate::call::sound::audio_address;
-use crate::call::{Call, Offer, Side};
+use crate::call::{Call, Offer, Part, Side};
 use crate::media::anchor::Party;
 use crate::sip::Message;
 
@@ -84,6 +84,20 @@ impl Call {
     /// Whether the audio of this call passes us.
     pub(super) fn is_anchored(&self) -> bool {
         self.anchored.is_some()
+    }
+
+    /// Who answers a request of this part, and where he is.
+    pub(super) fn answerer_of(&self, part: Part) -> Option<(Side, IpAddr)> {
+        let side = match part {
+            Part::Branch(branch) => {
+                let (flow, ..) = self.way_of(branch);
+                return Some((Side::B, flow.remote.ip()));
+            }
+            Part::Negotiation => self.negotiation.as_deref()?.answerer(),
+            Part::Exchange(number) => self.exchange_answerer(number)?,
+            Part::Bye(_) | Part::Refer => return None,
+        };
+        Some((side, self.flow(side).remote.ip()))
     }
 
     /// A side, whose signalling comes from there, says where its audio is.

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::call::NatMedia;
 use crate::cc::trust::Dials;
 use crate::completion::CodeKind;
+use crate::completion::intrusion::Rights;
 use crate::routing::table::OnBusy;
 use crate::shard::settings::{Carries, CcParams, Completion, Edge, KeepAlive, Peer};
 use crate::shard::settings::{PeerCompletion, RecallMethod, Settings};
@@ -220,6 +221,23 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         [] => writeln!(f, "codes      none"),
         some => writeln!(f, "codes      {}", some.join(", ")),
     }?;
+    let intrusion = &completion.intrusion;
+    if intrusion.is_possible() {
+        let Rights {
+            intrudes,
+            protection,
+        } = intrusion.usual;
+        let warned = if intrusion.is_silent {
+            "unheard".to_owned()
+        } else {
+            format!("warned every {}", spelled(intrusion.warns_every))
+        };
+        let (intrudes, protection) = (intrudes.get(), protection.get());
+        writeln!(
+            f,
+            "intrusion  level {intrudes}, protection {protection}, {warned}"
+        )?;
+    }
     let Some(prompt) = &completion.prompt else {
         return Ok(());
     };

@@ -7,6 +7,7 @@ use crate::cc::trust::Dials;
 use crate::completion::CodeKind;
 use crate::completion::intrusion::Rights;
 use crate::routing::table::OnBusy;
+use crate::shard::intrusion::Intrusion;
 use crate::shard::settings::{Carries, CcParams, Completion, Edge, KeepAlive, Peer};
 use crate::shard::settings::{PeerCompletion, RecallMethod, Settings};
 use crate::sip::flow::ListenerId;
@@ -221,23 +222,7 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         [] => writeln!(f, "codes      none"),
         some => writeln!(f, "codes      {}", some.join(", ")),
     }?;
-    let intrusion = &completion.intrusion;
-    if intrusion.is_possible() {
-        let Rights {
-            intrudes,
-            protection,
-        } = intrusion.usual;
-        let warned = if intrusion.is_silent {
-            "unheard".to_owned()
-        } else {
-            format!("warned every {}", spelled(intrusion.warns_every))
-        };
-        let (intrudes, protection) = (intrudes.get(), protection.get());
-        writeln!(
-            f,
-            "intrusion  level {intrudes}, protection {protection}, {warned}"
-        )?;
-    }
+    intrusion(&completion.intrusion, f)?;
     let Some(prompt) = &completion.prompt else {
         return Ok(());
     };
@@ -248,6 +233,23 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         .collect();
     let digits = digits.join(", ");
     writeln!(f, "prompt     {digits} within {}", spelled(prompt.lasts))
+}
+
+fn intrusion(intrusion: &Intrusion, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if !intrusion.is_possible() {
+        return Ok(());
+    }
+    let Rights {
+        intrudes,
+        protection,
+    } = intrusion.usual;
+    let (intrudes, protection) = (intrudes.get(), protection.get());
+    write!(f, "intrusion  level {intrudes}, protection {protection}, ")?;
+    if intrusion.is_silent {
+        writeln!(f, "unheard")
+    } else {
+        writeln!(f, "warned every {}", spelled(intrusion.warns_every))
+    }
 }
 
 impl fmt::Display for Log {

@@ -5,6 +5,7 @@ mod flow {
     #[allow(dead_code, unused_imports, reason = "the ladders need all of the kit")]
     pub(crate) mod kit;
     pub(crate) mod routes;
+    pub(crate) mod trunk;
 }
 #[cfg(test)]
 mod sim;

@@ -174,7 +174,7 @@ impl Call {
     }
 
     /// What a side is told of the mixer.
-    fn mixer_for(&mut self, side: Side) -> Option<Box<[u8]>> {
+    fn mixer_for(&self, side: Side) -> Option<Box<[u8]>> {
         let taken = self.taken_of(side)?;
         let known = self.leg(side).known.as_deref()?;
         let mixing = self.mixing.as_deref()?;

@@ -507,8 +507,7 @@ impl Call {
                 self.negotiation = None;
                 match self.phase {
                     Phase::Talking => self.lose(turn, &[Side::A, Side::B]),
-                    Phase::Confirming => self.end_confirmed(turn, Outcome::Lost),
-                    Phase::Joined => self.end_confirmed(turn, Outcome::Lost),
+                    Phase::Confirming | Phase::Joined => self.end_confirmed(turn, Outcome::Lost),
                     Phase::Inviting | Phase::Recalling | Phase::Ending { .. } => {}
                 }
             }

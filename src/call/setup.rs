@@ -70,6 +70,10 @@ pub(super) const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call complet
 
 /// What is known of the branches until the last of them has ended.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that have nothing to do with each other"
+)]
 pub(super) struct Setup {
     /// A's INVITE; `None` once it has its final response.
     server: Option<Key>,

@@ -49,6 +49,8 @@ pub struct Service {
     /// The request of a SUBSCRIBE that its queue is deciding on.
     pub(super) newcomer: Option<Completion>,
     pub(super) agenda: Agenda<Owner>,
+    /// Users with failed calls, by when those are looked at.
+    pub(super) fading: VecDeque<(Timestamp, Aor)>,
     pub(super) steps: VecDeque<Step>,
     /// Completions that have something to keep, or have ended.
     pub(super) touched: BTreeSet<CompletionId>,
@@ -153,6 +155,7 @@ impl Service {
             held_calls: BTreeMap::new(),
             newcomer: None,
             agenda: Agenda::new(),
+            fading: VecDeque::new(),
             steps: VecDeque::new(),
             touched: BTreeSet::new(),
             last_subscription: 0,
@@ -235,11 +238,15 @@ impl Service {
             }
             self.run(turn);
         }
+        while let Some((at, user)) = self.fading.pop_front_if(|(at, _)| *at <= now) {
+            self.on_faded(at, &user, turn);
+        }
     }
 
     /// When [`Self::handle_timeout`] next has work to do.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.agenda.next()
+        let fading = self.fading.front().map(|(at, _)| *at);
+        self.agenda.next().into_iter().chain(fading).min()
     }
 
     /// A name for a subscription that came or that forked.
@@ -462,11 +469,9 @@ impl Service {
 
     fn on_user_due(&mut self, aor: &Aor, turn: &mut Turn<'_>) {
         let now = turn.now;
-        let window = self.settings.timing.offer_window;
         let Some(user) = self.users.get_mut(aor) else {
             return;
         };
-        user.failed.forget(now, window);
         let mut queue = Vec::new();
         if let Some(monitor) = &mut user.monitor {
             let mut context = Context {
@@ -486,6 +491,18 @@ impl Service {
             self.on_agent_effect(aor, effect, turn);
         }
         self.rekey(aor, turn);
+    }
+
+    /// Calls of his have been remembered long enough.
+    fn on_faded(&mut self, at: Timestamp, aor: &Aor, turn: &mut Turn<'_>) {
+        let window = self.settings.timing.offer_window;
+        let user = self.users.get_mut(aor);
+        // Somebody of that name who was forgotten meanwhile had another time.
+        if let Some(user) = user.filter(|user| user.fades == Some(at)) {
+            user.fades = None;
+            user.failed.forget(turn.now, window);
+            self.rekey(aor, turn);
+        }
     }
 
     /// After a user was touched: his deadline, whether he is watched, whether he is kept at all.
@@ -512,9 +529,22 @@ impl Service {
         };
         let monitor = user.monitor.as_ref().and_then(|m| m.poll_timeout(&context));
         let agent = user.agent.as_ref().and_then(|agent| agent.poll_timeout());
-        let failed = user.failed.deadline(self.settings.timing.offer_window);
-        let deadline = [monitor, agent, failed].into_iter().flatten().min();
-        self.agenda.set(&Owner::User(aor.clone()), deadline);
+        let deadline = monitor.into_iter().chain(agent).min();
+        // Most users only have calls that failed.
+        if deadline.is_some() || user.is_due {
+            user.is_due = deadline.is_some();
+            self.agenda.set(&Owner::User(aor.clone()), deadline);
+        }
+        let fades = user.failed.deadline(self.settings.timing.offer_window);
+        if let Some(fades) = fades
+            && user.fades.is_none()
+        {
+            // In their order, so that whoever comes after others may be looked at late.
+            let last = self.fading.back().map(|(at, _)| *at);
+            let fades = last.into_iter().fold(fades, Timestamp::max);
+            user.fades = Some(fades);
+            self.fading.push_back((fades, aor.clone()));
+        }
         if user.is_empty() {
             self.users.remove(aor);
             // A busy hour's memory goes back.

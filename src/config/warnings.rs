@@ -61,7 +61,7 @@ fn codes_without_phones(settings: &Settings) -> Option<String> {
         .then(|| "completion: codes and prompts are for phones, and trunk mode has none".to_owned())
 }
 
-/// In front of a PBX nobody is asked before its mailbox is, and in trunk mode no call waits.
+/// In front of a PBX nobody is asked before its mailbox is; between peers nobody waits.
 fn waiting(settings: &Settings) -> Option<String> {
     let routes = settings.routes.iter().filter_map(|route| route.on_busy);
     let mut wishes = routes.chain([settings.completion.on_busy]);

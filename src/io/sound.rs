@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use tokio::net::UdpSocket;
 use tokio::runtime::Builder;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
 
 use crate::config::Media;
@@ -41,7 +40,7 @@ struct Studio {
     ports: BTreeMap<u16, Port>,
     sends: Sends,
     ports_refused: u64,
-    shown: Arc<Mutex<SoundCounters>>,
+    shown: watch::Sender<SoundCounters>,
     worker: mpsc::Sender<Mail>,
 }
 
@@ -49,7 +48,7 @@ struct Studio {
 #[derive(Debug)]
 pub(super) struct Slot {
     commands: mpsc::Sender<Command>,
-    shown: Arc<Mutex<SoundCounters>>,
+    shown: watch::Receiver<SoundCounters>,
 }
 
 impl Slot {
@@ -61,7 +60,7 @@ impl Slot {
 
     /// What was counted.
     pub(super) fn counts(&self) -> SoundCounters {
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.shown.borrow()
     }
 }
 
@@ -79,10 +78,10 @@ pub(super) fn start(
     worker: mpsc::Sender<Mail>,
 ) -> io::Result<Slot> {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-    let shown = Arc::new(Mutex::new(SoundCounters::default()));
+    let shown = watch::Sender::new(SoundCounters::default());
     let slot = Slot {
         commands: sender,
-        shown: shown.clone(),
+        shown: shown.subscribe(),
     };
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let run = move || {
@@ -176,11 +175,10 @@ impl Studio {
 
     /// Shows what was counted, to whoever reads it.
     fn show(&self) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        *shown = SoundCounters {
+        self.shown.send_replace(SoundCounters {
             sound_ports_refused: self.ports_refused,
             ..counters_of(self.desk.counts())
-        };
+        });
     }
 
     fn bind(&mut self, own: &Rc<RefCell<Self>>, room: RoomId, port: u16) -> io::Result<()> {

@@ -52,6 +52,8 @@ pub(super) struct Worker {
     buffer: Vec<u8>,
     cache: ThreadCache,
     phase: Phase,
+    /// When the shard has work to do, as it was at the end of the turn.
+    due: Option<Timestamp>,
 }
 
 /// How far the worker is from its end.
@@ -134,6 +136,7 @@ impl Worker {
             buffer: vec![0; DATAGRAM_BYTES],
             cache: ThreadCache::default(),
             phase: Phase::Running,
+            due: None,
         })
     }
 
@@ -175,8 +178,8 @@ impl Worker {
     fn turn(&mut self) -> Turn {
         self.open_mail();
         let turn = self.receive();
-        self.run_timers();
         self.report_failures();
+        self.run_timers();
         self.cache.set(!self.shard.is_at_rest());
         turn
     }
@@ -287,13 +290,15 @@ impl Worker {
     }
 
     fn run_timers(&mut self) {
-        let Some(due) = self.shard.poll_timeout() else {
+        self.due = self.shard.poll_timeout();
+        let Some(due) = self.due else {
             return;
         };
         let now = self.clock.now();
         if due <= now {
             self.shard.handle_timeout(now);
             self.post.deliver(&mut self.shard);
+            self.due = self.shard.poll_timeout();
         }
     }
 
@@ -351,7 +356,7 @@ impl Worker {
             Phase::Draining { look } => Some(look),
             Phase::Running | Phase::Over => None,
         };
-        self.shard.poll_timeout().into_iter().chain(look).min()
+        self.due.into_iter().chain(look).min()
     }
 
     fn report(&self) -> Report {

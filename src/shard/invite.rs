@@ -297,6 +297,10 @@ impl Shard {
             Some(Binding(binding.0))
         });
         let camping = self.may_camp(arrived.request, arrived.flow);
+        let may_wait = camping.is_some();
+        let known = arrived.caller.as_ref();
+        let session =
+            known.and_then(|_| self.session_for_sound(arrived.request, arrived.flow, may_wait));
         Some(Asker {
             // CC-29
             caller,
@@ -309,9 +313,7 @@ impl Shard {
             listener: arrived.flow.listener,
             call: CallIdentity(self.rng.bits()),
             offers: Vec::new(),
-            session: arrived.caller.as_ref().and_then(|_| {
-                self.session_for_sound((arrived.request, arrived.flow), camping.is_some())
-            }),
+            session,
             failed: None,
             camping,
         })

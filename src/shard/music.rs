@@ -6,7 +6,7 @@
 //!   play ends with it.
 //! - Where nothing can be played the call waits all the same.
 
-use crate::call::{Told, can_hear};
+use crate::call::Told;
 use crate::completion::{CompletionId, Input, Mode, Which};
 use crate::media::prompts::Voice;
 use crate::media::room::{Programme, Repeats};
@@ -14,28 +14,11 @@ use crate::shard::desk::name_of;
 use crate::shard::offer::About;
 use crate::shard::prompt::{Prompting, Stage};
 use crate::shard::{Held, Shard};
-use crate::sip::flow::Flow;
-use crate::sip::{Request, Status};
+use crate::sip::Status;
 use crate::table::Key;
 use crate::time::Timestamp;
 
 impl Shard {
-    /// R16: what is kept of a caller's session description where he may be asked about a failure, or
-    /// may hear music while his call waits.
-    pub(super) fn session_for_sound(
-        &self,
-        (request, flow): (&Request<'_>, &Flow),
-        may_wait: bool,
-    ) -> Option<Box<[u8]>> {
-        let settings = &self.settings.completion;
-        let has_music = may_wait && settings.camp_on_music && self.settings.sound.is_some();
-        if settings.prompt.is_none() && !has_music {
-            return None;
-        }
-        let message = &request.message;
-        can_hear(message, flow.remote.ip()).then(|| message.body().into())
-    }
-
     /// The call has its place: its caller hears music, if anything.
     pub(super) fn begin_music(
         &mut self,

@@ -440,6 +440,10 @@ impl Default for Edge {
 
 /// What becomes of calls that fail.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of the configuration"
+)]
 pub struct Completion {
     /// Whether completion is offered and asked for at all; calls flow without it.
     pub enabled: bool,

@@ -19,10 +19,10 @@ use crate::real::stage::Stage;
 const AGAIN_MAX: Duration = Duration::from_mins(1);
 
 /// Nobody is called back before whatever the test does by hand.
-const UNHURRIED_GUARD: &str = r##"
+const UNHURRIED_GUARD: &str = r#"
 completion.codes.request_last = "*37#"
 completion.guard = "15s"
-"##;
+"#;
 
 /// Whoever lets his phone ring is soon called again.
 const PATIENT: &str = r##"

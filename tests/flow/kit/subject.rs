@@ -203,19 +203,24 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     }
     prepare_calls(setup, &mut settings);
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
-    if matches!(setup, Setup::Routed) {
-        settings.routes = crate::flow::routes::table();
-        settings.calls.emergency = vec!["112".to_owned()];
-    }
-    if matches!(setup, Setup::Trunk) {
-        crate::flow::trunk::prepare(&mut settings);
-    }
+    prepare_routes(setup, &mut settings);
     settings.completion.codes = codes();
     prepare_prompts(setup, &mut settings);
     if matches!(setup, Setup::ByHand) {
         settings.completion.service.agent.resumption = Resumption::ByHand;
     }
     Shard::new(settings, Rng::from_number(seed))
+}
+
+/// Where calls go.
+fn prepare_routes(setup: Setup, settings: &mut Settings) {
+    if matches!(setup, Setup::Routed) {
+        settings.routes = crate::flow::routes::table();
+        settings.calls.emergency = vec!["112".to_owned()];
+    }
+    if matches!(setup, Setup::Trunk) {
+        crate::flow::trunk::prepare(settings);
+    }
 }
 
 /// What calls ask of their sides.

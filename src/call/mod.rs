@@ -18,6 +18,7 @@
 //! - The ACK of a 2xx crosses; the 2xx is sent again by us until it comes (S-05).
 
 mod announce;
+mod branches;
 mod confirm;
 mod early;
 mod end;
@@ -254,6 +255,8 @@ pub struct Again {
     pub tag: Tag,
     /// The number of the INVITE before.
     pub cseq: u32,
+    /// Whether A waited with it.
+    pub has_waited: bool,
 }
 
 /// One side of a call.
@@ -319,7 +322,8 @@ impl Call {
     pub fn is_over(&self) -> bool {
         let ended = matches!(self.phase, Phase::Ending { byes: 0 });
         let recall = self.recall.as_deref();
-        let is_quiet = self.setup.is_none() && recall.is_none_or(recall::Recall::is_quiet);
+        let is_quiet = self.setup.as_deref().is_none_or(setup::Setup::is_silent)
+            && recall.is_none_or(recall::Recall::is_quiet);
         ended && is_quiet && self.negotiation.is_none()
     }
 
@@ -361,6 +365,7 @@ impl Call {
             call_id: Box::from(dialog.call_id()),
             tag: dialog.tag(),
             cseq: dialog.local_cseq(),
+            has_waited: false,
         }
     }
 

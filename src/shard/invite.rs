@@ -558,13 +558,8 @@ impl Shard {
         };
         let anchorage = self.anchor(key, None, &mut offer);
         let asked = about.asker().map(|asker| asker.call);
-        let has_waited = about.asker().is_some_and(Asker::is_invited);
         let call = self.with_turn(now, &parties, &mut about, |turn| {
-            let mut call = Call::invite(key, turn, &offer);
-            if has_waited {
-                call.wait_again(turn);
-            }
-            call
+            Call::invite(key, turn, &offer)
         });
         Box::new(Held {
             call,

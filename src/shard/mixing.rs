@@ -213,7 +213,7 @@ impl Shard {
         let tone = self.settings.voice.as_ref();
         let tone = tone.map(|voice| Programme::new(voice.refused.clone(), Repeats::Never));
         if let (Some(prompting), Some(tone)) = (held.prompting.as_mut(), tone) {
-            prompting.stage = Stage::Closing;
+            prompting.stage = Stage::Closing { done: false };
             self.sounds.play(prompting.room, tone);
             held.call.hold_until(now + CLOSING_MAX);
         }
@@ -317,7 +317,7 @@ impl Shard {
         match held.prompting.as_mut().filter(|_| is_in) {
             Some(prompting) => {
                 prompting.stage = Stage::Joined;
-                self.release_camp(&mut held);
+                self.give_up_camp(&mut held);
             }
             None => self.fail_to_join(now, &mut held),
         }

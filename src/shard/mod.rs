@@ -265,7 +265,7 @@ impl Shard {
                     self.on_event(now, event);
                 }
             }
-            Input::Disconnected { flow } => self.on_disconnected(&flow),
+            Input::Disconnected { flow } => self.on_disconnected(now, &flow),
             Input::Proven { flow, names } => self.on_proven(&flow, names),
             Input::Resolved { question, reply } => self.on_resolved(now, question, reply),
             Input::Drain => self.drain(now),
@@ -531,6 +531,7 @@ impl Shard {
     /// Takes in what has become of a call while it acted.
     fn on_news(&mut self, now: Timestamp, held: &mut Held, was_answered: bool) {
         if !was_answered && held.call.answered().is_some() {
+            self.close_question(&held.about);
             self.on_answered(now, held);
         }
         if let About::Inward(inward) = &mut held.about

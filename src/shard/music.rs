@@ -87,7 +87,7 @@ impl Shard {
                 | Stage::Reserving
                 | Stage::Joining
                 | Stage::Joined
-                | Stage::Closing,
+                | Stage::Closing { .. },
             )
             | None => self.close_prompt(held),
         }

@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use crate::call::{Refused, Told};
+use crate::call::{Call, Refused, Told};
 use crate::cc::Condition;
 use crate::completion::{
     Complete, CompletionId, Input, Mode, Reject as NotCompleted, Ticket, WhichCall,
@@ -57,7 +57,7 @@ pub(super) enum Stage {
     /// What it asks for is being done.
     Asking(Ticket),
     /// He hears whether it was.
-    Closing,
+    Closing { done: bool },
     /// His call waits, and he hears music.
     Waiting(CompletionId),
     /// The same, and his callee's phone rings.
@@ -146,7 +146,7 @@ impl Shard {
         };
         let asked = about.asker().map(|asker| asker.call);
         let call = self.with_turn(now, &parties, &mut about, |turn| {
-            crate::call::Call::hold(key, turn, &refused, lasts)
+            Call::hold(key, turn, &refused, lasts)
         });
         let held = Held {
             call,
@@ -167,7 +167,7 @@ impl Shard {
         match (&held.prompting, held.call.is_held()) {
             (None, true) => {
                 if self.begin_prompt(now, key, held).is_none() {
-                    self.let_go(now, held);
+                    self.in_turn(now, held, Call::cease);
                 }
             }
             (Some(_), true) => {
@@ -263,8 +263,10 @@ impl Shard {
             (News::Failed, Some(Stage::Waiting(_) | Stage::Ringing(_))) => {
                 self.close_prompt(&mut held);
             }
-            (News::Failed, Some(_)) | (News::PlayedOut, Some(Stage::Closing)) => {
-                self.let_go(now, &mut held);
+            (News::PlayedOut, Some(Stage::Closing { done: true })) => self.let_go(now, &mut held),
+            (News::Failed, Some(_)) | (News::PlayedOut, Some(Stage::Closing { done: false })) => {
+                self.in_turn(now, &mut held, Call::cease);
+                self.close_prompt(&mut held);
             }
             (News::PlayedOut | News::Reserved, Some(_)) | (_, None) => {}
         }
@@ -293,7 +295,7 @@ impl Shard {
             | Stage::Reserving
             | Stage::Joining
             | Stage::Joined
-            | Stage::Closing => {}
+            | Stage::Closing { .. } => {}
         }
     }
 
@@ -345,7 +347,8 @@ impl Shard {
         let asking = held.prompting.as_mut();
         let asking = asking.filter(|it| it.stage == Stage::Asking(ticket));
         if let (Some(prompting), Some(tone)) = (asking, tone) {
-            prompting.stage = Stage::Closing;
+            let done = result.is_ok();
+            prompting.stage = Stage::Closing { done };
             self.sounds.play(room, Programme::new(tone, Repeats::Never));
             held.call.hold_until(now + CLOSING_MAX);
         }
@@ -361,7 +364,7 @@ impl Shard {
     }
 
     pub(super) fn let_go(&mut self, now: Timestamp, held: &mut Held) {
-        self.in_turn(now, held, crate::call::Call::let_go);
+        self.in_turn(now, held, Call::let_go);
         self.close_prompt(held);
     }
 }

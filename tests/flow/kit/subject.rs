@@ -115,6 +115,8 @@ pub(crate) enum Setup {
     EdgeNat,
     /// The same, and all audio passes campon, as far as two pairs of ports go.
     EdgeAnchor,
+    /// As [`Self::Edge`], and callers who hear busy may press 5 to be called back, 6 to wait.
+    EdgePrompting,
     /// As [`Self::Edge`], and phones are asked every 30 s whether they are there.
     EdgeAsks,
 }
@@ -179,6 +181,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::EdgeOwnCalls
             | Setup::EdgeOwnAccount
             | Setup::EdgeDirect
+            | Setup::EdgePrompting
             | Setup::EdgeKept => Some(upstream),
             Setup::Twins => Some(twins(Pings::Off)),
             Setup::Pinged => Some(twins(Policy::default().pings)),
@@ -248,7 +251,10 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             ports: 20_000..=20_003,
         });
     }
-    if matches!(setup, Setup::Prompting | Setup::Intruding) {
+    if matches!(
+        setup,
+        Setup::Prompting | Setup::Intruding | Setup::EdgePrompting
+    ) {
         let ports_end = if matches!(setup, Setup::Intruding) {
             20_009
         } else {
@@ -267,6 +273,9 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             ],
             ..Prompt::default()
         });
+    }
+    if let (Setup::EdgePrompting, Some(prompt)) = (setup, &mut settings.completion.prompt) {
+        prompt.digits.push((Digit::D6, Mode::CampOn));
     }
 }
 
@@ -307,9 +316,11 @@ fn edge(setup: Setup) -> Option<Edge> {
         ..Edge::default()
     };
     match setup {
-        Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls | Setup::EdgeOwnAccount => {
-            Some(usual)
-        }
+        Setup::Edge
+        | Setup::EdgeDirect
+        | Setup::EdgeOwnCalls
+        | Setup::EdgeOwnAccount
+        | Setup::EdgePrompting => Some(usual),
         Setup::EdgeKept => Some(Edge {
             keeps: true,
             numbers: [("1001", "bob"), ("1002", "alice")]

@@ -465,33 +465,6 @@ impl Call {
         }
     }
 
-    /// Takes in that a request has gone on to another server (RFC 3263 §4.3).
-    pub fn handle_moved(&mut self, part: u16, client: Key, flow: Flow) {
-        if let Part::Branch(branch) = Part::of(part) {
-            match self.recall.as_deref_mut() {
-                Some(recall) => recall.move_branch(branch, client, flow),
-                None => self.move_branch(branch, client, flow),
-            }
-        }
-    }
-
-    /// Takes in that a request of ours was challenged and has gone again with credentials, under this
-    /// number.
-    pub fn handle_proven(&mut self, part: u16, client: Key, number: u32) {
-        let recall = self.recall.as_deref_mut();
-        let side = match (Part::of(part), recall) {
-            (Part::Branch(branch), Some(recall)) => {
-                recall.renew_branch(branch, client);
-                recall.side_of_branch(branch)
-            }
-            (Part::Bye(side), _) => Some(side),
-            (Part::Branch(_) | Part::Negotiation | Part::Exchange(_) | Part::Refer, _) => None,
-        };
-        if let Some(side) = side {
-            self.leg_mut(side).dialog.count_past(number);
-        }
-    }
-
     /// A call of these two legs, of which nothing has happened yet.
     fn of_legs(key: Key, now: Timestamp, a: Dialog, b: Dialog, phase: Phase) -> Self {
         Self {

@@ -1,13 +1,14 @@
-//! What a side asks for within a call, and which machine takes it.
+//! What a side asks for within a call, which machine takes it, and where what we ask goes on.
 //!
 //! Spec: RFC 3261 §12.2, §15; RFC 3262 §3 (S-54).
 
 use crate::call::end;
 use crate::call::exchange::At;
 use crate::call::recall;
-use crate::call::{Call, Phase, Side, Turn};
+use crate::call::{Call, Part, Phase, Side, Turn};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Request, Status};
+use crate::table::Key;
 use crate::transaction::reply;
 
 impl Call {
@@ -43,6 +44,33 @@ impl Call {
                     .refuse(&request.message, flow, gone, reply::NOTHING);
             }
             (Phase::Talking, _) => self.on_exchange(turn, At::within(side), request, flow),
+        }
+    }
+
+    /// Takes in that a request has gone on to another server (RFC 3263 §4.3).
+    pub fn handle_moved(&mut self, part: u16, client: Key, flow: Flow) {
+        if let Part::Branch(branch) = Part::of(part) {
+            match self.recall.as_deref_mut() {
+                Some(recall) => recall.move_branch(branch, client, flow),
+                None => self.move_branch(branch, client, flow),
+            }
+        }
+    }
+
+    /// Takes in that a request of ours was challenged and has gone again with credentials, under this
+    /// number.
+    pub fn handle_proven(&mut self, part: u16, client: Key, number: u32) {
+        let recall = self.recall.as_deref_mut();
+        let side = match (Part::of(part), recall) {
+            (Part::Branch(branch), Some(recall)) => {
+                recall.renew_branch(branch, client);
+                recall.side_of_branch(branch)
+            }
+            (Part::Bye(side), _) => Some(side),
+            (Part::Branch(_) | Part::Negotiation | Part::Exchange(_) | Part::Refer, _) => None,
+        };
+        if let Some(side) = side {
+            self.leg_mut(side).dialog.count_past(number);
         }
     }
 }

@@ -331,14 +331,14 @@ fn a_digit_by_info_lets_a_call_wait_that_is_acknowledged() {
     let [_, _] = asked.alice.receives_each(["200", "182"]);
     asked.hears_more();
     let rings = asked.bob_is_rung();
-    asked.bob.sends(response(&rings, 200).with_sdp(ANSWER));
+    let answered = asked.bob.sends(response(&rings, 200).with_sdp(ANSWER));
     let answer = asked.alice.receives("200");
     asked.alice.acks(&asked.sent, &answer);
     asked.bob.receives("ACK");
     asked.room_closes();
     asked.world.advance(Duration::from_mins(1));
-    let dialog = Dialog::of_caller(&asked.sent, &answer);
-    hang_up(&asked.alice, &dialog, &asked.bob);
+    let dialog = Dialog::of_callee(&rings, &answered);
+    hang_up(&asked.bob, &dialog, &asked.alice);
     asked.is_quiet();
 }
 

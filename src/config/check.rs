@@ -68,7 +68,15 @@ pub(super) fn check(
     let timing = timing(source, &raw.timing)?;
     let media = media::media(source, &raw.media, &listeners)?;
     let completion = completion(source, raw, &calls, (timing.t1, media.as_ref()))?;
+    // R17: nobody is joined without sound.
+    let keeps_sessions = media.is_some() && completion.intrusion.is_possible();
     let edge = edge::edge(source, raw, upstream.as_ref())?;
+    if let (Some(edge), None, Some(written)) = (&edge, &media, &raw.edge.nat_media)
+        && edge.nat_media == call::NatMedia::Anchor
+    {
+        let why = "without media.ports no audio can pass us";
+        return Err(source.error(&written.span(), why));
+    }
     let is_trunk = edge::is_trunk(source, raw, (upstream.as_ref(), &peers))?;
     if let (Some(_), Some(upstream)) = (&edge, &mut upstream)
         && !peers::names_methods(raw, arguments)
@@ -88,7 +96,10 @@ pub(super) fn check(
             domains,
             registrar: registrar(source, raw)?,
             calls,
-            call_policy: calls::policy(source, &raw.calls, edge.as_ref())?,
+            call_policy: call::Policy {
+                keeps_sessions,
+                ..calls::policy(source, &raw.calls, edge.as_ref())?
+            },
             edge,
             is_trunk,
             started: WallTime::default(),
@@ -132,6 +143,7 @@ fn completion(
 ) -> Result<Completion, Error> {
     let raw = &raw.completion;
     Ok(Completion {
+        intrusion: media::intrusion(source, &raw.intrusion)?,
         prompt: media::prompt(source, &raw.prompt, media)?,
         ..completion::completion(source, raw, &calls.emergency, t1)?
     })

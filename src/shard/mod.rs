@@ -8,6 +8,7 @@
 //! A panic in here is a bug of ours. It is caught at the message boundary: the outputs of that input
 //! and the call in hand are dropped, it is counted and logged, and all other calls go on.
 
+mod anchored;
 mod camping;
 mod challenged;
 mod codes;
@@ -15,10 +16,12 @@ mod desk;
 mod edge;
 mod entries;
 mod facing;
+pub mod intrusion;
 mod invite;
 mod keep_alive;
 mod keeping;
 mod legs;
+mod mixing;
 mod music;
 mod names;
 mod notifier;
@@ -106,6 +109,22 @@ struct Held {
     armed: Option<Timestamp>,
     /// What its caller is asked, while he is kept from its failure.
     prompting: Option<prompt::Prompting>,
+    /// The ports that its audio passes, if it passes us.
+    anchorage: Option<Box<anchored::Anchorage>>,
+    /// What it has to do with an intrusion.
+    mixed: Option<Box<mixing::Mixed>>,
+}
+
+/// What a call is to those who would join it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Kind {
+    /// One like most.
+    #[default]
+    Plain,
+    /// Its caller wants it private.
+    Private,
+    /// It is for help, or back to who called for it.
+    Pressing,
 }
 
 /// The users of ours that are in a call.
@@ -119,6 +138,7 @@ struct Parties {
     through: [Option<PeerId>; 2],
     /// What either side learns of the other.
     identity: terms::Identity,
+    kind: Kind,
 }
 
 /// One worker's SIP state.
@@ -350,6 +370,7 @@ impl Shard {
         if let Some((key, parties)) = lost {
             self.records.forget(key);
             self.calls.discard(key);
+            self.sounds.close_all_of(key);
             self.close_pass(&parties, key);
             self.release(now, &parties);
             let is_lost = |user: User| user.call == key && call::has_part(user.part);
@@ -526,6 +547,12 @@ impl Shard {
     }
 
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
+        if held.mixed.is_some() {
+            self.attend_mix(now, key, &mut held);
+        }
+        if held.anchorage.is_some() {
+            self.attend_anchor(&mut held);
+        }
         let waits =
             self.attend_camp(now, key, &mut held) || self.attend_withheld(now, key, &mut held);
         if held.prompting.is_some() || (held.call.is_held() && !waits) {

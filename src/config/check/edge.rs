@@ -87,7 +87,11 @@ pub(super) fn edge(
         ("off", KeepAlive::Off),
         ("options", KeepAlive::Options),
     ];
-    let nat_media = [("off", NatMedia::Off), ("rewrite", NatMedia::Rewrite)];
+    let nat_media = [
+        ("anchor", NatMedia::Anchor),
+        ("off", NatMedia::Off),
+        ("rewrite", NatMedia::Rewrite),
+    ];
     let every_s = written.keep_alive_s.as_ref();
     let every = every_s.map(|_| number(every_s, 1)).transpose()?;
     Ok(Some(Edge {

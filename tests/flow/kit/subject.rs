@@ -7,6 +7,7 @@ use std::time::Duration;
 use campon::call::{NatMedia, Reliability, SessionAsks};
 use campon::cc::agent::Resumption;
 use campon::cc::trust::Dials;
+use campon::completion::intrusion::{Level, Rights};
 use campon::completion::{Codes, Mode, RawCodes, WallTime};
 use campon::location::{Access, Account, Accounts, Aor};
 use campon::media::digit::Digit;
@@ -59,6 +60,8 @@ pub(crate) enum Setup {
     Unlimited,
     /// Standalone, and callers who hear busy may press 5 to be called back, or 1 to wait.
     Prompting,
+    /// The same, and who presses 3 joins the call of the busy one.
+    Intruding,
     /// What is for nobody registered goes to [`UPSTREAM`].
     Upstream,
     /// The same, and only Alice and Bob may register, with their passwords.
@@ -110,6 +113,8 @@ pub(crate) enum Setup {
     /// As [`Self::Edge`]; phones are kept alive by empty lines every 25 s and told 60 s at most, private
     /// media addresses are written anew, and registrations are kept over a restart.
     EdgeNat,
+    /// The same, and all audio passes campon, as far as two pairs of ports go.
+    EdgeAnchor,
     /// As [`Self::Edge`], and callers who hear busy may press 5 to be called back, 6 to wait.
     EdgePrompting,
     /// As [`Self::Edge`], and phones are asked every 30 s whether they are there.
@@ -153,6 +158,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::Kept
             | Setup::Unlimited
             | Setup::Prompting
+            | Setup::Intruding
             | Setup::Peer
             | Setup::Reliable
             | Setup::Timed
@@ -170,6 +176,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::BareUpstream
             | Setup::Edge
             | Setup::EdgeNat
+            | Setup::EdgeAnchor
             | Setup::EdgeAsks
             | Setup::EdgeOwnCalls
             | Setup::EdgeOwnAccount
@@ -231,14 +238,39 @@ fn prepare_calls(setup: Setup, settings: &mut Settings) {
 
 /// What callers of somebody busy are asked.
 fn prepare_prompts(setup: Setup, settings: &mut Settings) {
-    if matches!(setup, Setup::Prompting | Setup::EdgePrompting) {
+    if matches!(setup, Setup::Intruding) {
+        settings.call_policy.keeps_sessions = true;
+        settings.completion.intrusion.usual = Rights {
+            intrudes: Level::new(1).expect("a level"),
+            protection: Level::NONE,
+        };
+    }
+    if matches!(setup, Setup::EdgeAnchor) {
         settings.sound = Some(Sound {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=20_003,
         });
+    }
+    if matches!(
+        setup,
+        Setup::Prompting | Setup::Intruding | Setup::EdgePrompting
+    ) {
+        let ports_end = if matches!(setup, Setup::Intruding) {
+            20_009
+        } else {
+            20_003
+        };
+        settings.sound = Some(Sound {
+            address: DOMAIN.parse().expect("an address"),
+            ports: 20_000..=ports_end,
+        });
         settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
         settings.completion.prompt = Some(Prompt {
-            digits: vec![(Digit::D5, Mode::Callback), (Digit::D1, Mode::CampOn)],
+            digits: vec![
+                (Digit::D5, Mode::Callback),
+                (Digit::D1, Mode::CampOn),
+                (Digit::D3, Mode::Intrude),
+            ],
             ..Prompt::default()
         });
     }
@@ -303,6 +335,10 @@ fn edge(setup: Setup) -> Option<Edge> {
             keeps: true,
             ..usual
         }),
+        Setup::EdgeAnchor => Some(Edge {
+            nat_media: NatMedia::Anchor,
+            ..usual
+        }),
         Setup::EdgeAsks => Some(Edge {
             keep_alive: KeepAlive::Options,
             keep_alive_every: Duration::from_secs(30),
@@ -314,6 +350,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::ByHand
         | Setup::Unlimited
         | Setup::Prompting
+        | Setup::Intruding
         | Setup::Upstream
         | Setup::Users
         | Setup::Biloxi

@@ -93,6 +93,7 @@ pub(super) struct RawPeer {
     pub(super) completion: Field<String>,
     pub(super) recall: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) cc_params: Field<bool>,
+    pub(super) dialog_events: Field<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -180,6 +181,7 @@ pub(super) struct RawCalls {
 pub(super) struct RawCompletion {
     pub(super) enabled: Field<bool>,
     pub(super) retain: Field<bool>,
+    pub(super) reserve: Field<String>,
     pub(super) recall_by: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) offer_window: Field<String>,
     pub(super) ask_time: Field<String>,

@@ -17,11 +17,13 @@
 //! | recall without the PBX | × | × | | × |
 //! | the mailbox answers the recall | × | × | | |
 //! | the callee rings back; the caller dials by hand | × | × | | |
+//! | the callee talks on a phone that only the PBX sees | × | | the PBX tells of dialogs | |
 //! | two phones of the callee; a hunt group | × | | | |
 //!
 //! Besides: the mailbox answers when he is busy; the caller is hidden, or shown by his extension; no
 //! challenge and OPTIONS all the time; the PBX forgets its phones while the caller's phone rings.
 
+mod lines;
 mod queues;
 mod subscriber;
 mod taken_back;

@@ -14,7 +14,8 @@ use campon::media::prompts::Voice;
 use campon::random::Rng;
 use campon::routing::health::Pings;
 use campon::routing::{Place, Policy, Spot, State};
-use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, Prompt, RecallMethod, Sound};
+use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, Prompt, RecallMethod};
+use campon::shard::settings::{Reserve, Sound};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::{ListenerId, Transport};
 use campon::transaction::login;
@@ -67,6 +68,8 @@ pub(crate) enum Setup {
     ByHand,
     /// As [`Self::Upstream`], which speaks for biloxi.example and may have made-up names dialled.
     Biloxi,
+    /// Standalone, and a callee whose caller is recalled is kept from all other calls.
+    Reserving,
     /// Standalone, and what comes from [`OFFICE`] comes from a peer.
     Peer,
     /// Standalone, and callers dial again by themselves: by REFER and in no other way.
@@ -81,6 +84,8 @@ pub(crate) enum Setup {
     OwnCalls,
     /// As [`Self::Upstream`], where our own requests have the account of [`password::CAMPON`].
     OwnAccount,
+    /// As [`Self::Upstream`], which tells of the dialogs of those behind it.
+    Told,
     /// As [`Self::Upstream`], with a second server at [`SECOND`]; nobody pings them.
     Twins,
     /// The same, and both are sent OPTIONS every 10 s.
@@ -99,6 +104,10 @@ pub(crate) enum Setup {
     EdgeOwnCalls,
     /// As [`Self::Edge`], where our own requests have the account of [`password::CAMPON`].
     EdgeOwnAccount,
+    /// As [`Self::Edge`], and a callee whose caller is recalled is kept from all other calls.
+    EdgeReserving,
+    /// As [`Self::Edge`], and the PBX tells of the dialogs of its users.
+    EdgeTold,
     /// As [`Self::Edge`], where callees are rung without the PBX.
     EdgeDirect,
     /// The same, where registrations are kept over a restart, and the PBX knows Alice as 1002, Bob as
@@ -139,6 +148,8 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::EdgeDirect
             | Setup::EdgeOwnCalls
             | Setup::EdgeOwnAccount
+            | Setup::EdgeTold
+            | Setup::EdgeReserving
     );
     let mut settings = Settings {
         listeners: listeners.to_vec(),
@@ -148,6 +159,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::Unlimited
             | Setup::Prompting
             | Setup::Peer
+            | Setup::Reserving
             | Setup::Reliable
             | Setup::Timed
             | Setup::Refer
@@ -159,6 +171,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::Users
             | Setup::OwnCalls
             | Setup::OwnAccount
+            | Setup::Told
             | Setup::ReferUpstream
             | Setup::BareUpstream
             | Setup::Edge
@@ -166,6 +179,8 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::EdgeAsks
             | Setup::EdgeOwnCalls
             | Setup::EdgeOwnAccount
+            | Setup::EdgeTold
+            | Setup::EdgeReserving
             | Setup::EdgeDirect
             | Setup::EdgeKept => Some(upstream),
             Setup::Twins => Some(twins(Pings::Off)),
@@ -190,6 +205,9 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         settings.calls.calls_max = None;
     }
     prepare_calls(setup, &mut settings);
+    if let Setup::Reserving | Setup::EdgeReserving = setup {
+        settings.completion.reserve = Reserve::All;
+    }
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
     if matches!(setup, Setup::Routed) {
         settings.routes = crate::flow::routes::table();
@@ -265,9 +283,12 @@ fn edge(setup: Setup) -> Option<Edge> {
         ..Edge::default()
     };
     match setup {
-        Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls | Setup::EdgeOwnAccount => {
-            Some(usual)
-        }
+        Setup::Edge
+        | Setup::EdgeDirect
+        | Setup::EdgeOwnCalls
+        | Setup::EdgeOwnAccount
+        | Setup::EdgeReserving
+        | Setup::EdgeTold => Some(usual),
         Setup::EdgeKept => Some(Edge {
             keeps: true,
             numbers: [("1001", "bob"), ("1002", "alice")]
@@ -308,6 +329,8 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::BareUpstream
         | Setup::OwnCalls
         | Setup::OwnAccount
+        | Setup::Told
+        | Setup::Reserving
         | Setup::Peer => None,
     }
 }
@@ -355,11 +378,14 @@ fn prepare_recalls(setup: Setup, settings: &mut Settings) {
     if let Setup::Edge
     | Setup::EdgeOwnCalls
     | Setup::EdgeOwnAccount
+    | Setup::EdgeTold
+    | Setup::EdgeReserving
     | Setup::ReferUpstream
     | Setup::BareUpstream = setup
     {
         upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
     }
+    upstream.dialog_events = matches!(setup, Setup::Told | Setup::EdgeTold);
     if let Setup::EdgeDirect = setup {
         upstream.recall = vec![RecallMethod::Direct];
     }

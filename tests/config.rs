@@ -77,6 +77,42 @@ fn edge_mode_has_keys_of_its_own() {
     }
 }
 
+const TRUNK: &str = "mode = \"trunk\"\nupstream = \"sip:192.0.2.1\"\n\
+    [[peer]]\nname = \"carrier\"\naddress = \"192.0.2.2\"\n";
+
+#[test]
+fn trunk_mode_stands_between_peers() {
+    let config = parse(TRUNK).expect("valid");
+    assert_eq!(config.mode(), "trunk");
+    assert!(config.shard.is_trunk && config.shard.edge.is_none());
+    // Whoever may ask the API needs a token: nobody here could ask by phone.
+    assert!(!config.is_open());
+    let shown = config.to_string();
+    for line in [
+        "mode       trunk, in front of sip:192.0.2.1:5060;transport=udp\n",
+        "users      those of the peers\n",
+    ] {
+        assert!(shown.contains(line), "no {line:?} in\n{shown}");
+    }
+    for (from, result) in [
+        (
+            "carrier",
+            "else to upstream at sip:192.0.2.1:5060;transport=udp",
+        ),
+        ("upstream", "else 404"),
+    ] {
+        let told = config.explain_route("sip:1001@127.0.0.1", "INVITE", from);
+        let told = told.expect("a request");
+        assert!(told.ends_with(result), "{told}");
+    }
+    let with_codes = format!("{TRUNK}[completion.codes]\nrequest_last = \"*37#\"\n");
+    let warnings = parse(&with_codes).expect("valid").warnings();
+    assert!(
+        warnings.iter().any(|it| it.contains("trunk mode has none")),
+        "{warnings:?}"
+    );
+}
+
 #[test]
 fn an_error_is_one_line_that_names_file_line_and_key() {
     let error = parse("[timing]\nt1_ms = 0\n").expect_err("zero");

@@ -47,7 +47,7 @@ impl Call {
                 self.relay_bye(turn, side, request);
             }
             Phase::Recalling => self.on_recall_bye(turn, side),
-            Phase::Confirming => {
+            Phase::Confirming | Phase::Joined => {
                 self.outcome = Outcome::HungUp(side);
                 self.phase = Phase::Ending { byes: 0 };
             }
@@ -93,7 +93,7 @@ impl Call {
                 self.give_up_branches(turn, b"");
             }
             Phase::Recalling => self.wind_up(turn, Outcome::Lost, None, b""),
-            Phase::Confirming => self.end_confirmed(turn, Outcome::Lost),
+            Phase::Confirming | Phase::Joined => self.end_confirmed(turn, Outcome::Lost),
             Phase::Talking => self.lose(turn, &[Side::A, Side::B]),
             Phase::Ending { .. } => {}
         }

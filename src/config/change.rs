@@ -66,9 +66,11 @@ impl Config {
         self.store.clone_from(&running.store);
         self.media.clone_from(&running.media);
         let (next, running) = (&mut self.shard, &running.shard);
-        if next.edge.is_some() != running.edge.is_some() {
-            // The mode, and the PBX that it goes with.
+        let mode = |settings: &Settings| (settings.edge.is_some(), settings.is_trunk);
+        if mode(next) != mode(running) {
+            // And the PBX that it goes with.
             next.edge.clone_from(&running.edge);
+            next.is_trunk = running.is_trunk;
             next.upstream.clone_from(&running.upstream);
         }
         next.own_calls = running.own_calls;

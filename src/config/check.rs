@@ -69,6 +69,7 @@ pub(super) fn check(
     let media = media::media(source, &raw.media, &listeners)?;
     let completion = completion(source, raw, &calls, (timing.t1, media.as_ref()))?;
     let edge = edge::edge(source, raw, upstream.as_ref())?;
+    let is_trunk = edge::is_trunk(source, raw, (upstream.as_ref(), &peers))?;
     if let (Some(_), Some(upstream)) = (&edge, &mut upstream)
         && !peers::names_methods(raw, arguments)
     {
@@ -89,6 +90,7 @@ pub(super) fn check(
             calls,
             call_policy: calls::policy(source, &raw.calls, edge.as_ref())?,
             edge,
+            is_trunk,
             started: WallTime::default(),
             upstream,
             completion,

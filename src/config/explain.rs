@@ -174,10 +174,19 @@ fn taken(settings: &Settings, route: &Route, uri: &Uri<'_>, user: &[u8]) -> Stri
     }
 }
 
+/// Where trunk mode sends what no route fits.
+const TO_NAMED: &str = "to the peer whose host the URI names";
+
 fn without_table(settings: &Settings, asked: &Asked<'_>) -> String {
     let upstream = settings.upstream.as_ref();
     let from_pbx = asked.peer == Some(Settings::UPSTREAM.0);
     let up = || at(settings, Settings::UPSTREAM.0);
+    if settings.is_trunk {
+        return match upstream {
+            Some(_) if !from_pbx => format!("result     {TO_NAMED}, else to {}\n", up()),
+            Some(_) | None => format!("result     {TO_NAMED}, else 404\n"),
+        };
+    }
     match (upstream, settings.edge.is_some()) {
         (Some(_), true) if from_pbx => {
             "result     to the phone whose alias is called, else 480 or 404\n".to_owned()

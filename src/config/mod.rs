@@ -182,12 +182,14 @@ impl Config {
     /// Whether the API asks nobody for a token where there are none: where anybody may register as
     /// anybody, he could ask for as much by phone.
     pub fn is_open(&self) -> bool {
-        self.shard.access.is_none() && self.shard.upstream.is_none()
+        let settings = &self.shard;
+        settings.access.is_none() && settings.upstream.is_none() && !settings.is_trunk
     }
 
     /// The mode, as the first log line names it.
     pub fn mode(&self) -> &'static str {
         match (&self.shard.edge, &self.shard.upstream) {
+            _ if self.shard.is_trunk => "trunk",
             (Some(_), _) => "edge",
             (None, Some(_)) => "standalone with upstream",
             (None, None) => "standalone",

@@ -57,7 +57,8 @@ pub(super) struct RawTls {
     pub(super) client_ca: Field<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Not `Debug`: it holds a password.
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawOwnCalls {
     pub(super) listen: Field<String>,
@@ -185,6 +186,7 @@ pub(super) struct RawCompletion {
     pub(super) recall_by: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) offer_window: Field<String>,
     pub(super) ask_time: Field<String>,
+    pub(super) camp_on_music: Field<bool>,
     pub(super) camp_on_guard: Field<String>,
     pub(super) camp_on_max: Field<String>,
     pub(super) on_busy: Field<String>,
@@ -234,6 +236,7 @@ pub(super) struct RawCodes {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawPrompt {
     pub(super) callback: Field<String>,
+    pub(super) camp_on: Field<String>,
     pub(super) lasts: Field<String>,
 }
 

@@ -116,6 +116,7 @@ fn write_edge(f: &mut fmt::Formatter<'_>, edge: &Edge) -> fmt::Result {
 fn write_users(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     match &settings.access {
         _ if settings.edge.is_some() => writeln!(f, "users      those of the PBX"),
+        _ if settings.is_trunk => writeln!(f, "users      those of the peers"),
         Some(access) => {
             let (users, realm) = (access.accounts.len(), &access.realm);
             writeln!(f, "users      {users} by password, realm {realm}")

@@ -37,24 +37,40 @@ impl Config {
             warnings.extend(completion(settings));
         }
         warnings.extend(waiting(settings));
+        warnings.extend(codes_without_phones(settings));
         warnings
     }
 }
 
-/// In front of a PBX no call waits.
+/// R11: what is dialled at a peer is the peer's to understand.
+fn codes_without_phones(settings: &Settings) -> Option<String> {
+    let has_codes = settings.completion.codes.iter().next().is_some();
+    let has_any = has_codes || settings.completion.prompt.is_some();
+    (settings.is_trunk && has_any)
+        .then(|| "completion: codes and prompts are for phones, and trunk mode has none".to_owned())
+}
+
+/// In front of a PBX nobody is asked before its mailbox is; between peers nobody waits.
 fn waiting(settings: &Settings) -> Option<String> {
-    settings.edge.as_ref()?;
     let routes = settings.routes.iter().filter_map(|route| route.on_busy);
     let mut wishes = routes.chain([settings.completion.on_busy]);
-    let waits = wishes.any(|wish| wish != OnBusy::Refuse);
-    waits.then(|| "on_busy: in edge mode the PBX decides what a busy callee means".to_owned())
+    if settings.is_trunk {
+        let waits = wishes.any(|wish| wish != OnBusy::Refuse);
+        return waits
+            .then(|| "on_busy: in trunk mode the PBX decides what a busy callee means".to_owned());
+    }
+    settings.edge.as_ref()?;
+    let asks = wishes.any(|wish| wish == OnBusy::Ask);
+    asks.then(|| {
+        "on_busy: in edge mode \"ask\" comes after what the PBX makes of a busy callee".to_owned()
+    })
 }
 
 /// Whoever reaches a registrar without users is one of them.
 fn open_door(settings: &Settings) -> Option<String> {
     let mut public = settings.listeners.iter().map(|it| it.bind);
     let public = public.find(|bind| !bind.ip().is_loopback())?;
-    if settings.access.is_some() || settings.edge.is_some() {
+    if settings.access.is_some() || settings.edge.is_some() || settings.is_trunk {
         return None;
     }
     let reach = match &settings.upstream {

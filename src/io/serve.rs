@@ -12,7 +12,6 @@ use crate::api::access::Access;
 use crate::api::status::left_in_tables;
 use crate::completion::WallTime;
 use crate::config::{Config, Media, Origin};
-use crate::media::desk::Command;
 use crate::media::prompts::BadPart;
 use crate::shard::settings::{Carries, Peer};
 use crate::shard::{Report, Shard};
@@ -211,11 +210,9 @@ fn start_sound(
     media: &Media,
     clock: Clock,
     worker: mpsc::Sender<Mail>,
-) -> Result<mpsc::Sender<Command>, ServeError> {
-    let (sound, commands) = mpsc::channel(COMMANDS_MAX);
+) -> Result<sound::Slot, ServeError> {
     let rng = entropy::seeded()?;
-    sound::start(clock, media.sound.address, rng, commands, worker)?;
-    Ok(sound)
+    Ok(sound::start(clock, media.sound.address, rng, worker)?)
 }
 
 impl From<&Config> for Access {

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 
 use crate::call::Again;
 use crate::cc::trust::PeerId;
-use crate::completion::Input;
+use crate::completion::{Input, Lost};
 use crate::location::{Alias, Aor, Found, Pseudonyms, Relay};
 use crate::random::Rng;
 use crate::shard::challenged::Challenged;
@@ -172,9 +172,11 @@ impl Shard {
         self.registrar.datagrams_from(user, flow.remote.ip())
     }
 
-    /// R4: whether a request outside of dialogs is let in where the PBX is the registrar.
+    /// R4: whether a request outside of dialogs is let in where we are nobody's registrar.
     pub(super) fn check_source(&self, flow: &Flow, request: &Request<'_>) -> Result<(), Reject> {
         let is_open = match request.method {
+            // R11: there is nothing to register at.
+            Method::Register if self.settings.is_trunk => return Err(Reject::MethodUnknown),
             // The PBX asks for the password; who answers an ACK has nothing to fear.
             Method::Register | Method::Ack => true,
             // Whether we are there.
@@ -208,13 +210,17 @@ impl Shard {
     }
 
     /// R4: where a request outside of dialogs goes that was let in: from the PBX to the phone that
-    /// its alias names, and from all others to the PBX. `None` where we are the registrar.
+    /// its alias names, and from all others to the PBX; in trunk mode to another peer. `None` where we
+    /// are the registrar.
     pub(super) fn where_to(
         &self,
         now: Timestamp,
         flow: &Flow,
         request: &Request<'_>,
     ) -> Option<Result<Routed, Reject>> {
+        if self.settings.is_trunk {
+            return Some(self.between_peers(flow, request));
+        }
         let edge = self.edge.as_deref()?;
         if self.is_from_pbx(flow) {
             return Some(self.route_to_alias(now, &edge.relay, &request.uri));
@@ -272,8 +278,17 @@ impl Shard {
         }
         while let Some(id) = edge.challenged.poll_unrepeated(now) {
             // R9: nobody waits for a call that does not come.
-            let found = None;
-            self.desk.facts.push_back(Input::CcCallFailed { id, found });
+            let fact = if let Some(asker) = edge.challenged.give_up_camped(id) {
+                let call = asker.call;
+                self.desk.camps.remove(&call);
+                Input::CallLost {
+                    call,
+                    how: Lost::NotRepeated,
+                }
+            } else {
+                Input::CcCallFailed { id, found: None }
+            };
+            self.desk.facts.push_back(fact);
         }
         self.on_registers_due(now);
         self.keep_alive(now);
@@ -354,7 +369,7 @@ impl Shard {
     }
 
     /// Whether the call was asked for credentials, and its slot is kept for its repetition.
-    pub(super) fn keep_challenged(&mut self, now: Timestamp, key: Key, held: &Held) -> bool {
+    pub(super) fn keep_challenged(&mut self, now: Timestamp, key: Key, held: &mut Held) -> bool {
         let is_call = !matches!(held.about, About::Code | About::Recall(_));
         let Some(edge) = self.edge.as_deref_mut() else {
             return false;
@@ -363,8 +378,14 @@ impl Shard {
             return false;
         }
         let digester = self.layer.digester();
-        if let About::CcCall(id) = held.about {
-            edge.challenged.await_cc_call(now, id);
+        match std::mem::take(&mut held.about) {
+            About::CcCall(id) => edge.challenged.await_cc_call(now, id),
+            About::Asker(asker) => {
+                if let Some(id) = asker.invited() {
+                    edge.challenged.await_camped(now, id, (key, asker));
+                }
+            }
+            About::Code | About::Inward(_) | About::Nothing | About::Recall(_) => {}
         }
         let displaced = edge.challenged.keep(now, digester, (key, &held.call));
         if let Some(displaced) = displaced {

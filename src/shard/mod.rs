@@ -19,6 +19,7 @@ mod invite;
 mod keep_alive;
 mod keeping;
 mod legs;
+mod music;
 mod names;
 mod notifier;
 mod numbers;
@@ -52,9 +53,11 @@ mod subscriber;
 mod subscriptions;
 mod table;
 mod terms;
+mod trunk;
 pub mod users;
 mod watchers;
 mod ways;
+mod withheld;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -490,6 +493,7 @@ impl Shard {
                 .as_ref()
                 .or_else(|| dialled.map(|it| &it.user)),
             seen: dialled.map(|it| it.seen),
+            through: parties.through,
             legs: u32::from(parties.callee.is_some()),
             hosts: &self.hosts,
             settings: &self.settings,
@@ -532,13 +536,14 @@ impl Shard {
     }
 
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
-        let waits = self.attend_camp(now, key, &mut held);
+        let waits =
+            self.attend_camp(now, key, &mut held) || self.attend_withheld(now, key, &mut held);
         if held.prompting.is_some() || (held.call.is_held() && !waits) {
             self.attend(now, key, &mut held);
         }
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
-            if self.keep_challenged(now, key, &held) {
+            if self.keep_challenged(now, key, &mut held) {
                 // Its repetition will be the call.
                 self.records.forget(key);
                 return self.release(now, &held.parties);

@@ -133,6 +133,8 @@ pub(super) struct Announcer<'s> {
     pub(super) callee: Option<&'s Aor>,
     /// What was seen of his phones, if the call goes to him through the PBX.
     pub(super) seen: Option<Seen>,
+    /// The peers from which the call comes and to which it goes.
+    pub(super) through: [Option<PeerId>; 2],
     /// How many legs of the callee's are this call's own.
     pub(super) legs: u32,
     /// The host and port of each listener, as peers see it.
@@ -180,7 +182,8 @@ impl Announce for Announcer<'_> {
                 *self.about = About::Inward(inward);
                 PeerOffers::Cross
             }
-            other @ (About::Code | About::Nothing | About::Recall(_)) => {
+            About::Nothing => self.offers_across(),
+            other @ (About::Code | About::Recall(_)) => {
                 *self.about = other;
                 PeerOffers::Cross
             }
@@ -188,7 +191,7 @@ impl Announce for Announcer<'_> {
     }
 
     fn holds(&mut self, failure: &Told<'_>) -> Option<Duration> {
-        if let Some(lasts) = self.camps(failure) {
+        if let Some(lasts) = self.withholds(failure).or_else(|| self.camps(failure)) {
             return Some(lasts);
         }
         let lasts = self.asks(failure)?;
@@ -199,6 +202,20 @@ impl Announce for Announcer<'_> {
 }
 
 impl Announcer<'_> {
+    /// R11: what becomes of a peer's offers to the caller of another one.
+    fn offers_across(&self) -> PeerOffers {
+        let mut sides = self.through.iter().flatten();
+        let is_off = sides.any(|id| {
+            let peer = self.settings.peer(*id);
+            peer.is_some_and(|peer| peer.completion == PeerCompletion::Off)
+        });
+        if is_off {
+            PeerOffers::Removed
+        } else {
+            PeerOffers::Cross
+        }
+    }
+
     /// CC-30: in each non-100 1xx and in the failure, if our own queue would take the caller.
     fn offer(
         &mut self,

@@ -41,6 +41,10 @@ impl Shard {
         if request.method == Method::Publish && uri.as_ref().is_some_and(names_entry) {
             return true;
         }
+        if self.settings.is_trunk && !uri.as_ref().is_some_and(names_queue) {
+            // R11: the users are the peers', and so are their queues.
+            return false;
+        }
         if !uri.is_some_and(|uri| self.domains.is_own(&uri)) {
             return false;
         }
@@ -52,9 +56,7 @@ impl Shard {
 
     /// CC-48: by its Request-URI, or because its sender waits in a queue of ours.
     fn is_published_here(&self, flow: &Flow, request: &Request<'_>) -> bool {
-        let user = request.uri.as_sip().and_then(|uri| uri.user);
-        let user = user.and_then(|user| str::from_utf8(user).ok());
-        if user.is_some_and(|user| offer::named_by(user).is_some()) {
+        if request.uri.as_sip().as_ref().is_some_and(names_queue) {
             return true;
         }
         let sender = self.sender(flow, request);
@@ -443,6 +445,12 @@ impl Shard {
         };
         act(&mut turn)
     }
+}
+
+/// CC-33: whether the URI is one of those that we give to a queue, or to a place in one.
+fn names_queue(uri: &SipUri<'_>) -> bool {
+    let user = uri.user.and_then(|user| str::from_utf8(user).ok());
+    user.is_some_and(|user| offer::named_by(user).is_some())
 }
 
 #[cfg(test)]

@@ -15,9 +15,13 @@ use crate::time::Timestamp;
 use crate::transaction::reply;
 
 /// The methods that we let in, in dialogs or out of them.
-pub(super) const ALLOW: &[u8] =
+const ALLOW: &[u8] =
     b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, MESSAGE, NOTIFY, PRACK, PUBLISH, REFER, \
       SUBSCRIBE, UPDATE";
+/// The same where nobody registers.
+const ALLOW_BETWEEN_PEERS: &[u8] =
+    b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, NOTIFY, PRACK, PUBLISH, REFER, SUBSCRIBE, \
+      UPDATE";
 /// The options that we have or let cross.
 pub(super) const SUPPORTED: &[u8] = b"100rel, histinfo, norefersub, replaces, timer";
 
@@ -115,6 +119,9 @@ impl Shard {
         if let Some(allowed) = allowed {
             writer.header(Name::Allow, allowed.as_bytes());
         }
+        if reject == Reject::MethodUnknown {
+            writer.header(Name::Allow, allow(self.settings.is_trunk));
+        }
         let least_s = self.settings.call_policy.session_least_s;
         explain(&mut writer, request, reject, least_s);
         let rest = match writer.finish(b"") {
@@ -140,7 +147,7 @@ impl Shard {
     pub(super) fn answer_options(&mut self, request: &Request<'_>, flow: &Flow) {
         self.scratch.clear();
         let mut writer = Writer::fragment(&mut self.scratch);
-        writer.header(Name::Allow, ALLOW);
+        writer.header(Name::Allow, allow(self.settings.is_trunk));
         writer.header(Name::Accept, b"application/sdp");
         writer.header(Name::AcceptEncoding, b"identity");
         writer.header(Name::AcceptLanguage, b"en");
@@ -162,6 +169,11 @@ impl Shard {
     }
 }
 
+/// S-10, S-36: the methods that may begin something.
+fn allow(is_trunk: bool) -> &'static [u8] {
+    if is_trunk { ALLOW_BETWEEN_PEERS } else { ALLOW }
+}
+
 /// What a refusal says besides its status.
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -169,9 +181,6 @@ impl Shard {
 )]
 fn explain(writer: &mut Writer<'_>, request: &Request<'_>, reject: Reject, least_s: u32) {
     match reject {
-        Reject::MethodUnknown => {
-            writer.header(Name::Allow, ALLOW);
-        }
         Reject::ExtensionUnknown => {
             for option in unknown_options(request) {
                 writer.header(Name::Unsupported, option);

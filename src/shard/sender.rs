@@ -17,7 +17,7 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
-        if self.edge.is_some() {
+        if self.edge.is_some() || self.settings.is_trunk {
             return self.check_source(flow, request);
         }
         if request.method == Method::Register {

@@ -32,6 +32,8 @@ pub struct Settings {
     pub upstream: Option<Peer>,
     /// What stands between phones and the PBX, if the PBX is their registrar (R1); `None`: we are.
     pub edge: Option<Edge>,
+    /// R11: whether we stand between peers, and have no users at all.
+    pub is_trunk: bool,
     /// Where our own calls through the upstream leave from, which trusts that address (R4); one of
     /// the listeners, and nothing that is relayed goes there. `None`: from where all else does.
     pub own_calls: Option<ListenerId>,
@@ -440,6 +442,10 @@ impl Default for Edge {
 
 /// What becomes of calls that fail.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of the configuration"
+)]
 pub struct Completion {
     /// Whether completion is offered and asked for at all; calls flow without it.
     pub enabled: bool,
@@ -462,6 +468,8 @@ pub struct Completion {
     pub on_busy: OnBusy,
     /// How long he is kept from it, so that somebody may ask for him (R5).
     pub ask_time: Duration,
+    /// Whether a caller whose call waits hears music, where there is sound at all.
+    pub camp_on_music: bool,
     /// What a caller is asked who hears busy; `None`: nothing.
     pub prompt: Option<Prompt>,
 }
@@ -481,6 +489,7 @@ impl Default for Completion {
             enabled: true,
             service: completion::Settings::default(),
             reserve: Reserve::Completions,
+            camp_on_music: true,
             prompt: None,
             on_busy: OnBusy::default(),
             ask_time: Duration::from_secs(10),

@@ -214,6 +214,13 @@ impl Source {
         }
     }
 
+    /// The same where it may be asked again at once, unless it has told nothing since that was done.
+    fn take_breath(&mut self) -> Duration {
+        let is_first = self.rest == REST;
+        let rest = self.take_rest();
+        if is_first { BREATH } else { rest }
+    }
+
     /// How long it is left alone now.
     fn take_rest(&mut self) -> Duration {
         let rest = self.rest;

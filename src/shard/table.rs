@@ -20,10 +20,14 @@ impl Shard {
         flow: &Flow,
     ) -> Option<Result<Routed, Reject>> {
         let routes = &self.settings.routes;
-        if routes.is_empty() || self.is_emergency(request) || self.is_from_pbx(flow) {
+        let for_help = self.is_emergency(request);
+        if routes.is_empty() || self.is_from_pbx(flow) || (for_help && !self.settings.is_trunk) {
             return None;
         }
         let route = self.with_asked(request, flow, |asked| Some(decide(routes, asked)?.1))?;
+        if for_help && !matches!(route.to, Destination::Peer { .. }) {
+            return None;
+        }
         Some(self.take_route(now, request, flow, route))
     }
 

@@ -163,7 +163,7 @@ impl Shard {
     }
 
     /// R4: nothing that is relayed leaves from the address of our own calls, wherever it came in.
-    fn relayed_by(&self, came_by: ListenerId) -> ListenerId {
+    pub(super) fn relayed_by(&self, came_by: ListenerId) -> ListenerId {
         if self.settings.own_calls == Some(came_by) {
             ListenerId(0)
         } else {

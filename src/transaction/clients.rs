@@ -19,6 +19,7 @@ use crate::transaction::branch::Branch;
 use crate::transaction::fallback::{Attempt, Fallback, ServerFailed, Trouble};
 use crate::transaction::login::Proven;
 use crate::transaction::outbox::SendId;
+use crate::transaction::steps::{Due, trace};
 use crate::transaction::wishes::{Wish, Wishes};
 use crate::transaction::{Armed, Count, Turn, User, derived};
 use crate::transaction::{invite_client, non_invite_client};
@@ -411,6 +412,7 @@ impl Client {
         let event = non_invite_client::Event::Response(response.status.into());
         let reliable = self.flow.transport.is_reliable();
         let unheard = &mut Wishes::default();
+        trace("non-invite client", &*machine, &event);
         match machine.handle(turn.now, event, turn.timing, reliable, unheard) {
             Some(next) => *machine = next,
             None => self.cancel = None,
@@ -430,6 +432,7 @@ impl Client {
         let mut wishes = Wishes::default();
         let reliable = self.flow.transport.is_reliable();
         let next = machine.handle_timeout(turn.now, turn.timing, &mut wishes);
+        trace("non-invite client", &*machine, &Due::of(next.as_ref()));
         if wishes.has(Wish::Resend) && !reliable {
             turn.outbox.send(self.flow, request, SendId::default());
         }
@@ -447,6 +450,7 @@ impl Client {
             }
             Machine::Other(state) => {
                 let event = non_invite_client::Event::Response(status.into());
+                trace("non-invite client", &state, &event);
                 let reliable = self.flow.transport.is_reliable();
                 let next = state.handle(turn.now, event, turn.timing, reliable, &mut wishes);
                 (next.map(Machine::Other), wishes)
@@ -461,6 +465,7 @@ impl Client {
             Machine::Other(state) => {
                 let mut wishes = Wishes::default();
                 let event = non_invite_client::Event::TransportError;
+                trace("non-invite client", &state, &event);
                 let reliable = self.flow.transport.is_reliable();
                 let next = state.handle(turn.now, event, turn.timing, reliable, &mut wishes);
                 (next.map(Machine::Other), wishes)
@@ -477,6 +482,7 @@ impl Client {
         let Machine::Invite(state) = self.machine else {
             return (Some(self.machine), wishes);
         };
+        trace("invite client", &state, &event);
         let reliable = self.flow.transport.is_reliable();
         let next = state.handle(turn.now, event, turn.timing, reliable, &mut wishes);
         (next.map(Machine::Invite), wishes)
@@ -485,12 +491,16 @@ impl Client {
     fn after_timeout(&self, turn: &Turn<'_>) -> (Option<Machine>, Wishes) {
         let mut wishes = Wishes::default();
         let machine = match self.machine {
-            Machine::Invite(state) => state
-                .handle_timeout(turn.now, &mut wishes)
-                .map(Machine::Invite),
-            Machine::Other(state) => state
-                .handle_timeout(turn.now, turn.timing, &mut wishes)
-                .map(Machine::Other),
+            Machine::Invite(state) => {
+                let next = state.handle_timeout(turn.now, &mut wishes);
+                trace("invite client", &state, &Due::of(next.as_ref()));
+                next.map(Machine::Invite)
+            }
+            Machine::Other(state) => {
+                let next = state.handle_timeout(turn.now, turn.timing, &mut wishes);
+                trace("non-invite client", &state, &Due::of(next.as_ref()));
+                next.map(Machine::Other)
+            }
         };
         (machine, wishes)
     }

@@ -18,6 +18,7 @@ pub mod non_invite_server;
 pub mod outbox;
 pub mod reply;
 pub mod servers;
+mod steps;
 pub mod timing;
 mod wishes;
 

@@ -32,4 +32,5 @@ mod session_timers;
 mod strangers;
 mod streams;
 mod transfer;
+mod trunk;
 mod untouched;

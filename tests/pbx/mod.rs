@@ -19,9 +19,10 @@ pub mod strict;
 pub mod switchboard;
 pub mod switches;
 
-mod completion;
+pub mod completion;
 mod edge;
 mod tests;
+mod trunk;
 
 pub use phone::Phone;
 pub use switchboard::Pbx;

@@ -1,4 +1,4 @@
-//! campon in edge mode before the scripted PBX, and scripted phones that go through it.
+//! campon in front of the scripted PBX, and scripted phones that go through it.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,6 +25,17 @@ impl Office {
     /// Opens at the addresses 127.203.n.*: campon is 1, the PBX 2. The configuration comes before all
     /// tables.
     pub fn open(name: &str, number: u8, switches: Switches, config: &str) -> Self {
+        Self::in_mode("edge", (name, number), switches, config)
+    }
+
+    /// The same in trunk mode; the carrier's place is 21.
+    pub fn between_peers(name: &str, number: u8, switches: Switches) -> Self {
+        let carrier = at(Ipv4Addr::new(127, 203, number, 0), 21);
+        let config = format!("[[peer]]\nname = \"carrier\"\naddress = \"{carrier}\"\n");
+        Self::in_mode("trunk", (name, number), switches, &config)
+    }
+
+    fn in_mode(mode: &str, (name, number): (&str, u8), switches: Switches, config: &str) -> Self {
         let network = Ipv4Addr::new(127, 203, number, 0);
         let at = |place| at(network, place);
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pbx");
@@ -35,7 +46,7 @@ impl Office {
         let turn = Turn::take(&target, at(1));
         let pbx = Pbx::start(at(2), switches);
         let config = format!(
-            "mode = \"edge\"\nupstream.address = \"sip:{}\"\ndomains = [\"pbx.test\"]\n{config}\n{UNHURRIED}",
+            "mode = \"{mode}\"\nupstream.address = \"sip:{}\"\ndomains = [\"pbx.test\"]\n{config}\n{UNHURRIED}",
             at(2)
         );
         let campon = Some(Campon::start(at(1), &folder, Some(&config)));
@@ -76,6 +87,14 @@ impl Office {
     /// A phone that is not registered yet.
     pub fn phone(&self, user: &str, place: u8) -> Phone {
         Phone::open(user, at(self.network, place), self.campon_at())
+    }
+
+    /// A phone that is registered with the PBX itself.
+    pub fn phone_of_pbx(&self, user: &str, place: u8) -> Phone {
+        let mut phone = Phone::open(user, at(self.network, place), self.pbx.address());
+        phone.speak_directly();
+        phone.register(300);
+        phone
     }
 
     /// Alice's and Bob's, registered.

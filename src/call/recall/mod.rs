@@ -261,7 +261,8 @@ impl Call {
         matches!(stage, Some(Stage::Calling(_)))
     }
 
-    /// Withdraws what is up (R18): nothing more is told. A call that both have answered stays.
+    /// Withdraws what is up (R18): nothing more is told. A call that both have answered stays, and is
+    /// told of when they talk.
     pub fn end_recall(&mut self, turn: &mut Turn<'_>, reason: &[u8]) {
         let Some(recall) = self.recall.as_deref_mut() else {
             return;
@@ -288,7 +289,9 @@ impl Call {
             let theirs = sdp_of(message)?;
             Some(recall.session.describe(theirs))
         });
-        described.map_or_else(|| self.body_from(to.other(), message), Cow::Owned)
+        let body = described.map_or_else(|| self.body_from(to.other(), message), Cow::Owned);
+        let ahead = sdp_of(message).and_then(|_| self.ahead_for(to, &body));
+        ahead.map_or(body, Cow::Owned)
     }
 
     /// A side that has answered hangs up before the two are connected.
@@ -358,9 +361,10 @@ impl Call {
         self.send_byes(turn, &left, reason);
     }
 
+    /// Who has ended it still hears that the two talk, so that nobody is rung for what he has.
     fn report(&mut self, news: News) {
         if let Some(recall) = self.recall.as_deref_mut()
-            && recall.owner == Owner::Listens
+            && (recall.owner == Owner::Listens || news == News::Answered)
         {
             recall.news = Some(news);
         }

@@ -1,9 +1,11 @@
 //! The mode, and what phones may do whose registrar is the PBX.
 //!
-//! Spec: RULES R1, R3, R12.
+//! Spec: RULES R1, R3, R11, R12.
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+use toml::Spanned;
 
 use crate::call::NatMedia;
 use crate::config::error::{Error, Source};
@@ -18,6 +20,47 @@ enum Mode {
     Edge,
     /// It is their registrar.
     Standalone,
+    /// There are none: it stands between peers.
+    Trunk,
+}
+
+fn mode(source: Source<'_>, raw: &RawConfig) -> Result<Mode, Error> {
+    let modes = [
+        ("edge", Mode::Edge),
+        ("standalone", Mode::Standalone),
+        ("trunk", Mode::Trunk),
+    ];
+    source.word(raw.mode.as_ref(), Mode::Standalone, &modes)
+}
+
+/// R11: whether campon stands between peers, of which there are two sides then.
+pub(super) fn is_trunk(
+    source: Source<'_>,
+    raw: &RawConfig,
+    (upstream, peers): (Option<&Peer>, &[Peer]),
+) -> Result<bool, Error> {
+    if mode(source, raw)? != Mode::Trunk {
+        return Ok(false);
+    }
+    let written = raw.mode.as_ref();
+    if upstream.into_iter().chain(peers).count() < 2 {
+        let why = "trunk mode has two sides: write an upstream and a [[peer]], or two [[peer]]s";
+        return Err(source.blame(written, why.to_owned()));
+    }
+    if upstream.is_none() && raw.route.is_empty() {
+        let why = "without an upstream nothing leads anywhere: write a [[route]]";
+        return Err(source.blame(written, why.to_owned()));
+    }
+    let registrar = &raw.registrar;
+    let for_phones = [
+        registrar.open.as_ref().map(Spanned::span),
+        registrar.realm.as_ref().map(Spanned::span),
+        raw.user.first().map(Spanned::span),
+    ];
+    if let Some(span) = for_phones.into_iter().flatten().min_by_key(|it| it.start) {
+        return Err(source.error(&span, "is of no use in trunk mode: nobody registers there"));
+    }
+    Ok(true)
 }
 
 /// What holds in edge mode; `None` in the others.
@@ -26,10 +69,8 @@ pub(super) fn edge(
     raw: &RawConfig,
     upstream: Option<&Peer>,
 ) -> Result<Option<Edge>, Error> {
-    let modes = [("edge", Mode::Edge), ("standalone", Mode::Standalone)];
-    let mode = source.word(raw.mode.as_ref(), Mode::Standalone, &modes)?;
     let written = &raw.edge;
-    if mode == Mode::Standalone {
+    if mode(source, raw)? != Mode::Edge {
         return match written.first_written() {
             Some(written) => Err(source.error(&written, ONLY_EDGE)),
             None => Ok(None),

@@ -95,7 +95,10 @@ impl Shard {
         }
         match status.code() {
             // The PBX has forgotten it, as after a restart.
-            481 => self.rest_source(now, key, Some(BREATH)),
+            481 => {
+                let breath = source.take_breath();
+                self.rest_source(now, key, Some(breath));
+            }
             408 | 480 | 500..600 => self.rest_source(now, key, None),
             // What was granted holds until its end, and then it is asked for anew.
             _ if is_live && fate == Fate::Kept => self.sources.set_due(key, Some(now + REST)),
@@ -174,7 +177,9 @@ impl Shard {
         match reason {
             // S-123: it may be had again.
             Some(EventReason::Deactivated | EventReason::Timeout) => {
-                self.rest_source(now, key, Some(BREATH));
+                let source = self.sources.table.get_mut(key);
+                let breath = source.map(|source| source.take_breath());
+                self.rest_source(now, key, breath);
             }
             Some(EventReason::Probation | EventReason::GiveUp) | None => {
                 self.rest_source(now, key, wait.map(|wait| wait.min(EXPIRES_MAX)));
@@ -206,11 +211,11 @@ impl Shard {
             }
             let lines = source.lines.get_mut(place);
             let taken = lines.map_or(Taken::Whole, |lines| lines.take(document));
-            if taken == Taken::Gap {
+            match taken {
                 // RFC 4235 §4.3: all of it is told again after a SUBSCRIBE.
-                due = Some(now + BREATH);
+                Taken::Gap => due = Some(now + source.take_breath()),
+                Taken::Whole => source.rest = REST,
             }
-            source.rest = REST;
         }
         let stage = std::mem::replace(&mut source.stage, Stage::Resting);
         source.stage = match stage {

@@ -58,7 +58,7 @@ pub(crate) enum Setup {
     KeptUpstream,
     /// Standalone without a limit of calls.
     Unlimited,
-    /// Standalone, and callers who hear busy may press 5 to be called back.
+    /// Standalone, and callers who hear busy may press 5 to be called back, or 1 to wait.
     Prompting,
     /// What is for nobody registered goes to [`UPSTREAM`].
     Upstream,
@@ -92,6 +92,11 @@ pub(crate) enum Setup {
     Pinged,
     /// As [`Self::Upstream`], with the peer at [`OFFICE`] and a table: see `flow::routes`.
     Routed,
+    /// Trunk mode, between [`UPSTREAM`] and [`OFFICE`], whose completion is off, with a table: see
+    /// `flow::trunk`.
+    Trunk,
+    /// The same, where the PBX tells of dialogs and the carrier may wait for its users.
+    TrunkTold,
     /// As [`Self::Upstream`], which is `sip:pbx.example.org`.
     Named,
     /// Standalone, and callees are asked for reliable responses whoever calls.
@@ -143,6 +148,8 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     let has_office = matches!(
         setup,
         Setup::Routed
+            | Setup::Trunk
+            | Setup::TrunkTold
             | Setup::Peer
             | Setup::Edge
             | Setup::EdgeDirect
@@ -168,6 +175,8 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::KeptUpstream
             | Setup::ByHand
             | Setup::Routed
+            | Setup::Trunk
+            | Setup::TrunkTold
             | Setup::Users
             | Setup::OwnCalls
             | Setup::OwnAccount
@@ -209,16 +218,24 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         settings.completion.reserve = Reserve::All;
     }
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
-    if matches!(setup, Setup::Routed) {
-        settings.routes = crate::flow::routes::table();
-        settings.calls.emergency = vec!["112".to_owned()];
-    }
+    prepare_routes(setup, &mut settings);
     settings.completion.codes = codes();
     prepare_prompts(setup, &mut settings);
     if matches!(setup, Setup::ByHand) {
         settings.completion.service.agent.resumption = Resumption::ByHand;
     }
     Shard::new(settings, Rng::from_number(seed))
+}
+
+/// Where calls go.
+fn prepare_routes(setup: Setup, settings: &mut Settings) {
+    if matches!(setup, Setup::Routed) {
+        settings.routes = crate::flow::routes::table();
+        settings.calls.emergency = vec!["112".to_owned()];
+    }
+    if matches!(setup, Setup::Trunk | Setup::TrunkTold) {
+        crate::flow::trunk::prepare(settings);
+    }
 }
 
 /// What calls ask of their sides.
@@ -240,7 +257,7 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
         });
         settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
         settings.completion.prompt = Some(Prompt {
-            digits: vec![(Digit::D5, Mode::Callback)],
+            digits: vec![(Digit::D5, Mode::Callback), (Digit::D1, Mode::CampOn)],
             ..Prompt::default()
         });
     }
@@ -323,6 +340,8 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Pinged
         | Setup::Named
         | Setup::Routed
+        | Setup::Trunk
+        | Setup::TrunkTold
         | Setup::Refer
         | Setup::ReferOrDirect
         | Setup::ReferUpstream
@@ -385,7 +404,7 @@ fn prepare_recalls(setup: Setup, settings: &mut Settings) {
     {
         upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
     }
-    upstream.dialog_events = matches!(setup, Setup::Told | Setup::EdgeTold);
+    upstream.dialog_events = matches!(setup, Setup::Told | Setup::EdgeTold | Setup::TrunkTold);
     if let Setup::EdgeDirect = setup {
         upstream.recall = vec![RecallMethod::Direct];
     }

@@ -170,9 +170,16 @@ fn a_pbx_that_says_nothing_is_asked_again_after_a_while() {
     assert_eq!(pbx.waiting(), 0);
     world.advance(Duration::from_secs(1));
     let lamp = is_watched(&pbx, BOB);
-    // It ends it, and may be asked again at once.
+    lamp.tells(&pbx, 0, "full", &[("1", "confirmed")]);
+    // It ends it, and may be asked again at once; but not for ever.
     pbx.sends(lamp.notify("terminated;reason=deactivated"));
     pbx.receives_each(["200"]);
+    world.advance(Duration::from_secs(1));
+    let lamp = is_watched(&pbx, BOB);
+    pbx.sends(lamp.notify("terminated;reason=deactivated"));
+    pbx.receives_each(["200"]);
+    world.advance(Duration::from_secs(59));
+    assert_eq!(pbx.waiting(), 0);
     world.advance(Duration::from_secs(1));
     let lamp = is_watched(&pbx, BOB);
     lamp.tells(&pbx, 0, "full", &[("1", "confirmed")]);

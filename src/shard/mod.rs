@@ -44,11 +44,13 @@ pub mod reject;
 mod relayed;
 pub mod relays;
 pub mod report;
+mod reserve;
 mod screen;
 mod sender;
 pub mod settings;
 mod signals;
 mod sound;
+mod sources;
 mod strangers;
 mod subscriber;
 mod subscriptions;
@@ -90,6 +92,7 @@ use crate::shard::reconfigure::to_usize;
 use crate::shard::record::Records;
 use crate::shard::registration::is_registration;
 use crate::shard::relays::Relays;
+use crate::shard::sources::is_source;
 use crate::shard::subscriptions::Part;
 pub use crate::transaction::outbox::SendId;
 
@@ -174,6 +177,8 @@ pub struct Shard {
     desk: Desk,
     polls: polls::Polls,
     provider: provider::Provider,
+    /// What PBXs tell of those who are waited for.
+    sources: sources::Sources,
     records: Records,
     relays: Relays,
     sounds: sound::Sounds,
@@ -234,6 +239,7 @@ impl Shard {
             draining: false,
             polls: polls::Polls::default(),
             provider: provider::Provider::new(&mut provided),
+            sources: sources::Sources::new(settings.completion.service.limits.total_max),
             records: Records::new(settings.records),
             index: Scratch::new(),
             scratch: Vec::with_capacity(4096),
@@ -299,6 +305,7 @@ impl Shard {
             shard.users.handle_timeout(now);
             shard.polls.handle_timeout(now);
             shard.wake_connections(now);
+            shard.wake_sources(now);
             shard.desk.subscriptions.handle_timeout(now);
             shard.wake_relays(now);
         });
@@ -344,6 +351,7 @@ impl Shard {
             self.desk.service.poll_timeout(),
             self.desk.subscriptions.poll_timeout(),
             self.relays.poll_timeout(),
+            self.sources.poll_timeout(),
         ];
         all.into_iter().flatten().min()
     }
@@ -397,6 +405,9 @@ impl Shard {
                 }
                 if is_keep_alive(user) {
                     return self.on_phone_asked(user.call, false);
+                }
+                if is_source(user) {
+                    return self.on_source_unanswered(now, user.call);
                 }
                 if let Some(part) = Part::of(user.part) {
                     return self.on_subscription_failure((user.call, part), failure);

@@ -15,7 +15,8 @@ use campon::media::prompts::Voice;
 use campon::random::Rng;
 use campon::routing::health::Pings;
 use campon::routing::{Place, Policy, Spot, State};
-use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, Prompt, RecallMethod, Sound};
+use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, Prompt, RecallMethod};
+use campon::shard::settings::{Reserve, Sound};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::{ListenerId, Transport};
 use campon::transaction::login;
@@ -70,6 +71,8 @@ pub(crate) enum Setup {
     ByHand,
     /// As [`Self::Upstream`], which speaks for biloxi.example and may have made-up names dialled.
     Biloxi,
+    /// Standalone, and a callee whose caller is recalled is kept from all other calls.
+    Reserving,
     /// Standalone, and what comes from [`OFFICE`] comes from a peer.
     Peer,
     /// Standalone, and callers dial again by themselves: by REFER and in no other way.
@@ -84,6 +87,8 @@ pub(crate) enum Setup {
     OwnCalls,
     /// As [`Self::Upstream`], where our own requests have the account of [`password::CAMPON`].
     OwnAccount,
+    /// As [`Self::Upstream`], which tells of the dialogs of those behind it.
+    Told,
     /// As [`Self::Upstream`], with a second server at [`SECOND`]; nobody pings them.
     Twins,
     /// The same, and both are sent OPTIONS every 10 s.
@@ -93,6 +98,8 @@ pub(crate) enum Setup {
     /// Trunk mode, between [`UPSTREAM`] and [`OFFICE`], whose completion is off, with a table: see
     /// `flow::trunk`.
     Trunk,
+    /// The same, where the PBX tells of dialogs and the carrier may wait for its users.
+    TrunkTold,
     /// As [`Self::Upstream`], which is `sip:pbx.example.org`.
     Named,
     /// Standalone, and callees are asked for reliable responses whoever calls.
@@ -105,6 +112,10 @@ pub(crate) enum Setup {
     EdgeOwnCalls,
     /// As [`Self::Edge`], where our own requests have the account of [`password::CAMPON`].
     EdgeOwnAccount,
+    /// As [`Self::Edge`], and a callee whose caller is recalled is kept from all other calls.
+    EdgeReserving,
+    /// As [`Self::Edge`], and the PBX tells of the dialogs of its users.
+    EdgeTold,
     /// As [`Self::Edge`], where callees are rung without the PBX.
     EdgeDirect,
     /// The same, where registrations are kept over a restart, and the PBX knows Alice as 1002, Bob as
@@ -145,11 +156,14 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         setup,
         Setup::Routed
             | Setup::Trunk
+            | Setup::TrunkTold
             | Setup::Peer
             | Setup::Edge
             | Setup::EdgeDirect
             | Setup::EdgeOwnCalls
             | Setup::EdgeOwnAccount
+            | Setup::EdgeTold
+            | Setup::EdgeReserving
     );
     let mut settings = Settings {
         listeners: listeners.to_vec(),
@@ -160,6 +174,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::Prompting
             | Setup::Intruding
             | Setup::Peer
+            | Setup::Reserving
             | Setup::Reliable
             | Setup::Timed
             | Setup::Refer
@@ -169,9 +184,11 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::ByHand
             | Setup::Routed
             | Setup::Trunk
+            | Setup::TrunkTold
             | Setup::Users
             | Setup::OwnCalls
             | Setup::OwnAccount
+            | Setup::Told
             | Setup::ReferUpstream
             | Setup::BareUpstream
             | Setup::Edge
@@ -180,6 +197,8 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::EdgeAsks
             | Setup::EdgeOwnCalls
             | Setup::EdgeOwnAccount
+            | Setup::EdgeTold
+            | Setup::EdgeReserving
             | Setup::EdgeDirect
             | Setup::EdgePrompting
             | Setup::EdgeKept => Some(upstream),
@@ -205,6 +224,9 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         settings.calls.calls_max = None;
     }
     prepare_calls(setup, &mut settings);
+    if let Setup::Reserving | Setup::EdgeReserving = setup {
+        settings.completion.reserve = Reserve::All;
+    }
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
     prepare_routes(setup, &mut settings);
     settings.completion.codes = codes();
@@ -221,7 +243,7 @@ fn prepare_routes(setup: Setup, settings: &mut Settings) {
         settings.routes = crate::flow::routes::table();
         settings.calls.emergency = vec!["112".to_owned()];
     }
-    if matches!(setup, Setup::Trunk) {
+    if matches!(setup, Setup::Trunk | Setup::TrunkTold) {
         crate::flow::trunk::prepare(settings);
     }
 }
@@ -320,7 +342,9 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::EdgeDirect
         | Setup::EdgeOwnCalls
         | Setup::EdgeOwnAccount
-        | Setup::EdgePrompting => Some(usual),
+        | Setup::EdgePrompting
+        | Setup::EdgeReserving
+        | Setup::EdgeTold => Some(usual),
         Setup::EdgeKept => Some(Edge {
             keeps: true,
             numbers: [("1001", "bob"), ("1002", "alice")]
@@ -361,12 +385,15 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Named
         | Setup::Routed
         | Setup::Trunk
+        | Setup::TrunkTold
         | Setup::Refer
         | Setup::ReferOrDirect
         | Setup::ReferUpstream
         | Setup::BareUpstream
         | Setup::OwnCalls
         | Setup::OwnAccount
+        | Setup::Told
+        | Setup::Reserving
         | Setup::Peer => None,
     }
 }
@@ -414,11 +441,14 @@ fn prepare_recalls(setup: Setup, settings: &mut Settings) {
     if let Setup::Edge
     | Setup::EdgeOwnCalls
     | Setup::EdgeOwnAccount
+    | Setup::EdgeTold
+    | Setup::EdgeReserving
     | Setup::ReferUpstream
     | Setup::BareUpstream = setup
     {
         upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
     }
+    upstream.dialog_events = matches!(setup, Setup::Told | Setup::EdgeTold | Setup::TrunkTold);
     if let Setup::EdgeDirect = setup {
         upstream.recall = vec![RecallMethod::Direct];
     }

@@ -62,7 +62,7 @@ impl Shard {
         let asker = held.about.asker();
         let callee = asker.and_then(|asker| match &asker.callee {
             Callee::Ours(callee) => Some(callee),
-            Callee::Behind(..) => None,
+            Callee::Behind(..) | Callee::Watched(..) => None,
         });
         let parties = held.parties.caller.as_ref().zip(callee);
         let (caller, callee) = parties.ok_or((Denied::NoMeans, None))?;
@@ -390,7 +390,7 @@ impl Shard {
         let asker = held.about.asker();
         let callee = asker.and_then(|asker| match &asker.callee {
             Callee::Ours(callee) => Some(plain(callee)),
-            Callee::Behind(..) => None,
+            Callee::Behind(..) | Callee::Watched(..) => None,
         });
         IntrusionRecord {
             call_id: String::from_utf8_lossy(held.call.call_id(Side::A)).into_owned(),

@@ -14,6 +14,7 @@ mod challenged;
 mod codes;
 mod desk;
 mod edge;
+mod ending;
 mod entries;
 mod facing;
 pub mod intrusion;
@@ -69,7 +70,6 @@ use crate::call;
 use crate::call::{Call, Contacts, Turn};
 use crate::cc::capsule::CallIdentity;
 use crate::cc::trust::PeerId;
-use crate::completion;
 use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::{Counters, Delays};
 use crate::random::Rng;
@@ -421,28 +421,6 @@ impl Shard {
             }
             // The call has ended when its failure was sent; nobody else is concerned.
             Event::NoAck(_) => {}
-        }
-    }
-
-    fn drain(&mut self, now: Timestamp) {
-        let is_first = !std::mem::replace(&mut self.draining, true);
-        if self.desk.vault.is_elsewhere() {
-            // The next process goes on with them.
-            self.desk.service.stop_selecting();
-        } else if is_first {
-            self.desk.facts.push_back(completion::Input::Stop);
-        }
-        self.stop_pinging(now);
-    }
-
-    fn hang_up(&mut self, now: Timestamp) {
-        self.drain(now);
-        self.clear_parked(now);
-        let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            self.with_call(now, key, Call::hang_up);
-            // Nobody waits for the answers to our BYEs.
-            self.finish_record(now, key);
         }
     }
 

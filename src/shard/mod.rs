@@ -585,7 +585,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::completion::Input as Fact;
+    use crate::completion::{self, Input as Fact};
     use crate::sip::flow::{Flow, ListenerId, Transport};
 
     const NOW: Timestamp = Timestamp::START;

@@ -28,6 +28,8 @@ const PHONES: &str = "127.0.0.1:25070";
 const MEDIA: &str = "127.0.0.1:25072";
 /// Longest that anything in SIP may take.
 const STEP_MAX: Duration = Duration::from_secs(20);
+/// How long a request waits for its answer before it is sent again.
+const T1: Duration = Duration::from_millis(500);
 /// How far one stream's turns are apart.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -42,38 +44,49 @@ fn main() {
         return;
     }
     let (count, seconds) = (number(count), number(seconds));
-    let mut campon = start();
+    let _campon = Campon::start();
     let mut driver = Driver::new();
     match kind.as_str() {
         "music" => driver.callers_hear_music(count),
         _ => driver.calls_are_joined(count),
     }
     driver.measure(Duration::from_secs(seconds));
-    // It would wait for its calls otherwise.
-    let _ended = campon.kill();
-    let _status = campon.wait();
 }
 
 fn number(text: &str) -> u64 {
     text.parse().expect("a number")
 }
 
-fn start() -> Child {
-    let file = std::env::temp_dir().join("campon-sound.toml");
-    let config = format!(
-        "[[listener]]\naddress = \"{CAMPON}\"\n[api]\nlisten = \"127.0.0.1:25080\"\n\
+/// campon, until it is dropped.
+struct Campon(Child);
+
+impl Drop for Campon {
+    fn drop(&mut self) {
+        // A signal would let it wait for its calls.
+        let _ended = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+impl Campon {
+    fn start() -> Self {
+        let file = std::env::temp_dir().join("campon-sound.toml");
+        let config = format!(
+            "[[listener]]\naddress = \"{CAMPON}\"\n[api]\nlisten = \"127.0.0.1:25080\"\n\
          [log]\nlevel = \"error\"\n[overload]\ndelay_target_ms = 60000\n[media]\nports = \"30000-59999\"\n\
          [strangers]\nrate_max = 0\n\
          [completion]\nqueue_max = 100000\nper_caller_max = 100\ncamp_on_max = \"1h\"\n\
          [completion.intrusion]\nintrudes = 1\nprotection = 0\n\
          [completion.prompt]\nintrude = \"3\"\n"
-    );
-    fs::write(&file, config).expect("a file in the folder for temporary ones");
-    let binary = std::env::var("CAMPON_BIN").unwrap_or_else(|_| "target/release/campon".to_owned());
-    let mut command = Command::new(&binary);
-    command.arg("serve").arg("--config").arg(file);
-    let child = command.spawn();
-    child.unwrap_or_else(|error| panic!("{binary}: {error}"))
+        );
+        fs::write(&file, config).expect("a file in the folder for temporary ones");
+        let binary =
+            std::env::var("CAMPON_BIN").unwrap_or_else(|_| "target/release/campon".to_owned());
+        let mut command = Command::new(&binary);
+        command.arg("serve").arg("--config").arg(file);
+        let child = command.spawn();
+        Self(child.unwrap_or_else(|error| panic!("{binary}: {error}")))
+    }
 }
 
 /// All phones: one socket for what they say, one for what they hear.
@@ -142,12 +155,23 @@ impl Driver {
 
     fn registers(&mut self, user: &str) {
         let call = self.call_id();
-        self.sends(&format!(
+        let request = format!(
             "REGISTER sip:127.0.0.1 SIP/2.0\r\n{}From: <sip:{user}@127.0.0.1>;tag={call}\r\n\
              To: <sip:{user}@127.0.0.1>\r\nCall-ID: {call}\r\nCSeq: 1 REGISTER\r\n\
              Contact: <sip:{user}@{PHONES}>\r\nExpires: 3600\r\nContent-Length: 0\r\n\r\n",
             self.via(&call, "register")
-        ));
+        );
+        // campon may not be there yet.
+        let until = Instant::now() + STEP_MAX;
+        while !self.answers.contains_key(&call) && Instant::now() < until {
+            self.sends(&request);
+            let again = Instant::now() + T1;
+            while Instant::now() < again && !self.answers.contains_key(&call) {
+                if !self.hears_sip() {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+            }
+        }
         self.waits_for(&call, "200");
     }
 
@@ -208,6 +232,8 @@ impl Driver {
         let mut buffer = [0; 8192];
         let length = match self.sip.recv(&mut buffer) {
             Ok(length) => length,
+            // Nobody listens yet.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return false,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
             Err(error) => panic!("{error}"),
         };

@@ -97,7 +97,8 @@ impl Shard {
         attempt.third = protection.unwrap_or(Level::FULL);
         decide(&attempt).map_err(|denied| (denied, third.clone()))?;
         let (key, near, held) = first.ok_or((Denied::Idle, None))?;
-        if !held.call.could_mix() || held.call.has_mixer() {
+        let is_own = third.as_ref() == Some(caller);
+        if is_own || !held.call.could_mix() || held.call.has_mixer() {
             return Err((Denied::NoMeans, third));
         }
         Ok(Bridge { key, near, third })

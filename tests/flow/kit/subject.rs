@@ -145,11 +145,58 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     restarted(setup, seed, STARTED)
 }
 
+/// The PBX, or another side that calls go to.
+fn upstream(setup: Setup) -> Option<Peer> {
+    let address = UPSTREAM.parse().expect("an address");
+    let upstream = Peer::new("upstream", Transport::Udp, address);
+    match setup {
+        Setup::Standalone
+        | Setup::Kept
+        | Setup::Unlimited
+        | Setup::Prompting
+        | Setup::Intruding
+        | Setup::Peer
+        | Setup::Reserving
+        | Setup::Reliable
+        | Setup::Timed
+        | Setup::Refer
+        | Setup::ReferOrDirect => None,
+        Setup::Upstream
+        | Setup::KeptUpstream
+        | Setup::ByHand
+        | Setup::Routed
+        | Setup::Trunk
+        | Setup::TrunkTold
+        | Setup::Users
+        | Setup::OwnCalls
+        | Setup::OwnAccount
+        | Setup::Told
+        | Setup::ReferUpstream
+        | Setup::BareUpstream
+        | Setup::Edge
+        | Setup::EdgeNat
+        | Setup::EdgeAnchor
+        | Setup::EdgeAsks
+        | Setup::EdgeOwnCalls
+        | Setup::EdgeOwnAccount
+        | Setup::EdgeTold
+        | Setup::EdgeReserving
+        | Setup::EdgeDirect
+        | Setup::EdgePrompting
+        | Setup::EdgeKept => Some(upstream),
+        Setup::Twins => Some(twins(Pings::Off)),
+        Setup::Pinged => Some(twins(Policy::default().pings)),
+        Setup::Named => Some(named()),
+        Setup::Biloxi => Some(Peer {
+            dials: Dials::Tokens,
+            ..upstream.with_domains(["biloxi.example".to_owned()])
+        }),
+    }
+}
+
 /// The same, started at this time of the calendar.
 pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     let listeners = listeners().map(Listener::at);
-    let upstream = UPSTREAM.parse().expect("an address");
-    let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let office = OFFICE.parse().expect("an address");
     let office = Peer::new("office", Transport::Udp, office);
     let has_office = matches!(
@@ -167,49 +214,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     );
     let mut settings = Settings {
         listeners: listeners.to_vec(),
-        upstream: match setup {
-            Setup::Standalone
-            | Setup::Kept
-            | Setup::Unlimited
-            | Setup::Prompting
-            | Setup::Intruding
-            | Setup::Peer
-            | Setup::Reserving
-            | Setup::Reliable
-            | Setup::Timed
-            | Setup::Refer
-            | Setup::ReferOrDirect => None,
-            Setup::Upstream
-            | Setup::KeptUpstream
-            | Setup::ByHand
-            | Setup::Routed
-            | Setup::Trunk
-            | Setup::TrunkTold
-            | Setup::Users
-            | Setup::OwnCalls
-            | Setup::OwnAccount
-            | Setup::Told
-            | Setup::ReferUpstream
-            | Setup::BareUpstream
-            | Setup::Edge
-            | Setup::EdgeNat
-            | Setup::EdgeAnchor
-            | Setup::EdgeAsks
-            | Setup::EdgeOwnCalls
-            | Setup::EdgeOwnAccount
-            | Setup::EdgeTold
-            | Setup::EdgeReserving
-            | Setup::EdgeDirect
-            | Setup::EdgePrompting
-            | Setup::EdgeKept => Some(upstream),
-            Setup::Twins => Some(twins(Pings::Off)),
-            Setup::Pinged => Some(twins(Policy::default().pings)),
-            Setup::Named => Some(named()),
-            Setup::Biloxi => Some(Peer {
-                dials: Dials::Tokens,
-                ..upstream.with_domains(["biloxi.example".to_owned()])
-            }),
-        },
+        upstream: upstream(setup),
         peers: Vec::from_iter(has_office.then_some(office)),
         edge: edge(setup),
         started,

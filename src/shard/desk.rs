@@ -174,6 +174,7 @@ impl Shard {
         }
         self.provider.give_up();
         self.users.unwatch_all();
+        self.sources.clear();
         tracing::error!("completion is made anew from its store");
         if let Some(records) = self.desk.vault.reload() {
             self.take_up(now, records);

@@ -24,14 +24,18 @@ impl Shard {
         (request, flow): (&Request<'_>, &Flow),
         caller: Option<&addr::Aor>,
     ) -> Result<Option<(CompletionId, Routed)>, Reject> {
-        let Some(uri) = request.uri.as_sip().filter(|uri| self.domains.is_own(uri)) else {
+        let uri = request.uri.as_sip();
+        let user = uri.and_then(|uri| str::from_utf8(uri.user?).ok());
+        let Some(named) = user.and_then(offer::named_by) else {
             return Ok(None);
         };
-        let user = uri.user.and_then(|user| str::from_utf8(user).ok());
+        if !uri.is_some_and(|uri| self.domains.is_own(&uri)) {
+            return Ok(None);
+        }
         let service = &self.desk.service;
-        let entry = match user.and_then(offer::named_by) {
-            Some(Named::Entry(cce)) => service.entry(cce),
-            Some(Named::Offer(token)) => match service.offered(token) {
+        let entry = match named {
+            Named::Entry(cce) => service.entry(cce),
+            Named::Offer(token) => match service.offered(token) {
                 Some((caller, callee)) => {
                     let id = service.recognise(&caller, &callee);
                     id.and_then(|id| service.view(id))
@@ -39,7 +43,6 @@ impl Shard {
                 // Somebody may be called so.
                 None => return Ok(None),
             },
-            None => return Ok(None),
         };
         let entry = entry.filter(|entry| caller == Some(entry.caller));
         let entry = entry.ok_or(Reject::UserUnknown)?;

@@ -172,6 +172,14 @@ impl Sources {
         }
     }
 
+    /// Nobody waits for anybody any more, and nobody is told so.
+    pub(super) fn clear(&mut self) {
+        let all: Vec<Key> = self.table.iter().map(|(key, _)| key).collect();
+        for key in all {
+            self.remove(key);
+        }
+    }
+
     /// A PBX is there again that was not: whoever is watched there is asked for, one after the other.
     pub(super) fn hasten(&mut self, now: Timestamp, peer: PeerId) {
         let stale = self.table.iter().filter(|(_, source)| {

@@ -220,6 +220,7 @@ impl Users {
         self.changed.clear();
         self.known.retain(|_, known| {
             known.is_watched = false;
+            known.far = None;
             known.legs > 0 || known.kept_until.is_some()
         });
     }

@@ -42,6 +42,7 @@ mod sdp;
 mod session;
 mod setup;
 mod sound;
+mod within;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -230,6 +231,8 @@ pub struct Call {
     refused: Vec<Box<[u8]>>,
     /// The REFERs that crossed.
     refers: Option<Box<refers::Refers>>,
+    /// Where the two sides are, if their audio passes us.
+    anchored: Option<Box<nat::Anchored>>,
     /// The mixer between the two sides, if there is one.
     mixing: Option<Box<mixing::Mixing>>,
     /// What is more to it if it is a recall.
@@ -425,6 +428,11 @@ impl Call {
 
     /// Takes a response to a request of this call.
     pub fn handle_response(&mut self, turn: &mut Turn<'_>, part: u16, response: &Response<'_>) {
+        if self.is_anchored()
+            && let Some(answerer) = self.answerer_of(Part::of(part))
+        {
+            self.note_audio(answerer, &response.message);
+        }
         match Part::of(part) {
             Part::Branch(branch) if self.recall.is_some() => {
                 self.on_ring_response(turn, branch, response);
@@ -457,33 +465,6 @@ impl Call {
         }
     }
 
-    /// Takes in that a request has gone on to another server (RFC 3263 §4.3).
-    pub fn handle_moved(&mut self, part: u16, client: Key, flow: Flow) {
-        if let Part::Branch(branch) = Part::of(part) {
-            match self.recall.as_deref_mut() {
-                Some(recall) => recall.move_branch(branch, client, flow),
-                None => self.move_branch(branch, client, flow),
-            }
-        }
-    }
-
-    /// Takes in that a request of ours was challenged and has gone again with credentials, under this
-    /// number.
-    pub fn handle_proven(&mut self, part: u16, client: Key, number: u32) {
-        let recall = self.recall.as_deref_mut();
-        let side = match (Part::of(part), recall) {
-            (Part::Branch(branch), Some(recall)) => {
-                recall.renew_branch(branch, client);
-                recall.side_of_branch(branch)
-            }
-            (Part::Bye(side), _) => Some(side),
-            (Part::Branch(_) | Part::Negotiation | Part::Exchange(_) | Part::Refer, _) => None,
-        };
-        if let Some(side) = side {
-            self.leg_mut(side).dialog.count_past(number);
-        }
-    }
-
     /// A call of these two legs, of which nothing has happened yet.
     fn of_legs(key: Key, now: Timestamp, a: Dialog, b: Dialog, phase: Phase) -> Self {
         Self {
@@ -497,6 +478,7 @@ impl Call {
             early: None,
             refused: Vec::new(),
             refers: None,
+            anchored: None,
             mixing: None,
             recall: None,
             phone: None,

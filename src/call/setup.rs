@@ -5,13 +5,15 @@
 //! Invariants: A gets one final response; a branch that lost is cancelled, and its 2xx, should it
 //! come all the same, is acknowledged and ended (S-07).
 
+use std::net::SocketAddr;
+
 use crate::call::branches::Branch;
 use crate::call::early::Early;
 use crate::call::end;
 use crate::call::finals::{Final, is_better};
 use crate::call::forks::Fork;
 use crate::call::held::Hold;
-use crate::call::nat::{Media, NatMedia};
+use crate::call::nat::NatMedia;
 use crate::call::negotiation::Negotiation;
 use crate::call::relay::{carries_session, copy_naming, share_of_breadth};
 use crate::call::respond_announced;
@@ -60,6 +62,8 @@ pub struct Offer<'o> {
     pub phone: Option<(Side, Flow)>,
     /// What becomes of the addresses in the phone's session descriptions.
     pub nat_media: NatMedia,
+    /// Our addresses for A's audio and for B's, if it is to pass us.
+    pub anchor: Option<[SocketAddr; 2]>,
 }
 
 /// The phone rang elsewhere first (RFC 3326 §3.1).
@@ -74,6 +78,8 @@ pub(super) const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call complet
 pub(super) struct Setup {
     /// A's INVITE; `None` once it has its final response.
     server: Option<Key>,
+    /// Its number: others may come in its early dialogs.
+    invite: u32,
     pub(super) branches: Few<Branch>,
     /// How many of them are of INVITEs before this one.
     pub(super) earlier: usize,
@@ -102,6 +108,7 @@ impl Setup {
     fn new(turn: &Turn<'_>, request: &Request<'_>, (server, asks): (Key, Asks)) -> Self {
         Self {
             server: Some(server),
+            invite: request.cseq.number,
             branches: Few::new(),
             earlier: 0,
             forks: Few::new(),
@@ -186,13 +193,6 @@ impl Call {
             self.finish(turn, Status::REQUEST_TERMINATED);
             self.outcome = Outcome::Cancelled;
             self.give_up_branches(turn, reason);
-        }
-    }
-
-    /// R14: a phone's media is where its requests come from, or are sent to.
-    pub(super) fn place_media(&mut self, offer: &Offer<'_>) {
-        if let (NatMedia::Rewrite, Some((side, flow))) = (offer.nat_media, &offer.phone) {
-            self.leg_mut(*side).media = Media::Behind(flow.remote.ip());
         }
     }
 
@@ -373,7 +373,7 @@ impl Call {
         self.phase = Phase::Talking;
         self.answered = Some(turn.now);
         self.relay_success(turn, server, response, tag);
-        let numbers = (self.a.dialog.remote_cseq(), number);
+        let numbers = (self.invite_number(), number);
         let unacked = Negotiation::answered(turn, (Side::A, server), client, numbers);
         self.negotiation = Some(Box::new(unacked));
         self.leave_early(tag);
@@ -470,15 +470,21 @@ impl Call {
         self.setup.as_deref()?.server
     }
 
-    /// Whether somebody has an INVITE of ours that he has not answered.
-    pub fn is_inviting(&self) -> bool {
+    /// The number of A's INVITE, by which its ACK is known.
+    pub(super) fn invite_number(&self) -> u32 {
         let setup = self.setup.as_deref();
-        setup.is_some_and(|setup| !setup.is_done())
+        setup.map_or_else(|| self.a.dialog.remote_cseq(), |setup| setup.invite)
     }
 
     /// Whether A hears something from B's side already.
     pub fn hears_callee(&self) -> bool {
         self.setup.as_deref().is_some_and(|setup| setup.early_media)
+    }
+
+    /// Whether somebody has an INVITE of ours that he has not answered.
+    pub fn is_inviting(&self) -> bool {
+        let setup = self.setup.as_deref();
+        setup.is_some_and(|setup| !setup.is_done())
     }
 
     pub(super) fn take_server(&mut self) -> Option<Key> {

@@ -37,9 +37,20 @@ impl Config {
             warnings.extend(completion(settings));
         }
         warnings.extend(waiting(settings));
+        warnings.extend(unheard(settings));
         warnings.extend(codes_without_phones(settings));
         warnings
     }
+}
+
+/// T29: who talks does not know who listens.
+fn unheard(settings: &Settings) -> Option<String> {
+    let intrusion = &settings.completion.intrusion;
+    let is_silent = intrusion.is_silent && intrusion.is_possible();
+    is_silent.then(|| {
+        "completion.intrusion.silent: calls are joined unheard, which is a crime in many countries"
+            .to_owned()
+    })
 }
 
 /// R11: what is dialled at a peer is the peer's to understand.

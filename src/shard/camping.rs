@@ -244,6 +244,16 @@ impl Shard {
         !is_prompted || self.settings.completion.prompt.is_none()
     }
 
+    /// The call will not wait: it has come to something else.
+    pub(super) fn give_up_camp(&mut self, held: &mut Held) {
+        if let About::Asker(asker) = &mut held.about
+            && asker.camping.take().is_some()
+        {
+            let call = asker.call;
+            self.release_camp(call);
+        }
+    }
+
     /// RFC 3261 §18.4: who called over a connection that has gone has no call any more. Nobody is rung
     /// for him when it would be his turn.
     pub(super) fn end_camps_over(&mut self, now: Timestamp, flow: &Flow) {
@@ -403,10 +413,12 @@ impl Shard {
         };
         let offer = self.offer_of((&request, &flow, server), &ways, &held.parties);
         let targets = targets(&ways);
-        let offer = Offer {
+        let mut offer = Offer {
             targets: &targets,
             ..offer
         };
+        let has = held.anchorage.as_deref().copied();
+        held.anchorage = self.anchor(key, has, &mut offer).map(Box::new);
         self.in_turn(now, held, |call: &mut Call, turn: &mut Turn<'_>| {
             call.invite_held(turn, &offer, sent);
         });
@@ -430,6 +442,7 @@ impl Shard {
             again: None,
             phone: self.phone_of(parties, (request, flow), ways),
             nat_media: edge.map_or(NatMedia::Off, |it| it.nat_media),
+            anchor: None,
         }
     }
 

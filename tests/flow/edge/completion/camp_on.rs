@@ -159,6 +159,7 @@ fn a_mailbox_that_wins_the_race_is_hung_up_on() {
     let answer = response(&call.out, 200).tagged("voicemail");
     office.pbx.sends(answer.with_sdp(ANSWER));
     office.pbx.answers(&cancel, 200);
+    // S-07
     let [_, bye, refusal] = office.pbx.receives_each(["ACK", "BYE", "486"]);
     office.pbx.answers(&bye, 200);
     office.pbx.acks(&call.back, &refusal);

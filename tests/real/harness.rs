@@ -151,7 +151,12 @@ fn a_digit_that_only_sounds_is_taken() {
     carol.tell("hangup", "");
     carol.wait_for("CALL_CLOSED");
     alice.wait_for("CALL_INCOMING");
+    alice.tell("accept", "");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    bob.wait_for("CALL_ESTABLISHED");
     alice.tell("hangup", "");
+    bob.wait_for("CALL_CLOSED");
     campon.stop();
 }
 

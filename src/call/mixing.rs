@@ -321,7 +321,7 @@ impl Call {
             Stage::Returning(_) if status == Status::REQUEST_PENDING => {
                 self.on_not_returned(turn, side);
             }
-            Stage::Returning(_) => mixing.get_stuck(),
+            Stage::Returning(_) => mixing.give_up(),
             Stage::Mixed | Stage::Waiting(..) | Stage::Stuck => {}
         }
     }
@@ -332,7 +332,7 @@ impl Call {
         };
         mixing.tries += 1;
         if mixing.tries >= TRIES_MAX {
-            return mixing.get_stuck();
+            return mixing.give_up();
         }
         // S-19: longer than who owns the Call-ID waits.
         let wait = Duration::from_millis(2_100 + 10 * turn.rng.below(191));
@@ -481,7 +481,7 @@ impl Call {
 }
 
 impl Mixing {
-    fn get_stuck(&mut self) {
+    fn give_up(&mut self) {
         self.stage = Stage::Stuck;
         self.news = Some(MixNews::Stuck);
     }

@@ -373,6 +373,57 @@ mod tests {
         assert!(users.is_empty());
     }
 
+    /// Bob, who is watched and is at his phone since the start, as his PBX tells at these seconds.
+    fn told(news: &[(u64, Option<Far>)]) -> Line {
+        let mut users = Users::default();
+        users.watch(&bob());
+        for (seconds, far) in news {
+            users.set_far(at(*seconds), &bob(), *far);
+        }
+        users.line(&bob(), Some(Timestamp::START))
+    }
+
+    #[test]
+    fn a_talk_that_a_pbx_tells_of_engages_its_user_and_frees_him() {
+        let talk = [(1, Some(Far::Free)), (2, Some(Far::Talking))];
+        assert_eq!(told(&talk).calls, Calls::Engaged);
+        let over = told(&[talk[0], talk[1], (9, Some(Far::Free))]);
+        assert_eq!(over.calls, Calls::Free);
+        assert_eq!((over.freed, over.talked), (Some(at(9)), Some(at(9))));
+        // Ringing on is no end.
+        let rings = told(&[talk[0], talk[1], (9, Some(Far::Alerting))]);
+        assert_eq!((rings.calls, rings.talked), (Calls::Engaged, None));
+    }
+
+    #[test]
+    fn a_call_that_only_rang_leaves_its_user_as_he_was() {
+        let first = [(1, Some(Far::Free)), (2, Some(Far::Alerting))];
+        assert_eq!(told(&first).calls, Calls::Engaged);
+        let over = told(&[first[0], first[1], (9, Some(Far::Free))]);
+        let seen = (over.calls, over.freed, over.talked);
+        assert_eq!(seen, (Calls::Free, Some(at(1)), None));
+    }
+
+    #[test]
+    fn a_talk_that_ended_unseen_has_ended_when_it_is_told_again() {
+        let news = [(2, Some(Far::Talking)), (5, None), (9, Some(Far::Free))];
+        let over = told(&news);
+        assert_eq!((over.freed, over.talked), (Some(at(9)), Some(at(9))));
+    }
+
+    #[test]
+    fn what_a_pbx_tells_is_forgotten_with_the_last_who_waits() {
+        let mut users = Users::default();
+        users.watch(&bob());
+        users.set_far(at(1), &bob(), Some(Far::Talking));
+        assert_eq!(users.calls_told(&bob()), Calls::Engaged);
+        users.unwatch(at(2), &bob());
+        assert!(users.is_empty());
+        users.set_far(at(3), &bob(), Some(Far::Free));
+        assert!(users.is_empty());
+        assert_eq!(users.calls_told(&bob()), Calls::Unknown);
+    }
+
     #[test]
     fn a_hang_up_between_the_offer_and_the_request_is_remembered() {
         let mut users = Users::default();

@@ -202,6 +202,11 @@ impl Baresip {
         );
     }
 
+    /// Says this from its next call on, instead of its tone.
+    pub fn says_key(&self, hertz: [u32; 2]) {
+        wav::write_key(&self.folder.join("tone.wav"), hertz);
+    }
+
     /// Removes what was recorded so far, so that the next call is heard by itself.
     pub fn forget_recordings(&self) {
         let folder = self.folder.join("rec");

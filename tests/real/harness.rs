@@ -128,6 +128,41 @@ fn a_caller_of_a_busy_phone_hears_a_prompt_and_presses_a_digit() {
     campon.stop();
 }
 
+/// A phone that sends no events for its keys is heard all the same.
+#[test]
+fn a_digit_that_only_sounds_is_taken() {
+    let stage = Stage::open("digit_in_band", 49);
+    let config = format!(
+        "{TOUR}\n[media]\nports = \"21300-21399\"\n\n[completion.prompt]\ncallback = \"5\"\n"
+    );
+    let campon = stage.campon(&config);
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|user| stage.phone(user));
+    for phone in [&mut alice, &mut bob, &mut carol] {
+        phone.wait_until_registered();
+    }
+    carol.dial("bob");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    carol.wait_for("CALL_ESTABLISHED");
+    alice.says_key(KEY_5);
+    alice.dial("bob");
+    let closed = alice.wait_for("CALL_CLOSED");
+    assert!(closed.contains("486"), "{closed}");
+    carol.tell("hangup", "");
+    carol.wait_for("CALL_CLOSED");
+    alice.wait_for("CALL_INCOMING");
+    alice.tell("accept", "");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    bob.wait_for("CALL_ESTABLISHED");
+    alice.tell("hangup", "");
+    bob.wait_for("CALL_CLOSED");
+    campon.stop();
+}
+
+/// ITU-T Q.23.
+const KEY_5: [u32; 2] = [770, 1336];
+
 /// R5, R16: what A's phone recorded is prompt, music and Bob, with no hole between the last two.
 #[test]
 fn a_caller_who_waits_hears_music_and_then_the_callee() {

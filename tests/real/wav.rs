@@ -21,6 +21,10 @@ pub fn write_tone(file: &Path, hertz: u32, seconds: u32) {
         let sample = loud as i16;
         sample
     });
+    write_samples(file, samples);
+}
+
+fn write_samples(file: &Path, samples: impl Iterator<Item = i16>) {
     let data: Vec<u8> = samples.flat_map(i16::to_le_bytes).collect();
     let length = u32::try_from(data.len()).expect("a tone is short");
     let mut wav = Vec::new();
@@ -35,6 +39,24 @@ pub fn write_tone(file: &Path, hertz: u32, seconds: u32) {
     wav.extend(length.to_le_bytes());
     wav.extend(data);
     fs::write(file, wav).expect("a file in the target folder");
+}
+
+/// Writes a key of a phone (ITU-T Q.23), pressed for a third of a second after a second of silence.
+pub fn write_key(file: &Path, hertz: [u32; 2]) {
+    let samples = (0..RATE * 3).map(|n| {
+        if !(RATE..RATE * 4 / 3).contains(&n) {
+            return 0;
+        }
+        let wave = |hertz| (TAU * f64::from(hertz) * f64::from(n) / f64::from(RATE)).sin();
+        let loud = (hertz.map(wave).iter().sum::<f64>() * LOUD / 2.0).round();
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "LOUD is below the largest i16"
+        )]
+        let sample = loud as i16;
+        sample
+    });
+    write_samples(file, samples);
 }
 
 /// How loud a tone must be to count as heard.

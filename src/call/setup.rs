@@ -314,6 +314,20 @@ impl Call {
         }
     }
 
+    /// S-32: the INVITE of a branch has gone where it was led.
+    pub(super) fn redirect_branch(
+        &mut self,
+        branch: u8,
+        client: Key,
+        (flow, reach): (Flow, Reach),
+    ) {
+        self.move_branch(branch, client, flow);
+        let setup = self.setup.as_deref_mut();
+        if let Some(branch) = setup.and_then(|setup| setup.branches.get_mut(usize::from(branch))) {
+            branch.reach = reach;
+        }
+    }
+
     /// Timer C: nobody has given a sign of life for too long (RFC 3261 §16.8).
     pub(super) fn on_rings_too_long(&mut self, turn: &mut Turn<'_>) {
         let due = |setup: &Setup| setup.deadline().is_some_and(|until| until <= turn.now);
@@ -387,7 +401,7 @@ impl Call {
     }
 
     /// Whether a branch is of an INVITE that has failed, though A waits on.
-    fn is_earlier(&self, branch: u8) -> bool {
+    pub(super) fn is_earlier(&self, branch: u8) -> bool {
         let setup = self.setup.as_deref();
         setup.is_some_and(|setup| usize::from(branch) < setup.earlier)
     }

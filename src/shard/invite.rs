@@ -458,6 +458,7 @@ impl Shard {
         (mut parties, about): (Parties, About),
     ) -> Result<(), Reject> {
         self.check_terms(request, (flow, ways), &mut parties)?;
+        parties.is_outgoing = self.check_outgoing(request, parties.caller.as_ref())?;
         check_breadth(request, ways)?;
         let again = self.take_challenged(request, flow);
         let (key, again) = match again {
@@ -477,6 +478,9 @@ impl Shard {
         self.counters.calls_started += 1;
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.engage(user);
+        }
+        if let Some(caller) = parties.caller.as_ref().filter(|_| parties.is_outgoing) {
+            self.users.begin(caller);
         }
         self.engage_peers(&parties);
         if let About::CcCall(id) = &about {

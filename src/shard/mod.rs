@@ -29,12 +29,14 @@ mod passes;
 mod pings;
 mod placing;
 mod polls;
+mod probes;
 mod prompt;
 pub mod provider;
 mod recall;
 mod receive;
 mod reconfigure;
 pub mod record;
+mod redirect;
 mod registration;
 pub mod reject;
 mod relayed;
@@ -57,6 +59,7 @@ mod ways;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::call;
 use crate::call::{Call, Contacts, Turn};
@@ -110,6 +113,8 @@ struct Held {
 #[derive(Clone, Debug, Default)]
 struct Parties {
     caller: Option<Aor>,
+    /// Whether it counts among the calls that its caller began.
+    is_outgoing: bool,
     callee: Option<Aor>,
     /// Whose number was dialled, where the call goes to him through the PBX.
     dialled: Option<Dialled>,
@@ -117,6 +122,8 @@ struct Parties {
     through: [Option<PeerId>; 2],
     /// What either side learns of the other.
     identity: terms::Identity,
+    /// Where redirections have led it.
+    followed: Option<Arc<redirect::Followed>>,
 }
 
 /// One worker's SIP state.
@@ -135,6 +142,7 @@ pub struct Shard {
     /// The servers of the peers.
     targets: Targets,
     pings: Pings,
+    probes: probes::Probes,
     /// Where the peers with names are.
     directory: names::Directory,
     /// The requests that wait for that.
@@ -198,6 +206,7 @@ impl Shard {
             domains,
             targets: ways::targets_of(&settings, Timestamp::START),
             pings: Pings::default(),
+            probes: probes::Probes::default(),
             directory: names::Directory::default(),
             lot: parked::Lot::default(),
             proven: facing::Proven::default(),
@@ -218,6 +227,7 @@ impl Shard {
             in_hand: None,
             settings,
         };
+        shard.layer.set_name(shard.settings.server.as_deref());
         shard.relocate(Timestamp::START);
         shard
     }
@@ -237,7 +247,8 @@ impl Shard {
     fn take_in(&mut self, now: Timestamp, input: Input<'_>) {
         match input {
             Input::Received { flow, bytes, delay } => self.receive(now, &flow, bytes, delay),
-            Input::NotSent { client, .. } => {
+            Input::NotSent { client, flow } => {
+                self.note_not_sent(&flow);
                 if let Some(event) = self.layer.handle_not_sent(now, client) {
                     self.on_event(now, event);
                 }
@@ -268,6 +279,7 @@ impl Shard {
             shard.heed_servers(now);
             shard.run_pings(now);
             shard.run_names(now);
+            shard.run_probes(now);
             shard.expire_parked(now);
             shard.registrar.handle_timeout(now);
             shard.wake_edge(now);
@@ -311,6 +323,7 @@ impl Shard {
             self.deadlines.next_due(),
             self.registrar.poll_timeout(),
             self.targets.poll_timeout(),
+            self.probes.poll_timeout(),
             self.directory.names.poll_timeout(),
             self.parked_until(),
             self.edge.as_deref().and_then(Edge::poll_timeout),
@@ -367,6 +380,9 @@ impl Shard {
                 if pings::is_ping(user) {
                     return self.on_ping_failed(now, user, failure);
                 }
+                if probes::is_probe(user) {
+                    return self.on_probe_failed(user);
+                }
                 if is_registration(user) {
                     return self.on_register_failure(now, user.call, failure);
                 }
@@ -397,6 +413,7 @@ impl Shard {
             self.desk.facts.push_back(completion::Input::Stop);
         }
         self.stop_pinging(now);
+        self.stop_probing();
     }
 
     fn hang_up(&mut self, now: Timestamp) {
@@ -552,6 +569,9 @@ impl Shard {
 
     fn release(&mut self, now: Timestamp, parties: &Parties) {
         self.release_peers(parties);
+        if let Some(caller) = parties.caller.as_ref().filter(|_| parties.is_outgoing) {
+            self.users.end_begun(caller);
+        }
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.release(now, user);
         }

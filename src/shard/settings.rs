@@ -42,6 +42,8 @@ pub struct Settings {
     pub peers: Vec<Peer>,
     /// Which peer a request is for, the first that fits; what fits none goes as without a table.
     pub routes: Vec<Route>,
+    /// What we call ourselves in the Server field of responses; `None`: nothing.
+    pub server: Option<Box<str>>,
     /// The domains that are ours, besides the names and addresses of the listeners; lower case.
     pub domains: Vec<String>,
     /// What our registrar grants.
@@ -234,6 +236,18 @@ pub struct Peer {
     pub recall: Vec<RecallMethod>,
     /// Whether what is dialled there to complete a call carries `m` and `cce` (CC-23).
     pub cc_params: CcParams,
+    /// What becomes of its redirections (S-32).
+    pub redirect: Redirect,
+}
+
+/// What becomes of a call that a peer redirects.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Redirect {
+    /// It goes where the peer says, if that is to a peer of ours.
+    Follow,
+    /// Its caller is told.
+    #[default]
+    Relay,
 }
 
 /// How a caller who has answered his recall is connected with his callee.
@@ -275,6 +289,7 @@ impl Peer {
             completion: PeerCompletion::Agent,
             recall: vec![RecallMethod::ThirdParty],
             cc_params: CcParams::Added,
+            redirect: Redirect::default(),
         };
         peer.hosts = peer.own_hosts().collect();
         peer
@@ -342,7 +357,19 @@ pub struct Terms {
     /// Where else its requests come from.
     pub networks: Vec<IpNet>,
     /// R22: whether what is too long for a datagram goes to it by TCP.
-    pub tcp: bool,
+    pub tcp: Tcp,
+}
+
+/// Whether a peer that is reached by UDP takes TCP as well.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Tcp {
+    /// Each of its servers is asked by OPTIONS over TCP.
+    Ask,
+    /// It does not.
+    #[default]
+    No,
+    /// It does.
+    Yes,
 }
 
 /// RFC 3325: whether a peer belongs to those whose P-Asserted-Identity is believed.
@@ -475,6 +502,9 @@ impl Default for Completion {
 pub struct Calls {
     /// The most calls of one user, above which he is busy (R20); `None`: his phone decides.
     pub calls_max: Option<u32>,
+    /// The most calls that a user has begun and that are up, against who steals his password; calls
+    /// for help do not count. `None`: any number.
+    pub outgoing_max: Option<u32>,
     /// The numbers of emergency services, as dialled.
     pub emergency: Vec<String>,
 }
@@ -484,6 +514,7 @@ impl Default for Calls {
         Self {
             // R20: softphones have several lines and never say 486 themselves.
             calls_max: Some(1),
+            outgoing_max: None,
             emergency: Vec::new(),
         }
     }

@@ -171,6 +171,8 @@ counters! {
         completions_restored
         /// CC-74: what looked like probing.
         completions_suspected
+        /// Requests of our own that the upstream did not let in with our credentials.
+        credentials_refused
         /// Messages that were thrown away, because nobody could be told what was wrong with them.
         messages_dropped
         /// Requests that were answered 400 or the like, because they could not be read.
@@ -193,6 +195,8 @@ counters! {
         registrations_restored
         /// S-101: requests that went on to another server, because the one before failed them.
         requests_moved_on
+        /// Requests of our own that were repeated with our credentials.
+        requests_proven
         /// Requests outside calls, and without a dialog of their own, that were passed on.
         requests_relayed
         /// T06: requests that were thrown away, because their source had sent too many.
@@ -230,6 +234,7 @@ pub fn help(counter: &str) -> Option<&'static str> {
         Counters::HELP,
         DatagramCounters::HELP,
         RecordCounters::HELP,
+        SoundCounters::HELP,
         StreamCounters::HELP,
     ];
     let mut all = all.into_iter().flatten();
@@ -316,6 +321,38 @@ counters! {
         call_records_lost
         /// Call records that were written.
         call_records_written
+    }
+}
+
+counters! {
+    /// What the sound thread has counted since the process started.
+    SoundCounters {
+        /// Gaps in what a party said, filled with silence: a packet was not there when its turn came.
+        sound_gaps
+        /// How unevenly packets came, as the mean deviation of each stream that has ended (RFC 3550 §6.4.1), added up, in microseconds.
+        sound_jitter_us
+        /// Packets of sound that came too late to be heard, or twice.
+        sound_packets_late
+        /// Packets of sound that were sent to us and did not come, of streams that have ended.
+        sound_packets_lost
+        /// Packets of sound that were thrown away, because they were no RTP or longer than sound is.
+        sound_packets_malformed
+        /// Packets of sound that came in.
+        sound_packets_received
+        /// Packets of sound that went out.
+        sound_packets_sent
+        /// Packets of sound that were thrown away, because nobody had agreed on their kind.
+        sound_packets_unagreed
+        /// Packets of sound that were thrown away, because they were from a stranger.
+        sound_packets_unknown
+        /// Conversations that were not heard, because the system gave no port.
+        sound_ports_refused
+        /// Streams of sound that were opened.
+        sound_streams
+        /// Streams of sound that have ended.
+        sound_streams_ended
+        /// Times that sound was so late that it went on without making up for it.
+        sound_ticks_skipped
     }
 }
 
@@ -425,6 +462,7 @@ mod tests {
             listed,
             Counters::default().iter().collect(),
             RecordCounters::default().iter().collect(),
+            SoundCounters::default().iter().collect(),
             StreamCounters::default().iter().collect(),
         ] {
             let found: Vec<_> = names(&listed);

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod flow;
 #[cfg(test)]
-mod sim;
+mod fuzz;
+#[cfg(test)]
+mod power;
 #[cfg(test)]
 mod torture;

@@ -15,6 +15,8 @@
 )]
 #![allow(unreachable_pub, reason = "a test is used by nobody")]
 
+#[path = "real/camp_on.rs"]
+mod camp_on;
 #[path = "real/completion.rs"]
 mod completion;
 #[path = "real/edge.rs"]
@@ -37,6 +39,8 @@ mod process;
 #[path = "real/mod.rs"]
 #[allow(dead_code, reason = "a phone can do more than the flows show")]
 mod real;
+#[path = "real/recalls.rs"]
+mod recalls;
 #[path = "real/secure.rs"]
 mod secure;
 #[path = "sipp/trace.rs"]

@@ -276,6 +276,12 @@ impl Call {
         early.is_some_and(|early| early.answer.is_some())
     }
 
+    /// RFC 3262 §3: whether A has yet to acknowledge a session that it was told of.
+    pub(super) fn owes_prack(&self) -> bool {
+        let early = self.early.as_deref();
+        early.is_some_and(Early::holds_success)
+    }
+
     /// Takes B's answer that waited as if it came now.
     pub(super) fn release_answer(&mut self, turn: &mut Turn<'_>) {
         let early = self.early.as_deref_mut();

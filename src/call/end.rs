@@ -15,6 +15,7 @@ use crate::sip::{Message, Method, Name, Request, Response, Status, Writer};
 use crate::table::Key;
 use crate::transaction::User;
 use crate::transaction::clients::Outgoing;
+use crate::transaction::fallback::Fallback;
 use crate::transaction::reply;
 
 impl Call {
@@ -46,7 +47,7 @@ impl Call {
                 self.relay_bye(turn, side, request);
             }
             Phase::Recalling => self.on_recall_bye(turn, side),
-            Phase::Confirming => {
+            Phase::Confirming | Phase::Joined => {
                 self.outcome = Outcome::HungUp(side);
                 self.phase = Phase::Ending { byes: 0 };
             }
@@ -92,7 +93,7 @@ impl Call {
                 self.give_up_branches(turn, b"");
             }
             Phase::Recalling => self.wind_up(turn, Outcome::Lost, None, b""),
-            Phase::Confirming => self.end_confirmed(turn, Outcome::Lost),
+            Phase::Confirming | Phase::Joined => self.end_confirmed(turn, Outcome::Lost),
             Phase::Talking => self.lose(turn, &[Side::A, Side::B]),
             Phase::Ending { .. } => {}
         }
@@ -119,8 +120,9 @@ impl Call {
         self.forget_sessions();
         for side in sides {
             let user = Some(self.user(Part::Bye(*side)));
+            let others = self.account_on(*side);
             let dialog = &mut self.leg_mut(*side).dialog;
-            byes += u8::from(send_bye(turn, dialog, reason, user));
+            byes += u8::from(send_bye(turn, dialog, reason, (user, others.as_ref())));
         }
         self.phase = Phase::Ending { byes };
     }
@@ -150,6 +152,7 @@ impl Call {
         part: Part,
     ) -> Option<Key> {
         let user = Some(self.user(part));
+        let others = self.account_on(from.other());
         let dialog = &mut self.leg_mut(from.other()).dialog;
         let number = dialog.next_cseq();
         turn.scratch.clear();
@@ -157,7 +160,7 @@ impl Call {
         dialog.write_fields(&mut writer, Method::Bye, number, forwards(request));
         copy_request(&mut writer, &request.message, turn.realm);
         writer.finish(request.message.body()).ok()?;
-        send(turn, dialog, Method::Bye, user)
+        send_as(turn, dialog, Method::Bye, (user, others.as_ref()))
     }
 }
 
@@ -166,7 +169,7 @@ pub(super) fn send_bye(
     turn: &mut Turn<'_>,
     dialog: &mut Dialog,
     reason: &[u8],
-    user: Option<User>,
+    (user, others): (Option<User>, Option<&Fallback>),
 ) -> bool {
     let number = dialog.next_cseq();
     turn.scratch.clear();
@@ -175,7 +178,8 @@ pub(super) fn send_bye(
     if !reason.is_empty() {
         writer.header(Name::Reason, reason);
     }
-    writer.finish(b"").is_ok() && send(turn, dialog, Method::Bye, user).is_some()
+    let method = Method::Bye;
+    writer.finish(b"").is_ok() && send_as(turn, dialog, method, (user, others)).is_some()
 }
 
 /// S-04: the ACK of a 2xx, a request of its own with the number of the INVITE; with what crosses of
@@ -244,7 +248,7 @@ pub fn refuse_orphan(turn: &mut Turn<'_>, response: &Response<'_>, flow: &Flow) 
     };
     let mut dialog = Dialog::of_orphan(response, tag, flow);
     send_ack(turn, &dialog, response.cseq.number, None, None);
-    send_bye(turn, &mut dialog, b"", None);
+    send_bye(turn, &mut dialog, b"", (None, None));
 }
 
 /// S-14, S-18: not now, but it may be tried again soon.
@@ -268,6 +272,16 @@ pub(super) fn send(
     method: Method<'_>,
     user: Option<User>,
 ) -> Option<Key> {
+    send_as(turn, dialog, method, (user, None))
+}
+
+/// The same by whom it is proven to be ours, should it be challenged.
+fn send_as(
+    turn: &mut Turn<'_>,
+    dialog: &Dialog,
+    method: Method<'_>,
+    (user, others): (Option<User>, Option<&Fallback>),
+) -> Option<Key> {
     let outgoing = Outgoing {
         method,
         uri: dialog.request_uri(),
@@ -276,5 +290,5 @@ pub(super) fn send(
         destination: 0,
         fields: turn.scratch,
     };
-    turn.layer.request(turn.now, &outgoing).ok()
+    turn.layer.request_with(turn.now, &outgoing, others).ok()
 }

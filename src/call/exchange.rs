@@ -283,6 +283,11 @@ impl Call {
                 dialog.refresh_target(&response.message);
             }
         }
+        if is_success && exchange.kind.has_offer() && at.early.is_none() {
+            // What it was is not known any more.
+            self.note_session(at.side, None);
+            self.note_session(at.side.other(), None);
+        }
         if is_success && response.cseq.method == Method::Update && at.early.is_none() {
             self.on_session_answered(turn, at.side.other(), response, None);
             self.agree_within(turn, at.side, exchange.asked);

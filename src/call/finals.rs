@@ -2,8 +2,9 @@
 //!
 //! Spec: RFC 3261 §16.7 (S-31); RFC 6910 §7.1.
 
+use crate::call::held::Hold;
 use crate::call::{Call, Outcome, Turn, respond_announced};
-use crate::sip::{Checked, Message, Response, Scratch, Status};
+use crate::sip::{Checked, Message, Name, Response, Scratch, Status};
 use crate::transaction::reply;
 
 /// The best failure so far, while A is not told yet.
@@ -37,6 +38,16 @@ impl Call {
             return;
         }
         match response {
+            Some(response) if self.own_hold().is_some_and(Hold::is_unproven) => {
+                let renewed = as_stale(response);
+                let mut index = Scratch::new();
+                let message = Message::parse(&renewed, &mut index).unwrap_or(response.message);
+                let response = Response {
+                    message,
+                    ..*response
+                };
+                self.relay_final(turn, status, &response);
+            }
             Some(response) => self.relay_final(turn, status, response),
             None => self.finish(turn, not_the_whole_service(status)),
         }
@@ -91,6 +102,49 @@ impl Call {
     }
 }
 
+/// R5: B's response to an INVITE that went without the credentials it came with. The password behind
+/// them is not wrong, which phones conclude from a second challenge; it is to be used with another
+/// nonce (RFC 7616 §3.3).
+fn as_stale(response: &Response<'_>) -> Vec<u8> {
+    let raw = response.message.raw();
+    let first = raw.iter().position(|byte| *byte == b'\n');
+    let mut renewed = Vec::with_capacity(raw.len() + STALE.len());
+    renewed.extend(raw.iter().take(first.map_or(0, |at| at + 1)));
+    for header in response.message.headers() {
+        let is_challenge = matches!(header.name, Name::ProxyAuthenticate | Name::WwwAuthenticate);
+        let value = if is_challenge && header.value.to_ascii_lowercase().starts_with(b"digest ") {
+            with_stale(header.value)
+        } else {
+            header.value.to_vec()
+        };
+        renewed.extend([header.spelled, b": ", &value, b"\r\n"].concat());
+    }
+    renewed.extend(b"\r\n");
+    renewed.extend(response.message.body());
+    renewed
+}
+
+const STALE: &[u8] = b", stale=true";
+
+/// The challenge with this parameter, whatever it said of it before.
+fn with_stale(challenge: &[u8]) -> Vec<u8> {
+    let is_other = |part: &&[u8]| {
+        let part = part.trim_ascii().to_ascii_lowercase();
+        !part.starts_with(b"stale=") && !part.starts_with(b"digest stale=")
+    };
+    let kept: Vec<_> = challenge
+        .split(|byte| *byte == b',')
+        .filter(is_other)
+        .collect();
+    let kept = kept.join(&b","[..]);
+    let kept = kept.trim_ascii();
+    if kept.to_ascii_lowercase().starts_with(b"digest ") {
+        [kept, STALE].concat()
+    } else {
+        [b"Digest ", kept, STALE].concat()
+    }
+}
+
 /// S-31: one target's 503 does not say that we are out of service.
 pub fn not_the_whole_service(status: Status) -> Status {
     if status == Status::SERVICE_UNAVAILABLE {
@@ -112,4 +166,21 @@ fn rank(status: Status) -> (u16, bool) {
     };
     // Those that A can do something about come before the others of their class.
     (class, !matches!(status.code(), 401 | 407 | 415 | 420 | 484))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_to_what_was_left_out_asks_for_another_nonce() {
+        let renewed = &b"Digest realm=\"pbx\", nonce=\"1\", stale=true"[..];
+        for challenge in [
+            "Digest realm=\"pbx\", nonce=\"1\"",
+            "Digest realm=\"pbx\", stale=FALSE, nonce=\"1\"",
+            "Digest stale=false,realm=\"pbx\", nonce=\"1\"",
+        ] {
+            assert_eq!(with_stale(challenge.as_bytes()), renewed, "{challenge}");
+        }
+    }
 }

@@ -38,6 +38,8 @@ pub(super) struct Hold {
     tells: Option<Timestamp>,
     /// Our early dialog.
     tag: Tag,
+    /// The session that A has in it.
+    session: Box<[u8]>,
     /// What A's phone pressed by INFO, until it is taken.
     digit: Option<Digit>,
 }
@@ -47,10 +49,24 @@ pub(super) struct Hold {
 enum Stage {
     Kept,
     /// The INVITE has gone to B once more.
-    Invited,
+    Invited(Sent),
+}
+
+/// How an INVITE has gone once more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sent {
+    /// As A wrote it.
+    AsWritten,
+    /// Without the credentials that it came with.
+    Unproven,
 }
 
 impl Hold {
+    /// Whether B's side may ask for credentials that A has given before.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.stage == Stage::Invited(Sent::Unproven)
+    }
+
     pub(super) fn is_kept(&self) -> bool {
         self.stage == Stage::Kept
     }
@@ -118,7 +134,11 @@ impl Call {
     }
 
     fn tell_queued(&mut self, turn: &mut Turn<'_>) {
-        self.tell_held(turn, Status::QUEUED, b"", b"");
+        // Phones stop playing what comes before the answer when they hear anything without a session;
+        // who has one reliably must not have it again (RFC 6337 §3.1.1).
+        let again = self.own_hold().filter(|_| self.early.is_none());
+        let session = again.map(|hold| hold.session.clone()).unwrap_or_default();
+        self.tell_held(turn, Status::QUEUED, b"", &session);
         if let Some(hold) = self.hold_mut() {
             let next = turn.now + TELLS;
             hold.tells = (next + SOON < hold.until).then_some(next);
@@ -126,7 +146,7 @@ impl Call {
     }
 
     /// Sends A's INVITE to B once more, or for the first time; what is heard of it A hears.
-    pub fn invite_held(&mut self, turn: &mut Turn<'_>, offer: &Offer<'_>) {
+    pub fn invite_held(&mut self, turn: &mut Turn<'_>, offer: &Offer<'_>, sent: Sent) {
         if !self.is_held() {
             return;
         }
@@ -140,7 +160,7 @@ impl Call {
             setup.begin_again(rings_until, offer.asks);
         }
         if let Some(hold) = self.hold_mut() {
-            hold.stage = Stage::Invited;
+            hold.stage = Stage::Invited(sent);
         }
         self.send_invites(turn, offer);
     }
@@ -167,6 +187,9 @@ impl Call {
             rseq: None,
         };
         self.tell_as(turn, server, tell, &Said::ours(status, phrase, sdp));
+        if let Some(hold) = self.hold_mut().filter(|_| !sdp.is_empty()) {
+            hold.session = Box::from(sdp);
+        }
     }
 
     /// A, whose call rings once more, gets this failure, and what rings a CANCEL.
@@ -188,6 +211,29 @@ impl Call {
         if self.is_held() {
             self.relay_best(turn);
             self.give_up_branches(turn, b"");
+        }
+    }
+
+    /// R5: B is known to be busy though his side has not said so: A is kept from that, and what rings
+    /// gets a CANCEL; whether it is so.
+    pub fn hold_busy(&mut self, turn: &mut Turn<'_>) -> bool {
+        let is_open = self.phase == Phase::Inviting && !self.holds_answer();
+        is_open && self.hold_back(turn, Status::BUSY_HERE, None)
+    }
+
+    /// A has waited before: what fails from here on keeps it waiting, and it hears so.
+    pub fn wait_again(&mut self, turn: &mut Turn<'_>) {
+        let tag = Tag::new(self.key, turn.rng);
+        if let Some(setup) = self.setup.as_deref_mut() {
+            setup.forks.push(Fork::own(tag));
+            setup.hold = Some(Hold {
+                until: turn.now,
+                stage: Stage::Invited(Sent::AsWritten),
+                tells: Some(turn.now),
+                tag,
+                session: Box::default(),
+                digit: None,
+            });
         }
     }
 
@@ -227,6 +273,7 @@ impl Call {
                 stage: Stage::Kept,
                 tells: None,
                 tag,
+                session: Box::default(),
                 digit: None,
             });
         }
@@ -236,13 +283,33 @@ impl Call {
         self.setup.as_deref_mut()?.hold.as_mut()
     }
 
-    fn own_hold(&self) -> Option<&Hold> {
+    pub(super) fn own_hold(&self) -> Option<&Hold> {
         self.setup.as_deref()?.hold.as_ref()
     }
 
     /// Whether A knows what we say ourselves by this tag.
     pub(super) fn is_own(&self, tag: Tag) -> bool {
         self.own_hold().is_some_and(|hold| hold.tag == tag)
+    }
+
+    /// Our early dialog.
+    pub(super) fn held_tag(&self) -> Option<Tag> {
+        self.own_hold().map(|hold| hold.tag)
+    }
+
+    /// The session that A has in it, if any.
+    pub fn held_session(&self) -> Box<[u8]> {
+        let hold = self.own_hold();
+        hold.map(|hold| hold.session.clone()).unwrap_or_default()
+    }
+
+    /// Nothing is kept from A any more.
+    pub(super) fn drop_hold(&mut self) {
+        if let Some(setup) = self.setup.as_deref_mut() {
+            setup.hold = None;
+            setup.best = None;
+        }
+        self.close_setup();
     }
 
     /// Takes an INFO of A's in our early dialog: a digit, or nothing to us (RFC 6086 §4.2.2).

@@ -27,7 +27,10 @@ mod forks;
 mod heard;
 mod held;
 pub mod ids;
+mod joined;
+mod known;
 mod leaving;
+mod mixing;
 mod nat;
 mod negotiation;
 mod policy;
@@ -59,8 +62,9 @@ use crate::transaction::{Layer, User};
 pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
 pub use finals::{is_better, not_the_whole_service};
-pub use held::Refused;
+pub use held::{Refused, Sent};
 pub use ids::{Ids, Legs, NamedLeg, NoLegs};
+pub use mixing::MixNews;
 pub use nat::NatMedia;
 pub use policy::{Policy, Reliability, SessionAsks};
 pub use recall::{Invitation, News, NoCall, Party, Refusal};
@@ -226,6 +230,8 @@ pub struct Call {
     refused: Vec<Box<[u8]>>,
     /// The REFERs that crossed.
     refers: Option<Box<refers::Refers>>,
+    /// The mixer between the two sides, if there is one.
+    mixing: Option<Box<mixing::Mixing>>,
     /// What is more to it if it is a recall.
     recall: Option<Box<recall::Recall>>,
     /// The side that is a phone of ours, where the other is its PBX.
@@ -255,6 +261,8 @@ struct Leg {
     /// Its session timer, if it was agreed on.
     timed: Option<Box<session::Timed>>,
     media: nat::Media,
+    /// What it was told of the other side's media, where that is kept.
+    known: Option<Box<known::Known>>,
 }
 
 impl Leg {
@@ -264,6 +272,7 @@ impl Leg {
             dialog,
             timed: None,
             media,
+            known: None,
         }
     }
 }
@@ -275,6 +284,8 @@ enum Phase {
     Recalling,
     /// We have answered A and hang up on the ACK.
     Confirming,
+    /// We have answered A, who hears what we play and mix, until one of us hangs up.
+    Joined,
     Talking,
     /// How many BYEs of ours are still unanswered.
     Ending {
@@ -384,7 +395,8 @@ impl Call {
         let prack = self.early.as_deref().and_then(early::Early::deadline);
         let recall = self.recall.as_deref().and_then(recall::Recall::deadline);
         let session = self.session_deadline();
-        let all = [rings, ack, prack, recall, session];
+        let mix = self.mix_deadline();
+        let all = [rings, ack, prack, recall, session, mix];
         all.into_iter().flatten().min()
     }
 
@@ -395,6 +407,7 @@ impl Call {
         self.on_ack_due(turn);
         self.on_prack_due(turn);
         self.on_session_due(turn);
+        self.on_mix_due(turn);
     }
 
     /// Whether a request with these tags is within this call, and on which side.
@@ -450,6 +463,23 @@ impl Call {
         }
     }
 
+    /// Takes in that a request of ours was challenged and has gone again with credentials, under this
+    /// number.
+    pub fn handle_proven(&mut self, part: u16, client: Key, number: u32) {
+        let recall = self.recall.as_deref_mut();
+        let side = match (Part::of(part), recall) {
+            (Part::Branch(branch), Some(recall)) => {
+                recall.renew_branch(branch, client);
+                recall.side_of_branch(branch)
+            }
+            (Part::Bye(side), _) => Some(side),
+            (Part::Branch(_) | Part::Negotiation | Part::Exchange(_) | Part::Refer, _) => None,
+        };
+        if let Some(side) = side {
+            self.leg_mut(side).dialog.count_past(number);
+        }
+    }
+
     /// A call of these two legs, of which nothing has happened yet.
     fn of_legs(key: Key, now: Timestamp, a: Dialog, b: Dialog, phase: Phase) -> Self {
         Self {
@@ -463,6 +493,7 @@ impl Call {
             early: None,
             refused: Vec::new(),
             refers: None,
+            mixing: None,
             recall: None,
             phone: None,
             leaving: None,

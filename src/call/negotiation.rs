@@ -72,6 +72,8 @@ pub(super) struct Crossing {
 enum Origin {
     /// A side's.
     Side,
+    /// Ours, to put a mixer between the two, or to take it away.
+    Mixer,
     /// Ours, to refresh the session of the other side than the asker.
     Refresh,
 }
@@ -139,6 +141,21 @@ impl Negotiation {
             state: State::Pending {
                 until: turn.now + turn.timing.rings,
             },
+        }
+    }
+
+    /// An INVITE of ours to this side, of a mixer or without it, which waits until then.
+    pub(super) fn of_mixer(
+        turn: &Turn<'_>,
+        side: Side,
+        (client, sent): (Key, u32),
+        until: Timestamp,
+    ) -> Self {
+        Self {
+            offers: Some(side.other()),
+            origin: Origin::Mixer,
+            state: State::Pending { until },
+            ..Self::withdrawn(turn, side.other(), client, sent)
         }
     }
 
@@ -332,7 +349,7 @@ impl Call {
             return;
         }
         let Some(server) = pending.server else {
-            let is_refresh = pending.origin == Origin::Refresh;
+            let origin = pending.origin;
             // Else the call has ended meanwhile.
             if !status.is_provisional() {
                 let (number, client) = (pending.sent, pending.client);
@@ -340,8 +357,10 @@ impl Call {
                 if status.is_success() {
                     end::send_ack(turn, &self.leg(answerer).dialog, number, client, None);
                 }
-                if is_refresh {
-                    self.on_refreshed(turn, answerer, response);
+                match origin {
+                    Origin::Mixer => self.on_mix_response(turn, answerer, response),
+                    Origin::Refresh => self.on_refreshed(turn, answerer, response),
+                    Origin::Side => {}
                 }
             }
             return;
@@ -354,6 +373,7 @@ impl Call {
             let (asked, client) = (pending.asked_timer, pending.client);
             self.on_session_answered(turn, answerer, response, client);
             self.agree_within(turn, asker, asked);
+            self.note_sessions(turn, (asker, client), response);
             self.note_description(asker, &response.message);
             self.leg_mut(answerer)
                 .dialog
@@ -404,10 +424,16 @@ impl Call {
             Failure::Unreachable => Status::SERVER_INTERNAL_ERROR,
         };
         let Some(server) = pending.server else {
-            if pending.origin == Origin::Refresh && self.phase == Phase::Talking {
-                self.on_refresh_failure(turn, pending.asker.other(), failure);
-            }
-            return;
+            let side = pending.asker.other();
+            return match pending.origin {
+                Origin::Mixer if self.phase == Phase::Talking => {
+                    self.on_mix_failure(turn, side, failure);
+                }
+                Origin::Refresh if self.phase == Phase::Talking => {
+                    self.on_refresh_failure(turn, side, failure);
+                }
+                Origin::Mixer | Origin::Refresh | Origin::Side => {}
+            };
         };
         respond_plainly(turn, server, status, reply::Tag::AsReceived);
         if is_end_of_dialog(status) {
@@ -443,7 +469,10 @@ impl Call {
         };
         if !pending.is_settled() {
             self.note_description(side.other(), &ack.message);
-            let body = self.body_towards(side.other(), &ack.message);
+            let body = self.body_towards(side.other(), &ack.message).into_owned();
+            if turn.policy.keeps_sessions && carries_session(&ack.message) {
+                self.note_session(side.other(), Some(Box::from(&*body)));
+            }
             let dialog = &self.leg(side.other()).dialog;
             let crossing = Some((&ack.message, &*body));
             end::send_ack(turn, dialog, pending.sent, pending.client, crossing);
@@ -472,7 +501,7 @@ impl Call {
                 self.negotiation = None;
                 match self.phase {
                     Phase::Talking => self.lose(turn, &[Side::A, Side::B]),
-                    Phase::Confirming => self.end_confirmed(turn, Outcome::Lost),
+                    Phase::Confirming | Phase::Joined => self.end_confirmed(turn, Outcome::Lost),
                     Phase::Inviting | Phase::Recalling | Phase::Ending { .. } => {}
                 }
             }
@@ -549,7 +578,9 @@ impl Call {
             (_, Method::Notify) if self.is_refer_news(side, request) => {
                 self.on_refer_news(turn, request, flow);
             }
+            (Phase::Talking, _) if self.takes_for_mixer(turn, side, request, flow) => {}
             (Phase::Talking, Method::Invite) => self.on_reinvite(turn, side, request, flow),
+            (Phase::Joined, _) => self.on_joined(turn, request, flow),
             (_, Method::Invite) if self.holds_caller(side) => {
                 self.on_recall_reinvite(turn, request, flow);
             }

@@ -13,6 +13,8 @@ pub struct Policy {
     pub session_asks: SessionAsks,
     /// The shortest time to which a session may be limited, in seconds.
     pub session_least_s: u32,
+    /// Whether what the two sides were told of each other is kept, because somebody may join them.
+    pub keeps_sessions: bool,
 }
 
 impl Default for Policy {
@@ -21,6 +23,7 @@ impl Default for Policy {
             reliable: Reliability::default(),
             session_asks: SessionAsks::default(),
             session_least_s: session_timer::LEAST_S,
+            keeps_sessions: false,
         }
     }
 }

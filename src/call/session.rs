@@ -11,6 +11,7 @@
 use crate::call::exchange::At;
 use crate::call::negotiation::is_end_of_dialog;
 use crate::call::relay::{Fate, carries_session, fate};
+use crate::call::sdp::SDP;
 use crate::call::{Call, Leg, Part, Phase, Side, Turn, end};
 use crate::dialog::session_timer::{Asked, Due, Refresher, SessionTimer, Terms, least_of};
 use crate::sip::flow::Flow;
@@ -336,6 +337,18 @@ impl Call {
         }) = self.leg_mut(to).timed.as_deref_mut()
         {
             **described = Described::of(message, &body);
+        }
+    }
+
+    /// The same, by us.
+    pub(super) fn redescribe(&mut self, to: Side, sdp: &[u8]) {
+        if let Some(Timed {
+            means: Means::Invite(described),
+            ..
+        }) = self.leg_mut(to).timed.as_deref_mut()
+        {
+            described.kind = Box::from(SDP);
+            described.body = Box::from(sdp);
         }
     }
 

@@ -66,6 +66,10 @@ pub(super) const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call complet
 
 /// What is known of the branches until the last of them has ended.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that have nothing to do with each other"
+)]
 pub(super) struct Setup {
     /// A's INVITE; `None` once it has its final response.
     server: Option<Key>,
@@ -78,6 +82,8 @@ pub(super) struct Setup {
     pub(super) hold: Option<Hold>,
     /// Whether B rang: any 18x.
     pub(super) rang: bool,
+    /// Whether what B's side plays before the answer has a session.
+    early_media: bool,
     /// S-71: whether B is to make the offer.
     pub(super) is_late: bool,
     /// What A's INVITE says of session timers, and what we ask for of our own.
@@ -108,6 +114,7 @@ impl Setup {
             best: None,
             hold: None,
             rang: false,
+            early_media: false,
             is_late: !carries_session(&request.message),
             asked: session::asked_by(&request.message, asks.a),
             asks,
@@ -130,6 +137,7 @@ impl Setup {
         self.earlier = self.branches.len();
         self.best = None;
         self.rang = false;
+        self.early_media = false;
         self.rings_until = rings_until;
         self.asks = asks;
     }
@@ -356,6 +364,7 @@ impl Call {
         };
         setup.rings_until = until;
         setup.rang |= matches!(response.status.code(), 180..190);
+        setup.early_media |= carries_session(&response.message);
         let tag = self.fork(turn, response);
         if let Some(tell) = tag.and_then(|tag| self.hear(branch, tag, response)) {
             self.tell(turn, server, response, tell);
@@ -388,6 +397,7 @@ impl Call {
         self.b.dialog = dialog;
         self.on_session_answered(turn, Side::B, response, client);
         self.agree_with_caller(turn, response);
+        self.note_sessions(turn, (Side::A, client), response);
         self.a.dialog.set_tag(tag);
         self.phase = Phase::Talking;
         self.answered = Some(turn.now);
@@ -429,7 +439,7 @@ impl Call {
         let known = self.refused.iter().any(|refused| **refused == *remote_tag);
         if !known && self.refused.len() < FORKS_MAX {
             self.refused.push(Box::from(remote_tag));
-            end::send_bye(turn, &mut dialog, ANSWERED_ELSEWHERE, None);
+            end::send_bye(turn, &mut dialog, ANSWERED_ELSEWHERE, (None, None));
         }
     }
 
@@ -511,6 +521,17 @@ impl Call {
         self.setup.as_deref()?.server
     }
 
+    /// Whether somebody has an INVITE of ours that he has not answered.
+    pub fn is_inviting(&self) -> bool {
+        let setup = self.setup.as_deref();
+        setup.is_some_and(|setup| !setup.is_done())
+    }
+
+    /// Whether A hears something from B's side already.
+    pub fn hears_callee(&self) -> bool {
+        self.setup.as_deref().is_some_and(|setup| setup.early_media)
+    }
+
     pub(super) fn take_server(&mut self) -> Option<Key> {
         let server = self.setup.as_deref_mut()?.server.take();
         self.fall_silent();
@@ -547,7 +568,7 @@ impl Call {
         }
     }
 
-    fn close_setup(&mut self) {
+    pub(super) fn close_setup(&mut self) {
         if self.setup.as_deref().is_some_and(Setup::is_done) {
             self.setup = None;
         }

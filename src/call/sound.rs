@@ -18,13 +18,13 @@ use crate::sip::Message;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
     /// Which of its media lines, the first being 0.
-    line: usize,
+    pub(super) line: usize,
     pub(super) agreed: Agreed,
 }
 
 /// What an audio line offers, and where.
-struct Audio<'s> {
-    media: Media<'s>,
+pub(super) struct Audio<'s> {
+    pub(super) media: Media<'s>,
     /// The lines that belong to it.
     attributes: Vec<&'s [u8]>,
 }
@@ -32,6 +32,11 @@ struct Audio<'s> {
 impl Taken {
     /// What we take of an offer whose sender's signalling comes from there; `None` if he cannot hear us.
     pub(super) fn of(offer: &[u8], signalling: IpAddr) -> Option<Self> {
+        let is_cut = |line: &[u8]| line.starts_with(b"m=") && Media::parse(line).is_none();
+        if lines(offer).any(is_cut) {
+            // RFC 3264 §6: the answer would have a line less.
+            return None;
+        }
         let session_address = lines(offer)
             .take_while(|line| !line.starts_with(b"m="))
             .find_map(address_in);
@@ -76,6 +81,14 @@ impl Audio<'_> {
     fn hears(&self) -> bool {
         let deaf: [&[u8]; 2] = [b"a=sendonly", b"a=inactive"];
         !self.attributes.iter().any(|line| deaf.contains(line))
+    }
+
+    /// Whether it is to be heard in both directions.
+    pub(super) fn flows(&self) -> bool {
+        let is_nowhere = |line: &&[u8]| matches!(address_in(line), Some(Address::Ip(address)) if address.is_unspecified());
+        let one_way: [&[u8]; 3] = [b"a=sendonly", b"a=recvonly", b"a=inactive"];
+        let mut lines = self.attributes.iter();
+        !lines.any(|line| one_way.contains(line) || is_nowhere(line))
     }
 
     fn codec_of(&self, payload_type: u8) -> Option<Codec> {
@@ -131,43 +144,38 @@ impl Session {
                 media.write(&mut out, b"0", media.formats);
                 continue;
             }
-            let Agreed {
-                codec,
-                payload_type,
-                events,
-                ..
-            } = taken.agreed;
-            let events = events
-                .map(|number| format!(" {number}"))
-                .unwrap_or_default();
-            let formats = format!("{payload_type}{events}");
-            media.write(
-                &mut out,
-                at.port().to_string().as_bytes(),
-                formats.as_bytes(),
-            );
-            let family = if at.is_ipv4() { "IP4" } else { "IP6" };
-            let name = codec.name();
-            // Writing to memory cannot fail.
-            let _written = write!(
-                out,
-                "c=IN {family} {}\r\na=rtpmap:{payload_type} {name}/8000\r\n",
-                at.ip()
-            );
-            if let Some(events) = taken.agreed.events {
-                let _written = write!(
-                    out,
-                    "a=rtpmap:{events} telephone-event/8000\r\na=fmtp:{events} 0-15\r\n"
-                );
-            }
-            out.extend_from_slice(b"a=ptime:20\r\na=sendrecv\r\n");
+            write_audio(&mut out, media, at, &taken.agreed);
         }
         out
     }
 }
 
+/// Writes a media line that sends this here, in both directions.
+pub(super) fn write_audio(out: &mut Vec<u8>, media: &Media<'_>, at: SocketAddr, agreed: &Agreed) {
+    let (codec, payload_type) = (agreed.codec, agreed.payload_type);
+    let events = agreed.events.map(|number| format!(" {number}"));
+    let formats = format!("{payload_type}{}", events.unwrap_or_default());
+    let port = at.port().to_string();
+    media.write(out, port.as_bytes(), formats.as_bytes());
+    let family = if at.is_ipv4() { "IP4" } else { "IP6" };
+    let name = codec.name();
+    // Writing to memory cannot fail.
+    let _written = write!(
+        out,
+        "c=IN {family} {}\r\na=rtpmap:{payload_type} {name}/8000\r\n",
+        at.ip()
+    );
+    if let Some(events) = agreed.events {
+        let _written = write!(
+            out,
+            "a=rtpmap:{events} telephone-event/8000\r\na=fmtp:{events} 0-15\r\n"
+        );
+    }
+    out.extend_from_slice(b"a=ptime:20\r\na=sendrecv\r\n");
+}
+
 /// The media lines of a description, each with what belongs to it.
-fn sections(sdp: &[u8]) -> impl Iterator<Item = Audio<'_>> {
+pub(super) fn sections(sdp: &[u8]) -> impl Iterator<Item = Audio<'_>> {
     let mut rest = lines(sdp).peekable();
     std::iter::from_fn(move || {
         let media = loop {
@@ -274,6 +282,7 @@ mod tests {
             ("RTP/AVP 96", "RTP/SAVP 96"),
             ("96 8 0 101", "96 101"),
             ("m=audio", "m=image"),
+            ("m=video 40002 RTP/AVP 97", "m=video 40002"),
             ("c=IN IP4 192.0.2.9\r\n", ""),
         ] {
             assert!(taken(&OFFER.replace(from, to)).is_none(), "{to}");

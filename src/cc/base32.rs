@@ -6,16 +6,17 @@ const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 /// Writes bytes, five bits a character, most significant bits first.
 pub fn encode(bytes: &[u8]) -> String {
-    let mut text = Vec::with_capacity((bytes.len() * 8).div_ceil(5));
-    for group in bytes.chunks(5) {
-        // Eight characters of a whole group, fewer of the last one.
-        let held = group
-            .iter()
-            .fold(0, |held: u64, byte| held << 8 | u64::from(*byte));
-        let held = held << (8 * (5 - group.len()));
-        let characters = (group.len() * 8).div_ceil(5);
-        text.extend((0..characters).map(|at| letter(held >> (35 - 5 * at))));
+    let mut text = Vec::with_capacity(bytes.len() * 8 / 5 + 8);
+    let (groups, rest) = bytes.as_chunks::<5>();
+    for group in groups {
+        text.extend_from_slice(&letters(*group));
     }
+    let mut last = [0; 5];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    // Fewer characters of the last group.
+    text.extend(letters(last).iter().take((rest.len() * 8).div_ceil(5)));
     // The alphabet is ASCII.
     String::from_utf8(text).unwrap_or_default()
 }
@@ -36,6 +37,14 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     }
     // Left-over bits are zero and fewer than a character: one text for each byte string.
     (held == 0 && bits < 5).then_some(bytes)
+}
+
+/// The characters of a whole group.
+fn letters(group: [u8; 5]) -> [u8; 8] {
+    let held = group
+        .iter()
+        .fold(0, |held: u64, byte| held << 8 | u64::from(*byte));
+    [35, 30, 25, 20, 15, 10, 5, 0].map(|shift| letter(held >> shift))
 }
 
 /// The character of the lowest five bits.

@@ -13,10 +13,9 @@ use crate::cc::{Basic, SubscriptionId};
 use crate::completion::entry::{Life, Stage};
 use crate::completion::history::{Event, Outcome};
 use crate::completion::output::{Call, News, Output, Publication, Recall, Subscription, Via};
-use crate::completion::queues::loop_call_id;
 use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
-use crate::completion::service::{Service, Turn};
+use crate::completion::service::{Service, Turn, loop_call_id};
 
 /// What came from monitors elsewhere, and from the calls.
 impl Service {
@@ -129,6 +128,7 @@ impl Service {
             peer: peer.id,
             target,
             from: completion.from.clone(),
+            identity: completion.identity.clone(),
             to: completion.dialled.clone(),
             expires: service,
         }));
@@ -185,6 +185,7 @@ impl Service {
             peer: peer.id,
             to: wanted.to,
             from: completion.from.clone(),
+            identity: completion.identity.clone(),
             basic: wanted.basic,
             expires: wanted.expires,
         });
@@ -241,8 +242,11 @@ impl Service {
         }
         let (event, stage) = match to {
             Move::Queued => {
+                let is_accepted = completion.life == Life::Accepted;
                 self.keep(id);
-                self.accept(id, turn);
+                if !is_accepted {
+                    self.accept(id, turn);
+                }
                 return;
             }
             Move::Recalling => {

@@ -6,23 +6,26 @@
 //!   CallHeld, complete --> Camp --callee free, guard--> Connect --CcCallAnswered--> completed
 //!                            ^------- CcCallFailed: busy again -----|
 //!                            |--time, uncomplete, recalls used up--> EndCamp: the failure, with an offer
+//!                            |--CallLost (no credentials)----------> a callback, its place kept
 //!                            |--CallReleased (he hung up)----------> cancelled
 //! ```
 //!
 //! Nothing of it is kept in the store: the call does not outlive the process.
 
 use crate::cc::addr::Aor;
+use crate::cc::agent::{self, NewRequest, Way};
 use crate::cc::capsule::CallIdentity;
 use crate::cc::id::CompletionId;
-use crate::cc::monitor::{self, Newcomer, Renewal, Waiter};
+use crate::cc::line::Trigger;
+use crate::cc::monitor::{self, Newcomer, Renewal, Wait, Waiter};
 use crate::cc::pace::Medium;
-use crate::completion::entry::{Completion, Errand};
-use crate::completion::input::{FailedCall, Monitors, Ticket};
+use crate::cc::{Condition, SubscriptionId};
+use crate::completion::entry::{Completion, Errand, Life};
+use crate::completion::input::{FailedCall, Lost, Monitors, Ticket};
 use crate::completion::output::{By, Output};
-use crate::completion::queues::loop_call_id;
 use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
-use crate::completion::service::{Route, Service, Turn};
+use crate::completion::service::{Route, Service, Turn, loop_call_id};
 use crate::time::Timestamp;
 
 impl Service {
@@ -47,6 +50,69 @@ impl Service {
         if let Some(id) = self.held_calls.remove(&call).flatten() {
             self.take_back(id, By::Caller, None, turn);
         }
+    }
+
+    /// His request becomes a callback, in the same place of the queue: to the queue he is a subscriber
+    /// who takes over from the call.
+    pub(super) fn on_call_lost(&mut self, call: CallIdentity, how: Lost, turn: &mut Turn<'_>) {
+        let Some(id) = self.held_calls.remove(&call).flatten() else {
+            return;
+        };
+        if let Some((callee, entry)) = self.entry_of(id) {
+            let event = match how {
+                Lost::Diverted => monitor::Event::CcCallDiverted(entry),
+                Lost::NotRepeated => monitor::Event::CcCallFailed(entry, None),
+            };
+            self.post_monitor(callee, event);
+        }
+        self.run_steps(turn);
+        let subscription = self.next_subscription();
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
+        if completion.life == Life::Ended {
+            return;
+        }
+        if how == Lost::Diverted {
+            // R9: as if he had let it ring.
+            completion.wait = Wait {
+                condition: Condition::NoReply,
+                trigger: Trigger::Talked,
+                since: turn.now,
+            };
+        }
+        let condition = completion.wait.condition;
+        completion.errand = Errand::Callback;
+        completion.roles = Roles::Both;
+        completion.ends = turn.now + self.settings.monitor.times.service(condition);
+        let route = Route {
+            roles: Roles::Both,
+            caller: completion.caller.clone(),
+            callee: completion.callee.clone(),
+            id,
+            cce: completion.cce,
+        };
+        let dialled = completion.dialled.clone();
+        let request = NewRequest {
+            id,
+            dialled: dialled.clone(),
+            condition: Some(condition),
+            way: Way::Loop,
+            monitors: vec![(subscription, dialled)],
+        };
+        self.post_agent(route.caller.clone(), agent::Event::Request(request));
+        self.routes.insert(subscription, route);
+    }
+
+    /// Whether a subscription that takes over an entry is that of a call that was lost.
+    pub(super) fn goes_on_as_callback(&mut self, id: CompletionId, to: SubscriptionId) -> bool {
+        let route = self.routes.get(&to);
+        let is_own = route.is_some_and(|route| route.roles == Roles::Both);
+        if let Some(completion) = self.completions.get_mut(&id).filter(|_| is_own) {
+            completion.entry = Some(to);
+            self.keep(id);
+        }
+        is_own
     }
 
     /// The wish; its answer comes when the queue has taken it.

@@ -61,6 +61,14 @@ pub enum Input {
         /// Which.
         call: CallIdentity,
     },
+    /// R5: a call that waited is no longer there to be connected, though its caller waits on: he is
+    /// called back instead.
+    CallLost {
+        /// Which.
+        call: CallIdentity,
+        /// Why.
+        how: Lost,
+    },
     /// He is kept no longer: he was told, has hung up, or talks.
     CallReleased {
         /// Which.
@@ -317,6 +325,15 @@ pub enum Mode {
     Intrude,
     /// The callee gets a text.
     Message,
+}
+
+/// How a call that waited was lost, while its caller waits on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lost {
+    /// Something else than the callee has answered it.
+    Diverted,
+    /// Credentials were asked for, and it has not come again with them.
+    NotRepeated,
 }
 
 /// Some of a caller's requests.

@@ -44,7 +44,7 @@ pub use entry::Stage;
 pub use history::{Event, History, Outcome};
 pub use identity::Identity;
 pub use input::{
-    Binding, Complete, FailedCall, Input, Mode, Monitors, Offered, Publish, PublishAt, Queue,
+    Binding, Complete, FailedCall, Input, Lost, Mode, Monitors, Offered, Publish, PublishAt, Queue,
     Subscribe, Ticket, Which, WhichCall,
 };
 pub use output::{

@@ -180,6 +180,8 @@ pub struct Subscription {
     pub target: AddrSpec,
     /// CC-16: From, the caller's address in the failed call.
     pub from: AddrSpec,
+    /// R13: what else the failed call said of the caller.
+    pub identity: Identity,
     /// CC-17: To, the original destination.
     pub to: AddrSpec,
     /// CC-55: Expires.
@@ -197,6 +199,8 @@ pub struct Publication {
     pub to: PublishTo,
     /// From and presentity: the caller's address in the failed call.
     pub from: AddrSpec,
+    /// R13: what else the failed call said of the caller.
+    pub identity: Identity,
     /// What it says.
     pub basic: Basic,
     /// CC-25: Expires.

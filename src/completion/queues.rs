@@ -2,7 +2,6 @@
 //!
 //! Spec: RFC 6910 §7; RFC 6665 §4.2; RFC 3903 §6.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cc::addr::{AddrSpec, Aor};
@@ -363,6 +362,9 @@ impl Service {
             route.id = id;
             route.cce = cce;
         }
+        if self.goes_on_as_callback(id, to) {
+            return;
+        }
         if let Some(completion) = self.completions.get_mut(&id) {
             if let Errand::CampOn(call) = completion.errand {
                 // He waits at his phone, and no longer with the call.
@@ -591,9 +593,4 @@ fn as_received(notice: monitor::Notice, retention: Retention) -> Notice {
         call_info: None,
         contact: None,
     }
-}
-
-/// The Call-ID that stands for a request inside the process.
-pub(super) fn loop_call_id(subscription: SubscriptionId) -> Arc<str> {
-    format!("loop-{}", subscription.0).into()
 }

@@ -38,7 +38,7 @@ impl Service {
     /// Takes up the records of the process before this one; to be called before any input.
     ///
     /// Those whose other end was a dialog that is not there any more have ended. The subscriptions
-    /// that are of use.
+    /// that are of use, the lowest number first.
     pub fn restore(
         &mut self,
         now: Timestamp,
@@ -64,6 +64,8 @@ impl Service {
             used.extend(self.take_up(record, reloaded, turn));
             self.run(turn);
         }
+        // An old entry that was taken over has a younger number than those behind it.
+        used.sort_unstable();
         used
     }
 
@@ -132,6 +134,11 @@ impl Service {
             };
             self.routes.insert(*id, route);
         }
+        if record.roles != Roles::Both {
+            // S-14: the numbers of its dialogs that this process uses are kept before they are used, or
+            // one after it would use them again.
+            self.keep(record.id);
+        }
         let wait = self.wait_anew(&record, turn.now);
         let medium = match record.roles {
             Roles::Both | Roles::Call => Medium::Process,
@@ -152,7 +159,7 @@ impl Service {
         }
         if let Some(kept) = record.request {
             if record.roles == Roles::Agent {
-                refresh_all(&kept, turn);
+                self.refresh_all(record.id, &kept, turn);
             }
             let request = NewRequest {
                 id: record.id,
@@ -162,6 +169,17 @@ impl Service {
                 monitors: Vec::new(),
             };
             self.post_agent(record.caller, agent::Event::TakeUp(request, kept));
+        }
+    }
+
+    /// What a monitor elsewhere said while nobody was here to hear it, it says again.
+    fn refresh_all(&mut self, id: CompletionId, kept: &Kept, turn: &mut Turn<'_>) {
+        for sub in &kept.subscriptions {
+            let refresh = Output::Refresh {
+                subscription: sub.id,
+                expires: sub.ends.since(turn.now),
+            };
+            self.emit(id, refresh, turn);
         }
     }
 
@@ -244,15 +262,5 @@ impl Commit {
             was_kept: true,
             ..Self::new()
         }
-    }
-}
-
-/// What a monitor elsewhere said while nobody was here to hear it, it says again.
-fn refresh_all(kept: &Kept, turn: &mut Turn<'_>) {
-    for sub in &kept.subscriptions {
-        turn.out.push(Output::Refresh {
-            subscription: sub.id,
-            expires: sub.ends.since(turn.now),
-        });
     }
 }

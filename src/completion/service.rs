@@ -8,6 +8,7 @@
 //! - what must survive is kept before it takes effect.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use crate::cc::SubscriptionId;
 use crate::cc::addr::{AddrSpec, Aor};
@@ -48,6 +49,8 @@ pub struct Service {
     /// The request of a SUBSCRIBE that its queue is deciding on.
     pub(super) newcomer: Option<Completion>,
     pub(super) agenda: Agenda<Owner>,
+    /// Users with failed calls, by when those are looked at.
+    pub(super) fading: VecDeque<(Timestamp, Aor)>,
     pub(super) steps: VecDeque<Step>,
     /// Completions that have something to keep, or have ended.
     pub(super) touched: BTreeSet<CompletionId>,
@@ -91,6 +94,11 @@ pub(super) struct Turn<'t> {
 
 /// Most events that one input may cause inside; more means that two machines chase each other.
 const STEPS_MAX: usize = 1024;
+
+/// The Call-ID that stands for a request inside the process.
+pub(super) fn loop_call_id(subscription: SubscriptionId) -> Arc<str> {
+    format!("loop-{}", subscription.0).into()
+}
 
 /// What there is at a moment; all zero after quiet.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -147,6 +155,7 @@ impl Service {
             held_calls: BTreeMap::new(),
             newcomer: None,
             agenda: Agenda::new(),
+            fading: VecDeque::new(),
             steps: VecDeque::new(),
             touched: BTreeSet::new(),
             last_subscription: 0,
@@ -165,6 +174,7 @@ impl Service {
             Input::Resume { caller } => self.on_resume(&caller),
             Input::Stop => self.on_stop(turn),
             Input::CallHeld { call } => self.on_call_held(call),
+            Input::CallLost { call, how } => self.on_call_lost(call, how, turn),
             Input::CallReleased { call } => self.on_call_released(call, turn),
             Input::UserGone { user } => self.on_user_gone(&user, turn),
             Input::Complete(complete) => self.on_complete(&complete, turn),
@@ -228,11 +238,15 @@ impl Service {
             }
             self.run(turn);
         }
+        while let Some((at, user)) = self.fading.pop_front_if(|(at, _)| *at <= now) {
+            self.on_faded(at, &user, turn);
+        }
     }
 
     /// When [`Self::handle_timeout`] next has work to do.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.agenda.next()
+        let fading = self.fading.front().map(|(at, _)| *at);
+        self.agenda.next().into_iter().chain(fading).min()
     }
 
     /// A name for a subscription that came or that forked.
@@ -455,11 +469,9 @@ impl Service {
 
     fn on_user_due(&mut self, aor: &Aor, turn: &mut Turn<'_>) {
         let now = turn.now;
-        let window = self.settings.timing.offer_window;
         let Some(user) = self.users.get_mut(aor) else {
             return;
         };
-        user.failed.forget(now, window);
         let mut queue = Vec::new();
         if let Some(monitor) = &mut user.monitor {
             let mut context = Context {
@@ -479,6 +491,18 @@ impl Service {
             self.on_agent_effect(aor, effect, turn);
         }
         self.rekey(aor, turn);
+    }
+
+    /// Calls of his have been remembered long enough.
+    fn on_faded(&mut self, at: Timestamp, aor: &Aor, turn: &mut Turn<'_>) {
+        let window = self.settings.timing.offer_window;
+        let user = self.users.get_mut(aor);
+        // Somebody of that name who was forgotten meanwhile had another time.
+        if let Some(user) = user.filter(|user| user.fades == Some(at)) {
+            user.fades = None;
+            user.failed.forget(turn.now, window);
+            self.rekey(aor, turn);
+        }
     }
 
     /// After a user was touched: his deadline, whether he is watched, whether he is kept at all.
@@ -505,9 +529,22 @@ impl Service {
         };
         let monitor = user.monitor.as_ref().and_then(|m| m.poll_timeout(&context));
         let agent = user.agent.as_ref().and_then(|agent| agent.poll_timeout());
-        let failed = user.failed.deadline(self.settings.timing.offer_window);
-        let deadline = [monitor, agent, failed].into_iter().flatten().min();
-        self.agenda.set(&Owner::User(aor.clone()), deadline);
+        let deadline = monitor.into_iter().chain(agent).min();
+        // Most users only have calls that failed.
+        if deadline.is_some() || user.is_due {
+            user.is_due = deadline.is_some();
+            self.agenda.set(&Owner::User(aor.clone()), deadline);
+        }
+        let fades = user.failed.deadline(self.settings.timing.offer_window);
+        if let Some(fades) = fades
+            && user.fades.is_none()
+        {
+            // In their order, so that whoever comes after others may be looked at late.
+            let last = self.fading.back().map(|(at, _)| *at);
+            let fades = last.into_iter().fold(fades, Timestamp::max);
+            user.fades = Some(fades);
+            self.fading.push_back((fades, aor.clone()));
+        }
         if user.is_empty() {
             self.users.remove(aor);
             // A busy hour's memory goes back.

@@ -25,6 +25,10 @@ pub(super) struct User {
     /// For whom he waits.
     pub(super) agent: Option<Box<Agent>>,
     pub(super) failed: FailedCalls,
+    /// When those are looked at.
+    pub(super) fades: Option<Timestamp>,
+    /// Whether the agenda has a deadline of his.
+    pub(super) is_due: bool,
     /// How many requests his phones keep up by subscriptions of their own.
     pub(super) phones_wait: u32,
 }
@@ -38,6 +42,8 @@ impl User {
             waited_for: Timestamp::START,
             agent: None,
             failed: FailedCalls::default(),
+            fades: None,
+            is_due: false,
             phones_wait: 0,
         }
     }

@@ -19,7 +19,7 @@ const FIXED: &[&str] = &[
     "log.format",
     "media",
     "mode",
-    "own_calls",
+    "own_calls.listen",
     "records",
     "resolver",
     "store",

@@ -27,6 +27,7 @@ mod completion;
 mod edge;
 mod listeners;
 mod media;
+mod own_calls;
 mod peers;
 mod routes;
 mod sites;
@@ -64,7 +65,8 @@ fn check(
     tls.resize(listeners.len(), None);
     let domains = source.read_all(&raw.domains, value::host_name)?;
     let mut upstream = peers::upstream(source, raw, arguments.upstream.as_ref(), &listeners)?;
-    if let (None, Some(written)) = (&upstream, &raw.own_calls.listen) {
+    let own_login = own_calls::login(source, &raw.own_calls)?;
+    if let (None, Some(written)) = (&upstream, own_calls::first_written(&raw.own_calls)) {
         let why = "there is no upstream that we could call through";
         return Err(source.error(&written.span(), why));
     }
@@ -95,6 +97,7 @@ fn check(
             listeners,
             routes: routes::routes(source, &raw.route, upstream.as_ref(), &peers)?,
             own_calls,
+            own_login,
             peers,
             access: users::access(source, raw, (&domains, edge.as_ref()))?,
             domains,

@@ -65,6 +65,11 @@ pub(super) struct RawTls {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawOwnCalls {
     pub(super) listen: Field<String>,
+    pub(super) user: Field<String>,
+    pub(super) password: Field<String>,
+    pub(super) ha1_sha256: Field<String>,
+    pub(super) ha1_md5: Field<String>,
+    pub(super) realm: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -185,6 +190,7 @@ pub(super) struct RawCompletion {
     pub(super) recall_by: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) offer_window: Field<String>,
     pub(super) ask_time: Field<String>,
+    pub(super) camp_on_music: Field<bool>,
     pub(super) camp_on_guard: Field<String>,
     pub(super) camp_on_max: Field<String>,
     pub(super) on_busy: Field<String>,
@@ -234,6 +240,7 @@ pub(super) struct RawCodes {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawPrompt {
     pub(super) callback: Field<String>,
+    pub(super) camp_on: Field<String>,
     pub(super) lasts: Field<String>,
 }
 

@@ -45,6 +45,10 @@ impl fmt::Display for Config {
         if !settings.domains.is_empty() {
             writeln!(f, "domains    {}", settings.domains.join(", "))?;
         }
+        if let Some(login) = &settings.own_login {
+            let user = login.user();
+            writeln!(f, "own calls  as user {user}, where the upstream asks")?;
+        }
         for (_, peer) in settings.peers() {
             write_peer(f, peer)?;
         }

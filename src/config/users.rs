@@ -157,7 +157,7 @@ fn account(
 }
 
 /// What can stand in a quoted string as it is.
-fn realm(text: &str) -> Result<String, String> {
+pub(super) fn realm(text: &str) -> Result<String, String> {
     let is_plain = |letter: char| !letter.is_control() && !matches!(letter, '"' | '\\');
     if !text.is_empty() && text.chars().all(is_plain) {
         Ok(text.to_owned())

@@ -50,16 +50,19 @@ fn codes_without_phones(settings: &Settings) -> Option<String> {
         .then(|| "completion: codes and prompts are for phones, and trunk mode has none".to_owned())
 }
 
-/// In front of a PBX no call waits.
+/// In front of a PBX nobody is asked before its mailbox is; between peers nobody waits.
 fn waiting(settings: &Settings) -> Option<String> {
-    if settings.edge.is_none() && !settings.is_trunk {
-        return None;
-    }
     let routes = settings.routes.iter().filter_map(|route| route.on_busy);
     let mut wishes = routes.chain([settings.completion.on_busy]);
-    let waits = wishes.any(|wish| wish != OnBusy::Refuse);
-    waits.then(|| {
-        "on_busy: in edge and trunk mode the PBX decides what a busy callee means".to_owned()
+    if settings.is_trunk {
+        let waits = wishes.any(|wish| wish != OnBusy::Refuse);
+        return waits
+            .then(|| "on_busy: in trunk mode the PBX decides what a busy callee means".to_owned());
+    }
+    settings.edge.as_ref()?;
+    let asks = wishes.any(|wish| wish == OnBusy::Ask);
+    asks.then(|| {
+        "on_busy: in edge mode \"ask\" comes after what the PBX makes of a busy callee".to_owned()
     })
 }
 

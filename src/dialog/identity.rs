@@ -285,6 +285,11 @@ impl Dialog {
         self.local_cseq = number;
     }
 
+    /// A request of ours has gone again under this number.
+    pub fn count_past(&mut self, number: u32) {
+        self.local_cseq = self.local_cseq.max(number);
+    }
+
     /// From here on requests go over this flow and no other.
     pub fn keep_to_flow(&mut self, flow: &Flow) {
         self.reach = Reach::Flow;

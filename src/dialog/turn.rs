@@ -106,10 +106,12 @@ impl Turn<'_> {
     }
 
     /// Sends the next request of a dialog with the fields that `write` adds to the dialog's own.
+    ///
+    /// What is within a dialog is for the server that has it: `others` names an account at most.
     pub(super) fn send_within(
         &mut self,
         dialog: &mut Dialog,
-        (method, user): (Method<'_>, Option<User>),
+        (method, user, others): (Method<'_>, Option<User>, Option<&Fallback>),
         write: impl FnOnce(&mut Writer<'_>),
         body: &[u8],
     ) -> Result<(), NotSent> {
@@ -122,8 +124,7 @@ impl Turn<'_> {
             uri: dialog.request_uri(),
             flow: dialog.flow(),
             user,
-            // What is within a dialog is for the server that has it.
-            others: None,
+            others,
         };
         let write = |writer: &mut Writer<'_>| {
             dialog.write_fields(writer, method, number, MAX_FORWARDS);

@@ -14,7 +14,6 @@ use tokio::sync::mpsc;
 use crate::api::access::Access;
 use crate::completion::WallTime;
 use crate::config::{Config, Media};
-use crate::media::desk::Command as Sound;
 use crate::routing::names::Question;
 use crate::shard::settings::Carries;
 use crate::shard::{Report, Shard};
@@ -265,11 +264,9 @@ fn start_sound(
     media: &Media,
     clock: Clock,
     worker: mpsc::Sender<Mail>,
-) -> Result<mpsc::Sender<Sound>, ServeError> {
-    let (sound, commands) = mpsc::channel(COMMANDS_MAX);
+) -> Result<sound::Slot, ServeError> {
     let rng = entropy::seeded()?;
-    sound::start(clock, media.sound.address, rng, commands, worker)?;
-    Ok(sound)
+    Ok(sound::start(clock, media.sound.address, rng, worker)?)
 }
 
 pub(super) fn bind<T>(

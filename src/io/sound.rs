@@ -1,30 +1,34 @@
 //! Sockets for sound: a thread of its own, so that no call waits for audio, nor audio for calls.
 //!
 //! Each port has a task that reads it; what they hear and what is asked for meet at one desk, which
-//! only this thread has.
+//! only this thread has. What was counted there anybody may read.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use tokio::net::UdpSocket;
 use tokio::runtime::Builder;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
 
 use crate::config::Media;
-use crate::media::desk::{Command, Desk, RoomId};
+use crate::media::desk::{Command, Counts, Desk, RoomId};
 use crate::media::prompts::{BadPart, Voice};
 use crate::media::room::{News, Sends};
+use crate::media::stream::Drop;
+use crate::observe::SoundCounters;
 use crate::random::Rng;
 use crate::time::Timestamp;
 
 use super::clock::Clock;
 use super::mail::Mail;
 
+/// How much may be asked for at once.
+const COMMANDS_MAX: usize = 4096;
 /// Longest datagram that may be audio.
 const DATAGRAM_BYTES: usize = 2048;
 
@@ -35,7 +39,29 @@ struct Studio {
     desk: Desk,
     ports: BTreeMap<u16, Port>,
     sends: Sends,
+    ports_refused: u64,
+    shown: watch::Sender<SoundCounters>,
     worker: mpsc::Sender<Mail>,
+}
+
+/// The way to the thread.
+#[derive(Debug)]
+pub(super) struct Slot {
+    commands: mpsc::Sender<Command>,
+    shown: watch::Receiver<SoundCounters>,
+}
+
+impl Slot {
+    /// Asks for something.
+    pub(super) fn put(&self, command: Command) {
+        // Whoever opened the room hears no end of it then, and gives up in time.
+        let _is_told = self.commands.try_send(command);
+    }
+
+    /// What was counted.
+    pub(super) fn counts(&self) -> SoundCounters {
+        *self.shown.borrow()
+    }
 }
 
 struct Port {
@@ -49,9 +75,14 @@ pub(super) fn start(
     clock: Clock,
     address: IpAddr,
     rng: Rng,
-    commands: mpsc::Receiver<Command>,
     worker: mpsc::Sender<Mail>,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<Slot> {
+    let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+    let shown = watch::Sender::new(SoundCounters::default());
+    let slot = Slot {
+        commands: sender,
+        shown: shown.subscribe(),
+    };
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let run = move || {
         let studio = Studio {
@@ -60,12 +91,16 @@ pub(super) fn start(
             desk: Desk::new(rng),
             ports: BTreeMap::new(),
             sends: Sends::default(),
+            ports_refused: 0,
+            shown,
             worker,
         };
         let local = LocalSet::new();
         local.block_on(&runtime, serve(Rc::new(RefCell::new(studio)), commands));
     };
-    thread::Builder::new().name("sound".to_owned()).spawn(run)
+    // It ends when the worker does.
+    let _thread = thread::Builder::new().name("sound".to_owned()).spawn(run)?;
+    Ok(slot)
 }
 
 /// What is said and played: what the operator's folder does not have is ours.
@@ -109,12 +144,23 @@ impl Studio {
             if let Err(error) = self.bind(own, room, port) {
                 let at = SocketAddr::new(self.address, port);
                 tracing::warn!(%at, %error, "no port for sound");
+                self.ports_refused += 1;
+                self.show();
                 self.release(room);
                 self.tell(room, News::Failed);
                 return;
             }
         }
         self.desk.handle(self.clock.now(), command);
+        self.show();
+    }
+
+    /// Shows what was counted, to whoever reads it.
+    fn show(&self) {
+        self.shown.send_replace(SoundCounters {
+            sound_ports_refused: self.ports_refused,
+            ..counters_of(self.desk.counts())
+        });
     }
 
     fn bind(&mut self, own: &Rc<RefCell<Self>>, room: RoomId, port: u16) -> io::Result<()> {
@@ -156,6 +202,7 @@ impl Studio {
             }
         }
         self.sends.clear();
+        self.show();
         for (room, news) in news {
             self.tell(room, news);
         }
@@ -173,6 +220,26 @@ impl Studio {
     fn tell(&self, room: RoomId, news: News) {
         // A worker that is that far behind has more urgent things to do than to hear of a digit.
         let _is_told = self.worker.try_send(Mail::Heard { room, news });
+    }
+}
+
+fn counters_of(counts: &Counts) -> SoundCounters {
+    let dropped = |why| counts.dropped.get(&why).copied().unwrap_or_default();
+    let jitter = counts.ended.jitter.as_micros();
+    SoundCounters {
+        sound_gaps: counts.ended.gaps,
+        sound_jitter_us: u64::try_from(jitter).unwrap_or(u64::MAX),
+        sound_packets_malformed: dropped(Drop::Malformed),
+        sound_packets_late: counts.ended.late,
+        sound_packets_lost: counts.ended.lost,
+        sound_packets_received: counts.received,
+        sound_packets_sent: counts.sent,
+        sound_packets_unagreed: dropped(Drop::Payload),
+        sound_packets_unknown: dropped(Drop::Source),
+        sound_ports_refused: 0,
+        sound_streams: counts.streams,
+        sound_streams_ended: counts.ended.streams,
+        sound_ticks_skipped: counts.skipped,
     }
 }
 

@@ -15,7 +15,6 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Sleep;
 
-use crate::media::desk as sound;
 use crate::observe::DatagramCounters;
 use crate::routing::names;
 use crate::shard::provider::{LineEvent, Question};
@@ -31,6 +30,7 @@ use super::datagrams::{Datagrams, Sent};
 use super::keeper::Keeper;
 use super::mail::{Command, Mail};
 use super::records::Slot;
+use super::sound;
 
 /// The most datagrams that are read in a row before timers and mail have their turn.
 const DATAGRAMS_A_TURN: usize = 128;
@@ -52,6 +52,8 @@ pub(super) struct Worker {
     buffer: Vec<u8>,
     cache: ThreadCache,
     phase: Phase,
+    /// When the shard has work to do, as it was at the end of the turn.
+    due: Option<Timestamp>,
 }
 
 /// How far the worker is from its end.
@@ -85,7 +87,7 @@ struct Post {
     streams: mpsc::Sender<Command>,
     questions: mpsc::Sender<names::Question>,
     /// To the sound thread, if there is one.
-    sound: Option<mpsc::Sender<sound::Command>>,
+    sound: Option<sound::Slot>,
     /// For call records, if there are to be any.
     records: Option<Slot>,
     /// Where records are kept over a restart; nowhere, if `None`.
@@ -134,6 +136,7 @@ impl Worker {
             buffer: vec![0; DATAGRAM_BYTES],
             cache: ThreadCache::default(),
             phase: Phase::Running,
+            due: None,
         })
     }
 
@@ -150,7 +153,7 @@ impl Worker {
     }
 
     /// The same, whose calls can be heard.
-    pub(super) fn sounding(mut self, sound: Option<mpsc::Sender<sound::Command>>) -> Self {
+    pub(super) fn sounding(mut self, sound: Option<sound::Slot>) -> Self {
         self.post.sound = sound;
         self
     }
@@ -175,8 +178,8 @@ impl Worker {
     fn turn(&mut self) -> Turn {
         self.open_mail();
         let turn = self.receive();
-        self.run_timers();
         self.report_failures();
+        self.run_timers();
         self.cache.set(!self.shard.is_at_rest());
         turn
     }
@@ -287,13 +290,15 @@ impl Worker {
     }
 
     fn run_timers(&mut self) {
-        let Some(due) = self.shard.poll_timeout() else {
+        self.due = self.shard.poll_timeout();
+        let Some(due) = self.due else {
             return;
         };
         let now = self.clock.now();
         if due <= now {
             self.shard.handle_timeout(now);
             self.post.deliver(&mut self.shard);
+            self.due = self.shard.poll_timeout();
         }
     }
 
@@ -351,7 +356,7 @@ impl Worker {
             Phase::Draining { look } => Some(look),
             Phase::Running | Phase::Over => None,
         };
-        self.shard.poll_timeout().into_iter().chain(look).min()
+        self.due.into_iter().chain(look).min()
     }
 
     fn report(&self) -> Report {
@@ -359,6 +364,9 @@ impl Worker {
         report.counters.extend(self.post.counters.iter());
         if let Some(records) = &self.post.records {
             report.counters.extend(records.counts().iter());
+        }
+        if let Some(sound) = &self.post.sound {
+            report.counters.extend(sound.counts().iter());
         }
         report
     }
@@ -396,8 +404,9 @@ impl Post {
         }
         self.applications.deliver(shard);
         while let Some(command) = shard.poll_sound() {
-            // Whoever opened the room hears no end of it then, and gives up in time.
-            let _is_told = self.sound.as_ref().map(|sound| sound.try_send(command));
+            if let Some(sound) = &self.sound {
+                sound.put(command);
+            }
         }
         if let Some(records) = &self.records {
             while let Some(record) = shard.poll_record() {

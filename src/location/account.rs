@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::location::Aor;
-use crate::location::digest::Algorithm;
+use crate::sip::digest::Algorithm;
 
 /// The secrets of one user: for each algorithm, the hash of name, realm and password.
 #[derive(Clone, Default, Eq, PartialEq)]

@@ -11,10 +11,10 @@ use sha2::Digest as _;
 use sha2::Sha256;
 
 use crate::location::Aor;
-use crate::location::digest::Hex;
-use crate::location::digest::hex;
 use crate::sip::NameAddr;
 use crate::sip::SipUri;
+use crate::sip::digest::Hex;
+use crate::sip::digest::hex;
 
 /// What a user part that is an alias begins with.
 const PREFIX: &[u8] = b"reg-";

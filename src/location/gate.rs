@@ -8,8 +8,6 @@ use std::time::Duration;
 use crate::location::Aor;
 use crate::location::Domains;
 use crate::location::account::Accounts;
-use crate::location::digest::Algorithm;
-use crate::location::digest::QOP;
 use crate::location::nonce::Nonces;
 use crate::location::nonce::Stale;
 use crate::location::proof::Malformed;
@@ -21,6 +19,8 @@ use crate::sip::Flow;
 use crate::sip::Name;
 use crate::sip::Request;
 use crate::sip::Writer;
+use crate::sip::digest::Algorithm;
+use crate::sip::digest::QOP;
 use crate::time::Timestamp;
 
 /// Who is let in, and how hard it is to guess.

@@ -12,7 +12,6 @@ mod account;
 mod alias;
 mod aor;
 mod binding;
-mod digest;
 mod gate;
 mod nonce;
 mod proof;
@@ -37,7 +36,6 @@ pub use crate::location::aor::Aor;
 pub use crate::location::aor::Domains;
 pub use crate::location::binding::BindingId;
 pub use crate::location::binding::Target;
-pub use crate::location::digest::Algorithm;
 pub use crate::location::gate::Access;
 pub use crate::location::gate::Again;
 pub use crate::location::gate::Challenged;
@@ -48,6 +46,7 @@ pub use crate::location::relay::Asked;
 pub use crate::location::relay::Found;
 pub use crate::location::relay::Relay;
 pub use crate::location::throttle::Throttle;
+pub use crate::sip::digest::Algorithm;
 
 /// What a registrar grants, and how much it keeps.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

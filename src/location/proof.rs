@@ -3,13 +3,13 @@
 //! Spec: RFC 7616 §3.4.1–§3.4.3, §3.4.6; RFC 3261 §22.4.
 
 use crate::location::Domains;
-use crate::location::digest::Algorithm;
-use crate::location::digest::QOP;
-use crate::location::digest::Said;
 use crate::sip::Message;
 use crate::sip::Name;
 use crate::sip::Request;
 use crate::sip::Uri;
+use crate::sip::digest::Algorithm;
+use crate::sip::digest::QOP;
+use crate::sip::digest::Said;
 use crate::sip::header::credentials::Credentials;
 
 /// What somebody brings forward to be taken for a user of ours.

@@ -90,8 +90,37 @@ pub struct Counts {
     pub dropped: BTreeMap<Drop, u64>,
     /// Ticks that were left out because all came too late.
     pub skipped: u64,
-    /// Packets that did not come, of rooms that have closed.
+    /// Streams that were opened.
+    pub streams: u64,
+    /// What is known of streams that have ended.
+    pub ended: Ended,
+}
+
+/// How the packets of streams came that have ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ended {
+    /// How many there were.
+    pub streams: u64,
+    /// Packets that did not come.
     pub lost: u64,
+    /// Packets that came too late, or twice.
+    pub late: u64,
+    /// Gaps that were heard.
+    pub gaps: u64,
+    /// The mean deviation of each, added up.
+    pub jitter: Duration,
+}
+
+impl Ended {
+    fn add(&mut self, stream: &Stream) {
+        let reception = stream.reception();
+        let (late, gaps) = stream.uneven();
+        self.streams += 1;
+        self.lost += u64::from(reception.lost());
+        self.late += late;
+        self.gaps += gaps;
+        self.jitter += reception.jitter();
+    }
 }
 
 /// The rooms.
@@ -203,6 +232,7 @@ impl Desk {
 
     fn seat(&mut self, (port, agreed): (u16, Agreed)) -> Seat {
         let stream = Stream::new(agreed, &mut self.rng);
+        self.counts.streams += 1;
         Seat { port, stream }
     }
 
@@ -218,10 +248,9 @@ impl Desk {
             return;
         };
         self.due.remove(&(next, id));
-        self.counts.lost += room
-            .receptions()
-            .map(|it| u64::from(it.lost()))
-            .sum::<u64>();
+        for stream in room.streams() {
+            self.counts.ended.add(stream);
+        }
         for port in room.ports() {
             if self.by_port.get(&port) == Some(&id) {
                 self.by_port.remove(&port);

@@ -88,6 +88,8 @@ pub struct Voice {
     pub warning: Clip,
     /// What is heard while camping on.
     pub music: Clip,
+    /// What is heard while the callee's phone rings at last.
+    pub ringing: Clip,
 }
 
 /// A part that cannot be played.
@@ -120,6 +122,7 @@ impl Voice {
             refused: load("refused", None)?.unwrap_or_else(refused),
             warning: load("warning", None)?.unwrap_or_else(warning),
             music: load("music", None)?.unwrap_or_else(music),
+            ringing: load("ringing", None)?.unwrap_or_else(ringing),
         })
     }
 
@@ -157,6 +160,12 @@ fn refused() -> Clip {
 /// ITU-T E.180 §13: 1400 Hz tells that somebody else is on the line.
 fn warning() -> Clip {
     tone::render(&[Part::sine(1400, ms(400))], LEVEL)
+}
+
+/// ITU-T E.180 §6: 425 Hz, a second of every five.
+fn ringing() -> Clip {
+    let parts = [Part::sine(425, ms(1000)), Part::pause(ms(4000))];
+    tone::render(&parts, LEVEL)
 }
 
 /// Soft, slow and short: it is heard over and over.

@@ -19,7 +19,6 @@ use super::clip::Clip;
 use super::codec::{Frame, SILENCE};
 use super::digit::Digit;
 use super::power::energy_of;
-use super::report::Reception;
 use super::stream::{Drop, Stream};
 use crate::time::Timestamp;
 
@@ -246,9 +245,9 @@ impl Room {
         self.seats.iter().flat_map(|seat| pair(seat.port))
     }
 
-    /// How the packets of its parties came.
-    pub fn receptions(&self) -> impl Iterator<Item = Reception> {
-        self.seats.iter().map(|seat| seat.stream.reception())
+    /// The streams of its parties.
+    pub fn streams(&self) -> impl Iterator<Item = &Stream> {
+        self.seats.iter().map(|seat| &seat.stream)
     }
 
     /// Takes in a packet that came to a port of it.

@@ -59,6 +59,8 @@ pub struct Stream {
     /// Who is heard, and how well.
     heard: Option<(u32, Reception)>,
     buffer: Buffer,
+    /// What came late, and the gaps, of sources before this one.
+    uneven: (u64, u64),
     events: Events,
     ear: Ear,
     /// Whether the peer sends events: then its audio is not searched for digits.
@@ -79,6 +81,7 @@ impl Stream {
             sequence: u16::try_from(rng.bits() >> 48).unwrap_or_default(),
             heard: None,
             buffer: Buffer::default(),
+            uneven: (0, 0),
             events: Events::default(),
             ear: Ear::default(),
             sends_events: false,
@@ -105,6 +108,7 @@ impl Stream {
         self.remote = from;
         let ssrc = packet.ssrc();
         if self.heard.as_ref().is_none_or(|(heard, _)| *heard != ssrc) {
+            self.uneven = self.uneven();
             self.heard = Some((ssrc, Reception::default()));
             self.buffer = Buffer::default();
             self.events = Events::default();
@@ -184,6 +188,12 @@ impl Stream {
         self.heard
             .map(|(_, reception)| reception)
             .unwrap_or_default()
+    }
+
+    /// How many packets came too late or twice, and how many gaps were heard.
+    pub fn uneven(&self) -> (u64, u64) {
+        let (late, gaps) = self.buffer.lost();
+        (self.uneven.0 + late, self.uneven.1 + gaps)
     }
 
     fn knows(&self, from: SocketAddr) -> Result<(), Drop> {

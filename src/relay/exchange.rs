@@ -2,6 +2,8 @@
 //!
 //! Spec: RFC 6665 §4.1.2, §4.2.2; RFC 3261 §12.2; RFC 4320 §4.
 
+use std::borrow::Cow;
+
 use crate::call::relay::{copy_crossing, copy_naming, share_of_breadth};
 use crate::call::{Ids, forwards, not_the_whole_service};
 use crate::dialog::subscription::Fate;
@@ -119,7 +121,9 @@ impl Subscription {
             writer.header_fmt(Name::MaxBreadth, format_args!("{breadth}"));
         }
         copy_naming(&mut writer, &request.message, turn.realm, &ids);
-        writer.finish(&ids.body(&request.message)).ok()?;
+        let body = turn.body.map(Cow::Borrowed);
+        let body = body.unwrap_or_else(|| ids.body(&request.message));
+        writer.finish(&body).ok()?;
         let outgoing = Outgoing {
             method: request.method,
             uri: dialog.request_uri(),

@@ -47,6 +47,8 @@ pub struct Turn<'t> {
     pub realm: Option<&'t str>,
     /// The calls that a request may name.
     pub legs: &'t dyn Legs,
+    /// What crosses in place of the body of the request in hand, if that is not for its receiver.
+    pub body: Option<&'t [u8]>,
     /// 64*T1: timer N, and how long after its end a subscription may still be spoken of.
     pub patience: Duration,
     /// Where fields are written before they are sent; its contents are of no interest.

@@ -23,8 +23,8 @@ use crate::completion::{
 };
 use crate::routing::table::{OnBusy, decide};
 use crate::shard::desk::name_of;
+use crate::shard::music::is_turning;
 use crate::shard::offer::{About, Announcer, Asker, Callee};
-use crate::shard::passes::Seen;
 use crate::shard::settings::Prompt;
 use crate::shard::ways::{Ways, targets};
 use crate::shard::{Held, Parties, Reject, Shard};
@@ -87,6 +87,11 @@ impl Announcer<'_> {
         let stage = asker.camping.as_deref()?.stage;
         let condition = self.condition_of(&callee, failure);
         if let Stage::Invited(id, until) = stage {
+            if self.settings.edge.is_some() && is_challenge(failure.status) {
+                // R5: the phone knows the password, and his place is kept for a while.
+                asker.failed = None;
+                return None;
+            }
             let found = condition.map(|condition| Found {
                 condition,
                 calls: self.calls_of(&callee),
@@ -143,10 +148,6 @@ impl Announcer<'_> {
 impl Shard {
     /// What is kept of a call that may have to wait.
     pub(super) fn may_camp(&self, request: &Request<'_>, flow: &Flow) -> Option<Box<Camping>> {
-        // A PBX would have to be asked anew, and asks for credentials.
-        if self.edge.is_some() {
-            return None;
-        }
         let wish = self.on_busy(request, flow)?;
         let prompt = self.settings.completion.prompt.as_ref();
         let asks = |prompt: &Prompt| prompt.digits.iter().any(|(_, mode)| *mode == Mode::CampOn);
@@ -182,6 +183,15 @@ impl Shard {
         Some(of_route.unwrap_or(usual))
     }
 
+    /// Whether the call of this caller may wait: who is waited for by his callee is not made to wait.
+    pub(super) fn could_camp(&self, asker: &Asker) -> bool {
+        let Callee::Ours(callee) = &asker.callee else {
+            return false;
+        };
+        let is_awaited = self.desk.service.camps_on(&name_of(callee), &asker.caller);
+        asker.camping.is_some() && !is_awaited
+    }
+
     /// Looks after a call that may wait; whether nobody else need look after it.
     pub(super) fn attend_camp(&mut self, now: Timestamp, key: Key, held: &mut Held) -> bool {
         let About::Asker(asker) = &mut held.about else {
@@ -191,7 +201,12 @@ impl Shard {
         let Some(camping) = asker.camping.as_deref_mut() else {
             return false;
         };
+        self.tell_withheld(now, held.parties.dialled.as_mut(), &held.call);
         if matches!(camping.stage, Stage::Idle | Stage::Over) {
+            return false;
+        }
+        let is_challenged = self.edge.is_some() && held.call.is_challenged();
+        if is_challenged && matches!(camping.stage, Stage::Invited(..)) {
             return false;
         }
         if !held.call.is_up() {
@@ -237,7 +252,7 @@ impl Shard {
     }
 
     /// Whom a call does not ring is not held by it.
-    fn leave_callee(&mut self, now: Timestamp, key: Key, parties: &mut Parties) {
+    pub(super) fn leave_callee(&mut self, now: Timestamp, key: Key, parties: &mut Parties) {
         self.close_pass(parties, key);
         let [_, to] = &mut parties.through;
         let left = Parties {
@@ -282,7 +297,7 @@ impl Shard {
         let until = now + lasts;
         set_stage(&mut held, Stage::Waits(id, until));
         self.in_turn(now, &mut held, |call, turn| call.queue(turn, until + TAIL));
-        self.close_prompt(&mut held);
+        self.begin_music(now, (key, id), &mut held);
         self.counters.calls_camped += 1;
         self.put_back(now, key, held);
     }
@@ -316,7 +331,8 @@ impl Shard {
         let Stage::Waits(_, until) = camping.stage else {
             return Err(away);
         };
-        let (invite, flow) = (camping.invite.clone(), camping.flow);
+        let flow = camping.flow;
+        let (invite, sent) = self.anew(&camping.invite);
         let mut index = Scratch::new();
         let message = Message::parse(&invite, &mut index).map_err(|_| away)?;
         let Ok(Checked::Request(request)) = Checked::check(message) else {
@@ -348,7 +364,7 @@ impl Shard {
             ..Parties::default()
         });
         if let Some(dialled) = &mut held.parties.dialled {
-            dialled.seen = Seen::default();
+            dialled.begin_again();
         }
         self.open_pass(&held.parties, key);
         let message = Self::for_other_side(held.parties.identity, request.message);
@@ -363,7 +379,7 @@ impl Shard {
             ..offer
         };
         self.in_turn(now, held, |call: &mut Call, turn: &mut Turn<'_>| {
-            call.invite_held(turn, &offer);
+            call.invite_held(turn, &offer, sent);
         });
         Ok(())
     }
@@ -412,6 +428,10 @@ impl Shard {
             return;
         };
         self.desk.camps.remove(&call);
+        if is_turning(&held) {
+            self.turn_to_callback(now, &mut held);
+            return self.put_back(now, key, held);
+        }
         if let About::Asker(asker) = &mut held.about {
             // Whoever waited for long may ask from now on.
             asker.failed = None;
@@ -436,6 +456,54 @@ impl Shard {
         }
         Some((key, held?))
     }
+}
+
+impl Camping {
+    /// Whether a busy callee would let this call wait.
+    pub(super) fn may_wait(&self) -> bool {
+        self.wish == OnBusy::CampOn && matches!(self.stage, Stage::Idle | Stage::Invited(..))
+    }
+
+    /// The request whose turn it is.
+    pub(super) fn invited(&self) -> Option<CompletionId> {
+        match self.stage {
+            Stage::Invited(id, _) => Some(id),
+            Stage::Idle
+            | Stage::New
+            | Stage::Open
+            | Stage::Asked
+            | Stage::Waits(..)
+            | Stage::Over => None,
+        }
+    }
+
+    /// The call has come again, with credentials.
+    pub(super) fn repeat(&mut self, request: &Request<'_>, flow: &Flow) {
+        self.invite = Box::from(request.message.raw());
+        self.flow = *flow;
+    }
+
+    pub(super) fn give_up(&mut self) {
+        self.stage = Stage::Over;
+    }
+}
+
+impl Asker {
+    /// Whether his call waited, and its INVITE has gone out anew.
+    pub(super) fn is_invited(&self) -> bool {
+        self.invited().is_some()
+    }
+
+    pub(super) fn invited(&self) -> Option<CompletionId> {
+        self.camping.as_deref()?.invited()
+    }
+}
+
+fn is_challenge(status: Status) -> bool {
+    matches!(
+        status,
+        Status::UNAUTHORIZED | Status::PROXY_AUTHENTICATION_REQUIRED
+    )
 }
 
 fn set_stage(held: &mut Held, stage: Stage) {

@@ -6,13 +6,14 @@
 //! stays taken for a while, and the repeated INVITE becomes the call there: with the Call-ID and the
 //! tag of the first, and the next CSeq number.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::call::{Again, Call};
 use crate::completion::CompletionId;
 use crate::shard::Settings;
+use crate::shard::offer::Asker;
 use crate::sip::Request;
 use crate::sip::flow::Flow;
 use crate::table::Key;
@@ -35,6 +36,8 @@ pub(super) struct Challenged {
     order: VecDeque<(Timestamp, Digest)>,
     /// The CC calls among them, and by when they are to come again: a callee is reserved for each.
     awaited: VecDeque<(Timestamp, CompletionId)>,
+    /// R5: the callers who waited with a call, by its slot.
+    camped: BTreeMap<Key, (CompletionId, Box<Asker>)>,
     waits: Duration,
     waits_for_cc: Duration,
     kept_max: usize,
@@ -55,6 +58,7 @@ impl Challenged {
             kept: DigestMap::default(),
             order: VecDeque::new(),
             awaited: VecDeque::new(),
+            camped: BTreeMap::new(),
             waits_for_cc: settings.timing.t1 * WAITS_FOR_CC_T1,
             waits: settings.timing.t1 * WAITS_T1,
             kept_max: usize::try_from(settings.limits.calls_max / SHARE).unwrap_or(usize::MAX),
@@ -87,6 +91,49 @@ impl Challenged {
     pub(super) fn await_cc_call(&mut self, now: Timestamp, id: CompletionId) {
         self.forget_cc_call(id);
         self.awaited.push_back((now + self.waits_for_cc, id));
+    }
+
+    /// R5: the call of somebody who waited was challenged when it was his turn.
+    pub(super) fn await_camped(
+        &mut self,
+        now: Timestamp,
+        id: CompletionId,
+        camped: (Key, Box<Asker>),
+    ) {
+        let (key, asker) = camped;
+        self.camped.insert(key, (id, asker));
+        self.await_cc_call(now, id);
+    }
+
+    /// Whether this INVITE is such a call, with credentials.
+    pub(super) fn is_camped(
+        &self,
+        digester: &Digester,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) -> bool {
+        if self.camped.is_empty() {
+            return false;
+        }
+        let tag = request.from.tag().unwrap_or_default();
+        let kept = self.kept.get(&name(digester, request.call_id, tag));
+        let kept = kept.filter(|kept| kept.source == flow.remote.ip());
+        kept.is_some_and(|kept| self.camped.contains_key(&kept.key))
+    }
+
+    /// Whose call has come again in that slot.
+    pub(super) fn take_camped(&mut self, key: Key) -> Option<Box<Asker>> {
+        let (id, asker) = self.camped.remove(&key)?;
+        self.forget_cc_call(id);
+        Some(asker)
+    }
+
+    /// Whose call has not.
+    pub(super) fn give_up_camped(&mut self, id: CompletionId) -> Option<Box<Asker>> {
+        let mut camped = self.camped.iter();
+        let key = camped.find_map(|(key, (its, _))| (*its == id).then_some(*key))?;
+        let (_, asker) = self.camped.remove(&key)?;
+        Some(asker)
     }
 
     /// It came again, or another one of that request came.

@@ -9,12 +9,13 @@
 //!   anybody else       ──► nobody (403), calls for help excepted
 //! ```
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::call::Again;
 use crate::cc::trust::PeerId;
-use crate::completion::Input;
+use crate::completion::{Input, Lost};
 use crate::location::{Alias, Aor, Found, Pseudonyms, Relay};
 use crate::random::Rng;
 use crate::shard::challenged::Challenged;
@@ -28,12 +29,15 @@ use crate::shard::registration::Registrations;
 use crate::shard::ways::Way;
 use crate::shard::{Held, Listener, Output, Reject, Settings, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Method, Name, NameAddr, Request, Uri};
+use crate::sip::{Item, Message, Method, Name, NameAddr, Request, Uri, reginfo};
 use crate::table::Key;
 use crate::time::Timestamp;
 
 /// A request of this length does not go by UDP where the path is not known (RFC 3261 §18.1.1).
 const LONG_BYTES: usize = 1300;
+
+/// RFC 3261 §8.1.1.3: the address of somebody who has none to show.
+const NOBODY: &[u8] = b"sip:anonymous@anonymous.invalid";
 
 /// What is kept where the PBX is the registrar.
 #[derive(Debug)]
@@ -274,8 +278,17 @@ impl Shard {
         }
         while let Some(id) = edge.challenged.poll_unrepeated(now) {
             // R9: nobody waits for a call that does not come.
-            let found = None;
-            self.desk.facts.push_back(Input::CcCallFailed { id, found });
+            let fact = if let Some(asker) = edge.challenged.give_up_camped(id) {
+                let call = asker.call;
+                self.desk.camps.remove(&call);
+                Input::CallLost {
+                    call,
+                    how: Lost::NotRepeated,
+                }
+            } else {
+                Input::CcCallFailed { id, found: None }
+            };
+            self.desk.facts.push_back(fact);
         }
         self.on_registers_due(now);
         self.keep_alive(now);
@@ -335,8 +348,28 @@ impl Shard {
         })
     }
 
+    /// R12, R13: a document about registrations with the Contacts of the phones themselves in the
+    /// place of the names under which the PBX knows them; `None` if it has none of those.
+    pub(super) fn without_aliases(&self, now: Timestamp, message: &Message<'_>) -> Option<Vec<u8>> {
+        let relay = &self.edge.as_deref()?.relay;
+        let kind = Item::parse(message.first(Name::ContentType)?).ok()?;
+        if !kind.is(reginfo::MEDIA_TYPE) {
+            return None;
+        }
+        let shown = reginfo::map_contacts(message.body(), |uri| {
+            let alias = Alias::parse(uri).filter(|_| self.domains.is_own(uri))?;
+            let phone = relay.target(now, &self.registrar, alias);
+            // Of a phone that has gone, nothing is left to be shown.
+            Some(phone.map_or_else(|| NOBODY.to_vec(), |phone| phone.uri.to_vec()))
+        });
+        match shown {
+            Cow::Owned(shown) => Some(shown),
+            Cow::Borrowed(_) => None,
+        }
+    }
+
     /// Whether the call was asked for credentials, and its slot is kept for its repetition.
-    pub(super) fn keep_challenged(&mut self, now: Timestamp, key: Key, held: &Held) -> bool {
+    pub(super) fn keep_challenged(&mut self, now: Timestamp, key: Key, held: &mut Held) -> bool {
         let is_call = !matches!(held.about, About::Code | About::Recall(_));
         let Some(edge) = self.edge.as_deref_mut() else {
             return false;
@@ -345,8 +378,14 @@ impl Shard {
             return false;
         }
         let digester = self.layer.digester();
-        if let About::CcCall(id) = held.about {
-            edge.challenged.await_cc_call(now, id);
+        match std::mem::take(&mut held.about) {
+            About::CcCall(id) => edge.challenged.await_cc_call(now, id),
+            About::Asker(asker) => {
+                if let Some(id) = asker.invited() {
+                    edge.challenged.await_camped(now, id, (key, asker));
+                }
+            }
+            About::Code | About::Inward(_) | About::Nothing | About::Recall(_) => {}
         }
         let displaced = edge.challenged.keep(now, digester, (key, &held.call));
         if let Some(displaced) = displaced {

@@ -254,6 +254,8 @@ impl Shard {
             .name
             .as_ref()
             .filter(|_| service.counts().completions > 0)
+            // R5: who waits with this call goes on with it.
+            .filter(|_| !self.has_camped(request, flow))
         else {
             return Ok(None);
         };
@@ -294,6 +296,11 @@ impl Shard {
             let binding = self.registrar.binding_at(caller, &flow)?;
             Some(Binding(binding.0))
         });
+        let camping = self.may_camp(arrived.request, arrived.flow);
+        let may_wait = camping.is_some();
+        let known = arrived.caller.as_ref();
+        let session =
+            known.and_then(|_| self.session_for_sound(arrived.request, arrived.flow, may_wait));
         Some(Asker {
             // CC-29
             caller,
@@ -306,18 +313,10 @@ impl Shard {
             listener: arrived.flow.listener,
             call: CallIdentity(self.rng.bits()),
             offers: Vec::new(),
-            session: self.session_for_prompt(arrived),
+            session,
             failed: None,
-            camping: self.may_camp(arrived.request, arrived.flow),
+            camping,
         })
-    }
-
-    /// R16: what is kept of a caller's session description where he may be asked about a failure.
-    fn session_for_prompt(&self, arrived: &Arrived<'_>) -> Option<Box<[u8]>> {
-        self.settings.completion.prompt.as_ref()?;
-        arrived.caller.as_ref()?;
-        let message = &arrived.request.message;
-        call::can_hear(message, arrived.flow.remote.ip()).then(|| message.body().into())
     }
 
     /// A refusal of our own. One that might be none a moment later is kept for as long as a
@@ -460,7 +459,7 @@ impl Shard {
         self.check_terms(request, (flow, ways), &mut parties)?;
         parties.is_outgoing = self.check_outgoing(request, parties.caller.as_ref())?;
         check_breadth(request, ways)?;
-        let again = self.take_challenged(request, flow);
+        let (again, about) = self.take_up_challenged(request, flow, about);
         let (key, again) = match again {
             Some((key, again)) => (key, Some(again)),
             None => (self.calls.reserve().map_err(|_| Reject::TableFull)?, None),
@@ -559,8 +558,13 @@ impl Shard {
             ..offer
         };
         let asked = about.asker().map(|asker| asker.call);
+        let has_waited = about.asker().is_some_and(Asker::is_invited);
         let call = self.with_turn(now, &parties, &mut about, |turn| {
-            Call::invite(key, turn, &offer)
+            let mut call = Call::invite(key, turn, &offer);
+            if has_waited {
+                call.wait_again(turn);
+            }
+            call
         });
         Box::new(Held {
             call,

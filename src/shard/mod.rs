@@ -19,6 +19,7 @@ mod invite;
 mod keep_alive;
 mod keeping;
 mod legs;
+mod music;
 mod names;
 mod notifier;
 mod numbers;
@@ -56,6 +57,7 @@ mod trunk;
 pub mod users;
 mod watchers;
 mod ways;
+mod withheld;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -237,6 +239,7 @@ impl Shard {
         self.guarded(now, |shard| {
             shard.take_in(now, input);
             shard.heed_servers(now);
+            shard.heed_challenges(now);
             shard.settle_edge(now);
         });
         if self.has_news() {
@@ -277,6 +280,7 @@ impl Shard {
                 shard.wake_call(now, key);
             }
             shard.heed_servers(now);
+            shard.heed_challenges(now);
             shard.run_pings(now);
             shard.run_names(now);
             shard.run_probes(now);
@@ -538,13 +542,14 @@ impl Shard {
     }
 
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
-        let waits = self.attend_camp(now, key, &mut held);
+        let waits =
+            self.attend_camp(now, key, &mut held) || self.attend_withheld(now, key, &mut held);
         if held.prompting.is_some() || (held.call.is_held() && !waits) {
             self.attend(now, key, &mut held);
         }
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
-            if self.keep_challenged(now, key, &held) {
+            if self.keep_challenged(now, key, &mut held) {
                 // Its repetition will be the call.
                 self.records.forget(key);
                 return self.release(now, &held.parties);

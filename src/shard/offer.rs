@@ -176,7 +176,7 @@ impl Announce for Announcer<'_> {
     }
 
     fn holds(&mut self, failure: &Told<'_>) -> Option<Duration> {
-        if let Some(lasts) = self.camps(failure) {
+        if let Some(lasts) = self.withholds(failure).or_else(|| self.camps(failure)) {
             return Some(lasts);
         }
         let lasts = self.asks(failure)?;

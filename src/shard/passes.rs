@@ -109,12 +109,34 @@ impl Seen {
 pub(super) struct Dialled {
     pub(super) user: Aor,
     pub(super) seen: Seen,
+    /// How many of his phones were called, and how many of them have refused.
+    called: u16,
+    refused: u16,
+    /// R5: the in pass whose refusal the PBX is not told yet.
+    pub(super) withheld: Option<Key>,
 }
 
 impl Dialled {
     pub(super) fn new(user: Aor) -> Self {
-        let seen = Seen::Nothing;
-        Self { user, seen }
+        Self {
+            user,
+            seen: Seen::Nothing,
+            called: 0,
+            refused: 0,
+            withheld: None,
+        }
+    }
+
+    /// What was seen is of a call that is over; another one begins.
+    pub(super) fn begin_again(&mut self) {
+        self.seen = Seen::Nothing;
+        self.called = 0;
+        self.refused = 0;
+    }
+
+    /// Whether all of his phones, which are this many, have been called in vain.
+    pub(super) fn is_refused_by(&self, phones: usize) -> bool {
+        self.called == self.refused && usize::from(self.refused) >= phones
     }
 }
 
@@ -132,6 +154,8 @@ enum Joint {
 pub(super) struct Inward {
     pub(super) out: Option<Key>,
     pub(super) news: Option<Seen>,
+    /// R5: whether the PBX is kept from a busy phone's refusal.
+    pub(super) withholds: bool,
 }
 
 /// The out passes that are open: not answered yet.
@@ -187,6 +211,10 @@ impl Shard {
         };
         let joined = user.as_ref().and_then(|user| self.join(request, user));
         let out = joined.map(|(out, _)| out);
+        let withholds = out.is_some_and(|out| self.camps_behind(out));
+        if let Some(out) = out {
+            self.note_called(out);
+        }
         if let (Some((out, Joint::Ids)), Some(user)) = (joined, &user) {
             self.learn_number(out, user);
         }
@@ -202,6 +230,10 @@ impl Shard {
         if user.as_ref().is_some_and(|user| self.is_full(user)) && !self.is_pressing(request) {
             if let Some(out) = out {
                 self.note_seen(out, Seen::Busy(Status::BUSY_HERE.code()));
+                if withholds {
+                    // R5: the CANCEL leaves before the 486.
+                    self.let_wait(now, out);
+                }
             }
             return Err(Reject::UserBusy);
         }
@@ -209,7 +241,11 @@ impl Shard {
             callee: routed.callee,
             ..Parties::default()
         };
-        let about = About::Inward(Inward { out, news: None });
+        let about = About::Inward(Inward {
+            out,
+            news: None,
+            withholds,
+        });
         self.start_call(now, request, flow, &routed.ways, (parties, about))
     }
 
@@ -257,12 +293,25 @@ impl Shard {
         }
     }
 
+    /// Tells the out pass that one of the callee's phones is called.
+    fn note_called(&mut self, out: Key) {
+        if let Some(dialled) = self.dialled_mut(out) {
+            dialled.called = dialled.called.saturating_add(1);
+        }
+    }
+
     /// Tells the out pass what was seen of one of the callee's phones.
     pub(super) fn note_seen(&mut self, out: Key, seen: Seen) {
-        let held = self.calls.get_mut(out);
-        if let Some(dialled) = held.and_then(|held| held.parties.dialled.as_mut()) {
+        if let Some(dialled) = self.dialled_mut(out) {
             dialled.seen = dialled.seen.or(seen);
+            if seen != Seen::Answered {
+                dialled.refused = dialled.refused.saturating_add(1);
+            }
         }
+    }
+
+    pub(super) fn dialled_mut(&mut self, out: Key) -> Option<&mut Dialled> {
+        self.calls.get_mut(out)?.parties.dialled.as_mut()
     }
 
     /// R1: the call went elsewhere, and is remembered as one that failed.
@@ -272,6 +321,7 @@ impl Shard {
             return;
         };
         match about {
+            About::Asker(asker) if asker.is_invited() => self.on_camp_diverted(&asker),
             About::Asker(asker) => {
                 let condition = self.condition_of(dialled);
                 self.remember_diverted(now, &asker, &dialled.user, condition);

@@ -19,7 +19,7 @@ use crate::shard::desk::user_of;
 use crate::shard::passes::Dialled;
 use crate::shard::settings::{CcParams, RecallMethod, Settings};
 use crate::shard::ways::{Way, Ways, targets};
-use crate::sip::{Name, Uri};
+use crate::sip::Uri;
 use crate::table::Key;
 use crate::time::Timestamp;
 
@@ -202,16 +202,23 @@ impl Shard {
     /// The way of a call of our own to a peer.
     fn way_of_ours(&self, peer: PeerId, uri: &[u8]) -> Option<Way> {
         let is_pbx = peer == Settings::UPSTREAM;
-        let Some(own) = self.settings.own_calls.filter(|_| is_pbx) else {
-            // R4: in front of a registrar, what is relayed and what is ours never leave together.
-            let must_differ = is_pbx && self.edge.is_some();
-            return self.way_to_peer(peer, uri).filter(|_| !must_differ);
-        };
         let asked = Uri::parse(uri).ok()?;
+        // Help is called with nobody's name but the caller's.
+        let is_help = self.is_emergency_uri(&asked);
+        let login = self.settings.login_at(peer).filter(|_| !is_help);
+        let Some(own) = self.settings.own_calls.filter(|_| is_pbx) else {
+            // R4: in front of a registrar, what is ours is known by the address that it leaves from or
+            // by its credentials.
+            let must_differ = is_pbx && self.edge.is_some();
+            let may_leave = login.is_some() || !must_differ;
+            let way = self.way_to_peer(peer, uri).filter(|_| may_leave)?;
+            return Some(way.with_login(login));
+        };
         let mut way = self.way_at(peer, &asked, own, uri).ok()?;
         if let Some(others) = &mut way.others {
             others.hops.retain(|hop| hop.flow.listener == own);
         }
+        let way = way.with_login(login);
         (way.flow.listener == own).then_some(way)
     }
 
@@ -226,6 +233,8 @@ impl Shard {
             draft.call(cc_call.from.as_str(), cc_call.dialled.as_str(), ways);
         }
         let targets = targets(ways);
+        let to = ways.first().and_then(|way| self.peer_of(&way.flow));
+        let to = to.map(|(peer, _)| peer);
         let invitation = Invitation {
             targets: &targets,
             from: Party {
@@ -236,14 +245,7 @@ impl Shard {
                 name: b"",
                 uri: cc_call.dialled.as_str().as_bytes(),
             },
-            // R13, R23: as in the call that failed.
-            said: &[
-                (
-                    Name::PAssertedIdentity,
-                    cc_call.identity.asserted().as_bytes(),
-                ),
-                (Name::Privacy, cc_call.identity.privacy().as_bytes()),
-            ],
+            said: &self.told_of(&cc_call.identity, to),
         };
         self.with_call(now, key, |call, turn| call.place(turn, &invitation));
         Attempt::Made

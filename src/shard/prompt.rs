@@ -4,7 +4,10 @@
 //!
 //! ```text
 //!   failure kept --> Saying --digit--> Asking --accepted, refused--> Closing --tone, time--> the failure
-//!                      \--time, no port, nobody to hear it-----------------------------------^
+//!                      |                  | ^                                                  ^
+//!                      |                  | \--digit: call me back-- Waiting, Ringing          |
+//!                      |                  \--a place in the queue-----^                        |
+//!                      \--time, no port, nobody to hear it, nothing to offer-------------------/
 //! ```
 //!
 //! - What is said is early media: nothing is answered, so nothing is billed.
@@ -14,15 +17,16 @@ use std::time::Duration;
 
 use crate::call::{Refused, Told};
 use crate::cc::Condition;
-use crate::completion::{Complete, Input, Mode, Reject as NotCompleted, Ticket, WhichCall};
+use crate::completion::{
+    Complete, CompletionId, Input, Mode, Reject as NotCompleted, Ticket, WhichCall,
+};
 use crate::media::desk::RoomId;
 use crate::media::digit::Digit;
 use crate::media::prompts::Phrase;
 use crate::media::room::{News, Programme, Repeats};
 use crate::shard::desk::name_of;
-use crate::shard::offer::{About, Announcer, Callee};
+use crate::shard::offer::{About, Announcer, Asker, Callee};
 use crate::shard::record::Draft;
-use crate::shard::settings::Prompt;
 use crate::shard::ways::Ways;
 use crate::shard::{Held, Parties, Reject, Shard};
 use crate::sip::flow::Flow;
@@ -38,18 +42,26 @@ const CLOSING_MAX: Duration = Duration::from_secs(3);
 /// A caller who is asked.
 #[derive(Debug)]
 pub(super) struct Prompting {
-    room: RoomId,
-    stage: Stage,
+    pub(super) room: RoomId,
+    pub(super) stage: Stage,
+    /// Which digits do what.
+    pub(super) offered: Vec<(Digit, Mode)>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Stage {
+pub(super) enum Stage {
     /// A digit is waited for.
     Saying,
     /// What it asks for is being done.
     Asking(Ticket),
     /// He hears whether it was.
     Closing,
+    /// His call waits, and he hears music.
+    Waiting(CompletionId),
+    /// The same, and his callee's phone rings.
+    Ringing(CompletionId),
+    /// He waits no longer, and will be called back.
+    Turning,
 }
 
 impl Announcer<'_> {
@@ -152,28 +164,48 @@ impl Shard {
                 if let Some(digit) = held.call.take_digit() {
                     self.on_digit(now, held, digit);
                 }
+                self.play_while_waiting(held);
             }
-            (Some(prompting), false) => {
-                self.sounds.close(prompting.room);
-                held.prompting = None;
-            }
+            (Some(_), false) => self.play_while_ringing(held),
             (None, false) => {}
         }
     }
 
     fn begin_prompt(&mut self, now: Timestamp, key: Key, held: &mut Held) -> Option<()> {
-        let prompt = self.settings.completion.prompt.clone()?;
         let voice = self.settings.voice.clone()?;
         let About::Asker(asker) = &held.about else {
             return None;
         };
-        let (session, reason) = (asker.session.clone()?, asker.failed?);
+        let reason = asker.failed?;
+        let offered = self.offered(asker, reason);
+        if offered.is_empty() {
+            return None;
+        }
+        let sentence = voice.say(&sentence(&offered, reason));
+        let programme = Programme::new(sentence, Repeats::Never);
+        let room = self.open_room(now, key, held, programme)?;
+        self.counters.prompts += 1;
+        held.prompting = Some(Prompting {
+            room,
+            stage: Stage::Saying,
+            offered,
+        });
+        Some(())
+    }
+
+    /// R16: a room in which a caller whose failure is kept hears this, as early media.
+    pub(super) fn open_room(
+        &mut self,
+        now: Timestamp,
+        key: Key,
+        held: &mut Held,
+        programme: Programme,
+    ) -> Option<RoomId> {
+        let session = held.about.asker()?.session.clone()?;
         let Some((room, at)) = self.sounds.take(key) else {
             self.counters.rooms_refused += 1;
             return None;
         };
-        self.counters.prompts += 1;
-        let sentence = sentence(&prompt, reason);
         let told = self.in_turn(now, held, |call, turn| {
             let (agreed, answer) = call.sound_answer(turn, &session, at)?;
             call.tell_held(turn, Status::SESSION_PROGRESS, b"", &answer);
@@ -183,13 +215,23 @@ impl Shard {
             self.sounds.close(room);
             return None;
         };
-        let programme = Programme::new(voice.say(&sentence), Repeats::Never);
         self.sounds.open(room, (at.port(), agreed), programme);
-        held.prompting = Some(Prompting {
-            room,
-            stage: Stage::Saying,
-        });
-        Some(())
+        Some(room)
+    }
+
+    /// What can be done for this caller now, of all that a digit may ask for.
+    fn offered(&self, asker: &Asker, reason: Condition) -> Vec<(Digit, Mode)> {
+        let prompt = self.settings.completion.prompt.as_ref();
+        let digits = prompt.into_iter().flat_map(|prompt| &prompt.digits);
+        let is_possible = |mode| match mode {
+            Mode::Callback => true,
+            Mode::CampOn => reason == Condition::Busy && self.could_camp(asker),
+            Mode::Intrude | Mode::Message => false,
+        };
+        digits
+            .filter(|(_, mode)| is_possible(*mode))
+            .copied()
+            .collect()
     }
 
     /// Something was heard in a room of ours, or it could not be opened.
@@ -202,36 +244,55 @@ impl Shard {
         };
         let stage = held.prompting.as_ref().map(|prompting| prompting.stage);
         match (news, stage) {
-            (News::Digit(digit), Some(Stage::Saying)) => self.on_digit(now, &mut held, digit),
+            (News::Digit(digit), Some(_)) => self.on_digit(now, &mut held, digit),
+            // He waits without hearing anything.
+            (News::Failed, Some(Stage::Waiting(_) | Stage::Ringing(_))) => {
+                self.close_prompt(&mut held);
+            }
             (News::Failed, Some(_)) | (News::PlayedOut, Some(Stage::Closing)) => {
                 self.let_go(now, &mut held);
             }
-            (News::Digit(_) | News::PlayedOut, Some(_)) | (_, None) => {}
+            (News::PlayedOut, Some(_)) | (_, None) => {}
         }
         self.put_back(now, key, held);
     }
 
     fn on_digit(&mut self, now: Timestamp, held: &mut Held, digit: Digit) {
-        let mode = self.mode_of(digit);
-        let About::Asker(asker) = &held.about else {
-            return;
-        };
-        let Some((mode, caller)) = mode.zip(held.parties.caller.as_ref()) else {
-            return;
-        };
         let Some(prompting) = held.prompting.as_mut() else {
             return;
         };
-        if prompting.stage != Stage::Saying {
+        let mut offered = prompting.offered.iter();
+        let Some((_, mode)) = offered.find(|(each, _)| *each == digit).copied() else {
             return;
+        };
+        match prompting.stage {
+            Stage::Saying => self.ask(now, held, mode),
+            Stage::Waiting(id) if mode == Mode::Callback => {
+                prompting.stage = Stage::Turning;
+                self.leave_queue(held, id);
+            }
+            Stage::Waiting(_)
+            | Stage::Ringing(_)
+            | Stage::Asking(_)
+            | Stage::Turning
+            | Stage::Closing => {}
         }
+    }
+
+    /// What a digit asks for.
+    pub(super) fn ask(&mut self, now: Timestamp, held: &mut Held, mode: Mode) {
+        let asked = held.about.asker().map(|asker| asker.call);
+        let asked = asked.zip(held.parties.caller.as_ref());
+        let Some(((call, caller), prompting)) = asked.zip(held.prompting.as_mut()) else {
+            return;
+        };
         let ticket = self.desk.ticket();
         self.desk.prompts.insert(ticket, prompting.room);
         prompting.stage = Stage::Asking(ticket);
         self.desk.facts.push_back(Input::Complete(Complete {
             ticket,
             caller: name_of(caller),
-            call: WhichCall::Call(asker.call),
+            call: WhichCall::Call(call),
             mode,
         }));
         let patience = self.settings.completion.service.timing.commit_max + CLOSING_MAX;
@@ -263,21 +324,15 @@ impl Shard {
             Ok(_) => voice.accepted.clone(),
             Err(_) => voice.refused.clone(),
         });
-        if let (Some(prompting), Some(tone)) = (held.prompting.as_mut(), tone) {
+        let asking = held.prompting.as_mut();
+        let asking = asking.filter(|it| it.stage == Stage::Asking(ticket));
+        if let (Some(prompting), Some(tone)) = (asking, tone) {
             prompting.stage = Stage::Closing;
             self.sounds.play(room, Programme::new(tone, Repeats::Never));
             held.call.hold_until(now + CLOSING_MAX);
         }
         self.put_back(now, key, held);
         true
-    }
-
-    fn mode_of(&self, digit: Digit) -> Option<Mode> {
-        let prompt = self.settings.completion.prompt.as_ref()?;
-        let mut digits = prompt.digits.iter();
-        digits
-            .find(|(each, _)| *each == digit)
-            .map(|(_, mode)| *mode)
     }
 
     /// Nobody is asked any more.
@@ -287,19 +342,19 @@ impl Shard {
         }
     }
 
-    fn let_go(&mut self, now: Timestamp, held: &mut Held) {
+    pub(super) fn let_go(&mut self, now: Timestamp, held: &mut Held) {
         self.in_turn(now, held, crate::call::Call::let_go);
         self.close_prompt(held);
     }
 }
 
 /// What a caller hears: why, and then what each digit does.
-fn sentence(prompt: &Prompt, reason: Condition) -> Vec<Phrase> {
+fn sentence(offered: &[(Digit, Mode)], reason: Condition) -> Vec<Phrase> {
     let mut phrases = vec![match reason {
         Condition::Busy => Phrase::Busy,
         Condition::NoReply | Condition::NotLoggedIn => Phrase::NoReply,
     }];
-    for (digit, mode) in &prompt.digits {
+    for (digit, mode) in offered {
         let does = match mode {
             Mode::Callback => Phrase::Callback,
             Mode::CampOn => Phrase::CampOn,

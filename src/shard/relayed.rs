@@ -316,6 +316,9 @@ impl Shard {
             message: Self::for_other_side(identity, request.message),
             ..*request
         };
+        if at.side == relay::Side::Notifier {
+            self.relays.shown = self.without_aliases(now, &request.message);
+        }
         let handled = self.with_subscription(now, key, |subscription, turn| {
             subscription.handle_request(turn, at, request, (flow, moved))
         });
@@ -428,6 +431,7 @@ impl Shard {
     }
 
     fn with_relay_turn<R>(&mut self, now: Timestamp, act: impl FnOnce(&mut Turn<'_>) -> R) -> R {
+        let shown = self.relays.shown.take();
         let mut turn = Turn {
             now,
             layer: &mut self.layer,
@@ -435,6 +439,7 @@ impl Shard {
             contacts: &self.contacts,
             realm: self.gate.as_ref().map(Gate::realm),
             legs: &self.calls,
+            body: shown.as_deref(),
             patience: self.settings.timing.t1 * 64,
             scratch: &mut self.scratch,
         };

@@ -47,6 +47,8 @@ pub(super) struct Relays {
     lamps: BTreeMap<Arc<Lamp>, u32>,
     pub(super) deadlines: BTreeSet<(Timestamp, Key)>,
     per_user_max: u32,
+    /// The body of the request in hand as its receiver may see it, if that is another.
+    pub(super) shown: Option<Vec<u8>>,
     /// What has been taken out of its slot, should its handling panic.
     pub(super) in_hand: Option<InHand>,
 }
@@ -129,6 +131,7 @@ impl Relays {
             lamps: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             per_user_max: limits.per_user_max,
+            shown: None,
             in_hand: None,
         }
     }

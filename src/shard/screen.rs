@@ -83,10 +83,11 @@ impl Shard {
 
     /// A call for help is never delayed and never refused (R20).
     pub(super) fn is_emergency(&self, request: &Request<'_>) -> bool {
-        if request.method != Method::Invite {
-            return false;
-        }
-        match request.uri {
+        request.method == Method::Invite && self.is_emergency_uri(&request.uri)
+    }
+
+    pub(super) fn is_emergency_uri(&self, uri: &Uri<'_>) -> bool {
+        match uri {
             Uri::Urn(urn) => is_sos(urn),
             Uri::Sip(uri) => uri.user.is_some_and(|user| self.is_emergency_number(user)),
             Uri::Tel(tel) => self.is_emergency_number(tel.number),

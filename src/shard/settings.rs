@@ -20,6 +20,7 @@ use crate::routing::{Place, Policy, Spot};
 use crate::shard::relays;
 use crate::sip::flow::{ListenerId, Transport};
 use crate::tls::Proof;
+use crate::transaction::login::Login;
 use crate::transaction::timing::Timing;
 
 /// The settings of one worker.
@@ -36,6 +37,9 @@ pub struct Settings {
     /// Where our own calls through the upstream leave from, which trusts that address (R4); one of
     /// the listeners, and nothing that is relayed goes there. `None`: from where all else does.
     pub own_calls: Option<ListenerId>,
+    /// Who we are for the upstream where it asks our own requests for credentials (R4); nothing that
+    /// is relayed has them.
+    pub own_login: Option<Arc<Login>>,
     /// The time of the calendar at [`crate::time::Timestamp::START`].
     pub started: completion::WallTime,
     /// The other parties that are known by their address.
@@ -116,6 +120,12 @@ impl Settings {
     pub fn peer_near(&self, source: IpAddr) -> Option<(PeerId, &Peer)> {
         let is_near = |peer: &Peer| peer.terms.networks.iter().any(|it| it.contains(&source));
         self.peers().find(|(_, peer)| is_near(peer))
+    }
+
+    /// Our account at a peer.
+    pub fn login_at(&self, peer: PeerId) -> Option<Arc<Login>> {
+        let login = self.own_login.as_ref();
+        login.filter(|_| peer == Self::UPSTREAM).cloned()
     }
 
     /// The peer of this name.
@@ -456,6 +466,10 @@ impl Default for Edge {
 
 /// What becomes of calls that fail.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of the configuration"
+)]
 pub struct Completion {
     /// Whether completion is offered and asked for at all; calls flow without it.
     pub enabled: bool,
@@ -476,6 +490,8 @@ pub struct Completion {
     pub on_busy: OnBusy,
     /// How long he is kept from it, so that somebody may ask for him (R5).
     pub ask_time: Duration,
+    /// Whether a caller whose call waits hears music, where there is sound at all.
+    pub camp_on_music: bool,
     /// What a caller is asked who hears busy; `None`: nothing.
     pub prompt: Option<Prompt>,
 }
@@ -485,6 +501,7 @@ impl Default for Completion {
         Self {
             enabled: true,
             service: completion::Settings::default(),
+            camp_on_music: true,
             prompt: None,
             on_busy: OnBusy::default(),
             ask_time: Duration::from_secs(10),

@@ -9,11 +9,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
+use crate::call;
 use crate::media::desk::{Command, RoomId};
 use crate::media::room::Programme;
 use crate::media::stream::Agreed;
 use crate::shard::Shard;
 use crate::shard::settings::Sound;
+use crate::sip::Request;
+use crate::sip::flow::Flow;
 use crate::table::Key;
 
 /// What this worker's calls play and hear.
@@ -87,6 +90,23 @@ impl Sounds {
 }
 
 impl Shard {
+    /// R16: what is kept of a caller's session description where he may be asked about a failure, or
+    /// may hear music while his call waits.
+    pub(super) fn session_for_sound(
+        &self,
+        request: &Request<'_>,
+        flow: &Flow,
+        may_wait: bool,
+    ) -> Option<Box<[u8]>> {
+        let settings = &self.settings.completion;
+        let has_music = may_wait && settings.camp_on_music && self.settings.sound.is_some();
+        if settings.prompt.is_none() && !has_music {
+            return None;
+        }
+        let message = &request.message;
+        call::can_hear(message, flow.remote.ip()).then(|| message.body().into())
+    }
+
     /// What the sound thread is to do next.
     pub fn poll_sound(&mut self) -> Option<Command> {
         self.sounds.commands.pop_front()

@@ -28,6 +28,7 @@ use crate::sip::{
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::Failure;
+use crate::transaction::fallback::Fallback;
 use crate::transaction::reply;
 use crate::transaction::servers::Answer;
 
@@ -47,6 +48,7 @@ impl Shard {
 
     fn try_subscribe(&mut self, now: Timestamp, wish: &completion::Subscription) -> Option<()> {
         let way = self.way_to_peer(wish.peer, wish.target.as_str().as_bytes())?;
+        let way = self.logged_in(wish.peer, way);
         let key = self.desk.subscriptions.reserve().ok()?;
         let tag = Tag::new(key, &mut self.rng);
         // CC-16, CC-17: as in the call that failed.
@@ -57,6 +59,7 @@ impl Shard {
             others: way.others.as_deref(),
             from: from.as_bytes(),
             to: to.as_bytes(),
+            said: &self.told_of(&wish.identity, Some(wish.peer)),
             terms: Terms {
                 contact: self.contacts.of(&way.flow),
                 accept: document::MEDIA_TYPE,
@@ -87,6 +90,7 @@ impl Shard {
 
     /// R18: ends a subscription; its last NOTIFY follows.
     pub(super) fn send_unsubscribe(&mut self, now: Timestamp, id: SubscriptionId) {
+        let account = self.account_of(id);
         let Some((key, fork, agent)) = self.desk.subscriptions.agent_mut(id) else {
             return;
         };
@@ -102,7 +106,8 @@ impl Shard {
             scratch: &mut self.scratch,
         };
         let user = Some(Part::Subscription.user(key));
-        if agent.subscriber.refresh(turn, fork, &terms, user).is_err() {
+        let whose = (user, account.as_ref());
+        if agent.subscriber.refresh(turn, fork, &terms, whose).is_err() {
             self.desk.facts.push_back(Input::Refused {
                 subscription: id,
                 status: 503,
@@ -112,6 +117,7 @@ impl Shard {
 
     /// What was missed while no process was there is told by the NOTIFY that follows.
     pub(super) fn send_refresh(&mut self, now: Timestamp, id: SubscriptionId, expires: Duration) {
+        let account = self.account_of(id);
         let Some((key, fork, agent)) = self.desk.subscriptions.agent_mut(id) else {
             return;
         };
@@ -127,12 +133,21 @@ impl Shard {
             scratch: &mut self.scratch,
         };
         let user = Some(Part::Subscription.user(key));
+        let whose = (user, account.as_ref());
         // One that cannot be sent is none that was missed: it lives until its end.
-        if agent.subscriber.refresh(turn, fork, &terms, user).is_ok()
+        if agent.subscriber.refresh(turn, fork, &terms, whose).is_ok()
             && let Some(forked) = agent.forks.get_mut(usize::from(fork.0))
         {
             forked.is_refreshed = true;
         }
+    }
+
+    /// How our requests of a subscription are proven, should they be challenged.
+    fn account_of(&mut self, id: SubscriptionId) -> Option<Fallback> {
+        let (_, _, agent) = self.desk.subscriptions.agent_mut(id)?;
+        let flow = agent.flow;
+        let (peer, _) = self.peer_of(&flow)?;
+        self.settings.login_at(peer).map(Fallback::of_login)
     }
 
     /// Whether this is the end of a refresh that a subscription need not survive.
@@ -196,6 +211,13 @@ impl Shard {
         if let Some(Subscription::Agent(agent)) = self.desk.subscriptions.get_mut(key) {
             agent.subscriber.handle_moved(flow);
             agent.flow = *flow;
+        }
+    }
+
+    /// A SUBSCRIBE of ours went again with credentials.
+    pub(super) fn on_subscribe_proven(&mut self, key: Key, number: u32) {
+        if let Some(Subscription::Agent(agent)) = self.desk.subscriptions.get_mut(key) {
+            agent.subscriber.handle_proven(number);
         }
     }
 
@@ -282,6 +304,8 @@ impl Shard {
     }
 
     fn try_publish(&mut self, now: Timestamp, wish: &completion::Publication) -> Option<()> {
+        let account = self.account_of(wish.subscription);
+        let said = self.told_of(&wish.identity, Some(wish.peer));
         let (key, fork, agent) = self.desk.subscriptions.agent_mut(wish.subscription)?;
         let Agent {
             subscriber,
@@ -306,6 +330,7 @@ impl Shard {
         };
         let body = pidf::write(&wish.from, wish.basic);
         let publish = publication::Publish {
+            said: &said,
             event: PRESENCE,
             // CC-25
             expires_s: whole_seconds(wish.expires),
@@ -319,7 +344,8 @@ impl Shard {
             scratch: &mut self.scratch,
         };
         let user = Some(Part::Publish(fork).user(key));
-        forked.publisher.publish(turn, place, &publish, user).ok()?;
+        let (publisher, whose) = (&forked.publisher, (user, account.as_ref()));
+        publisher.publish(turn, place, &publish, whose).ok()?;
         forked.publication = Some(Box::new(wish.clone()));
         Some(())
     }

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use crate::cc::trust::PeerId;
+use crate::completion;
 use crate::location::Aor;
 use crate::shard::pace::Rate;
 use crate::shard::settings::Trust;
@@ -70,6 +71,26 @@ impl Shard {
         let to = ways.first().map(|way| way.flow);
         let sides = [Some(*flow), to];
         self.identity(sides.map(|side| Some(self.peer_of(&side?)?.0)))
+    }
+
+    /// R13, R23: what a request of our own says of the caller for whom it is made, besides From: as
+    /// the call did that failed, on the leg to this peer or, `None`, to a phone.
+    pub(super) fn told_of<'i>(
+        &self,
+        caller: &'i completion::Identity,
+        to: Option<PeerId>,
+    ) -> [(Name, &'i [u8]); 2] {
+        let peer = to.and_then(|id| self.settings.peer(id));
+        let is_hidden = match peer.map(|peer| peer.terms.trust) {
+            Some(Trust::Keep) => false,
+            Some(Trust::Strip) => true,
+            None => asks_for_privacy(caller.privacy().as_bytes()),
+        };
+        let asserted = if is_hidden { "" } else { caller.asserted() };
+        [
+            (Name::PAssertedIdentity, asserted.as_bytes()),
+            (Name::Privacy, caller.privacy().as_bytes()),
+        ]
     }
 
     /// What either side of a call learns of the other.
@@ -196,7 +217,10 @@ impl Shard {
 
 /// RFC 3325 §9.3: whether the identity is not to be shown outside.
 fn is_private(message: &Message<'_>) -> bool {
-    let values = message.fields(Name::Privacy);
-    let mut asked = values.flat_map(|value| value.split(|byte| matches!(byte, b';' | b',')));
+    message.fields(Name::Privacy).any(asks_for_privacy)
+}
+
+fn asks_for_privacy(privacy: &[u8]) -> bool {
+    let mut asked = privacy.split(|byte| matches!(byte, b';' | b','));
     asked.any(|asked| asked.trim_ascii().eq_ignore_ascii_case(b"id"))
 }

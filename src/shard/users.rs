@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Default)]
 pub struct Users {
     known: HashMap<Aor, User>,
-    /// Those that are kept for a while, each once, by the end of it.
+    /// Those that are kept for a while, each once, by when that is looked at.
     kept: BTreeSet<(Timestamp, Aor)>,
     /// Watched users whose lines are not what was told last.
     changed: BTreeSet<Aor>,
@@ -145,10 +145,10 @@ impl Users {
         if known.kept_until.is_some_and(|longer| longer >= until) {
             return;
         }
-        if let Some(shorter) = known.kept_until.replace(until) {
-            self.kept.remove(&(shorter, user.clone()));
+        // Who is kept already is kept longer when his time is looked at.
+        if known.kept_until.replace(until).is_none() {
+            self.kept.insert((until, user.clone()));
         }
-        self.kept.insert((until, user.clone()));
     }
 
     /// R23: leaves him alone for this long, as he has called for help.
@@ -227,8 +227,20 @@ impl Users {
         }
         while self.kept.first().is_some_and(|(until, _)| *until <= now) {
             if let Some((_, user)) = self.kept.pop_first() {
-                self.drop_unneeded(now, &user);
+                self.look_at_kept(now, user);
             }
+        }
+    }
+
+    fn look_at_kept(&mut self, now: Timestamp, user: Aor) {
+        let Some(known) = self.known.get_mut(&user) else {
+            return;
+        };
+        if let Some(until) = known.kept_until.filter(|until| *until > now) {
+            self.kept.insert((until, user));
+        } else {
+            known.kept_until = None;
+            self.drop_unneeded(now, &user);
         }
     }
 

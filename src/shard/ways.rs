@@ -3,6 +3,7 @@
 //! Spec: RFC 3263 §4; RFC 3261 §16.6; RULES R3, R7.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -18,8 +19,11 @@ use crate::shard::settings::Peer;
 use crate::shard::{Reject, Settings, Shard, subscriptions};
 use crate::sip::flow::{Flow, ListenerId, Transport};
 use crate::sip::{Request, Uri};
+use crate::table::Key;
 use crate::time::Timestamp;
+use crate::transaction::User;
 use crate::transaction::fallback::{Fallback, Hop, ServerFailed, Trouble};
+use crate::transaction::login::{Login, Proven};
 
 /// A target with a Request-URI of its own.
 pub(super) struct Way {
@@ -44,6 +48,20 @@ impl From<location::Target<'_>> for Way {
             },
             others: None,
         }
+    }
+}
+
+impl Way {
+    /// The same for a request of our own, which proves itself by this account.
+    pub(super) fn with_login(mut self, login: Option<Arc<Login>>) -> Self {
+        let Some(login) = login else {
+            return self;
+        };
+        match &mut self.others {
+            Some(others) => others.login = Some(login),
+            None => self.others = Some(Box::new(Fallback::of_login(login))),
+        }
+        self
     }
 }
 
@@ -158,6 +176,11 @@ impl Shard {
         self.way_at(peer, &asked, ListenerId(0), uri).ok()
     }
 
+    /// The same for a request of our own.
+    pub(super) fn logged_in(&self, peer: PeerId, way: Way) -> Way {
+        way.with_login(self.settings.login_at(peer))
+    }
+
     /// The way to a peer: to its first server that is up, and from there to the others.
     ///
     /// The Request-URI goes on as the phone wrote it (R3), unless it names us as registrar: then the
@@ -205,6 +228,7 @@ impl Shard {
         let fallback = Fallback {
             hops: hops.collect(),
             patience: self.targets.patience(index),
+            login: None,
         };
         Ok(Way {
             others: Some(Box::new(fallback)),
@@ -249,6 +273,40 @@ impl Shard {
     pub(super) fn heed_servers(&mut self, now: Timestamp) {
         while let Some(failed) = self.layer.poll_server_failed() {
             self.on_server_failed(now, failed);
+        }
+    }
+
+    /// R4: takes in which of our own requests were asked for credentials.
+    pub(super) fn heed_challenges(&mut self, now: Timestamp) {
+        while let Some(proven) = self.layer.poll_proven() {
+            match proven {
+                Proven::Repeated {
+                    user,
+                    client,
+                    number,
+                } => {
+                    self.counters.requests_proven += 1;
+                    if let Some(user) = user {
+                        self.on_proven_request(now, user, (client, number));
+                    }
+                }
+                Proven::Refused => {
+                    self.counters.credentials_refused += 1;
+                    tracing::warn!(
+                        "a request of our own was not let in by the upstream: see own_calls.user"
+                    );
+                }
+            }
+        }
+    }
+
+    fn on_proven_request(&mut self, now: Timestamp, user: User, (client, number): (Key, u32)) {
+        if call::has_part(user.part) {
+            self.with_call(now, user.call, |call, _| {
+                call.handle_proven(user.part, client, number);
+            });
+        } else if subscriptions::Part::of(user.part) == Some(subscriptions::Part::Subscription) {
+            self.on_subscribe_proven(user.call, number);
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod check;
 mod class;
 pub mod dialog_info;
+pub mod digest;
 mod equivalence;
 pub mod error;
 pub mod flow;
@@ -19,6 +20,7 @@ pub mod name;
 pub mod params;
 #[cfg(test)]
 mod properties;
+pub mod reginfo;
 #[cfg(feature = "rsip")]
 pub mod rsip;
 mod sipfrag;

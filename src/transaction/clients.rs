@@ -5,6 +5,7 @@
 //! A CANCEL shares the entry of its INVITE: it has the same branch, and nobody needs it longer.
 
 mod failover;
+mod proof;
 
 use std::collections::VecDeque;
 
@@ -16,7 +17,9 @@ use crate::table::{Full, Key, Table};
 use crate::time::Timestamp;
 use crate::transaction::branch::Branch;
 use crate::transaction::fallback::{Attempt, Fallback, ServerFailed, Trouble};
+use crate::transaction::login::Proven;
 use crate::transaction::outbox::SendId;
+use crate::transaction::steps::{Due, trace};
 use crate::transaction::wishes::{Wish, Wishes};
 use crate::transaction::{Armed, Count, Turn, User, derived};
 use crate::transaction::{invite_client, non_invite_client};
@@ -105,6 +108,7 @@ pub struct Clients {
     answered: Option<(Key, Box<[u8]>)>,
     scratch: Scratch,
     failed: VecDeque<ServerFailed>,
+    proven: VecDeque<Proven>,
 }
 
 impl Clients {
@@ -115,6 +119,7 @@ impl Clients {
             answered: None,
             scratch: Scratch::new(),
             failed: VecDeque::new(),
+            proven: VecDeque::new(),
         }
     }
 
@@ -135,6 +140,16 @@ impl Clients {
         outgoing: &Outgoing<'_>,
         fallback: Option<Fallback>,
     ) -> Result<Key, Full> {
+        let attempt = fallback.map(|fallback| Attempt::start(turn.now, fallback));
+        self.start_attempt(turn, outgoing, attempt)
+    }
+
+    fn start_attempt(
+        &mut self,
+        turn: &mut Turn<'_>,
+        outgoing: &Outgoing<'_>,
+        attempt: Option<Attempt>,
+    ) -> Result<Key, Full> {
         let machine = Machine::start(turn, outgoing);
         let nonce = turn.rng.bits();
         let key = self.table.insert(Client {
@@ -144,7 +159,7 @@ impl Clients {
             user: outgoing.user,
             request: Box::default(),
             cancel: None,
-            attempt: fallback.map(|fallback| Box::new(Attempt::start(turn.now, fallback))),
+            attempt: attempt.map(Box::new),
             is_given_up: false,
             destination: outgoing.destination,
             began: turn.now,
@@ -192,10 +207,11 @@ impl Clients {
             return Heard::Absorbed;
         }
         let (machine, wishes) = client.after(turn, response.status);
-        let has_moved = self.try_next(turn, key, response);
+        let mut has_moved = self.try_next(turn, key, response);
         if wishes.has(Wish::Ack) {
             self.acknowledge(turn, key, response);
         }
+        has_moved |= self.prove(turn, key, response);
         self.settle(turn, key, machine);
         match user {
             Some(_) if is_given_up && response.status.is_success() => Heard::Orphan,
@@ -396,6 +412,7 @@ impl Client {
         let event = non_invite_client::Event::Response(response.status.into());
         let reliable = self.flow.transport.is_reliable();
         let unheard = &mut Wishes::default();
+        trace("non-invite client", &*machine, &event);
         match machine.handle(turn.now, event, turn.timing, reliable, unheard) {
             Some(next) => *machine = next,
             None => self.cancel = None,
@@ -415,6 +432,7 @@ impl Client {
         let mut wishes = Wishes::default();
         let reliable = self.flow.transport.is_reliable();
         let next = machine.handle_timeout(turn.now, turn.timing, &mut wishes);
+        trace("non-invite client", &*machine, &Due::of(next.as_ref()));
         if wishes.has(Wish::Resend) && !reliable {
             turn.outbox.send(self.flow, request, SendId::default());
         }
@@ -432,6 +450,7 @@ impl Client {
             }
             Machine::Other(state) => {
                 let event = non_invite_client::Event::Response(status.into());
+                trace("non-invite client", &state, &event);
                 let reliable = self.flow.transport.is_reliable();
                 let next = state.handle(turn.now, event, turn.timing, reliable, &mut wishes);
                 (next.map(Machine::Other), wishes)
@@ -446,6 +465,7 @@ impl Client {
             Machine::Other(state) => {
                 let mut wishes = Wishes::default();
                 let event = non_invite_client::Event::TransportError;
+                trace("non-invite client", &state, &event);
                 let reliable = self.flow.transport.is_reliable();
                 let next = state.handle(turn.now, event, turn.timing, reliable, &mut wishes);
                 (next.map(Machine::Other), wishes)
@@ -462,6 +482,7 @@ impl Client {
         let Machine::Invite(state) = self.machine else {
             return (Some(self.machine), wishes);
         };
+        trace("invite client", &state, &event);
         let reliable = self.flow.transport.is_reliable();
         let next = state.handle(turn.now, event, turn.timing, reliable, &mut wishes);
         (next.map(Machine::Invite), wishes)
@@ -470,12 +491,16 @@ impl Client {
     fn after_timeout(&self, turn: &Turn<'_>) -> (Option<Machine>, Wishes) {
         let mut wishes = Wishes::default();
         let machine = match self.machine {
-            Machine::Invite(state) => state
-                .handle_timeout(turn.now, &mut wishes)
-                .map(Machine::Invite),
-            Machine::Other(state) => state
-                .handle_timeout(turn.now, turn.timing, &mut wishes)
-                .map(Machine::Other),
+            Machine::Invite(state) => {
+                let next = state.handle_timeout(turn.now, &mut wishes);
+                trace("invite client", &state, &Due::of(next.as_ref()));
+                next.map(Machine::Invite)
+            }
+            Machine::Other(state) => {
+                let next = state.handle_timeout(turn.now, turn.timing, &mut wishes);
+                trace("non-invite client", &state, &Due::of(next.as_ref()));
+                next.map(Machine::Other)
+            }
         };
         (machine, wishes)
     }

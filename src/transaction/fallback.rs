@@ -7,6 +7,7 @@
 //! more than 100, the request stays with it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sip::flow::Flow;
@@ -15,6 +16,7 @@ use crate::sip::{Name, Response};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::User;
+use crate::transaction::login::{Login, Session};
 
 /// Another server that may take the request.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,10 +35,26 @@ pub struct Fallback {
     /// The next one first; none left: it is only told how the last one did.
     pub hops: VecDeque<Hop>,
     /// How long a server may say nothing at all while another one is left; shorter than 64*T1.
+    /// Zero: there is no other one, and nobody is told how it did.
     pub patience: Duration,
+    /// Who we are if it is challenged; `None`: its challenge is the answer.
+    pub login: Option<Arc<Login>>,
 }
 
 impl Fallback {
+    /// That of a request which has one server, and an account there.
+    pub fn of_login(login: Arc<Login>) -> Self {
+        Self {
+            hops: VecDeque::new(),
+            patience: Duration::ZERO,
+            login: Some(login),
+        }
+    }
+
+    pub(super) fn is_alone(&self) -> bool {
+        self.patience.is_zero()
+    }
+
     /// The same for a request whose Contact is not the way back to the sender.
     #[must_use]
     pub fn with_one_contact(mut self) -> Self {
@@ -78,12 +96,25 @@ pub(super) struct Attempt {
     pub(super) fallback: Fallback,
     /// Until when its server may say nothing; `None` once it has said 100.
     pub(super) until: Option<Timestamp>,
+    /// How it is proven to be ours.
+    pub(super) session: Option<Box<Session>>,
 }
 
 impl Attempt {
     pub(super) fn start(now: Timestamp, fallback: Fallback) -> Self {
         let until = (!fallback.hops.is_empty()).then(|| now + fallback.patience);
-        Self { fallback, until }
+        let login = fallback.login.clone();
+        Self {
+            fallback,
+            until,
+            session: login.map(|login| Box::new(Session::new(login))),
+        }
+    }
+
+    /// The same for a request that has been challenged before.
+    pub(super) fn with_session(mut self, session: Box<Session>) -> Self {
+        self.session = Some(session);
+        self
     }
 }
 

@@ -12,11 +12,13 @@ pub mod digest;
 pub mod fallback;
 pub mod invite_client;
 pub mod invite_server;
+pub mod login;
 pub mod non_invite_client;
 pub mod non_invite_server;
 pub mod outbox;
 pub mod reply;
 pub mod servers;
+mod steps;
 pub mod timing;
 mod wishes;
 
@@ -33,6 +35,7 @@ use crate::transaction::branch::Branch;
 use crate::transaction::clients::{Clients, Failure, Heard, Outgoing};
 use crate::transaction::digest::{DigestMap, Digester};
 use crate::transaction::fallback::{Fallback, ServerFailed};
+use crate::transaction::login::Proven;
 use crate::transaction::outbox::{Outbox, SendId};
 use crate::transaction::reply::Tag;
 use crate::transaction::servers::{Answer, Arrival, NoAck, Servers};
@@ -274,6 +277,11 @@ impl Layer {
     /// The next server that failed a request which could, or could not, go elsewhere.
     pub fn poll_server_failed(&mut self) -> Option<ServerFailed> {
         self.clients.poll_server_failed()
+    }
+
+    /// What has become of the next challenge of a request that has an account.
+    pub fn poll_proven(&mut self) -> Option<Proven> {
+        self.clients.poll_proven()
     }
 
     /// Gives up a request whose answer nobody waits for any more.

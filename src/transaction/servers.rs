@@ -12,6 +12,7 @@ use crate::transaction::branch::hex;
 use crate::transaction::digest::{Digest, DigestMap, Digester};
 use crate::transaction::outbox::{Outbox, SendId};
 use crate::transaction::reply::{self, Tag};
+use crate::transaction::steps::{Due, trace};
 use crate::transaction::wishes::{Wish, Wishes};
 use crate::transaction::{Armed, Class, Count, Turn, User, give_back};
 use crate::transaction::{invite_server, non_invite_server};
@@ -405,13 +406,18 @@ impl Server {
         let (now, timing) = (turn.now, turn.timing);
         let reliable = self.flow.transport.is_reliable();
         let machine = match self.machine {
-            Machine::Invite(state) => state
-                .handle(now, happening.for_invite(), timing, reliable, &mut wishes)
-                .map(Machine::Invite),
+            Machine::Invite(state) => {
+                let event = happening.for_invite();
+                trace("invite server", &state, &event);
+                let next = state.handle(now, event, timing, reliable, &mut wishes);
+                next.map(Machine::Invite)
+            }
             Machine::Other(state) => match happening.for_other() {
-                Some(event) => state
-                    .handle(now, event, timing, reliable, &mut wishes)
-                    .map(Machine::Other),
+                Some(event) => {
+                    trace("non-invite server", &state, &event);
+                    let next = state.handle(now, event, timing, reliable, &mut wishes);
+                    next.map(Machine::Other)
+                }
                 None => Some(self.machine),
             },
         };
@@ -422,10 +428,16 @@ impl Server {
         let mut wishes = Wishes::default();
         let now = turn.now;
         let machine = match self.machine {
-            Machine::Invite(state) => state
-                .handle_timeout(now, turn.timing, &mut wishes)
-                .map(Machine::Invite),
-            Machine::Other(state) => state.handle_timeout(now, &mut wishes).map(Machine::Other),
+            Machine::Invite(state) => {
+                let next = state.handle_timeout(now, turn.timing, &mut wishes);
+                trace("invite server", &state, &Due::of(next.as_ref()));
+                next.map(Machine::Invite)
+            }
+            Machine::Other(state) => {
+                let next = state.handle_timeout(now, &mut wishes);
+                trace("non-invite server", &state, &Due::of(next.as_ref()));
+                next.map(Machine::Other)
+            }
         };
         (machine, wishes)
     }

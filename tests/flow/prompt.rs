@@ -8,9 +8,9 @@ use campon::media::desk::{Command, RoomId};
 use campon::media::digit::Digit;
 use campon::media::room::News;
 
-use crate::flow::kit::completion::{GUARD, LONG, offered_uri, talks_after_recall};
+use crate::flow::kit::completion::{GUARD, LONG, MOMENT, offered_uri, talks_after_recall};
 use crate::flow::kit::dialog::Dialog;
-use crate::flow::kit::draft::{OFFER, invite, within};
+use crate::flow::kit::draft::{ANSWER, OFFER, invite, response, within};
 use crate::flow::kit::message::Message;
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::{Call, call, hang_up, refused};
@@ -19,6 +19,9 @@ use crate::flow::kit::world::World;
 
 /// How long a digit is waited for.
 const LASTS: Duration = Duration::from_secs(20);
+
+/// How long Bob is left alone before a call that waits rings.
+const CALL_GUARD: Duration = Duration::from_secs(1);
 
 /// Carol speaks with Bob, and Alice hears that he is busy.
 struct Asked {
@@ -99,6 +102,49 @@ impl Asked {
     #[track_caller]
     fn presses(&self, digit: Digit) {
         self.world.hears(self.room, News::Digit(digit));
+    }
+
+    /// Her call has a place, and she hears music.
+    #[track_caller]
+    fn waits(&self) {
+        self.presses(Digit::D1);
+        let told = self.alice.receives("182");
+        // Without it phones fall silent.
+        assert_eq!(told.sdp(), self.progress.sdp());
+        self.hears_more();
+    }
+
+    /// Something else is played to her.
+    #[track_caller]
+    fn hears_more(&self) {
+        let next = self.world.next_sound();
+        assert!(
+            matches!(next, Some(Command::Play { room, .. }) if room == self.room),
+            "{next:?}"
+        );
+        assert!(self.world.next_sound().is_none());
+    }
+
+    /// Bob has hung up, and his phone rings.
+    #[track_caller]
+    fn bob_is_rung(&self) -> Message {
+        self.world.advance(Duration::from_secs(1));
+        hang_up(&self.carol, &self.talk.caller, &self.bob);
+        self.world.advance(CALL_GUARD);
+        self.bob.receives("INVITE")
+    }
+
+    /// Bob answers; the two talk and hang up.
+    #[track_caller]
+    fn bob_answers(&self, rings: &Message) {
+        self.bob.sends(response(rings, 200).with_sdp(ANSWER));
+        let answer = self.alice.receives("200");
+        // R16: as from another fork.
+        assert_ne!(answer.tag_of_to(), self.progress.tag_of_to());
+        self.alice.acks(&self.sent, &answer);
+        self.bob.receives("ACK");
+        let dialog = Dialog::of_caller(&self.sent, &answer);
+        hang_up(&self.alice, &dialog, &self.bob);
     }
 
     /// Carol and Bob have said all they had to say, and Bob was left alone.
@@ -258,4 +304,127 @@ fn a_caller_who_takes_reliable_responses_acknowledges_ours() {
     asked.world.advance(LASTS);
     asked.ends_busy();
     asked.comes_to_nothing();
+}
+
+#[test]
+fn one_waits_with_music_and_then_a_ringing_tone_until_the_callee_answers() {
+    let asked = Asked::new();
+    asked.waits();
+    let rings = asked.bob_is_rung();
+    assert!(asked.world.next_sound().is_none());
+    asked.bob.answers(&rings, 180);
+    let ringing = asked.alice.receives("180");
+    assert_ne!(ringing.tag_of_to(), asked.progress.tag_of_to());
+    asked.hears_more();
+    asked.bob_answers(&rings);
+    asked.room_closes();
+    asked.is_quiet();
+}
+
+#[test]
+fn what_the_callees_side_plays_itself_ends_the_music() {
+    let asked = Asked::new();
+    asked.waits();
+    let rings = asked.bob_is_rung();
+    asked.bob.sends(response(&rings, 183).with_sdp(ANSWER));
+    asked.alice.receives("183");
+    asked.room_closes();
+    asked.bob_answers(&rings);
+    asked.is_quiet();
+}
+
+#[test]
+fn who_is_busy_again_lets_the_music_go_on() {
+    let asked = Asked::new();
+    asked.waits();
+    let rings = asked.bob_is_rung();
+    asked.bob.answers(&rings, 180);
+    asked.alice.receives("180");
+    asked.hears_more();
+    asked.bob.answers(&rings, 486);
+    asked.bob.receives("ACK");
+    asked.hears_more();
+    asked.world.advance(MOMENT);
+    asked.alice.receives("182");
+    asked.alice.cancels(&asked.sent);
+    let [_, ended] = asked.alice.receives_each(["200", "487"]);
+    asked.alice.acks(&asked.sent, &ended);
+    asked.room_closes();
+    asked.is_quiet();
+}
+
+#[test]
+fn who_waits_may_ask_to_be_called_back_instead() {
+    let asked = Asked::new();
+    asked.waits();
+    // Longer than a failed call is remembered.
+    asked.world.advance(Duration::from_secs(90));
+    asked.alice.receives("182");
+    asked.presses(Digit::D5);
+    asked.presses(Digit::D5);
+    asked.hears_a_tone();
+    asked.ends_busy();
+    asked.bob_is_free();
+    talks_after_recall(&asked.alice, &asked.bob);
+    asked.is_quiet();
+}
+
+#[test]
+fn a_call_waits_without_music_where_no_port_could_be_opened() {
+    let asked = Asked::new();
+    asked.waits();
+    asked.world.hears(asked.room, News::Failed);
+    asked.room_closes();
+    let rings = asked.bob_is_rung();
+    asked.bob_answers(&rings);
+    asked.is_quiet();
+}
+
+#[test]
+fn music_ends_with_the_time_to_wait() {
+    let asked = Asked::new();
+    asked.waits();
+    asked.world.advance(Duration::from_mins(2));
+    asked.alice.receives("182");
+    asked.ends_busy();
+    asked.comes_to_nothing();
+}
+
+/// RFC 3841 §9.1: whoever wants no queue is not offered one.
+#[test]
+fn one_does_nothing_for_who_wants_no_queue() {
+    let asked = Asked::with(|draft| draft.with("Request-Disposition", "no-queue"));
+    asked.presses(Digit::D1);
+    asked.alice.receives_nothing();
+    asked.world.advance(LASTS);
+    asked.ends_busy();
+    asked.comes_to_nothing();
+}
+
+/// Nobody need have been asked.
+#[test]
+fn a_call_that_waits_by_its_own_wish_has_music_as_well() {
+    let world = World::new(Setup::Prompting);
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
+    let talk = call(&carol, &bob);
+    let draft = invite("bob").with("Request-Disposition", "queue");
+    let sent = alice.sends(draft.with_sdp(OFFER));
+    let queued = alice.receives("182");
+    let progress = alice.receives("183");
+    assert_eq!(queued.tag_of_to(), progress.tag_of_to());
+    let opened = world.next_sound();
+    let Some(Command::Open { room, .. }) = opened else {
+        panic!("{opened:?}");
+    };
+    world.hears(room, News::Digit(Digit::D5));
+    assert!(matches!(world.next_sound(), Some(Command::Play { .. })));
+    world.hears(room, News::PlayedOut);
+    refused(&alice, &sent, "486");
+    assert!(matches!(world.next_sound(), Some(Command::Close { .. })));
+    world.advance(Duration::from_secs(1));
+    hang_up(&carol, &talk.caller, &bob);
+    world.advance(GUARD);
+    talks_after_recall(&alice, &bob);
+    world.advance(LONG);
+    world.quiet();
 }

@@ -7,23 +7,28 @@
 //! | no reply | × | × | the PBX's own ring timer | × |
 //! | not logged in | × | × | | × |
 //! | two callers in their order | × | × | | × |
-//! | the first caller is on another call | × | × | | |
-//! | a recall that is ignored | × | × | | |
+//! | the first caller is on another call | × | × | | × |
+//! | a recall that is ignored | × | × | | × |
 //! | the callee is busy again | × | × | | × |
-//! | do not disturb | × | × | | |
+//! | do not disturb | × | × | | × |
 //! | taken back: queued, caller rings, callee rings | × | × | | queued |
-//! | a phone that speaks RFC 6910; it suspends | × | × | Call-Info is stripped | |
-//! | recall by 3pcc from an address of ours | × | × | trusted by the PBX | |
+//! | a phone that speaks RFC 6910; it suspends | × | × | Call-Info is stripped | × |
+//! | recall by 3pcc from an address of ours | × | × | trusted by the PBX | × |
 //! | recall without the PBX | × | × | | × |
-//! | the mailbox answers the recall | × | × | | |
-//! | the callee rings back; the caller dials by hand | × | × | | |
+//! | the mailbox answers the recall | × | × | | × |
+//! | the callee rings back; the caller dials by hand | × | × | | × |
 //! | two phones of the callee; a hunt group | × | | | |
+//! | the call waits (camp-on); two of them; for each other | × | × | trusting; hidden caller | two |
+//! | the mailbox does not answer for it | × | × | | × |
+//! | a call that waits is hung up, or taken back | × | × | | hung up |
+//! | the PBX is started anew while somebody waits | × | | | × |
 //!
 //! Besides: the mailbox answers when he is busy; the caller is hidden, or shown by his extension; no
 //! challenge and OPTIONS all the time; the PBX forgets its phones while the caller's phone rings.
 
+mod camp_on;
 mod queues;
-mod subscriber;
+pub mod subscriber;
 mod taken_back;
 
 use std::time::Duration;

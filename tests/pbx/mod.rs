@@ -18,7 +18,7 @@ pub mod strict;
 pub mod switchboard;
 pub mod switches;
 
-mod completion;
+pub mod completion;
 mod edge;
 mod tests;
 mod trunk;

@@ -203,13 +203,20 @@ impl Phone {
         if let Event::Response(sip) = &first
             && [Some(401), Some(407)].contains(&sip.status())
         {
-            let mut again = call.invite;
-            again.set("CSeq", "2 INVITE");
-            self.prove(&mut again, sip);
-            return self.send_invite(again);
+            return self.repeat(call, sip);
         }
         self.pending.push_front(first);
         call
+    }
+
+    /// The same call once more, with credentials for that challenge.
+    pub fn repeat(&mut self, call: Outgoing, challenged: &Sip) -> Outgoing {
+        let mut again = call.invite;
+        let cseq = again.cseq().0 + 1;
+        again.set("CSeq", &format!("{cseq} INVITE"));
+        again.remove("Proxy-Authorization");
+        self.prove(&mut again, challenged);
+        self.send_invite(again)
     }
 
     /// An INVITE with an offer.

@@ -172,6 +172,21 @@ impl Captured {
         self.messages.iter().filter(same).collect()
     }
 
+    /// The longest time without a packet of A-law audio to these hundred ports, from the first to the
+    /// last, in seconds.
+    pub fn longest_silence(&self, to: u16) -> f64 {
+        let ports = format!("udp.dstport >= {to} && udp.dstport < {}", to + 100);
+        let filter = format!("rtp.p_type == 8 && {ports}");
+        let mut command = tshark(&self.file, &filter);
+        command.args(["-d", &format!("udp.port=={to}-{},rtp", to + 99)]);
+        command.args(["-T", "fields", "-e", "frame.time_epoch"]);
+        let text = output_of(&mut command, "tshark");
+        let times: Vec<f64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        assert!(times.len() > 100, "{} packets", times.len());
+        let gaps = times.windows(2).map(|two| two[1] - two[0]);
+        gaps.fold(0.0, f64::max)
+    }
+
     /// What went there as A-law audio from these hundred ports.
     pub fn audio(&self, from: u16, to: Ipv4Addr) -> Recording {
         let ports = format!("udp.srcport >= {from} && udp.srcport < {}", from + 100);

@@ -7,7 +7,7 @@ use crate::real::baresip::Baresip;
 use crate::real::stage::Stage;
 
 /// Bob talks with this caller.
-fn talk(caller: &mut Baresip, bob: &mut Baresip) {
+pub fn talk(caller: &mut Baresip, bob: &mut Baresip) {
     caller.dial("bob");
     bob.wait_for("CALL_INCOMING");
     bob.tell("accept", "");
@@ -16,28 +16,28 @@ fn talk(caller: &mut Baresip, bob: &mut Baresip) {
 }
 
 /// Bob hangs up on this caller.
-fn ends(caller: &mut Baresip, bob: &mut Baresip) {
+pub fn ends(caller: &mut Baresip, bob: &mut Baresip) {
     bob.tell("hangup", "");
     caller.wait_for("CALL_CLOSED");
     bob.wait_for("CALL_CLOSED");
 }
 
 /// A call to Bob ends so; the caller asks to be called back.
-fn waits(caller: &mut Baresip, status: &str) {
+pub fn waits(caller: &mut Baresip, status: &str) {
     caller.dial("bob");
     caller.wait_until("CALL_CLOSED", |why| why.contains(status));
     dials(caller, "*37#");
 }
 
 /// A code that is taken.
-fn dials(caller: &mut Baresip, code: &str) {
+pub fn dials(caller: &mut Baresip, code: &str) {
     caller.dial(code);
     caller.wait_for("CALL_ESTABLISHED");
     caller.wait_for("CALL_CLOSED");
 }
 
 /// The caller's phone rings, and dials by itself when it is picked up; Bob answers.
-fn is_connected(caller: &mut Baresip, bob: &mut Baresip) {
+pub fn is_connected(caller: &mut Baresip, bob: &mut Baresip) {
     caller.wait_for("CALL_INCOMING");
     caller.tell("accept", "");
     bob.wait_for("CALL_INCOMING");
@@ -49,7 +49,7 @@ fn is_connected(caller: &mut Baresip, bob: &mut Baresip) {
 }
 
 /// What became of the requests.
-fn assert_counted(office: &Office, wanted: &[(&str, u64)]) {
+pub fn assert_counted(office: &Office, wanted: &[(&str, u64)]) {
     let counted = office.campon.counted();
     for (what, count) in wanted {
         let name = format!("completions_{what}");

@@ -31,7 +31,7 @@ impl Office {
     }
 
     /// The same before this PBX.
-    fn before(stage: Stage, kamailio: Kamailio, more: &str) -> Self {
+    pub fn before(stage: Stage, kamailio: Kamailio, more: &str) -> Self {
         let upstream = kamailio.address();
         let config = format!(
             "mode = \"edge\"\nupstream.address = \"sip:{upstream}\"\ndomains = [\"pbx.test\"]\n{more}\n{UNHURRIED}"

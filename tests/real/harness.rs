@@ -128,6 +128,66 @@ fn a_caller_of_a_busy_phone_hears_a_prompt_and_presses_a_digit() {
     campon.stop();
 }
 
+/// R5, R16: what A's phone recorded is prompt, music and Bob, with no hole between the last two.
+#[test]
+fn a_caller_who_waits_hears_music_and_then_the_callee() {
+    let stage = Stage::open("music_on_busy", 46);
+    let voice = stage.folder().join("voice");
+    fs::create_dir_all(&voice).expect("a folder in the target folder");
+    wav::write_tone(&voice.join("busy.wav"), PROMPT_HERTZ, 5);
+    wav::write_tone(&voice.join("music.wav"), MUSIC_HERTZ, 5);
+    wav::write_tone(&voice.join("ringing.wav"), MUSIC_HERTZ, 5);
+    let config = format!(
+        "{TOUR}\n[media]\nports = \"21100-21199\"\nvoice = \"{}\"\n\n\
+         [completion.prompt]\ncallback = \"5\"\ncamp_on = \"1\"\n",
+        voice.display()
+    );
+    let campon = stage.campon(&config);
+    let capture = stage.capture();
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|user| stage.phone(user));
+    for phone in [&mut alice, &mut bob, &mut carol] {
+        phone.wait_until_registered();
+    }
+    carol.dial("bob");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    carol.wait_for("CALL_ESTABLISHED");
+
+    alice.dial("bob");
+    alice.wait_for("CALL_PROGRESS");
+    alice.wait_until_heard(PROMPT_HERTZ);
+    alice.tell("sndcode", "1");
+    alice.wait_until_heard(MUSIC_HERTZ);
+    carol.tell("hangup", "");
+    carol.wait_for("CALL_CLOSED");
+    bob.wait_for("CALL_CLOSED");
+
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    alice.wait_for("CALL_ESTABLISHED");
+    bob.wait_until_heard(Stage::tone_of("alice"));
+    alice.wait_until_heard(Stage::tone_of("bob"));
+    alice.tell("hangup", "");
+    bob.wait_for("CALL_CLOSED");
+
+    let captured = capture.finish();
+    let (a, us) = (stage.ip_of("alice"), stage.campon_ip());
+    assert!(
+        !captured.between(us, a, "182 INVITE").is_empty(),
+        "{captured}"
+    );
+    assert_eq!(captured.between(us, a, "200 INVITE").len(), 1, "{captured}");
+    let silence = captured.longest_silence(Stage::audio_port_of("alice"));
+    assert!(silence < GAP_MAX, "{silence} s without audio\n{captured}");
+    campon.stop();
+}
+
+/// The longest time without a packet when the callee takes over from the music, in seconds.
+const GAP_MAX: f64 = 0.3;
+
+/// No tone of a phone's either.
+const MUSIC_HERTZ: u32 = 620;
+
 /// No tone of a phone's.
 const PROMPT_HERTZ: u32 = 1150;
 

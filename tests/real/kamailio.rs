@@ -71,6 +71,22 @@ impl Kamailio {
         kamailio
     }
 
+    /// The same, whose configuration is another one in these places, each of which is there once; and
+    /// goes on with that.
+    pub fn start_with(folder: &Path, ip: IpAddr, places: &[(&str, &str)], more: &str) -> Self {
+        let mut kamailio = Self::new(folder, ip);
+        let mut config = fs::read_to_string(&kamailio.config).expect("the configuration");
+        for (before, after) in places {
+            assert_eq!(config.matches(before).count(), 1, "{before}");
+            config = config.replace(before, after);
+        }
+        let file = kamailio.folder.join("pbx.cfg");
+        fs::write(&file, config + more).expect("a file in the target folder");
+        kamailio.config = file;
+        kamailio.start_again();
+        kamailio
+    }
+
     fn new(folder: &Path, ip: IpAddr) -> Self {
         let folder = folder.join(format!("kamailio-{ip}"));
         fs::create_dir_all(&folder).expect("a folder in the target folder");

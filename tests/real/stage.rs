@@ -19,6 +19,9 @@ const PHONES: &[(&str, u8, u32)] = &[
     ("dave", 14, 1760),
 ];
 
+/// What the mailbox plays, in Hz.
+const MAILBOX_TONE: u32 = 2200;
+
 /// A machine with much else to do is no reason to refuse anything.
 pub const UNHURRIED: &str = "[overload]\ndelay_target_ms = 60000\n";
 
@@ -53,6 +56,11 @@ impl Stage {
     }
 
     /// campon's address.
+    pub fn campon_at(&self) -> SocketAddr {
+        SocketAddr::new(self.campon_ip().into(), 5060)
+    }
+
+    /// The same without the port.
     pub fn campon_ip(&self) -> Ipv4Addr {
         at(self.network, 1)
     }
@@ -63,6 +71,11 @@ impl Stage {
 
     pub fn ip_of(&self, user: &str) -> Ipv4Addr {
         at(self.network, place_of(user).0)
+    }
+
+    /// Where the hundred ports of a phone's audio begin.
+    pub fn audio_port_of(user: &str) -> u16 {
+        rtp_port(user)
     }
 
     pub fn tone_of(user: &str) -> u32 {
@@ -90,8 +103,7 @@ impl Stage {
     }
 
     pub fn campon(&self, config: &str) -> Campon {
-        let address = SocketAddr::new(self.campon_ip().into(), 5060);
-        Campon::start(address, &self.folder, Some(config))
+        Campon::start(self.campon_at(), &self.folder, Some(config))
     }
 
     pub fn kamailio(&self) -> Kamailio {
@@ -101,6 +113,36 @@ impl Stage {
     /// The same, which also tells who is there.
     pub fn kamailio_with_presence(&self) -> Kamailio {
         Kamailio::start_with_presence(&self.folder, self.pbx_ip().into())
+    }
+
+    /// A Kamailio with a mailbox, which answers whoever finds a phone busy.
+    pub fn kamailio_with_mailbox(&self) -> (Kamailio, Baresip) {
+        let (pbx, place) = (self.pbx_ip(), at(self.network, 15));
+        let kamailio = Kamailio::start_with(
+            &self.folder,
+            pbx.into(),
+            &[(
+                "{ dlg_manage();",
+                "{ t_on_failure(\"MAILBOX\"); dlg_manage();",
+            )],
+            &format!(
+                "failure_route[MAILBOX] {{ if (t_is_canceled()) exit;\n\
+                 if (t_check_status(\"486\")) {{ $ru = \"sip:erin@{place}:5060\"; t_relay(); }} }}\n"
+            ),
+        );
+        let setup = Setup {
+            user: "erin",
+            ip: IpAddr::V4(place),
+            proxy: &format!("sip:{pbx}:5060"),
+            tone: MAILBOX_TONE,
+            calls_max: 4,
+            rtp_port: 11_500,
+            account: &["answermode=auto"],
+            expires: 600,
+            tls: None,
+            netns: None,
+        };
+        (kamailio, Baresip::start(&self.folder, &setup))
     }
 
     /// A phone that goes through campon, with room for one call.

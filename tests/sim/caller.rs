@@ -159,10 +159,13 @@ impl Phone {
         self.count("taken back");
         self.calls[at].phase = Phase::Inviting(Taking::Took);
         let call = self.calls[at].no;
-        let mut clients = self.clients.iter();
-        let is_invite = |client: &&Client| client.call == call && client.request.kind() == "INVITE";
+        let mut clients = self.clients.iter_mut();
+        let is_invite =
+            |client: &&mut Client| client.call == call && client.request.kind() == "INVITE";
         let client = clients.find(|client| is_invite(client) && client.is_open());
-        let invite = &client.expect("the INVITE is open").request;
+        let client = client.expect("the INVITE is open");
+        client.takes_back(now);
+        let invite = &client.request;
         let (raw, to) = (wire::cancel(invite), self.calls[at].to);
         self.start(now, call, to, &raw);
     }

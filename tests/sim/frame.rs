@@ -6,15 +6,18 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use campon::completion::WallTime;
 use campon::random::Rng;
 use campon::shard::{Input, Output, Report, Shard};
 use campon::sip::flow::{Flow, ListenerId, Transport};
+use campon::store::{Order, Put};
 use campon::time::Timestamp;
 
 use super::network::Conditions;
 use super::transaction::Packet;
 use crate::flow::kit::message::Message;
 use crate::flow::kit::subject;
+use crate::flow::kit::vault::Vault;
 
 /// Whether the messages are written down.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,16 +30,54 @@ pub(crate) enum Shown {
 pub(crate) struct Frame<P> {
     pub(crate) now: Timestamp,
     pub(crate) rng: Rng,
+    /// `None` where there is none, and while it is down.
     pub(crate) shard: Option<Shard>,
+    /// When the process was started: its clock counts from there.
+    born: Timestamp,
+    /// What outlives the process.
+    pub(crate) vault: Vault,
+    /// How far the clock was set forwards at the last start, if anybody has yet to hear of it.
+    pub(crate) jump: Option<Duration>,
+    /// When a record was to be removed last.
+    pub(crate) last_removal: Option<Timestamp>,
+    crashes: Option<Crashes>,
     /// How often what happened.
     pub(crate) tally: BTreeMap<&'static str, u64>,
     /// The datagrams, for people.
     pub(crate) messages: String,
     conditions: Conditions,
+    /// Who is cut off, and until when.
+    cut: Option<(SocketAddr, Timestamp)>,
     shown: Shown,
     queue: BTreeMap<(Timestamp, u64), Event<P>>,
     serial: u64,
     trace: DefaultHasher,
+}
+
+/// How far the calendar may be ahead of the time that passes.
+const CLOCK_JUMP_MAX_S: u64 = 120;
+
+/// When campon crashes, and how it comes back.
+pub(crate) struct Crashes {
+    /// Starts the next process, at this time of the calendar.
+    pub(crate) start: Box<dyn Fn(WallTime) -> Shard>,
+    /// Of 10 000 outputs, so many are never carried out.
+    pub(crate) odds: u64,
+    /// So many crashes may still come.
+    pub(crate) left: u32,
+    /// How far the calendar is off.
+    pub(crate) is_ahead: Duration,
+    /// When it is started anew.
+    pub(crate) down_until: Option<Timestamp>,
+    /// What the processes before counted.
+    pub(crate) counted: BTreeMap<&'static str, u64>,
+}
+
+/// Whether the store had anything to say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Heard {
+    Nothing,
+    Something,
 }
 
 /// What happens at its time.
@@ -57,14 +98,24 @@ impl<P> Frame<P> {
             now: Timestamp::START,
             rng,
             shard,
+            born: Timestamp::START,
+            vault: Vault::default(),
+            jump: None,
+            last_removal: None,
+            crashes: None,
             tally: BTreeMap::new(),
             messages: String::new(),
             conditions,
+            cut: None,
             shown: Shown::Nothing,
             queue: BTreeMap::new(),
             serial: 0,
             trace: DefaultHasher::new(),
         }
+    }
+
+    pub(crate) fn may_crash(&mut self, crashes: Crashes) {
+        self.crashes = Some(crashes);
     }
 
     pub(crate) fn show(&mut self, shown: Shown) {
@@ -80,7 +131,9 @@ impl<P> Frame<P> {
     pub(crate) fn next_instant(&self) -> Option<Timestamp> {
         let queue = self.queue.keys().next().map(|key| key.0);
         let shard = self.shard.as_ref().and_then(Shard::poll_timeout);
-        queue.into_iter().chain(shard).min()
+        let shard = shard.map(|due| self.born + due.since(Timestamp::START));
+        let starts = self.down_until();
+        queue.into_iter().chain(shard).chain(starts).min()
     }
 
     /// The next event that is due.
@@ -97,15 +150,23 @@ impl<P> Frame<P> {
             remote: from,
             connection: None,
         };
-        let shard = self.shard.as_mut().expect("only then is it sent to");
+        let now = self.campons_now();
+        let Some(shard) = self.shard.as_mut() else {
+            *self.tally.entry("sent to nobody").or_default() += 1;
+            return Vec::new();
+        };
         let delay = Duration::ZERO;
-        shard.handle_input(self.now, Input::Received { flow, bytes, delay });
+        shard.handle_input(now, Input::Received { flow, bytes, delay });
         self.sent_by_campon()
     }
 
     /// The worker acts on what is due: what it sends.
     pub(crate) fn wake_campon(&mut self) -> Vec<Packet> {
-        let now = self.now;
+        if self.down_until().is_some_and(|until| until <= self.now) {
+            self.start();
+            return self.sent_by_campon();
+        }
+        let now = self.campons_now();
         let is_due = |shard: &&mut Shard| shard.poll_timeout().is_some_and(|due| due <= now);
         let Some(shard) = self.shard.as_mut().filter(is_due) else {
             return Vec::new();
@@ -119,7 +180,14 @@ impl<P> Frame<P> {
         self.trace.write_u64(self.now.as_micros());
         self.trace.write(format!("{from}>{to}").as_bytes());
         self.trace.write(bytes);
-        let arrivals = self.conditions.arrivals(&mut self.rng);
+        let is_cut = |(whom, until): (SocketAddr, Timestamp)| {
+            (whom == from || whom == to) && self.now < until
+        };
+        let arrivals = if self.cut.is_some_and(is_cut) {
+            Vec::new()
+        } else {
+            self.conditions.arrivals(&mut self.rng)
+        };
         let name = if arrivals.is_empty() {
             "lost"
         } else {
@@ -133,9 +201,16 @@ impl<P> Frame<P> {
         }
     }
 
+    /// Nothing reaches somebody, and nothing of his gets out, for so long.
+    pub(crate) fn cut_off(&mut self, whom: SocketAddr, length: Duration) {
+        self.cut = Some((whom, self.now + length));
+        *self.tally.entry("cut off").or_default() += 1;
+    }
+
     /// What the tables of the worker still hold.
     pub(crate) fn held(&self, of: fn(&Report) -> Vec<(&'static str, usize)>) -> Vec<String> {
-        let report = self.shard.as_ref().map(|shard| shard.report(self.now));
+        let report = self.shard.as_ref();
+        let report = report.map(|shard| shard.report(self.campons_now()));
         let held = report.map(|report| of(&report)).unwrap_or_default();
         let left = held.into_iter();
         left.map(|(table, len)| format!("campon still holds {len} {table}"))
@@ -147,17 +222,128 @@ impl<P> Frame<P> {
         self.trace.finish()
     }
 
+    /// What time it is to the process.
+    pub(crate) fn campons_now(&self) -> Timestamp {
+        Timestamp::START + self.now.since(self.born)
+    }
+
+    /// When campon is started again, if it is down.
+    pub(crate) fn down_until(&self) -> Option<Timestamp> {
+        self.crashes.as_ref().and_then(|crashes| crashes.down_until)
+    }
+
+    /// What all processes have counted.
+    pub(crate) fn counted(&self) -> BTreeMap<&'static str, u64> {
+        let before = self.crashes.as_ref().map(|crashes| &crashes.counted);
+        let mut counted = before.cloned().unwrap_or_default();
+        let report = self
+            .shard
+            .as_ref()
+            .map(|shard| shard.report(self.campons_now()));
+        for (name, count) in report.iter().flat_map(|report| &report.counters) {
+            *counted.entry(*name).or_default() += count;
+        }
+        counted
+    }
+
+    /// Carries out what the worker wants, until there is no more of it or the process ends.
     fn sent_by_campon(&mut self) -> Vec<Packet> {
-        let shard = self.shard.as_mut().expect("it has just acted");
         let mut sent = Vec::new();
-        while let Some(output) = shard.poll_output() {
-            let Output::Send { flow, bytes, .. } = output else {
+        while let Some(shard) = self.shard.as_mut() {
+            let Some(output) = shard.poll_output() else {
+                if self.hear_store() == Heard::Nothing {
+                    break;
+                }
                 continue;
             };
-            sent.push((flow.remote, bytes.to_vec()));
+            let mut sends = None;
+            if let Output::Send { flow, bytes, .. } = output {
+                sends = Some((flow.remote, bytes.to_vec()));
+            } else if let Output::Store { opening, order } = output {
+                if let Order::Put(Put { record: None, .. }) = order {
+                    self.last_removal = Some(self.now);
+                }
+                self.vault.put_in(opening, order);
+            }
+            if self.ends_here() {
+                break;
+            }
+            sent.extend(sends);
         }
         *self.tally.entry("sent by campon").or_default() += sent.len() as u64;
         sent
+    }
+
+    /// The worker hears what the store says, unless the process ends in between.
+    fn hear_store(&mut self) -> Heard {
+        let Some(reply) = self.vault.next_reply() else {
+            return Heard::Nothing;
+        };
+        let now = self.campons_now();
+        if !self.ends_here()
+            && let Some(shard) = &mut self.shard
+        {
+            shard.handle_input(now, Input::Store(reply));
+        }
+        Heard::Something
+    }
+
+    /// Whether the process ends at this output; then it does.
+    fn ends_here(&mut self) -> bool {
+        let Some(crashes) = self.crashes.as_mut().filter(|crashes| crashes.left > 0) else {
+            return false;
+        };
+        if self.rng.below(10_000) >= crashes.odds {
+            return false;
+        }
+        let counted = self.counted();
+        let down = Duration::from_millis(self.rng.below(8_000));
+        let crashes = self.crashes.as_mut().expect("it has them");
+        crashes.left -= 1;
+        crashes.down_until = Some(self.now + down);
+        crashes.counted = counted;
+        self.shard = None;
+        *self.tally.entry("crashes").or_default() += 1;
+        if self.shown == Shown::Messages {
+            let time = self.now.since(Timestamp::START).as_secs_f64();
+            let _ = writeln!(self.messages, "{time:10.3} campon crashes");
+        }
+        true
+    }
+
+    /// The next process begins with what the last one kept.
+    fn start(&mut self) {
+        let Some(crashes) = self.crashes.as_mut() else {
+            return;
+        };
+        crashes.down_until = None;
+        // Somebody sets the clock, forwards or back.
+        let was_ahead = crashes.is_ahead;
+        crashes.is_ahead = match self.rng.below(5) {
+            0 => Duration::from_secs(self.rng.below(CLOCK_JUMP_MAX_S + 1)),
+            _ => crashes.is_ahead,
+        };
+        self.jump = Some(crashes.is_ahead.saturating_sub(was_ahead));
+        let passed = self.now.since(Timestamp::START) + crashes.is_ahead;
+        let passed = u64::try_from(passed.as_micros()).expect("a world is short");
+        let started = WallTime(subject::STARTED.0 + passed);
+        let mut shard = (crashes.start)(started);
+        self.born = self.now;
+        let records = self.vault.restart();
+        if self.shown == Shown::Messages {
+            let (time, count) = (
+                self.now.since(Timestamp::START).as_secs_f64(),
+                records.len(),
+            );
+            let _ = writeln!(
+                self.messages,
+                "{time:10.3} campon starts with {count} records, {:?} ahead",
+                crashes.is_ahead
+            );
+        }
+        *self.tally.entry("records found").or_default() += records.len() as u64;
+        shard.take_over(self.campons_now(), records);
+        self.shard = Some(shard);
     }
 
     fn note(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8], fate: &str) {

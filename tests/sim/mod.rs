@@ -7,6 +7,7 @@ mod completion;
 mod frame;
 mod network;
 mod phone;
+mod steps;
 mod transaction;
 mod wire;
 mod world;
@@ -24,12 +25,12 @@ const SEEDS_THAT_COUNT: usize = 20;
 /// Below so many seeds it is luck whether the rarest things happen: one seed in forty has them.
 const SEEDS_THAT_SHOW_ALL: usize = 200;
 
-/// The seeds of each test: `CAMPON_SEEDS` says how many, `CAMPON_SEED` which one alone, which then
-/// prints its messages.
-fn seeds() -> Vec<u64> {
+/// The seeds of a test that has so many by itself: `CAMPON_SEEDS` says how many, `CAMPON_SEED` which one
+/// alone, which then prints its messages.
+fn seeds(by_itself: usize) -> Vec<u64> {
     match (asked("CAMPON_SEED"), asked("CAMPON_SEEDS")) {
         (Some(only), _) => vec![only],
-        (None, many) => (1..=many.unwrap_or(SEEDS_THAT_COUNT as u64)).collect(),
+        (None, many) => (1..=many.unwrap_or(by_itself as u64)).collect(),
     }
 }
 
@@ -43,7 +44,7 @@ fn asked(variable: &str) -> Option<u64> {
 }
 
 fn run_all(between: Between, conditions: Conditions) -> Vec<Outcome> {
-    let seeds = seeds();
+    let seeds = seeds(SEEDS_THAT_COUNT);
     let shown = asked("CAMPON_SEED").map_or(Shown::Nothing, |_| Shown::Messages);
     let outcomes: Vec<_> = seeds
         .iter()

@@ -93,6 +93,8 @@ pub(crate) struct Client {
     /// The call that it belongs to.
     pub(crate) call: u64,
     to: SocketAddr,
+    /// When an INVITE that was taken back is given up (RFC 3261 §9.1).
+    gives_up: Option<Timestamp>,
     state: ClientState,
 }
 
@@ -138,6 +140,7 @@ impl Client {
             request,
             call,
             to,
+            gives_up: None,
             state: ClientState::Trying(repeat),
         }
     }
@@ -202,6 +205,9 @@ impl Client {
                 self.state = ClientState::Gone;
                 Due::Nothing
             }
+            ClientState::Proceeding(None) if self.gives_up.is_some_and(|at| at <= now) => {
+                Due::GaveUp
+            }
             ClientState::Ended { .. } | ClientState::Proceeding(None) | ClientState::Gone => {
                 Due::Nothing
             }
@@ -218,8 +224,14 @@ impl Client {
                 Some(repeat.deadline())
             }
             ClientState::Ended { ends, .. } => Some(*ends),
-            ClientState::Proceeding(None) | ClientState::Gone => None,
+            ClientState::Proceeding(None) => self.gives_up,
+            ClientState::Gone => None,
         }
+    }
+
+    /// It was taken back.
+    pub(crate) fn takes_back(&mut self, now: Timestamp) {
+        self.gives_up = Some(now + PATIENCE);
     }
 
     fn proceed(&mut self, is_invite: bool) {

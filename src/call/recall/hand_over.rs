@@ -184,10 +184,21 @@ impl Call {
     }
 
     fn hand_over(&mut self, turn: &mut Turn<'_>, answer: &[u8]) {
-        let Some(Offering { number, client, .. }) = self.offering() else {
+        let Some(Offering {
+            number,
+            client,
+            offer,
+            ..
+        }) = self.offering()
+        else {
             return;
         };
         end::send_answer(turn, &self.b.dialog, *number, *client, answer);
+        if turn.policy.keeps_sessions {
+            let offer = offer.clone();
+            self.note_session(Side::A, Some(offer));
+            self.note_session(Side::B, Some(Box::from(answer)));
+        }
         self.phase = Phase::Talking;
         self.answered = Some(turn.now);
         self.report(News::Answered);

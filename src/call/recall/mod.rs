@@ -28,6 +28,7 @@ mod ring;
 mod tests;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::call::sdp::{Session, sdp_of};
 use crate::call::{Call, Few, Outcome, Phase, Side, Target, Turn, end};
@@ -37,6 +38,8 @@ use crate::sip::{Message, Method, Name, Request, Status};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::branch::hex;
+use crate::transaction::fallback::Fallback;
+use crate::transaction::login::Login;
 use crate::transaction::reply;
 
 use hand_over::Offering;
@@ -126,6 +129,8 @@ pub(super) struct Recall {
     takes_refer: bool,
     /// The number of ours, if we sent one.
     referred: Option<u32>,
+    /// Who we are on B's side, if we called him with an account of ours (R4).
+    login: Option<Arc<Login>>,
 }
 
 #[derive(Debug)]
@@ -219,6 +224,7 @@ impl Call {
             owner: Owner::Listens,
             takes_refer: false,
             referred: None,
+            login: None,
         }));
         call.ring(turn, Side::A, to).then_some(call)
     }
@@ -232,6 +238,8 @@ impl Call {
             return;
         }
         recall.stage = Stage::Calling(Ring::new(turn));
+        let mut others = to.targets.iter().filter_map(|target| target.others);
+        recall.login = others.find_map(|others| others.login.clone());
         let call_id = self.b.dialog.call_id().to_vec();
         self.b.dialog = to.begin(turn, self.key, self.b.dialog.flow(), &call_id);
         if self.ring(turn, Side::B, to) {
@@ -241,13 +249,20 @@ impl Call {
         }
     }
 
+    /// How a request of ours to this side is proven, should it be challenged.
+    pub(super) fn account_on(&self, side: Side) -> Option<Fallback> {
+        let recall = self.recall.as_deref().filter(|_| side == Side::B)?;
+        recall.login.clone().map(Fallback::of_login)
+    }
+
     /// Whether B's phones ring.
     pub fn is_placing(&self) -> bool {
         let stage = self.recall.as_deref().map(|recall| &recall.stage);
         matches!(stage, Some(Stage::Calling(_)))
     }
 
-    /// Withdraws what is up (R18): nothing more is told. A call that both have answered stays.
+    /// Withdraws what is up (R18): nothing more is told. A call that both have answered stays, and is
+    /// told of when they talk.
     pub fn end_recall(&mut self, turn: &mut Turn<'_>, reason: &[u8]) {
         let Some(recall) = self.recall.as_deref_mut() else {
             return;
@@ -274,7 +289,9 @@ impl Call {
             let theirs = sdp_of(message)?;
             Some(recall.session.describe(theirs))
         });
-        described.map_or_else(|| self.body_from(to.other(), message), Cow::Owned)
+        let body = described.map_or_else(|| self.body_from(to.other(), message), Cow::Owned);
+        let ahead = sdp_of(message).and_then(|_| self.ahead_for(to, &body));
+        ahead.map_or(body, Cow::Owned)
     }
 
     /// A side that has answered hangs up before the two are connected.
@@ -344,9 +361,10 @@ impl Call {
         self.send_byes(turn, &left, reason);
     }
 
+    /// Who has ended it still hears that the two talk, so that nobody is rung for what he has.
     fn report(&mut self, news: News) {
         if let Some(recall) = self.recall.as_deref_mut()
-            && recall.owner == Owner::Listens
+            && (recall.owner == Owner::Listens || news == News::Answered)
         {
             recall.news = Some(news);
         }

@@ -74,6 +74,19 @@ impl Recall {
         }
     }
 
+    /// Whose phone a branch is.
+    pub(in crate::call) fn side_of_branch(&self, number: u8) -> Option<Side> {
+        let branch = self.branches.get(usize::from(number));
+        branch.map(|branch| branch.side)
+    }
+
+    /// The INVITE of a branch has gone again with credentials.
+    pub(in crate::call) fn renew_branch(&mut self, number: u8, client: Key) {
+        if let Some(branch) = self.branches.get_mut(usize::from(number)) {
+            branch.client = Some(client);
+        }
+    }
+
     /// S-101: the INVITE of a branch has gone on to another server.
     pub(in crate::call) fn move_branch(&mut self, number: u8, client: Key, flow: Flow) {
         if let Some(branch) = self.branches.get_mut(usize::from(number)) {
@@ -288,7 +301,8 @@ impl Call {
         let known = self.refused.iter().any(|refused| **refused == *remote_tag);
         if !known && self.refused.len() < FORKS_MAX {
             self.refused.push(Box::from(remote_tag));
-            end::send_bye(turn, &mut dialog, why, None);
+            let others = self.account_on(branch.side);
+            end::send_bye(turn, &mut dialog, why, (None, others.as_ref()));
         }
     }
 

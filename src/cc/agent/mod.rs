@@ -30,6 +30,7 @@ use crate::time::Timestamp;
 mod event;
 mod leaving;
 mod request;
+mod steps;
 
 use leaving::{Leaving, Step};
 use request::{Hold, Phase, Publishing, Request, Subscription};
@@ -68,6 +69,7 @@ impl Agent {
 
     /// Takes in one fact.
     pub fn handle(&mut self, now: Timestamp, event: Event, policy: &Policy, out: &mut Vec<Effect>) {
+        self.trace(&event);
         let turn = &mut Turn { now, policy, out };
         match event {
             Event::Line(line) => self.line = line,
@@ -101,6 +103,7 @@ impl Agent {
 
     /// Acts on what is due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp, policy: &Policy, out: &mut Vec<Effect>) {
+        self.trace_due(now);
         let turn = &mut Turn { now, policy, out };
         let ids: Vec<_> = self.requests.iter().map(|request| request.id).collect();
         for id in ids {

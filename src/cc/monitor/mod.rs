@@ -32,6 +32,7 @@ use crate::time::Timestamp;
 mod cce;
 mod event;
 mod policy;
+mod steps;
 
 use cce::{Cce, Owed};
 
@@ -82,6 +83,7 @@ impl Monitor {
         context: &mut Context<'_>,
         out: &mut Vec<Effect>,
     ) {
+        self.trace(&event);
         let mut turn = Turn {
             now,
             policy: context.policy,
@@ -116,6 +118,7 @@ impl Monitor {
         context: &mut Context<'_>,
         out: &mut Vec<Effect>,
     ) {
+        self.trace_due(now, context);
         let mut turn = Turn {
             now,
             policy: context.policy,

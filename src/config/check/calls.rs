@@ -44,6 +44,7 @@ pub(super) fn policy(
         reliable: source.word(raw.reliable.as_ref(), usual.reliable, &reliable)?,
         session_asks: asks,
         session_least_s: least_s,
+        ..usual
     })
 }
 

@@ -53,15 +53,30 @@ pub(super) fn prompt(
     media: Option<&Media>,
 ) -> Result<Option<Prompt>, Error> {
     let usual = Prompt::default();
-    let Some(written) = &raw.callback else {
+    let mut digits: Vec<(Digit, Mode)> = Vec::new();
+    // In the order in which they are said.
+    for (written, mode) in [
+        (&raw.callback, Mode::Callback),
+        (&raw.camp_on, Mode::CampOn),
+    ] {
+        let Some(written) = written else {
+            continue;
+        };
+        if media.is_none() {
+            return Err(source.error(&written.span(), "without media.ports nothing can be said"));
+        }
+        let digit = source.read(written, digit)?;
+        if digits.iter().any(|(other, _)| *other == digit) {
+            let why = format!("{} asks for something else already", digit.key());
+            return Err(source.error(&written.span(), why));
+        }
+        digits.push((digit, mode));
+    }
+    if digits.is_empty() {
         return match &raw.lasts {
             Some(other) => Err(source.error(&other.span(), "there is no digit to wait for")),
             None => Ok(None),
         };
-    };
-    let digits = vec![(source.read(written, digit)?, Mode::Callback)];
-    if media.is_none() {
-        return Err(source.error(&written.span(), "without media.ports nothing can be said"));
     }
     let lasts = source.time(raw.lasts.as_ref(), usual.lasts, LASTS)?;
     Ok(Some(Prompt { digits, lasts }))

@@ -11,6 +11,7 @@ use crate::sip::flow::Flow;
 use crate::sip::{Method, Name, Response, Status, Writer, parse_u32};
 use crate::transaction::User;
 use crate::transaction::branch::hex;
+use crate::transaction::fallback::Fallback;
 
 /// The longest entity-tag that is kept, in bytes; a peer with a longer one is told all anew.
 const ETAG_MAX: usize = 256;
@@ -43,6 +44,8 @@ pub enum Place<'p> {
 /// What a PUBLISH says.
 #[derive(Clone, Copy, Debug)]
 pub struct Publish<'p> {
+    /// What it says of who publishes besides From; empty values are left out.
+    pub said: &'p [(Name, &'p [u8])],
     /// The event package: presence, or to old chan_sip that of its subscription.
     pub event: &'p str,
     /// CC-25: for how long.
@@ -77,18 +80,21 @@ impl Publisher {
         &self.etag
     }
 
-    /// Sends a document: in place of the last one, if the monitor has it.
+    /// Sends a document: in place of the last one, if the monitor has it. `others` names an account
+    /// at most.
     pub fn publish(
         &self,
         turn: &mut Turn<'_>,
         place: Place<'_>,
         publish: &Publish<'_>,
-        user: Option<User>,
+        (user, others): (Option<User>, Option<&Fallback>),
     ) -> Result<(), NotSent> {
         let method = Method::Publish;
         let write = |writer: &mut Writer<'_>| self.write(writer, publish);
         match place {
-            Place::Dialog(dialog) => turn.send_within(dialog, (method, user), write, publish.body),
+            Place::Dialog(dialog) => {
+                turn.send_within(dialog, (method, user, others), write, publish.body)
+            }
             Place::Address {
                 uri,
                 flow,
@@ -102,7 +108,7 @@ impl Publisher {
                     uri,
                     flow,
                     user,
-                    others: None,
+                    others,
                 };
                 let write = |writer: &mut Writer<'_>| {
                     writer
@@ -147,6 +153,9 @@ impl Publisher {
     }
 
     fn write(&self, writer: &mut Writer<'_>, publish: &Publish<'_>) {
+        for (name, value) in publish.said.iter().filter(|(_, value)| !value.is_empty()) {
+            writer.header(*name, value);
+        }
         writer.header(Name::Event, publish.event.as_bytes());
         writer.header_fmt(Name::Expires, format_args!("{}", publish.expires_s));
         if !self.etag.is_empty() {
@@ -164,6 +173,7 @@ mod tests {
     use crate::dialog::kit::{Bench, PEER, Sent, USER, flow, request, response, tag, text};
 
     const CLOSED: Publish<'_> = Publish {
+        said: &[],
         event: "presence",
         expires_s: 2950,
         content_type: "application/pidf+xml",
@@ -182,7 +192,9 @@ mod tests {
     fn publish(publisher: &Publisher, place: Place<'_>) -> Sent {
         let mut bench = Bench::new();
         let turn = &mut bench.turn();
-        publisher.publish(turn, place, &CLOSED, USER).unwrap();
+        publisher
+            .publish(turn, place, &CLOSED, (USER, None))
+            .unwrap();
         bench.sent()
     }
 

@@ -173,7 +173,7 @@ impl Notifier {
                 writer.header(Name::ContentType, notify.content_type.as_bytes());
             }
         };
-        turn.send_within(dialog, (Method::Notify, user), write, notify.body)
+        turn.send_within(dialog, (Method::Notify, user, None), write, notify.body)
     }
 
     /// Adds the fields of the 200 to a SUBSCRIBE.

@@ -25,15 +25,14 @@ use crate::transaction::fallback::Fallback;
 /// Most dialogs that one SUBSCRIBE may make: more phones than one user has.
 const FORKS_MAX: usize = 8;
 
-/// The number of the SUBSCRIBE that makes dialogs.
-const FIRST: u32 = 1;
-
 /// The client of a subscription, and of those of its forks.
 #[derive(Debug)]
 pub struct Subscriber {
     usages: SmallVec<[Usage; 1]>,
     /// Timer N: until when another fork may make a dialog.
     forks_until: Timestamp,
+    /// The number of the SUBSCRIBE that makes dialogs.
+    opened: u32,
 }
 
 /// Names one of the dialogs that a SUBSCRIBE made.
@@ -53,6 +52,8 @@ pub struct Ask<'a> {
     pub from: &'a [u8],
     /// CC-17: To, without a tag.
     pub to: &'a [u8],
+    /// What else it says of who asks; empty values are left out.
+    pub said: &'a [(Name, &'a [u8])],
     /// What is asked for.
     pub terms: Terms<'a>,
     /// Timer N, 64*T1: how long forks may take to show themselves.
@@ -156,6 +157,9 @@ impl Subscriber {
             dialog.write_fields(writer, Method::Subscribe, number, MAX_FORWARDS);
             // CC-18: whoever can watch the callee is asked at once, not one after the other.
             writer.header(Name::RequestDisposition, b"parallel");
+            for (name, value) in ask.said.iter().filter(|(_, value)| !value.is_empty()) {
+                writer.header(*name, value);
+            }
             ask.terms.write(writer);
         };
         turn.send(envelope, write, b"")?;
@@ -166,6 +170,7 @@ impl Subscriber {
         Ok(Self {
             usages: SmallVec::from_iter([asked]),
             forks_until: turn.now + ask.forks_for,
+            opened: number,
         })
     }
 
@@ -176,6 +181,7 @@ impl Subscriber {
         Self {
             usages: usages.collect(),
             forks_until: Timestamp::START,
+            opened: 0,
         }
     }
 
@@ -195,17 +201,19 @@ impl Subscriber {
         self.usages.first().map(|usage| usage.dialog.tag())
     }
 
-    /// Refreshes a subscription, or with zero seconds ends it; its last NOTIFY follows.
+    /// Refreshes a subscription, or with zero seconds ends it; its last NOTIFY follows. `others` names
+    /// an account at most.
     pub fn refresh(
         &mut self,
         turn: &mut Turn<'_>,
         fork: Fork,
         terms: &Terms<'_>,
-        user: Option<User>,
+        (user, others): (Option<User>, Option<&Fallback>),
     ) -> Result<(), NotSent> {
         let dialog = self.dialog_mut(fork).ok_or(NotSent::NoDialog)?;
         let write = |writer: &mut Writer<'_>| terms.write(writer);
-        turn.send_within(dialog, (Method::Subscribe, user), write, b"")
+        let envelope = (Method::Subscribe, user, others);
+        turn.send_within(dialog, envelope, write, b"")
     }
 
     /// The SUBSCRIBE that nobody has answered went on to another server; a dialog that a NOTIFY has
@@ -214,6 +222,16 @@ impl Subscriber {
         let first = self.usages.first_mut();
         if let Some(first) = first.filter(|first| first.stage == Stage::Asked) {
             first.dialog.move_to(flow);
+        }
+    }
+
+    /// A SUBSCRIBE was challenged and has gone again with credentials, under this number.
+    pub fn handle_proven(&mut self, number: u32) {
+        for usage in &mut self.usages {
+            if usage.stage == Stage::Asked {
+                self.opened = number;
+            }
+            usage.dialog.count_past(number);
         }
     }
 
@@ -310,7 +328,7 @@ impl Subscriber {
                 self.dialog_mut(fork)?.refresh_target(&response.message);
                 Some((fork, Origin::Known))
             }
-            None if response.cseq.number != FIRST => None,
+            None if response.cseq.number != self.opened => None,
             Some((_, Stage::Asked)) | None => {
                 let half = self.usages.first()?.dialog.half();
                 let dialog = half.answered(response, &half.flow(), Reach::Flow);
@@ -424,6 +442,7 @@ mod tests {
             others: None,
             from: b"\"Alice\" <sip:alice@a.example>",
             to: b"<sip:bob@b.example>",
+            said: &[],
             terms: TERMS,
             forks_for: TIMER_N,
         }
@@ -510,7 +529,7 @@ mod tests {
                 ..TERMS
             };
             let turn = &mut self.bench.turn();
-            self.subscriber.refresh(turn, fork, &terms, USER)?;
+            self.subscriber.refresh(turn, fork, &terms, (USER, None))?;
             Ok(self.bench.sent())
         }
     }

@@ -45,24 +45,7 @@ impl<'m> Credentials<'m> {
     /// The credentials in one header field; `None` if the scheme is another, or if a parameter
     /// stands there twice.
     pub fn parse(field: &'m [u8]) -> Option<Self> {
-        let field = trim(field);
-        let end = field.iter().position(u8::is_ascii_whitespace)?;
-        let (scheme, params) = field.split_at(end);
-        if !scheme.eq_ignore_ascii_case(b"Digest") {
-            return None;
-        }
-        let mut values = [None; PARAMS.len()];
-        for param in Commas::of(params) {
-            let equals = param.iter().position(|byte| *byte == b'=')?;
-            let (name, value) = param.split_at(equals);
-            let value = without_quotes(trim(value.get(1..)?));
-            let is_named = |known: &str| known.as_bytes().eq_ignore_ascii_case(trim(name));
-            let place = PARAMS.iter().position(|known| is_named(known));
-            let place = place.and_then(|place| values.get_mut(place));
-            if place.is_some_and(|place| place.replace(value).is_some()) {
-                return None;
-            }
-        }
+        let values = params_of(field, PARAMS)?;
         let [
             username,
             realm,
@@ -91,6 +74,33 @@ impl<'m> Credentials<'m> {
     pub fn is_for(&self, realm: &str) -> bool {
         self.realm == Some(realm.as_bytes())
     }
+}
+
+/// The values of these parameters of the scheme Digest, without quotes; `None` if the scheme is
+/// another, or if one of them stands there twice.
+pub(super) fn params_of<'m, const N: usize>(
+    field: &'m [u8],
+    names: [&str; N],
+) -> Option<[Option<&'m [u8]>; N]> {
+    let field = trim(field);
+    let end = field.iter().position(u8::is_ascii_whitespace)?;
+    let (scheme, params) = field.split_at(end);
+    if !scheme.eq_ignore_ascii_case(b"Digest") {
+        return None;
+    }
+    let mut values = [None; N];
+    for param in Commas::of(params) {
+        let equals = param.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = param.split_at(equals);
+        let value = without_quotes(trim(value.get(1..)?));
+        let is_named = |known: &str| known.as_bytes().eq_ignore_ascii_case(trim(name));
+        let place = names.iter().position(|known| is_named(known));
+        let place = place.and_then(|place| values.get_mut(place));
+        if place.is_some_and(|place| place.replace(value).is_some()) {
+            return None;
+        }
+    }
+    Some(values)
 }
 
 fn without_quotes(value: &[u8]) -> &[u8] {

@@ -4,6 +4,7 @@
 
 pub mod accept;
 pub mod call_info;
+pub mod challenge;
 pub mod contact;
 pub mod credentials;
 pub mod cseq;

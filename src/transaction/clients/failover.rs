@@ -8,6 +8,7 @@ use crate::sip::{Message, Response, Scratch, StartLine};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::Turn;
+use crate::transaction::clients::proof::is_challenge;
 use crate::transaction::clients::{Cancel, Client, Clients, Machine, Outgoing};
 use crate::transaction::fallback::{Fallback, ServerFailed, Trouble, fields_of, unavailable};
 use crate::transaction::{invite_client, non_invite_client};
@@ -38,8 +39,10 @@ impl Clients {
         if response.status == Status::SERVICE_UNAVAILABLE {
             return self.move_on(turn, key, unavailable(response));
         }
-        // The server has taken the request on.
-        client.attempt = None;
+        // The server has taken the request on; one that challenges it will.
+        client
+            .attempt
+            .take_if(|it| it.session.is_none() || !is_challenge(response.status));
         false
     }
 
@@ -52,6 +55,9 @@ impl Clients {
         let Some((attempt, flow, user)) = taken else {
             return false;
         };
+        if attempt.fallback.is_alone() {
+            return false;
+        }
         let next = self.send_elsewhere(turn, key, attempt.fallback);
         let moved = user
             .zip(next)

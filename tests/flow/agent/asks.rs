@@ -138,3 +138,31 @@ fn a_callee_is_asked_for_once_however_often_he_was_called() {
     office.pbx.receives_nothing(); // CC-14
     office.takes_back(&[&place]);
 }
+
+/// R13: who hides his number in a call hides it in all that is asked for him.
+#[test]
+fn a_caller_is_named_as_in_the_call_that_failed_and_no_more() {
+    let office = Office::new();
+    let Office { alice, pbx, .. } = &office;
+    let call = invite("dora")
+        .with_sdp(OFFER)
+        .with("Privacy", "id;critical");
+    let sent = alice.sends(call);
+    let arrived = pbx.receives("INVITE");
+    pbx.sends(response(&arrived, 486).with("Call-Info", &offer(MONITOR)));
+    pbx.receives("ACK");
+    refused(alice, &sent, "486");
+    let dialled = office.dials(REQUEST_LAST);
+    let subscribe = pbx.receives("SUBSCRIBE");
+    assert_eq!(subscribe.header("Privacy"), "id;critical");
+    assert_eq!(
+        uri_of(subscribe.header("From")),
+        uri_of(arrived.header("From"))
+    );
+    // A phone's own assertion is nobody's.
+    assert!(!subscribe.has("P-Asserted-Identity"), "{subscribe}");
+    let place = Place::given(pbx, &subscribe, "monitor");
+    office.is_done(&dialled);
+    place.tells(ALIVE, QUEUED);
+    office.takes_back(&[&place]);
+}

@@ -13,6 +13,9 @@ use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, bye, invite, response};
 use crate::flow::kit::scenes::{call, gives_in, hang_up, refused};
 
+/// How long a CC call may take.
+const CC_CALL: Duration = Duration::from_mins(3);
+
 /// Uncomplete against ready: the two cross on the wire.
 #[test]
 fn a_request_taken_back_while_ready_is_under_way_ends() {
@@ -550,4 +553,32 @@ fn a_cc_call_is_withdrawn_by_a_campon_that_hangs_up() {
     alice.answers(&bye, 200);
     world.advance(LONG);
     world.quiet();
+}
+
+/// Bob picks up when his time is almost over, and Alice's phone is slow to take what he offers: the
+/// request was given up in between. They talked, and she was called back for it again.
+#[test]
+fn a_callee_who_picks_up_at_the_last_moment_is_not_waited_for_again() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    picks_up(alice, &recalled(alice));
+    let rings = bob.receives("INVITE");
+    bob.answers(&rings, 180);
+    world.advance(CC_CALL.saturating_sub(Duration::from_secs(2)));
+    let answer = bob.sends(response(&rings, 200).with_sdp(OFFER));
+    let offer = alice.receives("INVITE");
+    alice.answers(&offer, 100);
+    world.advance(Duration::from_secs(4));
+    world.quiet();
+    alice.sends(response(&offer, 200).with_sdp(ANSWER));
+    alice.receives("ACK");
+    bob.receives("ACK");
+    hang_up(bob, &Dialog::of_callee(&rings, &answer), alice);
+    world.advance(LONG);
+    world.quiet();
+    dials_in_vain(alice, CANCEL_LAST, "404");
 }

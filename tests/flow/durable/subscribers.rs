@@ -13,6 +13,7 @@ use crate::flow::kit::draft::{ANSWER, response};
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::{call, hang_up};
 use crate::flow::kit::subject::Setup;
+use crate::flow::kit::vault::Mood;
 
 use super::{bob_is_seen, restarts};
 
@@ -61,6 +62,32 @@ fn a_subscription_lives_on_and_its_numbers_with_it() {
     bob_is_seen(&scene);
     completes(&scene);
     assert_eq!(world.completions_kept(), 0);
+}
+
+/// Two ends of the process in a row: the second one began with the numbers that the first one had used,
+/// as nothing of them was kept.
+#[test]
+fn numbers_are_kept_before_a_process_uses_them() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy { world, alice, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    let mut last = waiting.queued.cseq();
+    for _ in 0..3 {
+        restarts(&scene);
+        world.advance(Duration::from_secs(11));
+        // From here on nothing is written any more.
+        world.store_is(Mood::Slow);
+        alice.sends(refresh(&waiting.dialog, "3000"));
+        alice.receives("200");
+        let queued = told(alice, "queued");
+        assert!(queued.cseq() > last, "{} after {last}", queued.cseq()); // S-14
+        last = queued.cseq();
+    }
+    world.store_is(Mood::Well);
+    world.advance(Duration::from_secs(11));
+    leaves(alice, &waiting.dialog);
+    assert_eq!(world.completions_kept(), 0);
+    world.advance(LONG);
 }
 
 /// Who waits at a campon that keeps nothing is told that it stops; here there is nothing to tell.
@@ -184,4 +211,28 @@ fn a_place_is_taken_over_after_a_restart() {
     hang_up(carol, &talk.caller, bob);
     leaves(alice, &Dialog::of_caller(&sent, &accepted));
     assert_eq!(world.completions_kept(), 0);
+}
+
+/// A place that was taken over is older than its subscription: the next process had forgotten the
+/// dialog, because its number was not where it was looked for.
+#[test]
+fn a_place_that_was_taken_over_outlives_the_process_before_younger_ones() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy { world, alice, .. } = &scene;
+    subscribes(alice, &scene.busy);
+    let dave = world.phone("dave");
+    let behind = subscribes(&dave, &finds_busy(&dave));
+    world.advance(Duration::from_secs(11));
+    let sent = alice.sends(subscribe(alice, offered_uri(&finds_busy(alice))));
+    let accepted = alice.receives("200");
+    for _ in 0..2 {
+        let notify = alice.receives("NOTIFY");
+        alice.answers(&notify, 200);
+    }
+    restarts(&scene);
+    world.advance(Duration::from_secs(11));
+    leaves(alice, &Dialog::of_caller(&sent, &accepted));
+    leaves(&dave, &behind.dialog);
+    assert_eq!(world.completions_kept(), 0);
+    world.advance(LONG);
 }

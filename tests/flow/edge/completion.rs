@@ -2,6 +2,7 @@
 //!
 //! Spec: RULES R1, R2, R9, R10, R18, R19; RFC 3515; RFC 3725 §4.4.
 
+mod camp_on;
 mod peers;
 mod strangers;
 mod watchers;
@@ -16,6 +17,7 @@ use super::super::kit::dialog::Dialog;
 use super::super::kit::draft::{ANSWER, Draft, OFFER, proxied, request, response, within};
 use super::super::kit::message::{Message, uri_of};
 use super::super::kit::party::Party;
+use super::super::kit::password::CAMPON;
 use super::super::kit::scenes::{hang_up, refused};
 use super::super::kit::subject::{Setup, UPSTREAM};
 use super::super::kit::world::World;
@@ -461,6 +463,30 @@ fn who_has_another_call_left_is_not_free() {
 fn a_phone_that_cannot_dial_is_put_through_from_our_own_address() {
     let office = Office::new(Setup::EdgeOwnCalls);
     let side = office.world.at_own_calls("pbx", UPSTREAM);
+    is_put_through(&office, &side, |_| None);
+}
+
+/// R10, R4: no REFER, and an account at the PBX.
+#[test]
+fn a_phone_that_cannot_dial_is_put_through_with_our_own_credentials() {
+    let office = Office::new(Setup::EdgeOwnAccount);
+    let pbx = office.pbx.clone();
+    is_put_through(&office, &pbx, |out| {
+        assert_eq!(out.find("Proxy-Authorization"), None, "{out}");
+        let challenge = response(out, 407).with("Proxy-Authenticate", CHALLENGE);
+        pbx.sends(challenge);
+        pbx.receives("ACK");
+        let again = pbx.receives("INVITE");
+        let credentials = again.header("Proxy-Authorization");
+        CAMPON.is_proven_by(credentials, CHALLENGE, &again);
+        Some(again)
+    });
+}
+
+/// Alice's phone refuses REFER, and a call of our own leaves on this side of the PBX; what `asks`
+/// gives is what it has become when the PBX goes on with it.
+#[track_caller]
+fn is_put_through(office: &Office, side: &Party, asks: impl Fn(&Message) -> Option<Message>) {
     let talk = office.carol_talks();
     office.alice_finds_bob_busy();
     office.dials(REQUEST_LAST);
@@ -471,6 +497,7 @@ fn a_phone_that_cannot_dial_is_put_through_from_our_own_address() {
     let refer = office.alice.receives("REFER");
     office.alice.answers(&refer, 501);
     let out = side.receives("INVITE");
+    let out = asks(&out).unwrap_or(out);
     assert_eq!(uri_of(out.header("From")), address("alice")); // R4
     assert!(out.uri().starts_with(&address("bob")), "{out}");
     // The PBX calls Bob with ids of its own, and Alice's number.
@@ -483,8 +510,8 @@ fn a_phone_that_cannot_dial_is_put_through_from_our_own_address() {
     let answered = office.pbx.receives("200");
     office.pbx.acks(&back, &answered);
     office.bob.receives("ACK");
-    connects(&office.alice, &side, &out);
-    hang_up(&office.alice, &recall, &side);
+    connects(&office.alice, side, &out);
+    hang_up(&office.alice, &recall, side);
     hang_up(
         &office.pbx,
         &Dialog::of_caller(&back, &answered),
@@ -492,6 +519,10 @@ fn a_phone_that_cannot_dial_is_put_through_from_our_own_address() {
     );
     office.has_nothing_left();
 }
+
+/// What the PBX asks for.
+const CHALLENGE: &str =
+    "Digest realm=\"pbx\", nonce=\"n/1\", opaque=\"o\", qop=\"auth\", algorithm=MD5";
 
 /// R4: without an address of our own, nothing of ours leaves with what is relayed.
 #[test]

@@ -115,3 +115,35 @@ fn a_peer_asks_the_pbx() {
     );
     ends(&pbx, &scene.far, &office);
 }
+
+/// R12, R13: what the PBX calls our phones is between it and us.
+#[test]
+fn a_phone_that_watches_registrations_sees_contacts_of_phones() {
+    let (world, pbx) = edge();
+    let [alice, desk] = [("alice", "192.0.2.50:40001"), ("desk", "192.0.2.51:5060")]
+        .map(|(name, address)| world.party_at(name, address));
+    let aliases = [&alice, &desk].map(|phone| registers(phone, "alice", &pbx));
+    let watched = from(watch(&alice, &address("alice"), "reg"), "alice");
+    let scene = watches(&alice, &pbx, watched);
+    let [first, second] = &aliases;
+    let gone = format!("sip:reg-{}@{DOMAIN}:5060", "0".repeat(24));
+    let contacts = [first.as_str(), second, &gone, "sip:alice@192.0.2.77"];
+    let document = |contacts: [&str; 4]| {
+        let one =
+            |uri: &&str| format!("<contact id=\"c\" state=\"active\"><uri>{uri}</uri></contact>");
+        let all: String = contacts.iter().map(one).collect();
+        format!(
+            "<reginfo xmlns=\"urn:ietf:params:xml:ns:reginfo\" version=\"0\" state=\"full\">\
+             <registration aor=\"sip:alice@pbx.example\" id=\"r\" state=\"active\">{all}\
+             </registration></reginfo>"
+        )
+    };
+    let news = notify(&pbx, &scene.far, "active;expires=3600");
+    let body = document(contacts);
+    let news = news.with_body("application/reginfo+xml", body.as_bytes());
+    let told = tells(&pbx, news, &alice);
+    let nobody = "sip:anonymous@anonymous.invalid";
+    let expected = [&*alice.uri(), &*desk.uri(), nobody, "sip:alice@192.0.2.77"];
+    assert_eq!(told.sdp(), document(expected));
+    ends(&pbx, &scene.far, &alice);
+}

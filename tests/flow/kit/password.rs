@@ -28,7 +28,48 @@ pub(crate) const BOB: Login = Login {
     password: "builder",
 };
 
+/// Campon's own account at the upstream, where it has one.
+pub(crate) const CAMPON: Login = Login {
+    user: "campon",
+    password: "outside",
+};
+
 impl Login {
+    /// Whether these credentials are right for the request in which they stand, and made for this
+    /// challenge.
+    #[track_caller]
+    pub(crate) fn is_proven_by(self, credentials: &str, challenge: &str, request: &Message) {
+        let given = |name| part(credentials, name);
+        let expected = self.answers(challenge, request);
+        for name in [
+            "username",
+            "realm",
+            "nonce",
+            "uri",
+            "algorithm",
+            "opaque",
+            "qop",
+            "nc",
+        ] {
+            assert_eq!(
+                given(name),
+                part(&expected, name),
+                "{name} in {credentials}"
+            );
+        }
+        let Self { user, password } = self;
+        let hash = match given("algorithm") {
+            "SHA-256" => hash::<Sha256>,
+            _ => hash::<Md5>,
+        };
+        let secret = hash(&format!("{user}:{}:{password}", given("realm")));
+        let asked = hash(&format!("{}:{}", request.kind(), request.uri()));
+        let (nonce, own_nonce) = (given("nonce"), given("cnonce"));
+        assert!(own_nonce.len() >= 8, "{credentials}");
+        let text = format!("{secret}:{nonce}:00000001:{own_nonce}:auth:{asked}");
+        assert_eq!(given("response"), hash(&text), "{credentials}");
+    }
+
     /// The credentials for a request like the one that met this challenge.
     pub(crate) fn answers(self, challenge: &str, request: &Message) -> String {
         self.answers_nth(challenge, request, 1)

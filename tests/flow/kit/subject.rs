@@ -1,6 +1,7 @@
 //! The one place that knows how a worker is built and read: the kit's side of `Shard`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use campon::call::{NatMedia, Reliability, SessionAsks};
@@ -16,6 +17,7 @@ use campon::routing::{Place, Policy, Spot, State};
 use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, Prompt, RecallMethod, Sound};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::{ListenerId, Transport};
+use campon::transaction::login;
 
 use super::password::{self, Login};
 
@@ -55,7 +57,7 @@ pub(crate) enum Setup {
     KeptUpstream,
     /// Standalone without a limit of calls.
     Unlimited,
-    /// Standalone, and callers who hear busy may press 5 to be called back.
+    /// Standalone, and callers who hear busy may press 5 to be called back, or 1 to wait.
     Prompting,
     /// What is for nobody registered goes to [`UPSTREAM`].
     Upstream,
@@ -77,6 +79,8 @@ pub(crate) enum Setup {
     BareUpstream,
     /// As [`Self::Upstream`], where our own calls leave from [`OWN_CALLS`].
     OwnCalls,
+    /// As [`Self::Upstream`], where our own requests have the account of [`password::CAMPON`].
+    OwnAccount,
     /// As [`Self::Upstream`], with a second server at [`SECOND`]; nobody pings them.
     Twins,
     /// The same, and both are sent OPTIONS every 10 s.
@@ -96,7 +100,9 @@ pub(crate) enum Setup {
     Edge,
     /// The same, where our own calls leave from [`OWN_CALLS`].
     EdgeOwnCalls,
-    /// The same, where callees are rung without the PBX.
+    /// As [`Self::Edge`], where our own requests have the account of [`password::CAMPON`].
+    EdgeOwnAccount,
+    /// As [`Self::Edge`], where callees are rung without the PBX.
     EdgeDirect,
     /// The same, where registrations are kept over a restart, and the PBX knows Alice as 1002, Bob as
     /// 1001.
@@ -136,6 +142,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::Edge
             | Setup::EdgeDirect
             | Setup::EdgeOwnCalls
+            | Setup::EdgeOwnAccount
     );
     let mut settings = Settings {
         listeners: listeners.to_vec(),
@@ -156,12 +163,14 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::Trunk
             | Setup::Users
             | Setup::OwnCalls
+            | Setup::OwnAccount
             | Setup::ReferUpstream
             | Setup::BareUpstream
             | Setup::Edge
             | Setup::EdgeNat
             | Setup::EdgeAsks
             | Setup::EdgeOwnCalls
+            | Setup::EdgeOwnAccount
             | Setup::EdgeDirect
             | Setup::EdgeKept => Some(upstream),
             Setup::Twins => Some(twins(Pings::Off)),
@@ -187,19 +196,24 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     }
     prepare_calls(setup, &mut settings);
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
-    if matches!(setup, Setup::Routed) {
-        settings.routes = crate::flow::routes::table();
-        settings.calls.emergency = vec!["112".to_owned()];
-    }
-    if matches!(setup, Setup::Trunk) {
-        crate::flow::trunk::prepare(&mut settings);
-    }
+    prepare_routes(setup, &mut settings);
     settings.completion.codes = codes();
     prepare_prompts(setup, &mut settings);
     if matches!(setup, Setup::ByHand) {
         settings.completion.service.agent.resumption = Resumption::ByHand;
     }
     Shard::new(settings, Rng::from_number(seed))
+}
+
+/// Where calls go.
+fn prepare_routes(setup: Setup, settings: &mut Settings) {
+    if matches!(setup, Setup::Routed) {
+        settings.routes = crate::flow::routes::table();
+        settings.calls.emergency = vec!["112".to_owned()];
+    }
+    if matches!(setup, Setup::Trunk) {
+        crate::flow::trunk::prepare(settings);
+    }
 }
 
 /// What calls ask of their sides.
@@ -221,7 +235,7 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
         });
         settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
         settings.completion.prompt = Some(Prompt {
-            digits: vec![(Digit::D5, Mode::Callback)],
+            digits: vec![(Digit::D5, Mode::Callback), (Digit::D1, Mode::CampOn)],
             ..Prompt::default()
         });
     }
@@ -264,7 +278,9 @@ fn edge(setup: Setup) -> Option<Edge> {
         ..Edge::default()
     };
     match setup {
-        Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls => Some(usual),
+        Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls | Setup::EdgeOwnAccount => {
+            Some(usual)
+        }
         Setup::EdgeKept => Some(Edge {
             keeps: true,
             numbers: [("1001", "bob"), ("1002", "alice")]
@@ -305,6 +321,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::ReferUpstream
         | Setup::BareUpstream
         | Setup::OwnCalls
+        | Setup::OwnAccount
         | Setup::Peer => None,
     }
 }
@@ -332,6 +349,11 @@ fn prepare_recalls(setup: Setup, settings: &mut Settings) {
         settings.listeners.push(Listener::at(own));
         settings.own_calls = Some(ListenerId(OWN_CALLS_LISTENER));
     }
+    if let Setup::OwnAccount | Setup::EdgeOwnAccount = setup {
+        let Login { user, password } = password::CAMPON;
+        let login = login::Login::with_password(user, None, password);
+        settings.own_login = Some(Arc::new(login));
+    }
     if let Setup::ByHand = setup {
         settings.completion.service.agent.resumption = Resumption::ByHand;
     }
@@ -344,7 +366,12 @@ fn prepare_recalls(setup: Setup, settings: &mut Settings) {
     let Some(upstream) = &mut settings.upstream else {
         return;
     };
-    if let Setup::Edge | Setup::EdgeOwnCalls | Setup::ReferUpstream | Setup::BareUpstream = setup {
+    if let Setup::Edge
+    | Setup::EdgeOwnCalls
+    | Setup::EdgeOwnAccount
+    | Setup::ReferUpstream
+    | Setup::BareUpstream = setup
+    {
         upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
     }
     if let Setup::EdgeDirect = setup {

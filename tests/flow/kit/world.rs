@@ -170,6 +170,15 @@ impl World {
         self.party_at("second", SECOND)
     }
 
+    /// What campon has counted under this name.
+    #[track_caller]
+    pub(crate) fn counted(&self, name: &str) -> u64 {
+        let state = self.0.borrow();
+        let counters = state.shard.report(state.now).counters;
+        let found = counters.iter().find(|(other, _)| *other == name);
+        found.expect("a counter of this name").1
+    }
+
     /// The servers of the peers that take no requests.
     pub(crate) fn servers_down(&self) -> Vec<String> {
         let state = self.0.borrow();

@@ -8,7 +8,7 @@ use crate::pbx::dialog::Dialog;
 use crate::pbx::sip::{Sip, address};
 
 /// Subscribes to what a refusal offers.
-fn subscribes(alice: &mut Phone, refusal: &Sip) -> Dialog {
+pub fn subscribes(alice: &mut Phone, refusal: &Sip) -> Dialog {
     let offer = refusal.first("Call-Info").unwrap_or_default();
     assert!(
         offer.ends_with(";purpose=call-completion;m=BS"),
@@ -30,7 +30,7 @@ fn subscribes(alice: &mut Phone, refusal: &Sip) -> Dialog {
 }
 
 /// What she is told next: the line of that name.
-fn is_told(alice: &mut Phone, dialog: &mut Dialog, name: &str) -> String {
+pub fn is_told(alice: &mut Phone, dialog: &mut Dialog, name: &str) -> String {
     let notify = alice.agree(dialog, "NOTIFY");
     let body = String::from_utf8_lossy(&notify.body).into_owned();
     let mut lines = body.lines();
@@ -95,7 +95,7 @@ fn a_phone_that_subscribes_suspends_and_resumes() {
     });
 }
 
-fn publishes(alice: &mut Phone, to: &str, basic: &str) {
+pub fn publishes(alice: &mut Phone, to: &str, basic: &str) {
     let pidf = format!(
         "<?xml version=\"1.0\"?><presence xmlns=\"urn:ietf:params:xml:ns:pidf\" \
          entity=\"sip:alice@pbx.test\"><tuple id=\"a\"><status><basic>{basic}</basic></status>\

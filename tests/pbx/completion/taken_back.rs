@@ -72,21 +72,46 @@ fn a_phone_that_cannot_dial_is_put_through_from_our_own_address() {
         let call = scene.bob_talks();
         scene.alice_waits();
         scene.bob_is_free(call);
-        let mut recall = is_recalled(&mut scene.alice);
-        let refer = scene.alice.expect("REFER");
+        // R4: her number, from an address of ours.
+        scene.is_put_through("sip:alice@pbx.test");
+        scene.close(COMPLETED);
+    }
+}
+
+impl Scene {
+    /// Alice's phone does not take REFER; campon calls Bob in this name, and they talk.
+    fn is_put_through(&mut self, name: &str) {
+        let mut recall = is_recalled(&mut self.alice);
+        let refer = self.alice.expect("REFER");
         recall.dialog.count(&refer);
         let refused = Sip::response(&refer, 501, "Not Implemented");
-        scene.alice.answer(&refer, refused);
-        let mut into = scene.bob.ring();
-        // R4: her number, from an address of ours.
+        self.alice.answer(&refer, refused);
+        let mut into = self.bob.ring();
         let from = into.invite.first("From").map(address);
-        assert_eq!(from, Some("sip:alice@pbx.test"), "{}", into.invite);
-        scene.bob.tell(&into, 200, "OK");
-        scene.alice.agree(&mut recall.dialog, "INVITE");
-        scene.alice.expect("ACK");
-        scene.bob.expect("ACK");
-        scene.bob.hang_up(&mut into.dialog);
-        scene.alice.agree(&mut recall.dialog, "BYE");
+        assert_eq!(from, Some(name), "{}", into.invite);
+        self.bob.tell(&into, 200, "OK");
+        self.alice.agree(&mut recall.dialog, "INVITE");
+        self.alice.expect("ACK");
+        self.bob.expect("ACK");
+        self.bob.hang_up(&mut into.dialog);
+        self.alice.agree(&mut recall.dialog, "BYE");
+    }
+}
+
+/// R4: what is ours is known by its credentials, and nothing that is relayed has them.
+#[test]
+fn a_phone_that_cannot_dial_is_put_through_with_our_own_credentials() {
+    let more = "own_calls.user = \"speaker\"\nown_calls.password = \"speakerpw\"\n";
+    for (number, switches) in [(47, crate::pbx::Switches::default()), (48, super::proxy())] {
+        let mut scene = Scene::open(&format!("own_account_{number}"), number, switches, more);
+        let call = scene.bob_talks();
+        scene.alice_waits();
+        scene.bob_is_free(call);
+        scene.is_put_through("sip:alice@pbx.test");
+        let shown = |invite: &Sip| invite.all("Proxy-Authorization").collect::<String>();
+        let came = scene.office.pbx.journal().came("INVITE");
+        let ours = came.iter().filter(|it| shown(it).contains("\"speaker\""));
+        assert_eq!(ours.count(), 1, "{came:?}");
         scene.close(COMPLETED);
     }
 }

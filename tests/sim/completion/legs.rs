@@ -7,8 +7,9 @@ use campon::time::Timestamp;
 
 use crate::flow::kit::message::Message;
 
-/// After so long an INVITE without any answer is given up (timer B).
-const UNHEARD_MAX: Duration = Duration::from_secs(31);
+/// After so long a request without any answer is given up (timers B and F), but for the delay of what
+/// is under way.
+pub(super) const UNHEARD_MAX: Duration = Duration::from_secs(31);
 
 /// The legs that are open.
 #[derive(Debug, Default)]
@@ -71,10 +72,10 @@ impl Legs {
         }
     }
 
-    /// Something came back.
-    pub(super) fn hear(&mut self, call_id: &str) {
+    /// Something came back, if it was not too late.
+    pub(super) fn hear(&mut self, now: Timestamp, call_id: &str) {
         for leg in self.open.iter_mut().filter(|leg| leg.call_id == call_id) {
-            leg.is_heard = true;
+            leg.is_heard |= now.since(leg.since) < UNHEARD_MAX;
         }
     }
 
@@ -107,6 +108,18 @@ impl Legs {
         self.open.retain(|leg| leg.branch != branch);
     }
 
+    /// Whether somebody has a call to a callee.
+    pub(super) fn is_called(&self, callee: &str, by: &str) -> bool {
+        let of_caller = |leg: &&Leg| leg.user == by;
+        let mut callers = self.open.iter().filter(of_caller);
+        let has_callee = |call| {
+            self.open
+                .iter()
+                .any(|leg| leg.call == call && leg.user == callee)
+        };
+        callers.any(|leg| has_callee(leg.call))
+    }
+
     /// The call that came last.
     pub(super) fn last(&self) -> Option<u64> {
         self.open.last().map(|leg| leg.call)
@@ -124,6 +137,11 @@ impl Legs {
 
     pub(super) fn is_recalled(&self, user: &str) -> bool {
         self.of_recall(user).is_some()
+    }
+
+    /// Whether a user may have a call.
+    pub(super) fn has_any(&self, user: &str) -> bool {
+        self.open.iter().any(|leg| leg.user == user)
     }
 
     /// Whether a user certainly has a call.

@@ -7,7 +7,7 @@ use campon::time::Timestamp;
 use crate::flow::kit::message::Message;
 use crate::sim::call::{Act, Call, Errand};
 use crate::sim::frame::campon;
-use crate::sim::phone::Phone;
+use crate::sim::phone::{Network, Phone};
 
 /// Codes as dialled: `#` is escaped.
 pub(crate) const REQUEST_LAST: &str = "*37%23";
@@ -21,6 +21,8 @@ pub(crate) enum Deed {
     DialsCode(&'static str),
     Leaves,
     Returns,
+    /// Campon was started anew and knows of nobody.
+    ComesBackTo,
 }
 
 /// A user and his phone.
@@ -51,12 +53,12 @@ impl User {
                 let back = 2_000 + self.phone.rng.below(15_000);
                 self.plan(now, back, Deed::Returns);
             }
-            Deed::Returns => {
+            // Who is away neither calls nor asks whether he is back.
+            Deed::ComesBackTo | Deed::Dials(_) | Deed::DialsCode(_) if self.is_away => {}
+            Deed::Returns | Deed::ComesBackTo => {
                 self.is_away = false;
                 self.phone.register(now, campon());
             }
-            // Who is away does not call.
-            Deed::Dials(_) | Deed::DialsCode(_) if self.is_away => {}
             Deed::Dials(errand) => self.phone.dial(now, &errand),
             Deed::DialsCode(code) => {
                 self.phone.count("codes");
@@ -126,7 +128,12 @@ pub(crate) fn manners(phone: &mut Phone, now: Timestamp, invite: &Message, call:
     call.talks = Duration::from_millis(300 + phone.rng.below(12_000));
     let refusal = [480, 486, 486, 603][index(phone.rng.below(4))];
     match phone.rng.below(20) {
-        0 => call.plan(after(soon), Act::Ring(100)),
+        0 => {
+            call.plan(after(soon), Act::Ring(100));
+            if phone.network >= Network::Loses {
+                call.plan(after(90_000), Act::Answer(480));
+            }
+        }
         // It rings and nobody comes.
         1..4 => {
             call.plan(after(soon), Act::Ring(180));

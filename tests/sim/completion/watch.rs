@@ -4,6 +4,11 @@
 //!
 //! He reads messages alone. Where they leave open what campon knows, he lets it pass.
 
+mod crashes;
+mod meetings;
+mod notices;
+mod turns;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,14 +16,19 @@ use std::time::Duration;
 use campon::time::Timestamp;
 
 use super::agent::line_of;
-use super::legs::Legs;
+use super::legs::{Legs, UNHEARD_MAX};
 use super::user::{CANCEL_ALL, CANCEL_LAST, REQUEST_LAST};
 use super::world::{GUARD, NOTIFY_WINDOW, OFFER_WINDOW, RECALL};
 use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::wire;
 
+use turns::Turns;
+
 /// Timers are as exact as the slots of the wheel; each step rounds up once.
 const SLACK: Duration = Duration::from_millis(50);
+
+/// Whoever is no user of campon's.
+const ELSEWHERE: &str = "";
 
 /// What he has seen.
 pub(crate) struct Watch {
@@ -37,13 +47,16 @@ pub(crate) struct Watch {
     sent: BTreeSet<(String, String)>,
     legs: Legs,
     subscriptions: BTreeMap<String, Seen>,
-    /// Who failed to reach whom, and when.
-    failed: Vec<(String, String, Timestamp)>,
+    failed: Vec<Failed>,
     /// For whom each user may be called back.
     wanted: BTreeMap<String, BTreeSet<String>>,
     recalls: Vec<Recall>,
     /// The Call-IDs of CC calls of campon's own, and whose they are.
     cc_calls: BTreeMap<String, (String, String)>,
+    /// Who was completed last, with whom, and when.
+    talked: Option<(String, String, Timestamp)>,
+    /// Whose turn it is at campon's own queues.
+    turns_of: Turns,
     /// Turns that a monitor elsewhere gave to each user for each callee, and that led to no recall yet.
     turns: BTreeMap<(String, String), u32>,
     /// The codes of each user that ask for completion and wait for their answer.
@@ -62,6 +75,16 @@ struct Seen {
     ready_since: Option<Timestamp>,
     is_ready: bool,
     suspended_until: Option<Timestamp>,
+    /// When it runs out, unless it is refreshed.
+    ends: Option<Timestamp>,
+    /// The CSeq of its last NOTIFY.
+    cseq: u32,
+    /// The NOTIFYs that nobody has answered well, and since when: the subscriber may be taken for gone.
+    unanswered: BTreeMap<u32, Timestamp>,
+    /// Whether it may have ended in a process that ended before it could say so.
+    may_be_over: bool,
+    /// When a refresh was told that there is none: its end is about to be told, or it is forgotten.
+    unknown: Option<Timestamp>,
     /// When it became ready though the callee was busy: it may still be withdrawn in that instant.
     doubted: Option<Timestamp>,
     life: Life,
@@ -78,7 +101,17 @@ enum Life {
     Over,
 }
 
+/// A call of a user's that failed.
+struct Failed {
+    caller: String,
+    callee: String,
+    at: Timestamp,
+    /// Whether he was busy.
+    is_busy: bool,
+}
+
 struct Recall {
+    call_id: String,
     caller: String,
     callee: String,
     at: Timestamp,
@@ -103,6 +136,8 @@ impl Watch {
             wanted: BTreeMap::new(),
             recalls: Vec::new(),
             cc_calls: BTreeMap::new(),
+            talked: None,
+            turns_of: Turns::default(),
             turns: BTreeMap::new(),
             asking: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -117,13 +152,25 @@ impl Watch {
                 let what = format!("ready while the callee is busy: {id} before {now:?}");
                 self.faults.push(what);
             }
+            // S-124: a subscriber who does not answer may be taken for gone, and is told no more.
+            let unanswered = seen.unanswered.values();
+            let is_lost = unanswered
+                .min()
+                .is_some_and(|at| now.since(*at) >= UNHEARD_MAX);
             if let Some(since) = seen.ready_since
                 && now.since(since) > RECALL + SLACK
             {
                 seen.ready_since = None;
-                self.faults.push(format!(
-                    "ready without a CC call for longer than the recall timer: {id} at {now:?}"
-                ));
+                if !is_lost {
+                    self.faults.push(format!(
+                        "ready without a CC call for longer than the recall timer: {id} at {now:?}"
+                    ));
+                }
+            }
+            let is_late = |at: &mut Timestamp| now.since(*at) > NOTIFY_WINDOW + SLACK;
+            if seen.unknown.take_if(is_late).is_some() {
+                let what = format!("an accepted subscription is forgotten: {id} before {now:?}");
+                self.faults.push(what);
             }
         }
     }
@@ -136,6 +183,8 @@ impl Watch {
             message.cseq_method().to_owned(),
         );
         if !message.is_request() {
+            self.on_notify_answered(message);
+            self.note_turns_answered(message);
             return self.on_response_in(&key.0, message);
         }
         if self.requests.contains_key(&key) {
@@ -143,6 +192,7 @@ impl Watch {
         }
         self.requests.insert(key, (now, message.clone()));
         self.note(from, message);
+        self.note_turns_in(from, message);
         match message.kind() {
             "PUBLISH" => self.on_publish_in(message),
             "INVITE" if message.tag_of_to().is_empty() => self.on_invite_in(from, message),
@@ -163,6 +213,9 @@ impl Watch {
         if !self.sent.insert(key) {
             return;
         }
+        if message.is_request() {
+            self.note_turns_out(to, message);
+        }
         match (message.is_request(), &*kind) {
             (true, "INVITE") if message.tag_of_to().is_empty() => self.on_invite_out(to, message),
             (true, "BYE") => self.legs.hang_up(now, message.call_id()),
@@ -172,6 +225,11 @@ impl Watch {
             (true, _) => {}
             (false, _) => self.on_response_out(to, message),
         }
+    }
+
+    /// How often somebody had his turn while somebody else waited for the same callee.
+    pub(crate) fn contested(&self) -> u64 {
+        self.turns_of.contested
     }
 
     fn fault(&mut self, what: &str, message: &Message) {
@@ -193,7 +251,7 @@ impl Watch {
                 self.legs.mark_plain();
             }
         } else {
-            self.legs.open(self.now, "", invite, None);
+            self.legs.open(self.now, ELSEWHERE, invite, None);
         }
         let called = user_of(uri_of(invite.header("To")));
         for seen in self.subscriptions.values_mut() {
@@ -261,7 +319,12 @@ impl Watch {
         if last.is_some_and(|last| self.now.since(last.at) < GUARD) {
             self.fault("a recall rings twice", invite);
         }
+        let came = self.came(user, &callee);
+        if came.is_some_and(|came| self.is_passed_over(user, &callee, came)) {
+            self.fault("a recall passes somebody over", invite);
+        }
         self.recalls.push(Recall {
+            call_id: invite.call_id().to_owned(),
             caller: user.to_owned(),
             callee,
             at: self.now,
@@ -306,58 +369,8 @@ impl Watch {
         }
     }
 
-    fn on_notify_out(&mut self, notify: &Message) {
-        let standing = notify.header("Subscription-State");
-        let is_ready = line_of(notify, "cc-state").as_deref() == Some("ready");
-        let is_over = standing.starts_with("terminated");
-        let now = self.now;
-        let Some(seen) = self.subscriptions.get_mut(notify.call_id()) else {
-            return;
-        };
-        let recent = seen
-            .notified
-            .iter()
-            .filter(|at| now.since(**at) < NOTIFY_WINDOW);
-        let recent = recent.count();
-        seen.notified.push(now);
-        if let Some(uri) = line_of(notify, "cc-URI") {
-            seen.cc_uri = Some(uri);
-        }
-        let becomes_ready = is_ready && !seen.is_ready;
-        seen.is_ready = is_ready;
-        seen.ready_since = match (is_ready, becomes_ready) {
-            (false, _) => None,
-            (true, true) => Some(now),
-            (true, false) => seen.ready_since,
-        };
-        let is_suspended = seen.suspended_until.is_some_and(|until| until > now);
-        let is_taken_back = seen.life == Life::TakenBack;
-        if is_over {
-            seen.life = Life::Over;
-        }
-        let callee = seen.callee.clone();
-        let is_doubted = becomes_ready && self.legs.is_busy(now, &seen.callee);
-        seen.doubted = is_doubted.then_some(now);
-        let faults = [
-            (recent >= 3, "more than three NOTIFYs in a window"),
-            (is_ready && recent >= 2, "ready is the third NOTIFY"),
-            (
-                is_taken_back && !is_over,
-                "a NOTIFY after it was taken back",
-            ),
-            (becomes_ready && is_suspended, "a suspended entry is ready"),
-            (
-                becomes_ready && self.is_guarded(&callee),
-                "ready in the guard time",
-            ),
-        ];
-        for (_, what) in faults.into_iter().filter(|(is_true, _)| *is_true) {
-            self.fault(what, notify);
-        }
-    }
-
     fn on_response_in(&mut self, branch: &str, response: &Message) {
-        self.legs.hear(response.call_id());
+        self.legs.hear(self.now, response.call_id());
         if response.cseq_method() == "INVITE" && response.status() >= 300 {
             self.legs.close_invite(branch);
         }
@@ -371,7 +384,9 @@ impl Watch {
             && let Some(wanted) = self.wanted.get_mut(&caller)
         {
             wanted.remove(&callee);
+            self.turns_of.forget(&caller, Some(&callee));
             self.talks += 1;
+            self.talked = Some((caller, callee, self.now));
         }
     }
 
@@ -388,7 +403,7 @@ impl Watch {
                 if request.tag_of_to().is_empty() && !request.uri().contains("%23") =>
             {
                 self.legs.close(request.call_id());
-                self.on_call_failed(to, &request);
+                self.on_call_failed(to, &request, response.status());
             }
             ("INVITE", 200..) if request.uri().contains("%23") => {
                 self.on_code(to, (came, &request), response);
@@ -401,17 +416,23 @@ impl Watch {
                     self.here.insert(to)
                 };
             }
-            ("SUBSCRIBE", 200) => self.on_subscribed(&request),
+            ("SUBSCRIBE", 200) => self.on_subscribed(&request, response),
+            ("SUBSCRIBE", 481) => self.check_forgotten(&request),
             ("PUBLISH", 200) => self.on_published(&request, response),
             ("NOTIFY", 200) => self.on_told(&request),
             _ => {}
         }
     }
 
-    fn on_call_failed(&mut self, to: SocketAddr, request: &Message) {
+    fn on_call_failed(&mut self, to: SocketAddr, request: &Message, status: u16) {
         if let Some(user) = self.users.get(&to) {
             let callee = user_of(request.uri());
-            self.failed.push((user.clone(), callee, self.now));
+            self.failed.push(Failed {
+                caller: user.clone(),
+                callee,
+                is_busy: status == 486,
+                at: self.now,
+            });
         }
     }
 
@@ -439,59 +460,23 @@ impl Watch {
         let is_sure = *asking == 0;
         let wanted = self.wanted.entry(user.clone()).or_default();
         if code == REQUEST_LAST {
-            let recent = self.failed.iter().filter(|(caller, _, at)| {
-                caller == user && came.since(*at) <= OFFER_WINDOW + SLACK
-            });
-            wanted.extend(recent.map(|(_, callee, _)| callee.clone()));
+            let is_recent =
+                |it: &&Failed| it.caller == *user && came.since(it.at) <= OFFER_WINDOW + SLACK;
+            let recent = self.failed.iter().filter(is_recent);
+            wanted.extend(recent.clone().map(|it| it.callee.clone()));
+            if let Some(last) = recent.clone().next_back() {
+                // A call that he has may be one with the callee, which is all he wants.
+                let is_certain = !self.legs.has_any(user)
+                    && recent.clone().all(|it| it.callee == last.callee)
+                    && came.since(last.at) + SLACK < OFFER_WINDOW;
+                let failed = Some(last.at).filter(|_| is_certain && last.is_busy);
+                self.turns_of
+                    .on_accepted(self.now, (user, &last.callee), failed);
+            }
         } else if code == CANCEL_ALL || code == CANCEL_LAST && wanted.len() == 1 && is_sure {
             wanted.clear();
+            self.turns_of.forget(user, None);
         }
-    }
-
-    fn on_subscribed(&mut self, request: &Message) {
-        let id = request.call_id().to_owned();
-        let callee = user_of(uri_of(request.header("To")));
-        let is_same = |seen: &&Seen| seen.callee == callee && seen.is_ready;
-        // R21: an entry that moves to another subscription stays what it is.
-        let is_ready = self.subscriptions.values().any(|seen| is_same(&seen));
-        let seen = self.subscriptions.entry(id).or_insert_with(|| Seen {
-            callee,
-            is_ready,
-            ..Seen::default()
-        });
-        if request.find("Expires") == Some("0") {
-            seen.life = Life::TakenBack;
-        }
-    }
-
-    /// Whom a PUBLISH is about.
-    fn published(&mut self, request: &Message) -> Option<&mut Seen> {
-        let uri = request.uri();
-        let is_about = |(id, seen): &(&String, &mut Seen)| {
-            **id == request.call_id()
-                || seen.cc_uri.as_deref() == Some(uri) && seen.life != Life::Over
-        };
-        let found = self.subscriptions.iter_mut().find(is_about);
-        found.map(|(_, seen)| seen)
-    }
-
-    /// It may be ready before the PUBLISH that resumes it is answered.
-    fn on_publish_in(&mut self, request: &Message) {
-        let body = String::from_utf8_lossy(request.body()).into_owned();
-        if let Some(seen) = self.published(request).filter(|_| body.contains("open")) {
-            seen.suspended_until = None;
-        }
-    }
-
-    fn on_published(&mut self, request: &Message, response: &Message) {
-        let now = self.now;
-        let body = String::from_utf8_lossy(request.body()).into_owned();
-        let Some(seen) = self.published(request) else {
-            return;
-        };
-        let expires = response.header("Expires").parse().expect("a number");
-        let until = now + Duration::from_secs(expires);
-        seen.suspended_until = body.contains("closed").then_some(until);
     }
 
     /// A monitor elsewhere told an agent of ours.
@@ -506,73 +491,6 @@ impl Watch {
             *self.turns.entry(pair.into()).or_default() += 1;
         }
         *told = (notify.cseq(), is_ready);
-    }
-
-    /// Which event met which stage.
-    fn note(&mut self, from: SocketAddr, request: &Message) {
-        let is_code = request.uri().contains("%23");
-        let event = match request.kind() {
-            "INVITE" if !request.tag_of_to().is_empty() => return,
-            "INVITE" if is_code && user_of(request.uri()) == REQUEST_LAST => "asks",
-            "INVITE" if is_code => "takes back",
-            "INVITE" => "calls",
-            "BYE" => "hangs up",
-            "CANCEL" => "gives up a call",
-            "REGISTER" if request.find("Expires") == Some("0") => "goes away",
-            "REGISTER" => "comes back",
-            "SUBSCRIBE" if request.find("Expires") == Some("0") => "unsubscribes",
-            "SUBSCRIBE" => "subscribes",
-            "PUBLISH" if request.body().windows(6).any(|word| word == b"closed") => "suspends",
-            "PUBLISH" => "resumes",
-            "NOTIFY" if line_of(request, "cc-state").as_deref() == Some("ready") => "is told ready",
-            "NOTIFY" => "is told queued",
-            _ => return,
-        };
-        let stage = match self.users.get(&from) {
-            Some(user) => self.stage_of(user),
-            None if request.kind() == "NOTIFY" => {
-                self.stage_of(&user_of(uri_of(request.header("To"))))
-            }
-            None => self.stage_elsewhere(),
-        };
-        *self.pairs.entry((stage, event)).or_default() += 1;
-    }
-
-    fn stage_of(&self, user: &str) -> &'static str {
-        let as_callee = |seen: &&Seen| seen.callee == user && seen.life != Life::Over;
-        let mut waiting = self.subscriptions.values().filter(as_callee);
-        let is_awaited = self.wanted.values().any(|wanted| wanted.contains(user));
-        let wants = self
-            .wanted
-            .get(user)
-            .is_some_and(|wanted| !wanted.is_empty());
-        if self.legs.is_recalled(user) {
-            "caller recalled"
-        } else if wants {
-            "caller waits"
-        } else if waiting.any(|seen| seen.is_ready) {
-            "callee reserved"
-        } else if is_awaited || waiting.next().is_some() {
-            "callee awaited"
-        } else if self.has_upstream {
-            "nothing, with upstream"
-        } else {
-            "nothing"
-        }
-    }
-
-    fn stage_elsewhere(&self) -> &'static str {
-        let mut live = self
-            .subscriptions
-            .values()
-            .filter(|seen| seen.life != Life::Over);
-        let is_suspended = |seen: &Seen| seen.suspended_until.is_some_and(|at| at > self.now);
-        match live.clone().next() {
-            None => "agent has nothing",
-            Some(_) if live.clone().any(|seen| seen.is_ready) => "agent ready",
-            Some(_) if live.any(is_suspended) => "agent suspended",
-            Some(_) => "agent queued",
-        }
     }
 }
 

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use campon::cc::trust::Dials;
-use campon::completion::{Codes, RawCodes};
+use campon::completion::{Codes, RawCodes, WallTime};
 use campon::random::Rng;
 use campon::shard::settings::Peer;
-use campon::shard::{Listener, Report, Settings, Shard};
+use campon::shard::{Listener, Settings, Shard};
 use campon::sip::flow::Transport;
 use campon::time::Timestamp;
 
@@ -18,9 +18,9 @@ use super::user::{self, User, errand, index};
 use super::watch::Watch;
 use crate::flow::kit::message::Message;
 use crate::flow::kit::subject::{self, DOMAIN};
-use crate::sim::frame::{Event, Frame, Shown, campon};
+use crate::sim::frame::{Crashes, Event, Frame, Shown, campon};
 use crate::sim::network::Conditions;
-use crate::sim::phone::Phone;
+use crate::sim::phone::{Network, Phone};
 use crate::sim::transaction::Packet;
 
 /// Calls begin within this time.
@@ -47,6 +47,8 @@ const CALLS: u64 = 40;
 pub(super) const GUARD: Duration = Duration::from_millis(300);
 /// How long a recall may take without a CC call.
 pub(super) const RECALL: Duration = Duration::from_secs(4);
+/// How long a caller is rung.
+pub(super) const RING: Duration = Duration::from_secs(3);
 /// In which a subscription gets at most three NOTIFYs.
 pub(super) const NOTIFY_WINDOW: Duration = Duration::from_secs(3);
 /// How long a failed call may be completed.
@@ -73,11 +75,16 @@ struct World {
     agent: Agent,
     monitor: Monitor,
     watch: Watch,
+    /// Of 1000 seconds, in so many somebody is cut off.
+    cut: u64,
+    /// When campon will have been started anew.
+    down_until: Option<Timestamp>,
 }
 
 enum Plan {
     User(usize, user::Deed),
     Agent(agent::Deed),
+    CutsOff(usize),
 }
 
 /// Runs one seed.
@@ -85,21 +92,21 @@ pub(crate) fn run(seed: u64, shown: Shown) -> Outcome {
     let mut world = World::new(seed);
     world.frame.show(shown);
     world.plan();
+    world.plan_cuts(world.cut);
     world.run_until(Timestamp::START + BUSY + QUIET);
     let mut faults = world.frame.held(subject::held_by_calls);
     world.run_until(Timestamp::START + BUSY + QUIET + REGISTRATIONS_END);
     faults.extend(world.frame.held(subject::held));
-    let shard = world.frame.shard.as_ref().expect("it is there");
-    let report = shard.report(world.frame.now);
-    faults.extend(unsettled(&report));
+    faults.extend(world.unsettled());
     faults.append(&mut world.watch.faults);
     let mut tally = std::mem::take(&mut world.frame.tally);
-    for (name, count) in &report.counters {
+    for (name, count) in &world.frame.counted() {
         if name.starts_with("completions_") {
             tally.insert(name, *count);
         }
     }
     tally.insert("CC calls answered", world.watch.talks);
+    tally.insert("turns contested", world.watch.contested());
     let pairs = std::mem::take(&mut world.watch.pairs);
     let users = world.users.iter_mut().map(|user| &mut user.phone);
     for phone in users.chain([&mut world.agent.phone, &mut world.monitor.phone]) {
@@ -118,40 +125,66 @@ pub(crate) fn run(seed: u64, shown: Shown) -> Outcome {
     }
 }
 
-/// Each accepted completion ends in one of the four ways; nothing panicked.
-fn unsettled(report: &Report) -> Vec<String> {
-    let count = |name: &str| {
-        let mut counters = report.counters.iter();
-        let found = counters.find(|(counter, _)| *counter == name);
-        found.unwrap_or_else(|| panic!("no counter {name}")).1
-    };
-    let ends = ["cancelled", "completed", "expired", "refused"];
-    let ended: u64 = ends
-        .map(|end| count(&format!("completions_{end}")))
-        .iter()
-        .sum();
-    let accepted = count("completions_accepted");
-    let panics = count("panics");
-    let faults = [
-        (
-            accepted != ended,
-            format!("{accepted} accepted, {ended} ended"),
-        ),
-        (panics > 0, format!("{panics} panics")),
-    ];
-    let found = faults.into_iter().filter(|(is_true, _)| *is_true);
-    found.map(|(_, what)| what).collect()
-}
-
 impl World {
+    /// Each accepted completion ends in one of the four ways, and nothing is kept of it; nothing
+    /// panicked.
+    fn unsettled(&self) -> Vec<String> {
+        let counted = self.frame.counted();
+        let count = |name: &str| {
+            let found = counted.get(name);
+            *found.unwrap_or_else(|| panic!("no counter {name}"))
+        };
+        let ends = ["cancelled", "completed", "expired", "refused"];
+        let ended: u64 = ends
+            .map(|end| count(&format!("completions_{end}")))
+            .iter()
+            .sum();
+        let accepted = count("completions_accepted");
+        let panics = count("panics");
+        let kept = self.frame.vault.len();
+        // A process that ends between a change and its count counts it not, or its heir does again.
+        let has_crashed = self.frame.tally.contains_key("crashes");
+        let faults = [
+            (
+                accepted != ended && !has_crashed,
+                format!("{accepted} accepted, {ended} ended"),
+            ),
+            (kept > 0, format!("{kept} records are left")),
+            (panics > 0, format!("{panics} panics")),
+        ];
+        let found = faults.into_iter().filter(|(is_true, _)| *is_true);
+        found.map(|(_, what)| what).collect()
+    }
+
     fn new(seed: u64) -> Self {
         let mut rng = Rng::from_number(seed);
-        let settings = settings(&mut rng);
-        let is_upstream = settings.upstream.is_some();
-        let shard = Shard::new(settings, Rng::from_number(rng.bits()));
+        let (wishes, bits) = (rng.bits(), rng.bits());
+        let start = move |started: WallTime| {
+            let mut settings = settings(&mut Rng::from_number(wishes));
+            settings.started = started;
+            Shard::new(settings, Rng::from_number(bits ^ started.0))
+        };
+        let is_upstream = settings(&mut Rng::from_number(wishes)).upstream.is_some();
+        let mut shard = start(subject::STARTED);
+        shard.take_over(Timestamp::START, Vec::new());
+        let conditions = match rng.below(3) {
+            0 => Conditions::worst(&mut rng),
+            _ => Conditions::BAD,
+        };
+        // Two worlds in three crash, of whatever network.
+        let crashes = rng.below(3) > 0;
+        let network = if conditions.stale > 0 || crashes {
+            Network::Haunts
+        } else if conditions.is_hopeless() {
+            Network::Loses
+        } else {
+            Network::Mends
+        };
         let phone = |user: &str, address: String, n: u64| {
             let address = address.parse().expect("an address");
-            Phone::new(user.to_owned(), address, seed ^ (n << 32))
+            let mut phone = Phone::new(user.to_owned(), address, seed ^ (n << 32));
+            phone.network = network;
+            phone
         };
         let user = |(n, name): (usize, &&str)| {
             User::new(phone(name, format!("192.0.2.100:{}", 5060 + n), n as u64))
@@ -161,13 +194,28 @@ impl World {
         PEER.clone_into(&mut agent.domain);
         let mut monitor = phone(FAR, format!("{PEER}:5060"), 11);
         PEER.clone_into(&mut monitor.domain);
+        let mut frame = Frame::new(rng, conditions, Some(shard));
+        let rng = &mut frame.rng;
+        let crash = Crashes {
+            start: Box::new(start),
+            odds: 20 + rng.below(150),
+            left: u32::try_from(1 + rng.below(4)).expect("few"),
+            is_ahead: Duration::ZERO,
+            down_until: None,
+            counted: BTreeMap::new(),
+        };
         let cc_uri = ["queue-of-fred", FAR][index(rng.below(2))];
         let phones = users
             .iter()
             .map(|user| (user.phone.address, user.phone.user.clone()));
+        if crashes {
+            frame.may_crash(crash);
+        }
         Self {
             watch: Watch::new(phones.collect(), is_upstream),
-            frame: Frame::new(rng, Conditions::BAD, Some(shard)),
+            frame,
+            down_until: None,
+            cut: conditions.cut,
             users,
             agent: Agent::new(agent),
             monitor: Monitor::new(monitor, cc_uri, Timestamp::START + BUSY),
@@ -192,6 +240,28 @@ impl World {
                 self.frame.at(at, Plan::User(user, user::Deed::Leaves));
             }
         }
+    }
+
+    /// Draws when who is cut off, as often as the conditions say.
+    fn plan_cuts(&mut self, cut: u64) {
+        for second in 0..BUSY.as_secs() {
+            if self.frame.rng.below(1000) < cut {
+                let whom = index(self.frame.rng.below(USERS.len() as u64 + 2));
+                self.frame
+                    .at(Duration::from_secs(second), Plan::CutsOff(whom));
+            }
+        }
+    }
+
+    fn cut_off(&mut self, whom: usize) {
+        let length = Duration::from_millis(500 + self.frame.rng.below(45_000));
+        let phone = match whom.checked_sub(self.users.len()) {
+            None => &self.users[whom].phone,
+            Some(0) => &self.agent.phone,
+            Some(_) => &self.monitor.phone,
+        };
+        let address = phone.address;
+        self.frame.cut_off(address, length);
     }
 
     fn call(&mut self) -> Plan {
@@ -247,6 +317,7 @@ impl World {
                 self.users[user].act(now, deed);
                 self.send_all();
             }
+            Event::Planned(Plan::CutsOff(whom)) => self.cut_off(whom),
             Event::Planned(Plan::Agent(deed)) => {
                 self.agent.act(now, deed);
                 self.send_all();
@@ -280,6 +351,9 @@ impl World {
         let now = self.frame.now;
         self.watch.on_time(now);
         let sent = self.frame.wake_campon();
+        if let Some(jump) = self.frame.jump.take() {
+            self.watch.on_jump(jump);
+        }
         self.send_from_campon(sent);
         for user in &mut self.users {
             while let Some(deed) = take_due(&mut user.agenda, now) {
@@ -316,6 +390,23 @@ impl World {
                 Err(why) => self.watch.faults.push(why),
             }
             self.frame.send(campon(), to, &bytes);
+        }
+        let down_until = self.frame.down_until();
+        if down_until.is_some() && down_until != self.down_until {
+            self.on_crash();
+        }
+        self.down_until = down_until;
+    }
+
+    /// The phones notice sooner or later, and register again.
+    fn on_crash(&mut self) {
+        let now = self.frame.now;
+        self.watch.on_crash(now, self.frame.last_removal);
+        let back = self.frame.down_until().unwrap_or(now);
+        for user in 0..self.users.len() {
+            let after = Duration::from_millis(self.frame.rng.below(12_000));
+            let at = (back + after).since(Timestamp::START);
+            self.frame.at(at, Plan::User(user, user::Deed::ComesBackTo));
         }
     }
 }
@@ -354,6 +445,7 @@ fn settings(rng: &mut Rng) -> Settings {
         cancel_all: Some("#37#".to_owned()),
         ..RawCodes::default()
     };
+    settings.completion.keeps = true;
     settings.completion.codes = Codes::new(&codes, &[]).expect("codes that can be dialled");
     let service = &mut settings.completion.service;
     service.timing.offer_window = OFFER_WINDOW;
@@ -368,7 +460,7 @@ fn settings(rng: &mut Rng) -> Settings {
     times.service_no_reply = Duration::from_mins(3);
     times.service_not_logged_in = Duration::from_mins(5);
     let agent = &mut service.agent;
-    agent.ring = Duration::from_secs(3);
+    agent.ring = RING;
     agent.cc_call_max = Duration::from_secs(20);
     agent.rest = Duration::from_secs(5);
     agent.aftermath = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! The hashes of Digest authentication, and what a phone with the right password answers.
+//! The hashes of Digest authentication, and what somebody with the right password answers.
 //!
 //! Spec: RFC 7616 §3.4.1–§3.4.3; RFC 8760 §2.
 
@@ -9,10 +9,10 @@ use smallvec::SmallVec;
 use subtle::ConstantTimeEq as _;
 
 /// A hash in hexadecimal digits, in lower case.
-pub(super) type Hex = SmallVec<[u8; 64]>;
+pub type Hex = SmallVec<[u8; 64]>;
 
-/// The only quality of protection that we offer: a body is nobody's to protect on the way.
-pub(super) const QOP: &str = "auth";
+/// The only quality of protection that we offer and use: a body is nobody's to protect on the way.
+pub const QOP: &str = "auth";
 
 /// What a password is hashed with; the better one comes first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -50,7 +50,7 @@ impl Algorithm {
     }
 
     /// The hash of these texts with colons between them.
-    pub(super) fn hash(self, texts: &[&[u8]]) -> Hex {
+    pub fn hash(self, texts: &[&[u8]]) -> Hex {
         match self {
             Self::Sha256 => hash::<Sha256>(texts),
             Self::Md5 => hash::<Md5>(texts),
@@ -58,21 +58,28 @@ impl Algorithm {
     }
 }
 
-/// What a phone has said of its request beside its password, as written, without quotes.
+/// What is said of a request beside the password, as written, without quotes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Said<'m> {
-    pub(super) nonce: &'m [u8],
-    pub(super) count: &'m [u8],
-    pub(super) own_nonce: &'m [u8],
-    pub(super) qop: &'m [u8],
-    pub(super) method: &'m [u8],
-    pub(super) uri: &'m [u8],
+pub struct Said<'m> {
+    /// The challenge's nonce.
+    pub nonce: &'m [u8],
+    /// How often it has been used, in eight hexadecimal digits.
+    pub count: &'m [u8],
+    /// The nonce of the one who answers.
+    pub own_nonce: &'m [u8],
+    /// What was hashed; empty: the challenge named nothing (RFC 3261 §22.4, rule 8), and neither
+    /// count nor own nonce count.
+    pub qop: &'m [u8],
+    /// The method.
+    pub method: &'m [u8],
+    /// The Request-URI.
+    pub uri: &'m [u8],
 }
 
 impl Said<'_> {
     /// Whether this answer is that of somebody who knows the secret: the hash of name, realm and
     /// password (`HA1`).
-    pub(super) fn is_answered(&self, algorithm: Algorithm, secret: &[u8], answer: &[u8]) -> bool {
+    pub fn is_answered(&self, algorithm: Algorithm, secret: &[u8], answer: &[u8]) -> bool {
         let expected = self.answer(algorithm, secret);
         expected
             .as_slice()
@@ -80,8 +87,12 @@ impl Said<'_> {
             .into()
     }
 
-    fn answer(&self, algorithm: Algorithm, secret: &[u8]) -> Hex {
+    /// What who knows the secret answers.
+    pub fn answer(&self, algorithm: Algorithm, secret: &[u8]) -> Hex {
         let request = algorithm.hash(&[self.method, self.uri]);
+        if self.qop.is_empty() {
+            return algorithm.hash(&[secret, self.nonce, &request]);
+        }
         let (count, own_nonce) = (self.count, self.own_nonce);
         algorithm.hash(&[secret, self.nonce, count, own_nonce, self.qop, &request])
     }
@@ -98,7 +109,8 @@ fn hash<D: Digest>(texts: &[&[u8]]) -> Hex {
     hex(&digest.finalize())
 }
 
-pub(super) fn hex(bytes: &[u8]) -> Hex {
+/// The lower-case hexadecimal digits of these bytes.
+pub fn hex(bytes: &[u8]) -> Hex {
     let digit = |nibble: u8| match nibble {
         0..=9 => b'0' + nibble,
         _ => b'a' + nibble - 10,
@@ -146,6 +158,20 @@ mod tests {
         assert!(!is_right(b"8ca523f5e9506fed4657c9700eebdbed"));
         assert!(!is_right(b"8ca523f5e9506fed4657c9700eebdbe"));
         assert!(!is_right(b""));
+    }
+
+    /// RFC 2617 §3.5, with the challenge of RFC 2069.
+    #[test]
+    fn without_a_quality_only_the_nonce_and_the_request_are_hashed() {
+        let said = Said {
+            nonce: b"dcd98b7102dd2f0e8b11d0f600bfb0c093",
+            qop: b"",
+            ..EXAMPLE
+        };
+        let secret = Algorithm::Md5.hash(&[b"Mufasa", b"testrealm@host.com", b"Circle Of Life"]);
+        let answer = said.answer(Algorithm::Md5, &secret);
+        let expected: &[u8] = b"670fd8c2df070c60b045671b8b24ff02";
+        assert_eq!(&*answer, expected);
     }
 
     #[test]

@@ -1,0 +1,83 @@
+//! A caller who is answered by us, and hears what we mix for him.
+//!
+//! Spec: RULES R17; RFC 3261 §13.3.1.4, §15; RFC 3264 §8.
+//!
+//! ```text
+//!   held --> Joined (200, again until ACK) --BYE of either--> Ending --> over
+//! ```
+//!
+//! His session is what was agreed on before the answer and stays so: he can leave, and nothing else.
+
+use crate::call::negotiation::Negotiation;
+use crate::call::recall::ALLOW;
+use crate::call::relay::carries_session;
+use crate::call::sdp::SDP;
+use crate::call::{Call, Phase, Side, Turn, end, respond, respond_plainly};
+use crate::dialog::Order;
+use crate::sip::flow::Flow;
+use crate::sip::{Method, Name, Request, Status, Writer};
+use crate::transaction::reply;
+
+impl Call {
+    /// Answers A, who is kept from a failure, with the session that it has with us already, in the same
+    /// dialog; whether that could be done.
+    pub fn join(&mut self, turn: &mut Turn<'_>, sdp: &[u8]) -> bool {
+        let Some(tag) = self.held_tag().filter(|_| self.is_held()) else {
+            return false;
+        };
+        // RFC 3262 §3: not before A knows what was said to it reliably.
+        if self.owes_prack() {
+            return false;
+        }
+        let Some(server) = self.take_server() else {
+            return false;
+        };
+        self.a.dialog.set_tag(tag);
+        self.leave_early(tag);
+        self.phase = Phase::Joined;
+        self.answered = Some(turn.now);
+        let contact = turn.contacts.of(&self.a.dialog.flow());
+        let write = |writer: &mut Writer<'_>| {
+            writer.header(Name::Contact, contact);
+            writer.header(Name::Allow, ALLOW);
+            writer.header(Name::ContentType, SDP);
+        };
+        let answer = (Status::OK, &b""[..], reply::Tag::Ours(&tag.text()));
+        respond(turn, server, answer, write, sdp);
+        let asked = self.a.dialog.remote_cseq();
+        let unacked = Negotiation::settled(turn, (Side::A, server), asked);
+        self.negotiation = Some(Box::new(unacked));
+        self.abandon_exchanges(turn);
+        self.cancel_branches(turn, b"");
+        self.drop_hold();
+        true
+    }
+
+    /// Whether A is answered by us, and by nobody else.
+    pub fn is_joined(&self) -> bool {
+        self.phase == Phase::Joined
+    }
+
+    /// Takes a request of A's that is neither an ACK nor a BYE.
+    pub(super) fn on_joined(&mut self, turn: &mut Turn<'_>, request: &Request<'_>, flow: &Flow) {
+        if self.a.dialog.order(request.cseq.number) == Order::OutOfOrder {
+            return end::refuse_for_now(turn, request, flow);
+        }
+        let Ok(server) = turn.layer.accept(turn.now, request, flow, None) else {
+            return end::refuse_for_now(turn, request, flow);
+        };
+        let has_offer = carries_session(&request.message);
+        let is_harmless = matches!(
+            request.method,
+            Method::Info | Method::Options | Method::Update | Method::Message
+        );
+        let status = if is_harmless && !has_offer {
+            Status::OK
+        } else if matches!(request.method, Method::Invite | Method::Update) {
+            Status::NOT_ACCEPTABLE_HERE
+        } else {
+            Status::FORBIDDEN
+        };
+        respond_plainly(turn, server, status, reply::Tag::AsReceived);
+    }
+}

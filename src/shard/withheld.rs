@@ -1,0 +1,212 @@
+//! A busy phone behind the PBX: its refusal is withheld until the PBX has given the call up.
+//!
+//! Spec: RULES R5; RFC 3261 §9.1.
+//!
+//! ```text
+//!   A            campon            PBX            campon            B
+//!   | INVITE ---> | INVITE -------> | INVITE -------> | INVITE -----> |
+//!   |             | <-- out pass    | <-- in pass     | <-------- 486 |
+//!   |             | CANCEL -------> |                 |               |
+//!   | <--- 182    | <---------- 487 | <---------- 486 |               |
+//!   |             |                                                   |   B hangs up
+//!   |             | INVITE -------> |   anew; its 407 is A's, whose phone calls again
+//! ```
+//!
+//! - Nothing else of the PBX's answers for the callee: it has no refusal to act upon. A 200 that wins
+//!   the race all the same is acknowledged and ended.
+//! - While another phone of his may still answer nothing is withheld.
+
+use std::time::Duration;
+
+use crate::call::{Again, Call, Sent, Told};
+use crate::completion::{Input, Lost};
+use crate::shard::offer::{About, Announcer, Asker};
+use crate::shard::passes::{Dialled, Seen};
+use crate::shard::{Held, Shard};
+use crate::sip::flow::Flow;
+use crate::sip::{Message, Name, Request, Scratch};
+use crate::table::Key;
+use crate::time::Timestamp;
+
+/// How long the PBX may take to give up what it was told to.
+const GIVES_UP_T1: u32 = 8;
+
+impl Announcer<'_> {
+    /// How long the PBX is kept from this refusal of one of its phones.
+    pub(super) fn withholds(&mut self, failure: &Told<'_>) -> Option<Duration> {
+        let About::Inward(inward) = &mut *self.about else {
+            return None;
+        };
+        let seen = Seen::of_final(failure.status, failure.rang);
+        let is_busy = matches!(seen, Seen::Busy(_));
+        if !is_busy || !inward.withholds {
+            return None;
+        }
+        inward.news = Some(seen);
+        Some(self.settings.timing.t1 * GIVES_UP_T1)
+    }
+}
+
+impl Shard {
+    /// Whether the call of this out pass would wait for a busy callee.
+    pub(super) fn camps_behind(&self, out: Key) -> bool {
+        let asker = self.calls.get(out).and_then(|held| held.about.asker());
+        let camping = asker.and_then(|asker| asker.camping.as_deref());
+        camping.is_some_and(super::camping::Camping::may_wait)
+    }
+
+    /// Lets the call of an out pass wait whose callee is busy; the PBX gets a CANCEL. Whether it does.
+    pub(super) fn let_wait(&mut self, now: Timestamp, out: Key) -> bool {
+        let waits = self.with_call(now, out, Call::hold_busy);
+        waits == Some(true)
+    }
+
+    /// Looks after an in pass whose refusal is withheld; whether it is one.
+    pub(super) fn attend_withheld(&mut self, now: Timestamp, key: Key, held: &mut Held) -> bool {
+        let About::Inward(inward) = &mut held.about else {
+            return false;
+        };
+        if !inward.withholds || !held.call.is_held() {
+            return false;
+        }
+        // What becomes of it from here on is nothing to the out pass.
+        if let Some(out) = inward.out.take() {
+            self.leave_callee(now, key, &mut held.parties);
+            if !self.give_up_behind(now, out, key) {
+                self.in_turn(now, held, Call::let_go);
+            }
+        }
+        true
+    }
+
+    fn give_up_behind(&mut self, now: Timestamp, out: Key, inward: Key) -> bool {
+        let Some(dialled) = self.dialled_mut(out) else {
+            return false;
+        };
+        let (user, dialled) = (dialled.user.clone(), dialled.clone());
+        let phones = self.registrar.targets(now, &user).count();
+        if !dialled.is_refused_by(phones) {
+            return false;
+        }
+        if let Some(dialled) = self.dialled_mut(out) {
+            dialled.withheld = Some(inward);
+        }
+        self.let_wait(now, out)
+    }
+
+    /// The PBX has given a call up, or its caller has: nothing is withheld from it any more.
+    pub(super) fn tell_withheld(
+        &mut self,
+        now: Timestamp,
+        dialled: Option<&mut Dialled>,
+        call: &Call,
+    ) {
+        let Some(dialled) = dialled.filter(|dialled| dialled.withheld.is_some()) else {
+            return;
+        };
+        if call.is_inviting() {
+            return;
+        }
+        if let Some(inward) = dialled.withheld.take() {
+            self.with_call(now, inward, Call::let_go);
+        }
+    }
+}
+
+/// An INVITE as it came, but for the credentials.
+fn without_credentials(raw: &[u8]) -> (Box<[u8]>, Sent) {
+    let mut index = Scratch::new();
+    let Ok(message) = Message::parse(raw, &mut index) else {
+        return (Box::from(raw), Sent::AsWritten);
+    };
+    let mut sent = Sent::AsWritten;
+    let credentials = [Name::Authorization, Name::ProxyAuthorization];
+    let first = raw.iter().position(|byte| *byte == b'\n');
+    let mut kept = Vec::with_capacity(raw.len());
+    kept.extend(raw.iter().take(first.map_or(0, |at| at + 1)));
+    for header in message.headers() {
+        if credentials.contains(&header.name) {
+            sent = Sent::Unproven;
+        } else {
+            kept.extend([header.spelled, b": ", header.value, b"\r\n"].concat());
+        }
+    }
+    kept.extend(b"\r\n");
+    kept.extend(message.body());
+    (kept.into_boxed_slice(), sent)
+}
+
+/// The PBX asked for credentials when it was the caller's turn.
+impl Shard {
+    /// The INVITE of a call that waits, as it goes out once more. A PBX has seen its credentials, and
+    /// takes what it sees twice for a replay (RFC 7616 §5.5).
+    pub(super) fn anew(&self, invite: &[u8]) -> (Box<[u8]>, Sent) {
+        if self.edge.is_some() {
+            without_credentials(invite)
+        } else {
+            (Box::from(invite), Sent::AsWritten)
+        }
+    }
+
+    /// Whether this is the call of somebody who waits, with credentials.
+    pub(super) fn has_camped(&self, request: &Request<'_>, flow: &Flow) -> bool {
+        let digester = self.layer.digester();
+        let edge = self.edge.as_deref();
+        edge.is_some_and(|edge| edge.challenged.is_camped(digester, request, flow))
+    }
+
+    /// The challenged call that this one repeats, and what completion has to do with it: with that of
+    /// somebody who waits, the same as before.
+    pub(super) fn take_up_challenged(
+        &mut self,
+        request: &Request<'_>,
+        flow: &Flow,
+        about: About,
+    ) -> (Option<(Key, Again)>, About) {
+        let again = self.take_challenged(request, flow);
+        let camped = again
+            .as_ref()
+            .and_then(|(key, _)| self.take_camped(*key, request, flow));
+        (again, camped.map_or(about, About::Asker))
+    }
+
+    fn take_camped(&mut self, key: Key, request: &Request<'_>, flow: &Flow) -> Option<Box<Asker>> {
+        let mut asker = self.edge.as_deref_mut()?.challenged.take_camped(key)?;
+        let is_wanted = self.desk.service.camp_of(asker.call).is_some();
+        if let Some(camping) = asker.camping.as_deref_mut() {
+            camping.repeat(request, flow);
+            if !is_wanted {
+                camping.give_up();
+            }
+        }
+        Some(asker)
+    }
+
+    /// R9: something else of the PBX's has answered a call that waited. It stays as it is, and its
+    /// caller waits on without it.
+    pub(super) fn on_camp_diverted(&mut self, asker: &Asker) {
+        let call = asker.call;
+        self.desk.camps.remove(&call);
+        self.desk.facts.push_back(Input::CallLost {
+            call,
+            how: Lost::Diverted,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invite_loses_its_credentials_and_nothing_else() {
+        let head = "INVITE sip:bob@pbx SIP/2.0\r\nVia: SIP/2.0/UDP a\r\nSubject: one\r\n two\r\n";
+        let tail = "l: 4\r\n\r\nbody";
+        let proof =
+            "Proxy-Authorization: Digest username=\"a\"\r\nAuthorization: Digest b=\"c\"\r\n";
+        let raw = [head, proof, tail].concat();
+        let (kept, sent) = without_credentials(raw.as_bytes());
+        assert_eq!(str::from_utf8(&kept), Ok(&*[head, tail].concat()));
+        assert_eq!(sent, Sent::Unproven);
+    }
+}

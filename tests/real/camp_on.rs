@@ -1,0 +1,79 @@
+//! Calls of real phones that wait before Kamailio, which has a mailbox for whoever finds a phone busy.
+//!
+//! Spec: RULES R3, R5.
+
+use std::time::Duration;
+
+use crate::completion::{assert_counted, ends, talk};
+use crate::edge::Office;
+use crate::process::wait_for;
+use crate::real::baresip::Baresip;
+use crate::real::stage::Stage;
+
+/// Whoever finds somebody busy waits.
+const WAITS: &str = "completion.on_busy = \"camp-on\"\ncompletion.camp_on_guard = \"300ms\"\n";
+
+/// A call to Bob, who is busy: it waits, as that many have so far.
+fn camps(office: &Office, caller: &mut Baresip, camped: u64) {
+    caller.dial("bob");
+    let waits = wait_for(Duration::from_secs(40), || {
+        let counted = office.campon.counted();
+        let found = counted.iter().find(|(name, _)| name == "calls_camped");
+        (found?.1 == camped).then_some(())
+    });
+    assert!(waits.is_some(), "it does not wait: {}", caller.log());
+}
+
+/// It is his turn: his phone gives its password once more, and Bob answers.
+fn is_put_through(caller: &mut Baresip, bob: &mut Baresip) {
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    caller.wait_for("CALL_ESTABLISHED");
+    bob.wait_for("CALL_ESTABLISHED");
+    caller.wait_until_heard(Stage::tone_of("bob"));
+    ends(caller, bob);
+}
+
+#[test]
+fn calls_wait_before_kamailio_and_its_mailbox_hears_nothing_of_them() {
+    let stage = Stage::open("edge_camp_on", 30);
+    let (kamailio, mailbox) = stage.kamailio_with_mailbox();
+    let office = Office::before(stage, kamailio, WAITS);
+    let [mut alice, mut bob, mut carol, mut dave] =
+        office.phones(["alice", "bob", "carol", "dave"]);
+    talk(&mut carol, &mut bob);
+    camps(&office, &mut alice, 1);
+    camps(&office, &mut dave, 2);
+    ends(&mut carol, &mut bob);
+    is_put_through(&mut alice, &mut bob);
+    is_put_through(&mut dave, &mut bob);
+    assert_counted(&office, &[("accepted", 2), ("completed", 2)]);
+
+    talk(&mut carol, &mut bob);
+    camps(&office, &mut alice, 3);
+    alice.tell("hangup", "");
+    alice.wait_for("CALL_CLOSED");
+    ends(&mut carol, &mut bob);
+    assert_counted(
+        &office,
+        &[("accepted", 3), ("completed", 2), ("cancelled", 1)],
+    );
+    mailbox.quit();
+    let (captured, stage) = office.close([alice, bob, carol, dave]);
+    let (us, pbx, a) = (stage.campon_ip(), stage.pbx_ip(), stage.ip_of("alice"));
+    let [x, y, z, _] = stage.network().octets();
+    let mailbox = [x, y, z, 15].into();
+    assert_eq!(
+        captured.between(pbx, mailbox, "INVITE").len(),
+        0,
+        "{captured}"
+    );
+    assert!(
+        !captured.between(us, a, "182 INVITE").is_empty(),
+        "{captured}"
+    );
+    // R5: each call that waits is taken from the PBX, and is asked for its password once more.
+    assert_eq!(captured.between(us, pbx, "CANCEL").len(), 3, "{captured}");
+    assert_eq!(captured.between(us, a, "407 INVITE").len(), 3, "{captured}");
+    stage.assert_audio_is_direct(&captured, ["dave", "bob"]);
+}

@@ -1,0 +1,149 @@
+//! Subscriptions to campon's queues, as a bystander sees them: what they are told, and when they end.
+
+use std::time::Duration;
+
+use super::{ELSEWHERE, Life, SLACK, Seen, Watch, user_of};
+use crate::flow::kit::message::{Message, uri_of};
+use crate::sim::completion::agent::line_of;
+use crate::sim::completion::legs::UNHEARD_MAX;
+use crate::sim::completion::world::NOTIFY_WINDOW;
+
+impl Watch {
+    pub(super) fn on_notify_out(&mut self, notify: &Message) {
+        let standing = notify.header("Subscription-State");
+        let is_ready = line_of(notify, "cc-state").as_deref() == Some("ready");
+        let is_over = standing.starts_with("terminated");
+        let now = self.now;
+        let Some(seen) = self.subscriptions.get_mut(notify.call_id()) else {
+            return;
+        };
+        let is_newer = notify.cseq() > seen.cseq;
+        seen.cseq = seen.cseq.max(notify.cseq());
+        seen.unanswered.insert(notify.cseq(), now);
+        // What its caller's own call does to it is told late if it must be.
+        let is_calling = self.legs.is_called(&seen.callee, ELSEWHERE);
+        let recent = seen
+            .notified
+            .iter()
+            .filter(|at| now.since(**at) < NOTIFY_WINDOW);
+        let recent = recent.count();
+        seen.notified.push(now);
+        if let Some(uri) = line_of(notify, "cc-URI") {
+            seen.cc_uri = Some(uri);
+        }
+        let becomes_ready = is_ready && !seen.is_ready;
+        seen.is_ready = is_ready;
+        seen.ready_since = match (is_ready, becomes_ready) {
+            (false, _) => None,
+            (true, true) if !is_calling => Some(now),
+            (true, _) => seen.ready_since,
+        };
+        let is_suspended = seen.suspended_until.is_some_and(|until| until > now);
+        let is_taken_back = seen.life == Life::TakenBack;
+        if is_over {
+            seen.life = Life::Over;
+            seen.unknown = None;
+        }
+        let callee = seen.callee.clone();
+        let is_doubted = becomes_ready && !is_calling && self.legs.is_busy(now, &seen.callee);
+        seen.doubted = is_doubted.then_some(now);
+        let faults = [
+            (recent >= 3, "more than three NOTIFYs in a window"),
+            (is_ready && recent >= 2, "ready is the third NOTIFY"),
+            (!is_newer, "a NOTIFY is numbered as one before"),
+            (
+                is_taken_back && !is_over,
+                "a NOTIFY after it was taken back",
+            ),
+            (becomes_ready && is_suspended, "a suspended entry is ready"),
+            (
+                becomes_ready && self.is_guarded(&callee),
+                "ready in the guard time",
+            ),
+        ];
+        for (_, what) in faults.into_iter().filter(|(is_true, _)| *is_true) {
+            self.fault(what, notify);
+        }
+    }
+
+    /// What was accepted and has not ended is known, whatever process it was that accepted it; what has
+    /// ended may have to wait for the NOTIFY that says so (CC-65).
+    pub(super) fn check_forgotten(&mut self, request: &Message) {
+        let now = self.now;
+        let Some(seen) = self.subscriptions.get_mut(request.call_id()) else {
+            return;
+        };
+        let is_certain = seen.life == Life::Live && seen.unanswered.is_empty() && !seen.may_be_over;
+        if is_certain && seen.ends.is_some_and(|ends| now + SLACK < ends) {
+            seen.unknown = Some(now);
+        }
+    }
+
+    pub(super) fn on_notify_answered(&mut self, response: &Message) {
+        let seen = self.subscriptions.get_mut(response.call_id());
+        let Some(seen) = seen.filter(|_| response.cseq_method() == "NOTIFY") else {
+            return;
+        };
+        let sent = seen.unanswered.get(&response.cseq()).copied();
+        match response.status() {
+            // An answer that comes too late is none.
+            200..300 if sent.is_some_and(|sent| self.now.since(sent) < UNHEARD_MAX) => {
+                seen.unanswered.remove(&response.cseq());
+            }
+            // S-124: there is no such subscription.
+            481 => {
+                seen.life = Life::Over;
+                seen.ready_since = None;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_subscribed(&mut self, request: &Message, response: &Message) {
+        let id = request.call_id().to_owned();
+        let callee = user_of(uri_of(request.header("To")));
+        let is_same = |seen: &&Seen| seen.callee == callee && seen.is_ready;
+        // R21: an entry that moves to another subscription stays what it is.
+        let is_ready = self.subscriptions.values().any(|seen| is_same(&seen));
+        let seen = self.subscriptions.entry(id).or_insert_with(|| Seen {
+            callee,
+            is_ready,
+            ..Seen::default()
+        });
+        let granted = response.header("Expires").parse().expect("a number");
+        seen.ends = Some(self.now + Duration::from_secs(granted));
+        if request.find("Expires") == Some("0") {
+            seen.life = Life::TakenBack;
+        }
+    }
+
+    /// Whom a PUBLISH is about.
+    pub(super) fn published(&mut self, request: &Message) -> Option<&mut Seen> {
+        let uri = request.uri();
+        let is_about = |(id, seen): &(&String, &mut Seen)| {
+            **id == request.call_id()
+                || seen.cc_uri.as_deref() == Some(uri) && seen.life != Life::Over
+        };
+        let found = self.subscriptions.iter_mut().find(is_about);
+        found.map(|(_, seen)| seen)
+    }
+
+    /// It may be ready before the PUBLISH that resumes it is answered.
+    pub(super) fn on_publish_in(&mut self, request: &Message) {
+        let body = String::from_utf8_lossy(request.body()).into_owned();
+        if let Some(seen) = self.published(request).filter(|_| body.contains("open")) {
+            seen.suspended_until = None;
+        }
+    }
+
+    pub(super) fn on_published(&mut self, request: &Message, response: &Message) {
+        let now = self.now;
+        let body = String::from_utf8_lossy(request.body()).into_owned();
+        let Some(seen) = self.published(request) else {
+            return;
+        };
+        let expires = response.header("Expires").parse().expect("a number");
+        let until = now + Duration::from_secs(expires);
+        seen.suspended_until = body.contains("closed").then_some(until);
+    }
+}

@@ -1,0 +1,244 @@
+//! Whose turn it is at a queue of campon's: nobody is passed over who certainly came first.
+//!
+//! Spec: DESIGN §8 (queue); RFC 6910 §7.3 (a retained request keeps its place).
+//!
+//! Only the callers are looked at of whom all is certain: they asked by a code for a callee who was busy,
+//! no recall of theirs came to an end but by the callee's own doing, and they have no call.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use campon::time::Timestamp;
+
+use super::{SLACK, Watch, user_of};
+use crate::flow::kit::message::{Message, uri_of};
+use crate::sim::completion::world::{GUARD, RING};
+
+/// How long a request certainly lives.
+const LIVES: Duration = Duration::from_secs(100);
+
+/// What is certain of those who wait.
+#[derive(Default)]
+pub(super) struct Turns {
+    waiting: Vec<Waiting>,
+    /// When each pair of caller and callee was first told that it was accepted, since nothing of it
+    /// was left.
+    accepted: BTreeMap<(String, String), Timestamp>,
+    /// Requests that ring a user or end a call of his, and whose answer is not there, by branch and
+    /// method.
+    open: BTreeMap<(String, String), String>,
+    /// When each callee was last rung: what he did before may be used up.
+    rung: BTreeMap<String, Timestamp>,
+    /// When a call of each user's last moved.
+    moved: BTreeMap<String, Timestamp>,
+    /// How often somebody had his turn while somebody else waited.
+    pub(super) contested: u64,
+}
+
+struct Waiting {
+    caller: String,
+    callee: String,
+    /// When his call failed.
+    failed: Timestamp,
+    accepted: Timestamp,
+    /// When his recall was last withdrawn, because the callee had a call himself.
+    withdrawn: Option<Timestamp>,
+    /// Whether he has met the callee busy again; the third time would end it.
+    is_retained: bool,
+}
+
+impl Turns {
+    /// A process has ended: of nobody anything is certain.
+    pub(super) fn on_crash(&mut self) {
+        self.waiting.clear();
+        self.open.clear();
+    }
+
+    /// A code was answered well; `failed` is when the call failed, if it certainly waits for the end of a
+    /// call of the callee's.
+    pub(super) fn on_accepted(
+        &mut self,
+        now: Timestamp,
+        (caller, callee): (&str, &str),
+        failed: Option<Timestamp>,
+    ) {
+        let pair = (caller.to_owned(), callee.to_owned());
+        self.accepted.entry(pair).or_insert(now);
+        let is_known = |it: &Waiting| it.caller == caller && it.callee == callee;
+        if let Some(failed) = failed
+            && !self.waiting.iter().any(is_known)
+        {
+            self.waiting.push(Waiting {
+                caller: caller.to_owned(),
+                callee: callee.to_owned(),
+                failed,
+                accepted: now,
+                withdrawn: None,
+                is_retained: false,
+            });
+        }
+    }
+
+    /// Nothing is left of what a caller waits for: of all of it, or for this callee.
+    pub(super) fn forget(&mut self, caller: &str, callee: Option<&str>) {
+        let is_other = |it: &str| callee.is_some_and(|callee| it != callee);
+        self.accepted
+            .retain(|(by, of), _| by != caller || is_other(of));
+        self.waiting
+            .retain(|it| it.caller != caller || is_other(&it.callee));
+    }
+
+    /// A CC call has its final answer: who meets his callee busy once keeps his place.
+    fn on_cc_call_answered(&mut self, (caller, callee): &(String, String), status: u16) {
+        let is_his = |it: &Waiting| it.caller == *caller && it.callee == *callee;
+        let Some(it) = self.waiting.iter_mut().find(|it| is_his(it)) else {
+            return;
+        };
+        if status != 486 || std::mem::replace(&mut it.is_retained, true) {
+            self.doubt(is_his);
+        }
+    }
+
+    /// Of these nothing is certain any more.
+    fn doubt(&mut self, is_one: impl Fn(&Waiting) -> bool) {
+        self.waiting.retain(|it| !is_one(it));
+    }
+}
+
+impl Watch {
+    /// A request comes in.
+    pub(super) fn note_turns_in(&mut self, from: SocketAddr, request: &Message) {
+        let Some(user) = self.users.get(&from) else {
+            return;
+        };
+        self.turns_of.moved.insert(user.clone(), self.now);
+        let called = user_of(uri_of(request.header("To")));
+        let is_recalled = self.legs.is_recalled(user);
+        match request.kind() {
+            // Whatever it asks for or takes back.
+            "INVITE" if request.uri().contains("%23") => {
+                self.turns_of.doubt(|it| it.caller == *user);
+            }
+            "INVITE" => self.turns_of.doubt(|it| {
+                let pair = [&it.caller, &it.callee];
+                it.caller == *user && is_recalled
+                    || pair == [user, &called]
+                    || pair == [&called, user]
+            }),
+            "REGISTER" => self
+                .turns_of
+                .doubt(|it| it.caller == *user || it.callee == *user),
+            // He hangs up before he is connected.
+            "BYE" if is_recalled => self.turns_of.doubt(|it| it.caller == *user),
+            _ => {}
+        }
+    }
+
+    /// A response comes in.
+    pub(super) fn note_turns_answered(&mut self, response: &Message) {
+        let key = (
+            response.branch().to_owned(),
+            response.cseq_method().to_owned(),
+        );
+        let turns = &mut self.turns_of;
+        if response.status() < 200 {
+            return;
+        }
+        if let Some(user) = turns.open.remove(&key) {
+            if key.1 == "INVITE" {
+                turns.rung.insert(user.clone(), self.now);
+            }
+            turns.moved.insert(user, self.now);
+        }
+        if response.cseq_method() != "INVITE" {
+            return;
+        }
+        let id = response.call_id();
+        if let Some(pair) = self.cc_calls.get(id) {
+            turns.on_cc_call_answered(pair, response.status());
+        }
+        let recall = self.recalls.iter().find(|recall| recall.call_id == id);
+        if let Some(recall) = recall.filter(|_| ![200, 487].contains(&response.status())) {
+            turns.doubt(|it| it.caller == recall.caller && it.callee == recall.callee);
+        }
+    }
+
+    /// A request goes out.
+    pub(super) fn note_turns_out(&mut self, to: SocketAddr, request: &Message) {
+        let now = self.now;
+        let Some(user) = self.users.get(&to) else {
+            return;
+        };
+        let kind = request.kind().to_owned();
+        if !["BYE", "CANCEL", "INVITE"].contains(&&*kind) {
+            return;
+        }
+        let turns = &mut self.turns_of;
+        if kind != "BYE" {
+            turns.rung.insert(user.clone(), now);
+        }
+        turns.moved.insert(user.clone(), now);
+        let key = (request.branch().to_owned(), kind);
+        let is_cancel = key.1 == "CANCEL";
+        turns.open.insert(key, user.clone());
+        let id = request.call_id();
+        if let Some((caller, callee)) = self.cc_calls.get(id) {
+            turns.doubt(|it| it.caller == *caller && it.callee == *callee);
+        }
+        let recall = self.recalls.iter().find(|recall| recall.call_id == id);
+        if let Some(recall) = recall.filter(|_| is_cancel) {
+            let is_his = |it: &Waiting| it.caller == recall.caller && it.callee == recall.callee;
+            if now.since(recall.at) + SLACK < RING {
+                let his = turns.waiting.iter_mut().find(|it| is_his(it));
+                if let Some(it) = his {
+                    it.withdrawn = Some(now);
+                }
+            } else {
+                turns.doubt(is_his);
+            }
+        }
+    }
+
+    /// Somebody whose request came then is told that it is his turn: whether one is passed over who
+    /// came before him and whom nothing keeps.
+    pub(super) fn is_passed_over(&mut self, caller: &str, callee: &str, came: Timestamp) -> bool {
+        let now = self.now;
+        let hung_up = self.legs.freed(callee);
+        let rung = self.turns_of.rung.get(callee).copied();
+        let is_other = |it: &&Waiting| it.callee == callee && it.caller != caller;
+        let has_seen_him = |it: &Waiting| {
+            hung_up.is_some_and(|at| at > it.failed + SLACK && rung.is_none_or(|rung| at > rung))
+        };
+        let others = self.turns_of.waiting.iter().filter(is_other);
+        let passed = others.clone().find(|it| {
+            it.accepted + SLACK < came
+                && now.since(it.accepted) < LIVES
+                && has_seen_him(it)
+                && it.withdrawn.is_none_or(|at| now.since(at) > GUARD + SLACK)
+                && self.is_idle(&it.caller)
+        });
+        let is_passed = passed.is_some();
+        let is_contested = others.count() > 0;
+        self.turns_of.contested += u64::from(is_contested);
+        is_passed
+    }
+
+    /// When a user's request for a callee was accepted first, if anybody saw it.
+    pub(super) fn came(&self, caller: &str, callee: &str) -> Option<Timestamp> {
+        let pair = (caller.to_owned(), callee.to_owned());
+        self.turns_of.accepted.get(&pair).copied()
+    }
+
+    /// Whether a user is there and certainly has no call, and had none a moment ago.
+    fn is_idle(&self, user: &str) -> bool {
+        let turns = &self.turns_of;
+        let mut users = self.users.iter();
+        let is_here = users.any(|(at, name)| name == user && self.here.contains(at));
+        let moved = turns.moved.get(user).copied();
+        is_here
+            && !self.legs.has_any(user)
+            && !turns.open.values().any(|it| it == user)
+            && moved.is_none_or(|at| self.now.since(at) > SLACK)
+    }
+}

@@ -478,9 +478,6 @@ impl Shard {
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.engage(user);
         }
-        if let Some(caller) = parties.caller.as_ref().filter(|_| parties.is_outgoing) {
-            self.users.begin(caller);
-        }
         self.engage_peers(&parties);
         if let About::CcCall(id) = &about {
             self.note_referred(*id, key);

@@ -19,6 +19,7 @@ mod invite;
 mod keep_alive;
 mod keeping;
 mod legs;
+mod manners;
 mod music;
 mod names;
 mod notifier;

@@ -140,6 +140,10 @@ impl Shard {
         }
         self.move_load(before, to);
         if let Some(held) = self.calls.get_mut(user.call) {
+            if before != Some(to) {
+                // R7: whoever refuses it there is not the one whose queue its caller might ask for.
+                held.about = std::mem::take(&mut held.about).without_asker();
+            }
             held.parties.through = [from, Some(to)];
             held.parties.identity = identity;
             held.parties.followed = Some(followed);

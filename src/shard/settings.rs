@@ -17,6 +17,7 @@ use crate::media::digit::Digit;
 use crate::media::prompts::Voice;
 use crate::routing::table::{OnBusy, Route};
 use crate::routing::{Place, Policy, Spot};
+pub use crate::shard::manners::{Redirect, Tcp};
 use crate::shard::relays;
 use crate::sip::flow::{ListenerId, Transport};
 use crate::tls::Proof;
@@ -250,16 +251,6 @@ pub struct Peer {
     pub redirect: Redirect,
 }
 
-/// What becomes of a call that a peer redirects.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Redirect {
-    /// It goes where the peer says, if that is to a peer of ours.
-    Follow,
-    /// Its caller is told.
-    #[default]
-    Relay,
-}
-
 /// How a caller who has answered his recall is connected with his callee.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RecallMethod {
@@ -368,18 +359,6 @@ pub struct Terms {
     pub networks: Vec<IpNet>,
     /// R22: whether what is too long for a datagram goes to it by TCP.
     pub tcp: Tcp,
-}
-
-/// Whether a peer that is reached by UDP takes TCP as well.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Tcp {
-    /// Each of its servers is asked by OPTIONS over TCP.
-    Ask,
-    /// It does not.
-    #[default]
-    No,
-    /// It does.
-    Yes,
 }
 
 /// RFC 3325: whether a peer belongs to those whose P-Asserted-Identity is believed.

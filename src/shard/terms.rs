@@ -171,7 +171,11 @@ impl Shard {
         Ok(true)
     }
 
+    /// A call has begun; its users have been engaged.
     pub(super) fn engage_peers(&mut self, parties: &Parties) {
+        if let Some(caller) = parties.caller.as_ref().filter(|_| parties.is_outgoing) {
+            self.users.begin(caller);
+        }
         for id in parties.through.into_iter().flatten() {
             self.loads.entry(id).or_default().calls += 1;
         }

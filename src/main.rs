@@ -78,6 +78,9 @@ enum Command {
         /// Who sends it: `registered`, the name of a peer, or an IP address.
         #[arg(long, value_name = "WHO", default_value = "registered")]
         from: String,
+        /// The site, where the configuration has several.
+        #[arg(long, value_name = "NAME")]
+        site: Option<String>,
     },
     /// Has a call of a running campon completed.
     Complete {
@@ -102,6 +105,9 @@ enum Command {
         /// Where the API of that campon listens.
         #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5080")]
         api: String,
+        /// The site, where that campon has several; all together without it.
+        #[arg(long, value_name = "NAME")]
+        site: Option<String>,
     },
 }
 
@@ -134,6 +140,9 @@ struct Api {
     /// Where the API of that campon listens.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5080")]
     api: String,
+    /// The site, where that campon has several.
+    #[arg(long, value_name = "NAME")]
+    site: Option<String>,
     /// The file that holds the bearer token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
@@ -163,7 +172,8 @@ fn main() -> ExitCode {
             config,
             method,
             from,
-        }) => run_route(config.as_deref(), &uri, &method, &from),
+            site,
+        }) => run_route((config.as_deref(), site.as_deref()), &uri, &method, &from),
         Some(Command::Complete { call, mode, api }) => {
             let message = None;
             let wish = Wish::Complete {
@@ -177,18 +187,20 @@ fn main() -> ExitCode {
             let (wish, api) = what.into_wish();
             run_wish(&wish, &api)
         }
-        Some(Command::Status { json, api }) => run_status(json, &api),
+        Some(Command::Status { json, api, site }) => {
+            run_status(json, &at_site(&api, site.as_deref()))
+        }
     };
     ExitCode::from(code)
 }
 
 fn run_serve(file: Option<&str>, arguments: &Arguments) -> u8 {
-    let read = Origin::read(file, arguments).and_then(|origin| Ok((origin.config()?, origin)));
-    let (config, origin) = match read {
+    let read = Origin::read(file, arguments).and_then(|origin| Ok((origin.sites()?, origin)));
+    let (sites, origin) = match read {
         Ok(read) => read,
         Err(error) => return complain(error, OPERATOR),
     };
-    match serve(config, origin) {
+    match serve(sites, origin) {
         Ok(End::Clean) => CLEAN,
         Ok(End::Left) => FAILED,
         Err(error) => complain(error, FAILED),
@@ -197,20 +209,44 @@ fn run_serve(file: Option<&str>, arguments: &Arguments) -> u8 {
 
 fn run_check(file: &str) -> u8 {
     match Config::load(Some(file), &Arguments::default()) {
-        Ok(config) => print(format_args!("{config}\n{file} is fine")),
+        Ok(sites) => {
+            let shown = sites.iter().map(|site| format!("{site}\n"));
+            let shown: Vec<_> = shown.collect();
+            print(format_args!("{}{file} is fine", shown.join("\n")))
+        }
         Err(error) => complain(error, OPERATOR),
     }
 }
 
-fn run_route(file: Option<&str>, uri: &str, method: &str, from: &str) -> u8 {
-    let config = match Config::load(file, &Arguments::default()) {
-        Ok(config) => config,
+fn run_route(
+    (file, site): (Option<&str>, Option<&str>),
+    uri: &str,
+    method: &str,
+    from: &str,
+) -> u8 {
+    let sites = match Config::load(file, &Arguments::default()) {
+        Ok(sites) => sites,
         Err(error) => return complain(error, OPERATOR),
+    };
+    let mut found = sites.iter().filter(|it| it.site.as_deref() == site);
+    let Some(config) = found.next() else {
+        let names: Vec<_> = sites.iter().filter_map(|it| it.site.as_deref()).collect();
+        let why = match &*names {
+            [] => "--site: the configuration has no sites".to_owned(),
+            names => format!("--site: one of {}", names.join(", ")),
+        };
+        return complain(why, OPERATOR);
     };
     match config.explain_route(uri, method, from) {
         Ok(text) => print(text),
         Err(why) => complain(why, OPERATOR),
     }
+}
+
+/// Where a site of several is asked.
+fn at_site(api: &str, site: Option<&str>) -> String {
+    let api = api.trim_end_matches('/');
+    site.map_or_else(|| api.to_owned(), |site| format!("{api}/sites/{site}"))
 }
 
 fn run_status(json: bool, api: &str) -> u8 {
@@ -227,7 +263,8 @@ fn run_wish(wish: &Wish, api: &Api) -> u8 {
         Ok(token) => token,
         Err(error) => return complain(format_args!("the token cannot be read: {error}"), OPERATOR),
     };
-    match ask_api(&api.api, token.as_deref(), wish) {
+    let at = at_site(&api.api, api.site.as_deref());
+    match ask_api(&at, token.as_deref(), wish) {
         Ok(text) => print(text),
         Err(error) => complain(error, FAILED),
     }

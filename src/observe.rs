@@ -219,6 +219,8 @@ counters! {
         polls_absorbed
         /// Callers of somebody busy who were asked what is to be done.
         prompts
+        /// S-32: redirections of peers that calls were sent on by.
+        redirections_followed
         /// Registrations that were kept over a restart.
         registrations_restored
         /// S-101: requests that went on to another server, because the one before failed them.
@@ -296,6 +298,14 @@ impl Delays {
             *count += 1;
         }
         self.sum_us = self.sum_us.saturating_add(micros);
+    }
+
+    /// Counts all of these as well.
+    pub fn join(&mut self, more: &Self) {
+        for (ours, theirs) in self.counts.iter_mut().zip(more.counts) {
+            *ours += theirs;
+        }
+        self.sum_us = self.sum_us.saturating_add(more.sum_us);
     }
 
     /// How many there were.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use campon::call::NatMedia;
 use campon::cc::trust::Dials;
-use campon::config::{Arguments, Config, Error, Format, Level, Place};
+use campon::config::{Arguments, Config, Error, Format, Level, Origin, Place};
 use campon::shard::settings::{KeepAlive, PeerCompletion};
 use campon::sip::flow::Transport;
 
@@ -75,6 +75,76 @@ fn edge_mode_has_keys_of_its_own() {
     ] {
         assert!(shown.contains(line), "no {line:?} in\n{shown}");
     }
+}
+
+const SITES: &str = "log.level = \"warn\"\n\
+    [[api.token]]\nname = \"all\"\nsha256 = \"HASH0\"\nscopes = [\"read\"]\n\
+    [[api.token]]\nname = \"one\"\nsha256 = \"HASH1\"\nscopes = [\"read\"]\nsite = \"south\"\n\
+    [[site]]\nname = \"north\"\n[[site.listener]]\naddress = \"127.0.0.2\"\n\
+    [site.calls]\nemergency = [\"112\"]\n\
+    [[site]]\nname = \"south\"\nmode = \"edge\"\nupstream = \"sip:192.0.2.1\"\n\
+    [[site.listener]]\naddress = \"127.0.0.3\"\n[site.calls]\nemergency = [\"110\"]\n";
+
+#[test]
+fn sites_have_all_but_the_process_for_themselves() {
+    let text = SITES.replace("HASH", &"0".repeat(63));
+    let origin = Origin {
+        text,
+        ..Origin::default()
+    };
+    let sites = origin.sites().expect("valid");
+    let [north, south] = &*sites else {
+        panic!("{} sites", sites.len());
+    };
+    assert_eq!((north.mode(), south.mode()), ("standalone", "edge"));
+    assert_eq!(north.site.as_deref(), Some("north"));
+    assert_eq!(north.shard.calls.emergency, ["112"]);
+    assert_eq!(south.shard.calls.emergency, ["110"]);
+    // One API, beside the first listener, and one log.
+    assert_eq!((north.api, south.api), (north.api, north.api));
+    assert_eq!(
+        (north.log.level, south.log.level),
+        (Level::Warn, Level::Warn)
+    );
+    let names = |config: &Config| -> Vec<_> {
+        config
+            .tokens
+            .iter()
+            .map(|token| token.name.clone())
+            .collect()
+    };
+    assert_eq!(
+        (names(north), names(south)),
+        (
+            vec!["all".to_owned()],
+            vec!["all".to_owned(), "one".to_owned()]
+        )
+    );
+    assert!(
+        south
+            .to_string()
+            .starts_with("site       south\nmode       edge, ")
+    );
+    // Whoever expects one site is told that there are more.
+    let error = parse(&origin.text).expect_err("two sites");
+    assert_eq!(error.to_string(), "campon.toml: site: there are several");
+}
+
+#[test]
+fn arguments_are_for_a_file_without_sites() {
+    let origin = Origin {
+        text: SITES.replace("HASH", &"0".repeat(63)),
+        arguments: Arguments {
+            listen: vec!["127.0.0.1".to_owned()],
+            upstream: None,
+        },
+        ..Origin::default()
+    };
+    let error = origin.sites().expect_err("arguments").to_string();
+    assert!(
+        error.ends_with("--listen and --upstream are for a file without sites"),
+        "{error}"
+    );
 }
 
 const TRUNK: &str = "mode = \"trunk\"\nupstream = \"sip:192.0.2.1\"\n\
@@ -247,7 +317,7 @@ fn the_least_session_of_the_standard_is_the_default() {
 
 #[test]
 fn no_file_is_a_standalone_registrar_on_loopback() {
-    let config = Config::load(None, &Arguments::default()).expect("valid");
+    let config = parse("").expect("valid");
     assert_eq!(config.mode(), "standalone");
     let addresses: Vec<_> = config
         .shard

@@ -21,6 +21,8 @@ mod authority;
 mod campon;
 #[path = "transports/crossing.rs"]
 mod crossing;
+#[path = "transports/keys.rs"]
+mod keys;
 #[path = "transports/line.rs"]
 mod line;
 #[path = "transports/manners.rs"]
@@ -29,5 +31,7 @@ mod manners;
 mod phone;
 #[path = "transports/secure.rs"]
 mod secure;
+#[path = "transports/sites.rs"]
+mod sites;
 #[path = "transports/trunk.rs"]
 mod trunk;

@@ -6,6 +6,8 @@
 //! call pays for metrics. Each counter of [`crate::observe`] becomes a metric of its name, with the
 //! sentence of its documentation as help.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -48,38 +50,116 @@ pub struct Resources {
 pub fn to_text(process: &Process, resources: Resources, report: Report) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Snapshot {
-        process: process.clone(),
-        resources,
-        report,
+        process: Some((process.clone(), resources)),
+        report: Some(report),
     }));
+    encoded(&registry)
+}
+
+/// The document of a process with several sites: what is of one of them has its name as a label.
+pub fn of_sites(
+    process: &Process,
+    resources: Resources,
+    reports: Vec<(Box<str>, Report)>,
+) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshot {
+        process: Some((process.clone(), resources)),
+        report: None,
+    }));
+    let mut texts = vec![encoded(&registry)];
+    for (name, report) in reports {
+        let mut registry = Registry::default();
+        let label = (Cow::Borrowed("site"), Cow::Owned(name.into()));
+        let of_site = registry.sub_registry_with_label(label);
+        of_site.register_collector(Box::new(Snapshot {
+            process: None,
+            report: Some(report),
+        }));
+        texts.push(encoded(&registry));
+    }
+    merged(&texts)
+}
+
+fn encoded(registry: &Registry) -> String {
     let mut text = String::new();
-    prometheus_text::encode(&mut text, &registry).expect("memory takes all that is written");
+    prometheus_text::encode(&mut text, registry).expect("memory takes all that is written");
     text
+}
+
+/// One document of several: each metric once, with the samples of all.
+fn merged(texts: &[String]) -> String {
+    let mut families: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    for text in texts {
+        let (mut place, mut is_new) = (0, false);
+        for line in text.lines() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                let name = help.split(' ').next().unwrap_or_default();
+                is_new = !places.contains_key(name);
+                place = *places.entry(name).or_insert(families.len());
+                if is_new {
+                    families.push((name, Vec::new()));
+                }
+            }
+            let is_head = line.starts_with('#');
+            if let Some((_, lines)) = families.get_mut(place).filter(|_| is_new || !is_head) {
+                lines.push(line);
+            }
+        }
+    }
+    let lines = families.into_iter().flat_map(|(_, lines)| lines);
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// All numbers at one moment.
 #[derive(Debug)]
 struct Snapshot {
-    process: Process,
-    resources: Resources,
-    report: Report,
+    /// The process, where it is told of here.
+    process: Option<(Process, Resources)>,
+    /// A worker, in the same way.
+    report: Option<Report>,
 }
 
 impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
-        self.write_process(&mut page)?;
-        self.write_calls(&mut page)?;
-        self.write_completions(&mut page)?;
-        self.write_counters(&mut page)?;
-        self.write_tables(&mut page)?;
-        self.write_peers(&mut page)?;
-        page.histogram(
-            "campon_queue_delay_seconds",
-            "How long messages may have waited before they were taken in.",
-            &self.report.delays,
-        )
+        if let Some((process, _)) = &self.process {
+            write_process(process, &mut page)?;
+        }
+        if let Some(report) = &self.report {
+            let draining = i64::from(report.draining);
+            page.gauge(
+                "campon_draining",
+                "Whether no new calls are let in.",
+                &draining,
+            )?;
+        }
+        if let Some((_, resources)) = &self.process {
+            resources.write(&mut page)?;
+        }
+        match &self.report {
+            Some(report) => Worker(report).write(&mut page),
+            None => Ok(()),
+        }
     }
+}
+
+fn write_process(process: &Process, page: &mut Page<'_>) -> fmt::Result {
+    let build = [("version", env!("CARGO_PKG_VERSION"))];
+    page.gauges(
+        "campon_build_info",
+        "The version of campon; always 1.",
+        [(build, 1)],
+    )?;
+    if let Some(reload) = &process.reload {
+        page.gauge(
+            "campon_config_last_reload_successful",
+            "Whether the configuration held when it was last read anew.",
+            &i64::from(reload.outcome != ReloadOutcome::Refused),
+        )?;
+    }
+    Ok(())
 }
 
 /// What the counters of failed calls begin with; the class of the status follows.
@@ -91,27 +171,21 @@ const ENDS: [&str; 4] = ["cancelled", "completed", "expired", "refused"];
 /// What the counters of completions begin with.
 const COMPLETIONS: &str = "completions_";
 
-impl Snapshot {
-    fn write_process(&self, page: &mut Page<'_>) -> fmt::Result {
-        let build = [("version", env!("CARGO_PKG_VERSION"))];
-        page.gauges(
-            "campon_build_info",
-            "The version of campon; always 1.",
-            [(build, 1)],
-        )?;
-        page.gauge(
-            "campon_draining",
-            "Whether no new calls are let in.",
-            &i64::from(self.report.draining),
-        )?;
-        if let Some(reload) = &self.process.reload {
-            page.gauge(
-                "campon_config_last_reload_successful",
-                "Whether the configuration held when it was last read anew.",
-                &i64::from(reload.outcome != ReloadOutcome::Refused),
-            )?;
-        }
-        self.resources.write(page)
+/// The numbers of one worker.
+struct Worker<'r>(&'r Report);
+
+impl Worker<'_> {
+    fn write(&self, page: &mut Page<'_>) -> fmt::Result {
+        self.write_calls(page)?;
+        self.write_completions(page)?;
+        self.write_counters(page)?;
+        self.write_tables(page)?;
+        self.write_peers(page)?;
+        page.histogram(
+            "campon_queue_delay_seconds",
+            "How long messages may have waited before they were taken in.",
+            &self.0.delays,
+        )
     }
 
     fn write_calls(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -129,7 +203,7 @@ impl Snapshot {
     }
 
     fn write_completions(&self, page: &mut Page<'_>) -> fmt::Result {
-        let states = self.report.completions.iter();
+        let states = self.0.completions.iter();
         page.gauges(
             "campon_completions",
             "Requests for completion, by mode and state.",
@@ -159,7 +233,7 @@ impl Snapshot {
             self.below(REJECTED)
                 .map(|(reason, n)| ([("reason", reason)], n)),
         )?;
-        for (name, count) in &self.report.counters {
+        for (name, count) in &self.0.counters {
             let end = name.strip_prefix(COMPLETIONS);
             let is_told = *name == "calls_failed"
                 || name.starts_with(FAILED)
@@ -174,7 +248,7 @@ impl Snapshot {
     }
 
     fn write_tables(&self, page: &mut Page<'_>) -> fmt::Result {
-        let tables = || self.report.tables.iter();
+        let tables = || self.0.tables.iter();
         let label = |table: &TableReport| [("table", table.name)];
         page.gauges(
             "campon_table_entries",
@@ -194,7 +268,7 @@ impl Snapshot {
     }
 
     fn write_peers(&self, page: &mut Page<'_>) -> fmt::Result {
-        let targets = || self.report.targets.iter();
+        let targets = || self.0.targets.iter();
         let label = |target: &TargetReport| {
             [
                 ("peer", target.peer.clone()),
@@ -216,12 +290,12 @@ impl Snapshot {
 
     /// The counters whose names begin like this, by the rest of their names.
     fn below(&self, prefix: &str) -> impl Iterator<Item = (&'static str, u64)> {
-        let counters = self.report.counters.iter();
+        let counters = self.0.counters.iter();
         counters.filter_map(move |(name, count)| Some((name.strip_prefix(prefix)?, *count)))
     }
 
     fn entries(&self, table: &str) -> i64 {
-        let mut tables = self.report.tables.iter();
+        let mut tables = self.0.tables.iter();
         let found = tables.find(|found| found.name == table);
         found.map_or(0, |found| to_i64(found.entries))
     }
@@ -348,7 +422,7 @@ fn to_i64(number: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     use super::*;
@@ -394,6 +468,39 @@ mod tests {
             ..Resources::default()
         };
         to_text(&Process::default(), resources, report())
+    }
+
+    /// Each metric is there once, and each sample of a site says of which.
+    #[test]
+    fn the_sites_of_a_process_differ_by_a_label() {
+        let sites = [("north", 2), ("south", 5)].map(|(name, calls)| {
+            let mut report = report();
+            report.tables[0].entries = calls;
+            (name.into(), report)
+        });
+        let text = of_sites(&Process::default(), Resources::default(), sites.into());
+        let families = read(&text);
+        let calls = &families["campon_calls"].samples;
+        let told = |site: &str, n: f64| (format!("campon_calls{{site=\"{site}\"}}"), n);
+        assert_eq!(*calls, [told("north", 2.0), told("south", 5.0)]);
+        let tables = &families["campon_table_entries"].samples;
+        assert_eq!(tables.len(), 4);
+        assert!(
+            tables
+                .iter()
+                .all(|(series, _)| series.contains("site=\"") && series.contains("table=\""))
+        );
+        assert_eq!(families["process_start_time_seconds"].samples.len(), 1);
+        assert_eq!(families["campon_build_info"].samples.len(), 1);
+        let one = read(&text_of_one());
+        assert_eq!(
+            one.keys().collect::<Vec<_>>(),
+            families.keys().collect::<Vec<_>>()
+        );
+    }
+
+    fn text_of_one() -> String {
+        to_text(&Process::default(), Resources::default(), report())
     }
 
     /// A metric as a strict reader of the format sees it.

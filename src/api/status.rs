@@ -21,6 +21,9 @@ pub struct Status {
     pub process: Process,
     /// Calls, and transactions that somebody still waits for; a draining campon ends at 0.
     pub owed: usize,
+    /// Each site that answers, where there are several; what follows is of all together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<Site>,
     /// The servers of the peers, the upstream's included.
     pub peers: Vec<Peer>,
     /// What each table holds, by name.
@@ -79,6 +82,19 @@ pub enum State {
     Running,
 }
 
+/// One site of several.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Site {
+    /// What the operator calls it.
+    pub site: String,
+    /// Whether new calls are let in.
+    pub state: State,
+    /// Calls that are up.
+    pub calls: usize,
+    /// Calls, and transactions that somebody still waits for.
+    pub owed: usize,
+}
+
 /// One server of a peer.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Peer {
@@ -116,17 +132,30 @@ impl Status {
             .iter()
             .map(|&(name, count)| (name.to_owned(), count));
         Self {
-            state: if report.draining {
-                State::Draining
-            } else {
-                State::Running
-            },
+            state: State::of(report),
+            sites: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process,
             owed: report.owed,
             peers: report.targets.iter().map(Peer::new).collect(),
             tables: tables.collect(),
             counters: counters.collect(),
+        }
+    }
+
+    /// The document of a process with several sites; a peer is named with its site.
+    pub fn of_sites(process: Process, reports: Vec<(Box<str>, Report)>) -> Self {
+        let sites = reports.iter().map(|(name, report)| Site::new(name, report));
+        let sites = sites.collect();
+        let reports = reports.into_iter().map(|(name, mut report)| {
+            for target in &mut report.targets {
+                target.peer = format!("{name}/{}", target.peer);
+            }
+            report
+        });
+        Self {
+            sites,
+            ..Self::new(process, &Report::joined(reports))
         }
     }
 
@@ -138,6 +167,36 @@ impl Status {
     /// The document that this JSON is.
     pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(json)
+    }
+}
+
+impl State {
+    fn of(report: &Report) -> Self {
+        if report.draining {
+            Self::Draining
+        } else {
+            Self::Running
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::Running => "running",
+        }
+    }
+}
+
+impl Site {
+    fn new(name: &str, report: &Report) -> Self {
+        let mut tables = report.tables.iter();
+        let calls = tables.find(|table| table.name == "calls");
+        Self {
+            site: name.to_owned(),
+            state: State::of(report),
+            calls: calls.map_or(0, |calls| calls.entries),
+            owed: report.owed,
+        }
     }
 }
 
@@ -179,10 +238,7 @@ pub fn left_in_tables(report: &Report) -> String {
 /// The tables that `campon status` prints.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.state {
-            State::Draining => "draining",
-            State::Running => "running",
-        };
+        let state = self.state.as_str();
         writeln!(
             f,
             "campon {} {} {state} for {} s, {} owed",
@@ -190,6 +246,13 @@ impl fmt::Display for Status {
         )?;
         if let Some(reload) = &self.process.reload {
             writeln!(f, "{reload}")?;
+        }
+        if !self.sites.is_empty() {
+            writeln!(f, "\n{:<32}{:>12}{:>8}{:>8}", "site", "", "calls", "owed")?;
+        }
+        for site in &self.sites {
+            let (name, state) = (&site.site, site.state.as_str());
+            writeln!(f, "{name:<32}{state:>12}{:>8}{:>8}", site.calls, site.owed)?;
         }
         if !self.peers.is_empty() {
             writeln!(

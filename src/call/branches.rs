@@ -47,6 +47,20 @@ impl Call {
         }
     }
 
+    /// S-32: the INVITE of a branch has gone where it was led.
+    pub(super) fn redirect_branch(
+        &mut self,
+        branch: u8,
+        client: Key,
+        (flow, reach): (Flow, Reach),
+    ) {
+        self.move_branch(branch, client, flow);
+        let setup = self.setup.as_deref_mut();
+        if let Some(branch) = setup.and_then(|setup| setup.branches.get_mut(usize::from(branch))) {
+            branch.reach = reach;
+        }
+    }
+
     /// Somebody has said something of this branch.
     pub(super) fn note_heard(&mut self, branch: u8) {
         let setup = self.setup.as_deref_mut();

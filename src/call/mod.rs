@@ -36,6 +36,7 @@ mod nat;
 mod negotiation;
 mod policy;
 pub mod recall;
+mod redirect;
 mod refers;
 pub mod relay;
 mod sdp;

@@ -51,10 +51,41 @@ impl Changes {
     }
 }
 
+/// Takes over from the running sites what only a restart can change, sites that came or went
+/// included; which keys have no effect for that reason, besides those that never have.
+pub fn keep_fixed(next: Vec<Config>, running: &[Config]) -> (Vec<Config>, Vec<String>) {
+    let mut kept = Vec::new();
+    let is_running = |site: &Config| running.iter().any(|it| it.site == site.site);
+    if next.len() != running.len() || !next.iter().all(is_running) {
+        kept.push("site".to_owned());
+    }
+    let mut next: Vec<_> = next.into_iter().map(Some).collect();
+    let first = next.iter().flatten().next().map(|first| first.log.clone());
+    let mut take = |site: &Option<Box<str>>| {
+        let mut found = next.iter_mut();
+        let found = found.find(|it| it.as_ref().is_some_and(|it| it.site == *site));
+        found.and_then(Option::take)
+    };
+    let mut sites = Vec::new();
+    for running in running {
+        let mut site = take(&running.site).unwrap_or_else(|| running.clone());
+        let path = running.site.as_ref().map(|name| format!("site.{name}."));
+        let path = path.unwrap_or_default();
+        let of_site = site.keep_fixed(running).iter();
+        kept.extend(of_site.map(|key| format!("{path}{key}")));
+        if let Some(log) = &first {
+            site.log.level = log.level;
+            site.log.file.clone_from(&log.file);
+        }
+        sites.push(site);
+    }
+    (sites, kept)
+}
+
 impl Config {
     /// Takes over from the running configuration what only a restart can change; which keys have no
     /// effect for that reason, besides those that never have.
-    pub fn keep_fixed(&mut self, running: &Self) -> &'static [&'static str] {
+    fn keep_fixed(&mut self, running: &Self) -> &'static [&'static str] {
         self.shard.listeners.clone_from(&running.shard.listeners);
         self.log.format = running.log.format;
         self.api = running.api;
@@ -92,6 +123,8 @@ impl Config {
 }
 
 fn is_fixed(key: &str) -> bool {
+    let in_site = key.strip_prefix("site.").and_then(|of| of.split_once('.'));
+    let key = in_site.map_or(key, |(_, key)| key);
     FIXED.iter().any(|fixed| {
         let below = key.strip_prefix(fixed);
         below.is_some_and(|below| below.is_empty() || below.starts_with('.'))
@@ -108,11 +141,27 @@ fn values(text: &str) -> BTreeMap<String, Value> {
 fn collect(path: &str, table: Table, values: &mut BTreeMap<String, Value>) {
     for (name, value) in table {
         let key = format!("{path}{name}");
-        if let Value::Table(inner) = value {
-            collect(&format!("{key}."), inner, values);
-        } else {
-            values.insert(key, value);
+        match value {
+            Value::Table(inner) => collect(&format!("{key}."), inner, values),
+            Value::Array(sites) if key == "site" => {
+                for site in sites {
+                    collect_site(site, values);
+                }
+            }
+            other => {
+                values.insert(key, other);
+            }
         }
+    }
+}
+
+/// The values of a site, by its name.
+fn collect_site(site: Value, values: &mut BTreeMap<String, Value>) {
+    let Value::Table(mut site) = site else {
+        return;
+    };
+    if let Some(Value::String(name)) = site.remove("name") {
+        collect(&format!("site.{name}."), site, values);
     }
 }
 
@@ -127,6 +176,10 @@ mod tests {
             text: text.to_owned(),
             arguments: Arguments::default(),
         }
+    }
+
+    fn only(text: &str) -> Result<Config, crate::config::Error> {
+        Config::parse("campon.toml", text, &Arguments::default())
     }
 
     fn changes(before: &str, after: &str) -> Changes {
@@ -163,7 +216,7 @@ mod tests {
         let peer = |name: &str, host: u8| {
             format!("[[peer]]\nname = \"{name}\"\naddress = \"192.0.2.{host}\"\n")
         };
-        let config = |text: &str| origin(text).config().expect("valid");
+        let config = |text: &str| only(text).expect("valid");
         let running = config(&(peer("one", 1) + &peer("two", 2)));
         for (text, kept, first) in [
             (
@@ -188,11 +241,11 @@ mod tests {
     /// Whatever is said to need a restart keeps its value until then, and nothing else does.
     #[test]
     fn the_running_configuration_keeps_what_is_fixed() {
-        let running = origin("").config().expect("valid");
+        let running = only("").expect("valid");
         let text = "mode = \"edge\"\nupstream = \"sip:127.0.0.9\"\n\
                     [[listener]]\naddress = \"127.0.0.2\"\n[api]\nlisten = \"127.0.0.3:80\"\n\
                     [log]\nformat = \"json\"\nlevel = \"warn\"\n[calls]\ncalls_max = 7\n";
-        let mut next = origin(text).config().expect("valid");
+        let mut next = only(text).expect("valid");
         next.keep_fixed(&running);
         assert_eq!(next.api, running.api);
         assert_eq!(
@@ -203,5 +256,49 @@ mod tests {
         assert!(next.shard.edge.is_none() && next.shard.upstream.is_none());
         assert_eq!(next.log.level, crate::config::Level::Warn);
         assert_eq!(next.shard.calls.calls_max, Some(7));
+    }
+
+    const NORTH: &str = "[[site]]\nname = \"north\"\n[[site.listener]]\naddress = \"127.0.0.2\"\n";
+    const SOUTH: &str = "[[site]]\nname = \"south\"\n[[site.listener]]\naddress = \"127.0.0.3\"\n";
+
+    fn sites(text: &str) -> Vec<Config> {
+        origin(text).sites().expect("valid")
+    }
+
+    #[test]
+    fn what_differs_in_a_site_is_named_with_the_site() {
+        let before = format!("{NORTH}{SOUTH}");
+        let after = format!("{SOUTH}[site.calls]\ncalls_max = 3\n{NORTH}mode = \"edge\"\n");
+        let after = after.replace(
+            "mode = \"edge\"\n",
+            "[site.own_calls]\nlisten = \"127.0.0.4\"\n",
+        );
+        let found = changes(&before, &after);
+        assert_eq!(
+            found.keys,
+            ["site.north.own_calls.listen", "site.south.calls.calls_max"]
+        );
+        assert_eq!(found.restart, ["site.north.own_calls.listen"]);
+    }
+
+    /// Its threads and sockets are started with the process.
+    #[test]
+    fn a_site_that_comes_or_goes_needs_a_restart() {
+        let running = sites(&format!("{NORTH}{SOUTH}"));
+        let west = NORTH
+            .replace("north", "west")
+            .replace("127.0.0.2", "127.0.0.9");
+        let next = sites(&format!(
+            "log.level = \"warn\"\n{west}{SOUTH}[site.calls]\ncalls_max = 3\n"
+        ));
+        let (kept, restart) = keep_fixed(next, &running);
+        let names: Vec<_> = kept.iter().map(|it| it.site.as_deref()).collect();
+        assert_eq!(names, [Some("north"), Some("south")]);
+        assert_eq!(kept[1].shard.calls.calls_max, Some(3));
+        assert_eq!(restart, ["site"]);
+        assert!(
+            kept.iter()
+                .all(|it| it.log.level == crate::config::Level::Warn)
+        );
     }
 }

@@ -30,6 +30,7 @@ mod media;
 mod own_calls;
 mod peers;
 mod routes;
+mod sites;
 mod tokens;
 
 use peers::Us;
@@ -37,10 +38,23 @@ use peers::Us;
 /// Timer C is longer than three minutes.
 const RING_MAX_LEAST_S: u32 = 181;
 
-/// Checks everything; stops at the first error.
-pub(super) fn check(
+/// Checks everything, and gives each site; stops at the first error.
+pub(super) fn check_all(
     source: Source<'_>,
     raw: &RawConfig,
+    arguments: &Arguments,
+) -> Result<Vec<Config>, Error> {
+    if !raw.site.is_empty() {
+        return sites::sites(source, raw, arguments);
+    }
+    sites::only_site(source, raw)?;
+    Ok(vec![check(source, (raw, raw), arguments)?])
+}
+
+/// One site: what is the process's stands in `common`, and may be the same table.
+fn check(
+    source: Source<'_>,
+    (common, raw): (&RawConfig, &RawConfig),
     arguments: &Arguments,
 ) -> Result<Config, Error> {
     let (mut listeners, mut tls) = listeners::listeners(source, &raw.listener, arguments)?;
@@ -54,10 +68,10 @@ pub(super) fn check(
         domains: &domains,
     };
     let peers = peers::others(source, &raw.peer, upstream.as_ref(), us)?;
-    let log = log(source, &raw.log)?;
+    let log = log(source, &common.log)?;
     let records = records(source, raw.records.file.as_ref(), &log)?;
     let calls = calls(source, &raw.calls, upstream.is_some())?;
-    let api = api(source, raw.api.listen.as_ref(), &listeners)?;
+    let api = api(source, common.api.listen.as_ref(), &listeners)?;
     let timing = timing(source, &raw.timing)?;
     let media = media::media(source, &raw.media, &listeners)?;
     let completion = completion(source, raw, &calls, (timing.t1, media.as_ref()))?;
@@ -72,6 +86,7 @@ pub(super) fn check(
         upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
     }
     Ok(Config {
+        site: None,
         store: edge::store(source, raw)?,
         shard: Settings {
             listeners,
@@ -89,6 +104,11 @@ pub(super) fn check(
             },
             edge,
             is_trunk,
+            server: {
+                let name = raw.server_header.as_ref();
+                name.map(|name| source.read(name, value::server))
+                    .transpose()?
+            },
             started: WallTime::default(),
             upstream,
             completion,
@@ -108,10 +128,13 @@ pub(super) fn check(
         media,
         tls,
         connections: connections(source, &raw.limits)?,
-        resolver: source.read_all(&raw.resolver.servers, value::dns_server)?,
+        resolver: source.read_all(&common.resolver.servers, value::dns_server)?,
         log,
         api,
-        tokens: tokens::tokens(source, &raw.api.token)?,
+        tokens: {
+            let site = raw.name.as_ref().map(|name| name.get_ref().as_str());
+            tokens::tokens(source, &common.api.token, site)?
+        },
         records,
     })
 }
@@ -153,12 +176,15 @@ fn registrar(source: Source<'_>, raw: &RawConfig) -> Result<location::Policy, Er
         let why = format!("{granted_s} s is not between {min_s} s and {max_s} s");
         return Err(source.blame(default_s, why));
     }
+    let flow_timer = raw.flow_timer_s.as_ref();
+    let flow_timer = flow_timer.map(|_| source.at_least_one(flow_timer, 1));
     Ok(location::Policy {
         expires_s: granted_s,
         expires_min_s: min_s,
         expires_max_s: max_s,
         contacts_max: source.amount(raw.contacts_max.as_ref(), usual.contacts_max)?,
         aors_max: users_max,
+        flow_timer_s: flow_timer.transpose()?,
         ..usual
     })
 }
@@ -173,8 +199,11 @@ fn calls(source: Source<'_>, raw: &raw::RawCalls, is_edge: bool) -> Result<Calls
         None => vec!["112".to_owned(), "911".to_owned()],
         Some(numbers) => source.read_all(numbers, value::dialled)?,
     };
+    let outgoing_max = raw.outgoing_max.as_ref();
+    let outgoing_max = outgoing_max.map(|_| source.at_least_one(outgoing_max, 1));
     Ok(Calls {
         calls_max,
+        outgoing_max: outgoing_max.transpose()?,
         emergency,
     })
 }

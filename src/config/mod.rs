@@ -20,15 +20,17 @@ use crate::api::access::Token;
 use crate::shard;
 use crate::tls::Face;
 
-pub use change::Changes;
+pub use change::{Changes, keep_fixed};
 pub use error::{Error, Place};
 
 /// The port of the status API unless the configuration names one.
 const API_PORT: u16 = 5080;
 
-/// A checked configuration.
+/// The checked configuration of one site, and of the process that serves it.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What the operator calls the site; `None` where the file has one alone.
+    pub site: Option<Box<str>>,
     /// What the worker is told; at least one listener, no two alike.
     pub shard: shard::Settings,
     /// What each listener shows that speaks TLS, in their order; `None` for the others.
@@ -156,27 +158,41 @@ impl Origin {
         Self::read(self.file.as_deref(), &self.arguments)
     }
 
-    /// What it means.
-    pub fn config(&self) -> Result<Config, Error> {
+    /// What it means: each site, in the order of the file; there is one at least, and what is the
+    /// process's is the same in all.
+    pub fn sites(&self) -> Result<Vec<Config>, Error> {
         let file = self.file.as_deref().unwrap_or_default();
-        Config::parse(file, &self.text, &self.arguments)
+        Config::parse_all(file, &self.text, &self.arguments)
     }
 }
 
 impl Config {
-    /// The configuration in this file, or the defaults if there is none.
-    pub fn load(file: Option<&str>, arguments: &Arguments) -> Result<Self, Error> {
-        Origin::read(file, arguments)?.config()
+    /// The configuration of each site in this file, or the defaults if there is none.
+    pub fn load(file: Option<&str>, arguments: &Arguments) -> Result<Vec<Self>, Error> {
+        Origin::read(file, arguments)?.sites()
     }
 
-    /// The configuration that this text is; `file` only names it in errors.
+    /// The configuration that this text is, which has one site; `file` only names it in errors.
     pub fn parse(file: &str, text: &str, arguments: &Arguments) -> Result<Self, Error> {
+        let mut sites = Self::parse_all(file, text, arguments)?;
+        match (sites.pop(), sites.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (Some(_) | None, _) => Err(Error {
+                place: Place::File(file.to_owned()),
+                key: "site".to_owned(),
+                why: "there are several".to_owned(),
+            }),
+        }
+    }
+
+    /// The sites that this text is; there is one at least.
+    fn parse_all(file: &str, text: &str, arguments: &Arguments) -> Result<Vec<Self>, Error> {
         let source = error::Source { file, text };
         let raw = toml::from_str(text).map_err(|error| {
             let span = error.span().unwrap_or_default();
             source.error(&span, error::why_not_read(error.message()))
         })?;
-        check::check(source, &raw, arguments)
+        check::check_all(source, &raw, arguments)
     }
 
     /// Whether the API asks nobody for a token where there are none: where anybody may register as

@@ -14,6 +14,9 @@ pub(super) type Field<T> = Option<Spanned<T>>;
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawConfig {
+    /// Of a site.
+    pub(super) name: Field<String>,
+    pub(super) site: Vec<Spanned<RawConfig>>,
     pub(super) mode: Field<String>,
     #[serde(deserialize_with = "upstream")]
     pub(super) upstream: Option<Spanned<RawPeer>>,
@@ -21,6 +24,7 @@ pub(super) struct RawConfig {
     pub(super) route: Vec<Spanned<RawRoute>>,
     pub(super) own_calls: RawOwnCalls,
     pub(super) domains: Vec<Spanned<String>>,
+    pub(super) server_header: Field<String>,
     pub(super) listener: Vec<Spanned<RawListener>>,
     pub(super) edge: RawEdge,
     pub(super) store: RawStore,
@@ -88,13 +92,14 @@ pub(super) struct RawPeer {
     pub(super) methods: Vec<Spanned<String>>,
     pub(super) calls_max: Field<u32>,
     pub(super) rate_max: Field<u32>,
-    pub(super) tcp: Field<bool>,
+    pub(super) tcp: Field<toml::Value>,
     pub(super) cc_domains: Vec<Spanned<String>>,
     pub(super) dials: Field<String>,
     pub(super) completion: Field<String>,
     pub(super) recall: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) cc_params: Field<bool>,
     pub(super) dialog_events: Field<bool>,
+    pub(super) redirect: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -153,6 +158,7 @@ pub(super) struct RawRegistrar {
     pub(super) expires_min_s: Field<u32>,
     pub(super) expires_max_s: Field<u32>,
     pub(super) contacts_max: Field<u32>,
+    pub(super) flow_timer_s: Field<u32>,
 }
 
 /// Not `Debug`: it holds passwords.
@@ -170,6 +176,7 @@ pub(super) struct RawUser {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawCalls {
     pub(super) calls_max: Field<u32>,
+    pub(super) outgoing_max: Field<u32>,
     pub(super) ring_max_s: Field<u32>,
     pub(super) reliable: Field<String>,
     pub(super) session_expires: Field<String>,
@@ -325,6 +332,7 @@ pub(super) struct RawToken {
     pub(super) sha256: Field<String>,
     pub(super) scopes: Vec<Spanned<String>>,
     pub(super) line: Field<String>,
+    pub(super) site: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -19,6 +19,9 @@ use super::{Config, Log};
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settings = &self.shard;
+        if let Some(site) = &self.site {
+            writeln!(f, "site       {site}")?;
+        }
         write!(f, "mode       {}", self.mode())?;
         match &settings.upstream {
             Some(upstream) => writeln!(f, ", in front of {}", upstream.shown())?,

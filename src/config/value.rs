@@ -22,6 +22,9 @@ const UNITS: [(&str, u64); 4] = [
     ("ms", 1),
 ];
 
+/// Longer than any name and version.
+const SERVER_BYTES_MAX: usize = 64;
+
 /// `IP:PORT` or `IP`, of a socket of ours.
 pub(super) fn listen_address(text: &str, port: u16) -> Result<SocketAddr, String> {
     let (ip, given) = socket_address(text).ok_or_else(|| format!("`{text}` is not IP:PORT"))?;
@@ -155,6 +158,19 @@ pub(super) fn name(text: &str) -> Result<String, String> {
         return Err(format!("{text:?} is no name"));
     }
     Ok(text.to_owned())
+}
+
+/// What can stand in the Server field as it is (RFC 3261 §20.35).
+pub(super) fn server(text: &str) -> Result<Box<str>, String> {
+    let is_plain = |letter: char| letter == ' ' || letter.is_ascii_graphic();
+    let is_fine = !text.is_empty() && text.len() <= SERVER_BYTES_MAX && text == text.trim();
+    if is_fine && text.chars().all(is_plain) {
+        Ok(text.into())
+    } else {
+        Err(format!(
+            "{text:?} is not 1 to {SERVER_BYTES_MAX} printable ASCII characters"
+        ))
+    }
 }
 
 /// A whole number and its unit: `300ms`, `20s`, `3min`, `1h`.

@@ -3,13 +3,15 @@
 //! Threads, each with one job, that share nothing but channels and the log's buffer:
 //!
 //! ```text
-//!   worker   the shard and the datagram sockets
+//!   worker   the shard and the datagram sockets; one for each site
 //!   main     stream connections, HTTP, signals,    ── mail ──► worker ── commands ──► main
 //!            the configuration and its changes
 //!   log      writes what the other two log
 //!   store    keeps registrations over a restart, if the operator wants that
 //!   records  writes what the worker hands in
 //! ```
+//!
+//! Sites share none of this but the main thread and the log.
 //!
 //! The worker never waits for the others: what does not fit into a channel is not sent, and it is
 //! told so.
@@ -36,6 +38,7 @@ mod roster;
 mod secure;
 mod serve;
 mod signals;
+mod site;
 mod socket;
 mod sound;
 mod streams;

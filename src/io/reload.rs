@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::api::status::{Reload, ReloadOutcome};
-use crate::config::{Changes, Config, Error, Origin};
+use crate::config::{Changes, Config, Error, Origin, keep_fixed};
 
 use super::clock::Clock;
 use super::log::Pen;
@@ -41,30 +41,24 @@ pub(super) struct Reloader {
     first: Origin,
     /// What is in force, but for what needs a restart.
     origin: Origin,
-    config: Config,
-    told: Told,
-    files: Files,
-    standing: watch::Sender<Standing>,
+    /// Each site, and who has to know of it.
+    sites: Vec<(Config, Told, watch::Sender<Standing>)>,
+    pen: Pen,
 }
 
-/// The files that may be moved away while we write them.
-#[derive(Clone, Debug)]
-pub(super) struct Files {
-    /// The log.
-    pub(super) pen: Pen,
-    /// The call records, if there are any.
-    pub(super) records: Option<Slot>,
-}
-
-/// Who has to know of another configuration.
+/// Who has to know of another configuration of a site.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
+    /// The site, where there are several.
+    pub(super) site: Option<Box<str>>,
     /// The clock that the calendar is read with.
     pub(super) clock: Clock,
     /// To the worker.
     pub(super) mail: mpsc::Sender<Mail>,
     /// To the streams, which it does not keep from ending.
     pub(super) commands: mpsc::WeakSender<Command>,
+    /// Its call records, if there are any, whose file may be moved away.
+    pub(super) records: Option<Slot>,
 }
 
 /// Why a configuration is read anew.
@@ -77,23 +71,26 @@ enum Cause {
 }
 
 impl Reloader {
-    /// The configuration that is in force, and where it came from; what others may know of it.
+    /// The sites that are in force, and where they came from; what others may know of each.
     pub(super) fn new(
-        (config, origin): (Config, Origin),
-        told: Told,
-        files: Files,
-    ) -> (Self, watch::Receiver<Standing>) {
-        let (standing, read) = watch::channel(Standing {
-            mode: config.mode(),
-            reload: None,
+        (sites, origin): (Vec<Config>, Origin),
+        told: Vec<Told>,
+        pen: Pen,
+    ) -> (Self, Vec<watch::Receiver<Standing>>) {
+        let mut read = Vec::new();
+        let sites = sites.into_iter().zip(told).map(|(config, told)| {
+            let (standing, reading) = watch::channel(Standing {
+                mode: config.mode(),
+                reload: None,
+            });
+            read.push(reading);
+            (config, told, standing)
         });
         let reloader = Self {
             first: origin.clone(),
             origin,
-            config,
-            told,
-            files,
-            standing,
+            sites: sites.collect(),
+            pen,
         };
         (reloader, read)
     }
@@ -121,30 +118,31 @@ impl Reloader {
     }
 
     fn reopen(&self) {
-        let Files { pen, records } = &self.files;
-        if let Err(error) = pen.reopen(self.config.log.file.as_deref()) {
+        let log = self
+            .sites
+            .first()
+            .and_then(|(first, ..)| first.log.file.as_deref());
+        if let Err(error) = self.pen.reopen(log) {
             tracing::error!(%error, "the log cannot be opened anew");
         }
-        if records.as_ref().is_some_and(|records| !records.reopen()) {
-            tracing::error!("call records go on where they were: too many wait to be written");
+        for (_, told, _) in &self.sites {
+            let records = told.records.as_ref();
+            if records.is_some_and(|records| !records.reopen()) {
+                let site = told.site.as_deref();
+                tracing::error!(
+                    site,
+                    "call records go on where they were: too many wait to be written"
+                );
+            }
         }
     }
 
     /// Has the certificates read anew, for whoever replaces them under their names.
     async fn renew_certificates(&self) {
-        if self.config.tls.iter().all(Option::is_none) {
-            return;
-        }
-        // Streams that are gone need no certificates.
-        let Some(commands) = self.told.commands.upgrade() else {
-            return;
-        };
-        let (asker, renewed) = oneshot::channel();
-        drop(commands.send(Command::Reload(asker)).await);
-        match renewed.await {
-            Ok(Ok(())) => tracing::info!("the certificates have been read anew"),
-            Ok(Err(error)) => tracing::error!(%error, "the certificates stay as they were"),
-            Err(_) => {}
+        for (config, told, _) in &self.sites {
+            if config.tls.iter().any(Option::is_some) {
+                told.renew_certificates().await;
+            }
         }
     }
 
@@ -153,17 +151,18 @@ impl Reloader {
         let read = self
             .origin
             .reread()
-            .and_then(|next| Ok((next.config()?, next)));
+            .and_then(|next| Ok((next.sites()?, next)));
         let reload = match read {
-            Ok((config, next)) => self.take_in(config, next, cause).await,
+            Ok((sites, next)) => self.take_in(sites, next, cause).await,
             Err(error) => Some(self.refuse(&error)),
         };
         if let Some(reload) = reload {
-            let mode = self.config.mode();
-            self.standing.send_replace(Standing {
-                mode,
-                reload: Some(reload),
-            });
+            for (config, _, standing) in &self.sites {
+                standing.send_replace(Standing {
+                    mode: config.mode(),
+                    reload: Some(reload.clone()),
+                });
+            }
         }
         systemd::ready();
     }
@@ -178,7 +177,7 @@ impl Reloader {
     }
 
     /// Puts it in force; `None` if there is nothing to say of it.
-    async fn take_in(&mut self, mut next: Config, origin: Origin, cause: Cause) -> Option<Reload> {
+    async fn take_in(&mut self, next: Vec<Config>, origin: Origin, cause: Cause) -> Option<Reload> {
         let changed = Changes::between(&self.origin, &origin).keys;
         if changed.is_empty() {
             // Whoever saves a file as it was needs no answer; whoever asks does.
@@ -189,28 +188,37 @@ impl Reloader {
             return Some(self.outcome(ReloadOutcome::Unchanged));
         }
         let mut restart = Changes::between(&self.first, &origin).restart;
-        let kept = next.keep_fixed(&self.config);
-        restart.extend(kept.iter().map(|key| (*key).to_owned()));
-        let settings = Box::new(next.shard.clone());
-        let (done, held) = oneshot::channel();
-        drop(
-            self.told
-                .mail
-                .send(Mail::Reconfigure { settings, done })
-                .await,
-        );
-        // A worker that has ended has nothing to be told.
-        held.await.ok()?;
-        self.take_in_log(&next);
-        self.config = next;
+        let running: Vec<_> = self
+            .sites
+            .iter()
+            .map(|(config, ..)| config.clone())
+            .collect();
+        let (next, kept) = keep_fixed(next, &running);
+        restart.extend(kept);
+        let mut is_heard = false;
+        for (next, (_, told, _)) in next.iter().zip(&self.sites) {
+            is_heard |= told.reconfigure(next).await.is_some();
+        }
+        if !is_heard {
+            // Workers that have ended have nothing to be told.
+            return None;
+        }
+        if let Some(first) = next.first() {
+            self.take_in_log(first);
+        }
+        for (next, (config, ..)) in next.into_iter().zip(&mut self.sites) {
+            *config = next;
+        }
         self.origin = origin;
         tracing::info!(
             changed = changed.join(" "),
             needs_restart = (!restart.is_empty()).then(|| restart.join(" ")),
             "another configuration is in force"
         );
-        for warning in self.config.warnings() {
-            tracing::warn!("{warning}");
+        for (config, ..) in &self.sites {
+            for warning in config.warnings() {
+                tracing::warn!(site = config.site.as_deref(), "{warning}");
+            }
         }
         Some(Reload {
             changed,
@@ -220,23 +228,52 @@ impl Reloader {
     }
 
     fn take_in_log(&self, next: &Config) {
-        self.files.pen.set_level(next.log.level);
-        if next.log.file == self.config.log.file {
+        self.pen.set_level(next.log.level);
+        let before = self.sites.first().map(|(first, ..)| &first.log.file);
+        if before == Some(&next.log.file) {
             return;
         }
-        if let Err(error) = self.files.pen.reopen(next.log.file.as_deref()) {
+        if let Err(error) = self.pen.reopen(next.log.file.as_deref()) {
             tracing::error!(%error, "the log goes on where it was: the new file cannot be opened");
         }
     }
 
     fn outcome(&self, outcome: ReloadOutcome) -> Reload {
+        let clock = self.sites.first().map(|(_, told, _)| told.clock);
+        let at = clock.map(|clock| clock.calendar().utc(clock.now()));
         Reload {
-            at: self.told.clock.calendar().utc(self.told.clock.now()),
+            at: at.unwrap_or_default(),
             outcome,
             changed: Vec::new(),
             needs_restart: Vec::new(),
             error: None,
         }
+    }
+}
+
+impl Told {
+    async fn renew_certificates(&self) {
+        // Streams that are gone need no certificates.
+        let Some(commands) = self.commands.upgrade() else {
+            return;
+        };
+        let site = self.site.as_deref();
+        let (asker, renewed) = oneshot::channel();
+        drop(commands.send(Command::Reload(asker)).await);
+        match renewed.await {
+            Ok(Ok(())) => tracing::info!(site, "the certificates have been read anew"),
+            Ok(Err(error)) => tracing::error!(site, %error, "the certificates stay as they were"),
+            Err(_) => {}
+        }
+    }
+
+    /// Waits until the worker goes by this; `None` if it has ended.
+    async fn reconfigure(&self, next: &Config) -> Option<()> {
+        let settings = Box::new(next.shard.clone());
+        let (done, held) = oneshot::channel();
+        let mail = Mail::Reconfigure { settings, done };
+        self.mail.send(mail).await.ok()?;
+        held.await.ok()
     }
 }
 

@@ -9,7 +9,7 @@ use super::mail::Mail;
 use super::systemd;
 
 /// Listens for SIGINT and SIGTERM for as long as the event loop of this thread runs.
-pub(super) fn start(mail: mpsc::Sender<Mail>) -> io::Result<()> {
+pub(super) fn start(workers: Vec<mpsc::Sender<Mail>>) -> io::Result<()> {
     let mut signals = Signals {
         interrupt: signal(SignalKind::interrupt())?,
         terminate: signal(SignalKind::terminate())?,
@@ -18,11 +18,15 @@ pub(super) fn start(mail: mpsc::Sender<Mail>) -> io::Result<()> {
         signals.next().await;
         systemd::stopping();
         tracing::info!("stopping when the last call has ended; a second signal hangs up");
-        // A worker that is gone has stopped already.
-        drop(mail.send(Mail::Drain).await);
+        for mail in &workers {
+            // A worker that is gone has stopped already.
+            drop(mail.send(Mail::Drain).await);
+        }
         signals.next().await;
         tracing::info!("hanging up");
-        drop(mail.send(Mail::HangUp).await);
+        for mail in &workers {
+            drop(mail.send(Mail::HangUp).await);
+        }
     });
     Ok(())
 }

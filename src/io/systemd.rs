@@ -32,26 +32,33 @@ pub(super) fn stopping() {
     notify(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
-/// Tells that we live for as long as the worker does, if systemd wants to know.
-pub(super) fn start_watchdog(mail: mpsc::Sender<Mail>) {
+/// Tells that we live for as long as the workers do, if systemd wants to know.
+pub(super) fn start_watchdog(workers: Vec<mpsc::Sender<Mail>>) {
     if let Some(period) = sd_notify::watchdog_enabled() {
-        tokio::spawn(keep_alive(mail, period, || {
+        tokio::spawn(keep_alive(workers, period, || {
             notify(&[NotifyState::Watchdog]);
         }));
     }
 }
 
-/// Asks the worker three times a period: one answer that is late kills nobody, a worker that hangs
-/// gives none.
-async fn keep_alive(mail: mpsc::Sender<Mail>, period: Duration, tell: impl Fn()) {
+/// Asks the workers three times a period: one answer that is late kills nobody, a worker that hangs
+/// gives none. One that has ended is asked no more.
+async fn keep_alive(mut workers: Vec<mpsc::Sender<Mail>>, period: Duration, tell: impl Fn()) {
     let mut looks = interval(period / 3);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        if answer(&mail).await.is_none() {
-            // The worker has ended, and the process ends with it.
+        let mut alive = Vec::new();
+        for mail in workers {
+            if answer(&mail).await.is_some() {
+                alive.push(mail);
+            }
+        }
+        if alive.is_empty() {
+            // The process ends with the last worker.
             return;
         }
+        workers = alive;
         tell();
     }
 }
@@ -83,7 +90,7 @@ mod tests {
     async fn heard(answers: usize) -> usize {
         let (mail, mut mailbox) = mpsc::channel(1);
         let (tell, mut told) = mpsc::unbounded_channel();
-        let alive = keep_alive(mail, Duration::from_millis(3), move || {
+        let alive = keep_alive(vec![mail], Duration::from_millis(3), move || {
             let _is_counted = tell.send(());
         });
         let worker = async move {
@@ -123,7 +130,10 @@ mod tests {
         run(async {
             let (mail, mailbox) = mpsc::channel(1);
             drop(mailbox);
-            keep_alive(mail, Duration::from_millis(3), || panic!("it has ended")).await;
+            keep_alive(vec![mail], Duration::from_millis(3), || {
+                panic!("it has ended")
+            })
+            .await;
         });
     }
 }

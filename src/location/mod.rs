@@ -25,6 +25,8 @@ mod wanted;
 #[cfg(test)]
 mod rig;
 
+use crate::sip::{Message, Name, NameAddr, Writer};
+
 pub use crate::location::account::Account;
 pub use crate::location::account::Accounts;
 pub use crate::location::alias::Alias;
@@ -65,6 +67,26 @@ pub struct Policy {
     pub gone_max: usize,
     /// Most bytes of an AOR, and of a binding's Contact and Call-ID; phones need 100 to 400.
     pub binding_bytes_max: usize,
+    /// RFC 5626 §10: what a phone that asks for `outbound` is told of how long its flow may be
+    /// silent; `None`: nothing.
+    pub flow_timer_s: Option<u32>,
+}
+
+impl Policy {
+    /// S-85: tells a phone that asks for it how long its flow may be silent.
+    fn write_flow_timer(&self, register: &Message<'_>, writer: &mut Writer<'_>) {
+        if let Some(timer_s) = self.flow_timer_s.filter(|_| asks_for_outbound(register)) {
+            writer.header_fmt(Name::FlowTimer, format_args!("{timer_s}"));
+        }
+    }
+}
+
+/// RFC 5626 §4.2.1: whether a phone takes part, on the flow that it registers over.
+fn asks_for_outbound(register: &Message<'_>) -> bool {
+    let mut options = register.values(Name::Supported);
+    let has_flow = |contact| NameAddr::parse(contact).is_ok_and(|it| it.params.has("reg-id"));
+    options.any(|option| option.eq_ignore_ascii_case(b"outbound"))
+        && register.values(Name::Contact).any(has_flow)
 }
 
 impl Default for Policy {
@@ -77,6 +99,7 @@ impl Default for Policy {
             aors_max: 100_000,
             gone_max: 10_000,
             binding_bytes_max: 1_024,
+            flow_timer_s: None,
         }
     }
 }

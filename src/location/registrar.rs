@@ -124,6 +124,7 @@ impl Registrar {
         let status = match self.register(now, request, flow, domains) {
             Ok(aor) => {
                 self.list(now, &aor, &mut writer);
+                self.policy.write_flow_timer(&request.message, &mut writer);
                 Status::OK
             }
             Err(reject) => {

@@ -206,6 +206,7 @@ impl Relay {
                 binding.write(now, writer);
             }
         }
+        self.policy.write_flow_timer(&request.message, writer);
     }
 
     /// Takes the PBX's 2xx to a REGISTER that was relayed, and writes the Contacts that the phone is
@@ -237,6 +238,7 @@ impl Relay {
             }
         }
         self.list(now, registrar, &granted, writer);
+        self.policy.write_flow_timer(&request.message, writer);
         kept.is_ok()
     }
 

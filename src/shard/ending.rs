@@ -16,6 +16,7 @@ impl Shard {
             self.desk.facts.push_back(completion::Input::Stop);
         }
         self.stop_pinging(now);
+        self.stop_probing();
     }
 
     pub(super) fn hang_up(&mut self, now: Timestamp) {

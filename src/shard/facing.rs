@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::cc::trust::PeerId;
 use crate::shard::Shard;
 use crate::shard::invite::Routed;
-use crate::shard::settings::{Listener, Peer};
+use crate::shard::settings::{Listener, Peer, Tcp};
 use crate::sip::Request;
 use crate::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
 use crate::time::Timestamp;
@@ -112,14 +112,17 @@ impl Shard {
             return;
         }
         let peer = routed.peer.and_then(|id| self.settings.peer(id));
-        if !peer.is_some_and(|peer| peer.terms.tcp) {
-            return;
-        }
+        let tcp = peer.map_or(Tcp::No, |peer| peer.terms.tcp);
+        let takes_tcp = |flow: &Flow| match tcp {
+            Tcp::Ask => self.probes.takes_tcp(flow.remote),
+            Tcp::No => false,
+            Tcp::Yes => true,
+        };
         for way in &mut routed.ways {
             let others = way.others.as_mut().map(|others| &mut others.hops);
             let others = others.into_iter().flatten().map(|hop| &mut hop.flow);
             for flow in others.chain([&mut way.flow]) {
-                if flow.transport == Transport::Udp {
+                if flow.transport == Transport::Udp && takes_tcp(flow) {
                     flow.transport = Transport::Tcp;
                 }
             }

@@ -455,6 +455,7 @@ impl Shard {
         (mut parties, about): (Parties, About),
     ) -> Result<(), Reject> {
         self.check_terms(request, (flow, ways), &mut parties)?;
+        parties.is_outgoing = self.check_outgoing(request, parties.caller.as_ref())?;
         check_breadth(request, ways)?;
         let (again, about) = self.take_up_challenged(request, flow, about);
         let (key, again) = match again {

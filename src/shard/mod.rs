@@ -22,6 +22,7 @@ mod invite;
 mod keep_alive;
 mod keeping;
 mod legs;
+mod manners;
 mod mixing;
 mod music;
 mod names;
@@ -34,12 +35,14 @@ mod passes;
 mod pings;
 mod placing;
 mod polls;
+mod probes;
 mod prompt;
 pub mod provider;
 mod recall;
 mod receive;
 mod reconfigure;
 pub mod record;
+mod redirect;
 mod registration;
 pub mod reject;
 mod relayed;
@@ -65,6 +68,7 @@ mod withheld;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::call;
 use crate::call::{Call, Contacts, Turn};
@@ -134,6 +138,8 @@ enum Kind {
 #[derive(Clone, Debug, Default)]
 struct Parties {
     caller: Option<Aor>,
+    /// Whether it counts among the calls that its caller began.
+    is_outgoing: bool,
     callee: Option<Aor>,
     /// Whose number was dialled, where the call goes to him through the PBX.
     dialled: Option<Dialled>,
@@ -142,6 +148,8 @@ struct Parties {
     /// What either side learns of the other.
     identity: terms::Identity,
     kind: Kind,
+    /// Where redirections have led it.
+    followed: Option<Arc<redirect::Followed>>,
 }
 
 /// One worker's SIP state.
@@ -160,6 +168,7 @@ pub struct Shard {
     /// The servers of the peers.
     targets: Targets,
     pings: Pings,
+    probes: probes::Probes,
     /// Where the peers with names are.
     directory: names::Directory,
     /// The requests that wait for that.
@@ -225,6 +234,7 @@ impl Shard {
             domains,
             targets: ways::targets_of(&settings, Timestamp::START),
             pings: Pings::default(),
+            probes: probes::Probes::default(),
             directory: names::Directory::default(),
             lot: parked::Lot::default(),
             proven: facing::Proven::default(),
@@ -246,6 +256,7 @@ impl Shard {
             in_hand: None,
             settings,
         };
+        shard.layer.set_name(shard.settings.server.as_deref());
         shard.relocate(Timestamp::START);
         shard
     }
@@ -266,7 +277,8 @@ impl Shard {
     fn take_in(&mut self, now: Timestamp, input: Input<'_>) {
         match input {
             Input::Received { flow, bytes, delay } => self.receive(now, &flow, bytes, delay),
-            Input::NotSent { client, .. } => {
+            Input::NotSent { client, flow } => {
+                self.note_not_sent(&flow);
                 if let Some(event) = self.layer.handle_not_sent(now, client) {
                     self.on_event(now, event);
                 }
@@ -298,6 +310,7 @@ impl Shard {
             shard.heed_challenges(now);
             shard.run_pings(now);
             shard.run_names(now);
+            shard.run_probes(now);
             shard.expire_parked(now);
             shard.registrar.handle_timeout(now);
             shard.wake_edge(now);
@@ -342,6 +355,7 @@ impl Shard {
             self.deadlines.next_due(),
             self.registrar.poll_timeout(),
             self.targets.poll_timeout(),
+            self.probes.poll_timeout(),
             self.directory.names.poll_timeout(),
             self.parked_until(),
             self.edge.as_deref().and_then(Edge::poll_timeout),
@@ -399,6 +413,9 @@ impl Shard {
             Event::Failed(user, failure) => {
                 if pings::is_ping(user) {
                     return self.on_ping_failed(now, user, failure);
+                }
+                if probes::is_probe(user) {
+                    return self.on_probe_failed(user);
                 }
                 if is_registration(user) {
                     return self.on_register_failure(now, user.call, failure);
@@ -574,6 +591,9 @@ impl Shard {
 
     fn release(&mut self, now: Timestamp, parties: &Parties) {
         self.release_peers(parties);
+        if let Some(caller) = parties.caller.as_ref().filter(|_| parties.is_outgoing) {
+            self.users.end_begun(caller);
+        }
         for user in [&parties.caller, &parties.callee].into_iter().flatten() {
             self.users.release(now, user);
         }

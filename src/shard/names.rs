@@ -38,6 +38,7 @@ impl Shard {
         for (id, (located, missing)) in found {
             self.settle_peer(now, id, &located, missing);
         }
+        self.probes.begin(now, &self.settings);
         if !self.lot.is_empty() {
             self.unpark(now);
         }

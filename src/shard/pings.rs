@@ -9,7 +9,7 @@ use crate::routing::health::{Change, Due};
 use crate::routing::targets::Happening;
 use crate::shard::Shard;
 use crate::shard::report::TargetReport;
-use crate::sip::flow::ListenerId;
+use crate::sip::flow::{Flow, ListenerId};
 use crate::sip::{Method, Name, Status, Writer};
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -131,6 +131,24 @@ impl Shard {
         let number = self.pings.last;
         self.targets.on_ping_sent(now, server, number);
         let uri = self.ping_uri(happening);
+        let user = User {
+            call: Key::from_bits(number),
+            part: PART,
+        };
+        // A ping that we cannot send says nothing of the server: its answer will be late.
+        if let Some(client) = self.ask_options(now, &uri, flow, user) {
+            self.pings.waiting.insert(number, client);
+        }
+    }
+
+    /// OPTIONS of our own; `None` if there is no room for them.
+    pub(super) fn ask_options(
+        &mut self,
+        now: Timestamp,
+        uri: &str,
+        flow: Flow,
+        user: User,
+    ) -> Option<Key> {
         let us = self.layer.sent_by(&flow).to_vec();
         let (tag, call_id) = (hex(self.rng.bits()), hex(self.rng.bits()));
         self.scratch.clear();
@@ -141,22 +159,16 @@ impl Shard {
         writer.header_parts(Name::CallId, &[&call_id, b"@", &us]);
         writer.header(Name::CSeq, b"1 OPTIONS");
         writer.header(Name::Accept, b"application/sdp");
-        let is_written = writer.finish(b"").is_ok();
+        writer.finish(b"").ok()?;
         let outgoing = Outgoing {
             method: Method::Options,
             uri: uri.as_bytes(),
             flow,
-            user: Some(User {
-                call: Key::from_bits(number),
-                part: PART,
-            }),
+            user: Some(user),
             destination: 0,
             fields: &self.scratch,
         };
-        // A ping that we cannot send says nothing of the server: its answer will be late.
-        if is_written && let Ok(client) = self.layer.request(now, &outgoing) {
-            self.pings.waiting.insert(number, client);
-        }
+        self.layer.request(now, &outgoing).ok()
     }
 
     fn ping_uri(&self, happening: &Happening) -> String {

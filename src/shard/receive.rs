@@ -12,7 +12,7 @@ use crate::shard::offer::About;
 use crate::shard::registration::is_registration;
 use crate::shard::sources::is_source;
 use crate::shard::subscriptions::Part;
-use crate::shard::{Parties, Reject, Shard, pings};
+use crate::shard::{Parties, Reject, Shard, pings, probes};
 use crate::sip::flow::Flow;
 use crate::sip::{Checked, Message, Method, Name, Refusal, Request, Response, Status, cause};
 use crate::table::Key;
@@ -75,6 +75,7 @@ impl Shard {
     fn on_response(&mut self, now: Timestamp, flow: &Flow, response: &Response<'_>) {
         match self.layer.handle_response(now, response) {
             Heard::Up(user) if pings::is_ping(user) => self.on_pong(now, user, response.status),
+            Heard::Up(user) if probes::is_probe(user) => self.on_probed(user, response.status),
             Heard::Up(user) => {
                 if is_registration(user) {
                     return self.on_register_response(now, user.call, response);
@@ -92,6 +93,9 @@ impl Shard {
                     if !self.tells_instead(now, (user.call, part), response) {
                         self.on_relay_response(now, (user.call, part), response);
                     }
+                    return;
+                }
+                if self.follows(now, user, (flow, response)) {
                     return;
                 }
                 let identity = self.identity_within(user.call);

@@ -25,6 +25,7 @@ impl Shard {
         self.registrar.set_policy(settings.registrar);
         self.set_access(now, settings.access.take());
         self.layer.set_timing(settings.timing);
+        self.layer.set_name(settings.server.as_deref());
         let transactions_max = to_usize(settings.limits.transactions_max);
         self.layer.set_max(transactions_max);
         let relayed = settings.limits.relayed;

@@ -281,8 +281,8 @@ impl Shard {
                     .relay
                     .handle_success(now, registrar, of, response, &mut writer);
             }
-            // Each Contact has its own, which may be shorter than the PBX's.
-            copy_crossing_but(&mut writer, response, &[Name::Expires]);
+            // Each Contact has its own time, which may be shorter than the PBX's; and the flow is ours.
+            copy_crossing_but(&mut writer, response, &[Name::Expires, Name::FlowTimer]);
         } else {
             if is_wrong(request, response) {
                 edge.registrations.note_failure(now, flow, user);

@@ -129,6 +129,8 @@ rejects! {
     SourceTooFast "rejected_source_too_fast" SERVICE_UNAVAILABLE
     /// A table is full.
     TableFull "rejected_table_full" SERVICE_UNAVAILABLE
+    /// A user has begun as many calls as he may.
+    TooManyCalls "rejected_too_many_calls" FORBIDDEN
     /// S-22: Max-Forwards has come to 0.
     TooManyHops "rejected_too_many_hops" TOO_MANY_HOPS
     /// A user has as many subscriptions as he may.

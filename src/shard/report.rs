@@ -56,6 +56,47 @@ pub struct TargetReport {
     pub rtt: Option<Duration>,
 }
 
+impl Report {
+    /// What several workers hold together; a table is as old as its oldest entry, and a peer goes by
+    /// the name of its own worker's choice.
+    pub fn joined(reports: impl IntoIterator<Item = Self>) -> Self {
+        let mut reports = reports.into_iter();
+        let mut all = reports.next().unwrap_or_default();
+        for more in reports {
+            all.add(more);
+        }
+        all
+    }
+
+    fn add(&mut self, more: Self) {
+        for table in more.tables {
+            match self.tables.iter_mut().find(|it| it.name == table.name) {
+                Some(ours) => {
+                    ours.entries += table.entries;
+                    ours.oldest = ours.oldest.max(table.oldest);
+                }
+                None => self.tables.push(table),
+            }
+        }
+        for (name, count) in more.counters {
+            match self.counters.iter_mut().find(|it| it.0 == name) {
+                Some(ours) => ours.1 += count,
+                None => self.counters.push((name, count)),
+            }
+        }
+        for (stage, number) in more.completions {
+            match self.completions.iter_mut().find(|it| it.0 == stage) {
+                Some(ours) => ours.1 += number,
+                None => self.completions.push((stage, number)),
+            }
+        }
+        self.targets.extend(more.targets);
+        self.delays.join(&more.delays);
+        self.draining |= more.draining;
+        self.owed += more.owed;
+    }
+}
+
 impl Shard {
     /// What the worker holds.
     pub fn report(&self, now: Timestamp) -> Report {

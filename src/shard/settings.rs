@@ -18,6 +18,7 @@ use crate::media::prompts::Voice;
 use crate::routing::table::{OnBusy, Route};
 use crate::routing::{Place, Policy, Spot};
 use crate::shard::intrusion::Intrusion;
+pub use crate::shard::manners::{Redirect, Tcp};
 use crate::shard::relays;
 use crate::sip::flow::{ListenerId, Transport};
 use crate::tls::Proof;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub peers: Vec<Peer>,
     /// Which peer a request is for, the first that fits; what fits none goes as without a table.
     pub routes: Vec<Route>,
+    /// What we call ourselves in the Server field of responses; `None`: nothing.
+    pub server: Option<Box<str>>,
     /// The domains that are ours, besides the names and addresses of the listeners; lower case.
     pub domains: Vec<String>,
     /// What our registrar grants.
@@ -247,6 +250,8 @@ pub struct Peer {
     pub recall: Vec<RecallMethod>,
     /// Whether what is dialled there to complete a call carries `m` and `cce` (CC-23).
     pub cc_params: CcParams,
+    /// What becomes of its redirections (S-32).
+    pub redirect: Redirect,
 }
 
 /// How a caller who has answered his recall is connected with his callee.
@@ -289,6 +294,7 @@ impl Peer {
             dialog_events: false,
             recall: vec![RecallMethod::ThirdParty],
             cc_params: CcParams::Added,
+            redirect: Redirect::default(),
         };
         peer.hosts = peer.own_hosts().collect();
         peer
@@ -356,7 +362,7 @@ pub struct Terms {
     /// Where else its requests come from.
     pub networks: Vec<IpNet>,
     /// R22: whether what is too long for a datagram goes to it by TCP.
-    pub tcp: bool,
+    pub tcp: Tcp,
 }
 
 /// RFC 3325: whether a peer belongs to those whose P-Asserted-Identity is believed.
@@ -511,6 +517,9 @@ impl Default for Completion {
 pub struct Calls {
     /// The most calls of one user, above which he is busy (R20); `None`: his phone decides.
     pub calls_max: Option<u32>,
+    /// The most calls that a user has begun and that are up, against who steals his password; calls
+    /// for help do not count. `None`: any number.
+    pub outgoing_max: Option<u32>,
     /// The numbers of emergency services, as dialled.
     pub emergency: Vec<String>,
 }
@@ -520,6 +529,7 @@ impl Default for Calls {
         Self {
             // R20: softphones have several lines and never say 486 themselves.
             calls_max: Some(1),
+            outgoing_max: None,
             emergency: Vec::new(),
         }
     }

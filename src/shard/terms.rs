@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::cc::trust::PeerId;
 use crate::completion;
+use crate::location::Aor;
 use crate::shard::pace::Rate;
 use crate::shard::settings::Trust;
 use crate::shard::ways::Ways;
@@ -152,10 +153,40 @@ impl Shard {
         through.try_for_each(|id| self.check_calls(id))
     }
 
+    /// Whether a call counts among those that its caller began; refused if he has as many as he may.
+    pub(super) fn check_outgoing(
+        &self,
+        request: &Request<'_>,
+        caller: Option<&Aor>,
+    ) -> Result<bool, Reject> {
+        let (Some(max), Some(caller)) = (self.settings.calls.outgoing_max, caller) else {
+            return Ok(false);
+        };
+        if self.is_pressing(request) {
+            return Ok(false);
+        }
+        if self.users.begun(caller) >= max {
+            return Err(Reject::TooManyCalls);
+        }
+        Ok(true)
+    }
+
+    /// A call has begun; its users have been engaged.
     pub(super) fn engage_peers(&mut self, parties: &Parties) {
+        if let Some(caller) = parties.caller.as_ref().filter(|_| parties.is_outgoing) {
+            self.users.begin(caller);
+        }
         for id in parties.through.into_iter().flatten() {
             self.loads.entry(id).or_default().calls += 1;
         }
+    }
+
+    /// A call has gone on from one peer to another.
+    pub(super) fn move_load(&mut self, before: Option<PeerId>, to: PeerId) {
+        if let Some(load) = before.and_then(|before| self.loads.get_mut(&before)) {
+            load.calls = load.calls.saturating_sub(1);
+        }
+        self.loads.entry(to).or_default().calls += 1;
     }
 
     pub(super) fn release_peers(&mut self, parties: &Parties) {
@@ -166,7 +197,7 @@ impl Shard {
         }
     }
 
-    fn check_calls(&self, id: PeerId) -> Result<(), Reject> {
+    pub(super) fn check_calls(&self, id: PeerId) -> Result<(), Reject> {
         let max = self.settings.peer(id).and_then(|peer| peer.terms.calls_max);
         let calls = self.loads.get(&id).map_or(0, |load| load.calls);
         if max.is_some_and(|max| calls >= max) {
@@ -175,7 +206,7 @@ impl Shard {
         Ok(())
     }
 
-    fn identity(&self, through: [Option<PeerId>; 2]) -> Identity {
+    pub(super) fn identity(&self, through: [Option<PeerId>; 2]) -> Identity {
         let trust = through.map(|id| {
             let peer = id.and_then(|id| self.settings.peer(id));
             peer.map(|peer| peer.terms.trust)

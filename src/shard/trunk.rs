@@ -41,7 +41,7 @@ impl Shard {
     }
 
     /// The peer whose host stands in the URI; nobody is sent back what he sends.
-    fn peer_with_host(&self, uri: &SipUri<'_>, from: Option<PeerId>) -> Option<PeerId> {
+    pub(super) fn peer_with_host(&self, uri: &SipUri<'_>, from: Option<PeerId>) -> Option<PeerId> {
         if self.domains.is_own(uri) {
             return None;
         }

@@ -41,6 +41,8 @@ struct User {
     legs: u32,
     /// `None`: nobody tells.
     far: Option<Far>,
+    /// Of these, calls that he began.
+    begun: u32,
     is_watched: bool,
     /// Whether a call since he was last free was answered.
     has_talked: bool,
@@ -66,6 +68,25 @@ impl Users {
         if known.is_watched {
             self.changed.insert(user.clone());
         }
+    }
+
+    /// One of his legs is a call that he began.
+    pub fn begin(&mut self, user: &Aor) {
+        if let Some(known) = self.known.get_mut(user) {
+            known.begun += 1;
+        }
+    }
+
+    /// A call that he began is over; his leg of it is released afterwards.
+    pub fn end_begun(&mut self, user: &Aor) {
+        if let Some(known) = self.known.get_mut(user) {
+            known.begun = known.begun.saturating_sub(1);
+        }
+    }
+
+    /// How many calls that he began are up.
+    pub fn begun(&self, user: &Aor) -> u32 {
+        self.known.get(user).map_or(0, |known| known.begun)
     }
 
     /// One of his calls was answered.

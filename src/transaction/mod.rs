@@ -160,6 +160,11 @@ impl Layer {
         self.timing = timing;
     }
 
+    /// What we call ourselves in responses, where nobody behind us has said who answers.
+    pub fn set_name(&mut self, name: Option<&str>) {
+        self.servers.set_named(reply::server_line(name));
+    }
+
     /// How many transactions of each kind there may be.
     pub fn set_max(&mut self, max: usize) {
         self.servers.set_max(max);
@@ -413,8 +418,9 @@ impl Layer {
         } else {
             Tag::Ours(tag)
         };
+        let named = self.servers.named();
         self.outbox.write(to, SendId::default(), |out| {
-            reply::compose(out, (status, b""), &head, tag, rest);
+            reply::compose(out, (status, b""), (&head, named), tag, rest);
         });
     }
 

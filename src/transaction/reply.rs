@@ -92,8 +92,14 @@ pub fn destination(via: &Via<'_>, flow: &Flow) -> Flow {
 }
 
 /// Appends a whole response: status line, head, tag, then `rest`, which are header lines, the
-/// blank line and the body.
-pub fn compose(out: &mut Vec<u8>, line: (Status, &[u8]), head: &[u8], tag: Tag<'_>, rest: &[u8]) {
+/// blank line and the body. `server` says who answers, as a header line, unless `rest` does.
+pub fn compose(
+    out: &mut Vec<u8>,
+    line: (Status, &[u8]),
+    (head, server): (&[u8], &[u8]),
+    tag: Tag<'_>,
+    rest: &[u8],
+) {
     let (status, phrase) = line;
     let phrase = if phrase.is_empty() {
         status.phrase().as_bytes()
@@ -110,7 +116,21 @@ pub fn compose(out: &mut Vec<u8>, line: (Status, &[u8]), head: &[u8], tag: Tag<'
         out.extend_from_slice(tag);
     }
     out.extend_from_slice(b"\r\n");
+    if !server.is_empty() && !names_server(rest) {
+        out.extend_from_slice(server);
+    }
     out.extend_from_slice(rest);
+}
+
+/// The header line by which we name ourselves in responses; empty for nobody.
+pub fn server_line(name: Option<&str>) -> Box<[u8]> {
+    let line = name.map(|name| format!("{}: {name}\r\n", Name::Server.as_str()));
+    line.unwrap_or_default().into_bytes().into()
+}
+
+/// Whether whoever is behind us has named himself, in a response of his that crosses.
+fn names_server(rest: &[u8]) -> bool {
+    rest.starts_with(b"Server:") || memchr::memmem::find(rest, b"\r\nServer:").is_some()
 }
 
 /// The To tag of a response (S-12).

@@ -102,6 +102,8 @@ pub struct Servers {
     by_copies: DigestMap<Key>,
     /// The names of the request that [`Self::sort`] has just called new, for [`Self::accept`].
     sorted: Option<Names>,
+    /// The header line by which we name ourselves.
+    named: Box<[u8]>,
 }
 
 /// The names under which a transaction is found: its own, and what copies of its request share, if
@@ -120,7 +122,18 @@ impl Servers {
             by_name: DigestMap::default(),
             by_copies: DigestMap::default(),
             sorted: None,
+            named: Box::default(),
         }
+    }
+
+    /// By which header line we name ourselves from here on; empty for none.
+    pub fn set_named(&mut self, named: Box<[u8]>) {
+        self.named = named;
+    }
+
+    /// That header line.
+    pub fn named(&self) -> &[u8] {
+        &self.named
     }
 
     /// How many there may be; those that are there already stay.
@@ -196,7 +209,7 @@ impl Servers {
         };
         let (machine, wishes) = server.after(turn, Happening::Answered(answer.status.into()));
         if wishes.has(Wish::Send) {
-            server.send(turn.outbox, answer);
+            server.send(turn.outbox, &self.named, answer);
         }
         self.settle(turn, key, machine, wishes);
     }
@@ -340,7 +353,7 @@ impl Servers {
             return;
         };
         if wishes.has(Wish::Trying) {
-            server.send(turn.outbox, &Answer::TRYING);
+            server.send(turn.outbox, &self.named, &Answer::TRYING);
         }
         if wishes.has(Wish::Resend) && !server.last.is_empty() {
             turn.outbox
@@ -430,9 +443,9 @@ impl Server {
     }
 
     /// Sends and keeps a response; after a final one the request's lines are not needed any more.
-    fn send(&mut self, outbox: &mut Outbox, answer: &Answer<'_>) {
+    fn send(&mut self, outbox: &mut Outbox, named: &[u8], answer: &Answer<'_>) {
         let line = (answer.status, answer.phrase);
-        let head = &self.head;
+        let head = (&*self.head, named);
         let sent = outbox.write(self.flow, SendId::default(), |out| {
             reply::compose(out, line, head, answer.tag, answer.rest);
         });

@@ -4,22 +4,25 @@
 
 use campon::routing::table::{Destination, Origin, Pattern, Refusal, Route};
 use campon::shard::Settings;
-use campon::shard::settings::{Peer, PeerCompletion};
+use campon::shard::settings::{Peer, PeerCompletion, Redirect};
 use campon::sip::flow::Transport;
 
 use super::kit::completion::{GUARD, LONG, cc_call, ended, offered_uri, subscribe, told, waits};
 use super::kit::dialog::Dialog;
 use super::kit::dialogs::is_watched;
-use super::kit::draft::{ANSWER, Draft, OFFER, invite, options, register, request, response};
+use super::kit::draft::{
+    ANSWER, Draft, OFFER, cancel, invite, options, register, request, response,
+};
 use super::kit::message::Message;
 use super::kit::party::Party;
-use super::kit::scenes::{call, hang_up, refused};
+use super::kit::scenes::{call, gives_in, hang_up, refused};
 use super::kit::subject::{DOMAIN, OFFICE, Setup, UPSTREAM};
 use super::kit::world::World;
 
 /// The upstream and the peer beside it.
 const PBX_ID: u32 = 0;
 const CARRIER_ID: u32 = 1;
+const BRANCH_ID: u32 = 2;
 
 /// Where a third peer is.
 const BRANCH: &str = "192.0.2.203:5060";
@@ -43,6 +46,9 @@ pub(crate) fn prepare(settings: &mut Settings) {
     for carrier in settings.peers.iter_mut().take(1).filter(|_| !is_told) {
         carrier.completion = PeerCompletion::Off;
     }
+    for pbx in &mut settings.upstream {
+        pbx.redirect = Redirect::Follow;
+    }
     settings.calls.emergency = vec!["112".to_owned(), "0112".to_owned()];
     let route = |user: &str, from, to| Route {
         user: Some(Pattern(user.to_owned())),
@@ -59,7 +65,8 @@ pub(crate) fn prepare(settings: &mut Settings) {
     settings.routes = vec![
         route("0900*", PBX_ID, Destination::Refused(Refusal::Declined)),
         route("112", PBX_ID, Destination::Refused(Refusal::Forbidden)),
-        route("0*", PBX_ID, carrier),
+        route("0*", PBX_ID, carrier.clone()),
+        route("07*", BRANCH_ID, carrier),
     ];
 }
 
@@ -255,4 +262,130 @@ fn a_caller_behind_the_carrier_waits_for_a_user_of_a_pbx_that_tells() {
     assert_eq!(ack.call_id(), rings.call_id());
     hang_up(&carrier, &Dialog::of_caller(&sent, &answer), &pbx);
     assert_ne!(place.dialog.call_id, ack.call_id());
+}
+
+/// The branch calls Bob of the PBX, which sends it on to these.
+#[track_caller]
+fn is_sent_on(branch: &Party, pbx: &Party, contacts: &[&str]) -> [Message; 2] {
+    let sent = calls(branch, "bob");
+    [sent, sends_on(pbx, contacts)]
+}
+
+/// What the PBX got; it has its ACK.
+#[track_caller]
+fn sends_on(pbx: &Party, contacts: &[&str]) -> Message {
+    let invite = pbx.receives("INVITE");
+    let moved = contacts
+        .iter()
+        .fold(response(&invite, 302), |moved, contact| {
+            moved.with("Contact", contact)
+        });
+    pbx.sends(moved);
+    pbx.receives("ACK");
+    invite
+}
+
+fn three() -> (World, Party, Party, Party) {
+    let (world, pbx, carrier) = trunk();
+    let branch = world.party_at("branch", BRANCH);
+    (world, pbx, carrier, branch)
+}
+
+/// ```text
+///   branch          campon           PBX         carrier
+///     │ INVITE bob ──►│ INVITE bob ──►│              │
+///     │               │◄───────── 302 │              │
+///     │               │ ACK ─────────►│              │
+///     │               │ INVITE ann ─────────────────►│
+///     │◄────── 200 OK │◄────────────────────── 200 OK │
+/// ```
+#[test]
+fn a_call_goes_where_a_peer_that_is_followed_sends_it() {
+    let (_world, pbx, carrier, branch) = three();
+    let contacts = ["<sip:zoe@192.0.2.201>;q=0.5", "<sip:ann@192.0.2.201>;q=0.9"];
+    let [sent, first] = is_sent_on(&branch, &pbx, &contacts);
+    let second = carrier.receives("INVITE");
+    assert_eq!(second.uri(), "sip:ann@192.0.2.201"); // S-32
+    for name in ["Call-ID", "From", "To"] {
+        assert_eq!(second.header(name), first.header(name), "{name}");
+    }
+    assert_eq!(second.cseq(), first.cseq() + 1);
+    assert_eq!(second.body(), first.body());
+    let answered = carrier.sends(response(&second, 200).with_sdp(ANSWER));
+    let answer = branch.receives("200");
+    branch.acks(&sent, &answer);
+    carrier.receives("ACK");
+    let _callee = Dialog::of_callee(&second, &answered);
+    hang_up(&branch, &Dialog::of_caller(&sent, &answer), &carrier);
+}
+
+#[test]
+fn a_number_at_our_own_name_is_followed_by_the_route_table() {
+    let (_world, pbx, carrier, branch) = three();
+    let [sent, _] = is_sent_on(&branch, &pbx, &["<sip:0755@192.0.2.1>"]);
+    let invite = arrives(&branch, &sent, &carrier);
+    assert_eq!(invite.uri(), format!("sip:+755@{OFFICE}"));
+    // No route fits what comes from elsewhere.
+    let sent = calls(&carrier, "bob");
+    sends_on(&pbx, &["<sip:0755@192.0.2.1>"]);
+    refused(&carrier, &sent, "302");
+}
+
+/// What leads to nobody whom we know, adds something, or names a place in a queue.
+#[test]
+fn a_redirection_that_leads_nowhere_is_passed_on() {
+    let (world, pbx, carrier, branch) = three();
+    for contact in [
+        "<sip:ann@198.51.100.1>",
+        "<sip:ann@192.0.2.201?Replaces=x>",
+        "<sip:ann@192.0.2.201;maddr=198.51.100.1>",
+        "<sip:ann@192.0.2.201;cce=abc>",
+        "<sip:192.0.2.201>",
+        "<tel:+49301>",
+        "<sips:ann@192.0.2.201>",
+        "<sip:bob@192.0.2.200:5060>",
+    ] {
+        let [sent, _] = is_sent_on(&branch, &pbx, &[contact]);
+        let told = refused(&branch, &sent, "302");
+        assert_eq!(told.header("Contact"), contact); // S-32
+    }
+    carrier.receives_nothing();
+    // Nobody said that the carrier's are to be followed.
+    let sent = calls(&pbx, "049301");
+    let invite = carrier.receives("INVITE");
+    carrier.sends(response(&invite, 302).with("Contact", &format!("<sip:ann@{BRANCH}>")));
+    carrier.receives("ACK");
+    refused(&pbx, &sent, "302");
+    world.quiet();
+}
+
+#[test]
+fn redirections_end_somewhere() {
+    let (_world, pbx, _carrier, branch) = three();
+    let sent = calls(&branch, "bob");
+    for number in 1..=5 {
+        sends_on(&pbx, &[&format!("<sip:bob{number}@192.0.2.200>")]);
+    }
+    let last = sends_on(&pbx, &["<sip:bob6@192.0.2.200>"]);
+    assert_eq!(last.uri(), "sip:bob5@192.0.2.200");
+    refused(&branch, &sent, "302");
+    // To where it has been, it does not go again.
+    let sent = calls(&branch, "bob");
+    sends_on(&pbx, &["<sip:one@192.0.2.200>"]);
+    sends_on(&pbx, &["<sip:two@192.0.2.200>"]);
+    sends_on(&pbx, &["<sip:one@192.0.2.200>"]);
+    refused(&branch, &sent, "302");
+}
+
+#[test]
+fn a_call_that_was_sent_on_can_be_given_up() {
+    let (_world, pbx, carrier, branch) = three();
+    let [sent, _] = is_sent_on(&branch, &pbx, &["<sip:ann@192.0.2.201>"]);
+    let invite = carrier.receives("INVITE");
+    carrier.answers(&invite, 180);
+    branch.receives("180");
+    branch.sends(cancel(&sent));
+    branch.receives("200");
+    refused(&branch, &sent, "487");
+    gives_in(&carrier, &invite);
 }

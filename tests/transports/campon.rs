@@ -46,10 +46,15 @@ pub fn folder(name: &str) -> PathBuf {
 impl Campon {
     /// Starts campon with a configuration in which `NET` stands for the network, `127.a.b`.
     pub fn start(folder: &Path, network: [u8; 3], config: &str) -> Self {
+        // However slow the machine is, nothing is refused for it.
+        let config = format!("{config}\n[overload]\ndelay_target_ms = 60000\n");
+        Self::start_as_written(folder, network, &config)
+    }
+
+    /// The same with nothing added.
+    pub fn start_as_written(folder: &Path, network: [u8; 3], config: &str) -> Self {
         let [a, b, c] = network;
         let config = config.replace("NET", &format!("{a}.{b}.{c}"));
-        // However slow the machine is, nothing is refused for it.
-        let config = config + "\n[overload]\ndelay_target_ms = 60000\n";
         let file = folder.join("campon.toml");
         fs::write(&file, &config).expect("a file");
         let log = File::create(folder.join("campon.log")).expect("a file");
@@ -108,13 +113,29 @@ impl Campon {
         entries.unwrap_or_else(|| panic!("no table {name} in {status}"))
     }
 
-    fn status(&self) -> Value {
+    pub fn status(&self) -> Value {
+        self.status_with(&[])
+    }
+
+    /// The status that `campon status` tells with these arguments.
+    pub fn status_with(&self, arguments: &[&str]) -> Value {
         let mut command = Command::new(env!("CARGO_BIN_EXE_campon"));
         let api = format!("http://{}:5080", self.ip(1));
         command.args(["status", "--json", "--api", &api]);
+        command.args(arguments);
         let output = command.output().expect("the binary runs");
         let text = String::from_utf8_lossy(&output.stdout);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+}
+
+impl Campon {
+    /// Waits for the end, and gives the exit code.
+    pub fn end(mut self) -> Option<i32> {
+        let ended = wait_for("the end", || {
+            self.process.try_wait().expect("a child of ours")
+        });
+        ended.code()
     }
 }
 

@@ -76,6 +76,16 @@ impl Phone {
         }
     }
 
+    /// The next message of this kind; others are not listened to.
+    pub fn hears(&mut self, what: &str) -> Heard {
+        loop {
+            let heard = self.hear();
+            if heard.is(what) {
+                return heard;
+            }
+        }
+    }
+
     /// The next message; `None` at the end of the connection.
     pub fn next(&mut self) -> Option<Heard> {
         loop {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use toml::Spanned;
+use toml::{Spanned, Value};
 
 use crate::cc::trust::Dials;
 use crate::config::Arguments;
@@ -14,7 +14,7 @@ use crate::config::value;
 use crate::routing::health::Pings;
 use crate::routing::{Place, Policy};
 use crate::shard::settings::{
-    Carries, CcParams, Listener, Peer, PeerCompletion, RecallMethod, Terms, Trust,
+    Carries, CcParams, Listener, Peer, PeerCompletion, RecallMethod, Redirect, Tcp, Terms, Trust,
 };
 use crate::sip::flow::Transport;
 use crate::sip::host::Host;
@@ -146,6 +146,7 @@ fn peer(
         ("relay", PeerCompletion::Relay),
         ("off", PeerCompletion::Off),
     ];
+    let redirect = [("follow", Redirect::Follow), ("relay", Redirect::Relay)];
     let proof = proof(source, written, section, &places)?;
     for (place, written) in places.iter().zip(addresses_of(raw)) {
         if place.transport() == Transport::Tls && !us.speaks_tls_towards(place) {
@@ -166,6 +167,7 @@ fn peer(
             Some(false) => CcParams::LeftOut,
             Some(true) | None => CcParams::Added,
         },
+        redirect: source.word(raw.redirect.as_ref(), usual.redirect, &redirect)?,
         ..usual.with_domains(domains)
     })
 }
@@ -182,7 +184,14 @@ fn terms(source: Source<'_>, raw: &RawPeer) -> Result<Terms, Error> {
         calls_max: some(&raw.calls_max)?,
         rate_max: some(&raw.rate_max)?,
         networks: source.read_all(&raw.networks, value::network)?,
-        tcp: raw.tcp.as_ref().is_some_and(|tcp| *tcp.get_ref()),
+        tcp: match raw.tcp.as_ref().map(|tcp| (tcp.span(), tcp.get_ref())) {
+            None | Some((_, Value::Boolean(false))) => Tcp::No,
+            Some((_, Value::Boolean(true))) => Tcp::Yes,
+            Some((_, Value::String(ask))) if ask == "ask" => Tcp::Ask,
+            Some((span, _)) => {
+                return Err(source.error(&span, "is none of true, false, \"ask\""));
+            }
+        },
     })
 }
 

@@ -6,12 +6,14 @@ use crate::api::access::{Scope, Token};
 use crate::config::error::{Error, Source};
 use crate::config::raw::RawToken;
 
-/// The tokens; no two alike.
+/// The tokens that are good for this site, or for the only one; no two alike.
 pub(super) fn tokens(
     source: Source<'_>,
     written: &[Spanned<RawToken>],
+    site: Option<&str>,
 ) -> Result<Vec<Token>, Error> {
     let mut tokens: Vec<Token> = Vec::new();
+    let mut others = Vec::new();
     for raw in written {
         let span = raw.span();
         let raw = raw.get_ref();
@@ -28,10 +30,19 @@ pub(super) fn tokens(
             scopes: source.read_all(&raw.scopes, scope)?,
             line: raw.line.as_ref().map(|line| line.get_ref().as_str().into()),
         };
-        if tokens.iter().any(|other| other.hash == token.hash) {
+        if tokens
+            .iter()
+            .chain(&others)
+            .any(|other| other.hash == token.hash)
+        {
             return Err(source.error(&hash.span(), "is there twice"));
         }
-        tokens.push(token);
+        let is_for = raw.site.as_ref().map(|of| of.get_ref().as_str());
+        if is_for.is_none() || is_for == site {
+            tokens.push(token);
+        } else {
+            others.push(token);
+        }
     }
     Ok(tokens)
 }

@@ -4,6 +4,7 @@
 
 mod events;
 mod gate;
+mod sites;
 mod v1;
 
 use std::io;
@@ -35,7 +36,7 @@ use crate::io::reload::Standing;
 use crate::io::systemd;
 
 use events::Hub;
-use gate::{Gate, Rate};
+use gate::Gate;
 
 /// How long the other threads have to answer: far more than a turn takes.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -58,15 +59,20 @@ pub(in crate::io) struct Asker {
     pub(in crate::io) standing: watch::Receiver<Standing>,
 }
 
+/// What there is to be told of a site.
+pub(super) struct SiteApi {
+    /// Its name, where there are several.
+    pub(super) site: Option<Box<str>>,
+    pub(super) asker: Asker,
+    /// Who may ask for it.
+    pub(super) access: Access,
+    pub(super) news: mpsc::Receiver<LineEvent>,
+}
+
 /// Answers requests for as long as the event loop of this thread runs.
-pub(super) fn start(
-    listener: std::net::TcpListener,
-    asker: Asker,
-    (access, news): (Access, mpsc::Receiver<LineEvent>),
-) -> io::Result<()> {
+pub(super) fn start(listener: std::net::TcpListener, sites: Vec<SiteApi>) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let gate = Gate::new(asker.clock, access, Rate::default());
-    let router = router(asker, gate, news);
+    let router = sites::router(sites);
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(())
 }

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
 
+use super::gate::Rate;
 use super::*;
 use crate::api::access::{Scope, Token};
 use crate::completion::{CallIdentity, CompletionId};

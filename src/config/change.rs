@@ -148,8 +148,13 @@ fn collect(path: &str, table: Table, values: &mut BTreeMap<String, Value>) {
                     collect_site(site, values);
                 }
             }
-            other => {
-                values.insert(key, other);
+            Value::Array(_)
+            | Value::Boolean(_)
+            | Value::Datetime(_)
+            | Value::Float(_)
+            | Value::Integer(_)
+            | Value::String(_) => {
+                values.insert(key, value);
             }
         }
     }

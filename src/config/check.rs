@@ -12,7 +12,7 @@ use crate::call;
 use crate::completion::WallTime;
 use crate::location;
 use crate::shard::relays;
-use crate::shard::settings::{Calls, Completion, Limits, Listener, Overload, RecallMethod};
+use crate::shard::settings::{Calls, Completion, Limits, Listener, Overload};
 use crate::shard::settings::{Settings, Strangers};
 use crate::transaction::timing::Timing;
 
@@ -79,11 +79,8 @@ fn check(
     let keeps_sessions = media.is_some() && completion.intrusion.is_possible();
     let edge = edge::edge(source, raw, (upstream.as_ref(), media.is_some()))?;
     let is_trunk = edge::is_trunk(source, raw, (upstream.as_ref(), &peers))?;
-    if let (Some(_), Some(upstream)) = (&edge, &mut upstream)
-        && !peers::names_methods(raw, arguments)
-    {
-        // R10: with the credentials of the phone itself, or from an address that the PBX trusts.
-        upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
+    if let Some(upstream) = upstream.as_mut().filter(|_| edge.is_some()) {
+        peers::recall_by_phone(upstream, raw, arguments);
     }
     Ok(Config {
         site: None,
@@ -104,11 +101,7 @@ fn check(
             },
             edge,
             is_trunk,
-            server: {
-                let name = raw.server_header.as_ref();
-                name.map(|name| source.read(name, value::server))
-                    .transpose()?
-            },
+            server: server(source, raw)?,
             started: WallTime::default(),
             upstream,
             completion,
@@ -131,12 +124,15 @@ fn check(
         resolver: source.read_all(&common.resolver.servers, value::dns_server)?,
         log,
         api,
-        tokens: {
-            let site = raw.name.as_ref().map(|name| name.get_ref().as_str());
-            tokens::tokens(source, &common.api.token, site)?
-        },
+        tokens: tokens::tokens(source, &common.api.token, raw.name.as_ref())?,
         records,
     })
+}
+
+fn server(source: Source<'_>, raw: &RawConfig) -> Result<Option<Box<str>>, Error> {
+    let name = raw.server_header.as_ref();
+    name.map(|name| source.read(name, value::server))
+        .transpose()
 }
 
 fn overload(source: Source<'_>, raw: &RawConfig) -> Result<Overload, Error> {

@@ -16,7 +16,7 @@ pub(super) type Field<T> = Option<Spanned<T>>;
 pub(super) struct RawConfig {
     /// Of a site.
     pub(super) name: Field<String>,
-    pub(super) site: Vec<Spanned<RawConfig>>,
+    pub(super) site: Vec<Spanned<Self>>,
     pub(super) mode: Field<String>,
     #[serde(deserialize_with = "upstream")]
     pub(super) upstream: Option<Spanned<RawPeer>>,

@@ -27,23 +27,7 @@ impl fmt::Display for Config {
             Some(upstream) => writeln!(f, ", in front of {}", upstream.shown())?,
             None => writeln!(f)?,
         }
-        for (id, listener) in (0..).map(ListenerId).zip(&settings.listeners) {
-            let sent_by = listener.sent_by();
-            let transports = match listener.carries {
-                Carries::Plain => "UDP and TCP",
-                Carries::Tls => "TLS",
-            };
-            let only = if settings.own_calls == Some(id) {
-                ", for our own calls alone"
-            } else {
-                ""
-            };
-            let address = listener.bind;
-            writeln!(
-                f,
-                "listen     {address} by {transports}, as {sent_by}{only}"
-            )?;
-        }
+        write_listeners(f, settings)?;
         if !settings.domains.is_empty() {
             writeln!(f, "domains    {}", settings.domains.join(", "))?;
         }
@@ -65,6 +49,22 @@ impl fmt::Display for Config {
         }
         writeln!(f, "emergency  {}", settings.calls.emergency.join(", "))?;
         write_completion(f, &settings.completion)?;
+        self.write_places(f)?;
+        writeln!(f, "log        {}", self.log)?;
+        if let Some(file) = &self.records {
+            writeln!(f, "records    to {}", file.display())?;
+        }
+        write!(f, "status     http://{}/v1/status", self.api)?;
+        for warning in self.warnings() {
+            write!(f, "\nwarning    {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Where names are looked up, and where what lasts is kept.
+    fn write_places(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.resolver.is_empty() {
             let servers = self.resolver.iter().map(ToString::to_string);
             let servers: Vec<_> = servers.collect();
@@ -82,16 +82,29 @@ impl fmt::Display for Config {
                 "store      {registrations}requests for completion in {path}"
             )?;
         }
-        writeln!(f, "log        {}", self.log)?;
-        if let Some(file) = &self.records {
-            writeln!(f, "records    to {}", file.display())?;
-        }
-        write!(f, "status     http://{}/v1/status", self.api)?;
-        for warning in self.warnings() {
-            write!(f, "\nwarning    {warning}")?;
-        }
         Ok(())
     }
+}
+
+fn write_listeners(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
+    for (id, listener) in (0..).map(ListenerId).zip(&settings.listeners) {
+        let sent_by = listener.sent_by();
+        let transports = match listener.carries {
+            Carries::Plain => "UDP and TCP",
+            Carries::Tls => "TLS",
+        };
+        let only = if settings.own_calls == Some(id) {
+            ", for our own calls alone"
+        } else {
+            ""
+        };
+        let address = listener.bind;
+        writeln!(
+            f,
+            "listen     {address} by {transports}, as {sent_by}{only}"
+        )?;
+    }
+    Ok(())
 }
 
 fn write_edge(f: &mut fmt::Formatter<'_>, edge: &Edge) -> fmt::Result {

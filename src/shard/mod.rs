@@ -588,16 +588,6 @@ impl Shard {
         }
         self.calls.put_back(key, held);
     }
-
-    fn release(&mut self, now: Timestamp, parties: &Parties) {
-        self.release_peers(parties);
-        if let Some(caller) = parties.caller.as_ref().filter(|_| parties.is_outgoing) {
-            self.users.end_begun(caller);
-        }
-        for user in [&parties.caller, &parties.callee].into_iter().flatten() {
-            self.users.release(now, user);
-        }
-    }
 }
 
 #[cfg(test)]

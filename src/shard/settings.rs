@@ -18,7 +18,7 @@ use crate::media::prompts::Voice;
 use crate::routing::table::{OnBusy, Route};
 use crate::routing::{Place, Policy, Spot};
 use crate::shard::intrusion::Intrusion;
-pub use crate::shard::manners::{Redirect, Tcp};
+pub use crate::shard::manners::{Overload, Redirect, Tcp};
 use crate::shard::relays;
 use crate::sip::flow::{ListenerId, Transport};
 use crate::tls::Proof;
@@ -588,22 +588,6 @@ impl Default for Strangers {
             rate_max: Some(200),
             sources_max: 10_000,
             scanners: scanners.map(str::to_owned).into(),
-        }
-    }
-}
-
-/// When we say that we are overloaded.
-#[derive(Clone, Copy, Debug)]
-pub struct Overload {
-    /// How long a new request may have waited for us; well below T1, so that what is admitted is
-    /// answered before it comes again.
-    pub delay_max: Duration,
-}
-
-impl Default for Overload {
-    fn default() -> Self {
-        Self {
-            delay_max: Duration::from_millis(50),
         }
     }
 }

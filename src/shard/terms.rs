@@ -189,6 +189,17 @@ impl Shard {
         self.loads.entry(to).or_default().calls += 1;
     }
 
+    /// A call is over for its users and peers.
+    pub(super) fn release(&mut self, now: Timestamp, parties: &Parties) {
+        self.release_peers(parties);
+        if let Some(caller) = parties.caller.as_ref().filter(|_| parties.is_outgoing) {
+            self.users.end_begun(caller);
+        }
+        for user in [&parties.caller, &parties.callee].into_iter().flatten() {
+            self.users.release(now, user);
+        }
+    }
+
     pub(super) fn release_peers(&mut self, parties: &Parties) {
         for id in parties.through.into_iter().flatten() {
             if let Some(load) = self.loads.get_mut(&id) {

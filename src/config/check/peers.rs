@@ -68,10 +68,14 @@ pub(super) fn upstream(
     }
 }
 
-/// Whether the file says how callers are connected with callees behind the upstream.
-pub(super) fn names_methods(raw: &RawConfig, arguments: &Arguments) -> bool {
+/// R10: callers are connected with callees behind the PBX with the credentials of the phone itself, or
+/// from an address that the PBX trusts, unless the file says how.
+pub(super) fn recall_by_phone(upstream: &mut Peer, raw: &RawConfig, arguments: &Arguments) {
     let written = raw.upstream.as_ref().map(Spanned::get_ref);
-    arguments.upstream.is_none() && written.is_some_and(|written| written.recall.is_some())
+    let says = arguments.upstream.is_none() && written.is_some_and(|it| it.recall.is_some());
+    if !says {
+        upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
+    }
 }
 
 /// The peers beside the upstream.

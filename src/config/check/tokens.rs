@@ -10,8 +10,9 @@ use crate::config::raw::RawToken;
 pub(super) fn tokens(
     source: Source<'_>,
     written: &[Spanned<RawToken>],
-    site: Option<&str>,
+    site: Option<&Spanned<String>>,
 ) -> Result<Vec<Token>, Error> {
+    let site = site.map(|name| name.get_ref().as_str());
     let mut tokens: Vec<Token> = Vec::new();
     let mut others = Vec::new();
     for raw in written {

@@ -173,6 +173,8 @@ counters! {
         completions_restored
         /// CC-74: what looked like probing.
         completions_suspected
+        /// Texts that a callee's phone has taken.
+        messages_delivered
         /// Requests of our own that the upstream did not let in with our credentials.
         credentials_refused
         /// Wishes to join a call that were refused: no right, protected, or no call to join.
@@ -183,6 +185,8 @@ counters! {
         messages_dropped
         /// Requests that were answered 400 or the like, because they could not be read.
         messages_malformed
+        /// Attempts at a text that no phone of its callee's has taken.
+        messages_not_taken
         /// Messages that came in.
         messages_received
         /// Messages that went out.

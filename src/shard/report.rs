@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::completion::Stage;
+use crate::completion::{Mode, Outcome, Stage};
 use crate::observe::Delays;
 pub use crate::routing::Server;
 pub use crate::routing::State as Health;
@@ -20,8 +20,10 @@ pub struct Report {
     pub counters: Vec<(&'static str, u64)>,
     /// Every server of every peer, the upstream's first.
     pub targets: Vec<TargetReport>,
-    /// How many requests for completion are at each stage.
-    pub completions: Vec<(Stage, usize)>,
+    /// How many requests for completion of each mode are at each stage.
+    pub completions: Vec<(Mode, Stage, usize)>,
+    /// How many of each mode have ended, and how.
+    pub completions_ended: Vec<(Mode, Outcome, u64)>,
     /// How long messages have waited before they were taken in.
     pub delays: Delays,
     /// Whether no new calls are taken.
@@ -70,6 +72,7 @@ impl Shard {
             table("calls", self.calls_up(), oldest_call),
             table("client_transactions", clients.all, clients.oldest),
             table("completions", self.desk.service.counts().completions, None),
+            table("lamps", self.lamps.len(), None),
             table("registrations", self.registrar.len(), None),
             table("relayed_requests", self.relays.passages(), None),
             table("relayed_subscriptions", self.relays.subscriptions(), None),
@@ -93,7 +96,8 @@ impl Shard {
             tables,
             counters: self.counters.iter().chain(self.rejects.iter()).collect(),
             targets: self.target_reports(now),
-            completions: self.desk.service.stages().to_vec(),
+            completions: self.desk.service.stages(),
+            completions_ended: self.provider.ends(),
             delays: self.delays,
             draining: self.draining,
             owed: self.calls_up() + servers.owing + clients.owing + self.farewells(),

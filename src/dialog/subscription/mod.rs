@@ -24,6 +24,8 @@ pub enum Package {
     CallCompletion,
     /// RFC 4235, where a phone waits for completion by it.
     Dialog,
+    /// RFC 3842.
+    MessageSummary,
 }
 
 impl Package {
@@ -32,6 +34,7 @@ impl Package {
         match self {
             Self::CallCompletion => PACKAGE,
             Self::Dialog => "dialog",
+            Self::MessageSummary => "message-summary",
         }
     }
 
@@ -40,6 +43,7 @@ impl Package {
         match self {
             Self::CallCompletion => PACKAGE,
             Self::Dialog => "call-completion, dialog",
+            Self::MessageSummary => "call-completion, message-summary",
         }
     }
 }

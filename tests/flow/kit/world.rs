@@ -11,6 +11,8 @@ use campon::completion::WallTime;
 use campon::media::desk::{Command, RoomId};
 use campon::media::room::News;
 use campon::routing::names::{Answer, Failed, Question};
+use campon::shard::provider::{Answer as Said, Ask, Asking, Question as Asked};
+use campon::shard::record::Record;
 use campon::shard::{Input, Output, SendId, Shard};
 use campon::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
 use campon::time::Timestamp;
@@ -258,6 +260,29 @@ impl World {
         let mut state = self.0.borrow_mut();
         state.deliver();
         state.questions.pop_front()
+    }
+
+    /// An application asks; the answer may come later.
+    pub(crate) fn asks(&self, ask: Ask) {
+        let question = Asked {
+            asking: Asking(1),
+            line: None,
+            ask,
+        };
+        let mut state = self.0.borrow_mut();
+        state.input("is asked by an application", Input::Asked(&question));
+    }
+
+    /// What an application is answered.
+    #[track_caller]
+    pub(crate) fn answers(&self) -> Said {
+        let answer = self.0.borrow_mut().shard.poll_answer();
+        answer.expect("an answer").1
+    }
+
+    /// The next record of a call, a request or an attempt.
+    pub(crate) fn next_record(&self) -> Option<Record> {
+        self.0.borrow_mut().shard.poll_record()
     }
 
     /// What the sound thread is to do next.

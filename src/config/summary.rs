@@ -105,7 +105,7 @@ fn write_edge(f: &mut fmt::Formatter<'_>, edge: &Edge) -> fmt::Result {
         KeepAlive::Off => write!(f, "nat        not kept open")?,
     }
     let media = match edge.nat_media {
-        NatMedia::Anchor => "ours, which all audio passes",
+        NatMedia::Anchor => "ours, as all audio passes us",
         NatMedia::Off => "as they are",
         NatMedia::Rewrite => "written anew",
     };

@@ -107,6 +107,10 @@ impl Shard {
         attempt.third = protection.unwrap_or(Level::FULL);
         decide(&attempt).map_err(|denied| (denied, third.clone()))?;
         let (key, near, _) = first.ok_or((Denied::Idle, None))?;
+        // Nobody joins his own call.
+        if third.as_ref() == Some(caller) {
+            return Err((Denied::NoMeans, third));
+        }
         Ok(Bridge { key, near, third })
     }
 

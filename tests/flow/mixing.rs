@@ -507,6 +507,24 @@ fn who_may_not_join_is_not_offered_to() {
 }
 
 #[test]
+fn nobody_joins_his_own_call() {
+    let (world, [alice, bob, _]) = parties(Setup::Intruding);
+    let talk = call(&alice, &bob);
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    alice.receives("183");
+    let Some(Command::Open { room, .. }) = world.next_sound() else {
+        panic!("a room opens");
+    };
+    world.hears(room, News::Digit(Digit::D3));
+    assert!(world.next_sound().is_none());
+    world.advance(Duration::from_secs(20));
+    refused(&alice, &sent, "486");
+    hang_up(&alice, &talk.caller, &bob);
+    world.advance(LONG);
+    world.quiet();
+}
+
+#[test]
 fn nobody_joins_a_call_that_two_have_joined() {
     let scene = Scene::new();
     scene.joins();

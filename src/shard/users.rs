@@ -139,12 +139,6 @@ impl Users {
         self.note_change(user);
     }
 
-    /// Whether he is left alone for now.
-    pub fn is_left_alone(&self, now: Timestamp, user: &Aor) -> bool {
-        let known = self.known.get(user).and_then(|known| known.quiet_until);
-        known.is_some_and(|until| now < until)
-    }
-
     /// His lines are told from now on, the first time at once.
     pub fn watch(&mut self, user: &Aor) {
         self.known.entry(user.clone()).or_default().is_watched = true;

@@ -284,20 +284,6 @@ fn a_call_about_an_emergency_is_joined_by_nobody() {
 }
 
 #[test]
-fn who_has_called_for_help_is_not_intruded_on() {
-    let talk = Talk::new("carol");
-    let (carol, world) = (&talk.with, &talk.world);
-    let help = carol.sends(invite("112").with_sdp(OFFER));
-    refused(carol, &help, "404");
-    let alice = world.phone("alice");
-    let (sent, held) = finds_busy(world, &alice);
-    intrudes(world, &held);
-    is_denied(world, Denied::Emergency);
-    hears_busy(world, &alice, &sent);
-    talk.ends();
-}
-
-#[test]
 fn a_call_on_hold_is_not_joined_until_it_goes_on() {
     let talk = Talk::new("carol");
     let Talk {

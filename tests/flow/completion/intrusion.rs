@@ -46,7 +46,7 @@ impl Talk {
     }
 
     fn of(with: &str, phone: Phone, change: impl Fn(Draft) -> Draft) -> Self {
-        let world = World::new(Setup::Intruding);
+        let world = World::new(Setup::Joining);
         let [bob, with] = ["bob", with].map(|name| world.phone(name));
         let sent = with.sends(change(invite("bob").with_sdp(OFFER)));
         let rings = bob.receives("INVITE");
@@ -330,7 +330,7 @@ fn a_phone_that_does_not_say_that_it_joins_is_not_asked() {
 
 #[test]
 fn a_call_that_only_rings_is_not_joined() {
-    let world = World::new(Setup::Intruding);
+    let world = World::new(Setup::Joining);
     let [bob, carol, alice] = ["bob", "carol", "alice"].map(|name| world.phone(name));
     let rings = carol.sends(invite("bob").with_sdp(OFFER));
     let invite = bob.receives("INVITE");

@@ -66,7 +66,7 @@ pub(crate) enum Setup {
     /// The same, and they are kept over a restart.
     KeptTexts,
     /// Standalone; busy is kept from callers for a while, and some may join calls: see [`intrusion`].
-    Intruding,
+    Joining,
     /// Standalone without a limit of calls.
     Unlimited,
     /// Standalone, and callers who hear busy may press 5 to be called back, or 1 to wait.
@@ -169,7 +169,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::Kept
             | Setup::Texts
             | Setup::KeptTexts
-            | Setup::Intruding
+            | Setup::Joining
             | Setup::Unlimited
             | Setup::Prompting
             | Setup::Intruding
@@ -227,7 +227,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     prepare_routes(setup, &mut settings);
     settings.completion.codes = codes();
     prepare_prompts(setup, &mut settings);
-    if matches!(setup, Setup::Intruding) {
+    if matches!(setup, Setup::Joining) {
         settings.completion.on_busy = OnBusy::Ask;
         settings.completion.intrusion.rights = intrusion();
         settings.call_policy.keeps_sessions = true;
@@ -396,7 +396,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Kept
         | Setup::Texts
         | Setup::KeptTexts
-        | Setup::Intruding
+        | Setup::Joining
         | Setup::KeptUpstream
         | Setup::ByHand
         | Setup::Unlimited

@@ -173,14 +173,14 @@ counters! {
         completions_restored
         /// CC-74: what looked like probing.
         completions_suspected
-        /// Texts that a callee's phone has taken.
-        messages_delivered
         /// Requests of our own that the upstream did not let in with our credentials.
         credentials_refused
         /// Wishes to join a call that were refused: no right, protected, or no call to join.
         intrusions_denied
         /// Wishes to join a call that came to nothing, because a side did not take part.
         intrusions_failed
+        /// Texts that a callee's phone has taken.
+        messages_delivered
         /// Messages that were thrown away, because nobody could be told what was wrong with them.
         messages_dropped
         /// Requests that were answered 400 or the like, because they could not be read.

@@ -56,17 +56,10 @@ fn documented(parts: &[&str]) -> &'static str {
 impl Stage {
     /// Runs a command of the manual; what the API answers.
     fn runs(&self, parts: &[&str], names: &[(&str, &str)]) -> Value {
-        let home = self.file("curl");
-        fs::create_dir_all(&home).expect("a folder in the target folder");
-        fs::write(
-            home.join(".curlrc"),
-            "header = \"Authorization: Bearer tour\"\n",
-        )
-        .expect("a file in the target folder");
         let api = format!("http://{}:5080/v1", self.domain());
         let mut shell = Command::new("sh");
         shell.args(["-c", documented(parts)]);
-        shell.env("API", api).env("CURL_HOME", home);
+        shell.env("API", api);
         shell.envs(names.iter().copied());
         let done = shell.output().expect("sh, and curl in the path");
         assert!(done.status.success(), "{done:?}");
@@ -146,7 +139,7 @@ fn a_text_is_left_when_curl_says_so() {
     assert!(!id_of(&completed).is_empty());
     alice.finish();
     let bob = bob.finish();
-    let text = bob.received_nth("MESSAGE plain", 0);
+    let text = bob.received_nth("MESSAGE plain;charset=UTF-8", 0);
     assert_eq!(text.body(), b"alice: please call back");
     stage.hang_up(talk, None).hang_up();
     stage.close_served(&[("completions_accepted", 1), ("completions_completed", 1)]);
@@ -174,31 +167,13 @@ fn a_call_camps_on_when_curl_says_so() {
     ]);
 }
 
-/// Alice has this level, and Bob and Dave are protected by one; the registrar knows their passwords.
-fn intrusion(level: u32) -> String {
-    let user = |name: &str, rights: &str| {
-        format!("[[user]]\nname = \"{name}\"\npassword = \"{name}\"\n{rights}\n")
-    };
-    let users = [
-        user("alice", &format!("intrudes = {level}")),
-        user("bob", "protection = 1"),
-        user("dave", "protection = 1"),
-    ];
-    // `printf %s tour | sha256sum`
-    let hash = "d7b44809a0359169b755a7030186df928be6b79eff65dc6534e17aacbca31c49";
-    let config = CONFIG.replace("20s", "6s");
-    format!(
-        "{}\n[[api.token]]\nname = \"tour\"\nsha256 = \"{hash}\"\n\
-         scopes = [\"read\", \"complete\"]\n[records]\nfile = \"records\"\n{config}",
-        users.concat()
-    )
-}
-
+/// Everybody has this level, and is protected by one.
 fn open_for_intrusion(name: &str, level: u32) -> Stage {
-    let stage = Stage::open_with(name, &intrusion(level));
-    for phone in [Alice, Bob, Dave] {
-        stage.play("register_password.phone", phone, Transport::Udp);
-    }
+    let config = CONFIG.replace("20s", "6s");
+    let rights = format!("[completion.intrusion]\nintrudes = {level}\nprotection = 1\n");
+    let records = "[records]\nfile = \"records\"\n";
+    let stage = Stage::open_with(name, &format!("{config}\n{rights}\n{records}"));
+    stage.register(&[Alice, Bob, Dave]);
     stage
 }
 

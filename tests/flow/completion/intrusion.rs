@@ -122,9 +122,9 @@ fn audited(world: &World) -> (IntrusionRecord, IntrusionEnd) {
 
 /// The caller hears what was kept from him.
 #[track_caller]
-fn hears_busy(world: &World, caller: &Party, sent: &Message) {
-    world.advance(ASK_TIME);
-    refused(caller, sent, "486");
+fn hears_busy(caller: &Party, sent: &Message) {
+    let busy = caller.receives_within(ASK_TIME, "486");
+    caller.acks(sent, &busy);
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn a_level_that_is_not_above_the_callees_is_denied() {
     let (sent, held) = finds_busy(&talk.world, &dave);
     intrudes(&talk.world, &held);
     is_denied(&talk.world, Denied::TargetProtected);
-    hears_busy(&talk.world, &dave, &sent);
+    hears_busy(&dave, &sent);
     talk.ends();
 }
 
@@ -238,7 +238,7 @@ fn a_third_party_is_protected_too() {
         let (sent, held) = finds_busy(&talk.world, &alice);
         intrudes(&talk.world, &held);
         is_denied(&talk.world, Denied::ThirdProtected);
-        hears_busy(&talk.world, &alice, &sent);
+        hears_busy(&alice, &sent);
         talk.ends();
     }
 }
@@ -254,7 +254,7 @@ fn who_has_no_level_is_not_even_offered_it() {
         panic!("accepted");
     };
     assert_eq!(refusal, Refusal::Completion(Reject::ModeNotOffered));
-    hears_busy(&talk.world, &erin, &sent);
+    hears_busy(&erin, &sent);
     talk.ends();
 }
 
@@ -266,7 +266,7 @@ fn a_private_call_is_joined_by_nobody() {
     let (sent, held) = finds_busy(&talk.world, &alice);
     intrudes(&talk.world, &held);
     is_denied(&talk.world, Denied::Private);
-    hears_busy(&talk.world, &alice, &sent);
+    hears_busy(&alice, &sent);
     talk.ends();
 }
 
@@ -279,7 +279,7 @@ fn a_call_about_an_emergency_is_joined_by_nobody() {
     let (sent, held) = finds_busy(&talk.world, &alice);
     intrudes(&talk.world, &held);
     is_denied(&talk.world, Denied::Emergency);
-    hears_busy(&talk.world, &alice, &sent);
+    hears_busy(&alice, &sent);
     talk.ends();
 }
 
@@ -324,7 +324,7 @@ fn a_phone_that_does_not_say_that_it_joins_is_not_asked() {
     let (sent, held) = finds_busy(&talk.world, &alice);
     intrudes(&talk.world, &held);
     is_denied(&talk.world, Denied::NoMeans);
-    hears_busy(&talk.world, &alice, &sent);
+    hears_busy(&alice, &sent);
     talk.ends();
 }
 
@@ -340,7 +340,7 @@ fn a_call_that_only_rings_is_not_joined() {
     intrudes(&world, &held);
     is_denied(&world, Denied::Ringing);
     world.advance(MOMENT);
-    hears_busy(&world, &alice, &sent);
+    hears_busy(&alice, &sent);
     bob.answers(&invite, 603);
     bob.receives("ACK");
     refused(&carol, &rings, "603");

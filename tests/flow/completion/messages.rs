@@ -40,7 +40,7 @@ fn shows(notify: &Message, waiting: &str, count: &str) {
 }
 
 fn lamp(bob: &Party) -> Draft {
-    request("SUBSCRIBE", "bob")
+    request("SUBSCRIBE", "sip:bob@192.0.2.1")
         .with("Event", "message-summary")
         .with("Accept", "application/simple-message-summary")
         .with("Expires", "600")

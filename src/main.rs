@@ -86,9 +86,12 @@ enum Command {
     Complete {
         /// The call, by its id.
         call: String,
-        /// How: callback or camp_on.
+        /// How: callback, camp_on, intrude or message.
         #[arg(long, default_value = "callback")]
         mode: String,
+        /// The number of the text, for message.
+        #[arg(long, value_name = "NUMBER")]
+        message: Option<u32>,
         #[command(flatten)]
         api: Api,
     },
@@ -174,8 +177,12 @@ fn main() -> ExitCode {
             from,
             site,
         }) => run_route((config.as_deref(), site.as_deref()), &uri, &method, &from),
-        Some(Command::Complete { call, mode, api }) => {
-            let message = None;
+        Some(Command::Complete {
+            call,
+            mode,
+            message,
+            api,
+        }) => {
             let wish = Wish::Complete {
                 call,
                 mode,

@@ -203,10 +203,14 @@ counters! {
         intrusions_denied
         /// Wishes to join a call that came to nothing, because a side did not take part.
         intrusions_failed
+        /// Texts that a callee's phone has taken.
+        messages_delivered
         /// Messages that were thrown away, because nobody could be told what was wrong with them.
         messages_dropped
         /// Requests that were answered 400 or the like, because they could not be read.
         messages_malformed
+        /// Attempts at a text that no phone of its callee's has taken.
+        messages_not_taken
         /// Messages that came in.
         messages_received
         /// Messages that went out.

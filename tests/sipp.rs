@@ -30,6 +30,8 @@ mod ladder;
 mod line;
 #[path = "sipp/message.rs"]
 mod message;
+#[path = "sipp/messages.rs"]
+mod messages;
 #[path = "sipp/mixing.rs"]
 mod mixing;
 #[path = "sipp/operator.rs"]
@@ -52,6 +54,8 @@ mod servers;
 mod stage;
 #[path = "sipp/tap.rs"]
 mod tap;
+#[path = "sipp/tour.rs"]
+mod tour;
 #[path = "sipp/trace.rs"]
 mod trace;
 #[path = "sipp/ways.rs"]

@@ -34,6 +34,10 @@ pub struct Line {
     pub modes: Vec<String>,
     /// dwNumCompletionMessages.
     pub num_completion_messages: usize,
+    /// The texts, by number from 0.
+    pub completion_messages: Vec<String>,
+    /// How many texts of others wait for it.
+    pub messages_waiting: usize,
 }
 
 /// A call on a line. LINECALLINFO and LINECALLSTATUS.
@@ -82,10 +86,13 @@ pub struct Completion {
     pub callee: String,
     /// What was dialled.
     pub dialled: String,
-    /// `callback` or `camp_on`.
+    /// `callback`, `camp_on` or `message`.
     pub mode: String,
     /// `asked`, `queued`, `recalling` or `calling`.
     pub stage: String,
+    /// What the callee is to read, of a `message`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
     /// When its service ends.
     pub ends: String,
     /// What happened so far.
@@ -141,12 +148,12 @@ pub struct Connected {
 /// News of a line; which fields there are depends on its type.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Event {
-    /// `NUMCOMPLETIONS`, `COMPLCANCEL` or `CALLSTATE`.
+    /// `NUMCOMPLETIONS`, `COMPLCANCEL`, `CALLSTATE`, `MSGWAITON` or `MSGWAITOFF`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Whose line it is about.
     pub line: String,
-    /// NUMCOMPLETIONS: how many requests it has now.
+    /// NUMCOMPLETIONS: how many requests it has now. MSGWAITON: how many texts wait for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
     /// COMPLCANCEL, CALLSTATE: which request.
@@ -207,7 +214,9 @@ impl From<&LineReport> for Line {
             call_completion_conds: if line.modes.is_empty() { 0 } else { CONDITIONS },
             call_completion_modes: bits(&line.modes, |row| row.2),
             modes: names(&line.modes),
-            num_completion_messages: 0,
+            num_completion_messages: line.texts.len(),
+            completion_messages: line.texts.iter().map(|text| text.to_string()).collect(),
+            messages_waiting: line.messages_waiting,
         }
     }
 }
@@ -267,6 +276,7 @@ impl Completion {
             dialled: completion.dialled.clone(),
             mode: names(&[completion.mode]).concat(),
             stage: stage.to_owned(),
+            text: completion.text.clone(),
             ends: utc(completion.ends),
             history: steps.collect(),
         }
@@ -297,6 +307,11 @@ impl From<&LineEvent> for Event {
                 document.completion_id = Some(id.to_string());
                 document.outcome = Some(Outcome::to_string(outcome));
                 "COMPLCANCEL"
+            }
+            LineNews::MsgWait { count: 0 } => "MSGWAITOFF",
+            LineNews::MsgWait { count } => {
+                document.count = Some(*count);
+                "MSGWAITON"
             }
             LineNews::NumCompletions { count } => {
                 document.count = Some(*count);

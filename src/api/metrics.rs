@@ -19,7 +19,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::api::status::{Process, ReloadOutcome};
-use crate::completion::Stage;
+use crate::completion::{Mode, Outcome, Stage};
 use crate::observe::{self, Delays};
 use crate::shard::report::{Health, TargetReport};
 use crate::shard::{Report, TableReport};
@@ -168,6 +168,13 @@ const FAILED: &str = "calls_failed_";
 const REJECTED: &str = "rejected_";
 /// The ends of completions, among the counters.
 const ENDS: [&str; 4] = ["cancelled", "completed", "expired", "refused"];
+/// The same, as the service names them.
+const OUTCOMES: [Outcome; 4] = [
+    Outcome::Cancelled,
+    Outcome::Completed,
+    Outcome::Expired,
+    Outcome::Refused,
+];
 /// What the counters of completions begin with.
 const COMPLETIONS: &str = "completions_";
 
@@ -207,21 +214,30 @@ impl Worker<'_> {
         page.gauges(
             "campon_completions",
             "Requests for completion, by mode and state.",
-            states.map(|(stage, n)| {
-                // The other modes of TAPI are not offered.
+            states.map(|(mode, stage, n)| {
                 (
-                    [("mode", "callback"), ("state", name_of(*stage))],
+                    [("mode", mode.as_str()), ("state", name_of(*stage))],
                     to_i64(*n),
                 )
             }),
         )?;
-        let ends = self
-            .below(COMPLETIONS)
-            .filter(|(name, _)| ENDS.contains(name));
+        let ended = &self.0.completions_ended;
+        let count = |mode: Mode, outcome: Outcome| {
+            let mut counts = ended.iter();
+            let found = counts.find(|(its, end, _)| (*its, *end) == (mode, outcome));
+            found.map_or(0, |(.., count)| *count)
+        };
+        let ends = Mode::ALL.into_iter().flat_map(|mode| {
+            let ends = OUTCOMES.into_iter();
+            ends.map(move |outcome| (mode, outcome))
+        });
         page.counters(
             "campon_completions_ended",
             "Requests for completion that have ended, by mode and outcome.",
-            ends.map(|(outcome, n)| ([("mode", "callback"), ("outcome", outcome)], n)),
+            ends.map(|(mode, outcome)| {
+                let labels = [("mode", mode.as_str()), ("outcome", outcome_name(outcome))];
+                (labels, count(mode, outcome))
+            }),
         )
     }
 
@@ -416,6 +432,15 @@ fn name_of(stage: Stage) -> &'static str {
     }
 }
 
+fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Cancelled => "cancelled",
+        Outcome::Completed => "completed",
+        Outcome::Expired => "expired",
+        Outcome::Refused => "refused",
+    }
+}
+
 fn to_i64(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -454,7 +479,11 @@ mod tests {
                 },
             ],
             counters: counters.collect(),
-            completions: vec![(Stage::Queued, 8), (Stage::Recalling, 1)],
+            completions: vec![
+                (Mode::Callback, Stage::Queued, 8),
+                (Mode::Callback, Stage::Recalling, 1),
+            ],
+            completions_ended: vec![(Mode::Callback, Outcome::Completed, 4)],
             delays,
             ..Report::default()
         }

@@ -59,6 +59,7 @@ struct Completion<'r> {
     kind: &'static str,
     caller: &'r str,
     callee: &'r str,
+    mode: &'static str,
     outcome: String,
     ended_by: &'static str,
     #[serde(flatten)]
@@ -144,6 +145,7 @@ impl<'r> Completion<'r> {
             kind: "completion",
             caller: &record.caller,
             callee: &record.callee,
+            mode: record.mode.as_str(),
             outcome: record.outcome.to_string(),
             ended_by: match record.by {
                 By::Caller => "caller",

@@ -21,6 +21,7 @@ use crate::call::early::{Early, Said, Tell};
 use crate::call::end;
 use crate::call::finals::Final;
 use crate::call::forks::Fork;
+use crate::call::marks::Marks;
 use crate::call::setup::{self, Offer, Setup};
 use crate::call::{Call, Phase, Turn, respond_plainly};
 use crate::dialog::{Dialog, Order, Tag};
@@ -115,6 +116,7 @@ impl Call {
         let mut call = Self::of_legs(key, turn.now, caller, nobody, Phase::Inviting);
         call.setup = Some(Box::new(Setup::of_nobody(turn, request, refused.server)));
         call.early = Early::of(request);
+        call.marks = Marks::of_invite(turn, &request.message);
         call.keep(turn, Final::ours(refused.status), lasts);
         call
     }

@@ -31,6 +31,7 @@ pub mod ids;
 mod joined;
 mod known;
 mod leaving;
+mod marks;
 mod mixing;
 mod nat;
 mod negotiation;
@@ -242,6 +243,7 @@ pub struct Call {
     phone: Option<Side>,
     /// The BYE of that phone, while the PBX has not answered it.
     leaving: Option<leaving::Leaving>,
+    marks: marks::Marks,
     began: Timestamp,
     answered: Option<Timestamp>,
     outcome: Outcome,
@@ -484,6 +486,7 @@ impl Call {
             recall: None,
             phone: None,
             leaving: None,
+            marks: marks::Marks::default(),
             began: now,
             answered: None,
             outcome: Outcome::Open,

@@ -272,6 +272,7 @@ impl Call {
         client: Option<Key>,
     ) {
         let message = &response.message;
+        self.marks.note_answer(turn, side, message);
         let is_timed = message.first(Name::SessionExpires).is_some();
         if !is_timed {
             self.leg_mut(side).timed = None;

@@ -13,6 +13,7 @@ use crate::call::end;
 use crate::call::finals::{Final, is_better};
 use crate::call::forks::Fork;
 use crate::call::held::Hold;
+use crate::call::marks::Marks;
 use crate::call::nat::NatMedia;
 use crate::call::negotiation::Negotiation;
 use crate::call::relay::{carries_session, copy_naming, share_of_breadth};
@@ -167,6 +168,7 @@ impl Call {
             (offer.server, offer.asks),
         )));
         call.early = Early::of(request);
+        call.marks = Marks::of_invite(turn, &request.message);
         call.phone = offer.phone.map(|(side, _)| side);
         call.place_media(offer);
         if offer.again.is_some_and(|again| again.has_waited) {

@@ -12,7 +12,7 @@ use crate::cc::monitor::{self, Renewal, Wait};
 use crate::cc::trust::Peer;
 use crate::cc::{Condition, SubscriptionId};
 use crate::completion::entry::{Commit, Completion, Ending, Errand, Life, Stage};
-use crate::completion::history::{Event, History};
+use crate::completion::history::{Event, History, Outcome};
 use crate::completion::input::{Complete, FailedCall, Mode, Monitors, Offered, Ticket, Which};
 use crate::completion::output::{By, Output};
 use crate::completion::record::Roles;
@@ -43,15 +43,18 @@ impl Service {
         }
     }
 
-    pub(super) fn on_line(&mut self, user: Aor, line: Line) {
+    pub(super) fn on_line(&mut self, user: Aor, line: Line, turn: &mut Turn<'_>) {
         let known = self.users.get_mut(&user);
         // A report that crossed the wish to hear no more.
         let Some(known) = known.filter(|known| known.watch == Watch::On) else {
             return;
         };
-        known.line = line;
+        let before = std::mem::replace(&mut known.line, line);
         let (queue, requests) = (known.monitor.is_some(), known.agent.is_some());
         let phones_wait = known.phones_wait > 0;
+        if known.mail.is_some() {
+            self.heed_mailbox(&user, &before, turn);
+        }
         if phones_wait {
             self.heed_callers_line(&user, line);
         }
@@ -69,6 +72,7 @@ impl Service {
             self.take_back(id, By::Other, None, turn);
         }
         self.post_monitor(user.clone(), monitor::Event::CalleeGone);
+        self.empty_mailbox(user, turn);
     }
 }
 
@@ -89,7 +93,7 @@ impl Service {
                 // Its call goes on, as all do; or its caller is being rung.
                 (Roles::Call, _)
                 | (Roles::Agent | Roles::Both, Stage::Recalling | Stage::Calling) => {}
-                (Roles::Agent | Roles::Both, Stage::Asked | Stage::Queued) => {
+                (Roles::Text, _) | (Roles::Agent | Roles::Both, Stage::Asked | Stage::Queued) => {
                     self.take_back(id, By::Other, None, turn);
                 }
             }
@@ -242,6 +246,7 @@ impl Service {
         history.add(now, Event::Requested(call.condition));
         Completion {
             errand: Errand::Callback,
+            text: None,
             id: CompletionId::random(&mut self.rng),
             cce: CceToken::random(&mut self.rng),
             order: self.last_order,
@@ -272,9 +277,13 @@ impl Service {
 
     pub(super) fn insert(&mut self, completion: Completion) {
         let id = completion.id;
-        let pair = (completion.caller.clone(), completion.callee.clone());
-        self.pairs.insert(pair, id);
-        self.tokens.insert(completion.cce, id);
+        if completion.roles == Roles::Text {
+            self.put_in_mailbox(&completion);
+        } else {
+            let pair = (completion.caller.clone(), completion.callee.clone());
+            self.pairs.insert(pair, id);
+            self.tokens.insert(completion.cce, id);
+        }
         self.completions.insert(id, completion);
     }
 }
@@ -350,6 +359,9 @@ impl Service {
             return;
         }
         completion.ending = Some(Ending { by, answer });
+        if completion.roles == Roles::Text {
+            return self.finish(id, Outcome::Cancelled, turn);
+        }
         let (caller, callee) = (completion.caller.clone(), completion.callee.clone());
         match (completion.roles, completion.entry) {
             (Roles::Agent | Roles::Both, _) => {
@@ -358,7 +370,7 @@ impl Service {
             (Roles::Call | Roles::Monitor, Some(entry)) => {
                 self.post_monitor(callee, monitor::Event::Refuse(entry));
             }
-            (Roles::Call | Roles::Monitor, None) => {}
+            (Roles::Call | Roles::Monitor, None) | (Roles::Text, _) => {}
         }
     }
 

@@ -191,7 +191,7 @@ impl Service {
         let completion = self.completions.get(&id)?;
         match completion.errand {
             Errand::CampOn(call) => Some((call, completion.ends.since(now))),
-            Errand::Callback => None,
+            Errand::Callback | Errand::Message => None,
         }
     }
 }

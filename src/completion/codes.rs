@@ -16,6 +16,8 @@ pub enum Code {
     CancelLast,
     /// Tell which requests there are.
     List,
+    /// Leave the text of this number for whom the last call that failed was to.
+    Message(u32),
     /// Call back when the last call to this number that failed can be completed.
     Request(Box<str>),
     /// Call back when the last call that failed can be completed.
@@ -35,6 +37,8 @@ pub enum CodeKind {
     CancelLast,
     /// [`Code::List`]
     List,
+    /// [`Code::Message`]
+    Message,
     /// [`Code::Request`]
     Request,
     /// [`Code::RequestLast`]
@@ -51,6 +55,7 @@ impl CodeKind {
             Self::CancelAll => "cancel_all",
             Self::CancelLast => "cancel_last",
             Self::List => "list",
+            Self::Message => "message",
             Self::Request => "request",
             Self::RequestLast => "request_last",
             Self::Resume => "resume",
@@ -59,7 +64,7 @@ impl CodeKind {
 
     fn hole(self) -> Hole {
         match self {
-            Self::Cancel => Hole::Index,
+            Self::Cancel | Self::Message => Hole::Index,
             Self::Request => Hole::Number,
             Self::CancelAll | Self::CancelLast | Self::List | Self::RequestLast | Self::Resume => {
                 Hole::None
@@ -74,6 +79,7 @@ impl CodeKind {
             Self::CancelAll => Code::CancelAll,
             Self::CancelLast => Code::CancelLast,
             Self::List => Code::List,
+            Self::Message => Code::Message(filled.parse().ok()?),
             Self::Request => Code::Request(filled.into()),
             Self::RequestLast => Code::RequestLast,
             Self::Resume => Code::Resume,
@@ -89,6 +95,7 @@ impl Code {
             Self::CancelAll => CodeKind::CancelAll,
             Self::CancelLast => CodeKind::CancelLast,
             Self::List => CodeKind::List,
+            Self::Message(_) => CodeKind::Message,
             Self::Request(_) => CodeKind::Request,
             Self::RequestLast => CodeKind::RequestLast,
             Self::Resume => CodeKind::Resume,
@@ -148,6 +155,8 @@ pub struct RawCodes {
     pub cancel_last: Option<String>,
     /// [`Code::List`], for example `*#37#`.
     pub list: Option<String>,
+    /// [`Code::Message`], for example `*39*{index}#`.
+    pub message: Option<String>,
     /// [`Code::Request`], for example `*37*{number}#`.
     pub request: Option<String>,
     /// [`Code::RequestLast`], for example `*37#`.
@@ -288,6 +297,7 @@ impl Codes {
             (&raw.cancel, CodeKind::Cancel),
             (&raw.cancel_all, CodeKind::CancelAll),
             (&raw.list, CodeKind::List),
+            (&raw.message, CodeKind::Message),
             (&raw.resume, CodeKind::Resume),
         ];
         let mut codes: Vec<Pattern> = Vec::new();
@@ -397,6 +407,7 @@ mod tests {
             cancel_all: text("#37#"),
             cancel_last: text("#37*#"),
             list: text("*#37#"),
+            message: text("*39*{index}#"),
             request: text("*37*{number}#"),
             request_last: text("*37#"),
             resume: text("*38#"),
@@ -416,6 +427,7 @@ mod tests {
         assert_eq!(parse("#37*2#"), Some(Code::Cancel(2)));
         assert_eq!(parse("#37*#"), Some(Code::CancelLast));
         assert_eq!(parse("*#37#"), Some(Code::List));
+        assert_eq!(parse("*39*0#"), Some(Code::Message(0)));
         let long = format!("*37*{}#", "1".repeat(NUMBER_MAX + 1));
         for user in [
             "*37*#",

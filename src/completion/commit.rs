@@ -153,6 +153,9 @@ impl Service {
         };
         let pair = (completion.caller.clone(), completion.callee.clone());
         let renewal = completion.renewal;
+        if completion.roles == Roles::Text {
+            return self.take_from_mailbox((id, &pair.0, &pair.1), turn);
+        }
         let was_listed = self.tokens.remove(&completion.cce).is_some();
         if self.pairs.get(&pair) == Some(&id) {
             self.pairs.remove(&pair);
@@ -235,6 +238,7 @@ impl Service {
             request: agent
                 .filter(|_| is_agent)
                 .and_then(|agent| agent.kept(completion.id)),
+            text: completion.text.clone(),
             history: completion.history.clone(),
         }
     }
@@ -399,6 +403,7 @@ impl Completion {
             id: self.id,
             caller: self.caller.clone(),
             callee: self.callee.clone(),
+            mode: self.errand.mode(),
             news,
         })
     }
@@ -503,6 +508,8 @@ impl Output {
             | Self::Camp { .. }
             | Self::Connect { .. }
             | Self::EndCamp { .. }
+            | Self::Deliver(_)
+            | Self::Lamp { .. }
             | Self::Persist(_)
             | Self::Read(_)
             | Self::Watch { .. }

@@ -2,6 +2,8 @@
 //!
 //! Spec: TAPI completion ids; DESIGN §8.8, §11 (what is kept before it takes effect).
 
+use std::sync::Arc;
+
 use crate::cc::SubscriptionId;
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::capsule::CallIdentity;
@@ -45,6 +47,7 @@ pub(super) enum Errand {
     Callback,
     /// This call waits.
     CampOn(CallIdentity),
+    Message,
 }
 
 impl Errand {
@@ -52,6 +55,7 @@ impl Errand {
         match self {
             Self::Callback => Mode::Callback,
             Self::CampOn(_) => Mode::CampOn,
+            Self::Message => Mode::Message,
         }
     }
 }
@@ -60,6 +64,8 @@ impl Errand {
 #[derive(Debug)]
 pub(super) struct Completion {
     pub(super) errand: Errand,
+    /// What the callee is to read, of a message.
+    pub(super) text: Option<Arc<str>>,
     pub(super) id: CompletionId,
     pub(super) cce: CceToken,
     /// Counts all completions: the newest has the highest.
@@ -236,9 +242,14 @@ impl Commit {
         self.held.push(output);
     }
 
-    /// Nobody is rung or called by what is held.
+    /// Nobody is rung, called or written to by what is held.
     pub(super) fn drop_calls(&mut self) {
-        self.held
-            .retain(|held| !matches!(held, Output::Recall(_) | Output::Call(_)));
+        let calls = |held: &Output| {
+            matches!(
+                held,
+                Output::Recall(_) | Output::Call(_) | Output::Deliver(_)
+            )
+        };
+        self.held.retain(|held| !calls(held));
     }
 }

@@ -38,6 +38,10 @@ pub enum Event {
     CallerAnswered,
     /// It ended.
     Ended(Outcome),
+    /// Nobody took the message.
+    MessageNotTaken,
+    /// The message was sent.
+    MessageSent,
     /// It got the n-th place, counted from 1.
     Queued(usize),
     /// The caller was rung, or told that it is his turn.
@@ -80,6 +84,8 @@ const CODES: &[(u8, Event)] = &[
     (20, Event::Restarted),
     (21, Event::Resumed),
     (22, Event::Suspended),
+    (23, Event::MessageSent),
+    (24, Event::MessageNotTaken),
 ];
 
 /// The code of [`Event::Queued`]; its place follows.
@@ -128,6 +134,8 @@ impl fmt::Display for Event {
             Self::Diverted => "answered elsewhere",
             Self::CallerAnswered => "caller answered",
             Self::Ended(outcome) => return outcome.fmt(f),
+            Self::MessageNotTaken => "message not taken",
+            Self::MessageSent => "message sent",
             Self::Queued(place) => return write!(f, "queued as no. {place}"),
             Self::Recalled => "recalled",
             Self::RecallPassed => "recall passed",

@@ -85,6 +85,17 @@ pub enum Input {
 
     /// A user asks for completion: by code, by digit, by API.
     Complete(Complete),
+    /// A user leaves a text for whom he did not reach.
+    Leave(Leave),
+    /// The callee's phones were sent a [`Output::Deliver`](super::Output::Deliver).
+    Delivered {
+        /// Which.
+        id: CompletionId,
+        /// Whose phones.
+        callee: Aor,
+        /// What they made of it.
+        how: Taking,
+    },
     /// A user takes a request back.
     Uncomplete {
         /// Names the question in its answer.
@@ -295,6 +306,30 @@ pub struct Complete {
     pub mode: Mode,
 }
 
+/// A text for whom a caller did not reach.
+#[derive(Clone, Debug)]
+pub struct Leave {
+    /// Names the question in its answer.
+    pub ticket: Ticket,
+    /// Who leaves it.
+    pub caller: Aor,
+    /// For the callee of which of his failed calls.
+    pub call: WhichCall,
+    /// What it says.
+    pub text: Arc<str>,
+}
+
+/// What a callee's phones made of a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Taking {
+    /// None has taken it, for now.
+    Failed,
+    /// They take no messages.
+    Refused,
+    /// One has taken it.
+    Taken,
+}
+
 /// One of a caller's failed calls.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WhichCall {
@@ -325,6 +360,21 @@ pub enum Mode {
     Intrude,
     /// The callee gets a text.
     Message,
+}
+
+impl Mode {
+    /// Each, in TAPI's order.
+    pub const ALL: [Self; 4] = [Self::CampOn, Self::Callback, Self::Intrude, Self::Message];
+
+    /// Its name for applications, in records, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Callback => "callback",
+            Self::CampOn => "camp_on",
+            Self::Intrude => "intrude",
+            Self::Message => "message",
+        }
+    }
 }
 
 /// How a call that waited was lost, while its caller waits on.

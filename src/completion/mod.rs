@@ -25,6 +25,7 @@ mod history;
 mod identity;
 mod input;
 pub mod intrusion;
+mod messages;
 mod outage;
 mod output;
 mod phones;
@@ -45,12 +46,12 @@ pub use entry::Stage;
 pub use history::{Event, History, Outcome};
 pub use identity::Identity;
 pub use input::{
-    Binding, Complete, FailedCall, Input, Lost, Mode, Monitors, Offered, Publish, PublishAt, Queue,
-    Subscribe, Ticket, Which, WhichCall,
+    Binding, Complete, FailedCall, Input, Leave, Lost, Mode, Monitors, Offered, Publish, PublishAt,
+    Queue, Subscribe, Taking, Ticket, Which, WhichCall,
 };
 pub use output::{
-    By, Call, News, Notify, Output, Pattern, Publication, Recall, Subscription, Suspicion, Tell,
-    Via,
+    By, Call, Delivery, News, Notify, Output, Pattern, Publication, Recall, Subscription,
+    Suspicion, Tell, Via,
 };
 pub use record::{Record, Roles, WallTime};
 pub use reject::Reject;

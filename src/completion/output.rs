@@ -5,6 +5,7 @@
 //! Outputs are carried out in their order. What depends on a record is given out only after the
 //! store answered that it is kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cc::addr::{AddrSpec, Aor};
@@ -17,7 +18,7 @@ use crate::cc::trust::PeerId;
 use crate::cc::{Basic, Condition, RecallState, SubscriptionId};
 use crate::completion::history::{Event, History, Outcome};
 use crate::completion::identity::Identity;
-use crate::completion::input::{Binding, Ticket};
+use crate::completion::input::{Binding, Mode, Ticket};
 use crate::completion::reject::Reject;
 use crate::store::{Key, Put};
 
@@ -116,6 +117,16 @@ pub enum Output {
     /// The caller answered: place the CC call. Answered by CcCallArrived, or RecallFailed (no call),
     /// and then by one of the CC call's ends.
     Call(Call),
+
+    /// Send a callee's phones a MESSAGE. Answered by Delivered.
+    Deliver(Delivery),
+    /// So many texts wait for this user that his phones do not take: light his lamp, or put it out.
+    Lamp {
+        /// Whose.
+        user: Aor,
+        /// How many.
+        count: usize,
+    },
 
     /// Answers [`Input::Complete`](super::Input::Complete).
     Completed {
@@ -258,6 +269,21 @@ pub struct Call {
     pub via: Via,
 }
 
+/// A text on its way to a callee.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Delivery {
+    /// Which request.
+    pub id: CompletionId,
+    /// Who left it: his address in the failed call.
+    pub from: AddrSpec,
+    /// For whom.
+    pub callee: Aor,
+    /// What it says.
+    pub text: Arc<str>,
+    /// How long it is of interest.
+    pub expires: Duration,
+}
+
 /// How a CC call reaches its callee.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Via {
@@ -277,6 +303,8 @@ pub struct Tell {
     pub caller: Aor,
     /// About whom.
     pub callee: Aor,
+    /// How the call is completed.
+    pub mode: Mode,
     /// What happened.
     pub news: News,
 }

@@ -53,6 +53,8 @@ pub enum Roles {
     Both,
     /// The agent is elsewhere.
     Monitor,
+    /// Neither: a text waits.
+    Text,
     /// The monitor is here, and the caller himself waits with a call; not kept, for the call is not.
     Call,
 }
@@ -62,7 +64,7 @@ impl Roles {
     pub(super) fn has_agent(self) -> bool {
         match self {
             Self::Agent | Self::Both => true,
-            Self::Call | Self::Monitor => false,
+            Self::Call | Self::Monitor | Self::Text => false,
         }
     }
 }
@@ -108,12 +110,16 @@ pub struct Record {
     pub entry: Option<(SubscriptionId, Arc<str>, Place)>,
     /// What its caller's agent has.
     pub request: Option<Kept>,
+    /// What the callee is to read, of a message.
+    pub text: Option<Arc<str>>,
     /// Its story.
     pub history: History,
 }
 
 /// The form that [`Record::encode`] writes.
-const FORM: u8 = 3;
+const FORM: u8 = 4;
+/// The one before, without texts.
+const FORM_BEFORE: u8 = 3;
 
 impl Record {
     /// Where it is kept.
@@ -164,6 +170,7 @@ impl Record {
         out.option(self.request.as_ref(), |out, kept| {
             write_request(out, kept, started);
         });
+        out.option(self.text.as_deref(), Writer::text);
         self.history.write(&mut out, started);
         out.0.into_boxed_slice()
     }
@@ -176,7 +183,7 @@ impl Record {
     }
 
     fn read(from: &mut Reader<'_>, started: WallTime) -> Result<Self, Broken> {
-        let [FORM, roles, condition, renewal] = from.take()? else {
+        let [form @ (FORM | FORM_BEFORE), roles, condition, renewal] = from.take()? else {
             return Err(Broken);
         };
         let time = |from: &mut Reader<'_>| from.long().map(|at| started.moment(WallTime(at)));
@@ -203,6 +210,10 @@ impl Record {
                 Ok((id, from.text()?.into(), read_place(from, started)?))
             })?,
             request: from.option(|from| read_request(from, started))?,
+            text: match form {
+                FORM_BEFORE => None,
+                _ => from.option(|from| Ok(from.text()?.into()))?,
+            },
             history: History::read(from, started)?,
         };
         from.0.is_empty().then_some(record).ok_or(Broken)
@@ -214,6 +225,7 @@ const ROLES: &[(u8, Roles)] = &[
     (1, Roles::Both),
     (2, Roles::Monitor),
     (3, Roles::Call),
+    (4, Roles::Text),
 ];
 const CONDITIONS: &[(u8, Condition)] = &[
     (0, Condition::Busy),
@@ -373,6 +385,7 @@ mod tests {
                     ways_failed: 1,
                 }],
             }),
+            text: None,
             history,
         }
     }

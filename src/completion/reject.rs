@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::cc::monitor::Refusal;
+use crate::completion::intrusion::Denied;
 
 /// Why a request is refused.
 ///
@@ -14,6 +15,9 @@ pub enum Reject {
     /// The caller has as many requests as he may have.
     #[error("the caller has too many requests")]
     CallerLimit,
+    /// The call may not be joined, or cannot.
+    #[error("no intrusion: {0}")]
+    IntrusionDenied(Denied),
     /// The request is a fork of one that was accepted.
     #[error("a fork of this request was accepted")]
     Merged,
@@ -47,6 +51,9 @@ pub enum Reject {
     /// There is no such completion, or it is not this caller's.
     #[error("no such completion")]
     UnknownCompletion,
+    /// There is no text of that number.
+    #[error("no such message")]
+    UnknownMessage,
     /// There is no such subscription.
     #[error("no such subscription")]
     UnknownSubscription,
@@ -60,11 +67,12 @@ impl Reject {
             Self::CallerLimit | Self::ProcessFull | Self::QueueFull => 480,
             // CC-60: for good; CC-72, CC-73: and whoever has no business here.
             Self::ModeNotOffered | Self::NoEntry | Self::NoMonitor | Self::NoOffer => 403,
+            Self::IntrusionDenied(denied) => denied.status(),
             Self::Merged => 482,
             Self::MonitorRefused(status) => status,
             Self::StoreUnavailable => 503,
             Self::TooBrief(_) => 423,
-            Self::UnknownCompletion => 404,
+            Self::UnknownCompletion | Self::UnknownMessage => 404,
             Self::UnknownSubscription => 481,
         }
     }
@@ -74,7 +82,8 @@ impl Reject {
     pub fn retry_after(self) -> Option<Duration> {
         match self {
             Self::CallerLimit | Self::ProcessFull | Self::QueueFull => Some(Duration::from_mins(1)),
-            Self::Merged
+            Self::IntrusionDenied(_)
+            | Self::Merged
             | Self::ModeNotOffered
             | Self::MonitorRefused(_)
             | Self::NoEntry
@@ -83,6 +92,7 @@ impl Reject {
             | Self::StoreUnavailable
             | Self::TooBrief(_)
             | Self::UnknownCompletion
+            | Self::UnknownMessage
             | Self::UnknownSubscription => None,
         }
     }
@@ -92,8 +102,10 @@ impl Reject {
         match self {
             Self::CallerLimit => 0x8000_0006,
             Self::Merged | Self::MonitorRefused(_) | Self::TooBrief(_) => 0x8000_0048,
+            Self::IntrusionDenied(denied) => denied.line_error(),
             Self::ModeNotOffered => 0x8000_0017,
             Self::NoEntry | Self::UnknownCompletion | Self::UnknownSubscription => 0x8000_001f,
+            Self::UnknownMessage => 0x8000_0030,
             Self::NoMonitor => 0x8000_0049,
             Self::NoOffer => 0x8000_001c,
             Self::ProcessFull | Self::QueueFull | Self::StoreUnavailable => 0x8000_004b,

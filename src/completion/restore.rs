@@ -96,6 +96,7 @@ impl Service {
             Roles::Agent => reloaded.peer.is_some() && !ids.is_empty(),
             Roles::Both => record.entry.is_some() && record.request.is_some(),
             Roles::Monitor => ids.iter().all(is_there) && !ids.is_empty(),
+            Roles::Text => record.text.is_some(),
             Roles::Call => false,
         };
         let id = record.id;
@@ -111,6 +112,11 @@ impl Service {
             };
             self.finish(id, outcome, turn);
             return Vec::new();
+        }
+        if record.roles == Roles::Text {
+            // His line is told as soon as he is watched.
+            self.rekey(&record.callee, turn);
+            return ids;
         }
         self.rejoin(record, reloaded.peer, &ids, turn);
         ids
@@ -141,7 +147,7 @@ impl Service {
         }
         let wait = self.wait_anew(&record, turn.now);
         let medium = match record.roles {
-            Roles::Both | Roles::Call => Medium::Process,
+            Roles::Both | Roles::Call | Roles::Text => Medium::Process,
             Roles::Agent | Roles::Monitor => Medium::Network,
         };
         if let Some((id, call_id, place)) = record.entry {
@@ -198,7 +204,12 @@ impl Service {
         let mut history = record.history.clone();
         history.add(now, Event::Restarted);
         Completion {
-            errand: Errand::Callback,
+            errand: if record.roles == Roles::Text {
+                Errand::Message
+            } else {
+                Errand::Callback
+            },
+            text: record.text.clone(),
             id: record.id,
             cce: record.cce,
             order: record.order,
@@ -242,7 +253,7 @@ impl Service {
             return Vec::new();
         };
         match completion.roles {
-            Roles::Both | Roles::Call => Vec::new(),
+            Roles::Both | Roles::Call | Roles::Text => Vec::new(),
             Roles::Monitor => completion.entry.into_iter().collect(),
             Roles::Agent => {
                 let user = self.users.get(&completion.caller);

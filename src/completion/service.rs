@@ -41,6 +41,8 @@ pub struct Service {
     pub(super) completions: BTreeMap<CompletionId, Completion>,
     /// The living ones, by caller and callee.
     pub(super) pairs: BTreeMap<(Aor, Aor), CompletionId>,
+    /// The living texts, by caller.
+    pub(super) notes: BTreeSet<(Aor, CompletionId)>,
     /// The living ones, by the name of their entry.
     pub(super) tokens: BTreeMap<CceToken, CompletionId>,
     pub(super) routes: BTreeMap<SubscriptionId, Route>,
@@ -132,6 +134,8 @@ pub struct View<'s> {
     pub dialled: &'s AddrSpec,
     /// Where it stands.
     pub stage: Stage,
+    /// What the callee is to read, of a message.
+    pub text: Option<&'s str>,
     /// When its service ends.
     pub ends: Timestamp,
     /// What happened so far.
@@ -150,6 +154,7 @@ impl Service {
             users: HashMap::new(),
             completions: BTreeMap::new(),
             pairs: BTreeMap::new(),
+            notes: BTreeSet::new(),
             tokens: BTreeMap::new(),
             routes: BTreeMap::new(),
             held_calls: BTreeMap::new(),
@@ -170,7 +175,7 @@ impl Service {
         match input {
             Input::CallFailed(call) => self.on_call_failed(call, turn),
             Input::CallAnswered { caller, callee } => self.on_call_answered(caller, callee),
-            Input::Line { user, line } => self.on_line(user, line),
+            Input::Line { user, line } => self.on_line(user, line, turn),
             Input::Resume { caller } => self.on_resume(&caller),
             Input::Stop => self.on_stop(turn),
             Input::CallHeld { call } => self.on_call_held(call),
@@ -178,6 +183,8 @@ impl Service {
             Input::CallReleased { call } => self.on_call_released(call, turn),
             Input::UserGone { user } => self.on_user_gone(&user, turn),
             Input::Complete(complete) => self.on_complete(&complete, turn),
+            Input::Leave(leave) => self.on_leave(&leave, turn),
+            Input::Delivered { id, callee, how } => self.on_delivered((id, &callee), how, turn),
             Input::Uncomplete {
                 ticket,
                 caller,
@@ -348,31 +355,39 @@ impl Service {
         }
     }
 
-    /// How many completions are at each stage.
-    pub fn stages(&self) -> [(Stage, usize); 4] {
-        let mut stages = [
+    /// How many completions of each mode are at each stage.
+    pub fn stages(&self) -> Vec<(Mode, Stage, usize)> {
+        let stages = [
             Stage::Asked,
             Stage::Calling,
             Stage::Queued,
             Stage::Recalling,
-        ]
-        .map(|stage| (stage, 0));
+        ];
+        let mut counts: BTreeMap<(Mode, Stage), usize> = BTreeMap::new();
+        for stage in stages {
+            counts.insert((Mode::Callback, stage), 0);
+        }
         let living = self.completions.values();
         for completion in living.filter(|completion| completion.life != Life::Ended) {
-            let mut counts = stages.iter_mut();
-            if let Some((_, count)) = counts.find(|(stage, _)| *stage == completion.stage) {
-                *count += 1;
-            }
+            let kind = (completion.errand.mode(), completion.stage);
+            *counts.entry(kind).or_default() += 1;
         }
-        stages
+        let counts = counts.into_iter();
+        counts
+            .map(|((mode, stage), count)| (mode, stage, count))
+            .collect()
     }
 
     pub(super) fn of_caller(&self, caller: &Aor) -> impl Iterator<Item = &Completion> {
         // No text sorts before the empty one.
         let first = (caller.clone(), Aor::new(""));
         let mine = self.pairs.range(first..);
-        mine.take_while(move |((owner, _), _)| owner == caller)
-            .filter_map(|(_, id)| self.completions.get(id))
+        let mine = mine.take_while(move |((owner, _), _)| owner == caller);
+        let first = (caller.clone(), CompletionId::from_bits(0));
+        let notes = self.notes.range(first..);
+        let notes = notes.take_while(move |(owner, _)| owner == caller);
+        let ids = mine.map(|(_, id)| id).chain(notes.map(|(_, id)| id));
+        ids.filter_map(|id| self.completions.get(id))
     }
 
     fn is_selected(&self, completion: &Completion) -> bool {
@@ -400,6 +415,7 @@ impl<'s> View<'s> {
             callee: &completion.callee,
             dialled: &completion.dialled,
             stage: completion.stage,
+            text: completion.text.as_deref(),
             ends: completion.ends,
             history: &completion.history,
         }
@@ -496,6 +512,7 @@ impl Service {
         for effect in requests {
             self.on_agent_effect(aor, effect, turn);
         }
+        self.on_mailbox_due(aor, turn);
         self.rekey(aor, turn);
     }
 
@@ -518,6 +535,11 @@ impl Service {
         };
         user.monitor.take_if(|monitor| monitor.is_empty());
         user.agent.take_if(|agent| agent.is_empty());
+        if let Some(count) = user.mail.as_mut().and_then(|mail| mail.take_lamp()) {
+            let user = aor.clone();
+            turn.out.push(Output::Lamp { user, count });
+        }
+        user.mail.take_if(|mail| mail.is_empty());
         let wants = user.wants();
         if user.watch != wants {
             user.watch = wants;
@@ -544,7 +566,9 @@ impl Service {
         };
         let monitor = user.monitor.as_ref().and_then(|m| m.poll_timeout(&context));
         let agent = user.agent.as_ref().and_then(|agent| agent.poll_timeout());
-        let deadline = monitor.into_iter().chain(agent).min();
+        let mail = user.mail.as_ref();
+        let mail = mail.and_then(|mail| mail.deadline(&user.line));
+        let deadline = [monitor, agent, mail].into_iter().flatten().min();
         // Most users only have calls that failed.
         if deadline.is_some() || user.is_due {
             user.is_due = deadline.is_some();

@@ -28,6 +28,8 @@ pub struct Limits {
     pub total_max: usize,
     /// Failed calls that are remembered for one caller.
     pub failed_calls_max: usize,
+    /// Texts that wait for one callee.
+    pub messages_max: usize,
     /// Recalls that may start within a second, so that a restart does not ring everybody at once.
     pub recalls_per_second_max: u32,
 }
@@ -38,6 +40,7 @@ impl Default for Limits {
             per_caller_max: 5,
             total_max: 100_000,
             failed_calls_max: 5,
+            messages_max: 20,
             recalls_per_second_max: 10,
         }
     }
@@ -50,6 +53,10 @@ pub struct Timing {
     pub offer_window: Duration,
     /// How long a call may wait at most (RULES R5).
     pub camp_on_max: Duration,
+    /// How long a text waits for a phone that takes it.
+    pub message_lasts: Duration,
+    /// How long after a text was not taken it is sent again; doubled each time, up to an hour.
+    pub message_rest: Duration,
     /// How long the store may take, before a new request is refused and a known one asks again.
     pub commit_max: Duration,
     /// How long after a start the lines of users that nobody saw count as free.
@@ -65,6 +72,8 @@ impl Default for Timing {
         Self {
             offer_window: Duration::from_secs(30),
             camp_on_max: Duration::from_mins(2),
+            message_lasts: Duration::from_hours(7 * 24),
+            message_rest: Duration::from_mins(1),
             commit_max: Duration::from_secs(4),
             unknown_time: Duration::from_mins(5),
             suspension_long: Duration::from_hours(1),

@@ -10,6 +10,7 @@ use crate::cc::capsule::is_recent;
 use crate::cc::line::Line;
 use crate::cc::monitor::Monitor;
 use crate::completion::input::FailedCall;
+use crate::completion::messages::Mailbox;
 use crate::time::Timestamp;
 
 /// One user; kept while there is anything to keep.
@@ -27,6 +28,8 @@ pub(super) struct User {
     /// For whom he waits.
     pub(super) agent: Option<Box<Agent>>,
     pub(super) failed: FailedCalls,
+    /// The texts that wait for him.
+    pub(super) mail: Option<Box<Mailbox>>,
     /// When those are looked at.
     pub(super) fades: Option<Timestamp>,
     /// Whether the agenda has a deadline of his.
@@ -45,6 +48,7 @@ impl User {
             waited_for: Timestamp::START,
             agent: None,
             failed: FailedCalls::default(),
+            mail: None,
             fades: None,
             is_due: false,
             phones_wait: 0,
@@ -53,7 +57,8 @@ impl User {
 
     /// Whether his lines matter.
     pub(super) fn wants(&self) -> Watch {
-        if self.monitor.is_some() || self.agent.is_some() || self.phones_wait > 0 {
+        let has_machine = self.monitor.is_some() || self.agent.is_some() || self.mail.is_some();
+        if has_machine || self.phones_wait > 0 {
             Watch::On
         } else {
             Watch::Off

@@ -75,8 +75,8 @@ fn check(
     let timing = timing(source, &raw.timing)?;
     let media = media::media(source, &raw.media, &listeners)?;
     let completion = completion(source, raw, &calls, (timing.t1, media.as_ref()))?;
-    // R17: nobody is joined without sound.
-    let keeps_sessions = media.is_some() && completion.intrusion.is_possible();
+    // R17: what calls are is of interest where somebody may join them.
+    let keeps_sessions = completion.intrusion.is_possible();
     let edge = edge::edge(source, raw, (upstream.as_ref(), media.is_some()))?;
     let is_trunk = edge::is_trunk(source, raw, (upstream.as_ref(), &peers))?;
     if let Some(upstream) = upstream.as_mut().filter(|_| edge.is_some()) {
@@ -147,10 +147,12 @@ fn completion(
     calls: &Calls,
     (t1, media): (Duration, Option<&Media>),
 ) -> Result<Completion, Error> {
+    let mut intrusion = media::intrusion(source, &raw.completion.intrusion)?;
+    intrusion.rights = users::rights(source, &raw.user, intrusion.usual)?;
     let raw = &raw.completion;
     Ok(Completion {
-        intrusion: media::intrusion(source, &raw.intrusion)?,
         prompt: media::prompt(source, &raw.prompt, media)?,
+        intrusion,
         ..completion::completion(source, raw, &calls.emergency, t1)?
     })
 }

@@ -170,6 +170,8 @@ pub(super) struct RawUser {
     pub(super) ha1_sha256: Field<String>,
     pub(super) ha1_md5: Field<String>,
     pub(super) numbers: Option<Vec<Spanned<String>>>,
+    pub(super) intrudes: Field<u32>,
+    pub(super) protection: Field<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -226,6 +228,7 @@ pub(super) struct RawCompletion {
     pub(super) codes: RawCodes,
     pub(super) intrusion: RawIntrusion,
     pub(super) prompt: RawPrompt,
+    pub(super) messages: RawMessages,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -246,7 +249,17 @@ pub(super) struct RawCodes {
     pub(super) cancel: Field<String>,
     pub(super) cancel_all: Field<String>,
     pub(super) list: Field<String>,
+    pub(super) message: Field<String>,
     pub(super) resume: Field<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawMessages {
+    pub(super) texts: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) lasts: Field<String>,
+    pub(super) retry: Field<String>,
+    pub(super) per_callee_max: Field<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

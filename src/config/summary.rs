@@ -234,6 +234,7 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         CodeKind::CancelAll => format!("{text} cancels all"),
         CodeKind::CancelLast => format!("{text} cancels the last"),
         CodeKind::List => format!("{text} lists all"),
+        CodeKind::Message => format!("{text} leaves a text"),
         CodeKind::Request => format!("{text} requests the last to a number"),
         CodeKind::RequestLast => format!("{text} requests the last"),
         CodeKind::Resume => format!("{text} resumes"),
@@ -243,6 +244,16 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         [] => writeln!(f, "codes      none"),
         some => writeln!(f, "codes      {}", some.join(", ")),
     }?;
+    if !completion.messages.is_empty() {
+        writeln!(
+            f,
+            "messages   {} texts, {} for a callee, kept {}, sent again after {}",
+            completion.messages.len(),
+            limits.messages_max,
+            spelled(service.timing.message_lasts),
+            spelled(service.timing.message_rest),
+        )?;
+    }
     intrusion(&completion.intrusion, f)?;
     let Some(prompt) = &completion.prompt else {
         return Ok(());

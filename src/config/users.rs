@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use toml::Spanned;
 
+use crate::completion::intrusion::{Level, Rights};
 use crate::location::{Access, Account, Accounts, Algorithm, Aor};
 use crate::shard::settings::Edge;
 
@@ -73,12 +74,17 @@ pub(super) fn numbers(
             ha1_sha256,
             ha1_md5,
             numbers,
+            intrudes,
+            protection,
             ..
         } = user.get_ref();
         let secrets = [password, ha1_sha256, ha1_md5];
         if let Some(secret) = secrets.into_iter().flatten().next() {
             let why = "the users of edge mode are the PBX's, and so are their passwords";
             return Err(source.error(&secret.span(), why));
+        }
+        if numbers.is_none() && (intrudes.is_some() || protection.is_some()) {
+            continue;
         }
         let Some(numbers) = numbers.as_ref().filter(|numbers| !numbers.is_empty()) else {
             let why = "is missing: a [[user]] of edge mode is there for them";
@@ -93,6 +99,42 @@ pub(super) fn numbers(
         }
     }
     Ok(owners)
+}
+
+/// R17: the rights of those who have some of their own.
+pub(super) fn rights(
+    source: Source<'_>,
+    written: &[Spanned<RawUser>],
+    usual: Rights,
+) -> Result<BTreeMap<Aor, Rights>, Error> {
+    let mut users = BTreeMap::new();
+    for user in written {
+        let RawUser {
+            intrudes,
+            protection,
+            ..
+        } = user.get_ref();
+        let intrudes = level(source, intrudes.as_ref())?;
+        let protection = level(source, protection.as_ref())?;
+        if intrudes.is_none() && protection.is_none() {
+            continue;
+        }
+        let rights = Rights {
+            intrudes: intrudes.unwrap_or(usual.intrudes),
+            protection: protection.unwrap_or(usual.protection),
+        };
+        users.insert(Aor::of_user(name(source, user)?.as_bytes()), rights);
+    }
+    Ok(users)
+}
+
+fn level(source: Source<'_>, written: Option<&Spanned<u32>>) -> Result<Option<Level>, Error> {
+    let Some(written) = written else {
+        return Ok(None);
+    };
+    let found = Level::new(*written.get_ref());
+    let why = || source.error(&written.span(), "is not a level from 0 to 3");
+    found.ok_or_else(why).map(Some)
 }
 
 fn name(source: Source<'_>, user: &Spanned<RawUser>) -> Result<String, Error> {

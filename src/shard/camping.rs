@@ -41,14 +41,14 @@ const TAIL: Duration = Duration::from_secs(2);
 pub(super) struct Camping {
     wish: OnBusy,
     /// The INVITE, as it came.
-    invite: Box<[u8]>,
+    pub(super) invite: Box<[u8]>,
     /// The way it came.
-    flow: Flow,
+    pub(super) flow: Flow,
     stage: Stage,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Stage {
+pub(super) enum Stage {
     /// The call takes its course.
     Idle,
     /// Its caller is kept from the failure; nobody knows yet.
@@ -61,6 +61,8 @@ enum Stage {
     Waits(CompletionId, Timestamp),
     /// Its INVITE has gone out anew.
     Invited(CompletionId, Timestamp),
+    /// Its INVITE has gone to its callee's phone, to join his call.
+    Joining,
     /// It is of no interest any more.
     Over,
 }
@@ -104,6 +106,10 @@ impl Announcer<'_> {
                 return Some(until.since(self.now) + TAIL);
             }
             asker.failed = None;
+            return None;
+        }
+        if stage == Stage::Joining {
+            // What the phone says is what the caller gets.
             return None;
         }
         let may_be_asked = self.settings.completion.prompt.is_some() && asker.session.is_some();
@@ -233,6 +239,7 @@ impl Shard {
             | Stage::Asked
             | Stage::Waits(..)
             | Stage::Invited(..)
+            | Stage::Joining
             | Stage::Idle
             | Stage::Over => {}
         }
@@ -489,7 +496,7 @@ impl Shard {
         self.put_back(now, key, held);
     }
 
-    fn take_camp(&mut self, call: CallIdentity) -> Option<(Key, Box<Held>)> {
+    pub(super) fn take_camp(&mut self, call: CallIdentity) -> Option<(Key, Box<Held>)> {
         let key = *self.desk.camps.get(&call)?;
         let held = self.calls.take(key);
         if held.is_none() {
@@ -506,7 +513,12 @@ impl Camping {
         match self.stage {
             Stage::Idle => self.wish == OnBusy::CampOn,
             Stage::Invited(..) => true,
-            Stage::New | Stage::Open | Stage::Asked | Stage::Waits(..) | Stage::Over => false,
+            Stage::New
+            | Stage::Open
+            | Stage::Asked
+            | Stage::Waits(..)
+            | Stage::Joining
+            | Stage::Over => false,
         }
     }
 
@@ -529,6 +541,7 @@ impl Camping {
             | Stage::Open
             | Stage::Asked
             | Stage::Waits(..)
+            | Stage::Joining
             | Stage::Over => None,
         }
     }
@@ -562,7 +575,8 @@ fn is_challenge(status: Status) -> bool {
     )
 }
 
-fn set_stage(held: &mut Held, stage: Stage) {
+/// Says how far a call is.
+pub(super) fn set_stage(held: &mut Held, stage: Stage) {
     if let About::Asker(asker) = &mut held.about
         && let Some(camping) = asker.camping.as_deref_mut()
     {

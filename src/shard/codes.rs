@@ -3,10 +3,12 @@
 //! Spec: TS 24.642 §4.5; RFC 3428 (the list); DESIGN §8.2. A code is a code for our users alone, on
 //! their own flows.
 
+use std::sync::Arc;
+
 use crate::call::Call;
 use crate::cc::addr;
 use crate::completion::{
-    self, Code, CodeKind, Complete, CompletionId, Input, Mode, Stage, Ticket, View, Which,
+    self, Code, CodeKind, Complete, CompletionId, Input, Leave, Mode, Stage, Ticket, View, Which,
     WhichCall,
 };
 use crate::dialog::{Dialog, Tag};
@@ -26,6 +28,7 @@ use crate::transaction::servers::Answer;
 /// What a code asks the service for.
 enum Wish {
     Complete(WhichCall),
+    Leave(Arc<str>),
     List,
     Resume,
     Uncomplete(Which),
@@ -113,6 +116,12 @@ impl Shard {
                 call,
                 mode: Mode::Callback,
             })),
+            Ok(Wish::Leave(text)) => self.desk.facts.push_back(Input::Leave(Leave {
+                ticket,
+                caller,
+                call: WhichCall::Last,
+                text,
+            })),
             Ok(Wish::Uncomplete(which)) => self.desk.facts.push_back(Input::Uncomplete {
                 ticket,
                 caller,
@@ -145,6 +154,10 @@ impl Shard {
             Code::CancelAll => Wish::Uncomplete(Which::All),
             Code::CancelLast => Wish::Uncomplete(Which::Last),
             Code::List => Wish::List,
+            Code::Message(number) => {
+                let text = self.text_numbered(number);
+                Wish::Leave(text.ok_or(completion::Reject::UnknownMessage)?)
+            }
             Code::Request(number) => {
                 let call = service.failed_call_to(now, caller, &number);
                 Wish::Complete(WhichCall::Call(call.ok_or(completion::Reject::NoOffer)?))
@@ -331,6 +344,7 @@ impl Shard {
 fn entry(view: &View<'_>) -> String {
     let dialled = view.dialled.user().unwrap_or_else(|| view.dialled.as_str());
     let stage = match view.stage {
+        Stage::Asked | Stage::Queued if view.mode == Mode::Message => "message",
         Stage::Asked | Stage::Queued => "waiting",
         Stage::Recalling => "your turn",
         Stage::Calling => "calling",

@@ -14,7 +14,9 @@ use crate::media::desk::RoomId;
 use crate::observe::Pii;
 use crate::random::Rng;
 use crate::shard::codes::Asked;
+use crate::shard::intrude::Intruding;
 use crate::shard::keeping::Vault;
+use crate::shard::messages::Delivering;
 use crate::shard::pace::{Buckets, Rate};
 use crate::shard::placing::Rung;
 use crate::shard::record::CompletionRecord;
@@ -48,6 +50,10 @@ pub(super) struct Desk {
     pub(super) referring: BTreeMap<addr::Aor, CompletionId>,
     /// Recalls whose next way to the callee is to be tried.
     pub(super) unplaced: Vec<CompletionId>,
+    /// The calls that are to join others, by the intruder's call.
+    pub(super) intruding: BTreeMap<Key, Intruding>,
+    /// The texts on their way, by number.
+    pub(super) deliveries: BTreeMap<u64, Delivering>,
     /// The codes that wait for their answer.
     pub(super) asked: BTreeMap<completion::Ticket, Asked>,
     /// The calls that may wait, or do.
@@ -82,6 +88,8 @@ impl Desk {
             recalls: BTreeMap::new(),
             referring: BTreeMap::new(),
             unplaced: Vec::new(),
+            intruding: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
             asked: BTreeMap::new(),
             camps: BTreeMap::new(),
             camp_tickets: BTreeMap::new(),
@@ -236,6 +244,11 @@ impl Shard {
             Output::Camp { id, call, lasts } => self.camp(now, id, (call, lasts)),
             Output::Connect { id, call } => self.connect_camped(now, id, call),
             Output::EndCamp { call } => self.end_camp(now, call),
+            Output::Deliver(delivery) => self.deliver(now, delivery),
+            Output::Lamp { user, count } => {
+                self.provider.note_lamp(&user, count);
+                self.light(now, &user);
+            }
             Output::Completed { ticket, result } => {
                 if !self.answer_camp(now, ticket, &result)
                     && !self.answer_prompt(now, ticket, &result)
@@ -315,10 +328,12 @@ impl Shard {
                     id: tell.id,
                     caller: plain(&tell.caller).to_owned(),
                     callee: plain(&tell.callee).to_owned(),
+                    mode: tell.mode,
                     outcome: *end,
                     by: *by,
                     history: history.clone(),
                 });
+                self.provider.count_end(tell.mode, *end);
                 *match end {
                     Outcome::Cancelled => &mut self.counters.completions_cancelled,
                     Outcome::Completed => &mut self.counters.completions_completed,
@@ -334,6 +349,7 @@ impl Shard {
             completion = %tell.id,
             caller = show(&tell.caller),
             callee = show(&tell.callee),
+            mode = tell.mode.as_str(),
             why,
             outcome,
             story,
@@ -348,7 +364,7 @@ pub(super) fn show(name: &addr::Aor) -> String {
 }
 
 /// A user of ours without the `@` that stands for our domain.
-fn plain(name: &addr::Aor) -> &str {
+pub(super) fn plain(name: &addr::Aor) -> &str {
     name.as_str().trim_end_matches('@')
 }
 

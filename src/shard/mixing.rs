@@ -23,7 +23,7 @@ use crate::media::stream::Agreed;
 use crate::observe::Pii;
 use crate::shard::desk::name_of;
 use crate::shard::offer::{About, Callee};
-use crate::shard::prompt::{CLOSING_MAX, Stage};
+use crate::shard::prompt::{CLOSING_MAX, Prompting, Stage};
 use crate::shard::record::{IntrusionEnd, IntrusionRecord};
 use crate::shard::{Held, Kind, Shard};
 use crate::table::Key;
@@ -44,11 +44,11 @@ pub(super) enum Mixed {
 }
 
 /// A call that somebody may join.
-struct Bridge {
-    key: Key,
+pub(super) struct Bridge {
+    pub(super) key: Key,
     /// The leg of the callee's phone.
-    near: Side,
-    third: Option<Aor>,
+    pub(super) near: Side,
+    pub(super) third: Option<Aor>,
 }
 
 impl Shard {
@@ -57,8 +57,18 @@ impl Shard {
         self.settings.sound.is_some() && self.bridge_for(held).is_ok()
     }
 
-    /// Who may not learns no more of the callee's calls than that.
+    /// The same, if a mixer of ours can be put between the two.
     fn bridge_for(&self, held: &Held) -> Result<Bridge, (Denied, Option<Aor>)> {
+        let found = self.talk_of(held)?;
+        let talk = self.calls.get(found.key);
+        if talk.is_some_and(|talk| talk.call.could_mix() && !talk.call.has_mixer()) {
+            return Ok(found);
+        }
+        Err((Denied::NoMeans, found.third))
+    }
+
+    /// Who may not learns no more of the callee's calls than that.
+    pub(super) fn talk_of(&self, held: &Held) -> Result<Bridge, (Denied, Option<Aor>)> {
         let asker = held.about.asker();
         let callee = asker.and_then(|asker| match &asker.callee {
             Callee::Ours(callee) => Some(callee),
@@ -96,9 +106,9 @@ impl Shard {
         // R17: who has no name here is protected.
         attempt.third = protection.unwrap_or(Level::FULL);
         decide(&attempt).map_err(|denied| (denied, third.clone()))?;
-        let (key, near, held) = first.ok_or((Denied::Idle, None))?;
-        let is_own = third.as_ref() == Some(caller);
-        if is_own || !held.call.could_mix() || held.call.has_mixer() {
+        let (key, near, _) = first.ok_or((Denied::Idle, None))?;
+        // Nobody joins his own call.
+        if third.as_ref() == Some(caller) {
             return Err((Denied::NoMeans, third));
         }
         Ok(Bridge { key, near, third })
@@ -133,6 +143,39 @@ impl Shard {
         if self.begin_intrusion(now, held).is_err() {
             self.refuse_to_join(now, held);
         }
+    }
+
+    /// Who asks in another way than by digit, while his call is kept; what comes of it he hears.
+    pub(super) fn intrude_in_room(
+        &mut self,
+        now: Timestamp,
+        key: Key,
+        held: &mut Held,
+    ) -> Result<(), Denied> {
+        if !held.call.is_held() || held.mixed.is_some() {
+            return Err(Denied::NoMeans);
+        }
+        if held.prompting.is_none() && self.open_to_join(now, key, held).is_none() {
+            let record = Self::begin_record(now, held);
+            self.end_record(now, record, IntrusionEnd::Denied(Denied::NoMeans));
+            return Err(Denied::NoMeans);
+        }
+        self.begin_intrusion(now, held)
+            .inspect_err(|_| self.refuse_to_join(now, held))
+    }
+
+    /// A room for a caller who has heard nothing yet.
+    fn open_to_join(&mut self, now: Timestamp, key: Key, held: &mut Held) -> Option<()> {
+        let voice = self.settings.voice.as_ref()?;
+        let rings = Programme::new(voice.ringing.clone(), Repeats::Forever);
+        let (room, port) = self.open_room(now, key, held, rings)?;
+        held.prompting = Some(Prompting {
+            room,
+            port,
+            stage: Stage::Saying,
+            offered: Vec::new(),
+        });
+        Some(())
     }
 
     fn begin_intrusion(&mut self, now: Timestamp, held: &mut Held) -> Result<(), Denied> {
@@ -387,7 +430,7 @@ impl Shard {
 
 /// What is written down.
 impl Shard {
-    fn begin_record(now: Timestamp, held: &Held) -> IntrusionRecord {
+    pub(super) fn begin_record(now: Timestamp, held: &Held) -> IntrusionRecord {
         let asker = held.about.asker();
         let callee = asker.and_then(|asker| match &asker.callee {
             Callee::Ours(callee) => Some(plain(callee)),
@@ -403,7 +446,12 @@ impl Shard {
         }
     }
 
-    fn end_record(&mut self, now: Timestamp, record: IntrusionRecord, end: IntrusionEnd) {
+    pub(super) fn end_record(
+        &mut self,
+        now: Timestamp,
+        record: IntrusionRecord,
+        end: IntrusionEnd,
+    ) {
         tracing::info!(
             intruder = %Pii(&record.intruder),
             target = %Pii(&record.target),
@@ -431,6 +479,6 @@ fn situation_of(held: &Held) -> Situation {
 }
 
 /// A user as records name him.
-fn plain(user: &Aor) -> String {
+pub(super) fn plain(user: &Aor) -> String {
     name_of(user).as_str().trim_end_matches('@').to_owned()
 }

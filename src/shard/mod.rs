@@ -17,14 +17,17 @@ mod edge;
 mod ending;
 mod entries;
 mod facing;
+mod intrude;
 pub mod intrusion;
 mod invite;
 mod keep_alive;
 mod keeping;
 mod legs;
 mod manners;
+mod messages;
 mod mixing;
 mod music;
+mod mwi;
 mod names;
 mod notifier;
 mod numbers;
@@ -77,27 +80,22 @@ use crate::cc::trust::PeerId;
 use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::{Counters, Delays};
 use crate::random::Rng;
-use crate::relay;
 use crate::routing::Targets;
 use crate::sip::Scratch;
 use crate::table::{Key, Table};
 use crate::time::Timestamp;
 use crate::transaction::outbox::Sending;
-use crate::transaction::{Event, Layer, User};
+use crate::transaction::{Layer, User};
 use crate::wheel::Wheel;
 
 use crate::shard::desk::Desk;
 use crate::shard::edge::Edge;
-use crate::shard::keep_alive::is_keep_alive;
 use crate::shard::offer::{About, Announcer};
 use crate::shard::passes::Dialled;
 use crate::shard::pings::Pings;
 use crate::shard::reconfigure::to_usize;
 use crate::shard::record::Records;
-use crate::shard::registration::is_registration;
 use crate::shard::relays::Relays;
-use crate::shard::sources::is_source;
-use crate::shard::subscriptions::Part;
 pub use crate::transaction::outbox::SendId;
 
 pub use reject::Reject;
@@ -189,6 +187,8 @@ pub struct Shard {
     /// What PBXs tell of those who are waited for.
     sources: sources::Sources,
     records: Records,
+    /// The phones that show whether texts wait.
+    lamps: mwi::Lamps,
     relays: Relays,
     sounds: sound::Sounds,
     /// The host and port of each listener, as peers see it.
@@ -251,6 +251,7 @@ impl Shard {
             provider: provider::Provider::new(&mut provided),
             sources: sources::Sources::new(settings.completion.service.limits.total_max),
             records: Records::new(settings.records),
+            lamps: mwi::Lamps::new(settings.limits.relayed.subscriptions_max),
             index: Scratch::new(),
             scratch: Vec::with_capacity(4096),
             in_hand: None,
@@ -319,6 +320,7 @@ impl Shard {
             shard.polls.handle_timeout(now);
             shard.wake_connections(now);
             shard.wake_sources(now);
+            shard.wake_lamps(now);
             shard.desk.subscriptions.handle_timeout(now);
             shard.wake_relays(now);
         });
@@ -362,6 +364,7 @@ impl Shard {
             self.users.poll_timeout(),
             self.polls.poll_timeout(),
             self.connections_due(),
+            self.lamps.poll_timeout(),
             self.desk.service.poll_timeout(),
             self.desk.subscriptions.poll_timeout(),
             self.relays.poll_timeout(),
@@ -405,39 +408,6 @@ impl Shard {
     fn serve(&mut self, now: Timestamp, handle: impl FnOnce(&mut Self)) {
         if !self.guarded(now, handle) {
             self.guarded(now, |shard| shard.rebuild_desk(now));
-        }
-    }
-
-    fn on_event(&mut self, now: Timestamp, event: Event) {
-        match event {
-            Event::Failed(user, failure) => {
-                if pings::is_ping(user) {
-                    return self.on_ping_failed(now, user, failure);
-                }
-                if probes::is_probe(user) {
-                    return self.on_probe_failed(user);
-                }
-                if is_registration(user) {
-                    return self.on_register_failure(now, user.call, failure);
-                }
-                if is_keep_alive(user) {
-                    return self.on_phone_asked(user.call, false);
-                }
-                if is_source(user) {
-                    return self.on_source_unanswered(now, user.call);
-                }
-                if let Some(part) = Part::of(user.part) {
-                    return self.on_subscription_failure((user.call, part), failure);
-                }
-                if let Some(part) = relay::Part::of(user.part) {
-                    return self.on_relay_failure(now, (user.call, part), failure);
-                }
-                self.with_call(now, user.call, |call, turn| {
-                    call.handle_failure(turn, user.part, failure);
-                });
-            }
-            // The call has ended when its failure was sent; nobody else is concerned.
-            Event::NoAck(_) => {}
         }
     }
 
@@ -553,6 +523,9 @@ impl Shard {
     }
 
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
+        if !self.desk.intruding.is_empty() {
+            self.watch_intrusion(now, key, &held);
+        }
         if held.mixed.is_some() {
             self.attend_mix(now, key, &mut held);
         }

@@ -317,7 +317,8 @@ impl Shard {
                 document.write(&mut body);
                 (notify.life, document::MEDIA_TYPE, body)
             }
-            Package::Dialog => (
+            // A lamp is told of by itself.
+            Package::Dialog | Package::MessageSummary => (
                 watchers::life_of(notify.life),
                 dialog_info::MEDIA_TYPE,
                 watchers::document(&monitor.notifier, id, notify),

@@ -12,11 +12,12 @@ use crate::shard::offer::About;
 use crate::shard::registration::is_registration;
 use crate::shard::sources::is_source;
 use crate::shard::subscriptions::Part;
-use crate::shard::{Parties, Reject, Shard, pings, probes};
+use crate::shard::{Parties, Reject, Shard, messages, mwi, pings, probes};
 use crate::sip::flow::Flow;
 use crate::sip::{Checked, Message, Method, Name, Refusal, Request, Response, Status, cause};
 use crate::table::Key;
 use crate::time::Timestamp;
+use crate::transaction::Event;
 use crate::transaction::clients::Heard;
 use crate::transaction::reply;
 use crate::transaction::servers::{Answer, Arrival};
@@ -76,6 +77,12 @@ impl Shard {
         match self.layer.handle_response(now, response) {
             Heard::Up(user) if pings::is_ping(user) => self.on_pong(now, user, response.status),
             Heard::Up(user) if probes::is_probe(user) => self.on_probed(user, response.status),
+            Heard::Up(user) if messages::is_text(user) => {
+                self.on_text_answered(now, user, response.status);
+            }
+            Heard::Up(user) if mwi::is_lamp(user) => {
+                self.on_lamp_answered(user.call, Ok(response.status));
+            }
             Heard::Up(user) => {
                 if is_registration(user) {
                     return self.on_register_response(now, user.call, response);
@@ -116,6 +123,46 @@ impl Shard {
             Heard::Absorbed => {}
             Heard::Orphan => self.refuse_orphan(now, flow, response),
             Heard::Stray => self.counters.responses_stray += 1,
+        }
+    }
+
+    /// Takes what the transactions say.
+    pub(super) fn on_event(&mut self, now: Timestamp, event: Event) {
+        match event {
+            Event::Failed(user, failure) => {
+                if pings::is_ping(user) {
+                    return self.on_ping_failed(now, user, failure);
+                }
+                if probes::is_probe(user) {
+                    return self.on_probe_failed(user);
+                }
+                if messages::is_text(user) {
+                    return self.on_text_failed(now, user, failure);
+                }
+                if mwi::is_lamp(user) {
+                    return self.on_lamp_answered(user.call, Err(failure));
+                }
+                if is_registration(user) {
+                    return self.on_register_failure(now, user.call, failure);
+                }
+                if is_keep_alive(user) {
+                    return self.on_phone_asked(user.call, false);
+                }
+                if is_source(user) {
+                    return self.on_source_unanswered(now, user.call);
+                }
+                if let Some(part) = Part::of(user.part) {
+                    return self.on_subscription_failure((user.call, part), failure);
+                }
+                if let Some(part) = relay::Part::of(user.part) {
+                    return self.on_relay_failure(now, (user.call, part), failure);
+                }
+                self.with_call(now, user.call, |call, turn| {
+                    call.handle_failure(turn, user.part, failure);
+                });
+            }
+            // The call has ended when its failure was sent; nobody else is concerned.
+            Event::NoAck(_) => {}
         }
     }
 
@@ -199,6 +246,7 @@ impl Shard {
     ) {
         let handled = self.on_request_subscribed(now, flow, request);
         let handled = handled.or_else(|| self.on_request_sourced(now, flow, request));
+        let handled = handled.or_else(|| self.on_request_lamp(now, flow, request));
         if let Some(handled) = handled.or_else(|| self.on_request_relayed(now, flow, request)) {
             return handled.unwrap_or_else(|reject| self.refuse(now, request, flow, reject));
         }

@@ -156,6 +156,8 @@ pub struct CompletionRecord {
     pub caller: String,
     /// For whom.
     pub callee: String,
+    /// How the call was to be completed.
+    pub mode: completion::Mode,
     /// How it ended.
     pub outcome: completion::Outcome,
     /// By whose doing.

@@ -127,6 +127,8 @@ rejects! {
     SourceForeign "rejected_source_foreign" FORBIDDEN
     /// T06: more requests from one source than it may send.
     SourceTooFast "rejected_source_too_fast" SERVICE_UNAVAILABLE
+    /// S-121: a subscription for less time than is worth it.
+    SubscriptionBrief "rejected_subscription_brief" INTERVAL_TOO_BRIEF
     /// A table is full.
     TableFull "rejected_table_full" SERVICE_UNAVAILABLE
     /// A user has begun as many calls as he may.

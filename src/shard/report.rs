@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::completion::Stage;
+use crate::completion::{Mode, Outcome, Stage};
 use crate::observe::Delays;
 pub use crate::routing::Server;
 pub use crate::routing::State as Health;
@@ -20,8 +20,10 @@ pub struct Report {
     pub counters: Vec<(&'static str, u64)>,
     /// Every server of every peer, the upstream's first.
     pub targets: Vec<TargetReport>,
-    /// How many requests for completion are at each stage.
-    pub completions: Vec<(Stage, usize)>,
+    /// How many requests for completion of each mode are at each stage.
+    pub completions: Vec<(Mode, Stage, usize)>,
+    /// How many of each mode have ended, and how.
+    pub completions_ended: Vec<(Mode, Outcome, u64)>,
     /// How long messages have waited before they were taken in.
     pub delays: Delays,
     /// Whether no new calls are taken.
@@ -84,10 +86,18 @@ impl Report {
                 None => self.counters.push((name, count)),
             }
         }
-        for (stage, number) in more.completions {
-            match self.completions.iter_mut().find(|it| it.0 == stage) {
-                Some(ours) => ours.1 += number,
-                None => self.completions.push((stage, number)),
+        for (mode, stage, number) in more.completions {
+            let mut ours = self.completions.iter_mut();
+            match ours.find(|it| (it.0, it.1) == (mode, stage)) {
+                Some(ours) => ours.2 += number,
+                None => self.completions.push((mode, stage, number)),
+            }
+        }
+        for (mode, outcome, number) in more.completions_ended {
+            let mut ours = self.completions_ended.iter_mut();
+            match ours.find(|it| (it.0, it.1) == (mode, outcome)) {
+                Some(ours) => ours.2 += number,
+                None => self.completions_ended.push((mode, outcome, number)),
             }
         }
         self.targets.extend(more.targets);
@@ -112,6 +122,7 @@ impl Shard {
             table("client_transactions", clients.all, clients.oldest),
             table("completions", self.desk.service.counts().completions, None),
             table("dialog_watches", self.sources.len(), None),
+            table("lamps", self.lamps.len(), None),
             table("registrations", self.registrar.len(), None),
             table("relayed_requests", self.relays.passages(), None),
             table("relayed_subscriptions", self.relays.subscriptions(), None),
@@ -135,7 +146,8 @@ impl Shard {
             tables,
             counters: self.counters.iter().chain(self.rejects.iter()).collect(),
             targets: self.target_reports(now),
-            completions: self.desk.service.stages().to_vec(),
+            completions: self.desk.service.stages(),
+            completions_ended: self.provider.ends(),
             delays: self.delays,
             draining: self.draining,
             owed: self.calls_up() + servers.owing + clients.owing + self.farewells(),

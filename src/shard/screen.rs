@@ -8,8 +8,9 @@ use crate::call::relay::KNOWN_OPTIONS;
 use crate::cc::document;
 use crate::dialog::session_timer::Asked;
 use crate::shard::sender::challenged;
+use crate::shard::subscriptions::whole_seconds;
 use crate::shard::terms::is_private;
-use crate::shard::{Kind, Reject, Shard};
+use crate::shard::{Kind, Reject, Shard, mwi};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Name, Request, Status, Uri, Writer, unescape};
 use crate::time::Timestamp;
@@ -209,6 +210,11 @@ fn explain(writer: &mut Writer<'_>, request: &Request<'_>, reject: Reject, least
         Reject::NoSecureWay => {
             // RFC 5630 §4: it is the callee whose phone does without.
             writer.header(Name::Warning, b"380 campon \"SIPS Not Allowed\"");
+        }
+        // S-121
+        Reject::SubscriptionBrief => {
+            let least_s = whole_seconds(mwi::EXPIRES_MIN);
+            writer.header_fmt(Name::MinExpires, format_args!("{least_s}"));
         }
         Reject::MediaTypeUnknown | Reject::NotAcceptable => {
             writer.header(Name::Accept, document::MEDIA_TYPE.as_bytes());

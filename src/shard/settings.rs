@@ -481,6 +481,8 @@ pub struct Completion {
     pub intrusion: Intrusion,
     /// What a caller is asked who hears busy; `None`: nothing.
     pub prompt: Option<Prompt>,
+    /// The texts that may be left for a callee, by number.
+    pub messages: Vec<Arc<str>>,
 }
 
 /// Which calls a reservation keeps away from the callee.
@@ -501,6 +503,7 @@ impl Default for Completion {
             camp_on_music: true,
             intrusion: Intrusion::default(),
             prompt: None,
+            messages: Vec::new(),
             on_busy: OnBusy::default(),
             ask_time: Duration::from_secs(10),
             keeps: false,

@@ -82,6 +82,9 @@ impl Shard {
                 return self.relay_with(now, flow, request, Some(Box::new(fallback)));
             }
         }
+        if self.is_about_lamp(flow, request) {
+            return self.on_lamp(now, flow, request);
+        }
         if self.is_about_completion(flow, request) {
             self.on_subscribe(now, flow, request, (None, None))
         } else {

@@ -27,6 +27,7 @@ use crate::transaction::fallback::{Fallback, Hop, ServerFailed, Trouble};
 use crate::transaction::login::{Login, Proven};
 
 /// A target with a Request-URI of its own.
+#[derive(Debug)]
 pub(super) struct Way {
     pub(super) uri: SmallVec<[u8; 64]>,
     pub(super) flow: Flow,

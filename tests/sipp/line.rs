@@ -21,7 +21,7 @@ pub struct Talk {
     /// Ends by itself when Bob hangs up.
     pub dave: Player,
     /// How the dialog came about.
-    bob: Trace,
+    pub bob: Trace,
 }
 
 impl Stage {
@@ -41,7 +41,12 @@ impl Stage {
 
     /// Bob is called by Dave and answers.
     pub fn talk(&self) -> Talk {
-        let mut bob = self.wait_at("talk.callee", Bob);
+        self.talk_at("talk.callee")
+    }
+
+    /// The same, where Bob's phone plays this.
+    pub fn talk_at(&self, callee: &str) -> Talk {
+        let mut bob = self.wait_at(callee, Bob);
         let dave = self.start("talk.caller", Dave, Transport::Udp);
         bob.wait_until_heard("ACK", 1);
         let bob = bob.finish();

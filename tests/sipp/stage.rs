@@ -390,10 +390,12 @@ fn every_stage_has_a_network_of_its_own() {
         include_str!("calls.rs"),
         include_str!("campons.rs"),
         include_str!("edge.rs"),
+        include_str!("messages.rs"),
         include_str!("operator.rs"),
         include_str!("peers.rs"),
         include_str!("recalls.rs"),
         include_str!("relayed.rs"),
+        include_str!("tour.rs"),
         include_str!("ways.rs"),
         include_str!("servers.rs")
     );
@@ -401,6 +403,7 @@ fn every_stage_has_a_network_of_its_own() {
         "open(\"",
         "open_with(\"",
         "open_before_pbx(\"",
+        "open_for_intrusion(\"",
         "open_at_office(\"",
     ];
     let opened = opened.iter().flat_map(|open| source.split(open).skip(1));

@@ -4,6 +4,7 @@ mod asks;
 mod camping;
 mod flows;
 mod kit;
+mod messages;
 mod queues;
 mod random;
 mod remote;

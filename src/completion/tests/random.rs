@@ -11,8 +11,8 @@ use crate::cc::line::Calls;
 use crate::cc::monitor::{Found, Renewal};
 use crate::cc::{Basic, Condition, RecallState, SubscriptionId};
 use crate::completion::{
-    Complete, CompletionId, Input, Mode, Monitors, Offered, Output, Publish, PublishAt, Queue,
-    Subscribe, Ticket, Which, WhichCall,
+    Complete, CompletionId, Input, Leave, Mode, Monitors, Offered, Output, Publish, PublishAt,
+    Queue, Settings, Subscribe, Taking, Ticket, Which, WhichCall,
 };
 use crate::random::Rng;
 
@@ -23,10 +23,17 @@ use super::seen::{FAR, Sim, Store, Turn};
 const LOCAL: [&str; 3] = ["alice", "bob", "carol"];
 const ELSEWHERE: [&str; 2] = ["dave", "erin"];
 
+/// Texts live no longer than all else does.
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.timing.message_lasts = Duration::from_hours(1);
+    settings
+}
+
 impl Sim {
     fn new(seed: u64, store: Store) -> Self {
         Self {
-            world: World::new(),
+            world: World::with(&settings()),
             rng: Rng::from_number(seed),
             store,
             tickets: 0,
@@ -40,6 +47,7 @@ impl Sim {
             ringing: BTreeSet::new(),
             tokens: Vec::new(),
             recalls: 0,
+            texts: BTreeMap::new(),
         }
     }
 
@@ -80,7 +88,7 @@ impl Sim {
 
     /// One random thing happens.
     fn act(&mut self) {
-        match self.rng.below(32) {
+        match self.rng.below(34) {
             0..=3 => {
                 let bound = self.pick(&[2_000, 8_000, 25_000, 90_000, 900_000]);
                 let millis = self.rng.below(bound.expect("a bound"));
@@ -96,6 +104,8 @@ impl Sim {
             27 => self.publish(),
             28 | 29 => self.far_event(),
             30 => self.odd_event(),
+            31 => self.leave_a_text(),
+            32 => self.take_a_text(),
             _ => self.change_the_mood(),
         }
     }
@@ -166,6 +176,33 @@ impl Sim {
             call: WhichCall::Last,
             mode: Mode::Callback,
         }));
+    }
+
+    fn leave_a_text(&mut self) {
+        let (caller, callee) = (self.anybody(), self.anybody());
+        if caller == callee {
+            return;
+        }
+        self.world.fails(caller, callee, Condition::NoReply);
+        let ticket = self.ticket();
+        let text = self.pick(&["one", "two"]).expect("one");
+        self.step(Input::Leave(Leave {
+            ticket,
+            caller: user(caller),
+            call: WhichCall::Last,
+            text: text.into(),
+        }));
+    }
+
+    fn take_a_text(&mut self) {
+        let callees: Vec<_> = self.texts.keys().cloned().collect();
+        let at = self.rng.below(callees.len() as u64);
+        let callee = callees.get(usize::try_from(at).expect("small"));
+        if let Some((callee, (id, _))) = callee.and_then(|callee| self.texts.remove_entry(callee)) {
+            let all = [Taking::Failed, Taking::Refused, Taking::Taken];
+            let how = self.pick(&all).expect("one");
+            self.step(Input::Delivered { id, callee, how });
+        }
     }
 
     fn subscribe(&mut self, caller: &str, token: &str) {

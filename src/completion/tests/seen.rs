@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::cc::addr::Aor;
 use crate::cc::line::Calls;
 use crate::cc::monitor::Lifetime;
 use crate::cc::{RecallState, SubscriptionId};
@@ -45,6 +46,8 @@ pub(super) struct Sim {
     pub(super) ringing: BTreeSet<CompletionId>,
     pub(super) tokens: Vec<(&'static str, String)>,
     pub(super) recalls: usize,
+    /// The texts on their way.
+    pub(super) texts: BTreeMap<Aor, (CompletionId, Timestamp)>,
 }
 
 /// What one subscriber saw.
@@ -109,12 +112,20 @@ impl Sim {
                     assert!(self.ringing.contains(&call.id), "nobody was rung");
                     self.may_disturb(call.id);
                 }
+                Output::Deliver(text) => {
+                    // RFC 3428 §8
+                    let now = self.world.now;
+                    let before = self.texts.insert(text.callee, (text.id, now));
+                    let waits = before.is_some_and(|(_, at)| now.since(at) < seconds(360));
+                    assert!(!waits, "two texts at once");
+                }
                 Output::Tell(tell) => self.on_news(&tell),
                 Output::Unsubscribe { .. }
                 | Output::Refresh { .. }
                 | Output::Camp { .. }
                 | Output::Connect { .. }
                 | Output::EndCamp { .. }
+                | Output::Lamp { .. }
                 | Output::Persist(_)
                 | Output::Read(_)
                 | Output::Watch { .. }

@@ -3,6 +3,7 @@
 //! Spec: DESIGN §8.7; RFC 6910 §7.3, §9.4, §9.11; RFC 6665 §4.2.1 (Min-Expires); TS 24.642 timers.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -12,7 +13,7 @@ use crate::cc::document::Retention;
 use crate::cc::monitor::{self, Times};
 use crate::completion::{Codes, Limits, RawCodes, Settings, Timing};
 use crate::config::error::{Error, Source};
-use crate::config::raw::{self, Field, RawCompletion};
+use crate::config::raw::{Field, RawCompletion, RawMessages};
 use crate::config::value;
 use crate::shard::intrusion::Intrusion;
 use crate::shard::settings::{Completion, Reserve};
@@ -51,6 +52,15 @@ const SERVICE: Bounds = Duration::from_secs(1)..=DAY;
 /// Times that nobody waits for on the phone.
 const LONG: Bounds = SHORTEST..=DAY;
 
+/// How long a text may wait for a phone that takes it.
+const MESSAGE: Bounds = Duration::from_mins(1)..=Duration::from_hours(30 * 24);
+/// How soon it is sent again: not so fast that a phone that is off is flooded.
+const RETRY: Bounds = Duration::from_secs(1)..=Duration::from_hours(1);
+/// As many as a code can name.
+const TEXTS_MAX: usize = 100;
+/// RFC 3428 §8: what fits into 1300 bytes with header fields of 800.
+const TEXT_MAX: usize = 400;
+
 /// Timers F and N: how many times T1 a request waits for its answer, a SUBSCRIBE for its NOTIFY.
 const TIMEOUT_T1S: u32 = 64;
 
@@ -79,7 +89,8 @@ pub(super) fn completion(
             &[("completions", Reserve::Completions), ("all", Reserve::All)],
         )?,
         poll_window: source.time(raw.poll_window.as_ref(), usual.poll_window, POLL)?,
-        codes: codes(source, &raw.codes, emergency)?,
+        codes: codes(source, raw, emergency)?,
+        messages: messages(source, &raw.messages)?,
         intrusion: Intrusion::default(),
         prompt: None,
         on_busy: super::routes::on_busy(source, raw.on_busy.as_ref())?.unwrap_or(usual.on_busy),
@@ -200,6 +211,7 @@ fn limits(source: Source<'_>, raw: &RawCompletion) -> Result<Limits, Error> {
     Ok(Limits {
         per_caller_max: source.amount(raw.per_caller_max.as_ref(), usual.per_caller_max)?,
         total_max: source.amount(raw.total_max.as_ref(), usual.total_max)?,
+        messages_max: source.amount(raw.messages.per_callee_max.as_ref(), usual.messages_max)?,
         failed_calls_max: source.amount(raw.failed_calls_max.as_ref(), usual.failed_calls_max)?,
         recalls_per_second_max: source.at_least_one(per_second, usual.recalls_per_second_max)?,
     })
@@ -217,6 +229,8 @@ fn timing(source: Source<'_>, raw: &RawCompletion, times: &Times) -> Result<Timi
     Ok(Timing {
         offer_window: time(&raw.offer_window, usual.offer_window, LONG)?,
         camp_on_max: time(&raw.camp_on_max, usual.camp_on_max, CAMP)?,
+        message_lasts: time(&raw.messages.lasts, usual.message_lasts, MESSAGE)?,
+        message_rest: time(&raw.messages.retry, usual.message_rest, RETRY)?,
         commit_max: time(&raw.commit_max, usual.commit_max, COMMIT)?,
         unknown_time: time(&raw.unknown_time, usual.unknown_time, REST)?,
         suspension_long: time(&raw.suspension_long, usual.suspension_long, LONG)?,
@@ -225,13 +239,55 @@ fn timing(source: Source<'_>, raw: &RawCompletion, times: &Times) -> Result<Timi
     })
 }
 
-fn codes(source: Source<'_>, raw: &raw::RawCodes, emergency: &[String]) -> Result<Codes, Error> {
+/// The texts, by number; none is left without one.
+fn messages(source: Source<'_>, raw: &RawMessages) -> Result<Vec<Arc<str>>, Error> {
+    let Some(written) = &raw.texts else {
+        return match first_written(raw) {
+            Some(span) => Err(source.error(&span, "there are no texts: write texts")),
+            None => Ok(Vec::new()),
+        };
+    };
+    let texts = written.get_ref();
+    if texts.is_empty() || texts.len() > TEXTS_MAX {
+        let why = format!("there must be 1 to {TEXTS_MAX} texts");
+        return Err(source.error(&written.span(), why));
+    }
+    let texts = source.read_all(texts, text)?;
+    Ok(texts.into_iter().map(Arc::from).collect())
+}
+
+fn first_written(raw: &RawMessages) -> Option<std::ops::Range<usize>> {
+    let times = [&raw.lasts, &raw.retry].into_iter().flatten();
+    let times = times.map(Spanned::span);
+    let number = raw.per_callee_max.as_ref().map(Spanned::span);
+    times.chain(number).min_by_key(|span| span.start)
+}
+
+/// One line that fits into a datagram with its header fields.
+fn text(written: &str) -> Result<String, String> {
+    if written.trim().is_empty() || written.len() > TEXT_MAX {
+        return Err(format!("must have 1 to {TEXT_MAX} bytes"));
+    }
+    if written.chars().any(char::is_control) {
+        return Err("must be one line without control characters".to_owned());
+    }
+    Ok(written.to_owned())
+}
+
+fn codes(source: Source<'_>, raw: &RawCompletion, emergency: &[String]) -> Result<Codes, Error> {
+    let texts = raw.messages.texts.as_ref();
+    if let (Some(code), None) = (&raw.codes.message, texts) {
+        let why = "there are no texts to be left: write completion.messages.texts";
+        return Err(source.error(&code.span(), why));
+    }
+    let raw = &raw.codes;
     let text = |code: &Field<String>| code.as_ref().map(|code| code.get_ref().clone());
     let codes = RawCodes {
         cancel: text(&raw.cancel),
         cancel_all: text(&raw.cancel_all),
         cancel_last: text(&raw.cancel_last),
         list: text(&raw.list),
+        message: text(&raw.message),
         request: text(&raw.request),
         request_last: text(&raw.request_last),
         resume: text(&raw.resume),
@@ -242,6 +298,7 @@ fn codes(source: Source<'_>, raw: &raw::RawCodes, emergency: &[String]) -> Resul
             &raw.cancel_all,
             &raw.cancel_last,
             &raw.list,
+            &raw.message,
             &raw.request,
             &raw.request_last,
             &raw.resume,

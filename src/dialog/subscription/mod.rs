@@ -26,6 +26,8 @@ pub enum Package {
     CallCompletion,
     /// RFC 4235: by it a phone waits for completion, and a PBX tells of a callee.
     Dialog,
+    /// RFC 3842.
+    MessageSummary,
 }
 
 impl Package {
@@ -34,6 +36,7 @@ impl Package {
         match self {
             Self::CallCompletion => PACKAGE,
             Self::Dialog => "dialog",
+            Self::MessageSummary => "message-summary",
         }
     }
 
@@ -42,6 +45,7 @@ impl Package {
         match self {
             Self::CallCompletion => PACKAGE,
             Self::Dialog => "call-completion, dialog",
+            Self::MessageSummary => "call-completion, message-summary",
         }
     }
 }

@@ -65,7 +65,7 @@ impl Notifier {
         let event = Event::of(&subscribe.message).filter(|event| event.is(package.as_str()));
         let event = event.ok_or(Status::BAD_EVENT)?;
         let params = match package {
-            Package::CallCompletion => id_of(&event),
+            Package::CallCompletion | Package::MessageSummary => id_of(&event),
             Package::Dialog => event.params.text().into(),
         };
         if params.len() > PARAMS_MAX {
@@ -87,6 +87,7 @@ impl Notifier {
         let package = match kept::take(from)? {
             [0] => Package::CallCompletion,
             [1] => Package::Dialog,
+            [2] => Package::MessageSummary,
             _ => return None,
         };
         Some(Self {
@@ -101,6 +102,7 @@ impl Notifier {
         out.push(match self.package {
             Package::CallCompletion => 0,
             Package::Dialog => 1,
+            Package::MessageSummary => 2,
         });
         self.dialog.put(out, listeners, cseq);
         kept::put_text(out, &self.params);

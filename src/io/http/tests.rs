@@ -1,6 +1,7 @@
 //! The router in one process with a shard: who may what, what he is told, and what he cannot find out.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,6 +11,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
+
+mod texts;
 
 use super::gate::Rate;
 use super::*;
@@ -32,7 +35,7 @@ const BOB: &str = "127.0.0.4:5060";
 
 impl Office {
     /// Bob was busy when Alice called him.
-    fn where_bob_was_busy() -> Self {
+    fn where_bob_was_busy(texts: &[&str]) -> Self {
         let listener = Listener::at("127.0.0.1:5060".parse().expect("an address"));
         let mut settings = Settings {
             listeners: vec![listener],
@@ -40,6 +43,8 @@ impl Office {
         };
         // A slow machine is no fault of a test.
         settings.completion.service.timing.offer_window = Duration::from_hours(1);
+        let texts = texts.iter().map(|text| Arc::from(*text));
+        settings.completion.messages = texts.collect();
         let mut office = Self {
             shard: Shard::new(settings, Rng::from_number(7)),
             clock: Clock::start(),
@@ -59,7 +64,7 @@ impl Office {
 
     /// Alice calls him again, and waits.
     fn where_alice_waits() -> Self {
-        let mut office = Self::where_bob_was_busy();
+        let mut office = Self::where_bob_was_busy(&[]);
         let second = request("INVITE", "alice", "bob", ALICE)
             .replace("aliceINVITE", "second")
             .replace("CSeq", "Request-Disposition: queue\r\nCSeq");
@@ -189,7 +194,12 @@ impl Api {
     }
 
     fn with_tokens() -> Self {
-        Self::before(Office::where_bob_was_busy())
+        Self::with_texts(&[])
+    }
+
+    /// The same, where these texts may be left.
+    fn with_texts(texts: &[&str]) -> Self {
+        Self::before(Office::where_bob_was_busy(texts))
     }
 
     fn before(office: Office) -> Self {
@@ -521,7 +531,7 @@ fn who_asks_too_much_or_by_another_name_is_turned_away() {
             tokens: Vec::new(),
             is_open: true,
         };
-        let api = Api::start(Office::where_bob_was_busy(), access, rate);
+        let api = Api::start(Office::where_bob_was_busy(&[]), access, rate);
         let foreign = Request::get("/v1/lines").header(header::HOST, "evil.example");
         let foreign = foreign.body(Body::empty()).expect("a request");
         let answer = api

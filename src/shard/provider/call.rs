@@ -13,7 +13,7 @@ use crate::cc::agent::RecallFailure;
 use crate::cc::capsule::CallIdentity;
 use crate::completion::{CompletionId, Failed, Input, Mode};
 use crate::location::Aor;
-use crate::shard::desk::name_of;
+use crate::shard::desk::{name_of, user_of};
 use crate::shard::offer::About;
 use crate::shard::provider::{LISTED_MAX, Refusal, plain};
 use crate::shard::{Held, Shard};
@@ -229,12 +229,19 @@ impl Shard {
         let name = self.call_name(key, held.asked, role);
         let service = &self.desk.service;
         let modes = match state {
-            CallState::Busy => service.modes_of_held(name).to_vec(),
-            CallState::Ringback => self.modes_if(may_ask),
+            CallState::Busy => {
+                let mut modes = service.modes_of_held(name).to_vec();
+                if !modes.is_empty() && self.has_level(line) {
+                    modes.push(Mode::Intrude);
+                }
+                self.with_message(&modes, (line, name))
+            }
+            CallState::Ringback if may_ask => self.modes_of_failed((line, name)),
             CallState::Connected
             | CallState::Idle
             | CallState::Offering
-            | CallState::Proceeding => Vec::new(),
+            | CallState::Proceeding
+            | CallState::Ringback => Vec::new(),
         };
         Some(CallReport {
             call: name,
@@ -275,16 +282,27 @@ impl Shard {
             completes: None,
             completion: failed.completion,
             is_completable: true,
-            modes: self.modes_if(true),
+            modes: self.modes_of_failed((&user_of(failed.caller), failed.call)),
         }
     }
 
-    fn modes_if(&self, is_completable: bool) -> Vec<Mode> {
-        if is_completable && self.settings.completion.enabled {
-            self.desk.service.modes().to_vec()
+    /// The modes by which a call of this line's that has failed, or rings, can be completed.
+    fn modes_of_failed(&self, call: (&Aor, CallIdentity)) -> Vec<Mode> {
+        if self.settings.completion.enabled {
+            self.with_message(self.desk.service.modes(), call)
         } else {
             Vec::new()
         }
+    }
+
+    fn with_message(&self, modes: &[Mode], (line, call): (&Aor, CallIdentity)) -> Vec<Mode> {
+        let mut modes = modes.to_vec();
+        let service = &self.desk.service;
+        let is_left = self.leaves_texts() && service.takes_message(&name_of(line), call);
+        if !modes.is_empty() && is_left {
+            modes.push(Mode::Message);
+        }
+        modes
     }
 }
 

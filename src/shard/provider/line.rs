@@ -3,6 +3,7 @@
 //! Spec: TAPI LINEADDRESSCAPS, LINEDEVSTATUS.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::completion::Mode;
 use crate::location::Aor;
@@ -27,6 +28,10 @@ pub struct LineReport {
     pub waiting_for: usize,
     /// dwCallCompletionModes.
     pub modes: Vec<Mode>,
+    /// The texts that may be left, by number (dwNumCompletionMessages).
+    pub texts: Vec<Arc<str>>,
+    /// How many of others wait for it.
+    pub messages_waiting: usize,
 }
 
 impl Shard {
@@ -48,12 +53,29 @@ impl Shard {
             completions,
             completions_max: if is_on { service.per_caller_max() } else { 0 },
             waiting_for,
-            modes: if is_on {
-                service.modes().to_vec()
+            modes: self.modes_of_lines(),
+            texts: if is_on {
+                self.settings.completion.messages.clone()
             } else {
                 Vec::new()
             },
+            messages_waiting: service.messages_for(&name),
         })
+    }
+
+    /// The modes by which calls can be completed at all, in TAPI's order.
+    pub(super) fn modes_of_lines(&self) -> Vec<Mode> {
+        if !self.settings.completion.enabled {
+            return Vec::new();
+        }
+        let mut modes = vec![Mode::CampOn, Mode::Callback];
+        if self.settings.completion.intrusion.is_possible() {
+            modes.push(Mode::Intrude);
+        }
+        if self.leaves_texts() {
+            modes.push(Mode::Message);
+        }
+        modes
     }
 
     pub(super) fn line_reports(&self, after: Option<&str>, only: Option<&Aor>) -> Vec<LineReport> {

@@ -12,11 +12,12 @@ mod connect;
 mod line;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::cc::addr;
 use crate::cc::capsule::CallIdentity;
 use crate::completion::{self, By, CompletionId, History, Input, Mode, News, Outcome, Stage, Tell};
-use crate::completion::{Complete, Ticket, View, Which, WhichCall};
+use crate::completion::{Complete, Leave, Ticket, View, Which, WhichCall};
 use crate::location::Aor;
 use crate::observe::Counters;
 use crate::random::Rng;
@@ -177,6 +178,8 @@ pub struct CompletionReport {
     pub dialled: String,
     /// How.
     pub mode: Mode,
+    /// What the callee is to read, of a message.
+    pub text: Option<String>,
     /// Where it stands.
     pub stage: Stage,
     /// When its service ends.
@@ -226,6 +229,11 @@ pub enum LineNews {
         /// How it ended.
         outcome: Outcome,
     },
+    /// LINEDEVSTATE_MSGWAITON; with none, LINEDEVSTATE_MSGWAITOFF.
+    MsgWait {
+        /// How many texts wait for the line that its phones do not take.
+        count: usize,
+    },
     /// LINEDEVSTATE_NUMCOMPLETIONS.
     NumCompletions {
         /// How many requests the line has now.
@@ -247,6 +255,8 @@ pub(super) struct Provider {
     answers: VecDeque<(Asking, Answer)>,
     news: VecDeque<LineEvent>,
     connecting: BTreeMap<CompletionId, Connecting>,
+    /// How many requests of each mode have ended, and how.
+    ends: BTreeMap<(Mode, Outcome), u64>,
 }
 
 impl Provider {
@@ -258,6 +268,7 @@ impl Provider {
             answers: VecDeque::new(),
             news: VecDeque::new(),
             connecting: BTreeMap::new(),
+            ends: BTreeMap::new(),
         }
     }
 
@@ -278,6 +289,8 @@ impl Provider {
                 outcome, by, left, ..
             } => {
                 match (outcome, by) {
+                    // Its caller sees no more of it.
+                    (Outcome::Completed, _) if tell.mode == Mode::Message => {}
                     (Outcome::Completed, _) => self.tell(line, state(CallState::Connected)),
                     (_, By::Caller) => {}
                     // R24: only what its line has not asked for itself.
@@ -289,6 +302,23 @@ impl Provider {
                 self.tell(line, LineNews::NumCompletions { count: *left });
             }
         }
+    }
+
+    /// What a line hears of the texts that wait for it.
+    pub(super) fn note_lamp(&mut self, user: &addr::Aor, count: usize) {
+        self.tell(plain(user), LineNews::MsgWait { count });
+    }
+
+    /// A request has ended.
+    pub(super) fn count_end(&mut self, mode: Mode, outcome: Outcome) {
+        *self.ends.entry((mode, outcome)).or_default() += 1;
+    }
+
+    /// How many have, of each mode, and how.
+    pub(super) fn ends(&self) -> Vec<(Mode, Outcome, u64)> {
+        let ends = self.ends.iter();
+        ends.map(|((mode, outcome), count)| (*mode, *outcome, *count))
+            .collect()
     }
 
     /// All who wait for the service: it is no more.
@@ -365,10 +395,12 @@ impl Shard {
                 mode,
                 message,
             } => {
-                let ticket = self.desk.ticket();
-                self.complete(now, (ticket, only), *call, (*mode, *message))?;
-                self.provider.waiting.insert(ticket, question.asking);
-                return Ok(None);
+                let ticket = self.wait(question.asking);
+                let asked = self.complete(now, (ticket, only), *call, (*mode, *message));
+                if asked.is_err() {
+                    self.provider.waiting.remove(&ticket);
+                }
+                return asked.map(|()| None);
             }
             Ask::Uncomplete(id) => {
                 let caller = self.completion(*id, only)?.caller.clone();
@@ -437,28 +469,50 @@ impl Shard {
         let report = self.call_report(now, call, only)?;
         let mode = mode.ok_or(Refusal::Mode)?;
         let not_offered = Refusal::from(completion::Reject::ModeNotOffered);
-        let may_be = [Mode::Callback, Mode::CampOn].contains(&mode);
+        let may_be = self.modes_of_lines().contains(&mode);
         if !may_be || (report.is_completable && !report.modes.contains(&mode)) {
             return Err(not_offered);
         }
         if !report.is_completable {
             return Err(Refusal::State);
         }
-        if message.is_some() && mode != Mode::Message {
-            return Err(Refusal::Message);
+        let text = self.text_of(mode, message)?;
+        if mode == Mode::Intrude {
+            return self.join_call(now, ticket, call);
         }
         if mode != Mode::CampOn {
             // R24: who need not wait for the answer is told that there is none.
             self.refuse_ringing(now, call);
         }
-        let caller = self.line_of(&report.line)?;
-        self.desk.facts.push_back(Input::Complete(Complete {
-            ticket,
-            caller: super::desk::name_of(&caller),
-            call: WhichCall::Call(call),
-            mode,
-        }));
+        let caller = super::desk::name_of(&self.line_of(&report.line)?);
+        let call = WhichCall::Call(call);
+        self.desk.facts.push_back(match text {
+            Some(text) => Input::Leave(Leave {
+                ticket,
+                caller,
+                call,
+                text,
+            }),
+            None => Input::Complete(Complete {
+                ticket,
+                caller,
+                call,
+                mode,
+            }),
+        });
         Ok(())
+    }
+
+    /// TAPI checks dwMessageID nowhere, so that its provider does.
+    fn text_of(&self, mode: Mode, message: Option<u32>) -> Result<Option<Arc<str>>, Refusal> {
+        match (mode, message) {
+            (Mode::Message, Some(number)) => {
+                let text = self.text_numbered(number);
+                text.map(Some).ok_or(Refusal::Message)
+            }
+            (Mode::Message, None) | (_, Some(_)) => Err(Refusal::Message),
+            (Mode::Callback | Mode::CampOn | Mode::Intrude, None) => Ok(None),
+        }
     }
 }
 
@@ -503,6 +557,7 @@ impl Shard {
             callee: plain(view.callee).to_owned(),
             dialled: view.dialled.as_str().to_owned(),
             mode: view.mode,
+            text: view.text.map(str::to_owned),
             stage: view.stage,
             ends: view.ends,
             history: view.history.clone(),

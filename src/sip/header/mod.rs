@@ -8,6 +8,7 @@ pub mod challenge;
 pub mod contact;
 pub mod credentials;
 pub mod cseq;
+pub mod date;
 pub mod dialog_id;
 pub mod event;
 pub mod item;

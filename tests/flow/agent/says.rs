@@ -178,7 +178,7 @@ fn who_is_to_say_so_himself_is_not_resumed_before_he_does() {
 fn a_request_names_the_dialog_that_carries_it() {
     let office = Office::new();
     let place = office.place("dora", MONITOR);
-    let Answer::Completions(all) = office.world.asks(Ask::Completions(None)) else {
+    let Answer::Completions(all) = office.world.asks_at_once(Ask::Completions(None)) else {
         panic!("no list");
     };
     let [request] = &all[..] else {

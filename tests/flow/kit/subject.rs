@@ -1,5 +1,6 @@
 //! The one place that knows how a worker is built and read: the kit's side of `Shard`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use campon::media::digit::Digit;
 use campon::media::prompts::Voice;
 use campon::random::Rng;
 use campon::routing::health::Pings;
+use campon::routing::table::OnBusy;
 use campon::routing::{Place, Policy, Spot, State};
 use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, Prompt, RecallMethod};
 use campon::shard::settings::{Reserve, Sound};
@@ -44,6 +46,9 @@ pub(crate) const OWN_CALLS: &str = "192.0.2.1:5090";
 /// The `ListenerId` of it.
 pub(crate) const OWN_CALLS_LISTENER: u8 = 2;
 
+/// What may be left for a callee, where texts may.
+pub(crate) const TEXTS: [&str; 2] = ["please call back", "it is urgent"];
+
 /// How many subscriptions of one user may pass through at once.
 pub(crate) const SUBSCRIPTIONS_MAX: u32 = 3;
 
@@ -57,6 +62,12 @@ pub(crate) enum Setup {
     Kept,
     /// As [`Self::Upstream`], and requests for completion are kept over a restart.
     KeptUpstream,
+    /// Standalone, and two texts may be left for callees.
+    Texts,
+    /// The same, and they are kept over a restart.
+    KeptTexts,
+    /// Standalone; busy is kept from callers for a while, and some may join calls: see [`intrusion`].
+    Joining,
     /// Standalone without a limit of calls.
     Unlimited,
     /// Standalone, and callers who hear busy may press 5 to be called back, or 1 to wait.
@@ -152,6 +163,9 @@ fn upstream(setup: Setup) -> Option<Peer> {
     match setup {
         Setup::Standalone
         | Setup::Kept
+        | Setup::Texts
+        | Setup::KeptTexts
+        | Setup::Joining
         | Setup::Unlimited
         | Setup::Prompting
         | Setup::Intruding
@@ -221,7 +235,11 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         access: matches!(setup, Setup::Users).then(access),
         ..Settings::default()
     };
-    settings.completion.keeps = matches!(setup, Setup::Kept | Setup::KeptUpstream);
+    settings.completion.keeps =
+        matches!(setup, Setup::Kept | Setup::KeptTexts | Setup::KeptUpstream);
+    if matches!(setup, Setup::Texts | Setup::KeptTexts) {
+        settings.completion.messages = TEXTS.map(Arc::from).into();
+    }
     prepare_recalls(setup, &mut settings);
     if settings.upstream.is_some()
         || matches!(setup, Setup::Reliable | Setup::Timed | Setup::Unlimited)
@@ -236,10 +254,39 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     prepare_routes(setup, &mut settings);
     settings.completion.codes = codes();
     prepare_prompts(setup, &mut settings);
+    if matches!(setup, Setup::Joining) {
+        settings.completion.on_busy = OnBusy::Ask;
+        settings.completion.intrusion.rights = intrusion();
+        settings.call_policy.keeps_sessions = true;
+        settings.calls.emergency = vec!["112".to_owned()];
+        settings.records = true;
+    }
     if matches!(setup, Setup::ByHand) {
         settings.completion.service.agent.resumption = Resumption::ByHand;
     }
     Shard::new(settings, Rng::from_number(seed))
+}
+
+/// Alice has the second level and Dave the first; Bob and Carol are protected against Dave, Fred
+/// against both; all others against everybody.
+fn intrusion() -> BTreeMap<Aor, Rights> {
+    let level = |level| Level::new(level).expect("a level");
+    let users = [
+        ("alice", 2, 3),
+        ("bob", 0, 1),
+        ("carol", 0, 1),
+        ("dave", 1, 0),
+        ("erin", 0, 0),
+        ("fred", 0, 2),
+    ];
+    let users = users.map(|(name, intrudes, protection)| {
+        let rights = Rights {
+            intrudes: level(intrudes),
+            protection: level(protection),
+        };
+        (Aor::of_user(name.as_bytes()), rights)
+    });
+    users.into()
 }
 
 /// Where calls go.
@@ -315,6 +362,7 @@ fn codes() -> Codes {
         cancel: Some("#37*{index}#".to_owned()),
         cancel_all: Some("#37#".to_owned()),
         list: Some("*#37#".to_owned()),
+        message: Some("*39*{index}#".to_owned()),
         resume: Some("*38#".to_owned()),
     };
     Codes::new(&codes, &[]).expect("codes that can be dialled")
@@ -375,6 +423,9 @@ fn edge(setup: Setup) -> Option<Edge> {
         }),
         Setup::Standalone
         | Setup::Kept
+        | Setup::Texts
+        | Setup::KeptTexts
+        | Setup::Joining
         | Setup::KeptUpstream
         | Setup::ByHand
         | Setup::Unlimited

@@ -12,6 +12,7 @@ use campon::media::desk::{Command, RoomId};
 use campon::media::room::News;
 use campon::routing::names::{self, Failed};
 use campon::shard::provider::{Answer, Ask, Asking, Question};
+use campon::shard::record::Record;
 use campon::shard::{Input, Output, SendId, Shard};
 use campon::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
 use campon::time::Timestamp;
@@ -173,7 +174,7 @@ impl World {
 
     /// What an application is told that asks this and need not wait.
     #[track_caller]
-    pub(crate) fn asks(&self, ask: Ask) -> Answer {
+    pub(crate) fn asks_at_once(&self, ask: Ask) -> Answer {
         let mut state = self.0.borrow_mut();
         let question = Question {
             asking: Asking(1),
@@ -274,6 +275,29 @@ impl World {
         let mut state = self.0.borrow_mut();
         state.deliver();
         state.questions.pop_front()
+    }
+
+    /// An application asks; the answer may come later.
+    pub(crate) fn asks(&self, ask: Ask) {
+        let question = Question {
+            asking: Asking(1),
+            line: None,
+            ask,
+        };
+        let mut state = self.0.borrow_mut();
+        state.input("is asked by an application", Input::Asked(&question));
+    }
+
+    /// What an application is answered.
+    #[track_caller]
+    pub(crate) fn answers(&self) -> Answer {
+        let answer = self.0.borrow_mut().shard.poll_answer();
+        answer.expect("an answer").1
+    }
+
+    /// The next record of a call, a request or an attempt.
+    pub(crate) fn next_record(&self) -> Option<Record> {
+        self.0.borrow_mut().shard.poll_record()
     }
 
     /// What the sound thread is to do next.

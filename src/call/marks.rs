@@ -1,0 +1,98 @@
+//! Which phones of a call can take another one into it, by what they say of themselves.
+//!
+//! Spec: RFC 3911 §7.2 (`Supported: join`); RULES R17.
+//!
+//! Where nobody may intrude nothing is noted, and nothing looked at.
+
+use crate::call::{Call, Side, Turn};
+use crate::sip::{Message, Name, OwnedDialogId};
+
+/// The marks of a call.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Marks(u8);
+
+/// One of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+enum Mark {
+    /// A's phone takes Join.
+    JoinsA = 1,
+    /// B's does.
+    JoinsB = 2,
+}
+
+impl Marks {
+    /// Those that the INVITE shows.
+    pub(super) fn of_invite(turn: &Turn<'_>, invite: &Message<'_>) -> Self {
+        let mut marks = Self::default();
+        if turn.policy.keeps_sessions {
+            marks.set(Mark::JoinsA, takes_join(invite));
+        }
+        marks
+    }
+
+    /// Those that this side's answer shows, to the INVITE or to a later one.
+    pub(super) fn note_answer(&mut self, turn: &Turn<'_>, side: Side, answer: &Message<'_>) {
+        if !turn.policy.keeps_sessions {
+            return;
+        }
+        let joins = match side {
+            Side::A => Mark::JoinsA,
+            Side::B => Mark::JoinsB,
+        };
+        if answer.first(Name::Supported).is_some() {
+            self.set(joins, takes_join(answer));
+        }
+    }
+
+    fn set(&mut self, mark: Mark, is_set: bool) {
+        let bit = mark as u8;
+        self.0 = if is_set { self.0 | bit } else { self.0 & !bit };
+    }
+
+    fn has(self, mark: Mark) -> bool {
+        self.0 & mark as u8 != 0
+    }
+}
+
+impl Call {
+    /// Whether the phone of this side has said that it takes Join.
+    pub fn takes_join(&self, side: Side) -> bool {
+        self.marks.has(match side {
+            Side::A => Mark::JoinsA,
+            Side::B => Mark::JoinsB,
+        })
+    }
+
+    /// The dialog with this side, by the id that the phone there knows it by.
+    pub fn dialog_of(&self, side: Side) -> OwnedDialogId {
+        let dialog = &self.leg(side).dialog;
+        OwnedDialogId {
+            call_id: dialog.call_id().to_vec(),
+            end: dialog.remote_tag().to_vec(),
+            across: dialog.tag().text().to_vec(),
+        }
+    }
+}
+
+fn takes_join(message: &Message<'_>) -> bool {
+    message.has_option(Name::Supported, "join")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::Scratch;
+
+    fn with(fields: &str, check: impl Fn(&Message<'_>) -> bool) -> bool {
+        let text = format!("INVITE sip:bob@b.example SIP/2.0\r\n{fields}\r\n\r\n");
+        let mut index = Scratch::new();
+        check(&Message::parse(text.as_bytes(), &mut index).expect("a message"))
+    }
+
+    #[test]
+    fn a_phone_says_that_it_takes_join() {
+        assert!(with("Supported: replaces, join", takes_join));
+        assert!(!with("Supported: replaces", takes_join));
+    }
+}

@@ -1,0 +1,316 @@
+//! Texts that wait for a phone that takes them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cc::Condition;
+use crate::completion::{
+    CompletionId, Delivery, Input, Leave, Monitors, News, Outcome, Output, Reject, Taking, Ticket,
+    Which, WhichCall,
+};
+
+use super::kit::{ALICE, BOB, CAROL, World, address, answer, ended, peer, seconds, user};
+
+const TEXT: &str = "please call back";
+const MINUTE: Duration = Duration::from_mins(1);
+
+impl World {
+    fn leaves(&mut self, caller: &str, text: &str) -> (Result<CompletionId, Reject>, Vec<Output>) {
+        let out = self.step(Input::Leave(Leave {
+            ticket: Ticket(9),
+            caller: user(caller),
+            call: WhichCall::Last,
+            text: Arc::from(text),
+        }));
+        (answer(&out).expect("the question is answered"), out)
+    }
+
+    fn takes(&mut self, id: CompletionId, how: Taking) -> Vec<Output> {
+        self.step(Input::Delivered {
+            id,
+            callee: user(BOB),
+            how,
+        })
+    }
+}
+
+/// What is sent to the callee's phones.
+fn sent(out: &[Output]) -> Vec<&Delivery> {
+    let sent = out.iter().filter_map(|output| {
+        let Output::Deliver(delivery) = output else {
+            return None;
+        };
+        Some(delivery)
+    });
+    sent.collect()
+}
+
+fn sent_ids(out: &[Output]) -> Vec<CompletionId> {
+    sent(out).iter().map(|delivery| delivery.id).collect()
+}
+
+/// What the callee's lamp shows, each time that it changes.
+fn lamps(out: &[Output]) -> Vec<usize> {
+    let lamps = out.iter().filter_map(|output| {
+        let Output::Lamp { count, .. } = output else {
+            return None;
+        };
+        Some(*count)
+    });
+    lamps.collect()
+}
+
+fn alice_left_word() -> (World, CompletionId, Vec<Output>) {
+    let mut world = World::new();
+    world.fails(ALICE, BOB, Condition::NoReply);
+    let (result, out) = world.leaves(ALICE, TEXT);
+    (world, result.expect("room"), out)
+}
+
+#[test]
+fn a_text_is_kept_and_sent_and_ends_when_it_is_taken() {
+    let (mut world, id, out) = alice_left_word();
+    assert_eq!(world.stored().len(), 1);
+    let delivery = sent(&out)[0].clone();
+    assert_eq!((delivery.id, &*delivery.text), (id, TEXT));
+    assert_eq!(delivery.callee, user(BOB));
+    let at = |what: fn(&Output) -> bool| out.iter().position(what);
+    let kept = at(|output| matches!(output, Output::Persist(_)));
+    assert!(kept < at(|output| matches!(output, Output::Deliver(_))));
+    let out = world.takes(id, Taking::Taken);
+    assert_eq!(ended(&out), [(id, Outcome::Completed)]);
+    assert!(lamps(&out).is_empty());
+    world.ends_empty();
+}
+
+#[test]
+fn a_text_waits_until_the_callee_registers() {
+    let mut world = World::new();
+    world.unregisters(BOB);
+    world.fails(ALICE, BOB, Condition::NotLoggedIn);
+    let (result, out) = world.leaves(ALICE, TEXT);
+    let id = result.expect("room");
+    assert_eq!(sent_ids(&out), []);
+    assert_eq!(sent_ids(&world.pass(seconds(3600))), []);
+    assert_eq!(sent_ids(&world.registers(BOB)), [id]);
+    world.takes(id, Taking::Taken);
+    world.ends_empty();
+}
+
+/// RFC 3428 §8: one at a time for one address.
+#[test]
+fn the_next_text_is_sent_when_the_one_before_was_answered() {
+    let (mut world, first, _) = alice_left_word();
+    world.fails(CAROL, BOB, Condition::NoReply);
+    let (result, out) = world.leaves(CAROL, "tea is ready");
+    let second = result.expect("room");
+    assert_eq!(sent_ids(&out), []);
+    let out = world.takes(first, Taking::Taken);
+    assert_eq!(sent_ids(&out), [second]);
+    world.takes(second, Taking::Taken);
+    world.ends_empty();
+}
+
+#[test]
+fn a_text_that_nobody_took_is_sent_again_ever_more_rarely_and_lights_the_lamp() {
+    let (mut world, id, _) = alice_left_word();
+    let out = world.takes(id, Taking::Failed);
+    assert_eq!(lamps(&out), [1]);
+    for rest in [1, 2, 4, 8, 16, 32, 60, 60] {
+        let early = world.pass(MINUTE * rest - seconds(1));
+        assert_eq!(sent_ids(&early), [], "{rest}");
+        assert_eq!(sent_ids(&world.pass(seconds(1))), [id], "{rest}");
+        assert!(lamps(&world.takes(id, Taking::Failed)).is_empty());
+    }
+    // Who comes back is tried at once.
+    world.unregisters(BOB);
+    assert_eq!(sent_ids(&world.registers(BOB)), [id]);
+    let out = world.takes(id, Taking::Taken);
+    assert_eq!(lamps(&out), [0]);
+    world.ends_empty();
+}
+
+#[test]
+fn phones_that_take_no_texts_are_left_alone_for_an_hour() {
+    let (mut world, id, _) = alice_left_word();
+    assert_eq!(lamps(&world.takes(id, Taking::Refused)), [1]);
+    assert_eq!(sent_ids(&world.pass(59 * MINUTE)), []);
+    assert_eq!(sent_ids(&world.pass(MINUTE)), [id]);
+    world.takes(id, Taking::Taken);
+    world.ends_empty();
+}
+
+#[test]
+fn who_takes_a_text_back_puts_the_lamp_out() {
+    let (mut world, id, _) = alice_left_word();
+    world.takes(id, Taking::Failed);
+    let (result, out) = world.takes_back(ALICE, Which::Id(id));
+    assert_eq!(result, Ok(vec![id]));
+    assert_eq!(ended(&out), [(id, Outcome::Cancelled)]);
+    assert_eq!(lamps(&out), [0]);
+    assert_eq!(sent_ids(&world.pass(seconds(7200))), []);
+    world.ends_empty();
+}
+
+/// A text on its way cannot be called back, and no other overtakes it.
+#[test]
+fn the_next_text_waits_for_one_that_was_taken_back_on_its_way() {
+    let (mut world, first, _) = alice_left_word();
+    let (result, _) = world.takes_back(ALICE, Which::Id(first));
+    assert_eq!(result, Ok(vec![first]));
+    world.fails(CAROL, BOB, Condition::NoReply);
+    let (result, out) = world.leaves(CAROL, "tea is ready");
+    let second = result.expect("room");
+    assert_eq!(sent_ids(&out), []);
+    let out = world.takes(first, Taking::Taken);
+    assert_eq!((sent_ids(&out), ended(&out)), (vec![second], vec![]));
+    world.takes(second, Taking::Taken);
+    world.ends_empty();
+}
+
+#[test]
+fn a_text_ends_with_its_time() {
+    let mut world = World::new();
+    world.unregisters(BOB);
+    world.fails(ALICE, BOB, Condition::NotLoggedIn);
+    let (result, _) = world.leaves(ALICE, TEXT);
+    let id = result.expect("room");
+    let out = world.pass(Duration::from_hours(7 * 24));
+    assert_eq!(ended(&out), [(id, Outcome::Expired)]);
+    world.ends_empty();
+}
+
+#[test]
+fn a_text_outlives_the_process_and_is_sent_when_its_callee_is_seen() {
+    let mut world = World::new();
+    world.unregisters(BOB);
+    world.fails(ALICE, BOB, Condition::NotLoggedIn);
+    let (result, _) = world.leaves(ALICE, TEXT);
+    let id = result.expect("room");
+    let out = world.restarts(&[BOB]);
+    assert_eq!((sent_ids(&out), world.unrestored), (vec![], 0));
+    let view = world.service.view(id).expect("it lives");
+    assert_eq!(view.text, Some(TEXT));
+    assert_eq!(sent_ids(&world.registers(BOB)), [id]);
+    let out = world.takes(id, Taking::Taken);
+    assert_eq!(ended(&out), [(id, Outcome::Completed)]);
+    world.ends_empty();
+}
+
+#[test]
+fn the_same_text_is_left_once_and_another_one_beside_it() {
+    let (mut world, id, _) = alice_left_word();
+    world.fails(ALICE, BOB, Condition::NoReply);
+    assert_eq!(world.leaves(ALICE, TEXT).0, Ok(id));
+    let (other, _) = world.leaves(ALICE, "it is urgent");
+    assert_ne!(other, Ok(id));
+    let numbers: Vec<_> = world
+        .service
+        .views(&user(ALICE))
+        .iter()
+        .map(|it| it.number)
+        .collect();
+    assert_eq!(numbers, [1, 2]);
+    let (result, _) = world.takes_back(ALICE, Which::All);
+    assert_eq!(result.map(|ids| ids.len()), Ok(2));
+    world.takes(id, Taking::Failed);
+    world.ends_empty();
+}
+
+/// Who leaves word is not called back as well.
+#[test]
+fn a_text_takes_the_place_of_a_callback() {
+    let mut world = World::new();
+    let callback = world.waits(ALICE, BOB);
+    let (result, out) = world.leaves(ALICE, TEXT);
+    let id = result.expect("room");
+    assert_eq!(ended(&out), [(callback, Outcome::Cancelled)]);
+    world.takes(id, Taking::Taken);
+    world.ends_empty();
+}
+
+#[test]
+fn texts_count_among_the_requests_of_their_caller_and_of_their_callee() {
+    let mut world = World::new();
+    world.unregisters(BOB);
+    world.fails(ALICE, BOB, Condition::NotLoggedIn);
+    for number in 0..5 {
+        let (result, _) = world.leaves(ALICE, &format!("no. {number}"));
+        assert!(result.is_ok(), "{result:?}");
+    }
+    assert_eq!(world.leaves(ALICE, TEXT).0, Err(Reject::CallerLimit));
+    for caller in 0..15 {
+        let caller = format!("c{caller}");
+        world.fails(&caller, BOB, Condition::NotLoggedIn);
+        assert!(world.leaves(&caller, TEXT).0.is_ok());
+    }
+    world.fails(CAROL, BOB, Condition::NotLoggedIn);
+    assert_eq!(world.leaves(CAROL, TEXT).0, Err(Reject::QueueFull));
+    world.pass(Duration::from_hours(7 * 24));
+    world.ends_empty();
+}
+
+/// RULES R23: a text names who left it.
+#[test]
+fn who_withholds_his_number_leaves_no_text() {
+    let mut world = World::new();
+    let mut hidden = world.failed_call(ALICE, BOB, Condition::NoReply);
+    hidden.identity = crate::completion::Identity::new("", "critical; ID");
+    world.step(Input::CallFailed(hidden));
+    assert_eq!(world.leaves(ALICE, TEXT).0, Err(Reject::ModeNotOffered));
+    let mut nobody = world.failed_call(ALICE, BOB, Condition::NoReply);
+    nobody.from = address("sip:anonymous@anonymous.invalid");
+    world.step(Input::CallFailed(nobody));
+    assert_eq!(world.leaves(ALICE, TEXT).0, Err(Reject::ModeNotOffered));
+    world.ends_empty();
+}
+
+#[test]
+fn no_text_is_left_without_a_call_that_failed_or_behind_a_peer() {
+    let mut world = World::new();
+    assert_eq!(world.leaves(ALICE, TEXT).0, Err(Reject::NoOffer));
+    let mut call = world.failed_call(ALICE, BOB, Condition::NoReply);
+    call.monitors = Monitors::Peer {
+        peer: peer(),
+        offers: Vec::new(),
+    };
+    world.step(Input::CallFailed(call));
+    assert_eq!(world.leaves(ALICE, TEXT).0, Err(Reject::NoMonitor));
+    world.ends_empty();
+}
+
+/// RULES R23
+#[test]
+fn who_has_called_for_help_gets_no_text_for_a_while() {
+    let mut world = World::new();
+    world.unregisters(BOB);
+    world.fails(ALICE, BOB, Condition::NotLoggedIn);
+    let (result, _) = world.leaves(ALICE, TEXT);
+    let id = result.expect("room");
+    world.called_for_help(BOB, 10 * MINUTE);
+    assert_eq!(sent_ids(&world.registers(BOB)), []);
+    assert_eq!(sent_ids(&world.pass(10 * MINUTE)), [id]);
+    world.takes(id, Taking::Taken);
+    world.ends_empty();
+}
+
+#[test]
+fn a_callee_who_is_served_no_more_gets_no_texts() {
+    let (mut world, id, _) = alice_left_word();
+    world.takes(id, Taking::Failed);
+    let out = world.step(Input::UserGone { user: user(BOB) });
+    let told = out.iter().any(|output| {
+        let Output::Tell(tell) = output else {
+            return false;
+        };
+        matches!(
+            tell.news,
+            News::Ended {
+                outcome: Outcome::Refused,
+                ..
+            }
+        )
+    });
+    assert!(told, "{out:?}");
+    world.ends_empty();
+}

@@ -1,0 +1,268 @@
+//! Intrusion by the callee's phone: a caller who is kept from the busy joins the call of who talks.
+//!
+//! Spec: RFC 3911 §4, §5, §8; RULES R17, R23; TAPI `LINECALLCOMPLMODE_INTRUDE`.
+//!
+//! ```text
+//!   held, asked for --rights, situation--> the phone takes Join? --no--> a mixer of ours
+//!        |                                     |
+//!        \--denied, with the reason            '--INVITE with Join--18x, 2xx--> accepted
+//!                                                      \--its failure--> the caller's, and refused
+//! ```
+//!
+//! The id of such a request ends as soon as it is told.
+
+use smallvec::SmallVec;
+
+use crate::call::{Call, Offer, Outcome, Sent, Side, Turn};
+use crate::cc::capsule::CallIdentity;
+use crate::completion::intrusion::{Denied, Level};
+use crate::completion::{self, CompletionId, Mode, Outcome as End, Ticket};
+use crate::location::Aor;
+use crate::shard::camping::{Stage, set_stage};
+use crate::shard::mixing::{Bridge, plain};
+use crate::shard::offer::About;
+use crate::shard::provider::Refusal;
+use crate::shard::record::{IntrusionEnd, IntrusionRecord};
+use crate::shard::ways::{Way, Ways, targets};
+use crate::shard::{Held, Shard};
+use crate::sip::flow::Flow;
+use crate::sip::{Checked, Message, Name, Request, Scratch};
+use crate::table::Key;
+use crate::time::Timestamp;
+
+/// An attempt that the phone has yet to answer.
+#[derive(Debug)]
+pub(super) struct Intruding {
+    id: CompletionId,
+    /// Who asked, until he is answered.
+    ticket: Option<Ticket>,
+    record: IntrusionRecord,
+}
+
+impl Shard {
+    /// Whether this user may intrude on anybody.
+    pub(super) fn has_level(&self, user: &Aor) -> bool {
+        self.rights_of(user).intrudes > Level::NONE
+    }
+
+    /// Has a call that is held join the call of its callee: by his phone, or by a mixer.
+    pub(super) fn join_call(
+        &mut self,
+        now: Timestamp,
+        ticket: Ticket,
+        call: CallIdentity,
+    ) -> Result<(), Refusal> {
+        let (key, mut held) = self.take_camp(call).ok_or(Refusal::State)?;
+        let begun = if held.call.is_held() {
+            let begun = self.join_as_held(now, (key, ticket), &mut held);
+            begun.map_err(|denied| completion::Reject::IntrusionDenied(denied).into())
+        } else {
+            Err(Refusal::State)
+        };
+        self.put_back(now, key, held);
+        begun
+    }
+
+    fn join_as_held(
+        &mut self,
+        now: Timestamp,
+        (key, ticket): (Key, Ticket),
+        held: &mut Held,
+    ) -> Result<(), Denied> {
+        let mut record = Self::begin_record(now, held);
+        let talk = match self.talk_of(held) {
+            Ok(talk) => talk,
+            Err((denied, third)) => {
+                record.third = third.as_ref().map(plain);
+                self.end_record(now, record, IntrusionEnd::Denied(denied));
+                self.provider.count_end(Mode::Intrude, End::Refused);
+                return Err(denied);
+            }
+        };
+        record.third = talk.third.as_ref().map(plain);
+        let id = CompletionId::random(&mut self.rng);
+        let joins = self.calls.get(talk.key);
+        let joins = joins.is_some_and(|it| it.call.takes_join(talk.near));
+        if joins {
+            let ticket = Some(ticket);
+            let intruding = Intruding { id, ticket, record };
+            self.desk.intruding.insert(key, intruding);
+            if self.send_join(held, &talk, now).is_some() {
+                return Ok(());
+            }
+            self.desk.intruding.remove(&key);
+        }
+        let mixed = self.intrude_in_room(now, key, held);
+        let end = if mixed.is_ok() {
+            self.answer_application(ticket, Ok(Some(id)));
+            End::Completed
+        } else {
+            End::Refused
+        };
+        self.provider.count_end(Mode::Intrude, end);
+        mixed
+    }
+
+    /// RFC 3911 §4: the caller's INVITE once more, to the phone that talks and to it alone.
+    fn send_join(&mut self, held: &mut Held, talk: &Bridge, now: Timestamp) -> Option<()> {
+        let side = talk.near;
+        let talk = self.calls.get(talk.key)?;
+        let target = talk.call.peer(side);
+        let ways: Ways = SmallVec::from_iter([Way {
+            uri: SmallVec::from_slice(target.uri),
+            flow: target.flow,
+            reach: target.reach,
+            others: None,
+        }]);
+        let callee = match side {
+            Side::A => talk.parties.caller.clone(),
+            Side::B => talk.parties.callee.clone(),
+        };
+        let id = talk.call.dialog_of(side);
+        let About::Asker(asker) = &held.about else {
+            return None;
+        };
+        let camping = asker.camping.as_deref()?;
+        let flow = camping.flow;
+        let invite = with_join(&camping.invite, &id)?;
+        let mut index = Scratch::new();
+        let message = Message::parse(&invite, &mut index).ok()?;
+        let Ok(Checked::Request(request)) = Checked::check(message) else {
+            return None;
+        };
+        set_stage(held, Stage::Joining);
+        held.parties.callee = callee;
+        if let Some(callee) = &held.parties.callee {
+            self.users.engage(callee);
+        }
+        self.invite_joined(now, held, (&request, &flow), &ways)
+    }
+
+    fn invite_joined(
+        &mut self,
+        now: Timestamp,
+        held: &mut Held,
+        (request, flow): (&Request<'_>, &Flow),
+        ways: &Ways,
+    ) -> Option<()> {
+        let message = Self::for_other_side(held.parties.identity, request.message);
+        let request = Request {
+            message,
+            ..*request
+        };
+        let server = held.call.open_server()?;
+        let offer = self.offer_of((&request, flow, server), ways, &held.parties);
+        let targets = targets(ways);
+        let offer = Offer {
+            targets: &targets,
+            ..offer
+        };
+        self.in_turn(now, held, |call: &mut Call, turn: &mut Turn<'_>| {
+            call.invite_held(turn, &offer, Sent::AsWritten);
+        });
+        Some(())
+    }
+
+    /// Looks whether the phone has answered; nothing while nobody intrudes.
+    pub(super) fn watch_intrusion(&mut self, now: Timestamp, key: Key, held: &Held) {
+        let Some(mut intruding) = self.desk.intruding.remove(&key) else {
+            return;
+        };
+        let call = &held.call;
+        let is_joined = call.answered().is_some();
+        if (is_joined || call.has_rung())
+            && let Some(ticket) = intruding.ticket.take()
+        {
+            // The phone has accepted it, as far as TAPI is concerned.
+            self.answer_application(ticket, Ok(Some(intruding.id)));
+        }
+        if is_joined {
+            if let Some(call) = held.asked {
+                // Nobody asks for it any more.
+                self.desk.camps.remove(&call);
+                let released = completion::Input::CallReleased { call };
+                self.desk.facts.push_back(released);
+            }
+            // When they part is the phone's to know.
+            intruding.record.joined = Some(now);
+            self.end_record(now, intruding.record, IntrusionEnd::Joined);
+            self.provider.count_end(Mode::Intrude, End::Completed);
+        } else if !call.is_up() || call.is_held() {
+            if let Some(ticket) = intruding.ticket.take() {
+                let reject = completion::Reject::MonitorRefused(status_of(call));
+                self.answer_application(ticket, Err(reject));
+            }
+            self.end_record(now, intruding.record, IntrusionEnd::Failed);
+            self.provider.count_end(Mode::Intrude, End::Refused);
+        } else {
+            self.desk.intruding.insert(key, intruding);
+        }
+    }
+}
+
+/// What the phone said, or what its caller did.
+fn status_of(call: &Call) -> u16 {
+    match call.outcome() {
+        Outcome::Failed(status) => status.code(),
+        Outcome::Open
+        | Outcome::Cancelled
+        | Outcome::Confirmed
+        | Outcome::HandedOver
+        | Outcome::HungUp(_)
+        | Outcome::Lost => 487,
+    }
+}
+
+/// The INVITE with the two fields that make it join this dialog; `None` if it has one of its own.
+fn with_join(invite: &[u8], id: &crate::sip::OwnedDialogId) -> Option<Vec<u8>> {
+    let mut index = Scratch::new();
+    let message = Message::parse(invite, &mut index).ok()?;
+    let is_bound = |name| message.first(name).is_some();
+    if is_bound(Name::Join) || is_bound(Name::Replaces) {
+        return None;
+    }
+    let line = invite.iter().position(|byte| *byte == b'\n')? + 1;
+    let (start, rest) = invite.split_at_checked(line)?;
+    let [call_id, end, across] = [&id.call_id, &id.end, &id.across].map(Vec::as_slice);
+    Some(
+        [
+            start,
+            b"Join: ",
+            call_id,
+            b";to-tag=",
+            end,
+            b";from-tag=",
+            across,
+            b"\r\nRequire: join\r\n",
+            rest,
+        ]
+        .concat(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::OwnedDialogId;
+
+    fn id() -> OwnedDialogId {
+        OwnedDialogId {
+            call_id: b"c1@h".to_vec(),
+            end: b"theirs".to_vec(),
+            across: b"ours".to_vec(),
+        }
+    }
+
+    #[test]
+    fn an_invite_joins_one_dialog_and_keeps_all_else() {
+        let invite = b"INVITE sip:bob@b.example SIP/2.0\r\nSubject: x\r\n\r\nbody";
+        let joined = with_join(invite, &id()).expect("an INVITE");
+        assert_eq!(
+            String::from_utf8_lossy(&joined),
+            "INVITE sip:bob@b.example SIP/2.0\r\n\
+             Join: c1@h;to-tag=theirs;from-tag=ours\r\nRequire: join\r\nSubject: x\r\n\r\nbody"
+        );
+        // RFC 3911 §4: one Join, and no Replaces beside it.
+        assert_eq!(with_join(&joined, &id()), None);
+    }
+}

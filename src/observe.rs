@@ -171,6 +171,8 @@ counters! {
         calls_failed_6xx
         /// Of these, calls that were given up before they were answered.
         calls_failed_cancelled
+        /// Calls that somebody else has joined.
+        calls_joined
         /// Calls whose INVITE was let in.
         calls_started
         /// Requests for completion that were accepted.
@@ -197,6 +199,10 @@ counters! {
         dialog_watches_lost
         /// Callees of whom the PBX does not tell.
         dialog_watches_refused
+        /// Wishes to join a call that were refused: no right, protected, or no call to join.
+        intrusions_denied
+        /// Wishes to join a call that came to nothing, because a side did not take part.
+        intrusions_failed
         /// Messages that were thrown away, because nobody could be told what was wrong with them.
         messages_dropped
         /// Requests that were answered 400 or the like, because they could not be read.

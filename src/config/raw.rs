@@ -217,7 +217,17 @@ pub(super) struct RawCompletion {
     pub(super) recalls_max: Field<u32>,
     pub(super) recalls_per_second_max: Field<u32>,
     pub(super) codes: RawCodes,
+    pub(super) intrusion: RawIntrusion,
     pub(super) prompt: RawPrompt,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawIntrusion {
+    pub(super) intrudes: Field<u32>,
+    pub(super) protection: Field<u32>,
+    pub(super) silent: Field<bool>,
+    pub(super) warns_every: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -237,6 +247,7 @@ pub(super) struct RawCodes {
 pub(super) struct RawPrompt {
     pub(super) callback: Field<String>,
     pub(super) camp_on: Field<String>,
+    pub(super) intrude: Field<String>,
     pub(super) lasts: Field<String>,
 }
 

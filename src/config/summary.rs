@@ -5,7 +5,9 @@ use std::fmt;
 use crate::call::NatMedia;
 use crate::cc::trust::Dials;
 use crate::completion::CodeKind;
+use crate::completion::intrusion::Rights;
 use crate::routing::table::OnBusy;
+use crate::shard::intrusion::Intrusion;
 use crate::shard::settings::{Carries, CcParams, Completion, Edge, KeepAlive, Peer};
 use crate::shard::settings::{PeerCompletion, RecallMethod, Settings};
 use crate::sip::flow::ListenerId;
@@ -103,6 +105,7 @@ fn write_edge(f: &mut fmt::Formatter<'_>, edge: &Edge) -> fmt::Result {
         KeepAlive::Off => write!(f, "nat        not kept open")?,
     }
     let media = match edge.nat_media {
+        NatMedia::Anchor => "ours, as all audio passes us",
         NatMedia::Off => "as they are",
         NatMedia::Rewrite => "written anew",
     };
@@ -224,6 +227,7 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         [] => writeln!(f, "codes      none"),
         some => writeln!(f, "codes      {}", some.join(", ")),
     }?;
+    intrusion(&completion.intrusion, f)?;
     let Some(prompt) = &completion.prompt else {
         return Ok(());
     };
@@ -234,6 +238,23 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         .collect();
     let digits = digits.join(", ");
     writeln!(f, "prompt     {digits} within {}", spelled(prompt.lasts))
+}
+
+fn intrusion(intrusion: &Intrusion, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if !intrusion.is_possible() {
+        return Ok(());
+    }
+    let Rights {
+        intrudes,
+        protection,
+    } = intrusion.usual;
+    let (intrudes, protection) = (intrudes.get(), protection.get());
+    write!(f, "intrusion  level {intrudes}, protection {protection}, ")?;
+    if intrusion.is_silent {
+        writeln!(f, "unheard")
+    } else {
+        writeln!(f, "warned every {}", spelled(intrusion.warns_every))
+    }
 }
 
 impl fmt::Display for Log {

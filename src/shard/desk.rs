@@ -355,18 +355,18 @@ fn plain(name: &addr::Aor) -> &str {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::Mutex;
+    use std::sync::mpsc;
 
     use super::*;
     use crate::shard::Listener;
 
     /// What is logged.
-    #[derive(Clone, Default)]
-    struct Paper(Arc<Mutex<Vec<u8>>>);
+    #[derive(Clone)]
+    struct Paper(mpsc::Sender<Vec<u8>>);
 
     impl io::Write for Paper {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            self.0.send(bytes.to_vec()).expect("a reader");
             Ok(bytes.len())
         }
 
@@ -383,8 +383,8 @@ mod tests {
             ..Settings::default()
         };
         let mut shard = Shard::new(settings, Rng::from_number(1));
-        let paper = Paper::default();
-        let page = paper.clone();
+        let (page, pages) = mpsc::channel();
+        let page = Paper(page);
         let log = tracing_subscriber::fmt().with_writer(move || page.clone());
         tracing::subscriber::with_default(log.finish(), || {
             for (seconds, caller) in suspicions {
@@ -397,7 +397,7 @@ mod tests {
                 shard.carry_out(now, Output::Suspect(suspicion));
             }
         });
-        let log = paper.0.lock().expect("no panic");
+        let log: Vec<u8> = pages.try_iter().flatten().collect();
         let log = String::from_utf8_lossy(&log);
         let lines = log.lines().filter(|line| line.contains("probing"));
         (lines.count(), shard.counters.completions_suspected)

@@ -537,8 +537,11 @@ impl Shard {
         key: Key,
         request: &Request<'_>,
         (flow, server, again): (&Flow, Key, Option<&Again>),
-        (ways, parties, mut about): (&Ways, Parties, About),
+        (ways, mut parties, mut about): (&Ways, Parties, About),
     ) -> Box<Held> {
+        if self.settings.call_policy.keeps_sessions {
+            parties.kind = self.kind_of(request);
+        }
         let targets = targets(ways);
         let message = Self::for_other_side(parties.identity, request.message);
         let request = &Request {
@@ -546,19 +549,15 @@ impl Shard {
             ..*request
         };
         let offer = self.offer_of((request, flow, server), ways, &parties);
-        let offer = Offer {
+        let mut offer = Offer {
             targets: &targets,
             again,
             ..offer
         };
+        let anchorage = self.anchor(key, None, &mut offer);
         let asked = about.asker().map(|asker| asker.call);
-        let has_waited = about.asker().is_some_and(Asker::is_invited);
         let call = self.with_turn(now, &parties, &mut about, |turn| {
-            let mut call = Call::invite(key, turn, &offer);
-            if has_waited {
-                call.wait_again(turn);
-            }
-            call
+            Call::invite(key, turn, &offer)
         });
         Box::new(Held {
             call,
@@ -567,6 +566,8 @@ impl Shard {
             about,
             armed: None,
             prompting: None,
+            mixed: None,
+            anchorage: anchorage.map(Box::new),
         })
     }
 }

@@ -315,6 +315,11 @@ impl Announcer<'_> {
         offer::decide(&self.evidence(Some(callee), failure))
     }
 
+    /// R23: who has called for help hears nothing of ours that he need not.
+    pub(super) fn is_left_alone(&self, caller: &addr::Aor) -> bool {
+        self.users.is_left_alone(self.now, &user_of(caller))
+    }
+
     /// The service learns of a failed call.
     pub(super) fn remember(
         &mut self,

@@ -17,6 +17,7 @@ use crate::media::digit::Digit;
 use crate::media::prompts::Voice;
 use crate::routing::table::{OnBusy, Route};
 use crate::routing::{Place, Policy, Spot};
+use crate::shard::intrusion::Intrusion;
 use crate::shard::relays;
 use crate::sip::flow::{ListenerId, Transport};
 use crate::tls::Proof;
@@ -470,6 +471,8 @@ pub struct Completion {
     pub ask_time: Duration,
     /// Whether a caller whose call waits hears music, where there is sound at all.
     pub camp_on_music: bool,
+    /// Who may join whose call, and what is heard of it.
+    pub intrusion: Intrusion,
     /// What a caller is asked who hears busy; `None`: nothing.
     pub prompt: Option<Prompt>,
 }
@@ -490,6 +493,7 @@ impl Default for Completion {
             service: completion::Settings::default(),
             reserve: Reserve::Completions,
             camp_on_music: true,
+            intrusion: Intrusion::default(),
             prompt: None,
             on_busy: OnBusy::default(),
             ask_time: Duration::from_secs(10),

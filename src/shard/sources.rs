@@ -308,24 +308,23 @@ impl Shard {
         }
         let known = self.sources.by_user.get(user).copied();
         let known = known.filter(|key| self.sources.table.get(*key).is_some());
-        let key = match known {
-            Some(key) => key,
-            None => {
-                let source = Source {
-                    user: user.clone(),
-                    peer,
-                    stage: Stage::Resting,
-                    lines: SmallVec::new(),
-                    expires: EXPIRES,
-                    rest: REST,
-                    due: None,
-                };
-                let Ok(key) = self.sources.table.insert(Box::new(source)) else {
-                    return self.lose_source(user);
-                };
-                self.sources.by_user.insert(user.clone(), key);
-                key
-            }
+        let key = if let Some(key) = known {
+            key
+        } else {
+            let source = Source {
+                user: user.clone(),
+                peer,
+                stage: Stage::Resting,
+                lines: SmallVec::new(),
+                expires: EXPIRES,
+                rest: REST,
+                due: None,
+            };
+            let Ok(key) = self.sources.table.insert(Box::new(source)) else {
+                return self.lose_source(user);
+            };
+            self.sources.by_user.insert(user.clone(), key);
+            key
         };
         self.ask_source(now, key);
     }

@@ -195,6 +195,12 @@ impl Users {
         self.note_change(user);
     }
 
+    /// Whether he is left alone.
+    pub fn is_left_alone(&self, now: Timestamp, user: &Aor) -> bool {
+        let known = self.known.get(user);
+        known.is_some_and(|known| known.quiet_until.is_some_and(|until| until > now))
+    }
+
     /// His lines are told from now on, the first time at once.
     pub fn watch(&mut self, user: &Aor) {
         self.known.entry(user.clone()).or_default().is_watched = true;

@@ -78,7 +78,13 @@ impl Document {
                     reading.note(text.get(begins..before)?.trim())?;
                 }
                 Event::Eof => return reading.document,
-                _ => {}
+                Event::End(_)
+                | Event::Text(_)
+                | Event::CData(_)
+                | Event::Comment(_)
+                | Event::Decl(_)
+                | Event::PI(_)
+                | Event::GeneralRef(_) => {}
             }
         }
     }

@@ -21,6 +21,7 @@
 //! | two phones of the callee; a hunt group | × | | | |
 //! | the call waits (camp-on); two of them; for each other | × | × | trusting; hidden caller | two |
 //! | the mailbox does not answer for it | × | × | | × |
+//! | who is asked and presses nothing reaches it | × | × | | × |
 //! | a call that waits is hung up, or taken back | × | × | | hung up |
 //! | the PBX is started anew while somebody waits | × | | | × |
 //!

@@ -14,6 +14,7 @@ use crate::completion::{Codes, Limits, RawCodes, Settings, Timing};
 use crate::config::error::{Error, Source};
 use crate::config::raw::{self, Field, RawCompletion};
 use crate::config::value;
+use crate::shard::intrusion::Intrusion;
 use crate::shard::settings::{Completion, Reserve};
 
 type Bounds = RangeInclusive<Duration>;
@@ -79,6 +80,7 @@ pub(super) fn completion(
         )?,
         poll_window: source.time(raw.poll_window.as_ref(), usual.poll_window, POLL)?,
         codes: codes(source, &raw.codes, emergency)?,
+        intrusion: Intrusion::default(),
         prompt: None,
         on_busy: super::routes::on_busy(source, raw.on_busy.as_ref())?.unwrap_or(usual.on_busy),
         camp_on_music: (raw.camp_on_music.as_ref())

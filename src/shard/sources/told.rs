@@ -218,9 +218,10 @@ impl Shard {
             }
         }
         let stage = std::mem::replace(&mut source.stage, Stage::Resting);
-        source.stage = match stage {
-            Stage::Asked(subscriber) => Stage::Live(subscriber),
-            other => other,
+        source.stage = if let Stage::Asked(subscriber) = stage {
+            Stage::Live(subscriber)
+        } else {
+            stage
         };
         let due = due.or_else(|| {
             let is_set = source.due.is_some();
@@ -240,5 +241,5 @@ impl Shard {
 /// When what lasts so long is to be asked for again: with time for it to fail, and to be tried again.
 fn refreshes_in(granted: Duration) -> Duration {
     let early = (granted / 5).min(Duration::from_mins(1));
-    (granted - early).max(BREATH)
+    granted.saturating_sub(early).max(BREATH)
 }

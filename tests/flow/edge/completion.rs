@@ -2,6 +2,7 @@
 //!
 //! Spec: RULES R1, R2, R9, R10, R18, R19; RFC 3515; RFC 3725 §4.4.
 
+mod asked;
 mod camp_on;
 mod peers;
 mod strangers;

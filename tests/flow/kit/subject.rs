@@ -7,6 +7,7 @@ use std::time::Duration;
 use campon::call::{NatMedia, Reliability, SessionAsks};
 use campon::cc::agent::Resumption;
 use campon::cc::trust::Dials;
+use campon::completion::intrusion::{Level, Rights};
 use campon::completion::{Codes, Mode, RawCodes, WallTime};
 use campon::location::{Access, Account, Accounts, Aor};
 use campon::media::digit::Digit;
@@ -60,6 +61,8 @@ pub(crate) enum Setup {
     Unlimited,
     /// Standalone, and callers who hear busy may press 5 to be called back, or 1 to wait.
     Prompting,
+    /// The same, and who presses 3 joins the call of the busy one.
+    Intruding,
     /// What is for nobody registered goes to [`UPSTREAM`].
     Upstream,
     /// The same, and only Alice and Bob may register, with their passwords.
@@ -121,6 +124,10 @@ pub(crate) enum Setup {
     /// As [`Self::Edge`]; phones are kept alive by empty lines every 25 s and told 60 s at most, private
     /// media addresses are written anew, and registrations are kept over a restart.
     EdgeNat,
+    /// The same, and all audio passes campon, as far as two pairs of ports go.
+    EdgeAnchor,
+    /// As [`Self::Edge`], and callers who hear busy may press 5 to be called back, 6 to wait.
+    EdgePrompting,
     /// As [`Self::Edge`], and phones are asked every 30 s whether they are there.
     EdgeAsks,
 }
@@ -138,11 +145,58 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     restarted(setup, seed, STARTED)
 }
 
+/// The PBX, or another side that calls go to.
+fn upstream(setup: Setup) -> Option<Peer> {
+    let address = UPSTREAM.parse().expect("an address");
+    let upstream = Peer::new("upstream", Transport::Udp, address);
+    match setup {
+        Setup::Standalone
+        | Setup::Kept
+        | Setup::Unlimited
+        | Setup::Prompting
+        | Setup::Intruding
+        | Setup::Peer
+        | Setup::Reserving
+        | Setup::Reliable
+        | Setup::Timed
+        | Setup::Refer
+        | Setup::ReferOrDirect => None,
+        Setup::Upstream
+        | Setup::KeptUpstream
+        | Setup::ByHand
+        | Setup::Routed
+        | Setup::Trunk
+        | Setup::TrunkTold
+        | Setup::Users
+        | Setup::OwnCalls
+        | Setup::OwnAccount
+        | Setup::Told
+        | Setup::ReferUpstream
+        | Setup::BareUpstream
+        | Setup::Edge
+        | Setup::EdgeNat
+        | Setup::EdgeAnchor
+        | Setup::EdgeAsks
+        | Setup::EdgeOwnCalls
+        | Setup::EdgeOwnAccount
+        | Setup::EdgeTold
+        | Setup::EdgeReserving
+        | Setup::EdgeDirect
+        | Setup::EdgePrompting
+        | Setup::EdgeKept => Some(upstream),
+        Setup::Twins => Some(twins(Pings::Off)),
+        Setup::Pinged => Some(twins(Policy::default().pings)),
+        Setup::Named => Some(named()),
+        Setup::Biloxi => Some(Peer {
+            dials: Dials::Tokens,
+            ..upstream.with_domains(["biloxi.example".to_owned()])
+        }),
+    }
+}
+
 /// The same, started at this time of the calendar.
 pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     let listeners = listeners().map(Listener::at);
-    let upstream = UPSTREAM.parse().expect("an address");
-    let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let office = OFFICE.parse().expect("an address");
     let office = Peer::new("office", Transport::Udp, office);
     let has_office = matches!(
@@ -160,46 +214,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     );
     let mut settings = Settings {
         listeners: listeners.to_vec(),
-        upstream: match setup {
-            Setup::Standalone
-            | Setup::Kept
-            | Setup::Unlimited
-            | Setup::Prompting
-            | Setup::Peer
-            | Setup::Reserving
-            | Setup::Reliable
-            | Setup::Timed
-            | Setup::Refer
-            | Setup::ReferOrDirect => None,
-            Setup::Upstream
-            | Setup::KeptUpstream
-            | Setup::ByHand
-            | Setup::Routed
-            | Setup::Trunk
-            | Setup::TrunkTold
-            | Setup::Users
-            | Setup::OwnCalls
-            | Setup::OwnAccount
-            | Setup::Told
-            | Setup::ReferUpstream
-            | Setup::BareUpstream
-            | Setup::Edge
-            | Setup::EdgeNat
-            | Setup::EdgeAsks
-            | Setup::EdgeOwnCalls
-            | Setup::EdgeOwnAccount
-            | Setup::EdgeTold
-            | Setup::EdgeReserving
-            | Setup::EdgeDirect
-            | Setup::EdgeKept => Some(upstream),
-            Setup::Twins => Some(twins(Pings::Off)),
-            Setup::Pinged => Some(twins(Policy::default().pings)),
-            Setup::Named => Some(named()),
-            Setup::Biloxi => Some(Peer {
-                dials: Dials::Tokens,
-                ..upstream.with_domains(["biloxi.example".to_owned()])
-            }),
-        },
+        upstream: upstream(setup),
         peers: Vec::from_iter(has_office.then_some(office)),
         edge: edge(setup),
         started,
@@ -250,16 +265,44 @@ fn prepare_calls(setup: Setup, settings: &mut Settings) {
 
 /// What callers of somebody busy are asked.
 fn prepare_prompts(setup: Setup, settings: &mut Settings) {
-    if matches!(setup, Setup::Prompting) {
+    if matches!(setup, Setup::Intruding) {
+        settings.call_policy.keeps_sessions = true;
+        settings.completion.intrusion.usual = Rights {
+            intrudes: Level::new(1).expect("a level"),
+            protection: Level::NONE,
+        };
+    }
+    if matches!(setup, Setup::EdgeAnchor) {
         settings.sound = Some(Sound {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=20_003,
         });
+    }
+    if matches!(
+        setup,
+        Setup::Prompting | Setup::Intruding | Setup::EdgePrompting
+    ) {
+        let ports_end = if matches!(setup, Setup::Intruding) {
+            20_009
+        } else {
+            20_003
+        };
+        settings.sound = Some(Sound {
+            address: DOMAIN.parse().expect("an address"),
+            ports: 20_000..=ports_end,
+        });
         settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
         settings.completion.prompt = Some(Prompt {
-            digits: vec![(Digit::D5, Mode::Callback), (Digit::D1, Mode::CampOn)],
+            digits: vec![
+                (Digit::D5, Mode::Callback),
+                (Digit::D1, Mode::CampOn),
+                (Digit::D3, Mode::Intrude),
+            ],
             ..Prompt::default()
         });
+    }
+    if let (Setup::EdgePrompting, Some(prompt)) = (setup, &mut settings.completion.prompt) {
+        prompt.digits.push((Digit::D6, Mode::CampOn));
     }
 }
 
@@ -304,6 +347,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::EdgeDirect
         | Setup::EdgeOwnCalls
         | Setup::EdgeOwnAccount
+        | Setup::EdgePrompting
         | Setup::EdgeReserving
         | Setup::EdgeTold => Some(usual),
         Setup::EdgeKept => Some(Edge {
@@ -320,6 +364,10 @@ fn edge(setup: Setup) -> Option<Edge> {
             keeps: true,
             ..usual
         }),
+        Setup::EdgeAnchor => Some(Edge {
+            nat_media: NatMedia::Anchor,
+            ..usual
+        }),
         Setup::EdgeAsks => Some(Edge {
             keep_alive: KeepAlive::Options,
             keep_alive_every: Duration::from_secs(30),
@@ -331,6 +379,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::ByHand
         | Setup::Unlimited
         | Setup::Prompting
+        | Setup::Intruding
         | Setup::Upstream
         | Setup::Users
         | Setup::Biloxi

@@ -199,7 +199,7 @@ fn a_peer_that_knows_no_dialog_events_is_not_asked_for_an_hour() {
     refused(&alice, &gone, "404");
     let busy = finds_busy(&alice, &pbx);
     assert!(!busy.has("Call-Info"), "{busy}");
-    world.advance(Duration::from_secs(3_600));
+    world.advance(Duration::from_hours(1));
     alice.registers();
     let busy = finds_busy(&alice, &pbx);
     assert!(busy.has("Call-Info"), "{busy}");

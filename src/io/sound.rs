@@ -19,7 +19,7 @@ use crate::config::Media;
 use crate::media::desk::{Command, Counts, Desk, RoomId};
 use crate::media::prompts::{BadPart, Voice};
 use crate::media::room::{News, Sends, pair};
-use crate::media::stream::Drop;
+use crate::media::stream::Junk;
 use crate::observe::SoundCounters;
 use crate::random::Rng;
 use crate::time::Timestamp;
@@ -259,13 +259,13 @@ fn counters_of(counts: &Counts) -> SoundCounters {
     SoundCounters {
         sound_gaps: counts.ended.gaps,
         sound_jitter_us: u64::try_from(jitter).unwrap_or(u64::MAX),
-        sound_packets_malformed: dropped(Drop::Malformed),
+        sound_packets_malformed: dropped(Junk::Malformed),
         sound_packets_late: counts.ended.late,
         sound_packets_lost: counts.ended.lost,
         sound_packets_received: counts.received,
         sound_packets_sent: counts.sent,
-        sound_packets_unagreed: dropped(Drop::Payload),
-        sound_packets_unknown: dropped(Drop::Source),
+        sound_packets_unagreed: dropped(Junk::Payload),
+        sound_packets_unknown: dropped(Junk::Source),
         sound_ports_refused: 0,
         sound_streams: counts.streams,
         sound_streams_ended: counts.ended.streams,

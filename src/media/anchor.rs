@@ -9,7 +9,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::room::pair;
-use super::stream::{Drop, PACKET_MAX, is_peer};
+use super::stream::{Junk, PACKET_MAX, is_peer};
 
 /// A side, as far as its signalling tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -84,7 +84,7 @@ impl Anchor {
         port: u16,
         from: SocketAddr,
         bytes: &[u8],
-    ) -> Result<Option<(u16, SocketAddr)>, Drop> {
+    ) -> Result<Option<(u16, SocketAddr)>, Junk> {
         let [a, b] = &mut self.sides;
         let (side, other) = if pair(a.port).contains(&port) {
             (a, b)
@@ -95,11 +95,11 @@ impl Anchor {
         let described = side.party.described.map(|described| described.ip());
         let signalling = side.party.signalling;
         if !is_peer(described.unwrap_or(signalling), signalling, from.ip()) {
-            return Err(Drop::Source);
+            return Err(Junk::Source);
         }
         let is_rtp = bytes.first().is_some_and(|first| first >> 6 == 2);
         if !is_rtp || bytes.len() > PACKET_MAX {
-            return Err(Drop::Malformed);
+            return Err(Junk::Malformed);
         }
         if let Some(seen) = side.seen.get_mut(place) {
             *seen = Some(from);
@@ -157,10 +157,10 @@ mod tests {
     fn strangers_and_what_is_no_rtp_move_nothing() {
         let mut anchor = anchor();
         let stranger = anchor.handle(20_000, at("192.0.2.66:4000"), RTP);
-        assert_eq!(stranger, Err(Drop::Source));
+        assert_eq!(stranger, Err(Junk::Source));
         for bytes in [&b""[..], b"\x16\xfe\xff", &[0x80; 1501]] {
             let cut = anchor.handle(20_000, at("203.0.113.5:61000"), bytes);
-            assert_eq!(cut, Err(Drop::Malformed));
+            assert_eq!(cut, Err(Junk::Malformed));
         }
         let heard = anchor.handle(20_002, at("198.51.100.1:6000"), RTP);
         assert_eq!(heard, Ok(Some((20_000, at("192.168.1.7:4000")))));

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::anchor::{Anchor, Party};
 use super::room::{Mix, News, Programme, Room, Seat, Sends, TICK, pair};
-use super::stream::{Agreed, Drop, Stream};
+use super::stream::{Agreed, Junk, Stream};
 use crate::random::Rng;
 use crate::time::Timestamp;
 
@@ -118,7 +118,7 @@ pub struct Counts {
     /// Packets that were taken in.
     pub received: u64,
     /// Packets that were not, by reason.
-    pub dropped: BTreeMap<Drop, u64>,
+    pub dropped: BTreeMap<Junk, u64>,
     /// Ticks that were left out because all came too late.
     pub skipped: u64,
     /// Streams that were opened.
@@ -475,7 +475,7 @@ mod tests {
             None
         );
         let dropped: Vec<_> = desk.counts().dropped.clone().into_iter().collect();
-        assert_eq!(dropped, [(Drop::Malformed, 1), (Drop::Source, 1)]);
+        assert_eq!(dropped, [(Junk::Malformed, 1), (Junk::Source, 1)]);
     }
 
     fn event_of(digit: Digit) -> Vec<u8> {

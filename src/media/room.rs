@@ -20,7 +20,7 @@ use super::clip::Clip;
 use super::codec::{Frame, SILENCE};
 use super::digit::Digit;
 use super::power::energy_of;
-use super::stream::{Drop, Stream};
+use super::stream::{Junk, Stream};
 use crate::time::Timestamp;
 
 /// How long a frame is.
@@ -291,7 +291,7 @@ impl Room {
         port: u16,
         from: SocketAddr,
         bytes: &[u8],
-    ) -> Result<Option<News>, Drop> {
+    ) -> Result<Option<News>, Junk> {
         let Some(seat) = self.seats.iter_mut().find(|seat| seat.has(port)) else {
             return Ok(None);
         };
@@ -584,7 +584,7 @@ mod tests {
         let theirs = room.handle(Timestamp::START, 21, at(0), report);
         assert_eq!(theirs, Ok(None));
         let junk = room.handle(Timestamp::START, 21, at(0), b"no report");
-        assert_eq!(junk, Err(Drop::Malformed));
+        assert_eq!(junk, Err(Junk::Malformed));
     }
 
     #[test]

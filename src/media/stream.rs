@@ -39,7 +39,7 @@ pub struct Agreed {
 
 /// What a packet did not pass.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Drop {
+pub enum Junk {
     /// It is no RTP, or longer than audio is.
     Malformed,
     /// Its payload type was not agreed on.
@@ -94,16 +94,16 @@ impl Stream {
         now: Timestamp,
         from: SocketAddr,
         bytes: &[u8],
-    ) -> Result<Option<Digit>, Drop> {
+    ) -> Result<Option<Digit>, Junk> {
         self.knows(from)?;
         let packet = RtpPacket::parse(bytes)
             .ok()
             .filter(|_| bytes.len() <= PACKET_MAX);
-        let packet = packet.ok_or(Drop::Malformed)?;
+        let packet = packet.ok_or(Junk::Malformed)?;
         let payload_type = packet.payload_type();
         let is_event = self.agreed.events == Some(payload_type);
         if !is_event && payload_type != self.agreed.payload_type {
-            return Err(Drop::Payload);
+            return Err(Junk::Payload);
         }
         self.remote = from;
         let ssrc = packet.ssrc();
@@ -159,12 +159,12 @@ impl Stream {
     }
 
     /// Takes in what came to the port of reports.
-    pub fn handle_report(&self, from: SocketAddr, bytes: &[u8]) -> Result<(), Drop> {
+    pub fn handle_report(&self, from: SocketAddr, bytes: &[u8]) -> Result<(), Junk> {
         self.knows(from)?;
         if bytes.len() <= PACKET_MAX && report::is_report(bytes) {
             Ok(())
         } else {
-            Err(Drop::Malformed)
+            Err(Junk::Malformed)
         }
     }
 
@@ -196,14 +196,14 @@ impl Stream {
         (self.uneven.0 + late, self.uneven.1 + gaps)
     }
 
-    fn knows(&self, from: SocketAddr) -> Result<(), Drop> {
+    fn knows(&self, from: SocketAddr) -> Result<(), Junk> {
         let Agreed {
             remote, signalling, ..
         } = self.agreed;
         if is_peer(remote.ip(), signalling, from.ip()) {
             Ok(())
         } else {
-            Err(Drop::Source)
+            Err(Junk::Source)
         }
     }
 }
@@ -298,7 +298,7 @@ mod tests {
         let mut stream = stream();
         let audio = packet(0, 1, &[0; FRAME]);
         let verdict = stream.handle(NOW, at("203.0.113.5:4000"), &audio);
-        assert_eq!(verdict, Err(Drop::Source));
+        assert_eq!(verdict, Err(Junk::Source));
         assert_eq!(stream.remote(), at("192.0.2.1:4000"));
         assert_eq!(stream.take().0, None);
     }
@@ -314,7 +314,7 @@ mod tests {
         let audio = packet(0, 1, &[0; FRAME]);
         assert_eq!(stream.handle(NOW, at("127.0.0.1:4000"), &audio), Ok(None));
         let stranger = stream.handle(NOW, at("192.0.2.1:4000"), &audio);
-        assert_eq!(stranger, Err(Drop::Source));
+        assert_eq!(stranger, Err(Junk::Source));
     }
 
     #[test]
@@ -335,14 +335,14 @@ mod tests {
         let long = packet(0, 1, &[0; 2000]);
         let other = packet(18, 1, &[0; 20]);
         for (bytes, why) in [
-            (&b"\x80\x00"[..], Drop::Malformed),
-            (b"", Drop::Malformed),
+            (&b"\x80\x00"[..], Junk::Malformed),
+            (b"", Junk::Malformed),
             (
                 b"\x40\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00",
-                Drop::Malformed,
+                Junk::Malformed,
             ),
-            (&long, Drop::Malformed),
-            (&other, Drop::Payload),
+            (&long, Junk::Malformed),
+            (&other, Junk::Payload),
         ] {
             assert_eq!(stream.handle(NOW, peer, bytes), Err(why));
         }

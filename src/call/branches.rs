@@ -25,8 +25,8 @@ impl Setup {
         branches.all(|branch| branch.client.is_none())
     }
 
-    /// Whether nothing is waited for but phones that have never said anything: they are not there, and
-    /// what they say all the same is refused by the transactions alone (S-07).
+    /// Whether nothing is waited for but phones that have never said anything: when others have talked
+    /// meanwhile they are not there, and what they say all the same is refused as of no call (S-07).
     pub(super) fn is_silent(&self) -> bool {
         let mut open = self.branches.iter().filter(|it| it.client.is_some());
         open.all(|branch| !branch.is_heard)

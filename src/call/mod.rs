@@ -325,7 +325,9 @@ impl Call {
     pub fn is_over(&self) -> bool {
         let ended = matches!(self.phase, Phase::Ending { byes: 0 });
         let recall = self.recall.as_deref();
-        let is_quiet = self.setup.as_deref().is_none_or(setup::Setup::is_silent)
+        let has_talked = self.answered.is_some();
+        let setup = self.setup.as_deref();
+        let is_quiet = setup.is_none_or(|setup| has_talked && setup.is_silent())
             && recall.is_none_or(recall::Recall::is_quiet);
         ended && is_quiet && self.negotiation.is_none()
     }

@@ -121,6 +121,8 @@ pub(super) struct Recall {
     stage: Stage,
     /// Those of A and then those of B.
     branches: Few<Branch>,
+    /// Whether one of them was answered.
+    has_answered: bool,
     /// Ours with A.
     session: Session,
     news: Option<News>,
@@ -160,10 +162,11 @@ enum Owner {
 }
 
 impl Recall {
-    /// Whether no branch is left to wait for: phones that have never said anything are not there.
+    /// Whether no branch is left to wait for: phones that have never said anything, when others have
+    /// answered, are not there.
     pub(super) fn is_quiet(&self) -> bool {
         let mut open = self.branches.iter().filter(|it| it.client.is_some());
-        open.all(|branch| !branch.is_heard)
+        open.all(|branch| self.has_answered && !branch.is_heard)
     }
 
     pub(super) fn deadline(&self) -> Option<Timestamp> {
@@ -220,6 +223,7 @@ impl Call {
         call.recall = Some(Box::new(Recall {
             stage: Stage::Ringing(Ring::new(turn)),
             branches: Few::new(),
+            has_answered: false,
             session: Session::new(turn.rng.below(1 << 31), b""),
             news: None,
             owner: Owner::Listens,

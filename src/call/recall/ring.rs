@@ -252,7 +252,8 @@ impl Call {
             return;
         }
         self.leg_mut(branch.side).dialog = dialog;
-        if let Some(recall) = self.recall.as_deref() {
+        if let Some(recall) = self.recall.as_deref_mut() {
+            recall.has_answered = true;
             recall.cancel_branches(turn, ANSWERED_ELSEWHERE);
         }
         match branch.side {

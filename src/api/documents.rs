@@ -215,7 +215,7 @@ impl From<&LineReport> for Line {
             call_completion_modes: bits(&line.modes, |row| row.2),
             modes: names(&line.modes),
             num_completion_messages: line.texts.len(),
-            completion_messages: line.texts.iter().map(|text| text.to_string()).collect(),
+            completion_messages: line.texts.iter().map(ToString::to_string).collect(),
             messages_waiting: line.messages_waiting,
         }
     }

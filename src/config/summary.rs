@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::call::NatMedia;
 use crate::cc::trust::Dials;
-use crate::completion::CodeKind;
 use crate::completion::intrusion::Rights;
+use crate::completion::{CodeKind, Codes};
 use crate::routing::table::OnBusy;
 use crate::shard::intrusion::Intrusion;
 use crate::shard::settings::{Carries, CcParams, Completion, Edge, KeepAlive, Peer};
@@ -229,21 +229,7 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         "requests   {} for a callee, {} of a caller, {} in all",
         service.monitor.entries_max, limits.per_caller_max, limits.total_max,
     )?;
-    let codes = completion.codes.iter().map(|(text, code)| match code {
-        CodeKind::Cancel => format!("{text} cancels one"),
-        CodeKind::CancelAll => format!("{text} cancels all"),
-        CodeKind::CancelLast => format!("{text} cancels the last"),
-        CodeKind::List => format!("{text} lists all"),
-        CodeKind::Message => format!("{text} leaves a text"),
-        CodeKind::Request => format!("{text} requests the last to a number"),
-        CodeKind::RequestLast => format!("{text} requests the last"),
-        CodeKind::Resume => format!("{text} resumes"),
-    });
-    let codes: Vec<_> = codes.collect();
-    match &*codes {
-        [] => writeln!(f, "codes      none"),
-        some => writeln!(f, "codes      {}", some.join(", ")),
-    }?;
+    write_codes(f, &completion.codes)?;
     if !completion.messages.is_empty() {
         writeln!(
             f,
@@ -265,6 +251,24 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         .collect();
     let digits = digits.join(", ");
     writeln!(f, "prompt     {digits} within {}", spelled(prompt.lasts))
+}
+
+fn write_codes(f: &mut fmt::Formatter<'_>, codes: &Codes) -> fmt::Result {
+    let codes = codes.iter().map(|(text, code)| match code {
+        CodeKind::Cancel => format!("{text} cancels one"),
+        CodeKind::CancelAll => format!("{text} cancels all"),
+        CodeKind::CancelLast => format!("{text} cancels the last"),
+        CodeKind::List => format!("{text} lists all"),
+        CodeKind::Message => format!("{text} leaves a text"),
+        CodeKind::Request => format!("{text} requests the last to a number"),
+        CodeKind::RequestLast => format!("{text} requests the last"),
+        CodeKind::Resume => format!("{text} resumes"),
+    });
+    let codes: Vec<_> = codes.collect();
+    match &*codes {
+        [] => writeln!(f, "codes      none"),
+        some => writeln!(f, "codes      {}", some.join(", ")),
+    }
 }
 
 fn intrusion(intrusion: &Intrusion, f: &mut fmt::Formatter<'_>) -> fmt::Result {

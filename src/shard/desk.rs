@@ -274,18 +274,20 @@ impl Shard {
             Output::WaitedFor { user } => self.watch_far(now, &user_of(&user)),
             Output::Unwaited { user } => self.unwatch_far(now, &user_of(&user)),
             Output::Tell(tell) => self.log_news(&tell),
-            Output::Suspect(suspicion) => {
-                self.counters.completions_suspected += 1;
-                let whose = (suspicion.pattern, suspicion.caller.clone());
-                if self.desk.suspected.take(now, whose) {
-                    tracing::warn!(
-                        caller = suspicion.caller.as_ref().map(show),
-                        callee = suspicion.callee.as_ref().map(show),
-                        pattern = ?suspicion.pattern,
-                        "this looks like probing"
-                    );
-                }
-            }
+            Output::Suspect(suspicion) => self.note_suspicion(now, &suspicion),
+        }
+    }
+
+    fn note_suspicion(&mut self, now: Timestamp, suspicion: &completion::Suspicion) {
+        self.counters.completions_suspected += 1;
+        let whose = (suspicion.pattern, suspicion.caller.clone());
+        if self.desk.suspected.take(now, whose) {
+            tracing::warn!(
+                caller = suspicion.caller.as_ref().map(show),
+                callee = suspicion.callee.as_ref().map(show),
+                pattern = ?suspicion.pattern,
+                "this looks like probing"
+            );
         }
     }
 

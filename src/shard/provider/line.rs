@@ -9,7 +9,8 @@ use crate::completion::Mode;
 use crate::location::Aor;
 use crate::shard::Shard;
 use crate::shard::desk::{name_of, user_of};
-use crate::shard::provider::{LISTED_MAX, plain};
+use crate::shard::provider::{LISTED_MAX, Refusal, plain};
+use crate::sip::Uri;
 
 /// A line: a user of ours, with all his phones.
 #[derive(Clone, Debug)]
@@ -35,6 +36,29 @@ pub struct LineReport {
 }
 
 impl Shard {
+    /// The line of this name: a user part, an address without scheme, or a URI.
+    pub(super) fn line_of(&self, text: &str) -> Result<Aor, Refusal> {
+        let uri = match text.split_once(':') {
+            Some(_) => text.to_owned(),
+            None if text.contains('@') => format!("sip:{text}"),
+            None => {
+                let here = Aor::from_canonical(format!("{text}@").into());
+                return Ok(self.registrar.owner_of(&here).unwrap_or(here));
+            }
+        };
+        let uri = Uri::parse(uri.as_bytes()).map_err(|_| Refusal::Line)?;
+        let named = self.domains.aor(&uri).ok_or(Refusal::Line)?;
+        Ok(self.registrar.owner_of(&named).unwrap_or(named))
+    }
+
+    pub(super) fn permitted(&self, line: &str, only: Option<&Aor>) -> Result<Aor, Refusal> {
+        let line = self.line_of(line)?;
+        if only.is_some_and(|only| *only != line) {
+            return Err(Refusal::Line);
+        }
+        Ok(line)
+    }
+
     /// `None` if nobody has heard of it.
     pub(super) fn line_report(&self, line: &Aor) -> Option<LineReport> {
         let name = name_of(line);

@@ -22,7 +22,6 @@ use crate::location::Aor;
 use crate::observe::Counters;
 use crate::random::Rng;
 use crate::shard::Shard;
-use crate::sip::Uri;
 use crate::time::Timestamp;
 
 pub use call::{CallReport, CallState, Direction};
@@ -518,29 +517,6 @@ impl Shard {
 
 /// Lines and requests.
 impl Shard {
-    /// The line of this name: a user part, an address without scheme, or a URI.
-    pub(super) fn line_of(&self, text: &str) -> Result<Aor, Refusal> {
-        let uri = match text.split_once(':') {
-            Some(_) => text.to_owned(),
-            None if text.contains('@') => format!("sip:{text}"),
-            None => {
-                let here = Aor::from_canonical(format!("{text}@").into());
-                return Ok(self.registrar.owner_of(&here).unwrap_or(here));
-            }
-        };
-        let uri = Uri::parse(uri.as_bytes()).map_err(|_| Refusal::Line)?;
-        let named = self.domains.aor(&uri).ok_or(Refusal::Line)?;
-        Ok(self.registrar.owner_of(&named).unwrap_or(named))
-    }
-
-    fn permitted(&self, line: &str, only: Option<&Aor>) -> Result<Aor, Refusal> {
-        let line = self.line_of(line)?;
-        if only.is_some_and(|only| *only != line) {
-            return Err(Refusal::Line);
-        }
-        Ok(line)
-    }
-
     fn completion(&self, id: CompletionId, only: Option<&Aor>) -> Result<View<'_>, Refusal> {
         let view = self.desk.service.view(id);
         let is_his =

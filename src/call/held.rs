@@ -226,7 +226,7 @@ impl Call {
 
     /// Nothing was asked for: A gets the failure that was kept, or B's side is waited for as before.
     pub fn cease(&mut self, turn: &mut Turn<'_>) {
-        if self.is_kept() {
+        if self.is_kept() || !self.is_held() {
             return self.let_go(turn);
         }
         let rings_until = turn.now + turn.timing.rings;

@@ -284,11 +284,11 @@ mod tests {
                 for target in LEVELS {
                     assert_eq!(attempt(Level::NONE, target), Err(Denied::NoRight));
                 }
-                for intruder in LEVELS.into_iter().skip(1) {
-                    for target in LEVELS.into_iter().filter(|target| *target >= intruder) {
-                        let denied = Err(Denied::TargetProtected);
-                        assert_eq!(attempt(intruder, target), denied);
-                    }
+                let pairs = LEVELS.into_iter().skip(1);
+                let pairs = pairs.flat_map(|intruder| LEVELS.map(|target| (intruder, target)));
+                for (intruder, target) in pairs.filter(|(intruder, target)| target >= intruder) {
+                    let denied = Err(Denied::TargetProtected);
+                    assert_eq!(attempt(intruder, target), denied);
                 }
             }
         }

@@ -44,18 +44,11 @@ pub(super) fn check(
     arguments: &Arguments,
 ) -> Result<Config, Error> {
     let (mut listeners, mut tls) = listeners::listeners(source, &raw.listener, arguments)?;
-    let own_calls = raw.own_calls.listen.as_ref();
-    let own_calls = own_calls
-        .map(|written| listeners::own_calls(source, written, &mut listeners))
-        .transpose()?;
+    let own_calls = listeners::own_calls(source, &raw.own_calls, &mut listeners)?;
     tls.resize(listeners.len(), None);
     let domains = source.read_all(&raw.domains, value::host_name)?;
     let mut upstream = peers::upstream(source, raw, arguments.upstream.as_ref(), &listeners)?;
-    let own_login = own_calls::login(source, &raw.own_calls)?;
-    if let (None, Some(written)) = (&upstream, own_calls::first_written(&raw.own_calls)) {
-        let why = "there is no upstream that we could call through";
-        return Err(source.error(&written.span(), why));
-    }
+    let own_login = own_calls::login(source, &raw.own_calls, upstream.is_some())?;
     let us = Us {
         listeners: &listeners,
         domains: &domains,
@@ -70,13 +63,7 @@ pub(super) fn check(
     let completion = completion(source, raw, &calls, (timing.t1, media.as_ref()))?;
     // R17: what calls are is of interest where somebody may join them.
     let keeps_sessions = completion.intrusion.is_possible();
-    let edge = edge::edge(source, raw, upstream.as_ref())?;
-    if let (Some(edge), None, Some(written)) = (&edge, &media, &raw.edge.nat_media)
-        && edge.nat_media == call::NatMedia::Anchor
-    {
-        let why = "without media.ports no audio can pass us";
-        return Err(source.error(&written.span(), why));
-    }
+    let edge = edge::edge(source, raw, (upstream.as_ref(), media.is_some()))?;
     let is_trunk = edge::is_trunk(source, raw, (upstream.as_ref(), &peers))?;
     if let (Some(_), Some(upstream)) = (&edge, &mut upstream)
         && !peers::names_methods(raw, arguments)

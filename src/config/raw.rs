@@ -57,7 +57,8 @@ pub(super) struct RawTls {
     pub(super) client_ca: Field<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Not `Debug`: it holds a password.
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawOwnCalls {
     pub(super) listen: Field<String>,
@@ -93,6 +94,7 @@ pub(super) struct RawPeer {
     pub(super) completion: Field<String>,
     pub(super) recall: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) cc_params: Field<bool>,
+    pub(super) dialog_events: Field<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -182,6 +184,7 @@ pub(super) struct RawCalls {
 pub(super) struct RawCompletion {
     pub(super) enabled: Field<bool>,
     pub(super) retain: Field<bool>,
+    pub(super) reserve: Field<String>,
     pub(super) recall_by: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) offer_window: Field<String>,
     pub(super) ask_time: Field<String>,

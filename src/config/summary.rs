@@ -146,6 +146,11 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
         Dials::Original => "the original number",
         Dials::Tokens => "tokens",
     };
+    let told = if peer.dialog_events {
+        "; tells of dialogs"
+    } else {
+        ""
+    };
     let bare = match peer.cc_params {
         CcParams::Added => "",
         CcParams::LeftOut => " without parameters",
@@ -155,7 +160,7 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
     writeln!(
         f,
         "peer       {name} at {uri}, speaks for {hosts}; completion {completion}, dials {dials}{bare}; \
-         recalls by {recall}"
+         recalls by {recall}{told}"
     )
 }
 

@@ -314,9 +314,9 @@ impl Desk {
             return;
         };
         if let Some(port) = room.part() {
-            pair(port).iter().for_each(|port| {
-                self.by_port.remove(port);
-            });
+            for port in pair(port) {
+                self.by_port.remove(&port);
+            }
         }
     }
 

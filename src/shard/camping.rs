@@ -124,7 +124,8 @@ impl Announcer<'_> {
         let name = name_of(&callee);
         // Who waits for this caller is not made to wait by him.
         let is_awaited = self.service.camps_on(&name, &asker.caller);
-        if !is_busy || is_awaited || !self.service.has_place(&name) {
+        let is_wanted = !is_awaited && !self.is_left_alone(&asker.caller);
+        if !is_busy || !is_wanted || !self.service.has_place(&name) {
             return None;
         }
         let calls = self.calls_of(&callee);

@@ -69,7 +69,7 @@ impl Shard {
         (key, ticket): (Key, Ticket),
         held: &mut Held,
     ) -> Result<(), Denied> {
-        let mut record = self.begin_record(now, held);
+        let mut record = Self::begin_record(now, held);
         let talk = match self.talk_of(held) {
             Ok(talk) => talk,
             Err((denied, third)) => {

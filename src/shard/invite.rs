@@ -13,7 +13,6 @@ use crate::cc::addr::{self, AddrSpec};
 use crate::cc::capsule::CallIdentity;
 use crate::cc::line::Calls;
 use crate::cc::monitor::Found;
-use crate::cc::offer::{self, Named};
 use crate::cc::trust::PeerId;
 use crate::completion::{Binding, CompletionId, Input};
 use crate::location::Aor;
@@ -136,6 +135,12 @@ impl Shard {
                     peer: Some(peer), ..
                 }),
                 Some(dialled),
+            ) if self.is_told_of(now, *peer, &dialled) => Some(Callee::Watched(*peer, dialled)),
+            (
+                Ok(Routed {
+                    peer: Some(peer), ..
+                }),
+                Some(dialled),
             ) => Some(Callee::Behind(*peer, name_of(&dialled))),
             (Err(Reject::UserUnregistered), Some(dialled)) => Some(Callee::Ours(dialled)),
             (Ok(_) | Err(_), _) => None,
@@ -152,7 +157,7 @@ impl Shard {
             return self.refuse_call(now, &arrived, about, Reject::UserBusy);
         }
         let is_one_more =
-            |callee: &Aor| self.is_full(callee) && !self.is_about_call_of(request, callee);
+            |callee: &Aor| self.is_taken(callee) && !self.is_about_call_of(request, callee);
         if routed.callee.as_ref().is_some_and(is_one_more) {
             return self.refuse_call(now, &arrived, about, Reject::UserBusy);
         }
@@ -238,17 +243,10 @@ impl Shard {
         let Uri::Sip(uri) = request.uri else {
             return Ok(None);
         };
-        let user = uri.user.and_then(|user| str::from_utf8(user).ok());
         let service = &self.desk.service;
-        if let Some(Named::Entry(cce)) = user.and_then(offer::named_by)
-            && self.domains.is_own(&uri)
-        {
-            let entry = service
-                .entry(cce)
-                .filter(|entry| arrived.name.as_ref() == Some(entry.caller));
-            let entry = entry.ok_or(Reject::UserUnknown)?;
-            let routed = self.route_to_entry(now, (request, flow), &entry)?;
-            return Ok(Some((entry.id, routed)));
+        let named = self.cc_call_to_named(now, (request, flow), arrived.name.as_ref())?;
+        if named.is_some() {
+            return Ok(named);
         }
         let Some(name) = arrived
             .name

@@ -14,7 +14,7 @@
 
 use std::net::SocketAddr;
 
-use crate::call::{MixNews, Side};
+use crate::call::{Call, MixNews, Side};
 use crate::completion::intrusion::{Attempt, Denied, Level, Situation, decide};
 use crate::location::Aor;
 use crate::media::desk::RoomId;
@@ -72,7 +72,7 @@ impl Shard {
         let asker = held.about.asker();
         let callee = asker.and_then(|asker| match &asker.callee {
             Callee::Ours(callee) => Some(callee),
-            Callee::Behind(..) => None,
+            Callee::Behind(..) | Callee::Watched(..) => None,
         });
         let parties = held.parties.caller.as_ref().zip(callee);
         let (caller, callee) = parties.ok_or((Denied::NoMeans, None))?;
@@ -156,7 +156,7 @@ impl Shard {
             return Err(Denied::NoMeans);
         }
         if held.prompting.is_none() && self.open_to_join(now, key, held).is_none() {
-            let record = self.begin_record(now, held);
+            let record = Self::begin_record(now, held);
             self.end_record(now, record, IntrusionEnd::Denied(Denied::NoMeans));
             return Err(Denied::NoMeans);
         }
@@ -179,7 +179,7 @@ impl Shard {
     }
 
     fn begin_intrusion(&mut self, now: Timestamp, held: &mut Held) -> Result<(), Denied> {
-        let mut record = self.begin_record(now, held);
+        let mut record = Self::begin_record(now, held);
         let begun = self.bridge_for(held).and_then(|bridge| {
             record.third = bridge.third.as_ref().map(plain);
             self.reserve(held, &bridge)
@@ -192,7 +192,7 @@ impl Shard {
                 Ok(())
             }
             Err((denied, third)) => {
-                record.third = record.third.or(third.as_ref().map(plain));
+                record.third = record.third.or_else(|| third.as_ref().map(plain));
                 self.end_record(now, record, IntrusionEnd::Denied(denied));
                 Err(denied)
             }
@@ -301,7 +301,7 @@ impl Shard {
                 let is_in =
                     intruder.is_some_and(|intruder| self.let_in(now, intruder, (room, *agreed)));
                 if !is_in {
-                    self.in_turn(now, held, |call, turn| call.end_mix(turn));
+                    self.in_turn(now, held, Call::end_mix);
                 }
             }
             Some(MixNews::Disturbed) => {
@@ -315,7 +315,7 @@ impl Shard {
                 if let Some(intruder) = intruder {
                     self.dismiss(now, intruder);
                 }
-                self.in_turn(now, held, |call, turn| call.end_mix(turn));
+                self.in_turn(now, held, Call::end_mix);
             }
             Some(MixNews::Gone) => {
                 held.call.forget_mix();
@@ -388,7 +388,7 @@ impl Shard {
                 self.end_record(now, record, IntrusionEnd::Joined);
             }
             held.prompting = None;
-            self.in_turn(now, &mut held, |call, turn| call.hang_up(turn));
+            self.in_turn(now, &mut held, Call::hang_up);
         } else {
             self.fail_to_join(now, &mut held);
         }
@@ -410,11 +410,11 @@ impl Shard {
             return;
         };
         let room = prompting.room;
-        let is_joined = |other: &Box<Held>| {
+        let is_joined = |other: &Held| {
             matches!(other.mixed.as_deref(), Some(Mixed::Bridge { intruder, .. })
                 if *intruder == Some(key))
         };
-        let is_asked = self.calls.get(bridge).is_some_and(is_joined);
+        let is_asked = self.calls.get(bridge).is_some_and(|other| is_joined(other));
         let Some(mut other) = is_asked.then(|| self.calls.take(bridge)).flatten() else {
             return self.sounds.close(room);
         };
@@ -423,18 +423,18 @@ impl Shard {
             room,
             intruder: None,
         }));
-        self.in_turn(now, &mut other, |call, turn| call.end_mix(turn));
+        self.in_turn(now, &mut other, Call::end_mix);
         self.put_back(now, bridge, other);
     }
 }
 
 /// What is written down.
 impl Shard {
-    pub(super) fn begin_record(&self, now: Timestamp, held: &Held) -> IntrusionRecord {
+    pub(super) fn begin_record(now: Timestamp, held: &Held) -> IntrusionRecord {
         let asker = held.about.asker();
         let callee = asker.and_then(|asker| match &asker.callee {
             Callee::Ours(callee) => Some(plain(callee)),
-            Callee::Behind(..) => None,
+            Callee::Behind(..) | Callee::Watched(..) => None,
         });
         IntrusionRecord {
             call_id: String::from_utf8_lossy(held.call.call_id(Side::A)).into_owned(),

@@ -14,6 +14,7 @@ mod challenged;
 mod codes;
 mod desk;
 mod edge;
+mod ending;
 mod entries;
 mod facing;
 mod intrude;
@@ -47,11 +48,13 @@ pub mod reject;
 mod relayed;
 pub mod relays;
 pub mod report;
+mod reserve;
 mod screen;
 mod sender;
 pub mod settings;
 mod signals;
 mod sound;
+mod sources;
 mod strangers;
 mod subscriber;
 mod subscriptions;
@@ -70,7 +73,6 @@ use crate::call;
 use crate::call::{Call, Contacts, Turn};
 use crate::cc::capsule::CallIdentity;
 use crate::cc::trust::PeerId;
-use crate::completion;
 use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::{Counters, Delays};
 use crate::random::Rng;
@@ -173,6 +175,8 @@ pub struct Shard {
     desk: Desk,
     polls: polls::Polls,
     provider: provider::Provider,
+    /// What PBXs tell of those who are waited for.
+    sources: sources::Sources,
     records: Records,
     /// The phones that show whether texts wait.
     lamps: mwi::Lamps,
@@ -235,6 +239,7 @@ impl Shard {
             draining: false,
             polls: polls::Polls::default(),
             provider: provider::Provider::new(&mut provided),
+            sources: sources::Sources::new(settings.completion.service.limits.total_max),
             records: Records::new(settings.records),
             lamps: mwi::Lamps::new(settings.limits.relayed.subscriptions_max),
             index: Scratch::new(),
@@ -302,6 +307,7 @@ impl Shard {
             shard.polls.handle_timeout(now);
             shard.wake_connections(now);
             shard.wake_lamps(now);
+            shard.wake_sources(now);
             shard.desk.subscriptions.handle_timeout(now);
             shard.wake_relays(now);
         });
@@ -348,6 +354,7 @@ impl Shard {
             self.desk.service.poll_timeout(),
             self.desk.subscriptions.poll_timeout(),
             self.relays.poll_timeout(),
+            self.sources.poll_timeout(),
         ];
         all.into_iter().flatten().min()
     }
@@ -576,7 +583,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::completion::Input as Fact;
+    use crate::completion::{self, Input as Fact};
     use crate::sip::flow::{Flow, ListenerId, Transport};
 
     const NOW: Timestamp = Timestamp::START;

@@ -228,7 +228,8 @@ impl Shard {
                 return Err(reject);
             }
         };
-        if user.as_ref().is_some_and(|user| self.is_full(user)) && !self.is_pressing(request) {
+        let is_taken = |user: &Aor| self.is_taken_for(user, out);
+        if user.as_ref().is_some_and(is_taken) && !self.is_pressing(request) {
             if let Some(out) = out {
                 self.note_seen(out, Seen::Busy(Status::BUSY_HERE.code()));
                 if withholds.is_some() && self.camps_behind(out) {

@@ -84,6 +84,9 @@ impl Announcer<'_> {
         };
         let is_new = asker.session.is_some() && asker.failed.is_none();
         let condition = self.condition_of(&callee, failure).filter(|_| is_new)?;
+        if self.is_left_alone(&asker.caller) {
+            return None;
+        }
         if !self.service.has_place(&name_of(&callee)) {
             return None;
         }

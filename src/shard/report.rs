@@ -72,6 +72,7 @@ impl Shard {
             table("calls", self.calls_up(), oldest_call),
             table("client_transactions", clients.all, clients.oldest),
             table("completions", self.desk.service.counts().completions, None),
+            table("dialog_watches", self.sources.len(), None),
             table("lamps", self.lamps.len(), None),
             table("registrations", self.registrar.len(), None),
             table("relayed_requests", self.relays.passages(), None),

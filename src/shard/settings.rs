@@ -204,8 +204,7 @@ impl Listener {
 }
 
 impl Settings {
-    /// The hosts whose URIs mean us: those of the listeners, as we see them and as peers do, and the
-    /// domains of our users.
+    /// The hosts whose URIs mean us: those of the listeners, to us and to peers, and the domains.
     pub(super) fn own_domains(&self) -> Domains {
         let listeners = self.listeners.iter();
         let advertised = listeners.clone().filter_map(Listener::advertised_host);
@@ -241,6 +240,8 @@ pub struct Peer {
     pub terms: Terms,
     /// What becomes of the completion that it offers.
     pub completion: PeerCompletion,
+    /// R2: whether it tells of the dialogs of those behind it (RFC 4235).
+    pub dialog_events: bool,
     /// How a caller who was called back is connected with somebody behind it, in this order (R10).
     pub recall: Vec<RecallMethod>,
     /// Whether what is dialled there to complete a call carries `m` and `cce` (CC-23).
@@ -284,6 +285,7 @@ impl Peer {
             dials: Dials::Original,
             terms: Terms::default(),
             completion: PeerCompletion::Agent,
+            dialog_events: false,
             recall: vec![RecallMethod::ThirdParty],
             cc_params: CcParams::Added,
         };
@@ -380,16 +382,14 @@ pub enum PeerCompletion {
 /// What phones may do whose registrar is the PBX.
 #[derive(Clone, Debug)]
 pub struct Edge {
-    /// What the names are made with under which the PBX knows the phones; `None` makes them of our
-    /// address.
+    /// What the PBX's names of the phones are made with; `None` makes them of our address.
     pub secret: Option<[u8; 32]>,
     /// The longest time for which a phone is told that it is registered, whatever the PBX grants:
     /// so that we hear early that it has gone.
     pub expires_max_s: u32,
     /// What becomes of the private addresses in the phones' session descriptions.
     pub nat_media: call::NatMedia,
-    /// The users of the PBX, by numbers of theirs that are not the names under which they register
-    /// (R1).
+    /// The users of the PBX, by numbers of theirs besides the names under which they register (R1).
     pub numbers: BTreeMap<Box<str>, Aor>,
     /// How the NATs in front of the phones are kept open.
     pub keep_alive: KeepAlive,
@@ -449,8 +449,9 @@ pub struct Completion {
     pub enabled: bool,
     /// Queues, timers and limits.
     pub service: completion::Settings,
-    /// Whether requests are kept where the driver keeps them, over a restart; else they end with the
-    /// process.
+    /// Which calls find a callee taken whose caller is being recalled (R9).
+    pub reserve: Reserve,
+    /// Whether requests are kept by the driver over a restart; else they end with the process.
     pub keeps: bool,
     /// How soon the next call of a phone that calls a busy callee again and again comes at the
     /// latest; zero: none is answered here.
@@ -474,11 +475,21 @@ pub struct Completion {
     pub messages: Vec<Arc<str>>,
 }
 
+/// Which calls a reservation keeps away from the callee.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reserve {
+    /// All that are not pressing.
+    All,
+    /// Those that complete others.
+    Completions,
+}
+
 impl Default for Completion {
     fn default() -> Self {
         Self {
             enabled: true,
             service: completion::Settings::default(),
+            reserve: Reserve::Completions,
             camp_on_music: true,
             intrusion: Intrusion::default(),
             prompt: None,

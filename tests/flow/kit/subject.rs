@@ -17,7 +17,8 @@ use campon::random::Rng;
 use campon::routing::health::Pings;
 use campon::routing::table::OnBusy;
 use campon::routing::{Place, Policy, Spot, State};
-use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, Prompt, RecallMethod, Sound};
+use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, Prompt, RecallMethod};
+use campon::shard::settings::{Reserve, Sound};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::{ListenerId, Transport};
 use campon::transaction::login;
@@ -81,6 +82,8 @@ pub(crate) enum Setup {
     ByHand,
     /// As [`Self::Upstream`], which speaks for biloxi.example and may have made-up names dialled.
     Biloxi,
+    /// Standalone, and a callee whose caller is recalled is kept from all other calls.
+    Reserving,
     /// Standalone, and what comes from [`OFFICE`] comes from a peer.
     Peer,
     /// Standalone, and callers dial again by themselves: by REFER and in no other way.
@@ -95,6 +98,8 @@ pub(crate) enum Setup {
     OwnCalls,
     /// As [`Self::Upstream`], where our own requests have the account of [`password::CAMPON`].
     OwnAccount,
+    /// As [`Self::Upstream`], which tells of the dialogs of those behind it.
+    Told,
     /// As [`Self::Upstream`], with a second server at [`SECOND`]; nobody pings them.
     Twins,
     /// The same, and both are sent OPTIONS every 10 s.
@@ -104,6 +109,8 @@ pub(crate) enum Setup {
     /// Trunk mode, between [`UPSTREAM`] and [`OFFICE`], whose completion is off, with a table: see
     /// `flow::trunk`.
     Trunk,
+    /// The same, where the PBX tells of dialogs and the carrier may wait for its users.
+    TrunkTold,
     /// As [`Self::Upstream`], which is `sip:pbx.example.org`.
     Named,
     /// Standalone, and callees are asked for reliable responses whoever calls.
@@ -116,6 +123,10 @@ pub(crate) enum Setup {
     EdgeOwnCalls,
     /// As [`Self::Edge`], where our own requests have the account of [`password::CAMPON`].
     EdgeOwnAccount,
+    /// As [`Self::Edge`], and a callee whose caller is recalled is kept from all other calls.
+    EdgeReserving,
+    /// As [`Self::Edge`], and the PBX tells of the dialogs of its users.
+    EdgeTold,
     /// As [`Self::Edge`], where callees are rung without the PBX.
     EdgeDirect,
     /// The same, where registrations are kept over a restart, and the PBX knows Alice as 1002, Bob as
@@ -145,66 +156,79 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     restarted(setup, seed, STARTED)
 }
 
+/// The PBX, or another side that calls go to.
+fn upstream(setup: Setup) -> Option<Peer> {
+    let address = UPSTREAM.parse().expect("an address");
+    let upstream = Peer::new("upstream", Transport::Udp, address);
+    match setup {
+        Setup::Standalone
+        | Setup::Kept
+        | Setup::Texts
+        | Setup::KeptTexts
+        | Setup::Joining
+        | Setup::Unlimited
+        | Setup::Prompting
+        | Setup::Intruding
+        | Setup::Peer
+        | Setup::Reserving
+        | Setup::Reliable
+        | Setup::Timed
+        | Setup::Refer
+        | Setup::ReferOrDirect => None,
+        Setup::Upstream
+        | Setup::KeptUpstream
+        | Setup::ByHand
+        | Setup::Routed
+        | Setup::Trunk
+        | Setup::TrunkTold
+        | Setup::Users
+        | Setup::OwnCalls
+        | Setup::OwnAccount
+        | Setup::Told
+        | Setup::ReferUpstream
+        | Setup::BareUpstream
+        | Setup::Edge
+        | Setup::EdgeNat
+        | Setup::EdgeAnchor
+        | Setup::EdgeAsks
+        | Setup::EdgeOwnCalls
+        | Setup::EdgeOwnAccount
+        | Setup::EdgeTold
+        | Setup::EdgeReserving
+        | Setup::EdgeDirect
+        | Setup::EdgePrompting
+        | Setup::EdgeKept => Some(upstream),
+        Setup::Twins => Some(twins(Pings::Off)),
+        Setup::Pinged => Some(twins(Policy::default().pings)),
+        Setup::Named => Some(named()),
+        Setup::Biloxi => Some(Peer {
+            dials: Dials::Tokens,
+            ..upstream.with_domains(["biloxi.example".to_owned()])
+        }),
+    }
+}
+
 /// The same, started at this time of the calendar.
 pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     let listeners = listeners().map(Listener::at);
-    let upstream = UPSTREAM.parse().expect("an address");
-    let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let office = OFFICE.parse().expect("an address");
     let office = Peer::new("office", Transport::Udp, office);
     let has_office = matches!(
         setup,
         Setup::Routed
             | Setup::Trunk
+            | Setup::TrunkTold
             | Setup::Peer
             | Setup::Edge
             | Setup::EdgeDirect
             | Setup::EdgeOwnCalls
             | Setup::EdgeOwnAccount
+            | Setup::EdgeTold
+            | Setup::EdgeReserving
     );
     let mut settings = Settings {
         listeners: listeners.to_vec(),
-        upstream: match setup {
-            Setup::Standalone
-            | Setup::Kept
-            | Setup::Texts
-            | Setup::KeptTexts
-            | Setup::Joining
-            | Setup::Unlimited
-            | Setup::Prompting
-            | Setup::Intruding
-            | Setup::Peer
-            | Setup::Reliable
-            | Setup::Timed
-            | Setup::Refer
-            | Setup::ReferOrDirect => None,
-            Setup::Upstream
-            | Setup::KeptUpstream
-            | Setup::ByHand
-            | Setup::Routed
-            | Setup::Trunk
-            | Setup::Users
-            | Setup::OwnCalls
-            | Setup::OwnAccount
-            | Setup::ReferUpstream
-            | Setup::BareUpstream
-            | Setup::Edge
-            | Setup::EdgeNat
-            | Setup::EdgeAnchor
-            | Setup::EdgeAsks
-            | Setup::EdgeOwnCalls
-            | Setup::EdgeOwnAccount
-            | Setup::EdgeDirect
-            | Setup::EdgePrompting
-            | Setup::EdgeKept => Some(upstream),
-            Setup::Twins => Some(twins(Pings::Off)),
-            Setup::Pinged => Some(twins(Policy::default().pings)),
-            Setup::Named => Some(named()),
-            Setup::Biloxi => Some(Peer {
-                dials: Dials::Tokens,
-                ..upstream.with_domains(["biloxi.example".to_owned()])
-            }),
-        },
+        upstream: upstream(setup),
         peers: Vec::from_iter(has_office.then_some(office)),
         edge: edge(setup),
         started,
@@ -223,6 +247,9 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         settings.calls.calls_max = None;
     }
     prepare_calls(setup, &mut settings);
+    if let Setup::Reserving | Setup::EdgeReserving = setup {
+        settings.completion.reserve = Reserve::All;
+    }
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
     prepare_routes(setup, &mut settings);
     settings.completion.codes = codes();
@@ -268,7 +295,7 @@ fn prepare_routes(setup: Setup, settings: &mut Settings) {
         settings.routes = crate::flow::routes::table();
         settings.calls.emergency = vec!["112".to_owned()];
     }
-    if matches!(setup, Setup::Trunk) {
+    if matches!(setup, Setup::Trunk | Setup::TrunkTold) {
         crate::flow::trunk::prepare(settings);
     }
 }
@@ -368,7 +395,9 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::EdgeDirect
         | Setup::EdgeOwnCalls
         | Setup::EdgeOwnAccount
-        | Setup::EdgePrompting => Some(usual),
+        | Setup::EdgePrompting
+        | Setup::EdgeReserving
+        | Setup::EdgeTold => Some(usual),
         Setup::EdgeKept => Some(Edge {
             keeps: true,
             numbers: [("1001", "bob"), ("1002", "alice")]
@@ -412,12 +441,15 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Named
         | Setup::Routed
         | Setup::Trunk
+        | Setup::TrunkTold
         | Setup::Refer
         | Setup::ReferOrDirect
         | Setup::ReferUpstream
         | Setup::BareUpstream
         | Setup::OwnCalls
         | Setup::OwnAccount
+        | Setup::Told
+        | Setup::Reserving
         | Setup::Peer => None,
     }
 }
@@ -465,11 +497,14 @@ fn prepare_recalls(setup: Setup, settings: &mut Settings) {
     if let Setup::Edge
     | Setup::EdgeOwnCalls
     | Setup::EdgeOwnAccount
+    | Setup::EdgeTold
+    | Setup::EdgeReserving
     | Setup::ReferUpstream
     | Setup::BareUpstream = setup
     {
         upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
     }
+    upstream.dialog_events = matches!(setup, Setup::Told | Setup::EdgeTold | Setup::TrunkTold);
     if let Setup::EdgeDirect = setup {
         upstream.recall = vec![RecallMethod::Direct];
     }

@@ -159,6 +159,7 @@ fn a_mailbox_that_wins_the_race_is_hung_up_on() {
     let answer = response(&call.out, 200).tagged("voicemail");
     office.pbx.sends(answer.with_sdp(ANSWER));
     office.pbx.answers(&cancel, 200);
+    // S-07
     let [_, bye, refusal] = office.pbx.receives_each(["ACK", "BYE", "486"]);
     office.pbx.answers(&bye, 200);
     office.pbx.acks(&call.back, &refusal);
@@ -488,6 +489,10 @@ fn a_call_for_help_never_waits() {
     office.pbx.answers(&call.out, 100);
     let told = office.is_refused(&office.alice, &call, 486);
     assert!(!told.has("Call-Info"), "{told}");
+    // R23: nor when she calls him soon after that.
+    let call = office.passes(&office.alice, queued("alice"));
+    office.pbx.answers(&call.out, 100);
+    office.is_refused(&office.alice, &call, 486);
     office.is_over(&office.carol, &talk);
     office.world.advance(LONG);
     office.world.quiet();

@@ -397,28 +397,6 @@ impl Shard {
         }
     }
 
-    fn drain(&mut self, now: Timestamp) {
-        let is_first = !std::mem::replace(&mut self.draining, true);
-        if self.desk.vault.is_elsewhere() {
-            // The next process goes on with them.
-            self.desk.service.stop_selecting();
-        } else if is_first {
-            self.desk.facts.push_back(completion::Input::Stop);
-        }
-        self.stop_pinging(now);
-    }
-
-    fn hang_up(&mut self, now: Timestamp) {
-        self.drain(now);
-        self.clear_parked(now);
-        let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            self.with_call(now, key, Call::hang_up);
-            // Nobody waits for the answers to our BYEs.
-            self.finish_record(now, key);
-        }
-    }
-
     fn wake_call(&mut self, now: Timestamp, key: Key) {
         let Some(held) = self.calls.get_mut(key) else {
             return;

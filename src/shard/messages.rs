@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::cc::addr;
-use crate::completion::{CompletionId, Delivery, Input, Taking};
+use crate::completion::{CompletionId, Delivery, Input, Mode, Taking};
 use crate::shard::Shard;
 use crate::shard::desk::user_of;
 use crate::shard::offer::host_at;
+use crate::shard::provider::Refusal;
 use crate::shard::recall::uri_of;
 use crate::shard::subscriptions::whole_seconds;
 use crate::shard::ways::Way;
@@ -57,6 +58,22 @@ impl Shard {
     pub(super) fn text_numbered(&self, number: u32) -> Option<Arc<str>> {
         let place = usize::try_from(number).ok()?;
         self.settings.completion.messages.get(place).cloned()
+    }
+
+    /// TAPI checks dwMessageID nowhere, so that its provider does.
+    pub(super) fn text_of(
+        &self,
+        mode: Mode,
+        message: Option<u32>,
+    ) -> Result<Option<Arc<str>>, Refusal> {
+        match (mode, message) {
+            (Mode::Message, Some(number)) => {
+                let text = self.text_numbered(number);
+                text.map(Some).ok_or(Refusal::Message)
+            }
+            (Mode::Message, None) | (_, Some(_)) => Err(Refusal::Message),
+            (Mode::Callback | Mode::CampOn | Mode::Intrude, None) => Ok(None),
+        }
     }
 
     /// Sends a text to its callee's phones.

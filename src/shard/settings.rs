@@ -207,8 +207,7 @@ impl Listener {
 }
 
 impl Settings {
-    /// The hosts whose URIs mean us: those of the listeners, as we see them and as peers do, and the
-    /// domains of our users.
+    /// The hosts whose URIs mean us: those of the listeners, to us and to peers, and the domains.
     pub(super) fn own_domains(&self) -> Domains {
         let listeners = self.listeners.iter();
         let advertised = listeners.clone().filter_map(Listener::advertised_host);
@@ -389,16 +388,14 @@ pub enum PeerCompletion {
 /// What phones may do whose registrar is the PBX.
 #[derive(Clone, Debug)]
 pub struct Edge {
-    /// What the names are made with under which the PBX knows the phones; `None` makes them of our
-    /// address.
+    /// What the PBX's names of the phones are made with; `None` makes them of our address.
     pub secret: Option<[u8; 32]>,
     /// The longest time for which a phone is told that it is registered, whatever the PBX grants:
     /// so that we hear early that it has gone.
     pub expires_max_s: u32,
     /// What becomes of the private addresses in the phones' session descriptions.
     pub nat_media: call::NatMedia,
-    /// The users of the PBX, by numbers of theirs that are not the names under which they register
-    /// (R1).
+    /// The users of the PBX, by numbers of theirs besides the names under which they register (R1).
     pub numbers: BTreeMap<Box<str>, Aor>,
     /// How the NATs in front of the phones are kept open.
     pub keep_alive: KeepAlive,
@@ -460,8 +457,7 @@ pub struct Completion {
     pub service: completion::Settings,
     /// Which calls find a callee taken whose caller is being recalled (R9).
     pub reserve: Reserve,
-    /// Whether requests are kept where the driver keeps them, over a restart; else they end with the
-    /// process.
+    /// Whether requests are kept by the driver over a restart; else they end with the process.
     pub keeps: bool,
     /// How soon the next call of a phone that calls a busy callee again and again comes at the
     /// latest; zero: none is answered here.

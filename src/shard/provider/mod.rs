@@ -12,7 +12,6 @@ mod connect;
 mod line;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use crate::cc::addr;
 use crate::cc::capsule::CallIdentity;
@@ -500,18 +499,6 @@ impl Shard {
             }),
         });
         Ok(())
-    }
-
-    /// TAPI checks dwMessageID nowhere, so that its provider does.
-    fn text_of(&self, mode: Mode, message: Option<u32>) -> Result<Option<Arc<str>>, Refusal> {
-        match (mode, message) {
-            (Mode::Message, Some(number)) => {
-                let text = self.text_numbered(number);
-                text.map(Some).ok_or(Refusal::Message)
-            }
-            (Mode::Message, None) | (_, Some(_)) => Err(Refusal::Message),
-            (Mode::Callback | Mode::CampOn | Mode::Intrude, None) => Ok(None),
-        }
     }
 }
 

@@ -80,7 +80,7 @@ impl Talk {
 #[track_caller]
 fn finds_busy(world: &World, caller: &Party) -> (Message, CallReport) {
     let sent = caller.sends(invite("bob").with_sdp(OFFER));
-    world.asks(Ask::Calls(None));
+    world.is_asked(Ask::Calls(None));
     let Answer::Calls(calls) = world.answers() else {
         panic!("no calls");
     };
@@ -93,7 +93,7 @@ fn finds_busy(world: &World, caller: &Party) -> (Message, CallReport) {
 
 /// He asks to join.
 fn intrudes(world: &World, call: &CallReport) {
-    world.asks(Ask::Complete {
+    world.is_asked(Ask::Complete {
         call: call.call,
         mode: Some(Mode::Intrude),
         message: None,
@@ -167,7 +167,7 @@ fn a_supervisor_joins_by_the_phone_that_talks() {
     );
     assert_eq!((record.joined.is_some(), end), (true, IntrusionEnd::Joined));
     // Its id has ended at once.
-    world.asks(Ask::Uncomplete(id));
+    world.is_asked(Ask::Uncomplete(id));
     let Answer::Refused(refusal) = world.answers() else {
         panic!("it lives");
     };
@@ -351,7 +351,7 @@ fn a_call_that_only_rings_is_not_joined() {
 fn a_call_that_is_not_held_is_not_completed_so() {
     let talk = Talk::new("carol");
     let world = &talk.world;
-    world.asks(Ask::Calls(None));
+    world.is_asked(Ask::Calls(None));
     let Answer::Calls(calls) = world.answers() else {
         panic!("no calls");
     };
@@ -362,7 +362,7 @@ fn a_call_that_is_not_held_is_not_completed_so() {
         };
         assert_eq!(refusal, Refusal::State);
     }
-    world.asks(Ask::Refuse(CompletionId::from_bits(1)));
+    world.is_asked(Ask::Refuse(CompletionId::from_bits(1)));
     assert!(matches!(world.answers(), Answer::Refused(_)));
     talk.ends();
 }

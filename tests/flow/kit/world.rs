@@ -278,7 +278,7 @@ impl World {
     }
 
     /// An application asks; the answer may come later.
-    pub(crate) fn asks(&self, ask: Ask) {
+    pub(crate) fn is_asked(&self, ask: Ask) {
         let question = Question {
             asking: Asking(1),
             line: None,

@@ -94,8 +94,7 @@ fn registers(phone: &mut Phone, more: &str) -> Heard {
     let id = format!("{}-{}", phone.user, more.len());
     let register = register.replace(&format!("{}-REGISTER", phone.user), &id);
     phone.send(&register.replace(&contact, &format!("{contact}{more}")));
-    let answer = phone.hears("200");
-    answer
+    phone.hears("200")
 }
 
 #[test]

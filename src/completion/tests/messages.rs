@@ -116,8 +116,8 @@ fn a_text_that_nobody_took_is_sent_again_ever_more_rarely_and_lights_the_lamp() 
     let (mut world, id, _) = alice_left_word();
     let out = world.takes(id, Taking::Failed);
     assert_eq!(lamps(&out), [1]);
-    for rest in [1, 2, 4, 8, 16, 32, 60, 60] {
-        let early = world.pass(seconds(60 * u64::from(rest) - 1));
+    for rest in [1, 2, 4, 8, 16, 32, 60, 60_u64] {
+        let early = world.pass(seconds(60 * rest - 1));
         assert_eq!(sent_ids(&early), [], "{rest}");
         assert_eq!(sent_ids(&world.pass(seconds(1))), [id], "{rest}");
         assert!(lamps(&world.takes(id, Taking::Failed)).is_empty());

@@ -135,6 +135,24 @@ macro_rules! counters {
 counters! {
     /// What a worker has counted since the process started.
     Counters {
+        /// Questions of applications about an address that is none, or that nobody has.
+        api_refused_address
+        /// About a call that is not there, or is another line's.
+        api_refused_call
+        /// Wishes of applications that the service refused.
+        api_refused_completion
+        /// About a line that is not there, or is another's.
+        api_refused_line
+        /// About a message that is not there.
+        api_refused_message
+        /// About a mode that is not there.
+        api_refused_mode
+        /// About a phone that cannot be rung.
+        api_refused_phone
+        /// About a call that is in no such state.
+        api_refused_state
+        /// That were lost.
+        api_refused_worker
         /// Calls that were answered.
         calls_answered
         /// Calls that have waited for their callee.
@@ -153,6 +171,8 @@ counters! {
         calls_failed_6xx
         /// Of these, calls that were given up before they were answered.
         calls_failed_cancelled
+        /// Calls that somebody else has joined.
+        calls_joined
         /// Calls whose INVITE was let in.
         calls_started
         /// Requests for completion that were accepted.
@@ -173,6 +193,16 @@ counters! {
         completions_suspected
         /// Requests of our own that the upstream did not let in with our credentials.
         credentials_refused
+        /// SUBSCRIBEs for the dialogs of callees.
+        dialog_watches_asked
+        /// Callees of whom nothing was told for a while, because the PBX said nothing or forgot it.
+        dialog_watches_lost
+        /// Callees of whom the PBX does not tell.
+        dialog_watches_refused
+        /// Wishes to join a call that were refused: no right, protected, or no call to join.
+        intrusions_denied
+        /// Wishes to join a call that came to nothing, because a side did not take part.
+        intrusions_failed
         /// Messages that were thrown away, because nobody could be told what was wrong with them.
         messages_dropped
         /// Requests that were answered 400 or the like, because they could not be read.

@@ -30,6 +30,8 @@ mod ladder;
 mod line;
 #[path = "sipp/message.rs"]
 mod message;
+#[path = "sipp/mixing.rs"]
+mod mixing;
 #[path = "sipp/operator.rs"]
 mod operator;
 #[path = "sipp/peers.rs"]

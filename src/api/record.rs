@@ -5,7 +5,10 @@
 use serde::Serialize;
 
 use crate::completion::{By, CompletionId, History};
-use crate::shard::record::{CallRecord, CompletionRecord, End, Ender, LegRecord, Origin, Record};
+use crate::shard::record::{
+    CallRecord, CompletionRecord, End, Ender, IntrusionEnd, IntrusionRecord, LegRecord, Origin,
+    Record,
+};
 use crate::time::Timestamp;
 
 /// The line, with its end; `utc` says what the calendar showed at a moment.
@@ -13,6 +16,9 @@ pub fn to_line(record: &Record, utc: impl Fn(Timestamp) -> String) -> String {
     let line = match record {
         Record::Call(call) => serde_json::to_string(&Call::new(call, &utc)),
         Record::Completion(completion) => serde_json::to_string(&Completion::new(completion, &utc)),
+        Record::Intrusion(intrusion, ended, end) => {
+            serde_json::to_string(&Intrusion::new(intrusion, (*ended, *end), &utc))
+        }
     };
     line.expect("structs of numbers and text are JSON") + "\n"
 }
@@ -57,6 +63,20 @@ struct Completion<'r> {
     ended_by: &'static str,
     #[serde(flatten)]
     story: Story,
+}
+
+#[derive(Serialize)]
+struct Intrusion<'r> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    intruder: &'r str,
+    target: &'r str,
+    third: Option<&'r str>,
+    call_id: &'r str,
+    began: String,
+    joined: Option<String>,
+    ended: String,
+    outcome: &'static str,
 }
 
 #[derive(Serialize)]
@@ -130,6 +150,26 @@ impl<'r> Completion<'r> {
                 By::Other => "other",
             },
             story: Story::new(record.id, &record.history, utc),
+        }
+    }
+}
+
+impl<'r> Intrusion<'r> {
+    fn new(
+        record: &'r IntrusionRecord,
+        (ended, end): (Timestamp, IntrusionEnd),
+        utc: &impl Fn(Timestamp) -> String,
+    ) -> Self {
+        Self {
+            kind: "intrusion",
+            intruder: &record.intruder,
+            target: &record.target,
+            third: record.third.as_deref(),
+            call_id: &record.call_id,
+            began: utc(record.began),
+            joined: record.joined.map(utc),
+            ended: utc(ended),
+            outcome: end.as_str(),
         }
     }
 }

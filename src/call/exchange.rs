@@ -392,6 +392,13 @@ impl Call {
         }
     }
 
+    /// The side that answers an exchange.
+    pub(super) fn exchange_answerer(&self, number: u8) -> Option<Side> {
+        let mut exchanges = self.exchanges.iter();
+        let exchange = exchanges.find(|exchange| exchange.number == number)?;
+        Some(exchange.at.side.other())
+    }
+
     fn end_exchange(&mut self, number: u8) -> Option<Exchange> {
         let at = self
             .exchanges

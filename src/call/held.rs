@@ -6,6 +6,10 @@
 //!   Inviting --failure--> held --let go, time--> the failure goes to A
 //!       ^                  | \---CANCEL, BYE----> 487
 //!       '---INVITE anew----'
+//!
+//!   Inviting --B known to be busy--> asked --A waits, or has asked--> held
+//!       ^                              |  \--------B's side----------> as if nothing had been asked
+//!       '------------time--------------'
 //! ```
 //!
 //! - What we say ourselves is an early dialog of its own, as if another fork rang.
@@ -47,7 +51,10 @@ pub(super) struct Hold {
 /// Whether a failure is kept.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Stage {
+    /// It is.
     Kept,
+    /// Not yet: A is asked what is to be done about it while B's side still has the INVITE.
+    Asked,
     /// The INVITE has gone to B once more.
     Invited(Sent),
 }
@@ -74,7 +81,8 @@ impl Hold {
     /// When there is something to do.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
         let told = self.tells.map_or(self.until, |tells| tells.min(self.until));
-        self.is_kept().then_some(told)
+        let waits = matches!(self.stage, Stage::Kept | Stage::Asked);
+        waits.then_some(told)
     }
 }
 
@@ -111,9 +119,16 @@ impl Call {
         call
     }
 
-    /// Whether A is kept from its failure.
+    /// Whether A is kept from its failure, or asked about it before there is one.
     pub fn is_held(&self) -> bool {
-        self.own_hold().is_some_and(Hold::is_kept)
+        let hold = self.own_hold().filter(|_| self.open_server().is_some());
+        hold.is_some_and(|hold| matches!(hold.stage, Stage::Kept | Stage::Asked))
+    }
+
+    /// Whether A is kept from its failure, and B's side is done.
+    pub fn is_kept(&self) -> bool {
+        let hold = self.own_hold().filter(|_| self.open_server().is_some());
+        hold.is_some_and(Hold::is_kept)
     }
 
     /// Keeps it until then; nothing if none is kept.
@@ -130,6 +145,7 @@ impl Call {
     /// R5: A is told that it waits, now and from time to time, and is kept until then.
     pub fn queue(&mut self, turn: &mut Turn<'_>, until: Timestamp) {
         self.hold_until(until);
+        self.take_from_b(turn);
         self.tell_queued(turn);
     }
 
@@ -147,7 +163,7 @@ impl Call {
 
     /// Sends A's INVITE to B once more, or for the first time; what is heard of it A hears.
     pub fn invite_held(&mut self, turn: &mut Turn<'_>, offer: &Offer<'_>, sent: Sent) {
-        if !self.is_held() {
+        if !self.is_kept() {
             return;
         }
         if self.b.dialog.call_id().is_empty() {
@@ -167,11 +183,11 @@ impl Call {
 
     /// Whatever is due of a failure that is kept.
     pub(super) fn on_held_due(&mut self, turn: &mut Turn<'_>) {
-        let Some(hold) = self.own_hold().filter(|hold| hold.is_kept()) else {
+        let Some(hold) = self.own_hold().filter(|_| self.is_held()) else {
             return;
         };
         if hold.until <= turn.now {
-            self.let_go(turn);
+            self.cease(turn);
         } else if hold.tells.is_some_and(|tells| tells <= turn.now) {
             self.tell_queued(turn);
         }
@@ -206,8 +222,24 @@ impl Call {
         hold.digit.take()
     }
 
-    /// A gets the failure that was kept.
+    /// Nothing was asked for: A gets the failure that was kept, or B's side is waited for as before.
+    pub fn cease(&mut self, turn: &mut Turn<'_>) {
+        if self.is_kept() || !self.is_held() {
+            return self.let_go(turn);
+        }
+        let rings_until = turn.now + turn.timing.rings;
+        if let Some(setup) = self.setup.as_deref_mut() {
+            setup.best = None;
+            setup.ring_until(rings_until);
+        }
+        if let Some(hold) = self.hold_mut() {
+            hold.stage = Stage::Invited(Sent::AsWritten);
+        }
+    }
+
+    /// A gets the failure that was kept, or that it was asked about.
     pub fn let_go(&mut self, turn: &mut Turn<'_>) {
+        self.take_from_b(turn);
         if self.is_held() {
             self.relay_best(turn);
             self.give_up_branches(turn, b"");
@@ -221,8 +253,35 @@ impl Call {
         is_open && self.hold_back(turn, Status::BUSY_HERE, None)
     }
 
+    /// R5: the same, and A is asked about it while B's side still has the INVITE.
+    pub fn ask_of_busy(&mut self, turn: &mut Turn<'_>) -> bool {
+        let is_open = self.phase == Phase::Inviting && !self.holds_answer();
+        if !is_open || self.is_held() || self.open_server().is_none() {
+            return false;
+        }
+        let told = self.told(Status::BUSY_HERE, None);
+        let Some(lasts) = turn.announce.holds(&told) else {
+            return false;
+        };
+        self.keep(turn, Final::ours(Status::BUSY_HERE), lasts);
+        if let Some(hold) = self.hold_mut() {
+            hold.stage = Stage::Asked;
+        }
+        true
+    }
+
+    /// What is asked about is a failure from here on; whatever B's side does with the INVITE.
+    fn take_from_b(&mut self, turn: &mut Turn<'_>) {
+        if let Some(hold) = self.hold_mut()
+            && hold.stage == Stage::Asked
+        {
+            hold.stage = Stage::Kept;
+            self.cancel_branches(turn, b"");
+        }
+    }
+
     /// A has waited before: what fails from here on keeps it waiting, and it hears so.
-    pub fn wait_again(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn wait_again(&mut self, turn: &mut Turn<'_>) {
         let tag = Tag::new(self.key, turn.rng);
         if let Some(setup) = self.setup.as_deref_mut() {
             setup.forks.push(Fork::own(tag));

@@ -29,6 +29,7 @@ impl Call {
         if self.owes_prack() {
             return false;
         }
+        let asked = self.invite_number();
         let Some(server) = self.take_server() else {
             return false;
         };
@@ -44,7 +45,6 @@ impl Call {
         };
         let answer = (Status::OK, &b""[..], reply::Tag::Ours(&tag.text()));
         respond(turn, server, answer, write, sdp);
-        let asked = self.a.dialog.remote_cseq();
         let unacked = Negotiation::settled(turn, (Side::A, server), asked);
         self.negotiation = Some(Box::new(unacked));
         self.abandon_exchanges(turn);

@@ -91,9 +91,11 @@ impl Call {
     /// Whether a mixer could stand between the two: both have plain audio that we know, both hear and
     /// are heard.
     pub fn could_mix(&self) -> bool {
-        [Side::A, Side::B]
-            .into_iter()
-            .all(|side| self.taken_of(side).is_some() && self.version_of(side).is_some())
+        // What passes us already is not known by its own addresses.
+        !self.is_anchored()
+            && [Side::A, Side::B]
+                .into_iter()
+                .all(|side| self.taken_of(side).is_some() && self.version_of(side).is_some())
     }
 
     /// Whether the session of a side is on hold, as far as it is known.

@@ -18,6 +18,7 @@
 //! - The ACK of a 2xx crosses; the 2xx is sent again by us until it comes (S-05).
 
 mod announce;
+mod branches;
 mod confirm;
 mod early;
 mod end;
@@ -41,6 +42,7 @@ mod sdp;
 mod session;
 mod setup;
 mod sound;
+mod within;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -229,6 +231,8 @@ pub struct Call {
     refused: Vec<Box<[u8]>>,
     /// The REFERs that crossed.
     refers: Option<Box<refers::Refers>>,
+    /// Where the two sides are, if their audio passes us.
+    anchored: Option<Box<nat::Anchored>>,
     /// The mixer between the two sides, if there is one.
     mixing: Option<Box<mixing::Mixing>>,
     /// What is more to it if it is a recall.
@@ -251,6 +255,8 @@ pub struct Again {
     pub tag: Tag,
     /// The number of the INVITE before.
     pub cseq: u32,
+    /// Whether A waited with it.
+    pub has_waited: bool,
 }
 
 /// One side of a call.
@@ -316,7 +322,8 @@ impl Call {
     pub fn is_over(&self) -> bool {
         let ended = matches!(self.phase, Phase::Ending { byes: 0 });
         let recall = self.recall.as_deref();
-        let is_quiet = self.setup.is_none() && recall.is_none_or(recall::Recall::is_quiet);
+        let is_quiet = self.setup.as_deref().is_none_or(setup::Setup::is_silent)
+            && recall.is_none_or(recall::Recall::is_quiet);
         ended && is_quiet && self.negotiation.is_none()
     }
 
@@ -358,6 +365,7 @@ impl Call {
             call_id: Box::from(dialog.call_id()),
             tag: dialog.tag(),
             cseq: dialog.local_cseq(),
+            has_waited: false,
         }
     }
 
@@ -420,6 +428,11 @@ impl Call {
 
     /// Takes a response to a request of this call.
     pub fn handle_response(&mut self, turn: &mut Turn<'_>, part: u16, response: &Response<'_>) {
+        if self.is_anchored()
+            && let Some(answerer) = self.answerer_of(Part::of(part))
+        {
+            self.note_audio(answerer, &response.message);
+        }
         match Part::of(part) {
             Part::Branch(branch) if self.recall.is_some() => {
                 self.on_ring_response(turn, branch, response);
@@ -452,33 +465,6 @@ impl Call {
         }
     }
 
-    /// Takes in that a request has gone on to another server (RFC 3263 §4.3).
-    pub fn handle_moved(&mut self, part: u16, client: Key, flow: Flow) {
-        if let Part::Branch(branch) = Part::of(part) {
-            match self.recall.as_deref_mut() {
-                Some(recall) => recall.move_branch(branch, client, flow),
-                None => self.move_branch(branch, client, flow),
-            }
-        }
-    }
-
-    /// Takes in that a request of ours was challenged and has gone again with credentials, under this
-    /// number.
-    pub fn handle_proven(&mut self, part: u16, client: Key, number: u32) {
-        let recall = self.recall.as_deref_mut();
-        let side = match (Part::of(part), recall) {
-            (Part::Branch(branch), Some(recall)) => {
-                recall.renew_branch(branch, client);
-                recall.side_of_branch(branch)
-            }
-            (Part::Bye(side), _) => Some(side),
-            (Part::Branch(_) | Part::Negotiation | Part::Exchange(_) | Part::Refer, _) => None,
-        };
-        if let Some(side) = side {
-            self.leg_mut(side).dialog.count_past(number);
-        }
-    }
-
     /// A call of these two legs, of which nothing has happened yet.
     fn of_legs(key: Key, now: Timestamp, a: Dialog, b: Dialog, phase: Phase) -> Self {
         Self {
@@ -492,6 +478,7 @@ impl Call {
             early: None,
             refused: Vec::new(),
             refers: None,
+            anchored: None,
             mixing: None,
             recall: None,
             phone: None,

@@ -7,10 +7,12 @@
 //! take a peer to be where that peer sends from ("symmetric RTP").
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::call::sdp::sdp_of;
-use crate::call::{Call, Side};
+use crate::call::sdp::{Media as Line, sdp_of};
+use crate::call::sound::audio_address;
+use crate::call::{Call, Offer, Part, Side};
+use crate::media::anchor::Party;
 use crate::sip::Message;
 
 /// What becomes of the private addresses in a phone's session descriptions.
@@ -21,6 +23,8 @@ pub enum NatMedia {
     Off,
     /// They become the address that the phone's requests come from.
     Rewrite,
+    /// All audio passes us, whatever the addresses are.
+    Anchor,
 }
 
 /// Where the media of one side is.
@@ -30,18 +34,143 @@ pub(super) enum Media {
     AsDescribed,
     /// Behind a NAT of this address, if the side names a private one.
     Behind(IpAddr),
+    /// For the other side, at this address of ours.
+    Anchored(SocketAddr),
+}
+
+/// The two sides of a call whose audio passes us, as they describe themselves.
+#[derive(Debug)]
+pub(super) struct Anchored {
+    parties: [Option<Party>; 2],
+    is_new: bool,
 }
 
 impl Call {
     /// The body of a message of this side's, as the other side is to see it.
     pub(super) fn body_from<'m>(&self, side: Side, message: &Message<'m>) -> Cow<'m, [u8]> {
-        if let Media::Behind(source) = self.leg(side).media
-            && let Some(sdp) = sdp_of(message)
-        {
-            return rewritten(sdp, source);
+        let Some(sdp) = sdp_of(message) else {
+            return Cow::Borrowed(message.body());
+        };
+        match self.leg(side).media {
+            Media::AsDescribed => Cow::Borrowed(message.body()),
+            Media::Behind(source) => rewritten(sdp, source),
+            Media::Anchored(at) => anchored(sdp, at),
         }
-        Cow::Borrowed(message.body())
     }
+
+    /// R14: a phone's media is where its requests come from, or are sent to; or both sides' is with us.
+    pub(super) fn place_media(&mut self, offer: &Offer<'_>) {
+        match (offer.nat_media, &offer.phone) {
+            (NatMedia::Rewrite, Some((side, flow))) => {
+                self.leg_mut(*side).media = Media::Behind(flow.remote.ip());
+            }
+            (NatMedia::Anchor, Some(_)) => {
+                let Some([for_a, for_b]) = offer.anchor else {
+                    return;
+                };
+                self.a.media = Media::Anchored(for_b);
+                self.b.media = Media::Anchored(for_a);
+                self.anchored = Some(Box::new(Anchored {
+                    parties: [None; 2],
+                    is_new: false,
+                }));
+                let source = offer.flow.remote.ip();
+                self.note_audio((Side::A, source), &offer.request.message);
+            }
+            (NatMedia::Off | NatMedia::Rewrite | NatMedia::Anchor, _) => {}
+        }
+    }
+
+    /// Whether the audio of this call passes us.
+    pub(super) fn is_anchored(&self) -> bool {
+        self.anchored.is_some()
+    }
+
+    /// Who answers a request of this part, and where he is.
+    pub(super) fn answerer_of(&self, part: Part) -> Option<(Side, IpAddr)> {
+        let side = match part {
+            Part::Branch(branch) => {
+                let (flow, ..) = self.way_of(branch);
+                return Some((Side::B, flow.remote.ip()));
+            }
+            Part::Negotiation => self.negotiation.as_deref()?.answerer(),
+            Part::Exchange(number) => self.exchange_answerer(number)?,
+            Part::Bye(_) | Part::Refer => return None,
+        };
+        Some((side, self.flow(side).remote.ip()))
+    }
+
+    /// A side, whose signalling comes from there, says where its audio is.
+    pub(super) fn note_audio(&mut self, (side, source): (Side, IpAddr), message: &Message<'_>) {
+        let Some(anchored) = self.anchored.as_deref_mut() else {
+            return;
+        };
+        let Some(sdp) = sdp_of(message) else {
+            return;
+        };
+        let party = Party {
+            described: audio_address(sdp, source),
+            signalling: source,
+        };
+        let place = match side {
+            Side::A => anchored.parties.first_mut(),
+            Side::B => anchored.parties.last_mut(),
+        };
+        if let Some(place) = place.filter(|place| **place != Some(party)) {
+            *place = Some(party);
+            anchored.is_new = true;
+        }
+    }
+
+    /// Where the audio of the two sides is, if that is new and known of both.
+    pub fn take_anchor(&mut self) -> Option<[Party; 2]> {
+        let anchored = self.anchored.as_deref_mut()?;
+        let [Some(a), Some(b)] = anchored.parties else {
+            return None;
+        };
+        std::mem::take(&mut anchored.is_new).then_some([a, b])
+    }
+}
+
+/// The description with the first audio at this address and nothing else; as it is, where the two sides
+/// look for a way by themselves (ICE).
+fn anchored(sdp: &[u8], at: SocketAddr) -> Cow<'_, [u8]> {
+    let lines = || sdp.split_inclusive(|byte| *byte == b'\n');
+    if lines().any(looks_for_a_way) {
+        return Cow::Borrowed(sdp);
+    }
+    let family = if at.is_ipv4() { "IN IP4" } else { "IN IP6" };
+    let place = format!("c={family} {}", at.ip());
+    let mut out = Vec::with_capacity(sdp.len() + 32);
+    let mut has_audio = false;
+    for line in lines() {
+        let end = line.trim_ascii_end().len();
+        let (text, end) = line.split_at_checked(end).unwrap_or((line, b""));
+        if text.starts_with(b"a=rtcp:") {
+            // The next one is meant again.
+            continue;
+        }
+        let is_held = text.ends_with(b" 0.0.0.0");
+        if text.starts_with(b"c=") && !is_held {
+            out.extend_from_slice(place.as_bytes());
+        } else if let Some(media) = Line::parse(text) {
+            let is_used = media.port().is_some_and(|port| port > 0);
+            let takes = is_used && !has_audio && media.is_audio();
+            has_audio |= takes;
+            let port = if takes { at.port() } else { 0 };
+            media.write_line(&mut out, port);
+        } else {
+            out.extend_from_slice(text);
+        }
+        out.extend_from_slice(end);
+    }
+    Cow::Owned(out)
+}
+
+/// Whether a line belongs to ICE.
+fn looks_for_a_way(line: &[u8]) -> bool {
+    let attributes: [&[u8]; 3] = [b"a=candidate:", b"a=ice-pwd:", b"a=ice-ufrag:"];
+    attributes.iter().any(|name| line.starts_with(name))
 }
 
 /// The description with `source` in place of private addresses; as it is, where the two sides agree
@@ -121,6 +250,28 @@ mod tests {
     fn seen(lines: &[&str]) -> String {
         let sdp = lines.join("\r\n") + "\r\n";
         String::from_utf8(rewritten(sdp.as_bytes(), SOURCE).into_owned()).expect("text")
+    }
+
+    #[test]
+    fn audio_that_passes_us_is_at_our_address_and_other_media_nowhere() {
+        let sdp = "v=0\r\no=alice 1 1 IN IP4 192.168.1.7\r\ns=-\r\nc=IN IP4 192.168.1.7\r\nt=0 0\r\n\
+            m=audio 40000 RTP/SAVP 0 101\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\r\n\
+            a=rtcp:40001 IN IP4 192.168.1.7\r\nm=video 40002 RTP/AVP 31\r\nc=IN IP4 10.0.0.1\r\n";
+        let at = "198.51.100.2:20000".parse().expect("an address");
+        let seen = String::from_utf8(anchored(sdp.as_bytes(), at).into_owned()).expect("text");
+        let expected = "v=0\r\no=alice 1 1 IN IP4 192.168.1.7\r\ns=-\r\nc=IN IP4 198.51.100.2\r\nt=0 0\r\n\
+            m=audio 20000 RTP/SAVP 0 101\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\r\n\
+            m=video 0 RTP/AVP 31\r\nc=IN IP4 198.51.100.2\r\n";
+        assert_eq!(seen, expected);
+        for settled in [
+            "a=candidate:1 1 UDP 1 192.168.1.7 40000 typ host\r\n",
+            "a=ice-ufrag:x\r\n",
+        ] {
+            let sdp = format!("{sdp}{settled}");
+            assert_eq!(&*anchored(sdp.as_bytes(), at), sdp.as_bytes());
+        }
+        let held = "c=IN IP4 0.0.0.0\r\nm=audio 0 RTP/AVP 0\r\n";
+        assert_eq!(&*anchored(held.as_bytes(), at), held.as_bytes());
     }
 
     #[test]

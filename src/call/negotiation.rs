@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use crate::call::end;
 use crate::call::exchange::At;
-use crate::call::recall;
 use crate::call::relay::{carries_session, copy_crossing, copy_naming};
 use crate::call::session;
 use crate::call::setup::forwards;
@@ -159,6 +158,11 @@ impl Negotiation {
         }
     }
 
+    /// The side that answers our INVITE.
+    pub(super) fn answerer(&self) -> Side {
+        self.asker.other()
+    }
+
     /// The side whose offer waits for its answer.
     pub(super) fn offers(&self) -> Option<Side> {
         self.offers
@@ -278,6 +282,7 @@ impl Call {
             side: from.other(),
             early,
         };
+        self.note_audio((from, self.flow(from).remote.ip()), &request.message);
         let body = self.body_towards(at.side, &request.message);
         let number = self.dialog_at(at)?.next_cseq();
         let dialog = self.dialog_towards(at)?;
@@ -469,6 +474,7 @@ impl Call {
         };
         if !pending.is_settled() {
             self.note_description(side.other(), &ack.message);
+            self.note_audio((side, self.flow(side).remote.ip()), &ack.message);
             let body = self.body_towards(side.other(), &ack.message).into_owned();
             if turn.policy.keeps_sessions && carries_session(&ack.message) {
                 self.note_session(side.other(), Some(Box::from(&*body)));
@@ -559,41 +565,4 @@ pub(super) fn is_end_of_dialog(status: Status) -> bool {
         status,
         Status::CALL_DOES_NOT_EXIST | Status::REQUEST_TIMEOUT
     )
-}
-
-impl Call {
-    /// Takes a request of this side's within the call; it is not an ACK.
-    pub fn handle_request(
-        &mut self,
-        turn: &mut Turn<'_>,
-        side: Side,
-        request: &Request<'_>,
-        flow: &Flow,
-    ) {
-        match (self.phase, request.method) {
-            (_, Method::Bye) => self.on_bye(turn, side, request, flow),
-            (_, Method::Prack) if side == Side::A => {
-                self.on_prack(turn, self.a.dialog.tag(), request, flow);
-            }
-            (_, Method::Notify) if self.is_refer_news(side, request) => {
-                self.on_refer_news(turn, request, flow);
-            }
-            (Phase::Talking, _) if self.takes_for_mixer(turn, side, request, flow) => {}
-            (Phase::Talking, Method::Invite) => self.on_reinvite(turn, side, request, flow),
-            (Phase::Joined, _) => self.on_joined(turn, request, flow),
-            (_, Method::Invite) if self.holds_caller(side) => {
-                self.on_recall_reinvite(turn, request, flow);
-            }
-            (Phase::Recalling, _) => recall::refuse_for_now(turn, request, flow),
-            // S-18: his INVITE is not finished yet.
-            (Phase::Confirming, _) => end::refuse_for_now(turn, request, flow),
-            // S-54: B was promised nothing that it could acknowledge.
-            (_, Method::Prack) | (Phase::Inviting | Phase::Ending { .. }, _) => {
-                let gone = Status::CALL_DOES_NOT_EXIST;
-                turn.layer
-                    .refuse(&request.message, flow, gone, reply::NOTHING);
-            }
-            (Phase::Talking, _) => self.on_exchange(turn, At::within(side), request, flow),
-        }
-    }
 }

@@ -177,6 +177,18 @@ impl<'s> Media<'s> {
         self.kind == b"audio" && matches!(self.protocol, b"RTP/AVP" | b"RTP/AVPF")
     }
 
+    pub(super) fn is_audio(&self) -> bool {
+        self.kind == b"audio"
+    }
+
+    /// The line with another port, and without its end.
+    pub(super) fn write_line(&self, out: &mut Vec<u8>, port: u16) {
+        let port = port.to_string();
+        let parts = [self.kind, port.as_bytes(), self.protocol, self.formats];
+        out.extend_from_slice(b"m=");
+        out.extend_from_slice(&parts.join(&b' '));
+    }
+
     pub(super) fn write(&self, out: &mut Vec<u8>, port: &[u8], formats: &[u8]) {
         let parts: [&[u8]; 9] = [
             b"m=",

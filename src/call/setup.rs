@@ -5,12 +5,15 @@
 //! Invariants: A gets one final response; a branch that lost is cancelled, and its 2xx, should it
 //! come all the same, is acknowledged and ended (S-07).
 
+use std::net::SocketAddr;
+
+use crate::call::branches::Branch;
 use crate::call::early::Early;
 use crate::call::end;
 use crate::call::finals::{Final, is_better};
 use crate::call::forks::Fork;
 use crate::call::held::Hold;
-use crate::call::nat::{Media, NatMedia};
+use crate::call::nat::NatMedia;
 use crate::call::negotiation::Negotiation;
 use crate::call::relay::{carries_session, copy_naming, share_of_breadth};
 use crate::call::respond_announced;
@@ -59,6 +62,8 @@ pub struct Offer<'o> {
     pub phone: Option<(Side, Flow)>,
     /// What becomes of the addresses in the phone's session descriptions.
     pub nat_media: NatMedia,
+    /// Our addresses for A's audio and for B's, if it is to pass us.
+    pub anchor: Option<[SocketAddr; 2]>,
 }
 
 /// The phone rang elsewhere first (RFC 3326 §3.1).
@@ -73,9 +78,11 @@ pub(super) const ANSWERED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call complet
 pub(super) struct Setup {
     /// A's INVITE; `None` once it has its final response.
     server: Option<Key>,
-    branches: Few<Branch>,
+    /// Its number: others may come in its early dialogs.
+    invite: u32,
+    pub(super) branches: Few<Branch>,
     /// How many of them are of INVITEs before this one.
-    earlier: usize,
+    pub(super) earlier: usize,
     pub(super) forks: Few<Fork>,
     pub(super) best: Option<Final>,
     /// What keeps A from the best failure, when all branches have failed.
@@ -92,13 +99,6 @@ pub(super) struct Setup {
     rings_until: Timestamp,
 }
 
-#[derive(Debug)]
-struct Branch {
-    client: Option<Key>,
-    flow: Flow,
-    reach: Reach,
-}
-
 impl Setup {
     /// Of an INVITE that goes to nobody.
     pub(super) fn of_nobody(turn: &Turn<'_>, request: &Request<'_>, server: Key) -> Self {
@@ -108,6 +108,7 @@ impl Setup {
     fn new(turn: &Turn<'_>, request: &Request<'_>, (server, asks): (Key, Asks)) -> Self {
         Self {
             server: Some(server),
+            invite: request.cseq.number,
             branches: Few::new(),
             earlier: 0,
             forks: Few::new(),
@@ -132,6 +133,11 @@ impl Setup {
         self.server
     }
 
+    /// Timer C runs anew.
+    pub(super) fn ring_until(&mut self, rings_until: Timestamp) {
+        self.rings_until = rings_until;
+    }
+
     /// What follows is of another INVITE.
     pub(super) fn begin_again(&mut self, rings_until: Timestamp, asks: Asks) {
         self.earlier = self.branches.len();
@@ -140,16 +146,6 @@ impl Setup {
         self.early_media = false;
         self.rings_until = rings_until;
         self.asks = asks;
-    }
-
-    /// Whether nobody is left whom this INVITE may reach.
-    fn is_used_up(&self) -> bool {
-        let mut branches = self.branches.iter().skip(self.earlier);
-        branches.all(|branch| branch.client.is_none())
-    }
-
-    fn is_done(&self) -> bool {
-        self.branches.iter().all(|branch| branch.client.is_none())
     }
 }
 
@@ -173,6 +169,9 @@ impl Call {
         call.early = Early::of(request);
         call.phone = offer.phone.map(|(side, _)| side);
         call.place_media(offer);
+        if offer.again.is_some_and(|again| again.has_waited) {
+            call.wait_again(turn);
+        }
         call.send_invites(turn, offer);
         call
     }
@@ -194,13 +193,6 @@ impl Call {
             self.finish(turn, Status::REQUEST_TERMINATED);
             self.outcome = Outcome::Cancelled;
             self.give_up_branches(turn, reason);
-        }
-    }
-
-    /// R14: a phone's media is where its requests come from, or are sent to.
-    pub(super) fn place_media(&mut self, offer: &Offer<'_>) {
-        if let (NatMedia::Rewrite, Some((side, flow))) = (offer.nat_media, &offer.phone) {
-            self.leg_mut(*side).media = Media::Behind(flow.remote.ip());
         }
     }
 
@@ -232,6 +224,7 @@ impl Call {
             if let Ok(client) = sent {
                 branches.push(Branch {
                     client: Some(client),
+                    is_heard: false,
                     flow: target.flow,
                     reach: target.reach,
                 });
@@ -290,6 +283,7 @@ impl Call {
         response: &Response<'_>,
     ) {
         if response.status.is_provisional() {
+            self.note_heard(branch);
             self.on_progress(turn, branch, response);
         } else if response.status.is_success() {
             self.on_success(turn, branch, response);
@@ -311,15 +305,6 @@ impl Call {
             Failure::Unreachable => Status::SERVICE_UNAVAILABLE,
         };
         self.on_branch_final(turn, status, None);
-    }
-
-    /// S-101: the INVITE of a branch has gone on to another server.
-    pub(super) fn move_branch(&mut self, branch: u8, client: Key, flow: Flow) {
-        let setup = self.setup.as_deref_mut();
-        if let Some(branch) = setup.and_then(|setup| setup.branches.get_mut(usize::from(branch))) {
-            branch.client = Some(client);
-            branch.flow = flow;
-        }
     }
 
     /// Timer C: nobody has given a sign of life for too long (RFC 3261 §16.8).
@@ -365,7 +350,7 @@ impl Call {
         self.end_branch(branch);
         let mut dialog = self.b.dialog.answered(response, &flow, reach);
         let number = response.cseq.number;
-        let is_awaited = !self.is_held() && !self.is_earlier(branch);
+        let is_awaited = !self.is_kept() && !self.is_earlier(branch);
         let Some(server) = is_awaited.then(|| self.take_server()).flatten() else {
             let remote_tag = response.to.tag().unwrap_or_default();
             let is_winner = self.answered.is_some() && self.b.dialog.remote_tag() == remote_tag;
@@ -388,28 +373,12 @@ impl Call {
         self.phase = Phase::Talking;
         self.answered = Some(turn.now);
         self.relay_success(turn, server, response, tag);
-        let numbers = (self.a.dialog.remote_cseq(), number);
+        let numbers = (self.invite_number(), number);
         let unacked = Negotiation::answered(turn, (Side::A, server), client, numbers);
         self.negotiation = Some(Box::new(unacked));
         self.leave_early(tag);
         self.cancel_branches(turn, ANSWERED_ELSEWHERE);
         self.close_setup();
-    }
-
-    /// Whether a branch is of an INVITE that has failed, though A waits on.
-    fn is_earlier(&self, branch: u8) -> bool {
-        let setup = self.setup.as_deref();
-        setup.is_some_and(|setup| usize::from(branch) < setup.earlier)
-    }
-
-    /// The way of a branch and its transaction; the call's when the branches are forgotten.
-    pub(super) fn way_of(&self, branch: u8) -> (Flow, Reach, Option<Key>) {
-        let branches = self.setup.as_deref().map(|setup| &setup.branches);
-        let branch = branches.and_then(|branches| branches.get(usize::from(branch)));
-        match branch {
-            Some(branch) => (branch.flow, branch.reach, branch.client),
-            None => (self.b.dialog.flow(), Reach::Address, None),
-        }
     }
 
     /// S-07: a fork that answered too late is acknowledged each time and ended once.
@@ -466,15 +435,9 @@ impl Call {
         } else {
             self.decide(turn, status, response);
         }
-        if !self.is_held() {
+        if !self.is_kept() {
             self.give_up_branches(turn, b"");
         }
-    }
-
-    /// The way of each branch.
-    pub(super) fn branch_flows(&self) -> impl Iterator<Item = Flow> {
-        let branches = self.setup.as_deref().map(|setup| &setup.branches);
-        branches.into_iter().flatten().map(|branch| branch.flow)
     }
 
     fn relay_success(&self, turn: &mut Turn<'_>, server: Key, response: &Response<'_>, tag: Tag) {
@@ -507,15 +470,21 @@ impl Call {
         self.setup.as_deref()?.server
     }
 
-    /// Whether somebody has an INVITE of ours that he has not answered.
-    pub fn is_inviting(&self) -> bool {
+    /// The number of A's INVITE, by which its ACK is known.
+    pub(super) fn invite_number(&self) -> u32 {
         let setup = self.setup.as_deref();
-        setup.is_some_and(|setup| !setup.is_done())
+        setup.map_or_else(|| self.a.dialog.remote_cseq(), |setup| setup.invite)
     }
 
     /// Whether A hears something from B's side already.
     pub fn hears_callee(&self) -> bool {
         self.setup.as_deref().is_some_and(|setup| setup.early_media)
+    }
+
+    /// Whether somebody has an INVITE of ours that he has not answered.
+    pub fn is_inviting(&self) -> bool {
+        let setup = self.setup.as_deref();
+        setup.is_some_and(|setup| !setup.is_done())
     }
 
     pub(super) fn take_server(&mut self) -> Option<Key> {
@@ -544,16 +513,6 @@ impl Call {
         }
     }
 
-    fn end_branch(&mut self, branch: u8) {
-        let setup = self.setup.as_deref_mut();
-        if let Some(branch) = setup.and_then(|setup| setup.branches.get_mut(usize::from(branch))) {
-            branch.client = None;
-        }
-        if self.phase != Phase::Inviting {
-            self.close_setup();
-        }
-    }
-
     pub(super) fn close_setup(&mut self) {
         if self.setup.as_deref().is_some_and(Setup::is_done) {
             self.setup = None;
@@ -564,7 +523,10 @@ impl Call {
 /// Our half of the dialog with B: a new one, or that of the INVITE that this one repeats (R3).
 pub(super) fn callee_of(key: Key, turn: &mut Turn<'_>, offer: &Offer<'_>) -> Dialog {
     let (request, flow) = (offer.request, *offer.flow);
-    if let Some(Again { call_id, tag, cseq }) = offer.again {
+    if let Some(Again {
+        call_id, tag, cseq, ..
+    }) = offer.again
+    {
         let mut dialog = Dialog::of_client(call_id, request, *tag, flow);
         dialog.count_from(*cseq);
         return dialog;

@@ -113,6 +113,24 @@ impl Audio<'_> {
     }
 }
 
+/// Where the first audio of a description is, whose sender's signalling comes from there; `None` if there
+/// is none.
+pub(super) fn audio_address(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr> {
+    let session = lines(sdp)
+        .take_while(|line| !line.starts_with(b"m="))
+        .find_map(address_in);
+    let port_of = |audio: &Audio<'_>| audio.media.port().filter(|port| *port > 0);
+    let mut audio = sections(sdp).filter(|audio| audio.media.is_audio());
+    let audio = audio.find(|audio| port_of(audio).is_some())?;
+    let own = audio.attributes.iter().find_map(|line| address_in(line));
+    let ip = match own.or(session)? {
+        Address::Ip(address) if address.is_unspecified() => return None,
+        Address::Ip(address) => address,
+        Address::Name => signalling,
+    };
+    Some(SocketAddr::new(ip, port_of(&audio)?))
+}
+
 /// Whether we can be heard by whoever sends this message.
 pub fn can_hear(message: &Message<'_>, signalling: IpAddr) -> bool {
     sdp_of(message).is_some_and(|offer| Taken::of(offer, signalling).is_some())

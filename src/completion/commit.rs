@@ -507,6 +507,8 @@ impl Output {
             | Self::Read(_)
             | Self::Watch { .. }
             | Self::Unwatch { .. }
+            | Self::WaitedFor { .. }
+            | Self::Unwaited { .. }
             | Self::Tell(_)
             | Self::Suspect(_) => None,
         }

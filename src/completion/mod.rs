@@ -24,6 +24,7 @@ mod entry;
 mod history;
 mod identity;
 mod input;
+pub mod intrusion;
 mod outage;
 mod output;
 mod phones;

@@ -133,6 +133,17 @@ pub enum Output {
         result: Result<Vec<CompletionId>, Reject>,
     },
 
+    /// Somebody waits for this callee: what else can tell of his lines is to be asked.
+    WaitedFor {
+        /// Whom.
+        user: Aor,
+    },
+    /// Nobody waits for him any more.
+    Unwaited {
+        /// Whom.
+        user: Aor,
+    },
+
     /// Make a change in the store; its answer is told in any case.
     Persist(Put),
     /// Read a record; its answer is told in any case.

@@ -285,6 +285,12 @@ impl Service {
         self.view(*self.tokens.get(&cce)?)
     }
 
+    /// Who called whom in the call that an offer's token is of; `None` if the token is none of ours.
+    pub fn offered(&self, token: &str) -> Option<(Aor, Aor)> {
+        let offer = self.sealer.open(token)?;
+        Some((offer.caller, offer.callee))
+    }
+
     /// The completion that a callee is reserved for.
     pub fn reserved_for(&self, callee: &Aor) -> Option<CompletionId> {
         let monitor = self.users.get(callee)?.monitor.as_ref()?;
@@ -522,6 +528,15 @@ impl Service {
             });
             // Nobody tells it any more, so that it would grow old.
             user.line = Line::UNKNOWN;
+        }
+        let is_waited_for = user.monitor.is_some();
+        if std::mem::replace(&mut user.is_waited_for, is_waited_for) != is_waited_for {
+            let user = aor.clone();
+            turn.out.push(if is_waited_for {
+                Output::WaitedFor { user }
+            } else {
+                Output::Unwaited { user }
+            });
         }
         let context = Context {
             policy: &self.settings.monitor,

@@ -18,6 +18,8 @@ pub(super) struct User {
     pub(super) line: Line,
     /// Whether somebody was asked to tell his lines.
     pub(super) watch: Watch,
+    /// Whether somebody was told that he is waited for.
+    pub(super) is_waited_for: bool,
     /// Who waits for him.
     pub(super) monitor: Option<Box<Monitor>>,
     /// Since when somebody does.
@@ -38,6 +40,7 @@ impl User {
         Self {
             line: Line::UNKNOWN,
             watch: Watch::Off,
+            is_waited_for: false,
             monitor: None,
             waited_for: Timestamp::START,
             agent: None,

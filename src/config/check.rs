@@ -44,18 +44,11 @@ pub(super) fn check(
     arguments: &Arguments,
 ) -> Result<Config, Error> {
     let (mut listeners, mut tls) = listeners::listeners(source, &raw.listener, arguments)?;
-    let own_calls = raw.own_calls.listen.as_ref();
-    let own_calls = own_calls
-        .map(|written| listeners::own_calls(source, written, &mut listeners))
-        .transpose()?;
+    let own_calls = listeners::own_calls(source, &raw.own_calls, &mut listeners)?;
     tls.resize(listeners.len(), None);
     let domains = source.read_all(&raw.domains, value::host_name)?;
     let mut upstream = peers::upstream(source, raw, arguments.upstream.as_ref(), &listeners)?;
-    let own_login = own_calls::login(source, &raw.own_calls)?;
-    if let (None, Some(written)) = (&upstream, own_calls::first_written(&raw.own_calls)) {
-        let why = "there is no upstream that we could call through";
-        return Err(source.error(&written.span(), why));
-    }
+    let own_login = own_calls::login(source, &raw.own_calls, upstream.is_some())?;
     let us = Us {
         listeners: &listeners,
         domains: &domains,
@@ -68,7 +61,9 @@ pub(super) fn check(
     let timing = timing(source, &raw.timing)?;
     let media = media::media(source, &raw.media, &listeners)?;
     let completion = completion(source, raw, &calls, (timing.t1, media.as_ref()))?;
-    let edge = edge::edge(source, raw, upstream.as_ref())?;
+    // R17: nobody is joined without sound.
+    let keeps_sessions = media.is_some() && completion.intrusion.is_possible();
+    let edge = edge::edge(source, raw, (upstream.as_ref(), media.is_some()))?;
     let is_trunk = edge::is_trunk(source, raw, (upstream.as_ref(), &peers))?;
     if let (Some(_), Some(upstream)) = (&edge, &mut upstream)
         && !peers::names_methods(raw, arguments)
@@ -88,7 +83,10 @@ pub(super) fn check(
             domains,
             registrar: registrar(source, raw)?,
             calls,
-            call_policy: calls::policy(source, &raw.calls, edge.as_ref())?,
+            call_policy: call::Policy {
+                keeps_sessions,
+                ..calls::policy(source, &raw.calls, edge.as_ref())?
+            },
             edge,
             is_trunk,
             started: WallTime::default(),
@@ -132,6 +130,7 @@ fn completion(
 ) -> Result<Completion, Error> {
     let raw = &raw.completion;
     Ok(Completion {
+        intrusion: media::intrusion(source, &raw.intrusion)?,
         prompt: media::prompt(source, &raw.prompt, media)?,
         ..completion::completion(source, raw, &calls.emergency, t1)?
     })

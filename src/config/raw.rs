@@ -57,7 +57,8 @@ pub(super) struct RawTls {
     pub(super) client_ca: Field<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Not `Debug`: it holds a password.
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawOwnCalls {
     pub(super) listen: Field<String>,
@@ -93,6 +94,7 @@ pub(super) struct RawPeer {
     pub(super) completion: Field<String>,
     pub(super) recall: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) cc_params: Field<bool>,
+    pub(super) dialog_events: Field<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -180,6 +182,7 @@ pub(super) struct RawCalls {
 pub(super) struct RawCompletion {
     pub(super) enabled: Field<bool>,
     pub(super) retain: Field<bool>,
+    pub(super) reserve: Field<String>,
     pub(super) recall_by: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) offer_window: Field<String>,
     pub(super) ask_time: Field<String>,
@@ -214,7 +217,17 @@ pub(super) struct RawCompletion {
     pub(super) recalls_max: Field<u32>,
     pub(super) recalls_per_second_max: Field<u32>,
     pub(super) codes: RawCodes,
+    pub(super) intrusion: RawIntrusion,
     pub(super) prompt: RawPrompt,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawIntrusion {
+    pub(super) intrudes: Field<u32>,
+    pub(super) protection: Field<u32>,
+    pub(super) silent: Field<bool>,
+    pub(super) warns_every: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -234,6 +247,7 @@ pub(super) struct RawCodes {
 pub(super) struct RawPrompt {
     pub(super) callback: Field<String>,
     pub(super) camp_on: Field<String>,
+    pub(super) intrude: Field<String>,
     pub(super) lasts: Field<String>,
 }
 

@@ -5,7 +5,9 @@ use std::fmt;
 use crate::call::NatMedia;
 use crate::cc::trust::Dials;
 use crate::completion::CodeKind;
+use crate::completion::intrusion::Rights;
 use crate::routing::table::OnBusy;
+use crate::shard::intrusion::Intrusion;
 use crate::shard::settings::{Carries, CcParams, Completion, Edge, KeepAlive, Peer};
 use crate::shard::settings::{PeerCompletion, RecallMethod, Settings};
 use crate::sip::flow::ListenerId;
@@ -103,6 +105,7 @@ fn write_edge(f: &mut fmt::Formatter<'_>, edge: &Edge) -> fmt::Result {
         KeepAlive::Off => write!(f, "nat        not kept open")?,
     }
     let media = match edge.nat_media {
+        NatMedia::Anchor => "ours, as all audio passes us",
         NatMedia::Off => "as they are",
         NatMedia::Rewrite => "written anew",
     };
@@ -143,6 +146,11 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
         Dials::Original => "the original number",
         Dials::Tokens => "tokens",
     };
+    let told = if peer.dialog_events {
+        "; tells of dialogs"
+    } else {
+        ""
+    };
     let bare = match peer.cc_params {
         CcParams::Added => "",
         CcParams::LeftOut => " without parameters",
@@ -152,7 +160,7 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
     writeln!(
         f,
         "peer       {name} at {uri}, speaks for {hosts}; completion {completion}, dials {dials}{bare}; \
-         recalls by {recall}"
+         recalls by {recall}{told}"
     )
 }
 
@@ -219,6 +227,7 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         [] => writeln!(f, "codes      none"),
         some => writeln!(f, "codes      {}", some.join(", ")),
     }?;
+    intrusion(&completion.intrusion, f)?;
     let Some(prompt) = &completion.prompt else {
         return Ok(());
     };
@@ -229,6 +238,23 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         .collect();
     let digits = digits.join(", ");
     writeln!(f, "prompt     {digits} within {}", spelled(prompt.lasts))
+}
+
+fn intrusion(intrusion: &Intrusion, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if !intrusion.is_possible() {
+        return Ok(());
+    }
+    let Rights {
+        intrudes,
+        protection,
+    } = intrusion.usual;
+    let (intrudes, protection) = (intrudes.get(), protection.get());
+    write!(f, "intrusion  level {intrudes}, protection {protection}, ")?;
+    if intrusion.is_silent {
+        writeln!(f, "unheard")
+    } else {
+        writeln!(f, "warned every {}", spelled(intrusion.warns_every))
+    }
 }
 
 impl fmt::Display for Log {

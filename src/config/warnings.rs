@@ -37,9 +37,20 @@ impl Config {
             warnings.extend(completion(settings));
         }
         warnings.extend(waiting(settings));
+        warnings.extend(unheard(settings));
         warnings.extend(codes_without_phones(settings));
         warnings
     }
+}
+
+/// T29: who talks does not know who listens.
+fn unheard(settings: &Settings) -> Option<String> {
+    let intrusion = &settings.completion.intrusion;
+    let is_silent = intrusion.is_silent && intrusion.is_possible();
+    is_silent.then(|| {
+        "completion.intrusion.silent: calls are joined unheard, which is a crime in many countries"
+            .to_owned()
+    })
 }
 
 /// R11: what is dialled at a peer is the peer's to understand.
@@ -50,20 +61,12 @@ fn codes_without_phones(settings: &Settings) -> Option<String> {
         .then(|| "completion: codes and prompts are for phones, and trunk mode has none".to_owned())
 }
 
-/// In front of a PBX nobody is asked before its mailbox is; between peers nobody waits.
+/// R11: between peers nobody waits.
 fn waiting(settings: &Settings) -> Option<String> {
     let routes = settings.routes.iter().filter_map(|route| route.on_busy);
     let mut wishes = routes.chain([settings.completion.on_busy]);
-    if settings.is_trunk {
-        let waits = wishes.any(|wish| wish != OnBusy::Refuse);
-        return waits
-            .then(|| "on_busy: in trunk mode the PBX decides what a busy callee means".to_owned());
-    }
-    settings.edge.as_ref()?;
-    let asks = wishes.any(|wish| wish == OnBusy::Ask);
-    asks.then(|| {
-        "on_busy: in edge mode \"ask\" comes after what the PBX makes of a busy callee".to_owned()
-    })
+    let waits = settings.is_trunk && wishes.any(|wish| wish != OnBusy::Refuse);
+    waits.then(|| "on_busy: in trunk mode the PBX decides what a busy callee means".to_owned())
 }
 
 /// Whoever reaches a registrar without users is one of them.

@@ -18,7 +18,7 @@ use tokio::task::{AbortHandle, LocalSet};
 use crate::config::Media;
 use crate::media::desk::{Command, Counts, Desk, RoomId};
 use crate::media::prompts::{BadPart, Voice};
-use crate::media::room::{News, Sends};
+use crate::media::room::{News, Sends, pair};
 use crate::media::stream::Drop;
 use crate::observe::SoundCounters;
 use crate::random::Rng;
@@ -137,19 +137,37 @@ async fn until(clock: Clock, due: Option<Timestamp>) {
 impl Studio {
     fn handle(&mut self, own: &Rc<RefCell<Self>>, command: Command) {
         let room = command.room();
-        if matches!(command, Command::Close { .. }) {
-            self.release(room);
+        match &command {
+            Command::Close { .. } => self.release(room),
+            Command::Part { port, .. } => self.release_ports(&pair(*port)),
+            Command::Anchor { .. }
+            | Command::Play { .. }
+            | Command::Open { .. }
+            | Command::Mix { .. }
+            | Command::Reserve { .. } => {}
         }
         for port in command.ports() {
+            if self.ports.get(&port).is_some_and(|it| it.room == room) {
+                continue;
+            }
             if let Err(error) = self.bind(own, room, port) {
                 let at = SocketAddr::new(self.address, port);
                 tracing::warn!(%at, %error, "no port for sound");
                 self.ports_refused += 1;
                 self.show();
-                self.release(room);
+                if let Command::Reserve { ports, .. } = command {
+                    // Whoever is in it stays.
+                    let all: Vec<u16> = ports.into_iter().flat_map(pair).collect();
+                    self.release_ports(&all);
+                } else {
+                    self.release(room);
+                }
                 self.tell(room, News::Failed);
                 return;
             }
+        }
+        if matches!(command, Command::Reserve { .. }) {
+            self.tell(room, News::Reserved);
         }
         self.desk.handle(self.clock.now(), command);
         self.show();
@@ -181,8 +199,16 @@ impl Studio {
     }
 
     fn release(&mut self, room: RoomId) {
-        self.ports.retain(|_, port| {
-            let stays = port.room != room;
+        self.release_all(|_, port| port.room == room);
+    }
+
+    fn release_ports(&mut self, ports: &[u16]) {
+        self.release_all(|number, _| ports.contains(&number));
+    }
+
+    fn release_all(&mut self, goes: impl Fn(u16, &Port) -> bool) {
+        self.ports.retain(|number, port| {
+            let stays = !goes(*number, port);
             if !stays {
                 port.reader.abort();
             }
@@ -195,6 +221,14 @@ impl Studio {
         let (now, sends) = (self.clock.now(), &mut self.sends);
         self.desk
             .handle_timeout(now, sends, |room, it| news.push((room, it)));
+        self.flush();
+        self.show();
+        for (room, news) in news {
+            self.tell(room, news);
+        }
+    }
+
+    fn flush(&mut self) {
         for (port, to, packet) in self.sends.iter() {
             if let Some(port) = self.ports.get(&port) {
                 // A packet that does not leave is one that is lost: the next is 20 ms away.
@@ -202,17 +236,13 @@ impl Studio {
             }
         }
         self.sends.clear();
-        self.show();
-        for (room, news) in news {
-            self.tell(room, news);
-        }
     }
 
     fn on_packet(&mut self, port: u16, from: SocketAddr, packet: &[u8]) {
-        if let Some((room, news)) = self
-            .desk
-            .handle_packet(self.clock.now(), port, from, packet)
-        {
+        let (now, sends) = (self.clock.now(), &mut self.sends);
+        let news = self.desk.handle_packet(now, port, from, packet, sends);
+        self.flush();
+        if let Some((room, news)) = news {
             self.tell(room, news);
         }
     }

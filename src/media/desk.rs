@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
+use super::anchor::{Anchor, Party};
 use super::room::{Mix, News, Programme, Room, Seat, Sends, TICK, pair};
 use super::stream::{Agreed, Drop, Stream};
 use crate::random::Rng;
@@ -25,6 +28,15 @@ pub struct RoomId(pub u64);
 /// What is to be done.
 #[derive(Debug)]
 pub enum Command {
+    /// The two sides of a call are heard through us; the same again when one describes itself anew.
+    Anchor {
+        /// Its name.
+        room: RoomId,
+        /// Our ports, each for its party.
+        ports: [u16; 2],
+        /// Who they are.
+        parties: [Party; 2],
+    },
     /// A party hears a programme from here on.
     Play {
         /// In which room.
@@ -46,14 +58,28 @@ pub enum Command {
         /// What is heard.
         programme: Programme,
     },
-    /// A room opens in which the last party joins the other two.
+    /// The party of a room joins two others, on the ports that were reserved for them.
     Mix {
         /// Its name.
         room: RoomId,
-        /// Our ports, and what was agreed on.
-        parties: Box<[(u16, Agreed); 3]>,
+        /// Our ports for them, and what was agreed on.
+        parties: Box<[(u16, Agreed); 2]>,
         /// The warning.
         mix: Mix,
+    },
+    /// He leaves them again.
+    Part {
+        /// Its name.
+        room: RoomId,
+        /// His port.
+        port: u16,
+    },
+    /// A room is to have these ports as well; [`News::Reserved`] or [`News::Failed`] follows.
+    Reserve {
+        /// Its name.
+        room: RoomId,
+        /// The ports.
+        ports: [u16; 2],
     },
 }
 
@@ -61,21 +87,26 @@ impl Command {
     /// The room that is meant.
     pub fn room(&self) -> RoomId {
         match self {
-            Self::Play { room, .. }
+            Self::Anchor { room, .. }
+            | Self::Play { room, .. }
             | Self::Close { room }
             | Self::Open { room, .. }
-            | Self::Mix { room, .. } => *room,
+            | Self::Mix { room, .. }
+            | Self::Part { room, .. }
+            | Self::Reserve { room, .. } => *room,
         }
     }
 
     /// The ports that it needs.
     pub fn ports(&self) -> impl Iterator<Item = u16> {
-        let parties: &[(u16, Agreed)] = match self {
-            Self::Play { .. } | Self::Close { .. } => &[],
-            Self::Open { party, .. } => std::slice::from_ref(party),
-            Self::Mix { parties, .. } => &**parties,
+        let needed: SmallVec<[u16; 2]> = match self {
+            Self::Open { party, .. } => SmallVec::from_iter([party.0]),
+            Self::Anchor { ports, .. } | Self::Reserve { ports, .. } => SmallVec::from_iter(*ports),
+            Self::Play { .. } | Self::Close { .. } | Self::Mix { .. } | Self::Part { .. } => {
+                SmallVec::new()
+            }
         };
-        parties.iter().flat_map(|(port, _)| pair(*port))
+        needed.into_iter().flat_map(pair)
     }
 }
 
@@ -127,6 +158,7 @@ impl Ended {
 #[derive(Debug)]
 pub struct Desk {
     rooms: BTreeMap<RoomId, (Room, Timestamp)>,
+    anchors: BTreeMap<RoomId, Anchor>,
     by_port: BTreeMap<u16, RoomId>,
     due: BTreeSet<(Timestamp, RoomId)>,
     rng: Rng,
@@ -138,6 +170,7 @@ impl Desk {
     pub fn new(rng: Rng) -> Self {
         Self {
             rooms: BTreeMap::new(),
+            anchors: BTreeMap::new(),
             by_port: BTreeMap::new(),
             due: BTreeSet::new(),
             rng,
@@ -148,6 +181,11 @@ impl Desk {
     /// Does what is asked for.
     pub fn handle(&mut self, now: Timestamp, command: Command) {
         match command {
+            Command::Anchor {
+                room,
+                ports,
+                parties,
+            } => self.anchor(room, ports, parties),
             Command::Play { room, programme } => {
                 if let Some((room, _)) = self.rooms.get_mut(&room) {
                     room.play(programme);
@@ -164,20 +202,39 @@ impl Desk {
             }
             Command::Mix { room, parties, mix } => {
                 let seats = parties.map(|party| self.seat(party));
-                self.open(now, room, Room::for_three(seats, mix));
+                if let Some((joined, _)) = self.rooms.get_mut(&room) {
+                    joined.join(seats, mix);
+                    self.by_port.extend(joined.ports().map(|port| (port, room)));
+                }
             }
+            Command::Part { room, .. } => self.part(room),
+            // The sockets are whoever's who owns them.
+            Command::Reserve { .. } => {}
         }
     }
 
-    /// Takes in a packet that came to a port of ours.
+    /// Takes in a packet that came to a port of ours; what goes on of it is added to `sends`.
     pub fn handle_packet(
         &mut self,
         now: Timestamp,
         port: u16,
         from: SocketAddr,
         bytes: &[u8],
+        sends: &mut Sends,
     ) -> Option<(RoomId, News)> {
         let id = *self.by_port.get(&port)?;
+        if let Some(anchor) = self.anchors.get_mut(&id) {
+            match anchor.handle(port, from, bytes) {
+                Ok(Some((leaves, to))) => {
+                    self.counts.received += 1;
+                    self.counts.sent += 1;
+                    sends.pass(leaves, to, bytes);
+                }
+                Ok(None) => self.counts.received += 1,
+                Err(why) => *self.counts.dropped.entry(why).or_default() += 1,
+            }
+            return None;
+        }
         let (room, _) = self.rooms.get_mut(&id)?;
         match room.handle(now, port, from, bytes) {
             Ok(news) => {
@@ -243,7 +300,32 @@ impl Desk {
         self.due.insert((now, id));
     }
 
+    fn anchor(&mut self, id: RoomId, ports: [u16; 2], parties: [Party; 2]) {
+        if let Some(anchor) = self.anchors.get_mut(&id) {
+            return anchor.describe(parties);
+        }
+        let anchor = Anchor::new(ports, parties);
+        self.by_port.extend(anchor.ports().map(|port| (port, id)));
+        self.anchors.insert(id, anchor);
+    }
+
+    fn part(&mut self, id: RoomId) {
+        let Some((room, _)) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        if let Some(port) = room.part() {
+            for port in pair(port) {
+                self.by_port.remove(&port);
+            }
+        }
+    }
+
     fn close(&mut self, id: RoomId) {
+        if let Some(anchor) = self.anchors.remove(&id) {
+            for port in anchor.ports() {
+                self.by_port.remove(&port);
+            }
+        }
         let Some((room, next)) = self.rooms.remove(&id) else {
             return;
         };
@@ -340,7 +422,13 @@ mod tests {
         assert!(sent(&mut desk, after(500)).is_empty());
         assert_eq!(desk.deadline(), None);
         assert_eq!(
-            desk.handle_packet(Timestamp::START, 20_000, peer(), b"x"),
+            desk.handle_packet(
+                Timestamp::START,
+                20_000,
+                peer(),
+                b"x",
+                &mut Sends::default()
+            ),
             None
         );
         assert_eq!(desk.counts().received + desk.rooms() as u64, 0);
@@ -352,7 +440,13 @@ mod tests {
         open(&mut desk, RoomId(8), 20_000, after(1));
         desk.handle(after(2), Command::Close { room: ROOM });
         let event = event_of(Digit::D5);
-        let told = desk.handle_packet(Timestamp::START, 20_000, peer(), &event);
+        let told = desk.handle_packet(
+            Timestamp::START,
+            20_000,
+            peer(),
+            &event,
+            &mut Sends::default(),
+        );
         assert_eq!(told, Some((RoomId(8), News::Digit(Digit::D5))));
     }
 
@@ -361,11 +455,23 @@ mod tests {
         let mut desk = opened(ROOM, 20_000, after(0));
         let stranger = "203.0.113.1:9".parse().expect("an address");
         assert_eq!(
-            desk.handle_packet(Timestamp::START, 20_000, stranger, &event_of(Digit::D1)),
+            desk.handle_packet(
+                Timestamp::START,
+                20_000,
+                stranger,
+                &event_of(Digit::D1),
+                &mut Sends::default()
+            ),
             None
         );
         assert_eq!(
-            desk.handle_packet(Timestamp::START, 20_000, peer(), b"no RTP"),
+            desk.handle_packet(
+                Timestamp::START,
+                20_000,
+                peer(),
+                b"no RTP",
+                &mut Sends::default()
+            ),
             None
         );
         let dropped: Vec<_> = desk.counts().dropped.clone().into_iter().collect();

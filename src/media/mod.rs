@@ -4,6 +4,7 @@
 //!
 //! Packets and the time in, packets and deadlines out; [`crate::io`] owns the sockets.
 
+pub mod anchor;
 pub mod clip;
 pub mod codec;
 pub mod desk;

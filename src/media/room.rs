@@ -5,6 +5,7 @@
 //! ```text
 //!   Programme ── a clip after the other, or one for ever; digits are told
 //!   Mix       ── warning ─► open: each hears the others; the warning again every so often
+//!                the intruder leaves ─► the other two hear each other
 //! ```
 //!
 //! - Nobody hears an intruder, nor does he hear anybody, before all have been warned (T29).
@@ -84,8 +85,8 @@ impl Programme {
 #[derive(Debug)]
 pub struct Mix {
     warning: Clip,
-    /// Frames from the beginning of one warning to that of the next.
-    every: usize,
+    /// Frames from the beginning of one warning to that of the next; `None` if nobody is warned.
+    every: Option<usize>,
     at: usize,
     is_open: bool,
 }
@@ -109,17 +110,28 @@ impl Mix {
             .max(warning.frames());
         Ok(Self {
             warning,
-            every,
+            every: Some(every),
             at: 0,
             is_open: false,
         })
     }
 
+    /// A mix of which nobody is warned: the operator has taken that on himself.
+    pub fn unheard() -> Self {
+        Self {
+            warning: Clip::new(Vec::new()),
+            every: None,
+            at: 0,
+            is_open: true,
+        }
+    }
+
     /// What all hear besides each other.
     fn next(&mut self) -> Option<Frame> {
+        let every = self.every?;
         let frame = self.warning.frame(self.at);
         self.is_open |= frame.is_none();
-        self.at = (self.at + 1) % self.every;
+        self.at = (self.at + 1) % every;
         frame
     }
 }
@@ -137,6 +149,8 @@ pub enum News {
     Failed,
     /// The programme has ended.
     PlayedOut,
+    /// The ports that were reserved are ours.
+    Reserved,
 }
 
 /// A party of a room.
@@ -194,6 +208,13 @@ impl Sends {
         self.each.clear();
     }
 
+    /// A packet that goes on as it came.
+    pub(super) fn pass(&mut self, port: u16, to: SocketAddr, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        let ends = self.bytes.len();
+        self.each.push(Send { port, to, ends });
+    }
+
     fn put(&mut self, seat: &mut Seat, frame: &Frame) {
         let to = seat.stream.put(frame, &mut self.bytes);
         let (port, ends) = (seat.port, self.bytes.len());
@@ -226,13 +247,26 @@ impl Room {
         }
     }
 
-    /// A room in which the last party joins the other two.
-    pub fn for_three(seats: [Seat; 3], mix: Mix) -> Self {
-        Self {
-            seats: SmallVec::from_iter(seats),
-            score: Score::Mix(mix),
-            ticks: 0,
-        }
+    /// Who is in it joins these two.
+    pub fn join(&mut self, others: [Seat; 2], mix: Mix) {
+        let intruder = std::mem::take(&mut self.seats);
+        self.seats.extend(others);
+        self.seats.extend(intruder);
+        self.score = Score::Mix(mix);
+    }
+
+    /// The last who came leaves; the others hear each other, and nothing else. His port comes back.
+    pub fn part(&mut self) -> Option<u16> {
+        let Score::Mix(mix) = &mut self.score else {
+            return None;
+        };
+        *mix = Mix::unheard();
+        let seat = if self.seats.len() > 2 {
+            self.seats.pop()
+        } else {
+            None
+        };
+        seat.map(|seat| seat.port)
     }
 
     /// What is heard from here on.
@@ -399,10 +433,11 @@ mod tests {
             port: u16::from(host) * 2,
             stream: stream(at(host)),
         });
-        (
-            Room::for_three(seats, mix),
-            [500, 700, 1100].map(Party::new),
-        )
+        let [b, c, a] = seats;
+        let music = Programme::new(Clip::new(vec![0; 160]), Repeats::Forever);
+        let mut room = Room::for_one(a, music);
+        room.join([b, c], mix);
+        (room, [500, 700, 1100].map(Party::new))
     }
 
     fn share(samples: &[i16], hz: f32) -> f32 {
@@ -445,6 +480,35 @@ mod tests {
         let again = &parties[0].hears[100 * FRAME..115 * FRAME];
         assert!(share(again, 1400.0) > 0.3);
         assert!(share(again, 1100.0) > 0.1, "the intruder stays");
+    }
+
+    #[test]
+    fn when_the_intruder_has_left_the_two_hear_each_other_and_no_warning() {
+        let (mut room, mut parties) = mixed();
+        run(&mut room, &mut parties, 0..60);
+        assert_eq!(room.part(), Some(4));
+        let [b, c, _] = &mut parties;
+        let heard = b.hears.len();
+        let mut two = [
+            std::mem::replace(b, Party::new(1)),
+            std::mem::replace(c, Party::new(1)),
+        ];
+        run(&mut room, &mut two, 60..200);
+        let after = &two[0].hears[heard..];
+        assert!(share(after, 700.0) > 0.9 && share(after, 1400.0) < 0.01);
+        assert_eq!(room.part(), None);
+    }
+
+    #[test]
+    fn a_silent_mix_is_open_at_once() {
+        let (mut room, mut parties) = mixed();
+        let Score::Mix(mix) = &mut room.score else {
+            panic!("a mix");
+        };
+        *mix = Mix::unheard();
+        run(&mut room, &mut parties, 0..60);
+        let heard = &parties[0].hears[10 * FRAME..];
+        assert!(share(heard, 1100.0) > 0.4 && share(heard, 1400.0) < 0.01);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::random::Rng;
 use crate::time::Timestamp;
 
 /// Longest packet that is taken: 100 ms and some headers.
-const PACKET_MAX: usize = 1500;
+pub(super) const PACKET_MAX: usize = 1500;
 
 /// What was agreed on with the peer.
 #[derive(Clone, Copy, Debug)]
@@ -197,16 +197,22 @@ impl Stream {
     }
 
     fn knows(&self, from: SocketAddr) -> Result<(), Drop> {
-        let (described, from) = (self.agreed.remote.ip(), from.ip());
-        let is_peer = [described, self.agreed.signalling].contains(&from);
-        // Phones whose sockets have no address send from 127.0.0.1, wherever on loopback they are.
-        let is_here = described.is_loopback() && from.is_loopback();
-        if is_peer || is_here {
+        let Agreed {
+            remote, signalling, ..
+        } = self.agreed;
+        if is_peer(remote.ip(), signalling, from.ip()) {
             Ok(())
         } else {
             Err(Drop::Source)
         }
     }
+}
+
+/// Whether packets from there are those of a peer that describes itself so and signals from there.
+pub(super) fn is_peer(described: IpAddr, signalling: IpAddr, from: IpAddr) -> bool {
+    // Phones whose sockets have no address send from 127.0.0.1, wherever on loopback they are.
+    let is_here = described.is_loopback() && from.is_loopback();
+    [described, signalling].contains(&from) || is_here
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use crate::call::{Call, NatMedia, Offer, Told, Turn};
+use crate::call::{Call, NatMedia, Offer, Side, Told, Turn};
 use crate::cc::Condition;
 use crate::cc::capsule::CallIdentity;
 use crate::cc::line::Calls;
@@ -118,7 +118,8 @@ impl Announcer<'_> {
         let name = name_of(&callee);
         // Who waits for this caller is not made to wait by him.
         let is_awaited = self.service.camps_on(&name, &asker.caller);
-        if !is_busy || is_awaited || !self.service.has_place(&name) {
+        let is_wanted = !is_awaited && !self.is_left_alone(&asker.caller);
+        if !is_busy || !is_wanted || !self.service.has_place(&name) {
             return None;
         }
         let calls = self.calls_of(&callee);
@@ -197,11 +198,11 @@ impl Shard {
         let About::Asker(asker) = &mut held.about else {
             return false;
         };
-        let (call, caller) = (asker.call, asker.caller.clone());
+        self.tell_withheld(now, held.parties.dialled.as_mut(), &held.call);
         let Some(camping) = asker.camping.as_deref_mut() else {
             return false;
         };
-        self.tell_withheld(now, held.parties.dialled.as_mut(), &held.call);
+        let (call, caller) = (asker.call, asker.caller.clone());
         if matches!(camping.stage, Stage::Idle | Stage::Over) {
             return false;
         }
@@ -209,10 +210,10 @@ impl Shard {
         if is_challenged && matches!(camping.stage, Stage::Invited(..)) {
             return false;
         }
-        if !held.call.is_up() {
+        let is_kept_on = !camping.is_open() || held.call.is_held();
+        if !held.call.is_up() || !is_kept_on {
             camping.stage = Stage::Over;
-            self.desk.camps.remove(&call);
-            self.desk.facts.push_back(Input::CallReleased { call });
+            self.release_camp(call);
             return false;
         }
         match camping.stage {
@@ -237,10 +238,48 @@ impl Shard {
         }
         let is_prompted = camping.stage == Stage::Open && asker.session.is_some();
         self.desk.camps.insert(call, key);
-        if held.call.is_held() {
+        if held.call.is_kept() {
             self.leave_callee(now, key, &mut held.parties);
         }
         !is_prompted || self.settings.completion.prompt.is_none()
+    }
+
+    /// The call will not wait: it has come to something else.
+    pub(super) fn give_up_camp(&mut self, held: &mut Held) {
+        if let About::Asker(asker) = &mut held.about
+            && asker.camping.take().is_some()
+        {
+            let call = asker.call;
+            self.release_camp(call);
+        }
+    }
+
+    /// RFC 3261 §18.4: who called over a connection that has gone has no call any more. Nobody is rung
+    /// for him when it would be his turn.
+    pub(super) fn end_camps_over(&mut self, now: Timestamp, flow: &Flow) {
+        let calls = self.desk.camps.values();
+        let is_over = |key: &&Key| {
+            let held = self.calls.get(**key);
+            held.is_some_and(|held| held.call.flow(Side::A) == *flow)
+        };
+        let gone: Vec<Key> = calls.filter(is_over).copied().collect();
+        for key in gone {
+            self.with_call(now, key, |call, turn| call.withdraw(turn, b""));
+        }
+    }
+
+    fn release_camp(&mut self, call: CallIdentity) {
+        self.desk.camps.remove(&call);
+        self.desk.facts.push_back(Input::CallReleased { call });
+    }
+
+    /// Somebody has answered, and what was asked is of no interest any more.
+    pub(super) fn close_question(&mut self, about: &About) {
+        let asker = about.asker();
+        if let Some(asker) = asker.filter(|it| it.camping.as_deref().is_some_and(Camping::is_open))
+        {
+            self.release_camp(asker.call);
+        }
     }
 
     /// There is no room for a call whose caller would be kept from its failure.
@@ -374,10 +413,12 @@ impl Shard {
         };
         let offer = self.offer_of((&request, &flow, server), &ways, &held.parties);
         let targets = targets(&ways);
-        let offer = Offer {
+        let mut offer = Offer {
             targets: &targets,
             ..offer
         };
+        let has = held.anchorage.as_deref().copied();
+        held.anchorage = self.anchor(key, has, &mut offer).map(Box::new);
         self.in_turn(now, held, |call: &mut Call, turn: &mut Turn<'_>| {
             call.invite_held(turn, &offer, sent);
         });
@@ -401,6 +442,7 @@ impl Shard {
             again: None,
             phone: self.phone_of(parties, (request, flow), ways),
             nat_media: edge.map_or(NatMedia::Off, |it| it.nat_media),
+            anchor: None,
         }
     }
 
@@ -461,7 +503,21 @@ impl Shard {
 impl Camping {
     /// Whether a busy callee would let this call wait.
     pub(super) fn may_wait(&self) -> bool {
-        self.wish == OnBusy::CampOn && matches!(self.stage, Stage::Idle | Stage::Invited(..))
+        match self.stage {
+            Stage::Idle => self.wish == OnBusy::CampOn,
+            Stage::Invited(..) => true,
+            Stage::New | Stage::Open | Stage::Asked | Stage::Waits(..) | Stage::Over => false,
+        }
+    }
+
+    /// Whether its caller is kept from a failure, and has no place yet.
+    fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::New | Stage::Open | Stage::Asked)
+    }
+
+    /// Whether its caller may ask for that, once it is known.
+    pub(super) fn may_be_asked_for(&self) -> bool {
+        self.wish == OnBusy::Ask && self.stage == Stage::Idle
     }
 
     /// The request whose turn it is.

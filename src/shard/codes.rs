@@ -319,6 +319,8 @@ impl Shard {
             asked: None,
             armed: None,
             prompting: None,
+            mixed: None,
+            anchorage: None,
         };
         self.put_back(now, key, Box::new(held));
         true

@@ -174,6 +174,7 @@ impl Shard {
         }
         self.provider.give_up();
         self.users.unwatch_all();
+        self.sources.clear();
         tracing::error!("completion is made anew from its store");
         if let Some(records) = self.desk.vault.reload() {
             self.take_up(now, records);
@@ -189,7 +190,9 @@ impl Shard {
             self.users.note_change(&user);
         }
         let user = self.users.take_changed()?;
-        let registered = self.registrar.registered_since(&user);
+        // Whose registration somebody else keeps, who tells of him.
+        let elsewhere = || self.users.far(&user).map(|_| Timestamp::START);
+        let registered = self.registrar.registered_since(&user).or_else(elsewhere);
         Some(Input::Line {
             line: self.users.line(&user, registered),
             user: name_of(&user),
@@ -255,6 +258,8 @@ impl Shard {
                 self.users.unwatch(now, &user);
                 self.registrar.unwatch(&user);
             }
+            Output::WaitedFor { user } => self.watch_far(now, &user_of(&user)),
+            Output::Unwaited { user } => self.unwatch_far(now, &user_of(&user)),
             Output::Tell(tell) => self.log_news(&tell),
             Output::Suspect(suspicion) => {
                 self.counters.completions_suspected += 1;
@@ -345,4 +350,65 @@ pub(super) fn show(name: &addr::Aor) -> String {
 /// A user of ours without the `@` that stands for our domain.
 fn plain(name: &addr::Aor) -> &str {
     name.as_str().trim_end_matches('@')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::shard::Listener;
+
+    /// What is logged.
+    #[derive(Clone)]
+    struct Paper(mpsc::Sender<Vec<u8>>);
+
+    impl io::Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).expect("a reader");
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// How many lines the log has about probing after these suspicions, and what was counted.
+    fn suspected(suspicions: &[(u64, &str)]) -> (usize, u64) {
+        let listener = Listener::at("127.0.0.1:5060".parse().expect("an address"));
+        let settings = Settings {
+            listeners: vec![listener],
+            ..Settings::default()
+        };
+        let mut shard = Shard::new(settings, Rng::from_number(1));
+        let (page, pages) = mpsc::channel();
+        let page = Paper(page);
+        let log = tracing_subscriber::fmt().with_writer(move || page.clone());
+        tracing::subscriber::with_default(log.finish(), || {
+            for (seconds, caller) in suspicions {
+                let suspicion = completion::Suspicion {
+                    caller: Some(addr::Aor::new(caller)),
+                    callee: None,
+                    pattern: Pattern::NoFailedCall,
+                };
+                let now = Timestamp::START + Duration::from_secs(*seconds);
+                shard.carry_out(now, Output::Suspect(suspicion));
+            }
+        });
+        let log: Vec<u8> = pages.try_iter().flatten().collect();
+        let log = String::from_utf8_lossy(&log);
+        let lines = log.lines().filter(|line| line.contains("probing"));
+        (lines.count(), shard.counters.completions_suspected)
+    }
+
+    /// CC-74
+    #[test]
+    fn the_same_suspicion_is_one_line_a_minute_and_a_count_each_time() {
+        let same = [(0, "alice@"), (1, "alice@"), (59, "alice@")];
+        assert_eq!(suspected(&same), (1, 3)); // CC-74
+        let again = [(0, "alice@"), (59, "alice@"), (61, "alice@"), (62, "bob@")];
+        assert_eq!(suspected(&again), (3, 4));
+    }
 }

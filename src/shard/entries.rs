@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::cc::addr;
 use crate::cc::id::CceToken;
+use crate::cc::offer::{self, Named};
 use crate::completion::{CompletionId, View};
 use crate::shard::desk::user_of;
 use crate::shard::invite::Routed;
@@ -15,6 +16,40 @@ use crate::sip::{Request, SipUri, Uri};
 use crate::time::Timestamp;
 
 impl Shard {
+    /// CC-22: the request of whom a URI of ours names, and where a call to it goes; nobody but its
+    /// owner finds anything there. `None`: it names nothing of that kind.
+    pub(super) fn cc_call_to_named(
+        &self,
+        now: Timestamp,
+        (request, flow): (&Request<'_>, &Flow),
+        caller: Option<&addr::Aor>,
+    ) -> Result<Option<(CompletionId, Routed)>, Reject> {
+        let uri = request.uri.as_sip();
+        let user = uri.and_then(|uri| str::from_utf8(uri.user?).ok());
+        let Some(named) = user.and_then(offer::named_by) else {
+            return Ok(None);
+        };
+        if !uri.is_some_and(|uri| self.domains.is_own(&uri)) {
+            return Ok(None);
+        }
+        let service = &self.desk.service;
+        let entry = match named {
+            Named::Entry(cce) => service.entry(cce),
+            Named::Offer(token) => match service.offered(token) {
+                Some((caller, callee)) => {
+                    let id = service.recognise(&caller, &callee);
+                    id.and_then(|id| service.view(id))
+                }
+                // Somebody may be called so.
+                None => return Ok(None),
+            },
+        };
+        let entry = entry.filter(|entry| caller == Some(entry.caller));
+        let entry = entry.ok_or(Reject::UserUnknown)?;
+        let routed = self.route_to_entry(now, (request, flow), &entry)?;
+        Ok(Some((entry.id, routed)))
+    }
+
     /// R3: a place in a queue is called as its caller has called at first: through the PBX, where that
     /// has the callee's phones.
     pub(super) fn route_to_entry(
@@ -24,14 +59,24 @@ impl Shard {
         entry: &View<'_>,
     ) -> Result<Routed, Reject> {
         let dialled = Uri::parse(entry.dialled.as_str().as_bytes()).ok();
-        let Some(dialled) = dialled.filter(|_| self.edge.is_some()) else {
-            return Ok(self.route_home(now, user_of(entry.callee)));
+        let callee = user_of(entry.callee);
+        let behind = self.sources.peer_of(&callee);
+        let behind = behind.filter(|_| self.is_behind(&callee));
+        let is_elsewhere = self.edge.is_some() || behind.is_some();
+        let Some(dialled) = dialled.filter(|_| is_elsewhere) else {
+            return Ok(self.route_home(now, callee));
         };
         let original = Request {
             uri: dialled,
             ..*request
         };
-        let (peer, way) = self.way_upstream(&original, flow)?;
+        let (peer, way) = match behind {
+            Some(peer) => {
+                let way = self.way_at(peer, &dialled, flow.listener, request.call_id)?;
+                (peer, way)
+            }
+            None => self.way_upstream(&original, flow)?,
+        };
         Ok(Routed {
             ways: SmallVec::from_iter([way]),
             callee: None,

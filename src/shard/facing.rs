@@ -16,6 +16,7 @@ use crate::shard::invite::Routed;
 use crate::shard::settings::{Listener, Peer};
 use crate::sip::Request;
 use crate::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
+use crate::time::Timestamp;
 use crate::tls::Proof;
 use crate::tls::names::is_same;
 
@@ -65,11 +66,12 @@ impl Shard {
     }
 
     /// Requests on it time out or are answered elsewhere; bindings fall back to Contact.
-    pub(super) fn on_disconnected(&mut self, flow: &Flow) {
+    pub(super) fn on_disconnected(&mut self, now: Timestamp, flow: &Flow) {
         if let Some(connection) = flow.connection {
             self.proven.remove(&connection);
         }
         self.registrar.handle_disconnected(flow);
+        self.end_camps_over(now, flow);
     }
 
     /// R13: the listener that faces this address: the one that serves it most closely, else the one

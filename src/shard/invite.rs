@@ -13,7 +13,6 @@ use crate::cc::addr::{self, AddrSpec};
 use crate::cc::capsule::CallIdentity;
 use crate::cc::line::Calls;
 use crate::cc::monitor::Found;
-use crate::cc::offer::{self, Named};
 use crate::cc::trust::PeerId;
 use crate::completion::{Binding, CompletionId, Input};
 use crate::location::Aor;
@@ -136,6 +135,12 @@ impl Shard {
                     peer: Some(peer), ..
                 }),
                 Some(dialled),
+            ) if self.is_told_of(now, *peer, &dialled) => Some(Callee::Watched(*peer, dialled)),
+            (
+                Ok(Routed {
+                    peer: Some(peer), ..
+                }),
+                Some(dialled),
             ) => Some(Callee::Behind(*peer, name_of(&dialled))),
             (Err(Reject::UserUnregistered), Some(dialled)) => Some(Callee::Ours(dialled)),
             (Ok(_) | Err(_), _) => None,
@@ -152,7 +157,7 @@ impl Shard {
             return self.refuse_call(now, &arrived, about, Reject::UserBusy);
         }
         let is_one_more =
-            |callee: &Aor| self.is_full(callee) && !self.is_about_call_of(request, callee);
+            |callee: &Aor| self.is_taken(callee) && !self.is_about_call_of(request, callee);
         if routed.callee.as_ref().is_some_and(is_one_more) {
             return self.refuse_call(now, &arrived, about, Reject::UserBusy);
         }
@@ -238,17 +243,10 @@ impl Shard {
         let Uri::Sip(uri) = request.uri else {
             return Ok(None);
         };
-        let user = uri.user.and_then(|user| str::from_utf8(user).ok());
         let service = &self.desk.service;
-        if let Some(Named::Entry(cce)) = user.and_then(offer::named_by)
-            && self.domains.is_own(&uri)
-        {
-            let entry = service
-                .entry(cce)
-                .filter(|entry| arrived.name.as_ref() == Some(entry.caller));
-            let entry = entry.ok_or(Reject::UserUnknown)?;
-            let routed = self.route_to_entry(now, (request, flow), &entry)?;
-            return Ok(Some((entry.id, routed)));
+        let named = self.cc_call_to_named(now, (request, flow), arrived.name.as_ref())?;
+        if named.is_some() {
+            return Ok(named);
         }
         let Some(name) = arrived
             .name
@@ -539,8 +537,11 @@ impl Shard {
         key: Key,
         request: &Request<'_>,
         (flow, server, again): (&Flow, Key, Option<&Again>),
-        (ways, parties, mut about): (&Ways, Parties, About),
+        (ways, mut parties, mut about): (&Ways, Parties, About),
     ) -> Box<Held> {
+        if self.settings.call_policy.keeps_sessions {
+            parties.kind = self.kind_of(request);
+        }
         let targets = targets(ways);
         let message = Self::for_other_side(parties.identity, request.message);
         let request = &Request {
@@ -548,19 +549,15 @@ impl Shard {
             ..*request
         };
         let offer = self.offer_of((request, flow, server), ways, &parties);
-        let offer = Offer {
+        let mut offer = Offer {
             targets: &targets,
             again,
             ..offer
         };
+        let anchorage = self.anchor(key, None, &mut offer);
         let asked = about.asker().map(|asker| asker.call);
-        let has_waited = about.asker().is_some_and(Asker::is_invited);
         let call = self.with_turn(now, &parties, &mut about, |turn| {
-            let mut call = Call::invite(key, turn, &offer);
-            if has_waited {
-                call.wait_again(turn);
-            }
-            call
+            Call::invite(key, turn, &offer)
         });
         Box::new(Held {
             call,
@@ -569,6 +566,8 @@ impl Shard {
             about,
             armed: None,
             prompting: None,
+            mixed: None,
+            anchorage: anchorage.map(Box::new),
         })
     }
 }

@@ -8,17 +8,21 @@
 //! A panic in here is a bug of ours. It is caught at the message boundary: the outputs of that input
 //! and the call in hand are dropped, it is counted and logged, and all other calls go on.
 
+mod anchored;
 mod camping;
 mod challenged;
 mod codes;
 mod desk;
 mod edge;
+mod ending;
 mod entries;
 mod facing;
+pub mod intrusion;
 mod invite;
 mod keep_alive;
 mod keeping;
 mod legs;
+mod mixing;
 mod music;
 mod names;
 mod notifier;
@@ -41,11 +45,13 @@ pub mod reject;
 mod relayed;
 pub mod relays;
 pub mod report;
+mod reserve;
 mod screen;
 mod sender;
 pub mod settings;
 mod signals;
 mod sound;
+mod sources;
 mod strangers;
 mod subscriber;
 mod subscriptions;
@@ -64,7 +70,6 @@ use crate::call;
 use crate::call::{Call, Contacts, Turn};
 use crate::cc::capsule::CallIdentity;
 use crate::cc::trust::PeerId;
-use crate::completion;
 use crate::location::{Aor, Domains, Gate, Registrar};
 use crate::observe::{Counters, Delays};
 use crate::random::Rng;
@@ -87,6 +92,7 @@ use crate::shard::reconfigure::to_usize;
 use crate::shard::record::Records;
 use crate::shard::registration::is_registration;
 use crate::shard::relays::Relays;
+use crate::shard::sources::is_source;
 use crate::shard::subscriptions::Part;
 pub use crate::transaction::outbox::SendId;
 
@@ -106,6 +112,22 @@ struct Held {
     armed: Option<Timestamp>,
     /// What its caller is asked, while he is kept from its failure.
     prompting: Option<prompt::Prompting>,
+    /// The ports that its audio passes, if it passes us.
+    anchorage: Option<Box<anchored::Anchorage>>,
+    /// What it has to do with an intrusion.
+    mixed: Option<Box<mixing::Mixed>>,
+}
+
+/// What a call is to those who would join it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Kind {
+    /// One like most.
+    #[default]
+    Plain,
+    /// Its caller wants it private.
+    Private,
+    /// It is for help, or back to who called for it.
+    Pressing,
 }
 
 /// The users of ours that are in a call.
@@ -119,6 +141,7 @@ struct Parties {
     through: [Option<PeerId>; 2],
     /// What either side learns of the other.
     identity: terms::Identity,
+    kind: Kind,
 }
 
 /// One worker's SIP state.
@@ -154,6 +177,8 @@ pub struct Shard {
     desk: Desk,
     polls: polls::Polls,
     provider: provider::Provider,
+    /// What PBXs tell of those who are waited for.
+    sources: sources::Sources,
     records: Records,
     relays: Relays,
     sounds: sound::Sounds,
@@ -214,6 +239,7 @@ impl Shard {
             draining: false,
             polls: polls::Polls::default(),
             provider: provider::Provider::new(&mut provided),
+            sources: sources::Sources::new(settings.completion.service.limits.total_max),
             records: Records::new(settings.records),
             index: Scratch::new(),
             scratch: Vec::with_capacity(4096),
@@ -245,7 +271,7 @@ impl Shard {
                     self.on_event(now, event);
                 }
             }
-            Input::Disconnected { flow } => self.on_disconnected(&flow),
+            Input::Disconnected { flow } => self.on_disconnected(now, &flow),
             Input::Proven { flow, names } => self.on_proven(&flow, names),
             Input::Resolved { question, reply } => self.on_resolved(now, question, reply),
             Input::Drain => self.drain(now),
@@ -279,6 +305,7 @@ impl Shard {
             shard.users.handle_timeout(now);
             shard.polls.handle_timeout(now);
             shard.wake_connections(now);
+            shard.wake_sources(now);
             shard.desk.subscriptions.handle_timeout(now);
             shard.wake_relays(now);
         });
@@ -324,6 +351,7 @@ impl Shard {
             self.desk.service.poll_timeout(),
             self.desk.subscriptions.poll_timeout(),
             self.relays.poll_timeout(),
+            self.sources.poll_timeout(),
         ];
         all.into_iter().flatten().min()
     }
@@ -350,6 +378,7 @@ impl Shard {
         if let Some((key, parties)) = lost {
             self.records.forget(key);
             self.calls.discard(key);
+            self.sounds.close_all_of(key);
             self.close_pass(&parties, key);
             self.release(now, &parties);
             let is_lost = |user: User| user.call == key && call::has_part(user.part);
@@ -377,6 +406,9 @@ impl Shard {
                 if is_keep_alive(user) {
                     return self.on_phone_asked(user.call, false);
                 }
+                if is_source(user) {
+                    return self.on_source_unanswered(now, user.call);
+                }
                 if let Some(part) = Part::of(user.part) {
                     return self.on_subscription_failure((user.call, part), failure);
                 }
@@ -389,28 +421,6 @@ impl Shard {
             }
             // The call has ended when its failure was sent; nobody else is concerned.
             Event::NoAck(_) => {}
-        }
-    }
-
-    fn drain(&mut self, now: Timestamp) {
-        let is_first = !std::mem::replace(&mut self.draining, true);
-        if self.desk.vault.is_elsewhere() {
-            // The next process goes on with them.
-            self.desk.service.stop_selecting();
-        } else if is_first {
-            self.desk.facts.push_back(completion::Input::Stop);
-        }
-        self.stop_pinging(now);
-    }
-
-    fn hang_up(&mut self, now: Timestamp) {
-        self.drain(now);
-        self.clear_parked(now);
-        let keys: Vec<Key> = self.calls.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            self.with_call(now, key, Call::hang_up);
-            // Nobody waits for the answers to our BYEs.
-            self.finish_record(now, key);
         }
     }
 
@@ -510,6 +520,7 @@ impl Shard {
     /// Takes in what has become of a call while it acted.
     fn on_news(&mut self, now: Timestamp, held: &mut Held, was_answered: bool) {
         if !was_answered && held.call.answered().is_some() {
+            self.close_question(&held.about);
             self.on_answered(now, held);
         }
         if let About::Inward(inward) = &mut held.about
@@ -525,6 +536,12 @@ impl Shard {
     }
 
     fn put_back(&mut self, now: Timestamp, key: Key, mut held: Box<Held>) {
+        if held.mixed.is_some() {
+            self.attend_mix(now, key, &mut held);
+        }
+        if held.anchorage.is_some() {
+            self.attend_anchor(&mut held);
+        }
         let waits =
             self.attend_camp(now, key, &mut held) || self.attend_withheld(now, key, &mut held);
         if held.prompting.is_some() || (held.call.is_held() && !waits) {
@@ -568,7 +585,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::completion::Input as Fact;
+    use crate::completion::{self, Input as Fact};
     use crate::sip::flow::{Flow, ListenerId, Transport};
 
     const NOW: Timestamp = Timestamp::START;

@@ -40,9 +40,10 @@ impl Shard {
         let digits = prompt.into_iter().flat_map(|prompt| &prompt.digits);
         let offered = digits.filter(|(_, mode)| *mode == Mode::Callback);
         let offered = offered.copied().collect();
-        if let Some(room) = self.open_room(now, key, held, programme) {
+        if let Some((room, port)) = self.open_room(now, key, held, programme) {
             held.prompting = Some(Prompting {
                 room,
+                port,
                 stage,
                 offered,
             });
@@ -66,6 +67,9 @@ impl Shard {
         let call = &held.call;
         let is_ours = call.open_server().is_some() && !call.hears_callee();
         let stage = held.prompting.as_ref().map(|prompting| prompting.stage);
+        if stage == Some(Stage::Joined) && held.call.is_joined() {
+            return;
+        }
         match stage.filter(|_| is_ours) {
             Some(Stage::Waiting(id)) if call.has_rung() => {
                 let prompting = held.prompting.as_mut().zip(self.settings.voice.as_ref());
@@ -76,9 +80,16 @@ impl Shard {
                 }
             }
             Some(Stage::Waiting(_) | Stage::Ringing(_)) => {}
-            Some(Stage::Saying | Stage::Asking(_) | Stage::Turning | Stage::Closing) | None => {
-                self.close_prompt(held);
-            }
+            Some(
+                Stage::Saying
+                | Stage::Asking(_)
+                | Stage::Turning
+                | Stage::Reserving
+                | Stage::Joining
+                | Stage::Joined
+                | Stage::Closing { .. },
+            )
+            | None => self.close_prompt(held),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::completion::{
 use crate::location::{Aor, Registrar};
 use crate::shard::Shard;
 use crate::shard::camping::Camping;
-use crate::shard::desk::name_of;
+use crate::shard::desk::{name_of, user_of};
 use crate::shard::passes::{Inward, Seen};
 use crate::shard::polls::Polls;
 use crate::shard::record::Draft;
@@ -109,6 +109,18 @@ pub(super) enum Callee {
     Behind(PeerId, addr::Aor),
     /// A user of ours.
     Ours(Aor),
+    /// Somebody behind a peer that tells of his dialogs (R11).
+    Watched(PeerId, Aor),
+}
+
+impl Callee {
+    /// The one who is waited for in a queue of ours.
+    pub(super) fn queued(&self) -> Option<&Aor> {
+        match self {
+            Self::Ours(callee) | Self::Watched(_, callee) => Some(callee),
+            Self::Behind(..) => None,
+        }
+    }
 }
 
 /// Adds the offer to what callers are told.
@@ -151,6 +163,9 @@ impl Announce for Announcer<'_> {
                 let offers = match asker.callee.clone() {
                     Callee::Ours(callee) => self.offer(&asker, &callee, told, writer),
                     Callee::Behind(peer, callee) => self.take_up(&mut asker, peer, &callee, told),
+                    Callee::Watched(peer, callee) => {
+                        self.offer_or_take_up(&mut asker, (peer, &callee), told, writer)
+                    }
                 };
                 *self.about = About::Asker(asker);
                 offers
@@ -213,13 +228,25 @@ impl Announcer<'_> {
             // R21: what a caller hears while it rings is of use once nobody answers.
             asker.failed.or(Some(Condition::NoReply))
         } else {
-            asker.failed.or_else(|| self.condition_of(callee, told))
+            asker.failed.or_else(|| match &asker.callee {
+                Callee::Ours(_) => self.condition_of(callee, told),
+                Callee::Watched(..) | Callee::Behind(..) => {
+                    offer::decide(&self.evidence(None, told))
+                }
+            })
         };
         let name = name_of(callee);
         let Some(condition) = condition.filter(|_| self.service.has_place(&name)) else {
             return PeerOffers::Cross;
         };
-        let calls = self.calls_of(callee);
+        // His peer says so, and will tell when it is over.
+        let is_told_busy =
+            matches!(asker.callee, Callee::Watched(..)) && condition == Condition::Busy;
+        let calls = if is_told_busy {
+            Calls::Engaged
+        } else {
+            self.calls_of(callee)
+        };
         self.note_busy(asker, callee, told);
         self.write_offer(asker, &name, (condition, calls), writer);
         // Who is asked about a failure is told of it before he gets it.
@@ -227,6 +254,21 @@ impl Announcer<'_> {
             self.remember(asker, callee, (told.status, condition, calls));
         }
         PeerOffers::Removed
+    }
+
+    /// R11: a peer's own monitor goes before ours, and ours is what a peer has without one.
+    fn offer_or_take_up(
+        &mut self,
+        asker: &mut Asker,
+        (peer, callee): (PeerId, &Aor),
+        told: &Told<'_>,
+        writer: &mut Writer<'_>,
+    ) -> PeerOffers {
+        let offers = told.response.map(offers_in).unwrap_or_default();
+        if offers.is_empty() && asker.offers.is_empty() {
+            return self.offer(asker, callee, told, writer);
+        }
+        self.take_up(asker, peer, &name_of(callee), told)
     }
 
     /// R1: something else answers for a callee whose phones were seen to fail.
@@ -271,6 +313,11 @@ impl Announcer<'_> {
     /// R19: why the call has failed, as far as that can be completed.
     pub(super) fn condition_of(&self, callee: &Aor, failure: &Told<'_>) -> Option<Condition> {
         offer::decide(&self.evidence(Some(callee), failure))
+    }
+
+    /// R23: who has called for help hears nothing of ours that he need not.
+    pub(super) fn is_left_alone(&self, caller: &addr::Aor) -> bool {
+        self.users.is_left_alone(self.now, &user_of(caller))
     }
 
     /// The service learns of a failed call.
@@ -374,7 +421,11 @@ impl Announcer<'_> {
         let condition = offer::decide(&self.evidence(callee, told)).filter(|_| !has_given_up);
         let found = condition.map(|condition| Found {
             condition,
-            calls: callee.map_or(Calls::Unknown, |callee| self.calls_of(callee)),
+            calls: match (callee, self.service.view(id)) {
+                (Some(callee), _) => self.calls_of(callee),
+                (None, Some(view)) => self.users.calls_told(&user_of(view.callee)),
+                (None, None) => Calls::Unknown,
+            },
         });
         self.facts.push_back(Input::CcCallFailed { id, found });
     }

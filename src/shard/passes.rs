@@ -15,6 +15,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -154,8 +155,8 @@ enum Joint {
 pub(super) struct Inward {
     pub(super) out: Option<Key>,
     pub(super) news: Option<Seen>,
-    /// R5: whether the PBX is kept from a busy phone's refusal.
-    pub(super) withholds: bool,
+    /// R5: how long the PBX may be kept from a busy phone's refusal.
+    pub(super) withholds: Option<Duration>,
 }
 
 /// The out passes that are open: not answered yet.
@@ -211,7 +212,7 @@ impl Shard {
         };
         let joined = user.as_ref().and_then(|user| self.join(request, user));
         let out = joined.map(|(out, _)| out);
-        let withholds = out.is_some_and(|out| self.camps_behind(out));
+        let withholds = out.and_then(|out| self.withholds_for(out));
         if let Some(out) = out {
             self.note_called(out);
         }
@@ -227,10 +228,11 @@ impl Shard {
                 return Err(reject);
             }
         };
-        if user.as_ref().is_some_and(|user| self.is_full(user)) && !self.is_pressing(request) {
+        let is_taken = |user: &Aor| self.is_taken_for(user, out);
+        if user.as_ref().is_some_and(is_taken) && !self.is_pressing(request) {
             if let Some(out) = out {
                 self.note_seen(out, Seen::Busy(Status::BUSY_HERE.code()));
-                if withholds {
+                if withholds.is_some() && self.camps_behind(out) {
                     // R5: the CANCEL leaves before the 486.
                     self.let_wait(now, out);
                 }

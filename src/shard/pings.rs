@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::cc::trust::PeerId;
 use crate::routing::health::{Change, Due};
 use crate::routing::targets::Happening;
 use crate::shard::Shard;
@@ -36,7 +37,7 @@ impl Shard {
     pub(super) fn run_pings(&mut self, now: Timestamp) {
         while let Some(happening) = self.targets.handle_timeout(now) {
             match happening.due {
-                Due::Changed(_) => self.note_health(&happening),
+                Due::Changed(_) => self.note_health(now, &happening),
                 Due::Ping => self.ping(now, &happening),
             }
         }
@@ -80,7 +81,7 @@ impl Shard {
     }
 
     /// Says once what has become of a server.
-    pub(super) fn note_health(&self, happening: &Happening) {
+    pub(super) fn note_health(&mut self, now: Timestamp, happening: &Happening) {
         let Due::Changed(why) = happening.due else {
             return;
         };
@@ -89,6 +90,9 @@ impl Shard {
         match why {
             Change::Answers | Change::Rested => {
                 tracing::info!(peer, %server, why = why_text, "server is up");
+                if let Ok(peer) = u32::try_from(happening.peer) {
+                    self.sources.hasten(now, PeerId(peer));
+                }
             }
             Change::Silent | Change::Unavailable | Change::Unreachable => {
                 tracing::warn!(peer, %server, why = why_text, "server is down");
@@ -116,7 +120,7 @@ impl Shard {
             self.layer.forget(client);
         }
         if let Some(happening) = self.targets.on_pinged(now, number, failed) {
-            self.note_health(&happening);
+            self.note_health(now, &happening);
         }
     }
 
@@ -176,6 +180,6 @@ impl Shard {
     }
 }
 
-fn is_at(id: crate::cc::trust::PeerId, index: usize) -> bool {
+fn is_at(id: PeerId, index: usize) -> bool {
     usize::try_from(id.0).is_ok_and(|id| id == index)
 }

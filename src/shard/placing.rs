@@ -117,10 +117,20 @@ impl Shard {
     fn method(&self, cc_call: &completion::Call, nth: usize) -> Option<RecallMethod> {
         let methods = match cc_call.via {
             Via::Own(_) if self.edge.is_some() => &self.settings.upstream.as_ref()?.recall,
-            Via::Own(_) => &self.settings.completion.recall_by,
+            Via::Own(_) => match self.peer_of_watched(cc_call) {
+                Some(peer) => &self.settings.peer(peer)?.recall,
+                None => &self.settings.completion.recall_by,
+            },
             Via::Peer(peer) => &self.settings.peer(peer)?.recall,
         };
         methods.get(nth).copied()
+    }
+
+    /// The peer that a callee of our own queue is behind, and where he is called.
+    fn peer_of_watched(&self, cc_call: &completion::Call) -> Option<PeerId> {
+        let callee = user_of(&cc_call.callee);
+        let peer = self.sources.peer_of(&callee);
+        peer.filter(|_| self.is_behind(&callee))
     }
 
     /// Asks the caller's own phone.
@@ -141,7 +151,10 @@ impl Shard {
     /// or what the monitor named.
     fn number_to_dial(&self, cc_call: &completion::Call) -> AddrSpec {
         let peer = match cc_call.via {
-            Via::Own(_) => self.settings.upstream.as_ref(),
+            Via::Own(_) => match self.peer_of_watched(cc_call) {
+                Some(peer) => self.settings.peer(peer),
+                None => self.settings.upstream.as_ref(),
+            },
             Via::Peer(peer) => self.settings.peer(peer),
         };
         let is_bare = peer.is_some_and(|peer| peer.cc_params == CcParams::LeftOut);
@@ -176,7 +189,7 @@ impl Shard {
     /// Calls the callee through the peer that he is behind.
     fn place_through(&mut self, now: Timestamp, key: Key, cc_call: &completion::Call) -> Attempt {
         let peer = match cc_call.via {
-            Via::Own(_) => Settings::UPSTREAM,
+            Via::Own(_) => self.peer_of_watched(cc_call).unwrap_or(Settings::UPSTREAM),
             Via::Peer(peer) => peer,
         };
         let uri = self.number_to_dial(cc_call);
@@ -200,7 +213,7 @@ impl Shard {
     }
 
     /// The way of a call of our own to a peer.
-    fn way_of_ours(&self, peer: PeerId, uri: &[u8]) -> Option<Way> {
+    pub(super) fn way_of_ours(&self, peer: PeerId, uri: &[u8]) -> Option<Way> {
         let is_pbx = peer == Settings::UPSTREAM;
         let asked = Uri::parse(uri).ok()?;
         // Help is called with nobody's name but the caller's.

@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use crate::call::{Refused, Told};
+use crate::call::{Call, Refused, Told};
 use crate::cc::Condition;
 use crate::completion::{
     Complete, CompletionId, Input, Mode, Reject as NotCompleted, Ticket, WhichCall,
@@ -25,7 +25,7 @@ use crate::media::digit::Digit;
 use crate::media::prompts::Phrase;
 use crate::media::room::{News, Programme, Repeats};
 use crate::shard::desk::name_of;
-use crate::shard::offer::{About, Announcer, Asker, Callee};
+use crate::shard::offer::{About, Announcer, Callee};
 use crate::shard::record::Draft;
 use crate::shard::ways::Ways;
 use crate::shard::{Held, Parties, Reject, Shard};
@@ -37,12 +37,14 @@ use crate::transaction::User;
 use crate::transaction::servers::Answer;
 
 /// How long the last tone may take, and the network to let it through.
-const CLOSING_MAX: Duration = Duration::from_secs(3);
+pub(super) const CLOSING_MAX: Duration = Duration::from_secs(3);
 
 /// A caller who is asked.
 #[derive(Debug)]
 pub(super) struct Prompting {
     pub(super) room: RoomId,
+    /// Our port there.
+    pub(super) port: u16,
     pub(super) stage: Stage,
     /// Which digits do what.
     pub(super) offered: Vec<(Digit, Mode)>,
@@ -55,13 +57,19 @@ pub(super) enum Stage {
     /// What it asks for is being done.
     Asking(Ticket),
     /// He hears whether it was.
-    Closing,
+    Closing { done: bool },
     /// His call waits, and he hears music.
     Waiting(CompletionId),
     /// The same, and his callee's phone rings.
     Ringing(CompletionId),
     /// He waits no longer, and will be called back.
     Turning,
+    /// He wants to join his callee's call: ports for it are asked for.
+    Reserving,
+    /// That call is being put on a mixer.
+    Joining,
+    /// He has joined it.
+    Joined,
 }
 
 impl Announcer<'_> {
@@ -76,6 +84,9 @@ impl Announcer<'_> {
         };
         let is_new = asker.session.is_some() && asker.failed.is_none();
         let condition = self.condition_of(&callee, failure).filter(|_| is_new)?;
+        if self.is_left_alone(&asker.caller) {
+            return None;
+        }
         if !self.service.has_place(&name_of(&callee)) {
             return None;
         }
@@ -138,7 +149,7 @@ impl Shard {
         };
         let asked = about.asker().map(|asker| asker.call);
         let call = self.with_turn(now, &parties, &mut about, |turn| {
-            crate::call::Call::hold(key, turn, &refused, lasts)
+            Call::hold(key, turn, &refused, lasts)
         });
         let held = Held {
             call,
@@ -147,6 +158,8 @@ impl Shard {
             asked,
             armed: None,
             prompting: None,
+            mixed: None,
+            anchorage: None,
         };
         self.put_back(now, key, Box::new(held));
         Ok(true)
@@ -157,7 +170,7 @@ impl Shard {
         match (&held.prompting, held.call.is_held()) {
             (None, true) => {
                 if self.begin_prompt(now, key, held).is_none() {
-                    self.let_go(now, held);
+                    self.in_turn(now, held, Call::cease);
                 }
             }
             (Some(_), true) => {
@@ -173,20 +186,18 @@ impl Shard {
 
     fn begin_prompt(&mut self, now: Timestamp, key: Key, held: &mut Held) -> Option<()> {
         let voice = self.settings.voice.clone()?;
-        let About::Asker(asker) = &held.about else {
-            return None;
-        };
-        let reason = asker.failed?;
-        let offered = self.offered(asker, reason);
+        let reason = held.about.asker()?.failed?;
+        let offered = self.offered(held, reason);
         if offered.is_empty() {
             return None;
         }
         let sentence = voice.say(&sentence(&offered, reason));
         let programme = Programme::new(sentence, Repeats::Never);
-        let room = self.open_room(now, key, held, programme)?;
+        let (room, port) = self.open_room(now, key, held, programme)?;
         self.counters.prompts += 1;
         held.prompting = Some(Prompting {
             room,
+            port,
             stage: Stage::Saying,
             offered,
         });
@@ -200,7 +211,7 @@ impl Shard {
         key: Key,
         held: &mut Held,
         programme: Programme,
-    ) -> Option<RoomId> {
+    ) -> Option<(RoomId, u16)> {
         let session = held.about.asker()?.session.clone()?;
         let Some((room, at)) = self.sounds.take(key) else {
             self.counters.rooms_refused += 1;
@@ -216,17 +227,21 @@ impl Shard {
             return None;
         };
         self.sounds.open(room, (at.port(), agreed), programme);
-        Some(room)
+        Some((room, at.port()))
     }
 
     /// What can be done for this caller now, of all that a digit may ask for.
-    fn offered(&self, asker: &Asker, reason: Condition) -> Vec<(Digit, Mode)> {
+    fn offered(&self, held: &Held, reason: Condition) -> Vec<(Digit, Mode)> {
         let prompt = self.settings.completion.prompt.as_ref();
         let digits = prompt.into_iter().flat_map(|prompt| &prompt.digits);
         let is_possible = |mode| match mode {
             Mode::Callback => true,
-            Mode::CampOn => reason == Condition::Busy && self.could_camp(asker),
-            Mode::Intrude | Mode::Message => false,
+            Mode::CampOn => {
+                let could_camp = |asker| self.could_camp(asker);
+                reason == Condition::Busy && held.about.asker().is_some_and(could_camp)
+            }
+            Mode::Intrude => reason == Condition::Busy && self.may_intrude(held),
+            Mode::Message => false,
         };
         digits
             .filter(|(_, mode)| is_possible(*mode))
@@ -245,14 +260,18 @@ impl Shard {
         let stage = held.prompting.as_ref().map(|prompting| prompting.stage);
         match (news, stage) {
             (News::Digit(digit), Some(_)) => self.on_digit(now, &mut held, digit),
+            (News::Reserved, Some(Stage::Reserving)) => self.put_on_mixer(now, key, &mut held),
+            (News::Failed, Some(Stage::Reserving)) => self.fail_to_join(now, &mut held),
             // He waits without hearing anything.
             (News::Failed, Some(Stage::Waiting(_) | Stage::Ringing(_))) => {
                 self.close_prompt(&mut held);
             }
-            (News::Failed, Some(_)) | (News::PlayedOut, Some(Stage::Closing)) => {
-                self.let_go(now, &mut held);
+            (News::PlayedOut, Some(Stage::Closing { done: true })) => self.let_go(now, &mut held),
+            (News::Failed, Some(_)) | (News::PlayedOut, Some(Stage::Closing { done: false })) => {
+                self.in_turn(now, &mut held, Call::cease);
+                self.close_prompt(&mut held);
             }
-            (News::PlayedOut, Some(_)) | (_, None) => {}
+            (News::PlayedOut | News::Reserved, Some(_)) | (_, None) => {}
         }
         self.put_back(now, key, held);
     }
@@ -266,6 +285,7 @@ impl Shard {
             return;
         };
         match prompting.stage {
+            Stage::Saying if mode == Mode::Intrude => self.intrude(now, held),
             Stage::Saying => self.ask(now, held, mode),
             Stage::Waiting(id) if mode == Mode::Callback => {
                 prompting.stage = Stage::Turning;
@@ -275,7 +295,10 @@ impl Shard {
             | Stage::Ringing(_)
             | Stage::Asking(_)
             | Stage::Turning
-            | Stage::Closing => {}
+            | Stage::Reserving
+            | Stage::Joining
+            | Stage::Joined
+            | Stage::Closing { .. } => {}
         }
     }
 
@@ -327,7 +350,8 @@ impl Shard {
         let asking = held.prompting.as_mut();
         let asking = asking.filter(|it| it.stage == Stage::Asking(ticket));
         if let (Some(prompting), Some(tone)) = (asking, tone) {
-            prompting.stage = Stage::Closing;
+            let done = result.is_ok();
+            prompting.stage = Stage::Closing { done };
             self.sounds.play(room, Programme::new(tone, Repeats::Never));
             held.call.hold_until(now + CLOSING_MAX);
         }
@@ -343,7 +367,7 @@ impl Shard {
     }
 
     pub(super) fn let_go(&mut self, now: Timestamp, held: &mut Held) {
-        self.in_turn(now, held, crate::call::Call::let_go);
+        self.in_turn(now, held, Call::let_go);
         self.close_prompt(held);
     }
 }

@@ -14,7 +14,7 @@ use crate::cc::offer::{self, Alerting, Evidence, InPass, Registration};
 use crate::completion::{CompletionId, Input, Recall};
 use crate::location::{Aor, BindingId};
 use crate::shard::desk::{name_of, user_of};
-use crate::shard::offer::{About, Callee, host_at};
+use crate::shard::offer::{About, host_at};
 use crate::shard::placing::Rung;
 use crate::shard::record::Draft;
 use crate::shard::ways::{Way, Ways, targets};
@@ -98,6 +98,8 @@ impl Shard {
             asked: None,
             armed: None,
             prompting: None,
+            mixed: None,
+            anchorage: None,
         };
         self.put_back(now, key, Box::new(held));
         true
@@ -142,7 +144,7 @@ impl Shard {
             }
             About::Asker(asker) => {
                 // Who answers behind a peer is for that peer to know.
-                if let Callee::Ours(callee) = &asker.callee
+                if let Some(callee) = asker.callee.queued()
                     && self.has_requests()
                 {
                     let (caller, callee) = (asker.caller.clone(), name_of(callee));
@@ -194,7 +196,7 @@ impl Shard {
             }
             News::Answered => Input::CcCallAnswered { id },
             News::CcCallFailed(refusal) => {
-                let found = refusal.and_then(|refusal| self.found(&held.parties, refusal));
+                let found = refusal.and_then(|refusal| self.found(id, &held.parties, refusal));
                 if let Some(callee) = held.parties.callee.take() {
                     self.users.release(now, &callee);
                 }
@@ -205,7 +207,7 @@ impl Shard {
     }
 
     /// How the callee was found by a CC call that failed.
-    fn found(&self, parties: &Parties, refusal: Refusal) -> Option<Found> {
+    fn found(&self, id: CompletionId, parties: &Parties, refusal: Refusal) -> Option<Found> {
         let dialled = parties.dialled.as_ref();
         let callee = parties.callee.as_ref();
         let legs = u32::from(callee.is_some());
@@ -228,10 +230,14 @@ impl Shard {
             },
             callee: registration,
         })?;
-        let calls = callee.map_or(Calls::Unknown, |callee| {
-            let registered = self.registrar.registered_since(callee);
-            self.users.calls_beside(callee, legs, registered)
-        });
+        let calls = match (callee, self.desk.service.view(id)) {
+            (Some(callee), _) => {
+                let registered = self.registrar.registered_since(callee);
+                self.users.calls_beside(callee, legs, registered)
+            }
+            (None, Some(view)) => self.users.calls_told(&user_of(view.callee)),
+            (None, None) => Calls::Unknown,
+        };
         Some(Found { condition, calls })
     }
 

@@ -10,6 +10,7 @@ use crate::relay;
 use crate::shard::keep_alive::is_keep_alive;
 use crate::shard::offer::About;
 use crate::shard::registration::is_registration;
+use crate::shard::sources::is_source;
 use crate::shard::subscriptions::Part;
 use crate::shard::{Parties, Reject, Shard, pings};
 use crate::sip::flow::Flow;
@@ -80,6 +81,9 @@ impl Shard {
                 }
                 if is_keep_alive(user) {
                     return self.on_phone_asked(user.call, true);
+                }
+                if is_source(user) {
+                    return self.on_source_answered(now, user.call, response);
                 }
                 if let Some(part) = Part::of(user.part) {
                     return self.on_subscription_response(now, (user.call, part), response);
@@ -190,6 +194,7 @@ impl Shard {
         tag: &[u8],
     ) {
         let handled = self.on_request_subscribed(now, flow, request);
+        let handled = handled.or_else(|| self.on_request_sourced(now, flow, request));
         if let Some(handled) = handled.or_else(|| self.on_request_relayed(now, flow, request)) {
             return handled.unwrap_or_else(|reject| self.refuse(now, request, flow, reject));
         }

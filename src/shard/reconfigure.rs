@@ -31,6 +31,8 @@ impl Shard {
         self.relays.set_limits(relayed, transactions_max);
         self.calls.set_max(to_usize(settings.limits.calls_max));
         self.desk.set_settings(&settings.completion.service);
+        let total_max = settings.completion.service.limits.total_max;
+        self.sources.set_max(total_max);
         if self.settings.strangers != settings.strangers {
             self.strangers = Strangers::new(&settings.strangers);
         }

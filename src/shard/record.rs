@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::call::{Call, Outcome, Side, Told};
+use crate::completion::intrusion::Denied;
 use crate::completion::{self, By, CompletionId, History};
 use crate::dialog::Tag;
 use crate::shard::offer::About;
@@ -25,6 +26,47 @@ pub enum Record {
     Call(Box<CallRecord>),
     /// A request for completion.
     Completion(Box<CompletionRecord>),
+    /// An attempt to join a call.
+    Intrusion(Box<IntrusionRecord>, Timestamp, IntrusionEnd),
+}
+
+/// An attempt to join a call (T29).
+#[derive(Clone, Debug)]
+pub struct IntrusionRecord {
+    /// The Call-ID of who asked.
+    pub call_id: String,
+    /// Who asked.
+    pub intruder: String,
+    /// Whose call it was.
+    pub target: String,
+    /// Whom that one talked to, as far as it is known and was looked for.
+    pub third: Option<String>,
+    /// When it was asked for.
+    pub began: Timestamp,
+    /// When he was let in.
+    pub joined: Option<Timestamp>,
+}
+
+/// What came of an attempt to join a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IntrusionEnd {
+    /// It was not to be.
+    Denied(Denied),
+    /// A side did not take part, or somebody hung up.
+    Failed,
+    /// He was let in, and has left.
+    Joined,
+}
+
+impl IntrusionEnd {
+    /// Its name in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied(denied) => denied.as_str(),
+            Self::Failed => "failed",
+            Self::Joined => "joined",
+        }
+    }
 }
 
 /// A call, from its INVITE to its end.
@@ -194,6 +236,19 @@ impl Records {
             draft.history = Some(record.history.clone());
         }
         self.done.push_back(Record::Completion(Box::new(record)));
+    }
+
+    /// An attempt to join a call is over.
+    pub(super) fn on_intrusion(
+        &mut self,
+        now: Timestamp,
+        record: IntrusionRecord,
+        end: IntrusionEnd,
+    ) {
+        if self.is_on {
+            let record = Record::Intrusion(Box::new(record), now, end);
+            self.done.push_back(record);
+        }
     }
 
     fn take(&mut self, key: Key) -> Option<Draft> {

@@ -4,6 +4,18 @@
 
 use crate::sip::Status;
 
+impl Reject {
+    /// Why a NOTIFY is refused with this status.
+    pub(super) fn of_notify(status: Status) -> Self {
+        match status {
+            Status::BAD_EVENT => Self::EventUnknown,
+            Status::BAD_REQUEST => Self::DocumentBroken,
+            Status::SERVER_INTERNAL_ERROR => Self::OutOfOrder,
+            _ => Self::NoSuchCall,
+        }
+    }
+}
+
 macro_rules! rejects {
     ($($(#[$doc:meta])* $name:ident $counter:literal $status:ident)*) => {
         /// A rule that a request breaks, or a limit that it meets.

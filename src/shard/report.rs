@@ -70,6 +70,7 @@ impl Shard {
             table("calls", self.calls_up(), oldest_call),
             table("client_transactions", clients.all, clients.oldest),
             table("completions", self.desk.service.counts().completions, None),
+            table("dialog_watches", self.sources.len(), None),
             table("registrations", self.registrar.len(), None),
             table("relayed_requests", self.relays.passages(), None),
             table("relayed_subscriptions", self.relays.subscriptions(), None),

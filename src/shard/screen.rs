@@ -8,7 +8,8 @@ use crate::call::relay::KNOWN_OPTIONS;
 use crate::cc::document;
 use crate::dialog::session_timer::Asked;
 use crate::shard::sender::challenged;
-use crate::shard::{Reject, Shard};
+use crate::shard::terms::is_private;
+use crate::shard::{Kind, Reject, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Name, Request, Status, Uri, Writer, unescape};
 use crate::time::Timestamp;
@@ -82,6 +83,17 @@ impl Shard {
     }
 
     /// A call for help is never delayed and never refused (R20).
+    /// What a call is to those who would join it.
+    pub(super) fn kind_of(&self, request: &Request<'_>) -> Kind {
+        if self.is_pressing(request) {
+            Kind::Pressing
+        } else if is_private(&request.message) {
+            Kind::Private
+        } else {
+            Kind::Plain
+        }
+    }
+
     pub(super) fn is_emergency(&self, request: &Request<'_>) -> bool {
         request.method == Method::Invite && self.is_emergency_uri(&request.uri)
     }

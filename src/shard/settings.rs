@@ -17,6 +17,7 @@ use crate::media::digit::Digit;
 use crate::media::prompts::Voice;
 use crate::routing::table::{OnBusy, Route};
 use crate::routing::{Place, Policy, Spot};
+use crate::shard::intrusion::Intrusion;
 use crate::shard::relays;
 use crate::sip::flow::{ListenerId, Transport};
 use crate::tls::Proof;
@@ -240,6 +241,8 @@ pub struct Peer {
     pub terms: Terms,
     /// What becomes of the completion that it offers.
     pub completion: PeerCompletion,
+    /// R2: whether it tells of the dialogs of those behind it (RFC 4235).
+    pub dialog_events: bool,
     /// How a caller who was called back is connected with somebody behind it, in this order (R10).
     pub recall: Vec<RecallMethod>,
     /// Whether what is dialled there to complete a call carries `m` and `cce` (CC-23).
@@ -283,6 +286,7 @@ impl Peer {
             dials: Dials::Original,
             terms: Terms::default(),
             completion: PeerCompletion::Agent,
+            dialog_events: false,
             recall: vec![RecallMethod::ThirdParty],
             cc_params: CcParams::Added,
         };
@@ -448,6 +452,8 @@ pub struct Completion {
     pub enabled: bool,
     /// Queues, timers and limits.
     pub service: completion::Settings,
+    /// Which calls find a callee taken whose caller is being recalled (R9).
+    pub reserve: Reserve,
     /// Whether requests are kept where the driver keeps them, over a restart; else they end with the
     /// process.
     pub keeps: bool,
@@ -465,8 +471,19 @@ pub struct Completion {
     pub ask_time: Duration,
     /// Whether a caller whose call waits hears music, where there is sound at all.
     pub camp_on_music: bool,
+    /// Who may join whose call, and what is heard of it.
+    pub intrusion: Intrusion,
     /// What a caller is asked who hears busy; `None`: nothing.
     pub prompt: Option<Prompt>,
+}
+
+/// Which calls a reservation keeps away from the callee.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reserve {
+    /// All that are not pressing.
+    All,
+    /// Those that complete others.
+    Completions,
 }
 
 impl Default for Completion {
@@ -474,7 +491,9 @@ impl Default for Completion {
         Self {
             enabled: true,
             service: completion::Settings::default(),
+            reserve: Reserve::Completions,
             camp_on_music: true,
+            intrusion: Intrusion::default(),
             prompt: None,
             on_busy: OnBusy::default(),
             ask_time: Duration::from_secs(10),

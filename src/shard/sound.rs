@@ -10,8 +10,9 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use crate::call;
+use crate::media::anchor::Party;
 use crate::media::desk::{Command, RoomId};
-use crate::media::room::Programme;
+use crate::media::room::{Mix, Programme};
 use crate::media::stream::Agreed;
 use crate::shard::Shard;
 use crate::shard::settings::Sound;
@@ -56,6 +57,73 @@ impl Sounds {
         Some((room, SocketAddr::new(sound.address, port)))
     }
 
+    /// A room and two addresses of ours in it.
+    pub(super) fn take_two(&mut self, call: Key) -> Option<(RoomId, [SocketAddr; 2])> {
+        let (room, first) = self.take(call)?;
+        let sound = self.sound.as_ref()?;
+        let second = free_port(&sound.ports, &self.taken, self.next);
+        let address = sound.address;
+        let Some(second) = second else {
+            self.forget(room);
+            return None;
+        };
+        self.taken.insert(second, room);
+        self.next = second;
+        Some((room, [first, SocketAddr::new(address, second)]))
+    }
+
+    /// The two sides of a call are heard through these ports of a room.
+    pub(super) fn anchor(&mut self, room: RoomId, ports: [u16; 2], parties: [Party; 2]) {
+        self.commands.push_back(Command::Anchor {
+            room,
+            ports,
+            parties,
+        });
+    }
+
+    /// Closes all rooms of a call that was lost.
+    pub(super) fn close_all_of(&mut self, call: Key) {
+        let rooms = self.calls.iter().filter(|(_, each)| **each == call);
+        let rooms: Vec<RoomId> = rooms.map(|(room, _)| *room).collect();
+        for room in rooms {
+            self.close(room);
+        }
+    }
+
+    /// Two more addresses for a room, which its sockets have yet to be opened for; `None` if they are not
+    /// free.
+    pub(super) fn reserve(&mut self, room: RoomId) -> Option<[SocketAddr; 2]> {
+        let sound = self.sound.as_ref()?;
+        let address = sound.address;
+        let first = free_port(&sound.ports, &self.taken, self.next)?;
+        let ports = sound.ports.clone();
+        self.taken.insert(first, room);
+        let Some(second) = free_port(&ports, &self.taken, first) else {
+            self.taken.remove(&first);
+            return None;
+        };
+        self.taken.insert(second, room);
+        self.next = second;
+        let ports = [first, second];
+        self.commands.push_back(Command::Reserve { room, ports });
+        Some(ports.map(|port| SocketAddr::new(address, port)))
+    }
+
+    /// The party of a room joins two others there.
+    pub(super) fn mix(&mut self, room: RoomId, parties: [(u16, Agreed); 2], mix: Mix) {
+        let parties = Box::new(parties);
+        self.commands.push_back(Command::Mix { room, parties, mix });
+    }
+
+    /// Who has this port there leaves it; the room is this call's from now on.
+    pub(super) fn part(&mut self, room: RoomId, port: u16, call: Key) {
+        if let Some(owner) = self.calls.get_mut(&room) {
+            *owner = call;
+            self.taken.remove(&port);
+            self.commands.push_back(Command::Part { room, port });
+        }
+    }
+
     /// Opens a room in which a party hears a programme.
     pub(super) fn open(&mut self, room: RoomId, party: (u16, Agreed), programme: Programme) {
         self.commands.push_back(Command::Open {
@@ -72,10 +140,18 @@ impl Sounds {
 
     /// Closes it; one that never opened gives its port back.
     pub(super) fn close(&mut self, room: RoomId) {
-        if self.calls.remove(&room).is_some() {
-            self.taken.retain(|_, each| *each != room);
+        if self.forget(room) {
             self.commands.push_back(Command::Close { room });
         }
+    }
+
+    /// Whether there was one.
+    fn forget(&mut self, room: RoomId) -> bool {
+        let was = self.calls.remove(&room).is_some();
+        if was {
+            self.taken.retain(|_, each| *each != room);
+        }
+        was
     }
 
     /// The call that a room belongs to.

@@ -16,7 +16,7 @@ use crate::completion::{self, Input};
 use crate::dialog::publication::PRESENCE;
 use crate::dialog::publication::{self, Place};
 use crate::dialog::subscription::{
-    Answer as Answered, Ask, Fate, Fork, Notified, Origin, Subscriber, Terms,
+    Answer as Answered, Ask, Fate, Fork, Notified, Origin, Package, Subscriber, Terms,
 };
 use crate::dialog::{Tag, Turn};
 use crate::shard::subscriptions::{Agent, Forked, Part, Subscription, whole_seconds};
@@ -61,6 +61,7 @@ impl Shard {
             to: to.as_bytes(),
             said: &self.told_of(&wish.identity, Some(wish.peer)),
             terms: Terms {
+                package: Package::CallCompletion,
                 contact: self.contacts.of(&way.flow),
                 accept: document::MEDIA_TYPE,
                 expires_s: whole_seconds(wish.expires),
@@ -95,6 +96,7 @@ impl Shard {
             return;
         };
         let terms = Terms {
+            package: Package::CallCompletion,
             contact: self.contacts.of(&agent.flow),
             accept: document::MEDIA_TYPE,
             expires_s: 0,
@@ -122,6 +124,7 @@ impl Shard {
             return;
         };
         let terms = Terms {
+            package: Package::CallCompletion,
             contact: self.contacts.of(&agent.flow),
             accept: document::MEDIA_TYPE,
             expires_s: whole_seconds(expires),
@@ -267,13 +270,13 @@ impl Shard {
         let Some(Subscription::Agent(agent)) = found else {
             return Err(Reject::NoSuchCall);
         };
-        let notified = agent.subscriber.handle_notify(now, request);
-        let notified = notified.map_err(|status| match status {
-            Status::BAD_EVENT => Reject::EventUnknown,
-            Status::BAD_REQUEST => Reject::DocumentBroken,
-            Status::SERVER_INTERNAL_ERROR => Reject::OutOfOrder,
-            _ => Reject::NoSuchCall,
-        })?;
+        let notified = agent.subscriber.handle_notify(now, request, flow);
+        let notified = notified.map_err(Reject::of_notify)?;
+        if notified.origin == Origin::First
+            && let Some(way) = agent.subscriber.flow()
+        {
+            agent.flow = way;
+        }
         // A fork is one, whatever its body says.
         let subscription = self.name_fork(key, notified.fork, notified.origin);
         let notice = notice(&request.message, &notified)?;

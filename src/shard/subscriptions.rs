@@ -13,9 +13,9 @@ use smallvec::SmallVec;
 use crate::cc::addr::AddrSpec;
 use crate::cc::{Basic, SubscriptionId};
 use crate::completion::{self, Ticket};
-use crate::dialog::Tag;
 use crate::dialog::publication::{self, Publications, Publisher};
 use crate::dialog::subscription::{Fork, Notifier, Subscriber};
+use crate::dialog::{Dialog, Tag};
 use crate::shard::Shard;
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Request, Response};
@@ -227,6 +227,15 @@ impl Subscriptions {
         self.table
             .get_mut(key)
             .map(|subscription| &mut **subscription)
+    }
+
+    /// The dialog of a subscription, as far as there is one.
+    pub(super) fn dialog_of(&self, id: SubscriptionId) -> Option<&Dialog> {
+        let (key, fork) = *self.by_id.get(&id)?;
+        match &**self.table.get(key)? {
+            Subscription::Agent(agent) => agent.subscriber.dialog(fork),
+            Subscription::Monitor(monitor) => Some(monitor.notifier.dialog()),
+        }
     }
 
     /// The queue's side of a subscription.

@@ -189,7 +189,7 @@ impl Shard {
 }
 
 /// RFC 3325 §9.3: whether the identity is not to be shown outside.
-fn is_private(message: &Message<'_>) -> bool {
+pub(super) fn is_private(message: &Message<'_>) -> bool {
     message.fields(Name::Privacy).any(asks_for_privacy)
 }
 

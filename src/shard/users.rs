@@ -25,9 +25,22 @@ pub struct Users {
     unknown_until: Option<Timestamp>,
 }
 
+/// How far the furthest of somebody's dialogs is, as his PBX tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Far {
+    /// He has none.
+    Free,
+    /// One is being set up.
+    Alerting,
+    /// One is up.
+    Talking,
+}
+
 #[derive(Debug, Default)]
 struct User {
     legs: u32,
+    /// `None`: nobody tells.
+    far: Option<Far>,
     is_watched: bool,
     /// Whether a call since he was last free was answered.
     has_talked: bool,
@@ -91,13 +104,56 @@ impl Users {
 
     /// Whether he has other legs than this many, given since when he is registered.
     pub fn calls_beside(&self, user: &Aor, legs: u32, registered: Option<Timestamp>) -> Calls {
-        if self.legs(user) > legs {
+        // What is told of him may be this very call as long as it rings.
+        let far = self.far(user);
+        if self.legs(user) > legs || far == Some(Far::Talking) {
             Calls::Engaged
+        } else if far.is_some() {
+            Calls::Free
         } else if self.is_unknown(user, registered) {
             Calls::Unknown
         } else {
             Calls::Free
         }
+    }
+
+    /// What his PBX tells of him, if it does.
+    pub fn far(&self, user: &Aor) -> Option<Far> {
+        self.known.get(user)?.far
+    }
+
+    /// His calls, as far as his PBX tells.
+    pub fn calls_told(&self, user: &Aor) -> Calls {
+        match self.far(user) {
+            Some(Far::Talking) => Calls::Engaged,
+            Some(Far::Alerting | Far::Free) => Calls::Free,
+            None => Calls::Unknown,
+        }
+    }
+
+    /// His PBX tells of the dialogs of somebody who is watched, or does so no more.
+    ///
+    /// R2: only a talk that has ended makes him free; who is found without calls at first sight may
+    /// have hung up meanwhile.
+    pub fn set_far(&mut self, now: Timestamp, user: &Aor, far: Option<Far>) {
+        let Some(known) = self.known.get_mut(user) else {
+            return;
+        };
+        let before = std::mem::replace(&mut known.far, far);
+        if before == far {
+            return;
+        }
+        known.has_talked |= before == Some(Far::Talking);
+        if far == Some(Far::Free) && known.legs == 0 {
+            let has_talked = std::mem::take(&mut known.has_talked);
+            if has_talked || before.is_none() {
+                known.freed = Some(now);
+            }
+            if has_talked {
+                known.talked = Some(now);
+            }
+        }
+        self.note_change(user);
     }
 
     /// R2: users were registered before we were started, and may be on calls that nobody here knows.
@@ -139,6 +195,12 @@ impl Users {
         self.note_change(user);
     }
 
+    /// Whether he is left alone.
+    pub fn is_left_alone(&self, now: Timestamp, user: &Aor) -> bool {
+        let known = self.known.get(user);
+        known.is_some_and(|known| known.quiet_until.is_some_and(|until| until > now))
+    }
+
     /// His lines are told from now on, the first time at once.
     pub fn watch(&mut self, user: &Aor) {
         self.known.entry(user.clone()).or_default().is_watched = true;
@@ -158,6 +220,7 @@ impl Users {
         self.changed.clear();
         self.known.retain(|_, known| {
             known.is_watched = false;
+            known.far = None;
             known.legs > 0 || known.kept_until.is_some()
         });
     }
@@ -182,8 +245,12 @@ impl Users {
 
     /// His lines, given since when he is registered.
     pub fn line(&self, user: &Aor, registered: Option<Timestamp>) -> Line {
+        let mut calls = self.calls_beside(user, 0, registered);
+        if self.far(user) == Some(Far::Alerting) {
+            calls = Calls::Engaged;
+        }
         let line = Line {
-            calls: self.calls_beside(user, 0, registered),
+            calls,
             registered,
             ..Line::UNKNOWN
         };

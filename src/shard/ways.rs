@@ -16,6 +16,7 @@ use crate::routing::names::Missing;
 use crate::routing::targets::Located;
 use crate::routing::{Change, Place, Policy, Server, Targets};
 use crate::shard::settings::Peer;
+use crate::shard::sources::is_source;
 use crate::shard::{Reject, Settings, Shard, subscriptions};
 use crate::sip::flow::{Flow, ListenerId, Transport};
 use crate::sip::{Request, Uri};
@@ -305,7 +306,10 @@ impl Shard {
             self.with_call(now, user.call, |call, _| {
                 call.handle_proven(user.part, client, number);
             });
-        } else if subscriptions::Part::of(user.part) == Some(subscriptions::Part::Subscription) {
+        } else if is_source(user) {
+            self.on_source_proven(user.call, number);
+        } else if subscriptions::Part::of(user.part).is_some() {
+            // A PUBLISH may be within the same dialog.
             self.on_subscribe_proven(user.call, number);
         }
     }
@@ -321,7 +325,7 @@ impl Shard {
         } = failed.flow;
         let server = Server { transport, remote };
         if let Some(happening) = self.targets.on_failed(now, server, why, retry_after) {
-            self.note_health(&happening);
+            self.note_health(now, &happening);
         }
         let Some((user, client, flow)) = failed.moved else {
             return;
@@ -332,6 +336,8 @@ impl Shard {
             self.with_call(now, user.call, |call, _| {
                 call.handle_moved(user.part, client, flow);
             });
+        } else if is_source(user) {
+            self.on_source_moved(user.call, &flow);
         } else if let Some(relay::Part::Opening(target)) = relay::Part::of(user.part) {
             self.on_opening_moved(now, (user.call, target), &flow);
         } else if subscriptions::Part::of(user.part) == Some(subscriptions::Part::Subscription) {

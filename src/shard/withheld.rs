@@ -12,14 +12,17 @@
 //!   |             | INVITE -------> |   anew; its 407 is A's, whose phone calls again
 //! ```
 //!
+//! - A caller who is asked what he wants is asked while the PBX has the call: it hears of the refusal
+//!   if he wants nothing, and goes on with it as it likes.
 //! - Nothing else of the PBX's answers for the callee: it has no refusal to act upon. A 200 that wins
 //!   the race all the same is acknowledged and ended.
 //! - While another phone of his may still answer nothing is withheld.
 
 use std::time::Duration;
 
-use crate::call::{Again, Call, Sent, Told};
+use crate::call::{self, Again, Call, Sent, Told};
 use crate::completion::{Input, Lost};
+use crate::shard::camping::Camping;
 use crate::shard::offer::{About, Announcer, Asker};
 use crate::shard::passes::{Dialled, Seen};
 use crate::shard::{Held, Shard};
@@ -30,6 +33,8 @@ use crate::time::Timestamp;
 
 /// How long the PBX may take to give up what it was told to.
 const GIVES_UP_T1: u32 = 8;
+/// How long a caller who has asked for something may take to hear whether he has it.
+const ANSWERED_IN: Duration = Duration::from_secs(5);
 
 impl Announcer<'_> {
     /// How long the PBX is kept from this refusal of one of its phones.
@@ -38,12 +43,9 @@ impl Announcer<'_> {
             return None;
         };
         let seen = Seen::of_final(failure.status, failure.rang);
-        let is_busy = matches!(seen, Seen::Busy(_));
-        if !is_busy || !inward.withholds {
-            return None;
-        }
+        let lasts = inward.withholds.filter(|_| matches!(seen, Seen::Busy(_)))?;
         inward.news = Some(seen);
-        Some(self.settings.timing.t1 * GIVES_UP_T1)
+        Some(lasts)
     }
 }
 
@@ -52,7 +54,29 @@ impl Shard {
     pub(super) fn camps_behind(&self, out: Key) -> bool {
         let asker = self.calls.get(out).and_then(|held| held.about.asker());
         let camping = asker.and_then(|asker| asker.camping.as_deref());
-        camping.is_some_and(super::camping::Camping::may_wait)
+        camping.is_some_and(Camping::may_wait)
+    }
+
+    /// How long the PBX may be kept from a refusal: until it has given up the call of this out pass,
+    /// which waits; or as long as its caller is asked.
+    pub(super) fn withholds_for(&self, out: Key) -> Option<Duration> {
+        if self.camps_behind(out) {
+            return Some(self.settings.timing.t1 * GIVES_UP_T1);
+        }
+        let asker = self.calls.get(out)?.about.asker()?;
+        let completion = &self.settings.completion;
+        let prompt = completion
+            .prompt
+            .as_ref()
+            .filter(|_| asker.session.is_some());
+        let camping = asker.camping.as_deref();
+        let asks = match prompt {
+            Some(prompt) if asker.failed.is_none() => prompt.lasts,
+            None if camping.is_some_and(Camping::may_be_asked_for) => completion.ask_time,
+            Some(_) | None => return None,
+        };
+        // What he presses is done, and he hears so.
+        Some(asks + completion.service.timing.commit_max + ANSWERED_IN)
     }
 
     /// Lets the call of an out pass wait whose callee is busy; the PBX gets a CANCEL. Whether it does.
@@ -66,7 +90,7 @@ impl Shard {
         let About::Inward(inward) = &mut held.about else {
             return false;
         };
-        if !inward.withholds || !held.call.is_held() {
+        if inward.withholds.is_none() || !held.call.is_held() {
             return false;
         }
         // What becomes of it from here on is nothing to the out pass.
@@ -83,18 +107,23 @@ impl Shard {
         let Some(dialled) = self.dialled_mut(out) else {
             return false;
         };
-        let (user, dialled) = (dialled.user.clone(), dialled.clone());
-        let phones = self.registrar.targets(now, &user).count();
+        let dialled = dialled.clone();
+        let phones = self.registrar.targets(now, &dialled.user).count();
         if !dialled.is_refused_by(phones) {
             return false;
         }
-        if let Some(dialled) = self.dialled_mut(out) {
+        let waits = if self.camps_behind(out) {
+            self.let_wait(now, out)
+        } else {
+            self.with_call(now, out, Call::ask_of_busy) == Some(true)
+        };
+        if let Some(dialled) = self.dialled_mut(out).filter(|_| waits) {
             dialled.withheld = Some(inward);
         }
-        self.let_wait(now, out)
+        waits
     }
 
-    /// The PBX has given a call up, or its caller has: nothing is withheld from it any more.
+    /// The PBX has given a call up, or has it for good: nothing is withheld from it any more.
     pub(super) fn tell_withheld(
         &mut self,
         now: Timestamp,
@@ -104,7 +133,8 @@ impl Shard {
         let Some(dialled) = dialled.filter(|dialled| dialled.withheld.is_some()) else {
             return;
         };
-        if call.is_inviting() {
+        let goes_on = call.is_up() && !call.is_held();
+        if call.is_inviting() && !goes_on {
             return;
         }
         if let Some(inward) = dialled.withheld.take() {
@@ -163,16 +193,20 @@ impl Shard {
         flow: &Flow,
         about: About,
     ) -> (Option<(Key, Again)>, About) {
-        let again = self.take_challenged(request, flow);
-        let camped = again
-            .as_ref()
-            .and_then(|(key, _)| self.take_camped(*key, request, flow));
-        (again, camped.map_or(about, About::Asker))
+        let Some((key, mut again)) = self.take_challenged(request, flow) else {
+            return (None, about);
+        };
+        let camped = self.take_camped(key, request, flow);
+        again.has_waited = camped.as_deref().is_some_and(Asker::is_invited);
+        (Some((key, again)), camped.map_or(about, About::Asker))
     }
 
     fn take_camped(&mut self, key: Key, request: &Request<'_>, flow: &Flow) -> Option<Box<Asker>> {
         let mut asker = self.edge.as_deref_mut()?.challenged.take_camped(key)?;
         let is_wanted = self.desk.service.camp_of(asker.call).is_some();
+        let hears = call::can_hear(&request.message, flow.remote.ip());
+        asker.session =
+            (asker.session.take().filter(|_| hears)).map(|_| Box::from(request.message.body()));
         if let Some(camping) = asker.camping.as_deref_mut() {
             camping.repeat(request, flow);
             if !is_wanted {

@@ -5,6 +5,7 @@
 pub mod check;
 mod class;
 pub mod dialog_info;
+pub mod dialog_states;
 pub mod digest;
 mod equivalence;
 pub mod error;

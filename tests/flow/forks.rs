@@ -2,6 +2,8 @@
 //!
 //! Spec: RFC 3261 §13.2.2.4, §16.6, §16.7; RFC 3326 §3.1.
 
+use std::time::Duration;
+
 use super::kit::dialog::Dialog;
 use super::kit::draft::{ANSWER, OFFER, invite, response};
 use super::kit::scenes::{bob_with_two_phones, gives_in, hang_up, offered, refused, two_phones};
@@ -216,4 +218,37 @@ fn the_answer_of_a_second_fork_after_the_end_of_the_call_is_hung_up() {
     assert_eq!(bye.tag_of_to(), "two");
     bob.answers(&bye, 200);
     alice.receives_nothing();
+}
+
+/// One of Bob's phones was moved and left its registration behind: for half a minute after each call
+/// he was busy.
+#[test]
+fn a_phone_that_is_not_there_keeps_nobody_busy() {
+    let (world, alice, desk, cell) = bob_with_two_phones();
+    let carol = world.phone("carol");
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    let at_cell = cell.receives("INVITE");
+    cell.sends(response(&at_cell, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    alice.acks(&sent, &answer);
+    cell.receives("ACK");
+    world.advance(Duration::from_secs(2));
+    hang_up(&alice, &Dialog::of_caller(&sent, &answer), &cell);
+    let sent = carol.sends(invite("bob").with_sdp(OFFER));
+    let at_cell = cell.receives("INVITE");
+    cell.answers(&at_cell, 180);
+    carol.receives("180");
+    // It is heard of at last: what it says is of no call.
+    let [first, ..] = &*desk.receives_copies("INVITE") else {
+        panic!("an INVITE to the desk");
+    };
+    desk.sends(response(first, 200).with_sdp(ANSWER));
+    let [_ack, bye] = desk.receives_each(["ACK", "BYE"]);
+    desk.answers(&bye, 200);
+    carol.cancels(&sent);
+    let [_, ended] = carol.receives_each(["200", "487"]);
+    carol.acks(&sent, &ended);
+    gives_in(&cell, &at_cell);
+    world.advance(Duration::from_secs(40));
+    desk.receives_copies("INVITE");
 }

@@ -13,6 +13,7 @@ mod failures;
 mod forks;
 pub(crate) mod kit;
 mod limits;
+mod mixing;
 mod monitor;
 mod names;
 mod outsiders;

@@ -321,6 +321,27 @@ fn one_waits_with_music_and_then_a_ringing_tone_until_the_callee_answers() {
     asked.is_quiet();
 }
 
+/// The INVITE has an older number than the digit: its ACK was not taken for its own, and the call lost.
+#[test]
+fn a_digit_by_info_lets_a_call_wait_that_is_acknowledged() {
+    let asked = Asked::new();
+    let dialog = Dialog::of_caller(&asked.sent, &asked.progress);
+    let digit = within(&dialog, "INFO").with_body("application/dtmf", b"1");
+    asked.alice.sends(digit);
+    let [_, _] = asked.alice.receives_each(["200", "182"]);
+    asked.hears_more();
+    let rings = asked.bob_is_rung();
+    let answered = asked.bob.sends(response(&rings, 200).with_sdp(ANSWER));
+    let answer = asked.alice.receives("200");
+    asked.alice.acks(&asked.sent, &answer);
+    asked.bob.receives("ACK");
+    asked.room_closes();
+    asked.world.advance(Duration::from_mins(1));
+    let dialog = Dialog::of_callee(&rings, &answered);
+    hang_up(&asked.bob, &dialog, &asked.alice);
+    asked.is_quiet();
+}
+
 #[test]
 fn what_the_callees_side_plays_itself_ends_the_music() {
     let asked = Asked::new();

@@ -7,8 +7,10 @@ use campon::shard::Settings;
 use campon::shard::settings::{Peer, PeerCompletion};
 use campon::sip::flow::Transport;
 
+use super::kit::completion::{GUARD, LONG, cc_call, ended, offered_uri, subscribe, told, waits};
 use super::kit::dialog::Dialog;
-use super::kit::draft::{ANSWER, OFFER, invite, options, register, request, response};
+use super::kit::dialogs::is_watched;
+use super::kit::draft::{ANSWER, Draft, OFFER, invite, options, register, request, response};
 use super::kit::message::Message;
 use super::kit::party::Party;
 use super::kit::scenes::{call, hang_up, refused};
@@ -34,7 +36,11 @@ pub(crate) fn prepare(settings: &mut Settings) {
         BRANCH.parse().expect("an address"),
     );
     settings.peers.push(branch);
-    for carrier in settings.peers.iter_mut().take(1) {
+    let is_told = settings
+        .upstream
+        .as_ref()
+        .is_some_and(|it| it.dialog_events);
+    for carrier in settings.peers.iter_mut().take(1).filter(|_| !is_told) {
         carrier.completion = PeerCompletion::Off;
     }
     settings.calls.emergency = vec!["112".to_owned(), "0112".to_owned()];
@@ -211,4 +217,42 @@ fn media_goes_from_peer_to_peer() {
     pbx.acks(&sent, &answer);
     carrier.receives("ACK");
     hang_up(&pbx, &Dialog::of_caller(&sent, &answer), &carrier);
+}
+
+/// R11: the PBX offers no completion, and tells of its users' dialogs.
+#[test]
+fn a_caller_behind_the_carrier_waits_for_a_user_of_a_pbx_that_tells() {
+    let world = World::new(Setup::TrunkTold);
+    let (pbx, carrier) = (world.upstream(), world.office());
+    let from_zoe = |draft: Draft| draft.with("From", "<sip:zoe@192.0.2.201>;tag=zoe");
+    let sent = carrier.sends(from_zoe(invite("bob").with_sdp(OFFER)));
+    let got = pbx.receives("INVITE");
+    pbx.answers(&got, 486);
+    pbx.receives("ACK");
+    let busy = refused(&carrier, &sent, "486");
+    let uri = offered_uri(&busy).to_owned();
+    assert!(uri.contains(DOMAIN), "{busy}");
+    let place = waits(&carrier, from_zoe(subscribe(&carrier, &uri)));
+    let lamp = is_watched(&pbx, &format!("sip:bob@{UPSTREAM}"));
+    lamp.tells(&pbx, 0, "full", &[("1", "confirmed")]);
+    world.advance(LONG);
+    carrier.receives_nothing();
+    lamp.tells(&pbx, 1, "full", &[]);
+    world.advance(GUARD);
+    let ready = told(&carrier, "ready");
+    let sent = carrier.sends(from_zoe(cc_call(&ready)));
+    let rings = pbx.receives("INVITE");
+    assert!(
+        rings.uri().starts_with(&format!("sip:bob@{UPSTREAM}")),
+        "{rings}"
+    );
+    pbx.sends(response(&rings, 200).with_sdp(ANSWER));
+    let answer = carrier.receives("200");
+    carrier.acks(&sent, &answer);
+    ended(&carrier, "noresource");
+    lamp.is_left(&pbx);
+    let [ack] = pbx.receives_each(["ACK"]);
+    assert_eq!(ack.call_id(), rings.call_id());
+    hang_up(&carrier, &Dialog::of_caller(&sent, &answer), &pbx);
+    assert_ne!(place.dialog.call_id, ack.call_id());
 }

@@ -52,7 +52,7 @@ fn bend(rng: &mut Rng, bytes: &mut Vec<u8>, seeds: &[&[u8]]) {
         }
         1 => {
             if let Some(byte) = bytes.get_mut(at) {
-                *byte = rng.below(256) as u8;
+                *byte = u8::try_from(rng.below(256)).expect("a byte");
             }
         }
         2 => bytes.truncate(at),

@@ -17,9 +17,11 @@
 //! | recall without the PBX | × | × | | × |
 //! | the mailbox answers the recall | × | × | | × |
 //! | the callee rings back; the caller dials by hand | × | × | | × |
+//! | the callee talks on a phone that only the PBX sees | × | | the PBX tells of dialogs | |
 //! | two phones of the callee; a hunt group | × | | | |
 //! | the call waits (camp-on); two of them; for each other | × | × | trusting; hidden caller | two |
 //! | the mailbox does not answer for it | × | × | | × |
+//! | who is asked and presses nothing reaches it | × | × | | × |
 //! | a call that waits is hung up, or taken back | × | × | | hung up |
 //! | the PBX is started anew while somebody waits | × | | | × |
 //!
@@ -27,6 +29,7 @@
 //! challenge and OPTIONS all the time; the PBX forgets its phones while the caller's phone rings.
 
 mod camp_on;
+mod lines;
 mod queues;
 pub mod subscriber;
 mod taken_back;

@@ -47,6 +47,9 @@ impl Switchboard {
     /// Takes an INVITE of a user.
     pub fn dial(&mut self, invite: &Sip, caller: &str) {
         let number = user(invite.uri()).unwrap_or_default().to_owned();
+        if self.switches.talking.contains(&number) {
+            return self.refuse(invite, 486, "Busy Here");
+        }
         let mut waves: VecDeque<_> = self.plan(&number).into();
         waves.retain(|wave| !wave.is_empty());
         if self.plan(&number).is_empty() {
@@ -143,7 +146,7 @@ impl Switchboard {
         out
     }
 
-    fn contact(&self) -> String {
+    pub fn contact(&self) -> String {
         format!("<sip:pbx@{}>", self.endpoint.local())
     }
 

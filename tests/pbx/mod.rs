@@ -10,6 +10,7 @@ pub mod digest;
 pub mod endpoint;
 pub mod exchange;
 pub mod journal;
+pub mod lamps;
 pub mod office;
 pub mod phone;
 pub mod registrar;

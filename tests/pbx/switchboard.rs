@@ -11,6 +11,7 @@ use super::digest::{Challenges, Verdict};
 use super::endpoint::{Endpoint, Event, tagged};
 use super::exchange::Relayed;
 use super::journal::Journal;
+use super::lamps::Lamp;
 use super::registrar::Registrar;
 use super::sip::{Sip, address, host_port, parameter, user};
 use super::switches::Switches;
@@ -133,6 +134,7 @@ pub struct Switchboard {
     pub calls: Vec<Call>,
     /// Requests in a dialog that were passed on, by the branch they have there.
     pub relayed: BTreeMap<String, Relayed>,
+    pub lamps: Vec<Lamp>,
     probed: Instant,
 }
 
@@ -145,6 +147,7 @@ impl Switchboard {
             challenges: Challenges::of(DOMAIN),
             calls: Vec::new(),
             relayed: BTreeMap::new(),
+            lamps: Vec::new(),
             probed: Instant::now(),
         }
     }
@@ -169,6 +172,7 @@ impl Switchboard {
                 self.take(event);
             }
             self.ring_out();
+            self.tell_lamps();
             self.probe();
         }
     }
@@ -177,11 +181,13 @@ impl Switchboard {
         self.registrar.forget();
         self.calls.clear();
         self.relayed.clear();
+        self.lamps.clear();
         self.challenges = Challenges::of(DOMAIN);
     }
 
     fn take(&mut self, event: Event) {
         match event {
+            Event::Request(request) if self.takes_lamp(&request) => {}
             Event::Request(request) if request.tag_of_to().is_some() => self.in_dialog(&request),
             Event::Request(request) => self.out_of_dialog(&request),
             Event::Cancelled(invite) => self.cancelled(&invite),
@@ -252,7 +258,7 @@ impl Switchboard {
     }
 
     /// The user whose request this is, if he may; else the request has been answered.
-    fn caller_of(&mut self, request: &Sip) -> Option<String> {
+    pub fn caller_of(&mut self, request: &Sip) -> Option<String> {
         let from = address(request.first("From").unwrap_or_default());
         let claimed = request.first("P-Asserted-Identity").map_or(from, address);
         let claimed = user(claimed).unwrap_or_default().to_owned();

@@ -1,5 +1,6 @@
 //! What a PBX may be like: one switch a habit.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Whose ids the calls towards the phones carry.
@@ -55,6 +56,10 @@ pub struct Switches {
     pub expires_max: u32,
     /// The shortest, below which is 423.
     pub expires_min: u32,
+    /// Tells those who ask of the dialogs of its users (RFC 4235).
+    pub tells_dialogs: bool,
+    /// The users who talk on phones of the PBX's own: to everybody else they are busy.
+    pub talking: BTreeSet<String>,
 }
 
 impl Default for Switches {
@@ -70,6 +75,8 @@ impl Default for Switches {
             probes: None,
             expires_max: 600,
             expires_min: 10,
+            tells_dialogs: false,
+            talking: BTreeSet::new(),
         }
     }
 }

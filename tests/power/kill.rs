@@ -311,7 +311,7 @@ impl Scene {
     }
 
     /// Alice answers her recall and talks with Bob; the CC call's INVITE was heard already.
-    fn connects(&mut self, cc_call: &str) {
+    fn connects(&self, cc_call: &str) {
         self.bob.send(&answer(cc_call, "200 OK", SDP));
         let offer = self.alice.hears("INVITE");
         self.alice.send(&answer(&offer, "200 OK", SDP));

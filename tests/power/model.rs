@@ -42,7 +42,7 @@ impl Model {
     }
 
     pub(super) fn fault(&mut self, what: impl Into<String>) {
-        self.fault.get_or_insert(what.into());
+        self.fault.get_or_insert_with(|| what.into());
     }
 
     /// Its caller is told that it was accepted.

@@ -8,6 +8,7 @@ use crate::completion::{assert_counted, ends, talk};
 use crate::edge::Office;
 use crate::process::wait_for;
 use crate::real::baresip::Baresip;
+use crate::real::capture::Wire;
 use crate::real::stage::Stage;
 
 /// Whoever finds somebody busy waits.
@@ -76,4 +77,36 @@ fn calls_wait_before_kamailio_and_its_mailbox_hears_nothing_of_them() {
     assert_eq!(captured.between(us, pbx, "CANCEL").len(), 3, "{captured}");
     assert_eq!(captured.between(us, a, "407 INVITE").len(), 3, "{captured}");
     stage.assert_audio_is_direct(&captured, ["dave", "bob"]);
+}
+
+/// The digit on busy comes before the mailbox, which is there for who presses nothing.
+#[test]
+fn who_is_asked_and_presses_nothing_reaches_the_mailbox_behind_kamailio() {
+    let stage = Stage::open("edge_asked", 31);
+    let (kamailio, mut mailbox) = stage.kamailio_with_mailbox();
+    let prompt = "media.ports = \"20000-20009\"\n\
+                  completion.prompt = { callback = \"5\", lasts = \"1s\" }\n";
+    let office = Office::before(stage, kamailio, prompt);
+    let [mut alice, mut bob, mut carol] = office.phones(["alice", "bob", "carol"]);
+    talk(&mut carol, &mut bob);
+    alice.dial("bob");
+    mailbox.wait_for("CALL_ESTABLISHED");
+    alice.wait_for("CALL_ESTABLISHED");
+    alice.tell("hangup", "");
+    mailbox.wait_for("CALL_CLOSED");
+    alice.wait_for("CALL_CLOSED");
+    ends(&mut carol, &mut bob);
+    mailbox.quit();
+    let (captured, stage) = office.close([alice, bob, carol]);
+    let (us, pbx) = (stage.campon_ip(), stage.pbx_ip());
+    let (a, b) = (stage.ip_of("alice"), stage.ip_of("bob"));
+    let at = |found: &[&Wire]| {
+        let time = found.first().expect("one").field("frame.time_epoch");
+        time.parse::<f64>().expect("a time")
+    };
+    assert_eq!(captured.between(us, a, "183 INVITE").len(), 1, "{captured}");
+    // R5: Bob's 486 is withheld from the PBX for as long as she is asked.
+    let refused = at(&captured.between(b, us, "486 INVITE"));
+    let told = at(&captured.between(us, pbx, "486 INVITE"));
+    assert!(told - refused >= 1.0, "{captured}");
 }

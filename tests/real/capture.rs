@@ -187,6 +187,36 @@ impl Captured {
         gaps.fold(0.0, f64::max)
     }
 
+    /// When A-law audio went from these hundred ports to those, and what it sounds like.
+    pub fn audio_between(&self, from: u16, to: u16) -> (Vec<f64>, Recording) {
+        let is_in = |field: &str, first: u16| {
+            format!("udp.{field} >= {first} && udp.{field} < {}", first + 100)
+        };
+        let filter = format!(
+            "rtp.p_type == 8 && {} && {}",
+            is_in("srcport", from),
+            is_in("dstport", to)
+        );
+        let mut command = tshark(&self.file, &filter);
+        command.args(["-d", &format!("udp.port=={to}-{},rtp", to + 99)]);
+        command.args([
+            "-T",
+            "fields",
+            "-e",
+            "frame.time_epoch",
+            "-e",
+            "rtp.payload",
+        ]);
+        let text = output_of(&mut command, "tshark");
+        let lines = text.lines().filter_map(|line| line.split_once('\t'));
+        let (times, payloads): (Vec<_>, Vec<_>) = lines.unzip();
+        let times = times.into_iter().filter_map(|time: &str| time.parse().ok());
+        (
+            times.collect(),
+            Recording::of_alaw(&bytes_of(&payloads.concat())),
+        )
+    }
+
     /// What went there as A-law audio from these hundred ports.
     pub fn audio(&self, from: u16, to: Ipv4Addr) -> Recording {
         let ports = format!("udp.srcport >= {from} && udp.srcport < {}", from + 100);
@@ -196,14 +226,19 @@ impl Captured {
         let is_rtp = format!("udp.port=={from}-{},rtp", from + 99);
         command.args(["-d", &is_rtp, "-T", "fields", "-e", "rtp.payload"]);
         let text = output_of(&mut command, "tshark");
-        let digits: Vec<_> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-        let pairs = digits.as_chunks::<2>().0.iter();
-        let bytes = pairs.filter_map(|pair| {
-            let pair = str::from_utf8(pair).ok()?;
-            u8::from_str_radix(pair, 16).ok()
-        });
-        Recording::of_alaw(&bytes.collect::<Vec<_>>())
+        Recording::of_alaw(&bytes_of(&text))
     }
+}
+
+/// Bytes that tshark has written in hexadecimal digits.
+fn bytes_of(text: &str) -> Vec<u8> {
+    let digits: Vec<_> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let pairs = digits.as_chunks::<2>().0.iter();
+    let bytes = pairs.filter_map(|pair| {
+        let pair = str::from_utf8(pair).ok()?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    bytes.collect()
 }
 
 /// The whole ladder, for a failure to show.

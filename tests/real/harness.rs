@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::real::stage::Stage;
-use crate::real::wav;
+use crate::real::wav::{self, LOUD_ENOUGH};
 
 /// Without campon: what the other tests stand on.
 #[test]
@@ -181,6 +181,78 @@ fn a_caller_who_waits_hears_music_and_then_the_callee() {
     assert!(silence < GAP_MAX, "{silence} s without audio\n{captured}");
     campon.stop();
 }
+
+/// R17, T29: measured on the wire, because what a phone records it may have made itself.
+#[test]
+fn a_caller_with_the_right_joins_two_phones_and_leaves_them_as_they_were() {
+    let stage = Stage::open("intrusion", 47);
+    let config = format!(
+        "{TOUR}\n[media]\nports = \"21200-21299\"\n\n\
+         [completion.intrusion]\nintrudes = 1\nprotection = 0\n\n\
+         [completion.prompt]\nintrude = \"3\"\n"
+    );
+    let campon = stage.campon(&config);
+    let capture = stage.capture();
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|user| stage.phone(user));
+    for phone in [&mut alice, &mut bob, &mut carol] {
+        phone.wait_until_registered();
+    }
+    carol.dial("bob");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    carol.wait_for("CALL_ESTABLISHED");
+
+    alice.dial("bob");
+    alice.wait_for("CALL_PROGRESS");
+    alice.play_for_a_second();
+    alice.tell("sndcode", "3");
+    alice.wait_for("CALL_ESTABLISHED");
+    alice.play_for_a_second();
+    alice.play_for_a_second();
+    alice.tell("hangup", "");
+    carol.play_for_a_second();
+    carol.play_for_a_second();
+    carol.tell("hangup", "");
+    bob.wait_for("CALL_CLOSED");
+
+    let captured = capture.finish();
+    let us = stage.campon_ip();
+    for (user, other) in [("bob", "carol"), ("carol", "bob")] {
+        let (times, heard) = captured.audio_between(21_200, Stage::audio_port_of(user));
+        let warned = heard.first_heard(WARNING_HERTZ).expect("a warning");
+        let joined = heard
+            .first_heard(Stage::tone_of("alice"))
+            .expect("who has joined");
+        assert!(
+            joined - warned >= 0.2,
+            "{user}: {warned} s, {joined} s\n{captured}"
+        );
+        assert!(
+            heard.loudness(Stage::tone_of(other)) > LOUD_ENOUGH / 2.0,
+            "{captured}"
+        );
+        // Then they talk from phone to phone again.
+        let back = captured.between(us, stage.ip_of(user), "INVITE");
+        let back: f64 = back
+            .last()
+            .expect("it was given back")
+            .field("frame.time_epoch")
+            .parse()
+            .expect("a time");
+        let (direct, _) =
+            captured.audio_between(Stage::audio_port_of(other), Stage::audio_port_of(user));
+        let last = |times: &[f64]| times.last().copied().unwrap_or_default();
+        assert!(
+            last(&direct) > back + 1.0,
+            "{user} hears nobody\n{captured}"
+        );
+        assert!(last(&times) < back + 1.0, "{user} hears us\n{captured}");
+    }
+    campon.stop();
+}
+
+/// What tells that somebody has joined.
+const WARNING_HERTZ: u32 = 1400;
 
 /// The longest time without a packet when the callee takes over from the music, in seconds.
 const GAP_MAX: f64 = 0.3;

@@ -86,6 +86,22 @@ impl Recording {
         samples / self.rate
     }
 
+    /// After how many seconds a tone is first heard, to a tenth of one.
+    pub fn first_heard(&self, hertz: u32) -> Option<f64> {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate is a small positive number"
+        )]
+        let window = (self.rate / 10.0) as usize;
+        let mut windows = self.samples.chunks_exact(window.max(1));
+        let is_heard = |samples| goertzel(samples, f64::from(hertz) / self.rate) > LOUD / 4.0;
+        let tenths = windows.position(is_heard)?;
+        #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
+        let tenths = tenths as f64;
+        Some(tenths / 10.0)
+    }
+
     /// How loud a tone is, of the 8000 with which it was played, in the quarters of a second in which
     /// it is loudest: the third of them, so that a moment of it is not enough.
     pub fn loudness(&self, hertz: u32) -> f64 {

@@ -160,9 +160,10 @@ enum Owner {
 }
 
 impl Recall {
-    /// Whether no branch is left to wait for.
+    /// Whether no branch is left to wait for: phones that have never said anything are not there.
     pub(super) fn is_quiet(&self) -> bool {
-        self.branches.iter().all(|branch| branch.client.is_none())
+        let mut open = self.branches.iter().filter(|it| it.client.is_some());
+        open.all(|branch| !branch.is_heard)
     }
 
     pub(super) fn deadline(&self) -> Option<Timestamp> {

@@ -29,6 +29,8 @@ pub(super) struct Branch {
     side: Side,
     /// Its transaction, until the final response.
     pub(super) client: Option<Key>,
+    /// Whether anything has come back.
+    pub(super) is_heard: bool,
     flow: Flow,
     reach: Reach,
 }
@@ -145,6 +147,7 @@ impl Call {
         self.recall.as_deref_mut()?.branches.push(Branch {
             side,
             client: Some(client),
+            is_heard: false,
             flow: target.flow,
             reach: target.reach,
         });
@@ -218,10 +221,11 @@ impl Call {
         let Some(recall) = self.recall.as_deref_mut() else {
             return;
         };
-        let branch = recall.branches.get(usize::from(number));
-        let Some(side) = branch.map(|branch| branch.side) else {
+        let Some(branch) = recall.branches.get_mut(usize::from(number)) else {
             return;
         };
+        branch.is_heard = true;
+        let side = branch.side;
         // 100 is of one hop.
         if let Some(ring) = recall.ring_of(side).filter(|_| status != Status::TRYING) {
             ring.rang |= matches!(status.code(), 180..190);

@@ -379,10 +379,14 @@ impl Monitor {
         turn: &mut Turn<'_>,
     ) {
         let now = turn.now;
+        let unknown = turn.policy.times.unknown;
         let Some(cce) = self.find(id) else { return };
         if let Some(found) = found {
             cce.wait.condition = found.condition;
-            cce.wait.trigger = Trigger::after(found.condition, found.calls);
+            cce.wait.trigger = match (found.condition, found.calls) {
+                (Condition::Busy, Calls::Unknown) => Trigger::Seen { by: now + unknown },
+                (condition, calls) => Trigger::after(condition, calls),
+            };
         }
         cce.wait.since = now;
         if !cce.is_queued() {
@@ -946,6 +950,23 @@ mod tests {
         bench.pass(seconds(60));
         bench.hangs_up();
         bench.pass(seconds(5));
+        assert_eq!(bench.recalled(), Some(ALICE));
+    }
+
+    /// After a restart a callee may talk on a call that nobody here knows, and hang up unseen.
+    #[test]
+    fn a_busy_callee_of_whom_nothing_is_known_is_tried_again_after_a_while() {
+        let mut bench = Bench::with_recall(&[ALICE]);
+        bench.step(Event::CcCallArrived(ALICE));
+        bench.step(Event::Line(Line::UNKNOWN));
+        let found = Found {
+            condition: Condition::Busy,
+            calls: Calls::Unknown,
+        };
+        bench.step(Event::CcCallFailed(ALICE, Some(found)));
+        bench.pass(seconds(299));
+        assert_eq!(bench.recalled(), None);
+        bench.pass(seconds(10));
         assert_eq!(bench.recalled(), Some(ALICE));
     }
 

@@ -52,6 +52,9 @@ pub struct Times {
     /// How long the end of a CC call that failed may trail behind, before a change from engaged to
     /// free is the callee's own.
     pub aftermath: Duration,
+    /// R2: how long a callee is waited for who was busy, and of whom nobody knows what calls he has:
+    /// nobody may see him hang up.
+    pub unknown: Duration,
     /// CC-65: the interval in which a subscription gets at most three NOTIFYs.
     pub notify_window: Duration,
     /// The shortest subscription granted; shorter ones only cost messages.
@@ -73,6 +76,7 @@ impl Default for Times {
             cc_call_max: Duration::from_mins(3),
             rest: Duration::from_mins(1),
             aftermath: Duration::from_secs(2),
+            unknown: Duration::from_mins(5),
             notify_window: Duration::from_secs(10),
             expires_min: Duration::from_secs(10),
             service_busy: Duration::from_hours(1),

@@ -1,6 +1,7 @@
 //! Completions in virtual time.
 
 mod asks;
+mod camping;
 mod flows;
 mod kit;
 mod queues;

@@ -119,6 +119,8 @@ impl Sim {
                 | Output::Read(_)
                 | Output::Watch { .. }
                 | Output::Unwatch { .. }
+                | Output::WaitedFor { .. }
+                | Output::Unwaited { .. }
                 | Output::Suspect(_) => {}
             }
         }

@@ -14,7 +14,8 @@ use crate::completion::{Codes, Limits, RawCodes, Settings, Timing};
 use crate::config::error::{Error, Source};
 use crate::config::raw::{self, Field, RawCompletion};
 use crate::config::value;
-use crate::shard::settings::Completion;
+use crate::shard::intrusion::Intrusion;
+use crate::shard::settings::{Completion, Reserve};
 
 type Bounds = RangeInclusive<Duration>;
 
@@ -72,8 +73,14 @@ pub(super) fn completion(
     Ok(Completion {
         enabled: enabled.map_or(usual.enabled, |written| *written.get_ref()),
         service,
+        reserve: source.word(
+            raw.reserve.as_ref(),
+            usual.reserve,
+            &[("completions", Reserve::Completions), ("all", Reserve::All)],
+        )?,
         poll_window: source.time(raw.poll_window.as_ref(), usual.poll_window, POLL)?,
         codes: codes(source, &raw.codes, emergency)?,
+        intrusion: Intrusion::default(),
         prompt: None,
         on_busy: super::routes::on_busy(source, raw.on_busy.as_ref())?.unwrap_or(usual.on_busy),
         camp_on_music: (raw.camp_on_music.as_ref())
@@ -112,6 +119,7 @@ fn queue_times(source: Source<'_>, raw: &RawCompletion) -> Result<Times, Error> 
         cc_call_max: time(&raw.cc_call_max, usual.cc_call_max, CALL)?,
         rest: time(&raw.rest, usual.rest, REST)?,
         aftermath: time(&raw.aftermath, usual.aftermath, TAIL)?,
+        unknown: time(&raw.unknown_time, Timing::default().unknown_time, REST)?,
         notify_window: time(&raw.notify_window, usual.notify_window, CALL)?,
         expires_min: time(&raw.expires_min, usual.expires_min, EXPIRES_MIN)?,
         service_busy: time(&raw.service_busy, usual.service_busy, SERVICE)?,

@@ -67,7 +67,7 @@ pub(super) fn is_trunk(
 pub(super) fn edge(
     source: Source<'_>,
     raw: &RawConfig,
-    upstream: Option<&Peer>,
+    (upstream, has_media): (Option<&Peer>, bool),
 ) -> Result<Option<Edge>, Error> {
     let written = &raw.edge;
     if mode(source, raw)? != Mode::Edge {
@@ -87,16 +87,25 @@ pub(super) fn edge(
         ("off", KeepAlive::Off),
         ("options", KeepAlive::Options),
     ];
-    let nat_media = [("off", NatMedia::Off), ("rewrite", NatMedia::Rewrite)];
+    let nat_media = [
+        ("anchor", NatMedia::Anchor),
+        ("off", NatMedia::Off),
+        ("rewrite", NatMedia::Rewrite),
+    ];
     let every_s = written.keep_alive_s.as_ref();
     let every = every_s.map(|_| number(every_s, 1)).transpose()?;
+    let nat_media = source.word(written.nat_media.as_ref(), usual.nat_media, &nat_media)?;
+    if let (NatMedia::Anchor, false, Some(written)) = (nat_media, has_media, &written.nat_media) {
+        let why = "without media.ports no audio can pass us";
+        return Err(source.error(&written.span(), why));
+    }
     Ok(Some(Edge {
         keep_alive: source.word(written.keep_alive.as_ref(), usual.keep_alive, &keep_alive)?,
         keep_alive_every: every.map_or(usual.keep_alive_every, |every_s| {
             Duration::from_secs(u64::from(every_s))
         }),
         numbers: users::numbers(source, &raw.user)?,
-        nat_media: source.word(written.nat_media.as_ref(), usual.nat_media, &nat_media)?,
+        nat_media,
         expires_max_s: number(written.expires_max_s.as_ref(), usual.expires_max_s)?,
         failures_max: number(written.failures_max.as_ref(), usual.failures_max)?,
         failures_of_source_max: number(

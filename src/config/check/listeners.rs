@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use crate::config::Arguments;
 use crate::config::error::{Error, Source};
-use crate::config::raw::{RawListener, RawTls};
+use crate::config::raw::{RawListener, RawOwnCalls, RawTls};
 use crate::config::value;
 use crate::shard::settings::{Carries, Listener};
 use crate::sip::flow::{ListenerId, Transport};
@@ -48,9 +48,12 @@ pub(super) fn listeners(
 /// R4: the address that the PBX trusts as ours, which is none that anything is relayed from.
 pub(super) fn own_calls(
     source: Source<'_>,
-    written: &Spanned<String>,
+    raw: &RawOwnCalls,
     listeners: &mut Vec<Listener>,
-) -> Result<ListenerId, Error> {
+) -> Result<Option<ListenerId>, Error> {
+    let Some(written) = &raw.listen else {
+        return Ok(None);
+    };
     source.read(written, |text| {
         let address = value::listen_address(text, Transport::Udp.port())?;
         if address.ip().is_unspecified() {
@@ -70,7 +73,7 @@ pub(super) fn own_calls(
         }
         let id = u8::try_from(listeners.len()).map_err(|_| "one listener too many".to_owned())?;
         listeners.push(Listener::at(address));
-        Ok(ListenerId(id))
+        Ok(Some(ListenerId(id)))
     })
 }
 

@@ -7,14 +7,19 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::completion::Mode;
+use crate::completion::intrusion::{Level, Rights};
 use crate::config::error::{Error, Source};
-use crate::config::raw::{RawMedia, RawPrompt};
+use crate::config::raw::{Field, RawIntrusion, RawMedia, RawPrompt};
 use crate::config::{Media, value};
 use crate::media::digit::Digit;
+use crate::shard::intrusion::Intrusion;
 use crate::shard::settings::{Listener, Prompt, Sound};
 
 /// A prompt that is shorter cannot be heard; one that is longer holds the line of somebody who left.
 const LASTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
+
+/// How often a warning may come again: less often, and who comes to the phone later does not hear it.
+const WARNS: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
 
 /// What is heard of us, if `[media]` is written.
 pub(super) fn media(
@@ -58,6 +63,7 @@ pub(super) fn prompt(
     for (written, mode) in [
         (&raw.callback, Mode::Callback),
         (&raw.camp_on, Mode::CampOn),
+        (&raw.intrude, Mode::Intrude),
     ] {
         let Some(written) = written else {
             continue;
@@ -80,6 +86,28 @@ pub(super) fn prompt(
     }
     let lasts = source.time(raw.lasts.as_ref(), usual.lasts, LASTS)?;
     Ok(Some(Prompt { digits, lasts }))
+}
+
+/// Who may join whose call where no user says otherwise, and what is heard of it.
+pub(super) fn intrusion(source: Source<'_>, raw: &RawIntrusion) -> Result<Intrusion, Error> {
+    let usual = Intrusion::default();
+    let level = |written: &Field<u32>, usual: Level| match written {
+        None => Ok(usual),
+        Some(written) => Level::new(*written.get_ref())
+            .ok_or_else(|| source.error(&written.span(), "is a level from 0 to 3")),
+    };
+    Ok(Intrusion {
+        usual: Rights {
+            intrudes: level(&raw.intrudes, usual.usual.intrudes)?,
+            protection: level(&raw.protection, usual.usual.protection)?,
+        },
+        warns_every: source.time(raw.warns_every.as_ref(), usual.warns_every, WARNS)?,
+        is_silent: raw
+            .silent
+            .as_ref()
+            .is_some_and(|written| *written.get_ref()),
+        rights: usual.rights,
+    })
 }
 
 fn address_beside(listeners: &[Listener]) -> Option<IpAddr> {

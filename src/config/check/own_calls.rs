@@ -14,8 +14,23 @@ use crate::config::users::realm;
 use crate::location::Algorithm;
 use crate::transaction::login::Login;
 
-/// The account, if there is one.
-pub(super) fn login(source: Source<'_>, raw: &RawOwnCalls) -> Result<Option<Arc<Login>>, Error> {
+/// The account, if there is one; there is nobody to tell it without an upstream.
+pub(super) fn login(
+    source: Source<'_>,
+    raw: &RawOwnCalls,
+    has_upstream: bool,
+) -> Result<Option<Arc<Login>>, Error> {
+    let login = account(source, raw)?;
+    match first_written(raw) {
+        Some(written) if !has_upstream => {
+            let why = "there is no upstream that we could call through";
+            Err(source.error(&written.span(), why))
+        }
+        _ => Ok(login),
+    }
+}
+
+fn account(source: Source<'_>, raw: &RawOwnCalls) -> Result<Option<Arc<Login>>, Error> {
     let RawOwnCalls {
         user,
         password,

@@ -5,9 +5,11 @@
 //! How long a subscription lives and what is said in it is its owner's business; here there is no
 //! time and no state but what the next message needs.
 
+mod lines;
 mod notifier;
 mod subscriber;
 
+pub use lines::{Lines, Taken};
 pub use notifier::{Notifier, Notify, Standing};
 pub use subscriber::{Answer, Ask, Fork, Notified, Origin, Subscriber, Terms};
 
@@ -17,12 +19,12 @@ use crate::transaction::clients::Failure;
 /// The event package (RFC 6910 §9.1).
 pub const PACKAGE: &str = "call-completion";
 
-/// An event package that we are notifier of.
+/// An event package that we are notifier or subscriber of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Package {
     /// RFC 6910 §9.
     CallCompletion,
-    /// RFC 4235, where a phone waits for completion by it.
+    /// RFC 4235: by it a phone waits for completion, and a PBX tells of a callee.
     Dialog,
 }
 

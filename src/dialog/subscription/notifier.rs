@@ -207,6 +207,11 @@ impl Notifier {
         tag.is_some_and(|tag| self.dialog.is(request.call_id, tag, remote_tag))
     }
 
+    /// Its dialog.
+    pub fn dialog(&self) -> &Dialog {
+        &self.dialog
+    }
+
     /// Our tag, for the answers to the SUBSCRIBE that made it.
     pub fn tag(&self) -> Tag {
         self.dialog.tag()

@@ -33,6 +33,9 @@ pub struct Subscriber {
     forks_until: Timestamp,
     /// The number of the SUBSCRIBE that makes dialogs.
     opened: u32,
+    package: Package,
+    /// S-101: by which ways it went before, to servers that may have taken it all the same.
+    before: SmallVec<[Flow; 0]>,
 }
 
 /// Names one of the dialogs that a SUBSCRIBE made.
@@ -63,6 +66,8 @@ pub struct Ask<'a> {
 /// What a SUBSCRIBE asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
+    /// What is told of.
+    pub package: Package,
     /// Our Contact.
     pub contact: &'a [u8],
     /// The media type that NOTIFYs may have.
@@ -155,8 +160,12 @@ impl Subscriber {
         };
         let write = |writer: &mut Writer<'_>| {
             dialog.write_fields(writer, Method::Subscribe, number, MAX_FORWARDS);
-            // CC-18: whoever can watch the callee is asked at once, not one after the other.
-            writer.header(Name::RequestDisposition, b"parallel");
+            if ask.terms.package == Package::CallCompletion {
+                // CC-18: whoever can watch the callee is asked at once, not one after the other.
+                writer.header(Name::RequestDisposition, b"parallel");
+                // A mailbox or an attendant that says what it is has no lines to be watched.
+                writer.header(Name::AcceptContact, b"*;actor=\"principal\";require");
+            }
             for (name, value) in ask.said.iter().filter(|(_, value)| !value.is_empty()) {
                 writer.header(*name, value);
             }
@@ -171,6 +180,8 @@ impl Subscriber {
             usages: SmallVec::from_iter([asked]),
             forks_until: turn.now + ask.forks_for,
             opened: number,
+            package: ask.terms.package,
+            before: SmallVec::new(),
         })
     }
 
@@ -182,6 +193,8 @@ impl Subscriber {
             usages: usages.collect(),
             forks_until: Timestamp::START,
             opened: 0,
+            package: Package::CallCompletion,
+            before: SmallVec::new(),
         }
     }
 
@@ -221,6 +234,7 @@ impl Subscriber {
     pub fn handle_moved(&mut self, flow: &Flow) {
         let first = self.usages.first_mut();
         if let Some(first) = first.filter(|first| first.stage == Stage::Asked) {
+            self.before.push(first.dialog.flow());
             first.dialog.move_to(flow);
         }
     }
@@ -263,22 +277,24 @@ impl Subscriber {
         Some(Answer::Refused { fork, status, fate })
     }
 
-    /// Takes a NOTIFY whose To has our tag, or tells the status that refuses it.
+    /// Takes a NOTIFY whose To has our tag and that came by this way, or tells the status that refuses
+    /// it.
     pub fn handle_notify<'m>(
         &mut self,
         now: Timestamp,
         notify: &Request<'m>,
+        flow: &Flow,
     ) -> Result<Notified<'m>, Status> {
         // S-126: who knows Call-ID and tag has our SUBSCRIBE.
         if !self.is_named_by(notify) {
             return Err(Status::CALL_DOES_NOT_EXIST);
         }
-        check_event(&notify.message, Package::CallCompletion, b"")?;
+        check_event(&notify.message, self.package, b"")?;
         let state = notify.message.first(Name::SubscriptionState);
         // S-123
         let state = state.and_then(|value| SubscriptionState::parse(value).ok());
         let state = state.ok_or(Status::BAD_REQUEST)?;
-        let (fork, origin) = self.on_notify(now, notify)?;
+        let (fork, origin) = self.on_notify(now, notify, flow)?;
         let content_type = notify.message.first(Name::ContentType);
         Ok(Notified {
             fork,
@@ -307,6 +323,23 @@ impl Subscriber {
     pub fn dialog_mut(&mut self, fork: Fork) -> Option<&mut Dialog> {
         let usage = self.usages.get_mut(usize::from(fork.0))?;
         (usage.stage == Stage::Live).then_some(&mut usage.dialog)
+    }
+
+    /// The forks that there are, forgotten ones as well.
+    pub fn forks(&self) -> impl Iterator<Item = Fork> + use<> {
+        let count = u8::try_from(self.usages.len()).unwrap_or(u8::MAX);
+        (0..count).map(Fork)
+    }
+
+    /// The way that its requests go; of several forks, those of the first.
+    pub fn flow(&self) -> Option<Flow> {
+        self.usages.first().map(|usage| usage.dialog.flow())
+    }
+
+    /// The dialog of a fork; of one that nobody has answered, our half.
+    pub fn dialog(&self, fork: Fork) -> Option<&Dialog> {
+        let usage = self.usages.get(usize::from(fork.0));
+        usage.map(|usage| &usage.dialog)
     }
 
     /// Whether every fork is forgotten, so that this can go.
@@ -345,6 +378,7 @@ impl Subscriber {
         &mut self,
         now: Timestamp,
         notify: &Request<'_>,
+        flow: &Flow,
     ) -> Result<(Fork, Origin), Status> {
         let unknown = Status::CALL_DOES_NOT_EXIST;
         let remote_tag = notify.from.tag().unwrap_or_default();
@@ -361,7 +395,14 @@ impl Subscriber {
             }
             Some((_, Stage::Asked)) | None => {
                 let first = self.usages.first().ok_or(unknown)?;
-                let dialog = first.dialog.notified(notify);
+                let mut dialog = first.dialog.notified(notify);
+                // S-101: a server that was given up tells late, and the dialog is with it.
+                let is_from = |way: &&Flow| way.remote.ip() == flow.remote.ip();
+                if let Some(way) = self.before.iter().find(is_from)
+                    && !is_from(&&dialog.flow())
+                {
+                    dialog.move_to(way);
+                }
                 if remote_tag.is_empty() || !dialog.has_target() {
                     return Err(Status::BAD_REQUEST);
                 }
@@ -405,7 +446,7 @@ impl Subscriber {
 
 impl Terms<'_> {
     fn write(&self, writer: &mut Writer<'_>) {
-        writer.header(Name::Event, PACKAGE.as_bytes());
+        writer.header(Name::Event, self.package.as_str().as_bytes());
         writer.header(Name::Accept, self.accept.as_bytes());
         writer.header_fmt(Name::Expires, format_args!("{}", self.expires_s));
         writer.header(Name::Contact, self.contact);
@@ -423,6 +464,7 @@ mod tests {
     const TIMER_N: Duration = Duration::from_secs(32);
 
     const TERMS: Terms<'_> = Terms {
+        package: Package::CallCompletion,
         contact: b"<sip:127.0.0.1:5060>",
         accept: "application/call-completion",
         expires_s: 3600,
@@ -513,9 +555,19 @@ mod tests {
             text(&lines)
         }
 
+        fn late_notify_of(&mut self, text: &str, from: &Flow) -> Result<(Fork, Origin), Status> {
+            let notify = request(text);
+            let notified = self
+                .subscriber
+                .handle_notify(self.bench.now, &notify, from)?;
+            Ok((notified.fork, notified.origin))
+        }
+
         fn notify_of(&mut self, text: &str) -> Result<(Fork, Origin), Status> {
             let notify = request(text);
-            let notified = self.subscriber.handle_notify(self.bench.now, &notify);
+            let notified = self
+                .subscriber
+                .handle_notify(self.bench.now, &notify, &flow());
             notified.map(|notified| (notified.fork, notified.origin))
         }
 
@@ -564,7 +616,8 @@ mod tests {
             "To: <sip:bob@b.example>", // CC-17
             &call_id,
             "CSeq: 1 SUBSCRIBE",
-            "Request-Disposition: parallel", // CC-18
+            "Request-Disposition: parallel",                 // CC-18
+            "Accept-Contact: *;actor=\"principal\";require", // CC-18
             "Event: call-completion",
             "Accept: application/call-completion",
             "Expires: 3600",
@@ -720,7 +773,10 @@ mod tests {
         let text = scene.notify_text(ONE, 1, &fields) + "cc-state: queued\r\n";
         let notify = request(&text);
         let now = scene.bench.now;
-        let notified = scene.subscriber.handle_notify(now, &notify).unwrap();
+        let notified = scene
+            .subscriber
+            .handle_notify(now, &notify, &flow())
+            .unwrap();
         assert_eq!(notified.state.substate, Substate::Terminated);
         assert_eq!(notified.state.reason, Some(EventReason::NoResource));
         assert!(notified.content_type.unwrap().is(TERMS.accept));
@@ -797,6 +853,27 @@ mod tests {
         assert_eq!(answer, Some(accepted(Fork(0), Origin::Known)));
         let sent = scene.unsubscribe(Fork(0)).unwrap();
         assert_eq!(sent.request().uri.text(), b"sip:x@127.0.0.9"); // S-16
+    }
+
+    /// S-101: the first server had taken the SUBSCRIBE after all, and tells when the second was asked.
+    #[test]
+    fn a_server_that_was_given_up_and_tells_all_the_same_is_asked_from_then_on() {
+        let first = flow();
+        let second = Flow {
+            remote: "127.0.0.10:5060".parse().unwrap(),
+            ..first
+        };
+        for (from, expected) in [(first, first), (second, second)] {
+            let mut scene = Scene::new();
+            scene.subscriber.handle_moved(&second);
+            let contact = "Contact: <sip:monitor@127.0.0.77>";
+            let state = "Subscription-State: active;expires=60";
+            let event = "Event: call-completion";
+            let text = scene.notify_text(ONE, 1, &[event, state, contact]);
+            let told = scene.late_notify_of(&text, &from);
+            assert_eq!(told, Ok((Fork(0), Origin::First)));
+            assert_eq!(scene.subscriber.flow(), Some(expected)); // S-101
+        }
     }
 
     #[test]

@@ -56,6 +56,20 @@ impl Office {
         office
     }
 
+    /// Alice calls him again, and waits.
+    fn where_alice_waits() -> Self {
+        let mut office = Self::where_bob_was_busy();
+        let second = request("INVITE", "alice", "bob", ALICE)
+            .replace("aliceINVITE", "second")
+            .replace("CSeq", "Request-Disposition: queue\r\nCSeq");
+        let sent = office.receive(ALICE, &second);
+        let invite = sent.iter().find(|sent| sent.starts_with("INVITE "));
+        let refused = busy(invite.expect("an INVITE to Bob"));
+        let told = office.receive(BOB, &refused).concat();
+        assert!(told.contains("SIP/2.0 182"), "{told}");
+        office
+    }
+
     fn receive(&mut self, from: &str, message: &str) -> Vec<String> {
         let flow = Flow {
             transport: Transport::Udp,
@@ -174,6 +188,10 @@ impl Api {
     }
 
     fn with_tokens() -> Self {
+        Self::before(Office::where_bob_was_busy())
+    }
+
+    fn before(office: Office) -> Self {
         let rate = Rate {
             per_second: 1_000_000,
             burst: 1_000_000,
@@ -182,7 +200,7 @@ impl Api {
             tokens: tokens(),
             is_open: false,
         };
-        Self::start(Office::where_bob_was_busy(), access, rate)
+        Self::start(office, access, rate)
     }
 
     async fn ask(&self, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
@@ -270,6 +288,22 @@ fn a_failed_call_is_completed_and_its_request_taken_back() {
         let (status, gone) = api.json("DELETE", &path, "complete-alice", "").await;
         assert_eq!((status, &gone["code"]), (404, &"INVALCOMPLETIONID".into()));
         assert_eq!(gone["value"], 0x8000_001f_u32);
+    });
+}
+
+/// It was listed as one that is up, and as one that has failed.
+#[test]
+fn a_call_that_waits_is_listed_once() {
+    run(async {
+        let api = Api::before(Office::where_alice_waits());
+        let (_, calls) = api.json("GET", "/v1/calls", "read-alice", "").await;
+        let calls = calls.as_array().expect("a list");
+        let names: Vec<_> = calls.iter().map(|call| &call["id"]).collect();
+        assert!(
+            matches!(*names, [waits, failed] if waits != failed),
+            "{names:?}"
+        );
+        assert!(calls[0]["completion_id"].is_string(), "{calls:?}");
     });
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Spec: TAPI LINECALLINFO, LINECALLSTATUS, LINECALLSTATE; RULES R24.
 
+use std::collections::BTreeSet;
 use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher24;
@@ -116,8 +117,14 @@ impl Shard {
             Some(line) => service.failed_calls(now, &name_of(line)),
             None => service.all_failed_calls(now, LISTED_MAX),
         };
-        let failed = failed.iter().map(|failed| self.report_of_failed(failed));
-        up.chain(failed).take(LISTED_MAX).collect()
+        let mut reports: Vec<CallReport> = up.take(LISTED_MAX).collect();
+        // Who is kept from a failure has a call that is up, and it has failed.
+        let listed: BTreeSet<CallIdentity> = reports.iter().map(|it| it.call).collect();
+        let failed = failed.iter().filter(|it| !listed.contains(&it.call));
+        let failed = failed.map(|failed| self.report_of_failed(failed));
+        let room = LISTED_MAX - reports.len();
+        reports.extend(failed.take(room));
+        reports
     }
 
     /// Ends a call; one that has failed is forgotten.

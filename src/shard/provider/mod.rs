@@ -18,6 +18,7 @@ use crate::cc::capsule::CallIdentity;
 use crate::completion::{self, By, CompletionId, History, Input, Mode, News, Outcome, Stage, Tell};
 use crate::completion::{Complete, Ticket, View, Which, WhichCall};
 use crate::location::Aor;
+use crate::observe::Counters;
 use crate::random::Rng;
 use crate::shard::Shard;
 use crate::sip::Uri;
@@ -142,6 +143,23 @@ pub enum Refusal {
     /// The worker has lost the question.
     #[error("the worker has lost the question")]
     Worker,
+}
+
+impl Counters {
+    /// The counter of this refusal.
+    fn of_refusal(&mut self, refusal: &Refusal) -> &mut u64 {
+        match refusal {
+            Refusal::Address => &mut self.api_refused_address,
+            Refusal::Call => &mut self.api_refused_call,
+            Refusal::Completion(_) => &mut self.api_refused_completion,
+            Refusal::Line => &mut self.api_refused_line,
+            Refusal::Message => &mut self.api_refused_message,
+            Refusal::Mode => &mut self.api_refused_mode,
+            Refusal::Phone => &mut self.api_refused_phone,
+            Refusal::State => &mut self.api_refused_state,
+            Refusal::Worker => &mut self.api_refused_worker,
+        }
+    }
 }
 
 /// A request, as an application sees it.
@@ -296,8 +314,17 @@ impl Shard {
         let asking = question.asking;
         let answer = self.answer(now, question);
         if let Some(answer) = answer.unwrap_or_else(|refusal| Some(Answer::Refused(refusal))) {
-            self.provider.answers.push_back((asking, answer));
+            self.tell_application(asking, answer);
         }
+    }
+
+    /// Counts and logs why an application is refused.
+    fn tell_application(&mut self, asking: Asking, answer: Answer) {
+        if let Answer::Refused(refusal) = &answer {
+            *self.counters.of_refusal(refusal) += 1;
+            tracing::info!(why = %refusal, "an application is refused");
+        }
+        self.provider.answers.push_back((asking, answer));
     }
 
     /// The next answer.
@@ -325,7 +352,7 @@ impl Shard {
             }
             Ask::Completion(id) => {
                 let view = self.completion(*id, only)?;
-                Answer::Completion(Self::completion_report(&view))
+                Answer::Completion(self.completion_report(&view))
             }
             Ask::Completions(after) => Answer::Completions(self.completion_reports(*after, only)),
             Ask::Line(line) => {
@@ -394,7 +421,7 @@ impl Shard {
             Ok(None) => Answer::Done,
             Err(reject) => Answer::Refused(reject.into()),
         };
-        self.provider.answers.push_back((asking, answer));
+        self.tell_application(asking, answer);
         true
     }
 
@@ -468,7 +495,7 @@ impl Shard {
         view.filter(is_his).ok_or(unknown)
     }
 
-    fn completion_report(view: &View<'_>) -> CompletionReport {
+    fn completion_report(&self, view: &View<'_>) -> CompletionReport {
         CompletionReport {
             id: view.id,
             number: view.number,
@@ -479,8 +506,22 @@ impl Shard {
             stage: view.stage,
             ends: view.ends,
             history: view.history.clone(),
-            dialogs: Vec::new(),
+            dialogs: self.dialogs_of(view.id),
         }
+    }
+
+    /// DESIGN §8.8: by which subscriptions a request is carried.
+    fn dialogs_of(&self, id: CompletionId) -> Vec<DialogReport> {
+        let subscriptions = self.desk.service.subscriptions_of(id);
+        let dialogs = subscriptions.into_iter();
+        let dialogs = dialogs.filter_map(|it| self.desk.subscriptions.dialog_of(it));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let report = dialogs.map(|dialog| DialogReport {
+            call_id: text(dialog.call_id()),
+            local_tag: text(&dialog.tag().text()),
+            remote_tag: text(dialog.remote_tag()),
+        });
+        report.collect()
     }
 
     fn completion_reports(
@@ -495,7 +536,7 @@ impl Shard {
         };
         views
             .iter()
-            .map(|view| Self::completion_report(view))
+            .map(|view| self.completion_report(view))
             .collect()
     }
 }
@@ -503,4 +544,39 @@ impl Shard {
 /// A user of ours without the `@` that stands for our domain.
 fn plain(name: &addr::Aor) -> &str {
     name.as_str().trim_end_matches('@')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::{Input as Happening, Listener, Settings};
+
+    #[test]
+    fn an_application_that_is_refused_is_counted_by_the_reason() {
+        let listener = Listener::at("127.0.0.1:5060".parse().expect("an address"));
+        let settings = Settings {
+            listeners: vec![listener],
+            ..Settings::default()
+        };
+        let mut shard = Shard::new(settings, Rng::from_number(1));
+        let asks = [
+            Ask::Call(CallIdentity(7)),
+            Ask::Disconnect(CallIdentity(7)),
+            Ask::Completion(CompletionId::random(&mut Rng::from_number(7))),
+            Ask::Completions(None),
+        ];
+        for ask in asks {
+            let question = Question {
+                asking: Asking(1),
+                line: None,
+                ask,
+            };
+            shard.handle_input(Timestamp::START, Happening::Asked(&question));
+        }
+        let answers = std::iter::from_fn(|| shard.poll_answer());
+        let refused = answers.filter(|(_, answer)| matches!(answer, Answer::Refused(_)));
+        assert_eq!(refused.count(), 3);
+        assert_eq!(shard.counters.api_refused_call, 2);
+        assert_eq!(shard.counters.api_refused_completion, 1);
+    }
 }

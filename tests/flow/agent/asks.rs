@@ -36,6 +36,8 @@ fn an_agent_asks_for_an_hour() {
     assert_eq!(expires, "3600"); // CC-54, CC-55
     let disposition = place.subscribe.header("Request-Disposition");
     assert_eq!(disposition, "parallel"); // CC-18
+    let wanted = place.subscribe.header("Accept-Contact");
+    assert_eq!(wanted, "*;actor=\"principal\";require"); // CC-18
     office.takes_back(&[&place]);
 }
 

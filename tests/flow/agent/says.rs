@@ -1,5 +1,7 @@
 //! What a monitor is told of its caller.
 
+use campon::shard::provider::{Answer, Ask, DialogReport};
+
 use super::*;
 use crate::flow::kit::scenes::{gives_in, hang_up};
 
@@ -169,4 +171,24 @@ fn who_is_to_say_so_himself_is_not_resumed_before_he_does() {
     office.takes_back(&[&place]);
     let dialled = office.dials(RESUME);
     refused(&office.alice, &dialled, "404");
+}
+
+/// DESIGN §8.8: an application may look for what carries a request.
+#[test]
+fn a_request_names_the_dialog_that_carries_it() {
+    let office = Office::new();
+    let place = office.place("dora", MONITOR);
+    let Answer::Completions(all) = office.world.asks(Ask::Completions(None)) else {
+        panic!("no list");
+    };
+    let [request] = &all[..] else {
+        panic!("{all:?}");
+    };
+    let dialog = DialogReport {
+        call_id: place.subscribe.call_id().to_owned(),
+        local_tag: place.subscribe.tag_of_from().to_owned(),
+        remote_tag: "monitor".to_owned(),
+    };
+    assert_eq!(request.dialogs, [dialog]);
+    office.takes_back(&[&place]);
 }

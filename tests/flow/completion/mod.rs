@@ -9,6 +9,7 @@ mod peers;
 mod races;
 mod recalls;
 mod refusals;
+mod reserve;
 mod stops;
 mod subscribers;
 mod watchers;

@@ -2,6 +2,7 @@
 //!
 //! Spec: RULES R1, R2, R9, R10, R18, R19; RFC 3515; RFC 3725 §4.4.
 
+mod asked;
 mod camp_on;
 mod peers;
 mod strangers;
@@ -14,6 +15,7 @@ use super::super::kit::completion::{
     recalled, refuses, stops_ringing,
 };
 use super::super::kit::dialog::Dialog;
+use super::super::kit::dialogs::is_watched;
 use super::super::kit::draft::{ANSWER, Draft, OFFER, proxied, request, response, within};
 use super::super::kit::message::{Message, uri_of};
 use super::super::kit::party::Party;
@@ -565,4 +567,119 @@ fn who_reaches_the_callee_by_himself_needs_no_recall() {
     office.has_nothing_left();
     office.world.advance(LONG);
     office.world.quiet();
+}
+
+/// R2: Bob talks on a phone that we do not see, and the PBX tells.
+#[test]
+fn a_talk_on_a_phone_that_only_the_pbx_sees_is_waited_for() {
+    let office = Office::new(Setup::EdgeTold);
+    let Office {
+        world, pbx, alice, ..
+    } = &office;
+    let sent = alice.sends(invite("alice", "bob").with_sdp(OFFER));
+    let out = pbx.receives("INVITE");
+    pbx.answers(&out, 486);
+    pbx.receives("ACK");
+    refused(alice, &sent, "486");
+    let draft = from(request("INVITE", &address(REQUEST_LAST)), "alice");
+    let code = alice.sends(draft.with_sdp(OFFER));
+    let watch = is_watched(pbx, &address("bob"));
+    is_confirmed(alice, &code);
+    watch.tells(pbx, 0, "full", &[("1", "confirmed")]);
+    world.advance(LONG);
+    alice.receives_nothing();
+    watch.tells(pbx, 1, "partial", &[("1", "terminated")]);
+    world.advance(GUARD);
+    let recall = recalled(alice);
+    refuses(alice, &recall, 486);
+    let draft = from(request("INVITE", &address(CANCEL_LAST)), "alice");
+    let code = alice.sends(draft.with_sdp(OFFER));
+    watch.is_left(pbx);
+    is_confirmed(alice, &code);
+}
+
+/// R2: a PBX that does not tell leaves what is seen of the phones themselves.
+#[test]
+fn a_pbx_that_knows_no_dialog_events_takes_nothing_from_what_is_seen() {
+    let office = Office::new(Setup::EdgeTold);
+    let talk = office.carol_talks();
+    office.alice_finds_bob_busy();
+    let draft = from(request("INVITE", &address(REQUEST_LAST)), "alice");
+    let code = office.alice.sends(draft.with_sdp(OFFER));
+    let [asked] = office.pbx.receives_each(["SUBSCRIBE"]);
+    office.pbx.answers(&asked, 489);
+    is_confirmed(&office.alice, &code);
+    office.is_over(&office.carol, &talk);
+    office.world.advance(GUARD);
+    let recall = recalled(&office.alice);
+    refuses(&office.alice, &recall, 486);
+    office.dials(CANCEL_LAST);
+    assert_eq!(office.world.counted("dialog_watches_refused"), 1);
+}
+
+/// R9: Carol's call to Bob would take him from Alice, whose phone rings.
+#[test]
+fn a_callee_whose_caller_rings_is_busy_to_the_calls_of_other_phones() {
+    let office = Office::new(Setup::EdgeReserving);
+    let Office {
+        pbx, alice, bob, ..
+    } = &office;
+    let talk = office.carol_talks();
+    office.alice_finds_bob_busy();
+    office.dials(REQUEST_LAST);
+    office.is_over(&office.carol, &talk);
+    office.world.advance(GUARD);
+    let recall = recalled(alice);
+    let sent = office.carol.sends(invite("carol", "bob").with_sdp(OFFER));
+    let out = pbx.receives("INVITE");
+    let back = pbx.sends(proxied(&out, &office.to_bob));
+    let busy = pbx.receives("486");
+    pbx.acks(&back, &busy);
+    pbx.answers(&out, 486);
+    pbx.receives("ACK");
+    let busy = refused(&office.carol, &sent, "486");
+    assert!(busy.has("Call-Info"), "{busy}");
+    bob.receives_nothing();
+    // A call that is nobody's other half is let through, and takes him.
+    let stranger = request("INVITE", &office.to_bob)
+        .with("From", "<sip:0123@pbx.example>;tag=pstn")
+        .with_sdp(OFFER);
+    let back = pbx.sends(stranger);
+    let rings = bob.receives("INVITE");
+    let [cancel] = alice.receives_each(["CANCEL"]);
+    alice.answers(&cancel, 200);
+    alice.answers(&recall, 487);
+    alice.receives("ACK");
+    refuses(bob, &rings, 486);
+    let busy = pbx.receives("486");
+    pbx.acks(&back, &busy);
+    office.dials(CANCEL_LAST);
+}
+
+/// R9: his own caller's call is not kept from him.
+#[test]
+fn a_callee_who_is_kept_free_is_reached_by_the_one_he_is_kept_for() {
+    let office = Office::new(Setup::EdgeReserving);
+    let recall = office.alice_is_called_back();
+    let call = office.dials_by_itself(&recall);
+    let talk = office.is_answered(&office.alice, &call);
+    assert_eq!(office.tells(&recall, "SIP/2.0 200 OK\r\n"), "");
+    office.is_over(&office.alice, &talk);
+    office.has_nothing_left();
+}
+
+/// CC-22: what campon offered to Alice is nothing to Carol, and nothing the PBX could know.
+#[test]
+fn an_offer_is_called_by_nobody_but_its_owner_in_her_turn() {
+    let office = Office::new(Setup::Edge);
+    let talk = office.carol_talks();
+    let busy = office.alice_finds_bob_busy();
+    let offer = uri_of(busy.header("Call-Info")).to_owned();
+    for (party, user) in [(&office.carol, "carol"), (&office.alice, "alice")] {
+        let draft = from(request("INVITE", &offer), user);
+        let sent = party.sends(draft.with_sdp(OFFER));
+        refused(party, &sent, "404");
+        office.pbx.receives_nothing();
+    }
+    office.is_over(&office.carol, &talk);
 }

@@ -2,6 +2,7 @@
 //!
 //! Spec: RULES R1, R3, R4, R8, R12.
 
+mod anchor;
 mod challenges;
 mod completion;
 mod joined;

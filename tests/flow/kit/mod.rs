@@ -7,6 +7,7 @@
 
 pub(crate) mod completion;
 pub(crate) mod dialog;
+pub(crate) mod dialogs;
 pub(crate) mod draft;
 pub(crate) mod message;
 pub(crate) mod monitor;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use campon::call::{NatMedia, Reliability, SessionAsks};
 use campon::cc::agent::Resumption;
 use campon::cc::trust::Dials;
+use campon::completion::intrusion::{Level, Rights};
 use campon::completion::{Codes, Mode, RawCodes, WallTime};
 use campon::location::{Access, Account, Accounts, Aor};
 use campon::media::digit::Digit;
@@ -14,7 +15,8 @@ use campon::media::prompts::Voice;
 use campon::random::Rng;
 use campon::routing::health::Pings;
 use campon::routing::{Place, Policy, Spot, State};
-use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, Prompt, RecallMethod, Sound};
+use campon::shard::settings::{CcParams, Edge, KeepAlive, Peer, Prompt, RecallMethod};
+use campon::shard::settings::{Reserve, Sound};
 use campon::shard::{Listener, Report, Settings, Shard};
 use campon::sip::flow::{ListenerId, Transport};
 use campon::transaction::login;
@@ -59,6 +61,8 @@ pub(crate) enum Setup {
     Unlimited,
     /// Standalone, and callers who hear busy may press 5 to be called back, or 1 to wait.
     Prompting,
+    /// The same, and who presses 3 joins the call of the busy one.
+    Intruding,
     /// What is for nobody registered goes to [`UPSTREAM`].
     Upstream,
     /// The same, and only Alice and Bob may register, with their passwords.
@@ -67,6 +71,8 @@ pub(crate) enum Setup {
     ByHand,
     /// As [`Self::Upstream`], which speaks for biloxi.example and may have made-up names dialled.
     Biloxi,
+    /// Standalone, and a callee whose caller is recalled is kept from all other calls.
+    Reserving,
     /// Standalone, and what comes from [`OFFICE`] comes from a peer.
     Peer,
     /// Standalone, and callers dial again by themselves: by REFER and in no other way.
@@ -81,6 +87,8 @@ pub(crate) enum Setup {
     OwnCalls,
     /// As [`Self::Upstream`], where our own requests have the account of [`password::CAMPON`].
     OwnAccount,
+    /// As [`Self::Upstream`], which tells of the dialogs of those behind it.
+    Told,
     /// As [`Self::Upstream`], with a second server at [`SECOND`]; nobody pings them.
     Twins,
     /// The same, and both are sent OPTIONS every 10 s.
@@ -90,6 +98,8 @@ pub(crate) enum Setup {
     /// Trunk mode, between [`UPSTREAM`] and [`OFFICE`], whose completion is off, with a table: see
     /// `flow::trunk`.
     Trunk,
+    /// The same, where the PBX tells of dialogs and the carrier may wait for its users.
+    TrunkTold,
     /// As [`Self::Upstream`], which is `sip:pbx.example.org`.
     Named,
     /// Standalone, and callees are asked for reliable responses whoever calls.
@@ -102,6 +112,10 @@ pub(crate) enum Setup {
     EdgeOwnCalls,
     /// As [`Self::Edge`], where our own requests have the account of [`password::CAMPON`].
     EdgeOwnAccount,
+    /// As [`Self::Edge`], and a callee whose caller is recalled is kept from all other calls.
+    EdgeReserving,
+    /// As [`Self::Edge`], and the PBX tells of the dialogs of its users.
+    EdgeTold,
     /// As [`Self::Edge`], where callees are rung without the PBX.
     EdgeDirect,
     /// The same, where registrations are kept over a restart, and the PBX knows Alice as 1002, Bob as
@@ -110,6 +124,10 @@ pub(crate) enum Setup {
     /// As [`Self::Edge`]; phones are kept alive by empty lines every 25 s and told 60 s at most, private
     /// media addresses are written anew, and registrations are kept over a restart.
     EdgeNat,
+    /// The same, and all audio passes campon, as far as two pairs of ports go.
+    EdgeAnchor,
+    /// As [`Self::Edge`], and callers who hear busy may press 5 to be called back, 6 to wait.
+    EdgePrompting,
     /// As [`Self::Edge`], and phones are asked every 30 s whether they are there.
     EdgeAsks,
 }
@@ -127,60 +145,76 @@ pub(crate) fn shard(setup: Setup, seed: u64) -> Shard {
     restarted(setup, seed, STARTED)
 }
 
+/// The PBX, or another side that calls go to.
+fn upstream(setup: Setup) -> Option<Peer> {
+    let address = UPSTREAM.parse().expect("an address");
+    let upstream = Peer::new("upstream", Transport::Udp, address);
+    match setup {
+        Setup::Standalone
+        | Setup::Kept
+        | Setup::Unlimited
+        | Setup::Prompting
+        | Setup::Intruding
+        | Setup::Peer
+        | Setup::Reserving
+        | Setup::Reliable
+        | Setup::Timed
+        | Setup::Refer
+        | Setup::ReferOrDirect => None,
+        Setup::Upstream
+        | Setup::KeptUpstream
+        | Setup::ByHand
+        | Setup::Routed
+        | Setup::Trunk
+        | Setup::TrunkTold
+        | Setup::Users
+        | Setup::OwnCalls
+        | Setup::OwnAccount
+        | Setup::Told
+        | Setup::ReferUpstream
+        | Setup::BareUpstream
+        | Setup::Edge
+        | Setup::EdgeNat
+        | Setup::EdgeAnchor
+        | Setup::EdgeAsks
+        | Setup::EdgeOwnCalls
+        | Setup::EdgeOwnAccount
+        | Setup::EdgeTold
+        | Setup::EdgeReserving
+        | Setup::EdgeDirect
+        | Setup::EdgePrompting
+        | Setup::EdgeKept => Some(upstream),
+        Setup::Twins => Some(twins(Pings::Off)),
+        Setup::Pinged => Some(twins(Policy::default().pings)),
+        Setup::Named => Some(named()),
+        Setup::Biloxi => Some(Peer {
+            dials: Dials::Tokens,
+            ..upstream.with_domains(["biloxi.example".to_owned()])
+        }),
+    }
+}
+
 /// The same, started at this time of the calendar.
 pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     let listeners = listeners().map(Listener::at);
-    let upstream = UPSTREAM.parse().expect("an address");
-    let upstream = Peer::new("upstream", Transport::Udp, upstream);
     let office = OFFICE.parse().expect("an address");
     let office = Peer::new("office", Transport::Udp, office);
     let has_office = matches!(
         setup,
         Setup::Routed
             | Setup::Trunk
+            | Setup::TrunkTold
             | Setup::Peer
             | Setup::Edge
             | Setup::EdgeDirect
             | Setup::EdgeOwnCalls
             | Setup::EdgeOwnAccount
+            | Setup::EdgeTold
+            | Setup::EdgeReserving
     );
     let mut settings = Settings {
         listeners: listeners.to_vec(),
-        upstream: match setup {
-            Setup::Standalone
-            | Setup::Kept
-            | Setup::Unlimited
-            | Setup::Prompting
-            | Setup::Peer
-            | Setup::Reliable
-            | Setup::Timed
-            | Setup::Refer
-            | Setup::ReferOrDirect => None,
-            Setup::Upstream
-            | Setup::KeptUpstream
-            | Setup::ByHand
-            | Setup::Routed
-            | Setup::Trunk
-            | Setup::Users
-            | Setup::OwnCalls
-            | Setup::OwnAccount
-            | Setup::ReferUpstream
-            | Setup::BareUpstream
-            | Setup::Edge
-            | Setup::EdgeNat
-            | Setup::EdgeAsks
-            | Setup::EdgeOwnCalls
-            | Setup::EdgeOwnAccount
-            | Setup::EdgeDirect
-            | Setup::EdgeKept => Some(upstream),
-            Setup::Twins => Some(twins(Pings::Off)),
-            Setup::Pinged => Some(twins(Policy::default().pings)),
-            Setup::Named => Some(named()),
-            Setup::Biloxi => Some(Peer {
-                dials: Dials::Tokens,
-                ..upstream.with_domains(["biloxi.example".to_owned()])
-            }),
-        },
+        upstream: upstream(setup),
         peers: Vec::from_iter(has_office.then_some(office)),
         edge: edge(setup),
         started,
@@ -195,6 +229,9 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         settings.calls.calls_max = None;
     }
     prepare_calls(setup, &mut settings);
+    if let Setup::Reserving | Setup::EdgeReserving = setup {
+        settings.completion.reserve = Reserve::All;
+    }
     settings.limits.relayed.per_user_max = SUBSCRIPTIONS_MAX;
     prepare_routes(setup, &mut settings);
     settings.completion.codes = codes();
@@ -211,7 +248,7 @@ fn prepare_routes(setup: Setup, settings: &mut Settings) {
         settings.routes = crate::flow::routes::table();
         settings.calls.emergency = vec!["112".to_owned()];
     }
-    if matches!(setup, Setup::Trunk) {
+    if matches!(setup, Setup::Trunk | Setup::TrunkTold) {
         crate::flow::trunk::prepare(settings);
     }
 }
@@ -228,16 +265,44 @@ fn prepare_calls(setup: Setup, settings: &mut Settings) {
 
 /// What callers of somebody busy are asked.
 fn prepare_prompts(setup: Setup, settings: &mut Settings) {
-    if matches!(setup, Setup::Prompting) {
+    if matches!(setup, Setup::Intruding) {
+        settings.call_policy.keeps_sessions = true;
+        settings.completion.intrusion.usual = Rights {
+            intrudes: Level::new(1).expect("a level"),
+            protection: Level::NONE,
+        };
+    }
+    if matches!(setup, Setup::EdgeAnchor) {
         settings.sound = Some(Sound {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=20_003,
         });
+    }
+    if matches!(
+        setup,
+        Setup::Prompting | Setup::Intruding | Setup::EdgePrompting
+    ) {
+        let ports_end = if matches!(setup, Setup::Intruding) {
+            20_009
+        } else {
+            20_003
+        };
+        settings.sound = Some(Sound {
+            address: DOMAIN.parse().expect("an address"),
+            ports: 20_000..=ports_end,
+        });
         settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
         settings.completion.prompt = Some(Prompt {
-            digits: vec![(Digit::D5, Mode::Callback), (Digit::D1, Mode::CampOn)],
+            digits: vec![
+                (Digit::D5, Mode::Callback),
+                (Digit::D1, Mode::CampOn),
+                (Digit::D3, Mode::Intrude),
+            ],
             ..Prompt::default()
         });
+    }
+    if let (Setup::EdgePrompting, Some(prompt)) = (setup, &mut settings.completion.prompt) {
+        prompt.digits.push((Digit::D6, Mode::CampOn));
     }
 }
 
@@ -278,9 +343,13 @@ fn edge(setup: Setup) -> Option<Edge> {
         ..Edge::default()
     };
     match setup {
-        Setup::Edge | Setup::EdgeDirect | Setup::EdgeOwnCalls | Setup::EdgeOwnAccount => {
-            Some(usual)
-        }
+        Setup::Edge
+        | Setup::EdgeDirect
+        | Setup::EdgeOwnCalls
+        | Setup::EdgeOwnAccount
+        | Setup::EdgePrompting
+        | Setup::EdgeReserving
+        | Setup::EdgeTold => Some(usual),
         Setup::EdgeKept => Some(Edge {
             keeps: true,
             numbers: [("1001", "bob"), ("1002", "alice")]
@@ -295,6 +364,10 @@ fn edge(setup: Setup) -> Option<Edge> {
             keeps: true,
             ..usual
         }),
+        Setup::EdgeAnchor => Some(Edge {
+            nat_media: NatMedia::Anchor,
+            ..usual
+        }),
         Setup::EdgeAsks => Some(Edge {
             keep_alive: KeepAlive::Options,
             keep_alive_every: Duration::from_secs(30),
@@ -306,6 +379,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::ByHand
         | Setup::Unlimited
         | Setup::Prompting
+        | Setup::Intruding
         | Setup::Upstream
         | Setup::Users
         | Setup::Biloxi
@@ -316,12 +390,15 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Named
         | Setup::Routed
         | Setup::Trunk
+        | Setup::TrunkTold
         | Setup::Refer
         | Setup::ReferOrDirect
         | Setup::ReferUpstream
         | Setup::BareUpstream
         | Setup::OwnCalls
         | Setup::OwnAccount
+        | Setup::Told
+        | Setup::Reserving
         | Setup::Peer => None,
     }
 }
@@ -369,11 +446,14 @@ fn prepare_recalls(setup: Setup, settings: &mut Settings) {
     if let Setup::Edge
     | Setup::EdgeOwnCalls
     | Setup::EdgeOwnAccount
+    | Setup::EdgeTold
+    | Setup::EdgeReserving
     | Setup::ReferUpstream
     | Setup::BareUpstream = setup
     {
         upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
     }
+    upstream.dialog_events = matches!(setup, Setup::Told | Setup::EdgeTold | Setup::TrunkTold);
     if let Setup::EdgeDirect = setup {
         upstream.recall = vec![RecallMethod::Direct];
     }

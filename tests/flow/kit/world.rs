@@ -10,7 +10,8 @@ use std::time::Duration;
 use campon::completion::WallTime;
 use campon::media::desk::{Command, RoomId};
 use campon::media::room::News;
-use campon::routing::names::{Answer, Failed, Question};
+use campon::routing::names::{self, Failed};
+use campon::shard::provider::{Answer, Ask, Asking, Question};
 use campon::shard::{Input, Output, SendId, Shard};
 use campon::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
 use campon::time::Timestamp;
@@ -48,7 +49,7 @@ pub(super) struct State {
     asked: BTreeSet<(String, String)>,
     ladder: Vec<String>,
     /// What campon wants to know of DNS.
-    questions: VecDeque<Question>,
+    questions: VecDeque<names::Question>,
     /// Keep-alives without a message: where to, and when.
     pings: Vec<(Flow, Timestamp)>,
     /// What the sound thread is to do.
@@ -170,6 +171,21 @@ impl World {
         self.party_at("second", SECOND)
     }
 
+    /// What an application is told that asks this and need not wait.
+    #[track_caller]
+    pub(crate) fn asks(&self, ask: Ask) -> Answer {
+        let mut state = self.0.borrow_mut();
+        let question = Question {
+            asking: Asking(1),
+            line: None,
+            ask,
+        };
+        let now = state.now;
+        state.shard.handle_input(now, Input::Asked(&question));
+        let (_, answer) = state.shard.poll_answer().expect("an answer at once");
+        answer
+    }
+
     /// What campon has counted under this name.
     #[track_caller]
     pub(crate) fn counted(&self, name: &str) -> u64 {
@@ -254,7 +270,7 @@ impl World {
     }
 
     /// The next question of campon's for DNS.
-    pub(crate) fn next_question(&self) -> Option<Question> {
+    pub(crate) fn next_question(&self) -> Option<names::Question> {
         let mut state = self.0.borrow_mut();
         state.deliver();
         state.questions.pop_front()
@@ -273,7 +289,11 @@ impl World {
     }
 
     /// DNS answers, or not.
-    pub(crate) fn resolves(&self, question: &Question, reply: Result<&Answer, Failed>) {
+    pub(crate) fn resolves(
+        &self,
+        question: &names::Question,
+        reply: Result<&names::Answer, Failed>,
+    ) {
         let what = format!("hears of DNS about the {question}");
         let mut state = self.0.borrow_mut();
         state.input(&what, Input::Resolved { question, reply });

@@ -2,6 +2,7 @@
 //!
 //! Spec: RFC 6910 §7, §9; RFC 6665 §4.2; RFC 3903 §6.
 
+mod behind;
 mod news;
 mod offers;
 mod places;

@@ -59,7 +59,7 @@ fn each_request_of_our_own_is_proven_when_it_is_asked_for() {
     fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
     let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
     let sent = pbx.receives("SUBSCRIBE");
-    // RFC 8760 §2.4: the first that we know.
+    // S-171: the first that we know.
     let unknown = "Digest realm=\"pbx\", nonce=\"n0\", algorithm=SHA-512-256";
     asks(&pbx, &sent, 401, &[unknown, SHA, MD5]);
     let sent = comes_again(&pbx, &sent, "Authorization", SHA);
@@ -110,7 +110,7 @@ fn a_nonce_that_has_run_out_is_replaced_and_a_proxy_may_ask_besides() {
     asks(&pbx, &third, 407, &[&proxy]);
     let fourth = pbx.receives("INVITE");
     CAMPON.is_proven_by(fourth.header("Proxy-Authorization"), &proxy, &fourth);
-    // RFC 7616 §3.4: the nonce of the other realm is used again, and says so.
+    // S-173: the nonce of the other realm is used again, and says so.
     let again = fourth.header("Authorization");
     assert!(
         again.contains("nonce=\"n2\"") && again.contains("nc=00000002"),

@@ -163,3 +163,24 @@ fn two_who_wait_for_each_other_are_connected_once() {
         scene.close(COMPLETED);
     });
 }
+
+/// R5: she is asked while the PBX still has the call, and wants nothing of it.
+#[test]
+fn who_is_asked_and_presses_nothing_reaches_the_mailbox() {
+    let prompt = "media.ports = \"20000-20009\"\n\
+                  completion.prompt = { callback = \"5\", lasts = \"1s\" }\n";
+    before_each("asked_mailbox", 57, prompt, |mut scene| {
+        let talk = scene.bob_talks();
+        let mailbox = Voicemail::OnBusy;
+        let pbx = &scene.office.pbx;
+        pbx.set(move |switches| switches.voicemail = mailbox);
+        let mut call = scene.alice.dial("sip:bob@pbx.test");
+        let second = scene.bob.called();
+        scene.bob.tell(&second, 486, "Busy Here");
+        scene.alice.hear(&mut call, 183);
+        scene.alice.hear(&mut call, 200);
+        scene.alice.hang_up(&mut call.dialog);
+        scene.bob_is_free(talk);
+        scene.close(&[]);
+    });
+}

@@ -12,7 +12,7 @@ use super::super::super::kit::message::Message;
 use super::super::super::kit::party::Party;
 use super::super::super::kit::scenes::{hang_up, refused};
 use super::super::super::kit::subject::Setup;
-use super::{CANCEL_LAST, Office, Passing, REPEATS_IN, Talk, invite};
+use super::{CANCEL_LAST, Office, Passing, REPEATS_IN, Talk, invite, registers};
 
 /// How long Bob's phone is left alone before the call that waits is offered to it.
 const CALL_GUARD: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ impl Office {
 
     /// The PBX gives it up, and hears of the refusal afterwards.
     #[track_caller]
-    fn gives_up(&self, (call, cancel): &(Passing, Message)) {
+    pub(super) fn gives_up(&self, (call, cancel): &(Passing, Message)) {
         self.pbx.answers(cancel, 200);
         self.pbx.answers(&call.out, 487);
         let [_, refusal] = self.pbx.receives_each(["ACK", "486"]);
@@ -65,7 +65,7 @@ impl Office {
 
     /// Bob's other call is over, and the call that waits is on its way to the PBX.
     #[track_caller]
-    fn is_dialled_anew(&self, talk: &Talk, call: &Passing) -> Message {
+    pub(super) fn is_dialled_anew(&self, talk: &Talk, call: &Passing) -> Message {
         self.is_over(&self.carol, talk);
         self.world.advance(just_before(CALL_GUARD));
         self.pbx.receives_nothing();
@@ -83,7 +83,7 @@ impl Office {
 
     /// The PBX passes it on to Bob's phone.
     #[track_caller]
-    fn passes_anew(&self, call: &Passing, anew: Message) -> Passing {
+    pub(super) fn passes_anew(&self, call: &Passing, anew: Message) -> Passing {
         let back = self.pbx.sends(proxied(&anew, &self.to_bob));
         let arrived = self.bob.receives("INVITE");
         Passing {
@@ -159,6 +159,7 @@ fn a_mailbox_that_wins_the_race_is_hung_up_on() {
     let answer = response(&call.out, 200).tagged("voicemail");
     office.pbx.sends(answer.with_sdp(ANSWER));
     office.pbx.answers(&cancel, 200);
+    // S-07
     let [_, bye, refusal] = office.pbx.receives_each(["ACK", "BYE", "486"]);
     office.pbx.answers(&bye, 200);
     office.pbx.acks(&call.back, &refusal);
@@ -331,6 +332,26 @@ fn a_caller_who_hangs_up_in_front_of_a_pbx_waits_no_longer() {
     office.world.quiet();
 }
 
+/// Her phone has lost its connection, and its call with it: Bob would answer to nobody.
+#[test]
+fn a_caller_whose_connection_has_gone_waits_no_longer() {
+    let office = Office::new(Setup::Edge);
+    let dave = office.world.party_over_tcp("dave");
+    registers(&dave, "dave", &office.pbx);
+    let talk = office.carol_talks();
+    let busy = office.finds_busy(&dave, queued("dave"));
+    dave.receives("182");
+    office.gives_up(&busy);
+    office.world.advance(MOMENT);
+    dave.disconnects();
+    // Which nobody reads.
+    dave.receives("487");
+    office.is_over(&office.carol, &talk);
+    office.world.advance(LONG);
+    office.pbx.receives_nothing();
+    office.bob.receives_nothing();
+}
+
 /// She hangs up before the PBX has given up what she waits for.
 #[test]
 fn a_caller_who_is_quicker_than_the_pbx_leaves_nothing_behind() {
@@ -431,7 +452,7 @@ fn a_call_whose_other_half_is_unknown_waits_if_the_pbx_says_busy() {
 fn nothing_is_withheld_while_another_phone_rings() {
     let office = Office::new(Setup::Edge);
     let home = office.world.party("home");
-    let to_home = super::registers(&home, "bob", &office.pbx);
+    let to_home = registers(&home, "bob", &office.pbx);
     let talk = office.carol_talks();
     let call = office.passes(&office.alice, queued("alice"));
     office.pbx.answers(&call.out, 100);
@@ -468,6 +489,10 @@ fn a_call_for_help_never_waits() {
     office.pbx.answers(&call.out, 100);
     let told = office.is_refused(&office.alice, &call, 486);
     assert!(!told.has("Call-Info"), "{told}");
+    // R23: nor when she calls him soon after that.
+    let call = office.passes(&office.alice, queued("alice"));
+    office.pbx.answers(&call.out, 100);
+    office.is_refused(&office.alice, &call, 486);
     office.is_over(&office.carol, &talk);
     office.world.advance(LONG);
     office.world.quiet();

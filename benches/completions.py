@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+"""Completions by the thousand: how fast they are accepted, what each takes, how soon they live again.
+
+    benches/completions.py target/release/campon [COUNT]
+
+Plays all phones on loopback: so many users fail to reach each other and subscribe (RFC 6910), 200 at a
+time, with a store on disk; then campon is killed and started anew. Prints one line for each figure.
+"""
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+HERE, PHONES, ADMIN = "127.77.9.1", "127.77.9.2", "127.77.9.1:5080"
+EACH = 5
+AT_ONCE = 200
+BATCH = 1000
+
+
+class Phones:
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.socket.bind((PHONES, 5061))
+        self.socket.settimeout(10)
+        self.serial = 0
+
+    def send(self, text):
+        self.socket.sendto(text.encode(), (HERE, 5060))
+
+    def ask(self, method, uri, user, to, call, extra="", cseq=1, branch=None, to_tag=""):
+        self.serial += 1
+        branch = branch or f"z9hG4bK{self.serial}"
+        self.send(
+            f"{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {PHONES}:5061;branch={branch}\r\n"
+            f"Max-Forwards: 70\r\nFrom: <sip:{user}@{HERE}>;tag={call}\r\nTo: <sip:{to}@{HERE}>{to_tag}\r\n"
+            f"Call-ID: {call}\r\nCSeq: {cseq} {method}\r\nContact: <sip:{user}@{PHONES}:5061>\r\n"
+            f"{extra}Content-Length: 0\r\n\r\n"
+        )
+        return branch
+
+    def answer(self, request, status, tag=""):
+        lines = re.findall(r"(?m)^((?:Via|From|Call-ID|CSeq): .*?)\r$", request)
+        to = header(request, "To")
+        to += f";tag={tag}" if tag and ";tag=" not in to else ""
+        self.send(f"SIP/2.0 {status}\r\n" + "".join(f"{line}\r\n" for line in lines)
+                  + f"To: {to}\r\nContent-Length: 0\r\n\r\n")
+
+    def next(self):
+        """The next response to a request of ours; what campon asks is answered on the way."""
+        while True:
+            text = self.socket.recv(8000).decode()
+            if text.startswith("INVITE "):
+                self.answer(text, "486 Busy Here", "b")
+            elif text.startswith("NOTIFY "):
+                self.answer(text, "200 OK")
+            elif text.startswith("OPTIONS "):
+                self.answer(text, "200 OK", "o")
+            elif text.startswith("SIP/2.0 ") and not text.startswith("SIP/2.0 1"):
+                return text
+
+
+def header(text, name):
+    return re.search(rf"(?m)^{name}: (.*?)\r$", text).group(1)
+
+
+def flows(phones, items, send, taken):
+    """Sends one request for each item, so many at once; how long that took."""
+    waiting, todo, done = 0, iter(items), 0
+    began = time.monotonic()
+    while done < len(items):
+        while waiting < AT_ONCE and (item := next(todo, None)) is not None:
+            send(item)
+            waiting += 1
+        taken(phones.next())
+        waiting, done = waiting - 1, done + 1
+    return time.monotonic() - began
+
+
+def registered(phones, users):
+    def send(user):
+        phones.ask("REGISTER", f"sip:{HERE}", user, user, f"r{user}", "Expires: 7200\r\n")
+
+    def taken(text):
+        assert text.startswith("SIP/2.0 200"), text
+
+    flows(phones, users, send, taken)
+
+
+def offered(phones, pairs):
+    """Each pair's call fails; where its completion may be asked for."""
+    sent, found = {}, {}
+
+    def send(pair):
+        call = f"c{pair[0]}-{pair[1]}"
+        branch = phones.ask("INVITE", f"sip:{pair[1]}@{HERE}", pair[0], pair[1], call)
+        sent[call] = (pair, branch)
+
+    def taken(text):
+        assert text.startswith("SIP/2.0 486"), text
+        call = header(text, "Call-ID")
+        pair, branch = sent[call]
+        tag = ";tag=" + header(text, "To").split(";tag=")[1]
+        phones.ask("ACK", f"sip:{pair[1]}@{HERE}", pair[0], pair[1], call, branch=branch, to_tag=tag)
+        found[pair] = re.search(r"<(sip:[^>]+)>;purpose=call-completion", text).group(1)
+
+    flows(phones, pairs, send, taken)
+    return found
+
+
+def accepted(phones, uris):
+    refused = []
+
+    def send(pair):
+        extra = "Event: call-completion\r\nAccept: application/call-completion\r\nExpires: 3600\r\n"
+        phones.ask("SUBSCRIBE", uris[pair] + ";m=BS", pair[0], pair[1], f"s{pair[0]}-{pair[1]}", extra)
+
+    def taken(text):
+        if not text.startswith("SIP/2.0 20"):
+            refused.append(text.split("\r")[0])
+
+    took = flows(phones, list(uris), send, taken)
+    assert not refused, refused[:3]
+    return took
+
+
+def started(binary, config):
+    process = subprocess.Popen([binary, "serve", "--config", config])
+    began = time.monotonic()
+    while time.monotonic() - began < 30:
+        try:
+            urllib.request.urlopen(f"http://{ADMIN}/readyz", timeout=1).read()
+            break
+        except OSError:
+            time.sleep(0.01)
+    return process, began
+
+
+def living():
+    text = urllib.request.urlopen(f"http://{ADMIN}/status", timeout=5).read()
+    return json.loads(text)
+
+
+def resident(process):
+    text = open(f"/proc/{process.pid}/smaps_rollup").read()
+    return int(re.search(r"Rss:\s+(\d+)", text).group(1)) * 1024
+
+
+def main():
+    binary = os.path.abspath(sys.argv[1])
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
+    users = [f"u{number}" for number in range(count // EACH)]
+    place = tempfile.mkdtemp(prefix="campon-completions-")
+    config = os.path.join(place, "campon.toml")
+    with open(config, "w") as file:
+        file.write(f"""[[listener]]
+address = "{HERE}:5060"
+[api]
+listen = "{ADMIN}"
+[store]
+path = "{place}/store"
+[overload]
+delay_target_ms = 100000
+[log]
+level = "warn"
+""")
+    process, _ = started(binary, config)
+    try:
+        phones = Phones()
+        registered(phones, users)
+        # Transactions and failed calls are forgotten; what is left is the users'.
+        pairs = [(users[at], users[(at + step) % len(users)]) for at in range(len(users))
+                 for step in range(1, EACH + 1)]
+        offered(phones, pairs[:BATCH])
+        time.sleep(75)
+        before = resident(process)
+        took = 0.0
+        for first in range(0, len(pairs), BATCH):
+            uris = offered(phones, pairs[first:first + BATCH])
+            took += accepted(phones, uris)
+        print(f"accepted: {len(pairs)} in {took:.2f} s, {len(pairs) / took:.0f} a second, each in the store first")
+        phones.socket.settimeout(1)
+        quiet = time.monotonic() + 75
+        while time.monotonic() < quiet:
+            try:
+                phones.next()
+            except socket.timeout:
+                pass
+        after = resident(process)
+        print(f"memory: {(after - before) / len(pairs):.0f} bytes each, with a dialog")
+        print("status:", json.dumps(living().get("completions", living()))[:300])
+        process.kill()
+        process.wait()
+        process, began = started(binary, config)
+        while True:
+            status = json.dumps(living())
+            if re.search(rf'"completions"\s*:\s*({len(pairs)}\b|{{[^}}]*\b{len(pairs)}\b)', status):
+                break
+            if time.monotonic() - began > 60:
+                print(status[:600])
+                break
+            time.sleep(0.01)
+        print(f"live again: {time.monotonic() - began:.2f} s after the start")
+    finally:
+        process.kill()
+        process.wait()
+
+
+main()

@@ -1,0 +1,436 @@
+//! Intrusion without the callee's phone: his call is put on a mixer of ours, and the caller joins it.
+//!
+//! Spec: RULES R17; threats T29, T31; TAPI `LINECALLCOMPLMODE_INTRUDE`.
+//!
+//! ```text
+//!   asked for, may he? --> Reserving --ports--> Joining --both legs--> Joined --either side ends--> over
+//!          |                   |                   |
+//!          \-------------------+-------------------\--> a tone, and the failure that was kept
+//! ```
+//!
+//! - Nobody is asked for his media before the ports are ours, and nobody is heard before all were warned.
+//! - Whatever goes wrong, the two who talk go on as before, and the caller gets his failure.
+//! - Each attempt leaves one record that names all three, whatever came of it.
+
+use std::net::SocketAddr;
+
+use crate::call::{Call, MixNews, Side};
+use crate::completion::intrusion::{Attempt, Denied, Level, Situation, decide};
+use crate::location::Aor;
+use crate::media::desk::RoomId;
+use crate::media::room::{Programme, Repeats};
+use crate::media::stream::Agreed;
+use crate::observe::Pii;
+use crate::shard::desk::name_of;
+use crate::shard::offer::{About, Callee};
+use crate::shard::prompt::{CLOSING_MAX, Stage};
+use crate::shard::record::{IntrusionEnd, IntrusionRecord};
+use crate::shard::{Held, Kind, Shard};
+use crate::table::Key;
+use crate::time::Timestamp;
+
+/// What a call has to do with an intrusion.
+#[derive(Debug)]
+pub(super) enum Mixed {
+    /// Its caller is about to join, or has joined, another.
+    Intruder {
+        bridge: Key,
+        /// Our addresses for the caller and the callee of that one.
+        at: [SocketAddr; 2],
+        record: IntrusionRecord,
+    },
+    /// Somebody joins it, or did: `None` when he has left.
+    Bridge { room: RoomId, intruder: Option<Key> },
+}
+
+/// A call that somebody may join.
+struct Bridge {
+    key: Key,
+    /// The leg of the callee's phone.
+    near: Side,
+    third: Option<Aor>,
+}
+
+impl Shard {
+    /// Whether this caller could join the call of his callee, as things are.
+    pub(super) fn may_intrude(&self, held: &Held) -> bool {
+        self.settings.sound.is_some() && self.bridge_for(held).is_ok()
+    }
+
+    /// Who may not learns no more of the callee's calls than that.
+    fn bridge_for(&self, held: &Held) -> Result<Bridge, (Denied, Option<Aor>)> {
+        let asker = held.about.asker();
+        let callee = asker.and_then(|asker| match &asker.callee {
+            Callee::Ours(callee) => Some(callee),
+            Callee::Behind(..) | Callee::Watched(..) => None,
+        });
+        let parties = held.parties.caller.as_ref().zip(callee);
+        let (caller, callee) = parties.ok_or((Denied::NoMeans, None))?;
+        let mut attempt = Attempt {
+            intruder: self.rights_of(caller).intrudes,
+            target: self.rights_of(callee).protection,
+            third: Level::NONE,
+            situation: Situation::Talking,
+        };
+        // No calls are looked for on behalf of who may not in any case.
+        decide(&attempt).map_err(|denied| (denied, None))?;
+        let mut calls = self.calls.iter().filter_map(|(key, held)| {
+            let near = [
+                (Side::A, held.parties.caller.as_ref()),
+                (Side::B, held.parties.callee.as_ref()),
+            ];
+            let (near, _) = near.into_iter().find(|(_, user)| *user == Some(callee))?;
+            // Others who wait for him are no calls of his.
+            let is_his = held.call.is_up() && !held.call.is_held();
+            is_his.then_some((key, near, held))
+        });
+        let first = calls.next();
+        let is_only = calls.next().is_none();
+        let third = first.and_then(|(_, near, held)| self.third_of(near, held));
+        attempt.situation = match first {
+            None => Situation::Idle,
+            Some(_) if !is_only => Situation::Several,
+            Some((_, _, held)) => situation_of(held),
+        };
+        let protection = third.as_ref().map(|third| self.rights_of(third).protection);
+        // R17: who has no name here is protected.
+        attempt.third = protection.unwrap_or(Level::FULL);
+        decide(&attempt).map_err(|denied| (denied, third.clone()))?;
+        let (key, near, held) = first.ok_or((Denied::Idle, None))?;
+        let is_own = third.as_ref() == Some(caller);
+        if is_own || !held.call.could_mix() || held.call.has_mixer() {
+            return Err((Denied::NoMeans, third));
+        }
+        Ok(Bridge { key, near, third })
+    }
+
+    /// Whom the callee talks to.
+    fn third_of(&self, near: Side, held: &Held) -> Option<Aor> {
+        let parties = &held.parties;
+        match near {
+            Side::A => {
+                let dialled = parties.dialled.as_ref().map(|dialled| &dialled.user);
+                parties.callee.as_ref().or(dialled).cloned()
+            }
+            Side::B => {
+                let out = match &held.about {
+                    About::Inward(inward) => inward.out,
+                    About::Asker(_)
+                    | About::CcCall(_)
+                    | About::Code
+                    | About::Nothing
+                    | About::Recall(_) => None,
+                };
+                let out = out.and_then(|out| self.calls.get(out));
+                let beyond = out.and_then(|out| out.parties.caller.as_ref());
+                parties.caller.as_ref().or(beyond).cloned()
+            }
+        }
+    }
+
+    /// A caller who is kept from his failure has pressed the digit to join the call of his callee.
+    pub(super) fn intrude(&mut self, now: Timestamp, held: &mut Held) {
+        if self.begin_intrusion(now, held).is_err() {
+            self.refuse_to_join(now, held);
+        }
+    }
+
+    fn begin_intrusion(&mut self, now: Timestamp, held: &mut Held) -> Result<(), Denied> {
+        let mut record = Self::begin_record(now, held);
+        let begun = self.bridge_for(held).and_then(|bridge| {
+            record.third = bridge.third.as_ref().map(plain);
+            self.reserve(held, &bridge)
+                .ok_or((Denied::NoMeans, bridge.third))
+        });
+        match begun {
+            Ok((bridge, at)) => {
+                held.mixed = Some(Box::new(Mixed::Intruder { bridge, at, record }));
+                held.call.hold_until(now + CLOSING_MAX * 5);
+                Ok(())
+            }
+            Err((denied, third)) => {
+                record.third = record.third.or_else(|| third.as_ref().map(plain));
+                self.end_record(now, record, IntrusionEnd::Denied(denied));
+                Err(denied)
+            }
+        }
+    }
+
+    /// The ports, and what is to be heard on them.
+    fn reserve(&mut self, held: &mut Held, bridge: &Bridge) -> Option<(Key, [SocketAddr; 2])> {
+        let prompting = held.prompting.as_mut()?;
+        // T29: without a warning nobody joins.
+        self.mix()?;
+        let Some(at) = self.sounds.reserve(prompting.room) else {
+            self.counters.rooms_refused += 1;
+            return None;
+        };
+        prompting.stage = Stage::Reserving;
+        Some((bridge.key, at))
+    }
+
+    /// The ports are ours: the call is put on them, unless it is another one by now.
+    pub(super) fn put_on_mixer(&mut self, now: Timestamp, key: Key, held: &mut Held) {
+        let Some(Mixed::Intruder { bridge, at, .. }) = held.mixed.as_deref() else {
+            return;
+        };
+        let (bridge_key, at) = (*bridge, *at);
+        let found = self.bridge_for(held).ok();
+        let found = found.filter(|found| found.key == bridge_key);
+        let room = held.prompting.as_ref().map(|prompting| prompting.room);
+        let begun = found.zip(room).is_some_and(|(found, room)| {
+            let Some(mut bridge) = self.calls.take(bridge_key) else {
+                return false;
+            };
+            let first = match found.near {
+                Side::A => Side::B,
+                Side::B => Side::A,
+            };
+            let begun = self.in_turn(now, &mut bridge, |call, turn| {
+                call.begin_mix(turn, at, first)
+            });
+            if begun {
+                let intruder = Some(key);
+                bridge.mixed = Some(Box::new(Mixed::Bridge { room, intruder }));
+            }
+            self.put_back(now, bridge_key, bridge);
+            begun
+        });
+        match held.prompting.as_mut().filter(|_| begun) {
+            Some(prompting) => prompting.stage = Stage::Joining,
+            None => self.fail_to_join(now, held),
+        }
+    }
+
+    /// He does not join: he hears so, and gets his failure.
+    pub(super) fn fail_to_join(&mut self, now: Timestamp, held: &mut Held) {
+        if let Some(Mixed::Intruder { record, .. }) = held.mixed.take().map(|mixed| *mixed) {
+            self.end_record(now, record, IntrusionEnd::Failed);
+        }
+        self.refuse_to_join(now, held);
+    }
+
+    fn refuse_to_join(&mut self, now: Timestamp, held: &mut Held) {
+        let tone = self.settings.voice.as_ref();
+        let tone = tone.map(|voice| Programme::new(voice.refused.clone(), Repeats::Never));
+        if let (Some(prompting), Some(tone)) = (held.prompting.as_mut(), tone) {
+            prompting.stage = Stage::Closing { done: false };
+            self.sounds.play(prompting.room, tone);
+            held.call.hold_until(now + CLOSING_MAX);
+        }
+    }
+
+    /// Looks after a call that is part of an intrusion.
+    pub(super) fn attend_mix(&mut self, now: Timestamp, key: Key, held: &mut Held) {
+        match held.mixed.as_deref() {
+            Some(Mixed::Intruder { bridge, .. }) => {
+                let bridge = *bridge;
+                let waits = held.call.is_held() || held.call.is_joined();
+                if !waits {
+                    self.leave_mix(now, (key, bridge), held);
+                }
+            }
+            Some(Mixed::Bridge { room, intruder }) => {
+                let (room, intruder) = (*room, *intruder);
+                self.attend_bridge(now, (key, room, intruder), held);
+            }
+            None => {}
+        }
+    }
+
+    fn attend_bridge(
+        &mut self,
+        now: Timestamp,
+        (key, room, intruder): (Key, RoomId, Option<Key>),
+        held: &mut Held,
+    ) {
+        let news = held.call.take_mix_news();
+        if !held.call.is_up() {
+            held.mixed = None;
+            let is_theirs = intruder.is_none_or(|intruder| self.dismiss(now, intruder));
+            if is_theirs {
+                self.sounds.close(room);
+            }
+            return;
+        }
+        match news {
+            Some(MixNews::Ready(agreed)) => {
+                let is_in =
+                    intruder.is_some_and(|intruder| self.let_in(now, intruder, (room, *agreed)));
+                if !is_in {
+                    self.in_turn(now, held, Call::end_mix);
+                }
+            }
+            Some(MixNews::Disturbed) => {
+                // The room is the call's from now on.
+                held.mixed = Some(Box::new(Mixed::Bridge {
+                    room,
+                    intruder: None,
+                }));
+                let port = self.port_of(intruder);
+                self.sounds.part(room, port, key);
+                if let Some(intruder) = intruder {
+                    self.dismiss(now, intruder);
+                }
+                self.in_turn(now, held, Call::end_mix);
+            }
+            Some(MixNews::Gone) => {
+                held.call.forget_mix();
+                held.mixed = None;
+                let is_theirs = intruder.is_none_or(|intruder| self.dismiss(now, intruder));
+                if is_theirs {
+                    self.sounds.close(room);
+                }
+            }
+            Some(MixNews::Stuck) | None => {}
+        }
+    }
+}
+
+/// Who joins, and who leaves.
+impl Shard {
+    /// Both legs of the call are on the mixer: whoever is to join it is answered; whether he was.
+    fn let_in(
+        &mut self,
+        now: Timestamp,
+        intruder: Key,
+        (room, agreed): (RoomId, [Agreed; 2]),
+    ) -> bool {
+        let Some(mut held) = self.calls.take(intruder) else {
+            return false;
+        };
+        let mix = self.mix();
+        let is_in = mix.is_some_and(|mix| {
+            let session = held.call.held_session();
+            let Some(Mixed::Intruder { at, record, .. }) = held.mixed.as_deref_mut() else {
+                return false;
+            };
+            let [a, b] = at.map(|at| at.port());
+            record.joined = Some(now);
+            let is_in = self.in_turn(now, &mut held, |call, turn| call.join(turn, &session));
+            if is_in {
+                let [first, second] = agreed;
+                self.sounds.mix(room, [(a, first), (b, second)], mix);
+                self.counters.calls_joined += 1;
+            }
+            is_in
+        });
+        match held.prompting.as_mut().filter(|_| is_in) {
+            Some(prompting) => {
+                prompting.stage = Stage::Joined;
+                self.give_up_camp(&mut held);
+            }
+            None => self.fail_to_join(now, &mut held),
+        }
+        self.put_back(now, intruder, held);
+        is_in
+    }
+
+    /// His port in the room.
+    fn port_of(&self, intruder: Option<Key>) -> u16 {
+        let held = intruder.and_then(|intruder| self.calls.get(intruder));
+        let prompting = held.and_then(|held| held.prompting.as_ref());
+        prompting.map_or(0, |prompting| prompting.port)
+    }
+
+    /// Whoever has joined a call, or was about to, is in it no longer; whether the room is left to the
+    /// others.
+    fn dismiss(&mut self, now: Timestamp, key: Key) -> bool {
+        let Some(mut held) = self.calls.take(key) else {
+            return true;
+        };
+        let is_in = held.call.is_joined();
+        if is_in {
+            if let Some(Mixed::Intruder { record, .. }) = held.mixed.take().map(|mixed| *mixed) {
+                self.end_record(now, record, IntrusionEnd::Joined);
+            }
+            held.prompting = None;
+            self.in_turn(now, &mut held, Call::hang_up);
+        } else {
+            self.fail_to_join(now, &mut held);
+        }
+        self.put_back(now, key, held);
+        is_in
+    }
+
+    /// Whoever has joined, or was about to, has gone: the two have each other again.
+    fn leave_mix(&mut self, now: Timestamp, (key, bridge): (Key, Key), held: &mut Held) {
+        let Some(Mixed::Intruder { record, .. }) = held.mixed.take().map(|mixed| *mixed) else {
+            return;
+        };
+        let end = match record.joined {
+            Some(_) => IntrusionEnd::Joined,
+            None => IntrusionEnd::Failed,
+        };
+        self.end_record(now, record, end);
+        let Some(prompting) = held.prompting.take() else {
+            return;
+        };
+        let room = prompting.room;
+        let is_joined = |other: &Held| {
+            matches!(other.mixed.as_deref(), Some(Mixed::Bridge { intruder, .. })
+                if *intruder == Some(key))
+        };
+        let is_asked = self.calls.get(bridge).is_some_and(|other| is_joined(other));
+        let Some(mut other) = is_asked.then(|| self.calls.take(bridge)).flatten() else {
+            return self.sounds.close(room);
+        };
+        self.sounds.part(room, prompting.port, bridge);
+        other.mixed = Some(Box::new(Mixed::Bridge {
+            room,
+            intruder: None,
+        }));
+        self.in_turn(now, &mut other, Call::end_mix);
+        self.put_back(now, bridge, other);
+    }
+}
+
+/// What is written down.
+impl Shard {
+    fn begin_record(now: Timestamp, held: &Held) -> IntrusionRecord {
+        let asker = held.about.asker();
+        let callee = asker.and_then(|asker| match &asker.callee {
+            Callee::Ours(callee) => Some(plain(callee)),
+            Callee::Behind(..) | Callee::Watched(..) => None,
+        });
+        IntrusionRecord {
+            call_id: String::from_utf8_lossy(held.call.call_id(Side::A)).into_owned(),
+            intruder: held.parties.caller.as_ref().map(plain).unwrap_or_default(),
+            target: callee.unwrap_or_default(),
+            third: None,
+            began: now,
+            joined: None,
+        }
+    }
+
+    fn end_record(&mut self, now: Timestamp, record: IntrusionRecord, end: IntrusionEnd) {
+        tracing::info!(
+            intruder = %Pii(&record.intruder),
+            target = %Pii(&record.target),
+            third = record.third.as_ref().map(|third| Pii(third).to_string()),
+            outcome = end.as_str(),
+            "intrusion"
+        );
+        match end {
+            IntrusionEnd::Joined => {}
+            IntrusionEnd::Denied(_) => self.counters.intrusions_denied += 1,
+            IntrusionEnd::Failed => self.counters.intrusions_failed += 1,
+        }
+        self.records.on_intrusion(now, record, end);
+    }
+}
+
+fn situation_of(held: &Held) -> Situation {
+    match held.parties.kind {
+        Kind::Pressing => Situation::Emergency,
+        Kind::Private => Situation::Private,
+        Kind::Plain if held.call.answered().is_none() => Situation::Ringing,
+        Kind::Plain if held.call.is_on_hold() => Situation::Held,
+        Kind::Plain => Situation::Talking,
+    }
+}
+
+/// A user as records name him.
+fn plain(user: &Aor) -> String {
+    name_of(user).as_str().trim_end_matches('@').to_owned()
+}

@@ -1,0 +1,147 @@
+//! Audio that passes us: each side is told of a port of ours, and the sound thread of both sides.
+//!
+//! Spec: RULES R14; RFC 3264 §5, §6; RFC 4961.
+
+use campon::media::desk::{Command, RoomId};
+
+use super::super::kit::dialog::Dialog;
+use super::super::kit::draft::{ANSWER, OFFER, reinvite, request, response};
+use super::super::kit::message::Message;
+use super::super::kit::party::Party;
+use super::super::kit::scenes::hang_up;
+use super::super::kit::subject::Setup;
+use super::super::kit::world::World;
+use super::{edge_with, invite, registers};
+
+/// A description of a phone that knows its own network only.
+fn private(sdp: &str) -> String {
+    sdp.replace("c=IN IP4 192.0.2.10", "c=IN IP4 192.168.1.10")
+        .replace("c=IN IP4 192.0.2.20", "c=IN IP4 192.168.1.10")
+}
+
+/// The port of ours that a message names.
+#[track_caller]
+fn port_of(message: &Message) -> u16 {
+    let sdp = message.sdp();
+    assert!(sdp.contains("c=IN IP4 192.0.2.1\r\n"), "{sdp}");
+    let mut lines = sdp.lines();
+    let line = lines.find_map(|line| line.strip_prefix("m=audio "));
+    let port = line.and_then(|line| line.split(' ').next());
+    port.and_then(|port| port.parse().ok()).expect("a port")
+}
+
+fn behind_nat(world: &World, name: &str, pbx: &Party) -> (Party, String) {
+    let phone = world.party_at(name, "203.0.113.5:40001");
+    let alias = registers(&phone, name, pbx);
+    (phone, alias)
+}
+
+/// What the sound thread is told: the ports, where each side says that it is, and where it signals from.
+#[track_caller]
+fn anchored(world: &World) -> (RoomId, [u16; 2], [(String, String); 2]) {
+    let next = world.next_sound();
+    let Some(Command::Anchor {
+        room,
+        ports,
+        parties,
+    }) = next
+    else {
+        panic!("{next:?}");
+    };
+    let parties = parties.map(|party| {
+        let described = party.described.map(|it| it.to_string());
+        (described.unwrap_or_default(), party.signalling.to_string())
+    });
+    (room, ports, parties)
+}
+
+#[track_caller]
+fn closes(world: &World, room: RoomId) {
+    let next = world.next_sound();
+    assert!(
+        matches!(next, Some(Command::Close { room: it }) if it == room),
+        "{next:?}"
+    );
+    assert!(world.next_sound().is_none());
+}
+
+#[test]
+fn a_caller_behind_a_nat_is_heard_through_us_and_may_move() {
+    let (world, pbx) = edge_with(Setup::EdgeAnchor);
+    let (alice, _) = behind_nat(&world, "alice", &pbx);
+    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
+    let at_pbx = pbx.receives("INVITE");
+    let for_pbx = port_of(&at_pbx);
+    assert!(world.next_sound().is_none());
+    pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    let for_alice = port_of(&answer);
+    assert_ne!(for_alice, for_pbx);
+    let (room, ports, [a, b]) = anchored(&world);
+    assert_eq!(ports, [for_alice, for_pbx]);
+    let from_alice = "203.0.113.5".to_owned();
+    assert_eq!(a, ("192.168.1.10:40000".to_owned(), from_alice.clone()));
+    assert_eq!(b.0, "192.0.2.20:50000");
+    alice.acks(&sent, &answer);
+    pbx.receives("ACK");
+
+    let dialog = Dialog::of_caller(&sent, &answer);
+    let moved = private(OFFER).replace("m=audio 40000", "m=audio 41000");
+    let again = alice.sends(reinvite(&dialog).with_sdp(&moved));
+    let at_pbx = pbx.receives("INVITE");
+    assert_eq!(port_of(&at_pbx), for_pbx);
+    let (_, _, [a, _]) = anchored(&world);
+    assert_eq!(a, ("192.168.1.10:41000".to_owned(), from_alice));
+    pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    assert_eq!(port_of(&answer), for_alice);
+    alice.acks(&again, &answer);
+    pbx.receives("ACK");
+    assert!(world.next_sound().is_none());
+    hang_up(&alice, &dialog, &pbx);
+    closes(&world, room);
+}
+
+#[test]
+fn a_callee_behind_a_nat_is_heard_through_us_before_he_answers() {
+    let (world, pbx) = edge_with(Setup::EdgeAnchor);
+    let (bob, alias) = behind_nat(&world, "bob", &pbx);
+    let sent = pbx.sends(request("INVITE", &alias).with_sdp(OFFER));
+    let at_bob = bob.receives("INVITE");
+    let for_bob = port_of(&at_bob);
+    bob.sends(response(&at_bob, 183).with_sdp(&private(ANSWER)));
+    let early = pbx.receives("183");
+    let (room, ports, [_, b]) = anchored(&world);
+    assert_eq!(ports, [port_of(&early), for_bob]);
+    assert_eq!(
+        b,
+        ("192.168.1.10:50000".to_owned(), "203.0.113.5".to_owned())
+    );
+    bob.sends(response(&at_bob, 200).with_sdp(&private(ANSWER)));
+    let answer = pbx.receives("200");
+    assert_eq!(port_of(&answer), port_of(&early));
+    pbx.acks(&sent, &answer);
+    bob.receives("ACK");
+    hang_up(&pbx, &Dialog::of_caller(&sent, &answer), &bob);
+    closes(&world, room);
+}
+
+#[test]
+fn without_ports_a_call_goes_on_as_if_there_were_no_nat() {
+    let (world, pbx) = edge_with(Setup::EdgeAnchor);
+    let (alice, _) = behind_nat(&world, "alice", &pbx);
+    let first = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
+    let at_pbx = pbx.receives("INVITE");
+    port_of(&at_pbx);
+    let second = alice.sends(invite("alice", "carol").with_sdp(&private(OFFER)));
+    let other = pbx.receives("INVITE");
+    assert_eq!(other.sdp(), private(OFFER));
+    for (sent, asked) in [(first, at_pbx), (second, other)] {
+        pbx.answers(&asked, 486);
+        pbx.receives("ACK");
+        let refusal = alice.receives("486");
+        alice.acks(&sent, &refusal);
+    }
+    let next = world.next_sound();
+    assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+}

@@ -1,0 +1,549 @@
+//! Intrusion by a mixer: what the three see of it, and what goes wrong without harm.
+//!
+//! Spec: RULES R17; RFC 3264 §8; RFC 3261 §14.1; threats T29, T31.
+
+use std::time::Duration;
+
+use campon::media::desk::{Command, RoomId};
+use campon::media::digit::Digit;
+use campon::media::room::News;
+
+use crate::flow::kit::completion::{LONG, MOMENT};
+use crate::flow::kit::dialog::Dialog;
+use crate::flow::kit::draft::{ANSWER, Draft, OFFER, invite, reinvite, response, within};
+use crate::flow::kit::message::Message;
+use crate::flow::kit::party::Party;
+use crate::flow::kit::scenes::{Call, call, hang_up, refused};
+use crate::flow::kit::subject::Setup;
+use crate::flow::kit::world::World;
+
+/// What Carol's phone says when it takes our mixer.
+const CAROL: &str = "v=0\r\no=alice 1 2 IN IP4 192.0.2.10\r\ns=-\r\n\
+    c=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\na=sendrecv\r\n";
+/// The same of Bob's.
+const BOB: &str = "v=0\r\no=bob 7 8 IN IP4 192.0.2.20\r\ns=-\r\n\
+    c=IN IP4 192.0.2.20\r\nt=0 0\r\nm=audio 50000 RTP/AVP 0\r\na=sendrecv\r\n";
+/// Carol puts somebody on hold.
+const HOLD: &str = "v=0\r\no=alice 1 2 IN IP4 192.0.2.10\r\ns=-\r\n\
+    c=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 8\r\na=sendonly\r\n";
+
+/// Carol speaks with Bob, and Alice, who may join them, hears that he is busy.
+struct Scene {
+    world: World,
+    alice: Party,
+    bob: Party,
+    carol: Party,
+    talk: Call,
+    sent: Message,
+    progress: Message,
+    room: RoomId,
+    /// Alice's port of ours.
+    port: u16,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (world, [alice, bob, carol]) = parties(Setup::Intruding);
+        let talk = call(&carol, &bob);
+        Self::of(world, [alice, bob, carol], talk)
+    }
+
+    fn of(world: World, [alice, bob, carol]: [Party; 3], talk: Call) -> Self {
+        let sent = alice.sends(invite("bob").with_sdp(OFFER));
+        let progress = alice.receives("183");
+        let Some(Command::Open { room, party, .. }) = world.next_sound() else {
+            panic!("a room opens");
+        };
+        Self {
+            world,
+            alice,
+            bob,
+            carol,
+            talk,
+            sent,
+            progress,
+            room,
+            port: party.0,
+        }
+    }
+
+    /// Alice presses the digit, and there are two ports for her wish.
+    #[track_caller]
+    fn asks(&self) -> [u16; 2] {
+        self.world.hears(self.room, News::Digit(Digit::D3));
+        let next = self.world.next_sound();
+        let Some(Command::Reserve { room, ports }) = next else {
+            panic!("{next:?}");
+        };
+        assert_eq!(room, self.room);
+        ports
+    }
+
+    /// The ports are ours; Carol, who is not Bob's phone, is asked first.
+    #[track_caller]
+    fn carol_is_asked(&self) -> (Message, [u16; 2]) {
+        let ports = self.asks();
+        self.carol.receives_nothing();
+        self.world.hears(self.room, News::Reserved);
+        (self.carol.receives("INVITE"), ports)
+    }
+
+    /// Both phones take the mixer.
+    #[track_caller]
+    fn joins(&self) -> [u16; 2] {
+        let (asked, ports) = self.carol_is_asked();
+        assert_mixer(&asked, 7 + 1, ports[0]);
+        takes(&self.carol, &asked, CAROL);
+        let asked = self.bob.receives("INVITE");
+        assert_mixer(&asked, 1 + 1, ports[1]);
+        takes(&self.bob, &asked, BOB);
+        ports
+    }
+
+    /// Alice is in, by the session that she had before.
+    #[track_caller]
+    fn alice_is_in(&self) -> Dialog {
+        let answer = self.alice.receives("200");
+        assert_eq!(answer.tag_of_to(), self.progress.tag_of_to());
+        assert_eq!(answer.sdp(), self.progress.sdp());
+        self.alice.acks(&self.sent, &answer);
+        let next = self.world.next_sound();
+        let Some(Command::Mix { room, parties, .. }) = next else {
+            panic!("{next:?}");
+        };
+        let remotes = parties.map(|(_, agreed)| agreed.remote.to_string());
+        assert_eq!(remotes, ["192.0.2.10:40000", "192.0.2.20:50000"]);
+        assert_eq!(room, self.room);
+        Dialog::of_caller(&self.sent, &answer)
+    }
+
+    /// Each of the two is given the other, as it was before and in a later version.
+    #[track_caller]
+    fn they_have_each_other(&self) {
+        let back = self.carol.receives("INVITE");
+        assert_eq!(back.sdp(), ANSWER.replace("bob 7 7", "bob 7 9"));
+        takes(&self.carol, &back, CAROL);
+        let back = self.bob.receives("INVITE");
+        assert_eq!(back.sdp(), OFFER.replace("alice 1 1", "alice 1 3"));
+        takes(&self.bob, &back, BOB);
+        let next = self.world.next_sound();
+        assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+        assert!(self.world.next_sound().is_none());
+    }
+
+    /// Alice leaves what she has joined.
+    #[track_caller]
+    fn alice_leaves(&self, dialog: &Dialog) {
+        self.alice.hangs_up(dialog);
+        self.alice.receives("200");
+        self.leaves_the_mixer();
+    }
+
+    #[track_caller]
+    fn leaves_the_mixer(&self) {
+        let next = self.world.next_sound();
+        let Some(Command::Part { room, port }) = next else {
+            panic!("{next:?}");
+        };
+        assert_eq!((room, port), (self.room, self.port));
+    }
+
+    /// Alice hears that it is not to be, and gets her failure; the other two have noticed nothing more.
+    #[track_caller]
+    fn is_refused(&self) {
+        let next = self.world.next_sound();
+        assert!(matches!(next, Some(Command::Play { .. })), "{next:?}");
+        self.world.hears(self.room, News::PlayedOut);
+        refused(&self.alice, &self.sent, "486");
+        let next = self.world.next_sound();
+        assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+        self.ends();
+    }
+
+    /// The two talk until Carol hangs up, and nothing is left.
+    #[track_caller]
+    fn ends(&self) {
+        hang_up(&self.carol, &self.talk.caller, &self.bob);
+        self.world.advance(LONG);
+        self.world.quiet();
+    }
+}
+
+fn parties(setup: Setup) -> (World, [Party; 3]) {
+    let world = World::new(setup);
+    let parties = ["alice", "bob", "carol"].map(|name| world.phone(name));
+    (world, parties)
+}
+
+/// Takes an offer.
+#[track_caller]
+fn takes(party: &Party, asked: &Message, sdp: &str) {
+    party.sends(response(asked, 200).with_sdp(sdp));
+    let ack = party.receives("ACK");
+    assert_eq!(ack.cseq(), asked.cseq());
+}
+
+/// Our mixer at this port, as that version of what the party knows.
+#[track_caller]
+fn assert_mixer(asked: &Message, version: u32, port: u16) {
+    let sdp = asked.sdp();
+    let origin = sdp
+        .lines()
+        .find(|line| line.starts_with("o="))
+        .expect("an origin");
+    assert_eq!(
+        origin.split(' ').nth(2),
+        Some(version.to_string().as_str()),
+        "{sdp}"
+    );
+    let media = format!("m=audio {port} RTP/AVP 0\r\nc=IN IP4 192.0.2.1\r\n");
+    assert!(sdp.contains(&media), "{sdp}");
+}
+
+/// T29: nobody is heard before the ports are ours, both legs agree and all were warned.
+#[test]
+fn a_caller_with_the_right_joins_and_leaves_and_the_two_talk_as_before() {
+    let scene = Scene::new();
+    scene.joins();
+    let dialog = scene.alice_is_in();
+    scene.world.advance(Duration::from_mins(1));
+    scene.alice_leaves(&dialog);
+    scene.they_have_each_other();
+    scene.ends();
+}
+
+#[test]
+fn who_has_joined_may_do_so_again() {
+    let scene = Scene::new();
+    scene.joins();
+    let dialog = scene.alice_is_in();
+    scene.alice_leaves(&dialog);
+    scene.they_have_each_other();
+    let Scene {
+        world,
+        alice,
+        bob,
+        carol,
+        talk,
+        ..
+    } = scene;
+    let again = Scene::of(world, [alice, bob, carol], talk);
+    let (asked, ports) = again.carol_is_asked();
+    assert_mixer(&asked, 10, ports[0]);
+    takes(&again.carol, &asked, CAROL);
+    let asked = again.bob.receives("INVITE");
+    assert_mixer(&asked, 4, ports[1]);
+    takes(&again.bob, &asked, BOB);
+    let dialog = again.alice_is_in();
+    again.alice_leaves(&dialog);
+    let back = again.carol.receives("INVITE");
+    takes(&again.carol, &back, CAROL);
+    let back = again.bob.receives("INVITE");
+    takes(&again.bob, &back, BOB);
+    again.ends();
+}
+
+#[test]
+fn what_the_first_side_refuses_the_second_has_not_noticed() {
+    for status in [407, 488, 491] {
+        let scene = Scene::new();
+        let (asked, _) = scene.carol_is_asked();
+        scene.carol.answers(&asked, status);
+        scene.carol.receives("ACK");
+        scene.bob.receives_nothing();
+        scene.is_refused();
+    }
+}
+
+#[test]
+fn what_the_second_side_refuses_the_first_is_told() {
+    let scene = Scene::new();
+    let (asked, _) = scene.carol_is_asked();
+    takes(&scene.carol, &asked, CAROL);
+    let asked = scene.bob.receives("INVITE");
+    scene.bob.answers(&asked, 488);
+    scene.bob.receives("ACK");
+    let back = scene.carol.receives("INVITE");
+    assert_eq!(back.sdp(), ANSWER.replace("bob 7 7", "bob 7 9"));
+    takes(&scene.carol, &back, CAROL);
+    scene.bob.receives_nothing();
+    scene.is_refused();
+}
+
+#[test]
+fn a_side_that_takes_what_nobody_can_hear_has_refused() {
+    let scene = Scene::new();
+    let (asked, _) = scene.carol_is_asked();
+    takes(&scene.carol, &asked, &CAROL.replace("sendrecv", "inactive"));
+    let back = scene.carol.receives("INVITE");
+    takes(&scene.carol, &back, CAROL);
+    scene.bob.receives_nothing();
+    scene.is_refused();
+}
+
+#[test]
+fn a_side_that_is_busy_with_something_else_is_given_back_later() {
+    let scene = Scene::new();
+    scene.joins();
+    let dialog = scene.alice_is_in();
+    scene.alice_leaves(&dialog);
+    let back = scene.carol.receives("INVITE");
+    scene.carol.answers(&back, 491);
+    scene.carol.receives("ACK");
+    scene.world.advance(Duration::from_secs(2));
+    scene.carol.receives_nothing();
+    for _ in 0..30 {
+        if scene.carol.waiting() == 0 {
+            scene.world.advance(MOMENT);
+        }
+    }
+    let back = scene.carol.receives("INVITE");
+    takes(&scene.carol, &back, CAROL);
+    let back = scene.bob.receives("INVITE");
+    takes(&scene.bob, &back, BOB);
+    assert!(matches!(
+        scene.world.next_sound(),
+        Some(Command::Close { .. })
+    ));
+    scene.ends();
+}
+
+#[test]
+fn a_side_that_does_not_let_go_keeps_the_mixer_until_the_call_ends() {
+    let scene = Scene::new();
+    scene.joins();
+    let dialog = scene.alice_is_in();
+    scene.alice_leaves(&dialog);
+    let back = scene.carol.receives("INVITE");
+    scene.carol.answers(&back, 488);
+    scene.carol.receives("ACK");
+    assert!(scene.world.next_sound().is_none());
+    scene.world.advance(Duration::from_mins(2));
+    scene.ends();
+    assert!(matches!(
+        scene.world.next_sound(),
+        Some(Command::Close { .. })
+    ));
+}
+
+#[test]
+fn without_ports_nobody_is_asked() {
+    let scene = Scene::new();
+    scene.asks();
+    scene.world.hears(scene.room, News::Failed);
+    scene.carol.receives_nothing();
+    scene.bob.receives_nothing();
+    scene.is_refused();
+}
+
+#[test]
+fn a_caller_who_hangs_up_while_he_waits_to_join_leaves_no_mixer() {
+    let scene = Scene::new();
+    let (asked, _) = scene.carol_is_asked();
+    scene.alice.cancels(&scene.sent);
+    let [_, ended] = scene.alice.receives_each(["200", "487"]);
+    scene.alice.acks(&scene.sent, &ended);
+    scene.leaves_the_mixer();
+    takes(&scene.carol, &asked, CAROL);
+    let back = scene.carol.receives("INVITE");
+    assert_eq!(back.sdp(), ANSWER.replace("bob 7 7", "bob 7 9"));
+    takes(&scene.carol, &back, CAROL);
+    scene.bob.receives_nothing();
+    assert!(matches!(
+        scene.world.next_sound(),
+        Some(Command::Close { .. })
+    ));
+    scene.ends();
+}
+
+#[test]
+fn when_one_of_the_two_hangs_up_all_is_over() {
+    let scene = Scene::new();
+    scene.joins();
+    scene.alice_is_in();
+    hang_up(&scene.carol, &scene.talk.caller, &scene.bob);
+    let bye = scene.alice.receives("BYE");
+    scene.alice.answers(&bye, 200);
+    assert_eq!(bye.call_id(), scene.sent.call_id());
+    assert!(matches!(
+        scene.world.next_sound(),
+        Some(Command::Close { .. })
+    ));
+    scene.world.advance(LONG);
+    scene.world.quiet();
+}
+
+#[test]
+fn when_one_of_the_two_hangs_up_meanwhile_the_caller_gets_his_failure() {
+    let scene = Scene::new();
+    let (asked, _) = scene.carol_is_asked();
+    scene.carol.answers(&asked, 100);
+    scene.bob.hangs_up(&scene.talk.callee);
+    scene.bob.receives("200");
+    let bye = scene.carol.receives_each(["CANCEL", "BYE"]);
+    scene.carol.answers(&bye[0], 200);
+    scene.carol.answers(&asked, 487);
+    scene.carol.receives("ACK");
+    scene.carol.answers(&bye[1], 200);
+    let next = scene.world.next_sound();
+    assert!(matches!(next, Some(Command::Play { .. })), "{next:?}");
+    scene.world.hears(scene.room, News::PlayedOut);
+    refused(&scene.alice, &scene.sent, "486");
+    scene.world.advance(LONG);
+    scene.world.quiet();
+}
+
+/// Whoever joined has to leave first, and the wish is repeated when they have each other again.
+#[test]
+fn a_side_that_changes_its_session_is_put_off_until_the_mixer_is_gone() {
+    let scene = Scene::new();
+    scene.joins();
+    scene.alice_is_in();
+    let hold = scene
+        .carol
+        .sends(reinvite(&scene.talk.caller).with_sdp(HOLD));
+    refused(&scene.carol, &hold, "491");
+    scene.leaves_the_mixer();
+    let bye = scene.alice.receives("BYE");
+    scene.alice.answers(&bye, 200);
+    scene.they_have_each_other();
+    // Its versions go on from where ours have been.
+    let version = |version: &str| HOLD.replace("alice 1 2", &format!("alice 1 {version}"));
+    let hold = scene
+        .carol
+        .sends(reinvite(&scene.talk.caller).with_sdp(&version("3")));
+    let asked = scene.bob.receives("INVITE");
+    assert_eq!(asked.sdp(), version("5"));
+    scene.bob.sends(response(&asked, 200).with_sdp(BOB));
+    let answer = scene.carol.receives("200");
+    assert_eq!(answer.sdp(), BOB.replace("bob 7 8", "bob 7 10"));
+    scene.carol.acks(&hold, &answer);
+    scene.bob.receives("ACK");
+    scene.ends();
+}
+
+/// RFC 4028 §7.4: a refresh changes nothing.
+#[test]
+fn a_refresh_of_what_was_agreed_on_is_answered_by_us() {
+    let scene = Scene::new();
+    scene.joins();
+    let dialog = scene.alice_is_in();
+    let refresh = scene
+        .carol
+        .sends(reinvite(&scene.talk.caller).with_sdp(CAROL));
+    let answer = scene.carol.receives("200");
+    assert!(answer.sdp().contains("c=IN IP4 192.0.2.1\r\n"), "{answer}");
+    scene.carol.acks(&refresh, &answer);
+    scene.bob.receives_nothing();
+    scene.alice_leaves(&dialog);
+    scene.they_have_each_other();
+    scene.ends();
+}
+
+#[test]
+fn whoever_has_joined_can_leave_and_do_nothing_else() {
+    let scene = Scene::new();
+    scene.joins();
+    let dialog = scene.alice_is_in();
+    let hold = scene.alice.sends(reinvite(&dialog).with_sdp(HOLD));
+    refused(&scene.alice, &hold, "488");
+    let info = within(&dialog, "INFO").with_body("application/dtmf", b"5");
+    scene.alice.sends(info);
+    scene.alice.receives("200");
+    scene
+        .alice
+        .sends(within(&dialog, "REFER").with("Refer-To", "<sip:dave@192.0.2.1>"));
+    scene.alice.receives("403");
+    scene.alice_leaves(&dialog);
+    scene.they_have_each_other();
+    scene.ends();
+}
+
+/// A caller hears of what he may, and of nothing else.
+fn is_not_offered(setup: Setup, invites: impl FnOnce(Draft) -> Draft, hold: bool) {
+    let (world, [alice, bob, carol]) = parties(setup);
+    let sent = carol.sends(invites(invite("bob").with_sdp(OFFER)));
+    let rings = bob.receives("INVITE");
+    bob.sends(response(&rings, 200).with_sdp(ANSWER));
+    let answer = carol.receives("200");
+    carol.acks(&sent, &answer);
+    bob.receives("ACK");
+    let dialog = Dialog::of_caller(&sent, &answer);
+    if hold {
+        let sent = carol.sends(reinvite(&dialog).with_sdp(HOLD));
+        let asked = bob.receives("INVITE");
+        bob.sends(response(&asked, 200).with_sdp(BOB));
+        let answer = carol.receives("200");
+        carol.acks(&sent, &answer);
+        bob.receives("ACK");
+    }
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    alice.receives("183");
+    let Some(Command::Open { room, .. }) = world.next_sound() else {
+        panic!("a room opens");
+    };
+    world.hears(room, News::Digit(Digit::D3));
+    assert!(world.next_sound().is_none());
+    world.advance(Duration::from_secs(20));
+    refused(&alice, &sent, "486");
+    hang_up(&carol, &dialog, &bob);
+    world.advance(LONG);
+    world.quiet();
+}
+
+#[test]
+fn who_may_not_join_is_not_offered_to() {
+    // Without the right.
+    is_not_offered(Setup::Prompting, |invite| invite, false);
+    // T31
+    is_not_offered(
+        Setup::Intruding,
+        |it| it.with("Priority", "emergency"),
+        false,
+    );
+    is_not_offered(Setup::Intruding, |it| it.with("Privacy", "id"), false);
+    is_not_offered(Setup::Intruding, |it| it, true);
+}
+
+#[test]
+fn nobody_joins_his_own_call() {
+    let (world, [alice, bob, _]) = parties(Setup::Intruding);
+    let talk = call(&alice, &bob);
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    alice.receives("183");
+    let Some(Command::Open { room, .. }) = world.next_sound() else {
+        panic!("a room opens");
+    };
+    world.hears(room, News::Digit(Digit::D3));
+    assert!(world.next_sound().is_none());
+    world.advance(Duration::from_secs(20));
+    refused(&alice, &sent, "486");
+    hang_up(&alice, &talk.caller, &bob);
+    world.advance(LONG);
+    world.quiet();
+}
+
+#[test]
+fn nobody_joins_a_call_that_two_have_joined() {
+    let scene = Scene::new();
+    scene.joins();
+    let dialog = scene.alice_is_in();
+    let dave = scene.world.phone("dave");
+    let sent = dave.sends(invite("bob").with_sdp(OFFER));
+    dave.receives("183");
+    let Some(Command::Open { room, .. }) = scene.world.next_sound() else {
+        panic!("a room opens");
+    };
+    scene.world.hears(room, News::Digit(Digit::D3));
+    assert!(scene.world.next_sound().is_none());
+    scene.world.advance(Duration::from_secs(20));
+    refused(&dave, &sent, "486");
+    assert!(matches!(
+        scene.world.next_sound(),
+        Some(Command::Close { .. })
+    ));
+    scene.world.advance(MOMENT);
+    scene.alice_leaves(&dialog);
+    scene.they_have_each_other();
+    scene.ends();
+}

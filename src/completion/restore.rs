@@ -5,6 +5,8 @@
 //! A request that was selected when the process ended waits like all others: who was rung is not
 //! rung again without a new sign of the callee.
 
+use std::collections::BTreeMap;
+
 use crate::cc::SubscriptionId;
 use crate::cc::agent::{self, Kept, NewRequest, Way};
 use crate::cc::id::CompletionId;
@@ -59,8 +61,18 @@ impl Service {
         }
         // Queues are in the order of their coming.
         known.sort_by_key(|(record, _)| record.order);
+        let pair = |record: &Record| (record.caller.clone(), record.callee.clone());
+        let latest = known.iter().map(|(record, _)| (pair(record), record.order));
+        let latest: BTreeMap<_, _> = latest.collect();
         let mut used = Vec::new();
         for (record, reloaded) in known {
+            // R21: before a caller asked for the same callee again, he was told that this one was
+            // refused, as the store had not said that it has it.
+            if latest.get(&pair(&record)) != Some(&record.order) {
+                let gone = removal(reloaded.key, reloaded.stored.version);
+                turn.out.push(Output::Persist(gone));
+                continue;
+            }
             used.extend(self.take_up(record, reloaded, turn));
             self.run(turn);
         }

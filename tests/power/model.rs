@@ -12,6 +12,8 @@ pub(super) struct Known {
     pub(super) state: State,
     /// How often his phone has rung for it.
     pub(super) rung: u32,
+    /// How often it was selected, rung or not.
+    pub(super) selected: u32,
     /// Somebody did what ends it, and was not told yet that it has.
     pub(super) is_ending: bool,
 }
@@ -52,6 +54,7 @@ impl Model {
             callee,
             state: State::Waits,
             rung: 0,
+            selected: 0,
             is_ending: false,
         });
     }
@@ -65,6 +68,7 @@ impl Model {
                 callee,
                 state: State::Waits,
                 rung: 0,
+                selected: 0,
                 is_ending: false,
             }
         });

@@ -320,6 +320,12 @@ impl World {
     }
 
     fn on_news(&mut self, tell: &Tell) {
+        let known = self.model.known.get_mut(&tell.id);
+        if let Some(known) = known.filter(|_| matches!(tell.news, News::Recalling)) {
+            known.selected += 1;
+            // The last one ends it, unless it is answered.
+            known.is_ending |= known.selected >= Settings::default().agent.recalls_max;
+        }
         if !matches!(tell.news, News::Ended { .. }) {
             return;
         }

@@ -57,6 +57,10 @@ pub(crate) struct Frame<P> {
 /// How far the calendar may be ahead of the time that passes.
 const CLOCK_JUMP_MAX_S: u64 = 120;
 
+/// How many outputs after a recall are a good moment for a crash: his phone rings, and what it was rung
+/// for must be known to the next process.
+const EAGER: u32 = 3;
+
 /// When campon crashes, and how it comes back.
 pub(crate) struct Crashes {
     /// Starts the next process, at this time of the calendar.
@@ -67,6 +71,8 @@ pub(crate) struct Crashes {
     pub(crate) left: u32,
     /// How far the calendar is off.
     pub(crate) is_ahead: Duration,
+    /// So many outputs are as good a moment as fifteen others: a recall has just left.
+    pub(crate) eager: u32,
     /// When it is started anew.
     pub(crate) down_until: Option<Timestamp>,
     /// What the processes before counted.
@@ -268,6 +274,12 @@ impl<P> Frame<P> {
             if self.ends_here() {
                 break;
             }
+            let is_recall = |bytes: &[u8]| bytes.windows(10).any(|word| word == b"Alert-Info");
+            if let Some(crashes) = &mut self.crashes
+                && sends.as_ref().is_some_and(|(_, bytes)| is_recall(bytes))
+            {
+                crashes.eager = EAGER;
+            }
             sent.extend(sends);
         }
         *self.tally.entry("sent by campon").or_default() += sent.len() as u64;
@@ -293,11 +305,14 @@ impl<P> Frame<P> {
         let Some(crashes) = self.crashes.as_mut().filter(|crashes| crashes.left > 0) else {
             return false;
         };
-        if self.rng.below(10_000) >= crashes.odds {
+        let weight = if crashes.eager > 0 { 15 } else { 1 };
+        crashes.eager = crashes.eager.saturating_sub(1);
+        if self.rng.below(10_000) >= crashes.odds * weight {
             return false;
         }
         let counted = self.counted();
-        let down = Duration::from_millis(self.rng.below(8_000));
+        let longest = [200, 8_000, 8_000][usize::try_from(self.rng.below(3)).expect("small")];
+        let down = Duration::from_millis(self.rng.below(longest));
         let crashes = self.crashes.as_mut().expect("it has them");
         crashes.left -= 1;
         crashes.down_until = Some(self.now + down);

@@ -218,3 +218,28 @@ fn records_that_are_over_or_led_to_a_dialog_are_removed_at_a_restart() {
     world.restarts(&[]);
     world.ends_empty();
 }
+
+/// The store had the record of a request that was refused as it said nothing, and the caller asked again:
+/// the next process took up both, and what happened to one was written down for the other.
+#[test]
+fn a_refused_request_that_was_kept_all_the_same_does_not_come_back_beside_the_next() {
+    let mut world = World::new();
+    world.mood = StoreMood::Silent;
+    world.fails(ALICE, BOB, Condition::Busy);
+    world.asks_in_full(ALICE);
+    let out = world.pass(seconds(5));
+    assert_eq!(answer(&out), Some(Err(Reject::StoreUnavailable)));
+    world.mood = StoreMood::Well;
+    let id = world.waits(ALICE, BOB);
+    assert_eq!(world.stored().len(), 2);
+    world.restarts(&[ALICE, BOB]);
+    assert_eq!(world.stored().len(), 1);
+    assert_eq!(world.id_of(ALICE), id);
+    world.registers(BOB);
+    world.engaged(BOB);
+    assert_eq!(rung(&world.frees(BOB)), [user(ALICE)]);
+    world.step(Input::RecallAnswered { id });
+    let out = world.step(Input::CcCallAnswered { id });
+    assert_eq!(ended(&out), [(id, Outcome::Completed)]);
+    world.ends_empty();
+}

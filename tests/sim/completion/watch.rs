@@ -83,6 +83,8 @@ struct Seen {
     unanswered: BTreeMap<u32, Timestamp>,
     /// Whether it may have ended in a process that ended before it could say so.
     may_be_over: bool,
+    /// The Call-ID of the CC call of one that was ready, until that has its final answer.
+    cc_call: Option<String>,
     /// When a refresh was told that there is none: its end is about to be told, or it is forgotten.
     unknown: Option<Timestamp>,
     /// When it became ready though the callee was busy: it may still be withdrawn in that instant.
@@ -197,7 +199,10 @@ impl Watch {
             "PUBLISH" => self.on_publish_in(message),
             "INVITE" if message.tag_of_to().is_empty() => self.on_invite_in(from, message),
             "BYE" => self.legs.hang_up(now, message.call_id()),
-            "CANCEL" => self.legs.close(message.call_id()),
+            "CANCEL" => {
+                self.legs.close(message.call_id());
+                self.close_cc_call(message.call_id());
+            }
             _ => {}
         }
     }
@@ -262,6 +267,20 @@ impl Watch {
             if !self.users.contains_key(&from) && (by_uri || seen.callee == called) {
                 seen.ready_since = None;
             }
+            if by_uri && seen.is_ready {
+                seen.cc_call = Some(invite.call_id().to_owned());
+            } else if seen.callee == called {
+                // Which of the two calls it is about is not certain.
+                seen.cc_call = None;
+            }
+        }
+    }
+
+    /// The CC call of a subscriber is no longer under way.
+    fn close_cc_call(&mut self, call_id: &str) {
+        let is_it = |it: &mut String| it == call_id;
+        for seen in self.subscriptions.values_mut() {
+            seen.cc_call.take_if(is_it);
         }
     }
 
@@ -391,6 +410,9 @@ impl Watch {
     }
 
     fn on_response_out(&mut self, to: SocketAddr, response: &Message) {
+        if response.cseq_method() == "INVITE" && response.status() >= 200 {
+            self.close_cc_call(response.call_id());
+        }
         let key = (
             response.branch().to_owned(),
             response.cseq_method().to_owned(),

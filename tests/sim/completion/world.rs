@@ -201,6 +201,7 @@ impl World {
             odds: 20 + rng.below(150),
             left: u32::try_from(1 + rng.below(4)).expect("few"),
             is_ahead: Duration::ZERO,
+            eager: 0,
             down_until: None,
             counted: BTreeMap::new(),
         };
@@ -404,7 +405,9 @@ impl World {
         self.watch.on_crash(now, self.frame.last_removal);
         let back = self.frame.down_until().unwrap_or(now);
         for user in 0..self.users.len() {
-            let after = Duration::from_millis(self.frame.rng.below(12_000));
+            // As if he was still known, or when his phone notices.
+            let latest = [20, 12_000, 12_000][index(self.frame.rng.below(3))];
+            let after = Duration::from_millis(self.frame.rng.below(latest));
             let at = (back + after).since(Timestamp::START);
             self.frame.at(at, Plan::User(user, user::Deed::ComesBackTo));
         }

@@ -34,6 +34,7 @@ impl Watch {
             seen.ready_since = None;
             seen.doubted = None;
             seen.unknown = None;
+            seen.cc_call = None;
         }
         self.legs = Legs::default();
         self.turns_of.on_crash();

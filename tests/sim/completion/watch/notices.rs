@@ -40,6 +40,7 @@ impl Watch {
         };
         let is_suspended = seen.suspended_until.is_some_and(|until| until > now);
         let is_taken_back = seen.life == Life::TakenBack;
+        let is_calling_back = seen.cc_call.is_some();
         if is_over {
             seen.life = Life::Over;
             seen.unknown = None;
@@ -56,6 +57,10 @@ impl Watch {
                 "a NOTIFY after it was taken back",
             ),
             (becomes_ready && is_suspended, "a suspended entry is ready"),
+            (
+                !is_ready && !is_over && is_calling_back,
+                "queued again while its CC call is under way",
+            ),
             (
                 becomes_ready && self.is_guarded(&callee),
                 "ready in the guard time",

@@ -6,6 +6,7 @@
 //! no recall of theirs came to an end but by the callee's own doing, and they have no call.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -64,11 +65,12 @@ impl Turns {
         failed: Option<Timestamp>,
     ) {
         let pair = (caller.to_owned(), callee.to_owned());
-        self.accepted.entry(pair).or_insert(now);
-        let is_known = |it: &Waiting| it.caller == caller && it.callee == callee;
-        if let Some(failed) = failed
-            && !self.waiting.iter().any(is_known)
-        {
+        let Entry::Vacant(place) = self.accepted.entry(pair) else {
+            // R21: who asks again keeps what he has, the recalls that he let pass included.
+            return;
+        };
+        place.insert(now);
+        if let Some(failed) = failed {
             self.waiting.push(Waiting {
                 caller: caller.to_owned(),
                 callee: callee.to_owned(),

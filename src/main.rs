@@ -141,8 +141,12 @@ enum Completions {
 #[derive(Args, Debug)]
 struct Api {
     /// Where the API of that campon listens.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5080")]
-    api: String,
+    #[arg(
+        long = "api",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:5080"
+    )]
+    url: String,
     /// The site, where that campon has several.
     #[arg(long, value_name = "NAME")]
     site: Option<String>,
@@ -270,7 +274,7 @@ fn run_wish(wish: &Wish, api: &Api) -> u8 {
         Ok(token) => token,
         Err(error) => return complain(format_args!("the token cannot be read: {error}"), OPERATOR),
     };
-    let at = at_site(&api.api, api.site.as_deref());
+    let at = at_site(&api.url, api.site.as_deref());
     match ask_api(&at, token.as_deref(), wish) {
         Ok(text) => print(text),
         Err(error) => complain(error, FAILED),

@@ -20,7 +20,7 @@ use super::log::{Log, Pen};
 use super::mail::Mail;
 use super::rehearsal::rehearse;
 use super::reload::{Reloader, Standing};
-use super::site::{Beside, Bound, Site, bind, runtime};
+use super::site::{Beside, Bound, Left, Site, bind, runtime};
 use super::{http, signals, socket, systemd};
 
 /// Why serving did not start, or did not end well.
@@ -121,17 +121,18 @@ fn serve_logged(sites: Vec<Config>, origin: Origin, pen: Pen) -> Result<End, Ser
     let told = beside.iter().map(|site| site.told.clone()).collect();
     let (reloader, standing) = Reloader::new((sites, origin), told, pen);
     let served = runtime()?.block_on(serve_beside(api, threads, beside, (reloader, standing)));
-    let reports = served?.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let reports = served?.into_iter().map(Left::close);
+    let reports = reports.collect::<Result<Vec<_>, _>>()?;
     Ok(take_leave(&Report::joined(reports)))
 }
 
-/// What the main thread does, until all sites have ended; how they did.
+/// What the main thread does, until all workers have ended; what they leave.
 async fn serve_beside(
     api: std::net::TcpListener,
     threads: Vec<Site>,
     mut beside: Vec<Beside>,
     (reloader, standing): (Reloader, Vec<watch::Receiver<Standing>>),
-) -> Result<Vec<Result<Report, ServeError>>, ServeError> {
+) -> Result<Vec<Left>, ServeError> {
     let workers: Vec<mpsc::Sender<Mail>> = beside.iter().map(Beside::mail).collect();
     signals::start(workers.clone())?;
     reloader.start()?;
@@ -152,11 +153,11 @@ async fn serve_beside(
         });
     }
     tokio::spawn(http::announce_ready(address));
-    let mut reports = Vec::new();
+    let mut left = Vec::new();
     while let Some(end) = ends.join_next().await {
-        reports.push(end.unwrap_or(Err(ServeError::Worker)));
+        left.push(end.map_err(|_| ServeError::Worker)?);
     }
-    Ok(reports)
+    Ok(left)
 }
 
 /// The last line of the log: what was left.

@@ -209,20 +209,38 @@ impl Beside {
 }
 
 impl Site {
-    /// Waits for its threads, the worker first; what it leaves. A worker that has panicked has said so.
-    pub(super) fn join(self) -> Result<Report, ServeError> {
+    /// Waits for its worker. One that has panicked has said so.
+    pub(super) fn join(self) -> Left {
         let site = self.name.as_deref();
         let report = self.worker.join().map_err(|_| {
             tracing::error!(site, "the worker ended unexpectedly");
             ServeError::Worker
         });
+        Left {
+            report,
+            records: self.records,
+            store: self.store,
+        }
+    }
+}
+
+/// What a worker that is over leaves.
+pub(super) struct Left {
+    report: Result<Report, ServeError>,
+    records: Option<Records>,
+    store: Option<JoinHandle<()>>,
+}
+
+impl Left {
+    /// Waits until all is written; nobody may be left who could hand in more.
+    pub(super) fn close(self) -> Result<Report, ServeError> {
         if let Some(records) = self.records {
             records.close();
         }
         if let Some(store) = self.store {
             store.join().map_err(|_| ServeError::Worker)?;
         }
-        report
+        self.report
     }
 }
 

@@ -66,6 +66,7 @@ fn every_scenario_is_played_by_a_test() {
     let tests = concat!(
         include_str!("../sipp.rs"),
         include_str!("calls.rs"),
+        include_str!("messages.rs"),
         include_str!("camping.rs"),
         include_str!("campons.rs"),
         include_str!("edge.rs"),
@@ -74,6 +75,7 @@ fn every_scenario_is_played_by_a_test() {
         include_str!("peers.rs"),
         include_str!("recalls.rs"),
         include_str!("relayed.rs"),
+        include_str!("tour.rs"),
         include_str!("ways.rs")
     );
     let tests: String = code_lines(tests).collect();

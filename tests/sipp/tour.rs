@@ -17,7 +17,7 @@ use crate::stage::{Stage, Transport};
 /// How long a request may take to have its effect.
 const EFFECT_MAX: Duration = Duration::from_secs(20);
 
-const CONFIG: &str = r##"
+const CONFIG: &str = r#"
 [completion]
 on_busy = "ask"
 ask_time = "20s"
@@ -26,7 +26,7 @@ guard = "300ms"
 
 [completion.messages]
 texts = ["please call back", "it is urgent"]
-"##;
+"#;
 
 /// The commands between the fences of the tour, each with its comment.
 fn tour() -> Vec<&'static str> {
@@ -80,10 +80,10 @@ impl Stage {
     /// Has Alice's busy call completed in this mode.
     fn completes(&self, mode: &str) -> Value {
         let call = self.alices_call("busy");
-        let modes = call["modes"].as_array().expect("modes");
+        let modes = call.get("modes").and_then(Value::as_array).expect("modes");
         assert!(modes.contains(&Value::from(mode)), "{call}");
         let mode = format!("\"mode\":\"{mode}\"");
-        let id = call["id"].as_str().expect("an id");
+        let id = call.get("id").and_then(Value::as_str).expect("an id");
         self.runs(&[&mode], &[("CALL", id)])
     }
 

@@ -80,6 +80,7 @@ impl Talk {
 #[track_caller]
 fn finds_busy(world: &World, caller: &Party) -> (Message, CallReport) {
     let sent = caller.sends(invite("bob").with_sdp(OFFER));
+    caller.receives("100");
     world.is_asked(Ask::Calls(None));
     let Answer::Calls(calls) = world.answers() else {
         panic!("no calls");

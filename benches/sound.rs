@@ -159,7 +159,7 @@ impl Driver {
             "REGISTER sip:127.0.0.1 SIP/2.0\r\n{}From: <sip:{user}@127.0.0.1>;tag={call}\r\n\
              To: <sip:{user}@127.0.0.1>\r\nCall-ID: {call}\r\nCSeq: 1 REGISTER\r\n\
              Contact: <sip:{user}@{PHONES}>\r\nExpires: 3600\r\nContent-Length: 0\r\n\r\n",
-            self.via(&call, "register")
+            Self::via(&call, "register")
         );
         // campon may not be there yet.
         let until = Instant::now() + STEP_MAX;
@@ -188,21 +188,21 @@ impl Driver {
              To: <sip:{to}@127.0.0.1>\r\nCall-ID: {call}\r\nCSeq: 1 INVITE\r\n\
              Contact: <sip:{from}@{PHONES}>\r\n{more}Content-Type: application/sdp\r\n\
              Content-Length: {}\r\n\r\n{sdp}",
-            self.via(&call, "invite"),
+            Self::via(&call, "invite"),
             sdp.len()
         ));
         call
     }
 
     /// By INFO, in the early dialog.
-    fn presses(&mut self, call: &str, from: &str, key: char) {
+    fn presses(&self, call: &str, from: &str, key: char) {
         let progress = self.answers[call].clone();
         let body = format!("Signal={key}\r\nDuration=160\r\n");
         self.sends(&format!(
             "INFO sip:{CAMPON} SIP/2.0\r\n{}From: <sip:{from}@127.0.0.1>;tag={call}\r\n\
              To: {}\r\nCall-ID: {call}\r\nCSeq: 2 INFO\r\n\
              Content-Type: application/dtmf-relay\r\nContent-Length: {}\r\n\r\n{body}",
-            self.via(call, "info"),
+            Self::via(call, "info"),
             header(&progress, "To"),
             body.len()
         ));
@@ -265,7 +265,7 @@ impl Driver {
         self.sends(&format!(
             "ACK sip:{CAMPON} SIP/2.0\r\n{}From: {}\r\nTo: {}\r\nCall-ID: {call}\r\n\
              CSeq: {number} ACK\r\nContent-Length: 0\r\n\r\n",
-            self.via(call, "ack"),
+            Self::via(call, "ack"),
             header(answer, "From"),
             header(answer, "To"),
         ));
@@ -283,7 +283,7 @@ impl Driver {
             _ => ("", String::new()),
         };
         let vias = request.lines().filter(|line| line.starts_with("Via:"));
-        let vias: String = vias.map(|via| format!("{via}\r\n")).collect();
+        let vias: String = vias.flat_map(|via| [via, "\r\n"]).collect();
         self.sends(&format!(
             "SIP/2.0 200 OK\r\n{vias}From: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
              Contact: <sip:phone@{PHONES}>\r\n{kind}Content-Length: {}\r\n\r\n{sdp}",
@@ -385,7 +385,7 @@ impl Driver {
         format!("sound{}", self.serial)
     }
 
-    fn via(&self, call: &str, what: &str) -> String {
+    fn via(call: &str, what: &str) -> String {
         format!("Via: SIP/2.0/UDP {PHONES};branch=z9hG4bK{call}{what}\r\nMax-Forwards: 70\r\n")
     }
 

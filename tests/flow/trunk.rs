@@ -46,7 +46,7 @@ pub(crate) fn prepare(settings: &mut Settings) {
     for carrier in settings.peers.iter_mut().take(1).filter(|_| !is_told) {
         carrier.completion = PeerCompletion::Off;
     }
-    for pbx in &mut settings.upstream {
+    if let Some(pbx) = &mut settings.upstream {
         pbx.redirect = Redirect::Follow;
     }
     settings.calls.emergency = vec!["112".to_owned(), "0112".to_owned()];

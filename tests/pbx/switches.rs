@@ -37,6 +37,7 @@ pub enum Voicemail {
 
 /// The habits of one PBX, all of them to be changed while it runs.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are switches")]
 pub struct Switches {
     pub ids: Ids,
     pub caller: CallerShown,

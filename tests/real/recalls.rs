@@ -25,12 +25,12 @@ completion.guard = "15s"
 "#;
 
 /// Whoever lets his phone ring is soon called again.
-const PATIENT: &str = r##"
+const PATIENT: &str = r#"
 completion.codes.request_last = "*37#"
 completion.guard = "300ms"
 completion.ring = "1s"
 completion.rest = "3s"
-"##;
+"#;
 
 #[test]
 fn who_reaches_the_other_by_hand_is_not_called_back() {

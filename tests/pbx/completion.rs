@@ -23,6 +23,7 @@
 //! | the mailbox does not answer for it | × | × | | × |
 //! | who is asked and presses nothing reaches it | × | × | | × |
 //! | a call that waits is hung up, or taken back | × | × | | hung up |
+//! | a text is left, and taken; or withdrawn | × | × | | taken |
 //! | the PBX is started anew while somebody waits | × | | | × |
 //!
 //! Besides: the mailbox answers when he is busy; the caller is hidden, or shown by his extension; no
@@ -33,6 +34,7 @@ mod lines;
 mod queues;
 pub mod subscriber;
 mod taken_back;
+mod texts;
 
 use std::time::Duration;
 

@@ -32,6 +32,35 @@ completion.ring = "1s"
 completion.rest = "3s"
 "#;
 
+/// Who finds nobody may leave a text.
+const TEXTS: &str = r##"
+completion.codes.message = "*39*{index}#"
+completion.messages.texts = ["please call back"]
+"##;
+
+/// RULES R20: a text goes to the phone itself, past Kamailio.
+#[test]
+fn a_text_is_left_for_a_phone_behind_kamailio_that_is_busy() {
+    let office = Office::open("edge_texts", 33, TEXTS);
+    let [mut alice, mut bob, mut carol] = office.phones(["alice", "bob", "carol"]);
+    talk(&mut carol, &mut bob);
+    alice.dial("bob");
+    alice.wait_until("CALL_CLOSED", |why| why.contains("486"));
+    dials(&mut alice, "*39*0#");
+    let is_taken = |(name, count): &(String, u64)| name == "completions_completed" && *count == 1;
+    let taken = wait_for(AGAIN_MAX, || {
+        office.campon.counted().into_iter().find(is_taken)
+    });
+    taken.expect("a text that is taken");
+    ends(&mut carol, &mut bob);
+    let (captured, stage) = office.close([alice, bob, carol]);
+    let (us, b) = (stage.campon_ip(), stage.ip_of("bob"));
+    let texts = captured.between(us, b, "MESSAGE");
+    assert_eq!(texts.len(), 1, "{captured}");
+    let taken = captured.between(b, us, "200 MESSAGE");
+    assert_eq!(taken.len(), 1, "{captured}");
+}
+
 #[test]
 fn who_reaches_the_other_by_hand_is_not_called_back() {
     let office = Office::open("edge_by_hand", 24, UNHURRIED_GUARD);

@@ -33,10 +33,10 @@ completion.rest = "3s"
 "#;
 
 /// Who finds nobody may leave a text.
-const TEXTS: &str = r##"
+const TEXTS: &str = r#"
 completion.codes.message = "*39*{index}#"
 completion.messages.texts = ["please call back"]
-"##;
+"#;
 
 /// RULES R20: a text goes to the phone itself, past Kamailio.
 #[test]

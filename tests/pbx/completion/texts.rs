@@ -5,10 +5,10 @@
 use super::{LISTENS, Scene, before_each, dials, is_refused, registered};
 use crate::pbx::sip::Sip;
 
-const TEXTS: &str = r##"
+const TEXTS: &str = r#"
 completion.codes.message = "*39*{index}#"
 completion.messages.texts = ["please call back"]
-"##;
+"#;
 
 fn leaves_a_text(scene: &mut Scene) {
     is_refused(&mut scene.alice, &mut scene.bob, 486);

@@ -365,6 +365,8 @@ counters! {
         sound_gaps
         /// How unevenly packets came, as the mean deviation of each stream that has ended (RFC 3550 §6.4.1), added up, in microseconds.
         sound_jitter_us
+        /// Packets of sound that were thrown away, because they were not under the keys agreed on (SRTP), or had come before.
+        sound_packets_forged
         /// Packets of sound that came too late to be heard, or twice.
         sound_packets_late
         /// Packets of sound that were sent to us and did not come, of streams that have ended.

@@ -45,6 +45,8 @@ mod real;
 mod recalls;
 #[path = "real/secure.rs"]
 mod secure;
+#[path = "real/sound.rs"]
+mod sound;
 #[path = "sipp/trace.rs"]
 #[allow(dead_code, reason = "shared with the flows that SIPp plays")]
 mod trace;

@@ -23,9 +23,10 @@ use crate::call::known::{origin_of, with_version, write_origin};
 use crate::call::negotiation::{Negotiation, is_end_of_dialog};
 use crate::call::recall::ALLOW;
 use crate::call::sdp::{Media, SDP, sdp_of};
-use crate::call::sound::{Taken, sections, write_audio};
+use crate::call::sound::{Taken, sections};
 use crate::call::{Call, Phase, Side, Turn, end, respond, respond_plainly};
 use crate::dialog::Order;
+use crate::media::srtp::MasterKey;
 use crate::media::stream::Agreed;
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Name, Request, Response, Status, Writer};
@@ -47,6 +48,8 @@ pub(super) struct Mixing {
     first: Side,
     /// Our address for each side.
     at: [SocketAddr; 2],
+    /// What we send under to each side that has no plain audio.
+    keys: [Option<MasterKey>; 2],
     /// What each side has agreed to.
     agreed: [Option<Agreed>; 2],
     /// Which of them have been told to send to us.
@@ -88,8 +91,8 @@ pub enum MixNews {
 }
 
 impl Call {
-    /// Whether a mixer could stand between the two: both have plain audio that we know, both hear and
-    /// are heard.
+    /// Whether a mixer could stand between the two: both have audio that we know, both hear and are
+    /// heard.
     pub fn could_mix(&self) -> bool {
         // What passes us already is not known by its own addresses.
         !self.is_anchored()
@@ -120,10 +123,13 @@ impl Call {
         let ([Some(a), Some(b)], true) = (versions, is_free && self.could_mix()) else {
             return false;
         };
+        let taken = [Side::A, Side::B].map(|side| self.taken_of(side));
+        let keys = taken.map(|taken| taken.and_then(|taken| taken.key(turn.rng)));
         self.mixing = Some(Box::new(Mixing {
             stage: Stage::Asking(first),
             first,
             at,
+            keys,
             agreed: [None; 2],
             changed: [false; 2],
             described: Default::default(),
@@ -180,7 +186,7 @@ impl Call {
         let mixing = self.mixing.as_deref()?;
         let place = index(side);
         let version = mixing.versions.get(place)?.checked_add(1)?;
-        let at = *mixing.at.get(place)?;
+        let at = (*mixing.at.get(place)?, *mixing.keys.get(place)?);
         Some(mixer_sdp(&known.sdp, version, at, &taken).into_boxed_slice())
     }
 
@@ -260,13 +266,21 @@ impl Call {
         }
         match self.mix_stage() {
             Some(Stage::Asking(_)) => {
-                let source = self.flow(side).remote.ip();
-                let taken = sdp_of(&response.message).and_then(|sdp| Taken::of(sdp, source));
-                self.on_agreed(turn, side, taken.map(|taken| taken.agreed));
+                let agreed = self.agreed_in(side, response);
+                self.on_agreed(turn, side, agreed);
             }
             Some(Stage::Returning(_)) => self.on_returned(turn, side),
             Some(Stage::Mixed | Stage::Waiting(..) | Stage::Stuck) | None => {}
         }
+    }
+
+    /// What a side has agreed to.
+    fn agreed_in(&self, side: Side, response: &Response<'_>) -> Option<Agreed> {
+        let source = self.flow(side).remote.ip();
+        let taken = Taken::of(sdp_of(&response.message)?, source)?;
+        let ours = *self.mixing.as_deref()?.keys.get(index(side))?;
+        // Who was offered keys has to have some, and who was not, none.
+        (taken.is_secure() == ours.is_some()).then(|| taken.agreed(ours))
     }
 
     /// A side has not answered what it was asked.
@@ -474,11 +488,9 @@ impl Call {
         let taken = sdp_of(&request.message).and_then(|sdp| Taken::of(sdp, source));
         let mixing = self.mixing.as_deref();
         let agreed = mixing.and_then(|mixing| *mixing.agreed.get(index(side))?);
-        taken.zip(agreed).is_some_and(|(taken, agreed)| {
-            let new = taken.agreed;
-            (new.remote, new.codec, new.payload_type)
-                == (agreed.remote, agreed.codec, agreed.payload_type)
-        })
+        taken
+            .zip(agreed)
+            .is_some_and(|(taken, agreed)| taken.is_as(&agreed))
     }
 }
 
@@ -496,9 +508,14 @@ fn index(side: Side) -> usize {
     }
 }
 
-/// Our mixer as this version of a session that a side knows so: audio at this address in the line that
-/// has it, in the codec that the side has, and no other line.
-fn mixer_sdp(known: &[u8], version: u64, at: SocketAddr, taken: &Taken) -> Vec<u8> {
+/// Our mixer as this version of a session that a side knows so: audio at this address and under this key
+/// in the line that has it, in the codec that the side has, and no other line.
+fn mixer_sdp(
+    known: &[u8],
+    version: u64,
+    (at, ours): (SocketAddr, Option<MasterKey>),
+    taken: &Taken,
+) -> Vec<u8> {
     let mut out = b"v=0\r\n".to_vec();
     if let Some(origin) = origin_of(known) {
         write_origin(&origin, version, &mut out);
@@ -509,7 +526,7 @@ fn mixer_sdp(known: &[u8], version: u64, at: SocketAddr, taken: &Taken) -> Vec<u
     for (line, audio) in sections(known).enumerate() {
         let media: &Media<'_> = &audio.media;
         if line == taken.line {
-            write_audio(&mut out, media, at, &taken.agreed);
+            taken.write(media, at, ours, &mut out);
         } else {
             media.write(&mut out, b"0", media.formats);
         }

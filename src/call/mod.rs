@@ -40,6 +40,7 @@ pub mod recall;
 mod redirect;
 mod refers;
 pub mod relay;
+mod sdes;
 mod sdp;
 mod session;
 mod setup;

@@ -172,9 +172,14 @@ impl<'s> Media<'s> {
         formats.filter(|format| !format.is_empty())
     }
 
-    /// Whether it is audio for which no keys are needed: we have none to give.
+    /// Whether it is audio for which no keys are needed.
     pub(super) fn is_plain_audio(&self) -> bool {
         self.kind == b"audio" && matches!(self.protocol, b"RTP/AVP" | b"RTP/AVPF")
+    }
+
+    /// Whether it is audio under keys, and no other.
+    pub(super) fn is_secure_audio(&self) -> bool {
+        self.kind == b"audio" && matches!(self.protocol, b"RTP/SAVP" | b"RTP/SAVPF")
     }
 
     pub(super) fn is_audio(&self) -> bool {

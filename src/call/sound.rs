@@ -1,17 +1,20 @@
 //! Audio of our own in a session: what we take of an offer, and the answer that says so.
 //!
-//! Spec: RFC 3264 §6; RFC 4733 §7.1.1; RFC 8866 §5.7, §5.14, §6.6; RULES R16.
+//! Spec: RFC 3264 §6; RFC 4568 §7.1.2; RFC 4733 §7.1.1; RFC 8866 §5.7, §5.14, §6.6; RULES R16.
 //!
-//! The first plain audio line with a codec that we have is taken, all others are refused. Where keys are
-//! asked for nothing is taken.
+//! The first plain audio line with a codec that we have is taken, all others are refused; where there is
+//! none, the first under keys that we know how to use.
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::call::sdes::Sdes;
 use crate::call::sdp::{Media, Session, lines, sdp_of};
 use crate::call::{Call, Side, Turn};
 use crate::media::codec::{Codec, RATE};
+use crate::media::srtp::MasterKey;
 use crate::media::stream::Agreed;
+use crate::random::Rng;
 use crate::sip::Message;
 
 /// What we take of an offer.
@@ -19,7 +22,12 @@ use crate::sip::Message;
 pub(super) struct Taken {
     /// Which of its media lines, the first being 0.
     pub(super) line: usize,
-    pub(super) agreed: Agreed,
+    /// But for the keys.
+    agreed: Agreed,
+    /// The clock rate of the events, if it sends them.
+    events_rate: u32,
+    /// What it is sent under, unless it is plain.
+    sdes: Option<Sdes>,
 }
 
 /// What an audio line offers, and where.
@@ -40,16 +48,98 @@ impl Taken {
         let session_address = lines(offer)
             .take_while(|line| !line.starts_with(b"m="))
             .find_map(address_in);
-        let takes = |(line, audio): (usize, Audio<'_>)| {
-            let agreed = audio.agreed(session_address, signalling)?;
-            Some(Self { line, agreed })
+        let plain = |(line, audio): (usize, Audio<'_>)| {
+            let is_plain = audio.media.is_plain_audio();
+            let taken = is_plain.then(|| audio.taken(session_address, signalling))??;
+            Some(Self { line, ..taken })
         };
-        sections(offer).enumerate().find_map(takes)
+        let secure = |(line, audio): (usize, Audio<'_>)| {
+            let is_secure = audio.media.is_secure_audio();
+            let sdes = Some(is_secure.then(|| Sdes::of(&audio.attributes))??);
+            let taken = audio.taken(session_address, signalling)?;
+            Some(Self {
+                line,
+                sdes,
+                ..taken
+            })
+        };
+        let mut all = sections(offer).enumerate();
+        all.find_map(plain)
+            .or_else(|| sections(offer).enumerate().find_map(secure))
+    }
+
+    /// What is agreed on if we send under this key, should it not be plain.
+    pub(super) fn agreed(&self, ours: Option<MasterKey>) -> Agreed {
+        Agreed {
+            keys: self.sdes.zip(ours).map(|(sdes, ours)| sdes.with(ours)),
+            ..self.agreed
+        }
+    }
+
+    /// A key of ours, if it needs one.
+    pub(super) fn key(&self, rng: &mut Rng) -> Option<MasterKey> {
+        self.sdes.map(|_| MasterKey::random(rng))
+    }
+
+    /// Whether it is under keys.
+    pub(super) fn is_secure(&self) -> bool {
+        self.sdes.is_some()
+    }
+
+    /// Whether this one describes the same audio.
+    pub(super) fn is_as(&self, agreed: &Agreed) -> bool {
+        let new = &self.agreed;
+        let theirs = agreed.keys.map(|keys| keys.theirs);
+        let is_same = (new.remote, new.codec, new.payload_type)
+            == (agreed.remote, agreed.codec, agreed.payload_type);
+        is_same && self.sdes.map(|sdes| sdes.key()) == theirs
+    }
+
+    /// Writes its media line so that it sends this here, in both directions.
+    pub(super) fn write(
+        &self,
+        media: &Media<'_>,
+        at: SocketAddr,
+        ours: Option<MasterKey>,
+        out: &mut Vec<u8>,
+    ) {
+        let Agreed {
+            codec,
+            payload_type,
+            events,
+            ..
+        } = self.agreed;
+        let formats = events.map_or(String::new(), |number| format!(" {number}"));
+        let formats = format!("{payload_type}{formats}");
+        let port = at.port().to_string();
+        media.write(out, port.as_bytes(), formats.as_bytes());
+        let family = if at.is_ipv4() { "IP4" } else { "IP6" };
+        let (address, map) = (at.ip(), codec.map());
+        // Writing to memory cannot fail.
+        let _written = write!(
+            out,
+            "c=IN {family} {address}\r\na=rtpmap:{payload_type} {map}\r\n"
+        );
+        if let Some(parameters) = codec.parameters() {
+            let _written = write!(out, "a=fmtp:{payload_type} {parameters}\r\n");
+        }
+        if let Some(events) = events {
+            let rate = self.events_rate;
+            let _written = write!(
+                out,
+                "a=rtpmap:{events} telephone-event/{rate}\r\na=fmtp:{events} 0-15\r\n"
+            );
+        }
+        if let Some((sdes, ours)) = self.sdes.zip(ours) {
+            sdes.write(ours, out);
+        }
+        out.extend_from_slice(b"a=ptime:20\r\na=sendrecv\r\n");
     }
 }
 
 impl Audio<'_> {
-    fn agreed(&self, session: Option<Address>, signalling: IpAddr) -> Option<Agreed> {
+    /// What we take of it, should it be plain.
+    fn taken(&self, session: Option<Address>, signalling: IpAddr) -> Option<Taken> {
         let own = self.attributes.iter().find_map(|line| address_in(line));
         let remote = match own.or(session)? {
             Address::Ip(address) if address.is_unspecified() => return None,
@@ -58,23 +148,38 @@ impl Audio<'_> {
             Address::Name => signalling,
         };
         let port = self.media.port().filter(|port| *port > 0)?;
-        if !self.media.is_plain_audio() || !self.hears() {
+        if !self.hears() {
             return None;
         }
         let formats = || self.media.formats().filter_map(payload_type);
         let (payload_type, codec) =
             formats().find_map(|number| Some((number, self.codec_of(number)?)))?;
-        let is_events = |number: &u8| {
-            self.map_of(*number)
-                .is_some_and(|(name, rate)| name == b"telephone-event" && rate == RATE)
-        };
-        Some(Agreed {
+        let agreed = Agreed {
             remote: SocketAddr::new(remote, port),
             signalling,
             codec,
             payload_type,
-            events: formats().find(is_events),
+            events: None,
+            keys: None,
+        };
+        // Beside Opus many a phone has events with the clock of the others.
+        let rates = [codec.clock_rate(), RATE];
+        let events = |rate| Some((formats().find(|it| self.is_events(*it, rate))?, rate));
+        let events = rates.into_iter().find_map(events);
+        Some(Taken {
+            line: 0,
+            agreed: Agreed {
+                events: events.map(|(number, _)| number),
+                ..agreed
+            },
+            events_rate: events.map_or(RATE, |(_, rate)| rate),
+            sdes: None,
         })
+    }
+
+    fn is_events(&self, payload_type: u8, clock_rate: u32) -> bool {
+        let map = self.map_of(payload_type);
+        map.is_some_and(|(name, rate)| name == b"telephone-event" && rate == clock_rate)
     }
 
     /// Whether it takes audio at all.
@@ -148,13 +253,21 @@ impl Call {
         let taken = Taken::of(offer, towards.remote.ip())?;
         let sent_by = turn.layer.sent_by(&towards);
         let session = Session::new(turn.rng.below(1 << 31), sent_by);
-        Some((taken.agreed, session.sound_answer(offer, &taken, at)))
+        let ours = taken.key(turn.rng);
+        let answer = session.sound_answer(offer, (&taken, ours), at);
+        Some((taken.agreed(ours), answer))
     }
 }
 
 impl Session {
-    /// The answer to an offer that takes so much of it, at this address and port of ours.
-    pub(super) fn sound_answer(&self, offer: &[u8], taken: &Taken, at: SocketAddr) -> Vec<u8> {
+    /// The answer to an offer that takes so much of it, at this address and port of ours, and what we send
+    /// under if it is not plain.
+    fn sound_answer(
+        &self,
+        offer: &[u8],
+        (taken, ours): (&Taken, Option<MasterKey>),
+        at: SocketAddr,
+    ) -> Vec<u8> {
         let mut out = self.head();
         for (index, audio) in sections(offer).enumerate() {
             let media = &audio.media;
@@ -162,34 +275,10 @@ impl Session {
                 media.write(&mut out, b"0", media.formats);
                 continue;
             }
-            write_audio(&mut out, media, at, &taken.agreed);
+            taken.write(media, at, ours, &mut out);
         }
         out
     }
-}
-
-/// Writes a media line that sends this here, in both directions.
-pub(super) fn write_audio(out: &mut Vec<u8>, media: &Media<'_>, at: SocketAddr, agreed: &Agreed) {
-    let (codec, payload_type) = (agreed.codec, agreed.payload_type);
-    let events = agreed.events.map(|number| format!(" {number}"));
-    let formats = format!("{payload_type}{}", events.unwrap_or_default());
-    let port = at.port().to_string();
-    media.write(out, port.as_bytes(), formats.as_bytes());
-    let family = if at.is_ipv4() { "IP4" } else { "IP6" };
-    let name = codec.name();
-    // Writing to memory cannot fail.
-    let _written = write!(
-        out,
-        "c=IN {family} {}\r\na=rtpmap:{payload_type} {name}/8000\r\n",
-        at.ip()
-    );
-    if let Some(events) = agreed.events {
-        let _written = write!(
-            out,
-            "a=rtpmap:{events} telephone-event/8000\r\na=fmtp:{events} 0-15\r\n"
-        );
-    }
-    out.extend_from_slice(b"a=ptime:20\r\na=sendrecv\r\n");
 }
 
 /// The media lines of a description, each with what belongs to it.
@@ -243,7 +332,7 @@ mod tests {
     use super::*;
 
     const OFFER: &str = "v=0\r\no=alice 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n\
-        m=audio 40000 RTP/AVP 96 8 0 101\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:8 PCMA/8000\r\n\
+        m=audio 40000 RTP/AVP 96 8 0 101\r\na=rtpmap:96 G729/8000\r\na=rtpmap:8 PCMA/8000\r\n\
         a=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n\
         m=video 40002 RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\n";
 
@@ -268,7 +357,7 @@ mod tests {
         let taken = taken(OFFER).expect("audio");
         let session = Session::new(7, b"192.0.2.1:5060");
         let at = "192.0.2.1:20000".parse().expect("an address");
-        let answer = session.sound_answer(OFFER.as_bytes(), &taken, at);
+        let answer = session.sound_answer(OFFER.as_bytes(), (&taken, None), at);
         let answer = String::from_utf8(answer).expect("text");
         let media = answer.split_once("t=0 0\r\n").expect("a time").1;
         assert_eq!(
@@ -310,8 +399,117 @@ mod tests {
 
     #[test]
     fn a_payload_type_is_what_the_offer_maps_it_to() {
-        let mapped = OFFER.replace("a=rtpmap:8 PCMA", "a=rtpmap:8 G722");
-        let agreed = taken(&mapped).expect("audio").agreed;
-        assert_eq!((agreed.codec, agreed.payload_type), (Codec::Pcmu, 0));
+        for (map, codec, payload_type) in [
+            ("a=rtpmap:8 L16", Codec::Pcmu, 0),
+            ("a=rtpmap:8 G722", Codec::G722, 8),
+        ] {
+            let mapped = OFFER.replace("a=rtpmap:8 PCMA", map);
+            let agreed = taken(&mapped).expect("audio").agreed;
+            assert_eq!((agreed.codec, agreed.payload_type), (codec, payload_type));
+        }
+    }
+
+    /// RFC 7587 §7: opus has a clock of 48 kHz and two channels; RFC 4733 §2.1: events have the clock of
+    /// their audio, where the offer has such.
+    #[test]
+    fn opus_is_taken_by_its_name_with_events_of_its_clock_or_of_any() {
+        let opus = OFFER.replace("96 G729/8000", "96 opus/48000/2");
+        let session = Session::new(7, b"192.0.2.1:5060");
+        let at = "192.0.2.1:20000".parse().expect("an address");
+        let more = "a=rtpmap:101 telephone-event/8000\r\na=rtpmap:102 telephone-event/48000";
+        let two = opus.replace("a=rtpmap:101 telephone-event/8000", more);
+        let two = two.replace("0 101\r\n", "0 101 102\r\n");
+        for (offer, formats, events) in [
+            (opus, "96 101", "101 telephone-event/8000"),
+            (two, "96 102", "102 telephone-event/48000"),
+        ] {
+            let taken = taken(&offer).expect("audio");
+            assert_eq!(taken.agreed(None).codec, Codec::Opus);
+            let answer = session.sound_answer(offer.as_bytes(), (&taken, None), at);
+            let answer = String::from_utf8(answer).expect("text");
+            let media = format!(
+                "m=audio 20000 RTP/AVP {formats}\r\nc=IN IP4 192.0.2.1\r\n\
+                 a=rtpmap:96 opus/48000/2\r\n\
+                 a=fmtp:96 maxplaybackrate=8000;sprop-maxcapturerate=8000\r\n\
+                 a=rtpmap:{events}\r\n"
+            );
+            assert!(answer.contains(&media), "{answer}");
+        }
+    }
+
+    /// RFC 3551 §4.5.2: G.722 has a clock of 8 kHz in RTP, whatever it sounds like.
+    #[test]
+    fn g722_is_taken_by_its_static_type_and_answered_with_a_clock_of_8_khz() {
+        let wide = OFFER.replace("96 8 0 101", "96 9 8 101");
+        let taken = taken(&wide).expect("audio");
+        let (agreed, at) = (taken.agreed, "192.0.2.1:20000".parse().expect("an address"));
+        assert_eq!((agreed.codec, agreed.events), (Codec::G722, Some(101)));
+        let session = Session::new(7, b"192.0.2.1:5060");
+        let answer = session.sound_answer(wide.as_bytes(), (&taken, None), at);
+        let answer = String::from_utf8(answer).expect("text");
+        assert!(
+            answer.contains("m=audio 20000 RTP/AVP 9 101\r\n"),
+            "{answer}"
+        );
+        assert!(answer.contains("a=rtpmap:9 G722/8000\r\n"), "{answer}");
+    }
+
+    const CRYPTO: &str = "a=crypto:2 AES_CM_128_HMAC_SHA1_80 \
+        inline:4fl6DT4BjODWT6MsBt5BOQ7Gda1Jiv7rtpYLOqvm\r\n";
+
+    fn secure() -> String {
+        let offer = OFFER.replace("RTP/AVP 96 8", "RTP/SAVP 96 8");
+        offer.replace("a=sendrecv\r\n", &format!("a=sendrecv\r\n{CRYPTO}"))
+    }
+
+    /// RFC 4568 §7.1.2: the answer has one line, with the tag of the one that it takes and a key of its
+    /// sender's.
+    #[test]
+    fn where_only_keys_are_offered_the_answer_has_one_of_ours() {
+        let offer = secure();
+        let taken = taken(&offer).expect("audio");
+        let ours = taken.key(&mut Rng::from_number(7)).expect("a key");
+        let keys = taken.agreed(Some(ours)).keys.expect("keys");
+        assert_ne!(keys.ours, keys.theirs);
+        let session = Session::new(7, b"192.0.2.1:5060");
+        let at = "192.0.2.1:20000".parse().expect("an address");
+        let answer = session.sound_answer(offer.as_bytes(), (&taken, Some(ours)), at);
+        let theirs = Taken::of(&answer, signalling()).expect("our answer can be heard");
+        // What is ours to us is theirs to them.
+        assert_eq!(
+            theirs.agreed(Some(keys.theirs)).keys.map(|it| it.theirs),
+            Some(ours)
+        );
+        let answer = String::from_utf8(answer).expect("text");
+        assert!(
+            answer.contains("m=audio 20000 RTP/SAVP 8 101\r\n"),
+            "{answer}"
+        );
+        let line = "\r\na=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:";
+        assert_eq!(answer.matches(line).count(), 1, "{answer}");
+    }
+
+    #[test]
+    fn an_offer_of_both_stays_plain_wherever_the_plain_line_stands() {
+        let plain = "m=audio 41000 RTP/AVP 0\r\n";
+        let both = secure().replace("m=video 40002 RTP/AVP 97\r\n", plain);
+        let taken_of_both = taken(&both).expect("audio");
+        assert_eq!(taken_of_both.line, 1);
+        assert!(taken_of_both.key(&mut Rng::from_number(7)).is_none());
+        // Keys that may be used are none that have to be.
+        let optional = secure().replace("RTP/SAVP", "RTP/AVP");
+        let agreed = taken(&optional).expect("audio").agreed(None);
+        assert_eq!(agreed.keys, None);
+    }
+
+    #[test]
+    fn keys_that_we_cannot_use_are_as_good_as_none() {
+        for (from, to) in [
+            ("AES_CM_128_HMAC_SHA1_80", "AES_CM_256_HMAC_SHA1_80"),
+            ("a=crypto:2", "a=fingerprint:2"),
+            ("LOqvm", "LOqv"),
+        ] {
+            assert!(taken(&secure().replace(from, to)).is_none(), "{to}");
+        }
     }
 }

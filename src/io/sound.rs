@@ -259,6 +259,7 @@ fn counters_of(counts: &Counts) -> SoundCounters {
     SoundCounters {
         sound_gaps: counts.ended.gaps,
         sound_jitter_us: u64::try_from(jitter).unwrap_or(u64::MAX),
+        sound_packets_forged: dropped(Junk::Forged),
         sound_packets_malformed: dropped(Junk::Malformed),
         sound_packets_late: counts.ended.late,
         sound_packets_lost: counts.ended.lost,

@@ -362,6 +362,7 @@ mod tests {
             codec: Codec::Pcmu,
             payload_type: 0,
             events: Some(101),
+            keys: None,
         }
     }
 

@@ -1,11 +1,12 @@
 //! Evens out how packets come: a frame every 20 ms out of packets of any length and order.
 //!
 //! Spec: RFC 3550 §6.4.1 (what jitter is). The first frame waits for [`DEPTH`] packets; a packet that is
-//! not there when its turn comes is a gap of silence, and one that comes later is dropped.
+//! not there when its turn comes is a gap of silence, and one that comes later is dropped. Packets are
+//! decoded in the order in which they are heard: some codecs remember what came before.
 
 use std::collections::BTreeMap;
 
-use super::codec::{FRAME, Frame, SILENCE};
+use super::codec::{Coder, FRAME, Frame, SILENCE};
 
 /// How many packets are waited for before the first is heard.
 const DEPTH: usize = 2;
@@ -17,7 +18,8 @@ const JUMP: u64 = 200;
 /// Packets in the order in which they are to be heard.
 #[derive(Debug, Default)]
 pub struct Buffer {
-    packets: BTreeMap<u64, Box<[i16]>>,
+    /// Their payloads.
+    packets: BTreeMap<u64, Box<[u8]>>,
     /// What is left of the packets whose turn it was.
     samples: Vec<i16>,
     /// The packet whose turn is next, as its number counted on past 16 bits.
@@ -31,7 +33,7 @@ pub struct Buffer {
 
 impl Buffer {
     /// Takes in what a packet of this number holds.
-    pub fn put(&mut self, sequence: u16, samples: Box<[i16]>) {
+    pub fn put(&mut self, sequence: u16, payload: &[u8]) {
         let number = self.number_of(sequence);
         match self.next {
             Some(next) if number.abs_diff(next) > JUMP => self.restart(number),
@@ -42,7 +44,7 @@ impl Buffer {
             Some(_) => {}
             None => self.restart(number),
         }
-        if self.packets.insert(number, samples).is_some() {
+        if self.packets.insert(number, payload.into()).is_some() {
             self.late += 1;
         }
         while self.packets.len() > PACKETS_MAX {
@@ -51,13 +53,13 @@ impl Buffer {
     }
 
     /// What is to be heard next; `None` while there is nothing.
-    pub fn take(&mut self) -> Option<Frame> {
+    pub fn take(&mut self, coder: &mut Coder) -> Option<Frame> {
         if self.is_filling && self.packets.len() < DEPTH {
             return None;
         }
         self.is_filling = false;
         while self.samples.len() < FRAME {
-            if !self.advance() {
+            if !self.advance(coder) {
                 self.is_filling = true;
                 break;
             }
@@ -81,19 +83,18 @@ impl Buffer {
     }
 
     /// Takes the packet whose turn it is, or silence in its place if only later ones are there.
-    fn advance(&mut self) -> bool {
+    fn advance(&mut self, coder: &mut Coder) -> bool {
         let Some(next) = self.next else {
             return false;
         };
-        let packet = match self.packets.remove(&next) {
-            Some(packet) => packet,
+        match self.packets.remove(&next) {
+            Some(packet) => coder.decode(&packet, &mut self.samples),
             None if self.packets.is_empty() => return false,
             None => {
                 self.gaps += 1;
-                Box::from(SILENCE)
+                coder.conceal(&mut self.samples);
             }
-        };
-        self.samples.extend_from_slice(&packet);
+        }
         self.next = Some(next + 1);
         true
     }
@@ -128,21 +129,32 @@ impl Buffer {
 mod tests {
     use super::*;
 
-    fn packet(value: i16) -> Box<[i16]> {
-        Box::from([value; FRAME])
+    use crate::media::codec::Codec;
+
+    /// A packet of the sound that this byte of µ-law stands for; ~0 is silence.
+    fn packet(byte: u8) -> Vec<u8> {
+        vec![!byte; FRAME]
     }
 
-    fn heard(buffer: &mut Buffer) -> Option<i16> {
-        buffer.take().map(|frame| frame[0])
+    fn take(buffer: &mut Buffer) -> Option<Vec<u8>> {
+        let mut coder = Coder::new(Codec::Pcmu);
+        let frame = buffer.take(&mut coder)?;
+        let mut bytes = Vec::new();
+        coder.encode(&frame, &mut bytes);
+        Some(bytes.into_iter().map(|byte| !byte).collect())
+    }
+
+    fn heard(buffer: &mut Buffer) -> Option<u8> {
+        take(buffer).map(|frame| frame[0])
     }
 
     #[test]
     fn packets_are_heard_in_their_order_once_two_are_there() {
         let mut buffer = Buffer::default();
-        buffer.put(8, packet(8));
+        buffer.put(8, &packet(8));
         assert_eq!(heard(&mut buffer), None);
-        buffer.put(10, packet(10));
-        buffer.put(9, packet(9));
+        buffer.put(10, &packet(10));
+        buffer.put(9, &packet(9));
         let all: Vec<_> = std::iter::from_fn(|| heard(&mut buffer)).collect();
         assert_eq!(all, [8, 9, 10]);
     }
@@ -150,11 +162,11 @@ mod tests {
     #[test]
     fn a_lost_packet_is_a_gap_and_comes_too_late_afterwards() {
         let mut buffer = Buffer::default();
-        buffer.put(1, packet(1));
-        buffer.put(3, packet(3));
+        buffer.put(1, &packet(1));
+        buffer.put(3, &packet(3));
         let all: Vec<_> = std::iter::from_fn(|| heard(&mut buffer)).collect();
         assert_eq!(all, [1, 0, 3]);
-        buffer.put(2, packet(2));
+        buffer.put(2, &packet(2));
         assert_eq!(buffer.lost(), (1, 1));
         assert_eq!(heard(&mut buffer), None);
     }
@@ -163,7 +175,7 @@ mod tests {
     fn numbers_go_on_past_their_end() {
         let mut buffer = Buffer::default();
         for (sequence, value) in [(65_534, 1), (65_535, 2), (1, 4), (0, 3)] {
-            buffer.put(sequence, packet(value));
+            buffer.put(sequence, &packet(value));
         }
         let all: Vec<_> = std::iter::from_fn(|| heard(&mut buffer)).collect();
         assert_eq!(all, [1, 2, 3, 4]);
@@ -172,9 +184,9 @@ mod tests {
     #[test]
     fn packets_of_other_lengths_become_frames() {
         let mut buffer = Buffer::default();
-        buffer.put(1, Box::from([7; 80]));
-        buffer.put(2, Box::from([8; 400]));
-        let first = buffer.take().expect("a frame");
+        buffer.put(1, &packet(7)[..80]);
+        buffer.put(2, &[!8; 400]);
+        let first = take(&mut buffer).expect("a frame");
         assert_eq!((first[79], first[80]), (7, 8));
         assert_eq!(heard(&mut buffer), Some(8));
         assert_eq!(heard(&mut buffer), Some(8));
@@ -185,7 +197,7 @@ mod tests {
     fn a_burst_does_not_delay_what_follows() {
         let mut buffer = Buffer::default();
         for sequence in 0..50 {
-            buffer.put(sequence, packet(i16::try_from(sequence).expect("small")));
+            buffer.put(sequence, &packet(u8::try_from(sequence).expect("small")));
         }
         assert_eq!(heard(&mut buffer), Some(40));
     }
@@ -193,10 +205,10 @@ mod tests {
     #[test]
     fn a_sender_that_begins_anew_is_followed() {
         let mut buffer = Buffer::default();
-        buffer.put(1, packet(1));
-        buffer.put(2, packet(2));
-        buffer.put(30_000, packet(3));
-        buffer.put(30_001, packet(4));
+        buffer.put(1, &packet(1));
+        buffer.put(2, &packet(2));
+        buffer.put(30_000, &packet(3));
+        buffer.put(30_001, &packet(4));
         assert_eq!(heard(&mut buffer), Some(3));
     }
 
@@ -204,7 +216,7 @@ mod tests {
     fn nothing_that_comes_makes_it_grow() {
         let mut buffer = Buffer::default();
         for sequence in (0..u16::MAX).rev().step_by(3) {
-            buffer.put(sequence, packet(1));
+            buffer.put(sequence, &packet(1));
             assert!(buffer.packets.len() <= PACKETS_MAX);
         }
     }

@@ -1,6 +1,6 @@
 //! Sound, while completion needs it: a call's own audio never passes here.
 //!
-//! Spec: RFC 3550, 3551, 4733; DESIGN §3; RULES R14, R16, R17.
+//! Spec: RFC 3550, 3551, 3711, 4733; DESIGN §3; RULES R14, R16, R17.
 //!
 //! Packets and the time in, packets and deadlines out; [`crate::io`] owns the sockets.
 
@@ -17,5 +17,6 @@ pub mod power;
 pub mod prompts;
 pub mod report;
 pub mod room;
+pub mod srtp;
 pub mod stream;
 pub mod tone;

@@ -8,19 +8,20 @@ use std::time::Duration;
 use rtcp_types::prelude::*;
 use rtcp_types::{Compound, Packet, ReportBlock, Sdes, SdesChunk, SdesItem, SenderReport};
 
-use super::codec::RATE;
 use crate::time::Timestamp;
 
 /// How packets of one source came.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Reception {
+    /// How fast the clock of its packets runs.
+    clock_rate: u32,
     first: Option<u32>,
     /// The highest number, counted on past 16 bits.
     highest: u32,
     received: u32,
-    /// Of the packet before: when it came less when it was made, in samples.
+    /// Of the packet before: when it came less when it was made, by that clock.
     transit: Option<i64>,
-    /// Sixteen times the mean deviation in samples.
+    /// Sixteen times the mean deviation, by that clock.
     jitter: i64,
     /// What was expected and received at the report before.
     reported: (u32, u32),
@@ -40,18 +41,31 @@ pub struct Sending {
 }
 
 impl Reception {
+    /// Nothing has come yet of a source whose packets have a clock of so many Hz.
+    pub fn new(clock_rate: u32) -> Self {
+        Self {
+            clock_rate,
+            first: None,
+            highest: 0,
+            received: 0,
+            transit: None,
+            jitter: 0,
+            reported: (0, 0),
+        }
+    }
+
     /// Takes note of a packet.
     pub fn note(&mut self, now: Timestamp, sequence: u16, timestamp: u32) {
         let number = self.number_of(sequence);
         self.first.get_or_insert(number);
         self.highest = self.highest.max(number);
         self.received = self.received.wrapping_add(1);
-        let came = i64::try_from(samples_at(now)).unwrap_or(i64::MAX);
+        let came = i64::try_from(self.clock_at(now)).unwrap_or(i64::MAX);
         let transit = came - i64::from(timestamp);
         if let Some(before) = self.transit.replace(transit) {
             // The clock of the packets goes round; a second is more than any network takes.
             let deviation = (transit - before).abs();
-            if deviation < i64::from(RATE) {
+            if deviation < i64::from(self.clock_rate) {
                 self.jitter += deviation - (self.jitter + 8) / 16;
             }
         }
@@ -64,8 +78,13 @@ impl Reception {
 
     /// The mean deviation of the time between packets.
     pub fn jitter(&self) -> Duration {
-        let samples = u64::try_from(self.jitter / 16).unwrap_or(0);
-        Duration::from_micros(samples * 1_000_000 / u64::from(RATE))
+        let ticks = u64::try_from(self.jitter / 16).unwrap_or(0);
+        Duration::from_micros(ticks * 1_000_000 / u64::from(self.clock_rate.max(1)))
+    }
+
+    fn clock_at(&self, now: Timestamp) -> u64 {
+        let ticks = u128::from(now.as_micros()) * u128::from(self.clock_rate) / 1_000_000;
+        u64::try_from(ticks).unwrap_or(u64::MAX)
     }
 
     fn expected(&self) -> u32 {
@@ -140,10 +159,6 @@ pub fn is_report(bytes: &[u8]) -> bool {
     })
 }
 
-fn samples_at(now: Timestamp) -> u64 {
-    now.as_micros() / 125
-}
-
 /// 32 bits of seconds and 32 of their fraction.
 fn ntp_of(now: Timestamp) -> u64 {
     let wide = (u128::from(now.as_micros()) << 32) / 1_000_000;
@@ -183,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_steady_stream_has_neither_loss_nor_jitter() {
-        let mut reception = Reception::default();
+        let mut reception = Reception::new(8000);
         for index in 0..100_u16 {
             reception.note(
                 at(u64::from(index) * 20),
@@ -196,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_lost_once_in_all_and_in_the_share_since_the_last_report() {
-        let mut reception = Reception::default();
+        let mut reception = Reception::new(8000);
         for index in (0..100_u16).filter(|index| index % 4 != 1) {
             reception.note(at(u64::from(index) * 20), index, u32::from(index) * 160);
         }
@@ -209,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_wavers_has_jitter() {
-        let mut reception = Reception::default();
+        let mut reception = Reception::new(8000);
         for index in 0..200_u16 {
             let late = u64::from(index % 2) * 10;
             reception.note(

@@ -362,7 +362,7 @@ fn sum_of(frames: &[&Frame]) -> Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::codec::{Codec, FRAME};
+    use crate::media::codec::{Codec, Coder, FRAME};
     use crate::media::power::Listener;
     use crate::media::stream::Agreed;
     use crate::media::tone::{self, Part};
@@ -376,13 +376,17 @@ mod tests {
         SocketAddr::from(([192, 0, 2, host], 4000))
     }
 
-    fn stream(remote: SocketAddr) -> Stream {
+    /// What the parties of a mix speak.
+    const CODECS: [Codec; 3] = [Codec::Pcma, Codec::G722, Codec::Pcmu];
+
+    fn stream(remote: SocketAddr, codec: Codec) -> Stream {
         let agreed = Agreed {
             remote,
             signalling: remote.ip(),
-            codec: Codec::Pcma,
+            codec,
             payload_type: 8,
             events: None,
+            keys: None,
         };
         Stream::new(agreed, &mut Rng::from_number(u64::from(remote.port())))
     }
@@ -390,15 +394,17 @@ mod tests {
     /// A party: what it says, and what it has heard.
     struct Party {
         stream: Stream,
+        coder: Coder,
         says: Clip,
         hears: Vec<i16>,
     }
 
     impl Party {
-        fn new(hz: u16) -> Self {
+        fn new(hz: u16, codec: Codec) -> Self {
             let says = tone::render(&[Part::sine(hz, Duration::from_secs(20))], 4000);
             Self {
-                stream: stream(at(9)),
+                stream: stream(at(9), codec),
+                coder: Coder::new(codec),
                 says,
                 hears: Vec::new(),
             }
@@ -421,7 +427,7 @@ mod tests {
             for (port, _, packet) in sends.iter() {
                 let party = &mut parties[usize::from(port / 2)];
                 let payload = rtp_types::RtpPacket::parse(packet).expect("RTP");
-                party.hears.extend(Codec::Pcma.decode(payload.payload()));
+                party.coder.decode(payload.payload(), &mut party.hears);
             }
         }
     }
@@ -431,13 +437,14 @@ mod tests {
         let mix = Mix::new(warning, Duration::from_secs(2)).expect("it can be heard");
         let seats = [0_u8, 1, 2].map(|host| Seat {
             port: u16::from(host) * 2,
-            stream: stream(at(host)),
+            stream: stream(at(host), CODECS[usize::from(host)]),
         });
         let [b, c, a] = seats;
         let music = Programme::new(Clip::new(vec![0; 160]), Repeats::Forever);
         let mut room = Room::for_one(a, music);
         room.join([b, c], mix);
-        (room, [500, 700, 1100].map(Party::new))
+        let party = |place: usize| Party::new([500, 700, 1100][place], CODECS[place]);
+        (room, [0, 1, 2].map(party))
     }
 
     fn share(samples: &[i16], hz: f32) -> f32 {
@@ -490,8 +497,8 @@ mod tests {
         let [b, c, _] = &mut parties;
         let heard = b.hears.len();
         let mut two = [
-            std::mem::replace(b, Party::new(1)),
-            std::mem::replace(c, Party::new(1)),
+            std::mem::replace(b, Party::new(1, Codec::Pcma)),
+            std::mem::replace(c, Party::new(1, Codec::Pcma)),
         ];
         run(&mut room, &mut two, 60..200);
         let after = &two[0].hears[heard..];
@@ -527,7 +534,7 @@ mod tests {
             let clip = tone::render(&[Part::sine(425, ms(100))], 6000);
             let seat = Seat {
                 port: 0,
-                stream: stream(at(0)),
+                stream: stream(at(0), Codec::Pcma),
             };
             let mut room = Room::for_one(seat, Programme::new(clip, repeats));
             let (mut sends, mut news) = (Sends::default(), Vec::new());
@@ -544,10 +551,10 @@ mod tests {
         let clip = tone::render(&[Part::sine(425, ms(1000))], 6000);
         let seat = Seat {
             port: 0,
-            stream: stream(at(0)),
+            stream: stream(at(0), Codec::Pcma),
         };
         let mut room = Room::for_one(seat, Programme::new(clip, Repeats::Never));
-        let mut party = Party::new(500);
+        let mut party = Party::new(500, Codec::Pcma);
         party.says = tone::render(&[Part::digit(Digit::D5, ms(200))], 6000);
         let mut news = Vec::new();
         for index in 0..10 {
@@ -568,7 +575,7 @@ mod tests {
         let clip = tone::render(&[Part::sine(425, ms(6000))], 6000);
         let seat = Seat {
             port: 20,
-            stream: stream(at(0)),
+            stream: stream(at(0), Codec::Pcma),
         };
         let mut room = Room::for_one(seat, Programme::new(clip, Repeats::Never));
         let mut sends = Sends::default();

@@ -1,21 +1,24 @@
 //! One RTP stream with one peer: what it is sent, and what it says.
 //!
-//! Spec: RFC 3550 §5.1 (packets), §8.2 (other sources), §A.1; RFC 4733; RFC 4961 (symmetric RTP).
+//! Spec: RFC 3550 §5.1 (packets), §8.2 (other sources), §A.1; RFC 3711; RFC 4733; RFC 4961 (symmetric
+//! RTP).
 //!
 //! - Nothing is sent but where the peer's description says, until a packet comes from there or from
 //!   the address of its signalling; then it goes to where that came from (R14).
-//! - What comes from elsewhere, or is no RTP, is counted and dropped: it moves nothing.
+//! - What comes from elsewhere, is no RTP, or is not under the keys, is counted and dropped: it moves
+//!   nothing.
 
 use std::net::{IpAddr, SocketAddr};
 
 use rtp_types::{RtpPacket, RtpPacketBuilder};
 
-use super::codec::{Codec, FRAME, Frame};
+use super::codec::{Codec, Coder, Frame};
 use super::digit::Digit;
 use super::event::Events;
 use super::inband::Ear;
 use super::jitter::Buffer;
 use super::report::{self, Reception, Sending};
+use super::srtp::{Forged, Keys, Shield};
 use crate::random::Rng;
 use crate::time::Timestamp;
 
@@ -35,11 +38,15 @@ pub struct Agreed {
     pub payload_type: u8,
     /// The payload type of events, if it sends them.
     pub events: Option<u8>,
+    /// The keys, if it is not to be sent plain audio.
+    pub keys: Option<Keys>,
 }
 
 /// What a packet did not pass.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Junk {
+    /// It is not under the keys that were agreed on, or has come before.
+    Forged,
     /// It is no RTP, or longer than audio is.
     Malformed,
     /// Its payload type was not agreed on.
@@ -52,6 +59,10 @@ pub enum Junk {
 #[derive(Debug)]
 pub struct Stream {
     agreed: Agreed,
+    coder: Coder,
+    /// Where a frame becomes bytes: no allocation a packet.
+    payload: Vec<u8>,
+    shield: Option<Box<Shield>>,
     /// Where it is sent to.
     remote: SocketAddr,
     sending: Sending,
@@ -67,11 +78,20 @@ pub struct Stream {
     sends_events: bool,
 }
 
+impl From<Forged> for Junk {
+    fn from(_: Forged) -> Self {
+        Self::Forged
+    }
+}
+
 impl Stream {
     /// A stream that nothing was sent on.
     pub fn new(agreed: Agreed, rng: &mut Rng) -> Self {
         Self {
             agreed,
+            coder: Coder::new(agreed.codec),
+            payload: Vec::new(),
+            shield: agreed.keys.map(|keys| Box::new(Shield::new(keys))),
             remote: agreed.remote,
             sending: Sending {
                 ssrc: u32::try_from(rng.bits() >> 32).unwrap_or_default(),
@@ -96,10 +116,15 @@ impl Stream {
         bytes: &[u8],
     ) -> Result<Option<Digit>, Junk> {
         self.knows(from)?;
-        let packet = RtpPacket::parse(bytes)
-            .ok()
-            .filter(|_| bytes.len() <= PACKET_MAX);
-        let packet = packet.ok_or(Junk::Malformed)?;
+        if bytes.len() > PACKET_MAX {
+            return Err(Junk::Malformed);
+        }
+        let opened = match &mut self.shield {
+            Some(shield) => Some(shield.open(bytes)?),
+            None => None,
+        };
+        let bytes = opened.as_ref().map_or(bytes, AsRef::as_ref);
+        let packet = RtpPacket::parse(bytes).map_err(|_| Junk::Malformed)?;
         let payload_type = packet.payload_type();
         let is_event = self.agreed.events == Some(payload_type);
         if !is_event && payload_type != self.agreed.payload_type {
@@ -109,7 +134,7 @@ impl Stream {
         let ssrc = packet.ssrc();
         if self.heard.as_ref().is_none_or(|(heard, _)| *heard != ssrc) {
             self.uneven = self.uneven();
-            self.heard = Some((ssrc, Reception::default()));
+            self.heard = Some((ssrc, Reception::new(self.agreed.codec.clock_rate())));
             self.buffer = Buffer::default();
             self.events = Events::default();
         }
@@ -120,14 +145,13 @@ impl Stream {
             self.sends_events = true;
             return Ok(self.events.handle(packet.timestamp(), packet.payload()));
         }
-        let samples = self.agreed.codec.decode(packet.payload()).collect();
-        self.buffer.put(packet.sequence_number(), samples);
+        self.buffer.put(packet.sequence_number(), packet.payload());
         Ok(None)
     }
 
     /// What the peer says in the next 20 ms, and the digit that it makes certain.
     pub fn take(&mut self) -> (Option<Frame>, Option<Digit>) {
-        let frame = self.buffer.take();
+        let frame = self.buffer.take(&mut self.coder);
         let searched = frame.as_ref().filter(|_| !self.sends_events);
         let digit = searched.and_then(|frame| self.ear.hear(frame));
         (frame, digit)
@@ -135,19 +159,16 @@ impl Stream {
 
     /// Appends the packet that sends this frame to `out`, and says where it goes.
     pub fn put(&mut self, frame: &Frame, out: &mut Vec<u8>) -> SocketAddr {
-        let mut payload = Vec::with_capacity(FRAME);
-        self.agreed.codec.encode(frame, &mut payload);
-        let builder = RtpPacketBuilder::<&[u8], &[u8]>::new()
-            .payload_type(self.agreed.payload_type)
-            .marker_bit(self.sending.packets == 0)
-            .sequence_number(self.sequence)
-            .timestamp(self.sending.timestamp)
-            .ssrc(self.sending.ssrc)
-            .payload(&payload);
-        let written = builder.write_into_vec(out);
-        debug_assert!(written.is_ok(), "a payload of 160 bytes fits");
+        self.payload.clear();
+        self.coder.encode(frame, &mut self.payload);
+        let begins = out.len();
+        self.write(out);
+        if let Some(shield) = &mut self.shield {
+            shield.seal(out, begins);
+        }
         self.sending.packets = self.sending.packets.wrapping_add(1);
-        self.sending.bytes = self.sending.bytes.wrapping_add(160);
+        let length = u32::try_from(self.payload.len()).unwrap_or_default();
+        self.sending.bytes = self.sending.bytes.wrapping_add(length);
         self.sequence = self.sequence.wrapping_add(1);
         self.skip();
         self.remote
@@ -155,13 +176,22 @@ impl Stream {
 
     /// Lets 20 ms pass without a packet.
     pub fn skip(&mut self) {
-        self.sending.timestamp = self.sending.timestamp.wrapping_add(160);
+        // 50 frames a second.
+        let ticks = self.agreed.codec.clock_rate() / 50;
+        self.sending.timestamp = self.sending.timestamp.wrapping_add(ticks);
     }
 
     /// Takes in what came to the port of reports.
-    pub fn handle_report(&self, from: SocketAddr, bytes: &[u8]) -> Result<(), Junk> {
+    pub fn handle_report(&mut self, from: SocketAddr, bytes: &[u8]) -> Result<(), Junk> {
         self.knows(from)?;
-        if bytes.len() <= PACKET_MAX && report::is_report(bytes) {
+        if bytes.len() > PACKET_MAX {
+            return Err(Junk::Malformed);
+        }
+        let is_report = match &mut self.shield {
+            Some(shield) => report::is_report(shield.open_report(bytes)?.as_ref()),
+            None => report::is_report(bytes),
+        };
+        if is_report {
             Ok(())
         } else {
             Err(Junk::Malformed)
@@ -172,7 +202,11 @@ impl Stream {
     pub fn report(&mut self, now: Timestamp, out: &mut Vec<u8>) -> SocketAddr {
         let heard = self.heard.as_mut();
         let heard = heard.map(|(ssrc, reception)| (*ssrc, reception));
+        let begins = out.len();
         report::write(now, &self.sending, heard, out);
+        if let Some(shield) = &mut self.shield {
+            shield.seal_report(out, begins);
+        }
         let mut to = self.remote;
         to.set_port(to.port().saturating_add(1));
         to
@@ -185,15 +219,26 @@ impl Stream {
 
     /// How its packets came.
     pub fn reception(&self) -> Reception {
-        self.heard
-            .map(|(_, reception)| reception)
-            .unwrap_or_default()
+        let none = || Reception::new(self.agreed.codec.clock_rate());
+        self.heard.map_or_else(none, |(_, reception)| reception)
     }
 
     /// How many packets came too late or twice, and how many gaps were heard.
     pub fn uneven(&self) -> (u64, u64) {
         let (late, gaps) = self.buffer.lost();
         (self.uneven.0 + late, self.uneven.1 + gaps)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let builder = RtpPacketBuilder::<&[u8], &[u8]>::new()
+            .payload_type(self.agreed.payload_type)
+            .marker_bit(self.sending.packets == 0)
+            .sequence_number(self.sequence)
+            .timestamp(self.sending.timestamp)
+            .ssrc(self.sending.ssrc)
+            .payload(self.payload.as_slice());
+        let written = builder.write_into_vec(out);
+        debug_assert!(written.is_ok(), "a payload of 20 ms fits");
     }
 
     fn knows(&self, from: SocketAddr) -> Result<(), Junk> {
@@ -218,6 +263,7 @@ pub(super) fn is_peer(described: IpAddr, signalling: IpAddr, from: IpAddr) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::codec::FRAME;
     use crate::media::tone::{self, Part};
 
     const NOW: Timestamp = Timestamp::START;
@@ -229,6 +275,7 @@ mod tests {
             codec: Codec::Pcmu,
             payload_type: 0,
             events: Some(101),
+            keys: None,
         }
     }
 
@@ -291,6 +338,21 @@ mod tests {
         };
         assert_eq!(second, first.wrapping_add(1));
         assert_eq!(then, began.wrapping_add(320));
+    }
+
+    /// RFC 7587 §4.1 and RFC 3551 §4.5.2: neither clock is that of the samples.
+    #[test]
+    fn the_clock_of_packets_is_that_of_their_codec() {
+        for (codec, ticks) in [(Codec::Opus, 960), (Codec::G722, 160), (Codec::Pcma, 160)] {
+            let agreed = Agreed { codec, ..agreed() };
+            let mut stream = Stream::new(agreed, &mut Rng::from_number(7));
+            let [first, second] = [0; 2].map(|_| {
+                let mut bytes = Vec::new();
+                stream.put(&[0; FRAME], &mut bytes);
+                RtpPacket::parse(&bytes).expect("RTP").timestamp()
+            });
+            assert_eq!(second.wrapping_sub(first), ticks, "{codec:?}");
+        }
     }
 
     #[test]
@@ -366,7 +428,7 @@ mod tests {
         let mut sequence = 2;
         while let Some(frame) = clip.frame(usize::from(sequence) - 2) {
             let mut bytes = Vec::new();
-            Codec::Pcmu.encode(&frame, &mut bytes);
+            Coder::new(Codec::Pcmu).encode(&frame, &mut bytes);
             assert_eq!(told(&mut stream, &packet(0, sequence, &bytes)), None);
             assert_eq!(stream.take().1, None);
             sequence += 1;

@@ -4,6 +4,7 @@
 //! Cases are made from good packets by a seeded machine, so that a failure comes again: it prints the
 //! seed. `tests/fuzz/run` does so for a minute each; the everyday tests see a few thousand.
 
+mod decoders;
 mod mutate;
 mod packets;
 mod session;

@@ -32,6 +32,7 @@ fn stream(rng: &mut Rng) -> Stream {
         codec: Codec::Pcmu,
         payload_type: AUDIO,
         events: Some(EVENTS),
+        keys: None,
     };
     Stream::new(agreed, rng)
 }

@@ -1,6 +1,6 @@
 //! Session descriptions that callers offer, and what we answer.
 //!
-//! Spec: RFC 8866 §5; RFC 3264 §6 (as many media lines in the answer as in the offer).
+//! Spec: RFC 8866 §5; RFC 3264 §6 (as many media lines in the answer as in the offer); RFC 4568 §9.2.
 
 use std::time::Duration;
 
@@ -20,8 +20,13 @@ const RICH: &str = "v=0\r\no=alice 1 1 IN IP6 2001:db8::9\r\ns=-\r\nc=IN IP6 200
     m=video 40002 RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\n\
     m=audio 40004/2 RTP/AVP 0\r\nc=IN IP4 phone.example\r\n";
 
-fn seeds() -> [&'static [u8]; 2] {
-    [OFFER.as_bytes(), RICH.as_bytes()]
+const SECURE: &str = "v=0\r\no=alice 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n\
+    m=audio 40000 RTP/SAVP 9 96 101\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n\
+    a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:4fl6DT4BjODWT6MsBt5BOQ7Gda1Jiv7rtpYLOqvm|2^31\r\n\
+    a=crypto:2 AES_CM_128_HMAC_SHA1_32 inline:4fl6DT4BjODWT6MsBt5BOQ7Gda1Jiv7rtpYLOqvm WSH=64\r\n";
+
+fn seeds() -> [&'static [u8]; 3] {
+    [OFFER.as_bytes(), RICH.as_bytes(), SECURE.as_bytes()]
 }
 
 #[test]
@@ -79,6 +84,18 @@ fn an_answer_has_as_many_lines_as_its_offer() {
                 sdp.split('\n').filter(is_media).count()
             };
             assert_eq!(lines(progress.sdp()), lines(sdp), "{sdp}\n{progress}");
+            // Under keys is what the answer has a line of keys for, and nothing else.
+            let is_secure = |line: &&str| {
+                let mut fields = line.split(' ');
+                let port = fields.nth(1);
+                line.starts_with("m=")
+                    && port.is_some_and(|port| port != "0")
+                    && fields.next().is_some_and(|it| it.starts_with("RTP/SAVP"))
+            };
+            let of_ours = progress.sdp().lines();
+            let secure = of_ours.clone().filter(is_secure).count();
+            let keys = of_ours.filter(|line| line.starts_with("a=crypto:")).count();
+            assert_eq!(keys, secure, "{sdp}\n{progress}");
             alice.cancels(&sent);
             let [_, ended] = alice.receives_each(["200", "487"]);
             alice.acks(&sent, &ended);

@@ -331,8 +331,18 @@ fn configure(folder: &Path, setup: &Setup<'_>, tone: &Path) {
     // With a second codec the first may change within a call, and then baresip records no more.
     let file = folder.join("accounts");
     let account = fs::read_to_string(&file).expect("the account that was written");
-    let account = account.replace("PCMA/8000,PCMU/8000", "PCMA/8000");
+    let codecs = "audio_codecs=PCMA/8000,PCMU/8000";
+    let is_codecs = |wanted: &&&str| wanted.starts_with("audio_codecs=");
+    let wanted = setup.account.iter().find(is_codecs);
+    let account = account.replace(codecs, wanted.unwrap_or(&"audio_codecs=PCMA/8000"));
     fs::write(&file, account).expect("a file in the target folder");
+    if wanted.is_some() {
+        let file = folder.join("config");
+        let config = fs::read_to_string(&file).expect("the configuration that was written");
+        let g711 = "module\t\t\tg711.so\n";
+        let more = format!("{g711}module\t\t\tg722.so\nmodule\t\t\topus.so\n");
+        fs::write(&file, config.replace(g711, &more)).expect("a file in the target folder");
+    }
 }
 
 /// Takes one `LENGTH:BYTES,` off the front.

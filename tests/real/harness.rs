@@ -303,9 +303,9 @@ const GAP_MAX: f64 = 0.3;
 const MUSIC_HERTZ: u32 = 620;
 
 /// No tone of a phone's.
-const PROMPT_HERTZ: u32 = 1150;
+pub const PROMPT_HERTZ: u32 = 1150;
 
-const TOUR: &str = r##"
+pub const TOUR: &str = r##"
 domains = ["pbx.test"]
 
 [completion]

@@ -345,6 +345,10 @@ impl Role {
 fn state_of(call: &Call, role: Role, is_recall: bool) -> CallState {
     let is_under_way = call.is_placing() || call.is_referring();
     match role {
+        // R24: a call that waits stays what it was.
+        Role::Caller if call.keeps_caller() && !call.is_placing() => CallState::Busy,
+        Role::Caller if call.rings_for_caller() => CallState::Ringback,
+        Role::Caller if call.keeps_caller() => CallState::Proceeding,
         _ if call.answered().is_some() => CallState::Connected,
         Role::Caller if is_recall && !is_under_way => CallState::Offering,
         Role::Caller if call.has_rung() => CallState::Ringback,

@@ -252,6 +252,8 @@ fn while_she_waits_her_session_stays_as_it_is() {
     kept.alice.receives("200");
     kept.room_closes();
     assert_eq!(kept.sent.call_id(), kept.dialog.call_id);
+    hang_up(&kept.carol, &kept.talk.caller, &kept.bob);
+    kept.is_quiet();
 }
 
 /// RFC 3262 §3: nothing is answered before what was said reliably is known.

@@ -99,7 +99,7 @@ fn waits_with_music(way: Way, name: &str, scenario: &str) {
     stage.register(&[Alice, Bob]);
     let talk = stage.talk();
     let mut alice = Player::start(&presses(&stage, scenario, Digit::D1));
-    alice.wait_until_heard("182 INVITE", 1);
+    alice.wait_until_heard("182 INVITE sdp", 1);
     let so_far = stage.count("sound_packets_sent");
     stage.wait_until_counted("sound_packets_sent", so_far + 25);
     let bob = stage.hang_up(talk, Some(("basic_call.callee", 1)));

@@ -295,6 +295,12 @@ impl World {
         answer.expect("an answer").1
     }
 
+    /// The same, if there is anything.
+    pub(crate) fn next_answer(&self) -> Option<Answer> {
+        let answer = self.0.borrow_mut().shard.poll_answer();
+        answer.map(|(_, answer)| answer)
+    }
+
     /// The next record of a call, a request or an attempt.
     pub(crate) fn next_record(&self) -> Option<Record> {
         self.0.borrow_mut().shard.poll_record()

@@ -78,6 +78,9 @@ fn the_callers_phone_is_asked_to_dial_when_she_has_heard_whom_for() {
     closes(&scene, room);
     scene.alice.hangs_up(&dialog);
     scene.alice.receives("200");
+    // She has time to dial, and does not.
+    scene.world.advance(REST / 2);
+    dials(&scene.alice, CANCEL_LAST);
 }
 
 #[test]

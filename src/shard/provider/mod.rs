@@ -23,7 +23,7 @@ use crate::random::Rng;
 use crate::shard::Shard;
 use crate::time::Timestamp;
 
-pub use call::{CallReport, CallState, Direction};
+pub use call::{CallReason, CallReport, CallState, Direction};
 pub use line::LineReport;
 
 use connect::Connecting;

@@ -74,8 +74,8 @@ pub struct Call {
     pub since: String,
     /// Until when the completion of a failed call may be asked for.
     pub until: Option<String>,
-    /// dwReason: `CALLCOMPLETION` for a call that completes one; at the called side `CAMPEDON` for one
-    /// that has waited, `INTRUDE` for one that joins another; else `DIRECT`.
+    /// dwReason: `CALLCOMPLETION` for a call that completes one; at the called side, while
+    /// it rings, `CAMPEDON` for one that has waited, `INTRUDE` for one that joins another; else `DIRECT`.
     pub reason: String,
     /// dwCompletionID: the request that it completes, or that was made of it.
     pub completion_id: Option<String>,

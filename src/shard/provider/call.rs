@@ -65,13 +65,13 @@ pub enum Direction {
 /// LINECALLREASON, as far as calls here have them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallReason {
-    /// At the called side, of a call that has waited for it.
+    /// At the called side while it rings, of a call that has waited for it.
     CampedOn,
     /// It completes another.
     Completion,
     /// Somebody has called.
     Direct,
-    /// At the called side, of one that joins another call.
+    /// The same, of one that joins another call.
     Intrude,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ALICE, Api, Office, run};
+use super::{Api, Office, run};
 use crate::completion::{CallIdentity, CompletionId, Mode};
 use crate::random::Rng;
 use crate::shard::Input;
@@ -51,7 +51,7 @@ fn a_million_guessed_names_find_nothing() {
         message: None,
     };
     let Answer::Completed { id, .. } = office.asks(complete) else {
-        panic!("not accepted at {ALICE}");
+        panic!("not accepted");
     };
     let mut rng = Rng::from_number(0xbad);
     let mut refusals = Vec::new();

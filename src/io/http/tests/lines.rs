@@ -1,9 +1,10 @@
 //! What a line and its calls say of themselves, in TAPI's numbers.
 
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use super::{Api, Clock, Gate, Rate, run, tokens};
-use crate::api::access::Access;
+use super::{Api, Clock, Gate, Office, Rate, run, tokens};
+use crate::api::access::{Access, Scope, Token};
 
 #[test]
 fn a_line_says_what_can_be_done_on_it() {
@@ -63,5 +64,27 @@ fn a_worker_that_is_gone_answers_nobody() {
         let (status, problem) = api.json("GET", "/v1/lines", "read-any", "").await;
         assert_eq!((status, &problem["code"]), (503, &"UNINITIALIZED".into()));
         assert_eq!(problem["value"], 0x8000_0050_u32);
+    });
+}
+
+/// An application may be there before the phone: its line was unknown, and it was told so (404).
+#[test]
+fn who_reads_the_events_of_a_line_may_come_before_its_phone() {
+    run(async {
+        let name = "read-carol";
+        let carol = Token {
+            name: name.to_owned(),
+            hash: Sha256::digest(name.as_bytes()).into(),
+            scopes: vec![Scope::Read],
+            line: Some("carol".into()),
+        };
+        let access = Access {
+            tokens: vec![carol],
+            is_open: false,
+        };
+        let office = Office::where_bob_was_busy(&[]);
+        let api = Api::start(office, access, Rate::default());
+        assert_eq!(api.ask("GET", "/v1/lines/carol", name, "").await.0, 404);
+        assert_eq!(api.ask("GET", "/v1/events", name, "").await.0, 200);
     });
 }

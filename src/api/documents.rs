@@ -176,7 +176,8 @@ pub struct Event {
     /// COMPLCANCEL: how it ended: `expired` or `refused`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
-    /// CALLSTATE: `offering`, `proceeding`, `connected` or `idle`.
+    /// CALLSTATE: `offering`, `proceeding`, `connected` or `idle`; of a call that waits `ringback`,
+    /// `connected` or `busy`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// CALLSTATE: `CALLCOMPLETION`.

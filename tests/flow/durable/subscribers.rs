@@ -10,6 +10,7 @@ use crate::flow::kit::completion::{
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, response};
+use crate::flow::kit::message::Message;
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::{call, hang_up};
 use crate::flow::kit::subject::Setup;
@@ -40,17 +41,21 @@ fn completes(scene: &BobIsBusy) {
     hang_up(alice, &Dialog::of_caller(&sent, &answer), bob);
 }
 
+/// The process before may have told as much as may be told in ten seconds.
+#[track_caller]
+fn told_at_last(subscriber: &Party) -> Message {
+    let notify = subscriber.receives_within(Duration::from_secs(11), "NOTIFY");
+    assert_eq!(line(&notify, "cc-state"), "queued");
+    subscriber.answers(&notify, 200);
+    notify
+}
+
 /// The answer of the process before is lost with it: whoever asked repeats his SUBSCRIBE, and has his
 /// place; somebody else who repeats it has none.
 #[test]
 fn a_subscribe_that_comes_again_after_a_restart_is_answered_as_before() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world,
-        alice,
-        carol,
-        ..
-    } = &scene;
+    let BobIsBusy { alice, carol, .. } = &scene;
     let waiting = subscribes(alice, &scene.busy);
     restarts(&scene);
     carol.sends_raw(&waiting.sent.raw);
@@ -58,9 +63,7 @@ fn a_subscribe_that_comes_again_after_a_restart_is_answered_as_before() {
     alice.sends_again(&waiting.sent);
     let accepted = alice.receives("200");
     assert_eq!(accepted.tag_of_to(), waiting.accepted.tag_of_to());
-    // The process before may have told as much as may be told at once.
-    world.advance(Duration::from_secs(11));
-    let queued = told(alice, "queued");
+    let queued = told_at_last(alice);
     assert_eq!(queued.tag_of_from(), waiting.accepted.tag_of_to());
     bob_is_seen(&scene);
     completes(&scene);
@@ -71,7 +74,7 @@ fn a_subscribe_that_comes_again_after_a_restart_is_answered_as_before() {
 #[test]
 fn a_place_that_was_taken_over_is_not_lost_with_the_answer() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let alice = &scene.alice;
     let first = subscribes(alice, &scene.busy);
     let second = alice.sends(subscribe(alice, offered_uri(&scene.busy)));
     let taken = alice.receives("200");
@@ -90,8 +93,7 @@ fn a_place_that_was_taken_over_is_not_lost_with_the_answer() {
     alice.receives("481");
     alice.sends_again(&second);
     assert_eq!(alice.receives("200").tag_of_to(), taken.tag_of_to());
-    world.advance(Duration::from_secs(11));
-    told(alice, "queued");
+    told_at_last(alice);
     bob_is_seen(&scene);
     completes(&scene);
 }

@@ -92,6 +92,7 @@ impl Shard {
             Stage::Announced
             | Stage::RingingBack
             | Stage::Saying
+            | Stage::Choosing
             | Stage::Asking(_)
             | Stage::Closing { .. }
             | Stage::Waiting(_)

@@ -124,6 +124,7 @@ impl Shard {
             Stage::Waiting(_)
             | Stage::Ringing(_)
             | Stage::Saying
+            | Stage::Choosing
             | Stage::Asking(_)
             | Stage::Closing { .. }
             | Stage::Turning

@@ -15,7 +15,7 @@ use crate::config::raw::{Field, RawIntrusion, RawMedia, RawPrompt};
 use crate::config::{Media, value};
 use crate::media::digit::Digit;
 use crate::shard::intrusion::Intrusion;
-use crate::shard::settings::{Listener, Prompt, Sound};
+use crate::shard::settings::{Carries, Listener, Prompt, Sound};
 
 /// A prompt that is shorter cannot be heard; one that is longer holds the line of somebody who left.
 const LASTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
@@ -52,6 +52,9 @@ pub(super) fn media(
             source.error(&written.span(), why)
         })?,
     };
+    if let Some(taken) = port_of_a_listener(&ports, address, listeners) {
+        return Err(source.error(&written.span(), format!("{taken} is a SIP listener's")));
+    }
     let timeout = source.time(raw.timeout.as_ref(), Duration::from_secs(30), TIMEOUTS)?;
     let voice = raw.voice.as_ref().map(|written| written.get_ref().into());
     Ok(Some(Media {
@@ -67,16 +70,21 @@ pub(super) fn media(
 /// Which digit asks for what; without any nothing is said.
 pub(super) fn prompt(
     source: Source<'_>,
-    raw: &RawPrompt,
+    (raw, has_texts): (&RawPrompt, bool),
     media: Option<&Media>,
 ) -> Result<Option<Prompt>, Error> {
     let usual = Prompt::default();
+    if let Some(written) = raw.message.as_ref().filter(|_| !has_texts) {
+        let why = "there are no texts to be left: write completion.messages.texts";
+        return Err(source.error(&written.span(), why));
+    }
     let mut digits: Vec<(Digit, Mode)> = Vec::new();
     // In the order in which they are said.
     for (written, mode) in [
         (&raw.callback, Mode::Callback),
         (&raw.camp_on, Mode::CampOn),
         (&raw.intrude, Mode::Intrude),
+        (&raw.message, Mode::Message),
     ] {
         let Some(written) = written else {
             continue;
@@ -141,6 +149,20 @@ pub(super) fn intrusion(source: Source<'_>, raw: &RawIntrusion) -> Result<Intrus
 fn address_beside(listeners: &[Listener]) -> Option<IpAddr> {
     let first = listeners.first()?;
     Some(first.bind.ip()).filter(|address| !address.is_unspecified())
+}
+
+/// The UDP address among these ports that SIP is spoken at: no sound would ever get it.
+fn port_of_a_listener(
+    ports: &RangeInclusive<u16>,
+    address: IpAddr,
+    listeners: &[Listener],
+) -> Option<SocketAddr> {
+    let takes = |listener: &&Listener| {
+        let (ip, port) = (listener.bind.ip(), listener.bind.port());
+        let is_there = ip == address || ip.is_unspecified();
+        listener.carries == Carries::Plain && is_there && ports.contains(&port)
+    };
+    Some(listeners.iter().find(takes)?.bind)
 }
 
 /// `FIRST-LAST`.

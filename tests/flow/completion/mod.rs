@@ -7,6 +7,7 @@ mod codes;
 mod intrusion;
 mod intrusion_matrix;
 mod limits;
+mod lines;
 mod messages;
 mod peers;
 mod races;

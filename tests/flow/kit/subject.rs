@@ -74,13 +74,17 @@ pub(crate) enum Setup {
     Prompting,
     /// The same, and calls that wait are answered.
     Answering,
-    /// As [`Self::Intruding`], with records, where these are Alice's level, and the protection of Bob and of
-    /// Carol.
+    /// As [`Self::Intruding`], with records; these are Alice's level, and how Bob and Carol are
+    /// protected.
     Levels([u8; 3]),
     /// As [`Self::Intruding`], with records, and a warning that is silence.
     Unwarned,
     /// As [`Self::Prompting`], and who presses 3 joins the call of the busy one.
     Intruding,
+    /// As [`Self::Prompting`], and who presses 4 leaves a text.
+    PromptingTexts,
+    /// The same; which one he is asked, for both were recorded.
+    PromptingChoice,
     /// What is for nobody registered goes to [`UPSTREAM`].
     Upstream,
     /// The same, and only Alice and Bob may register, with their passwords.
@@ -191,6 +195,8 @@ fn upstream(setup: Setup) -> Option<Peer> {
         | Setup::Levels(_)
         | Setup::Unwarned
         | Setup::Intruding
+        | Setup::PromptingTexts
+        | Setup::PromptingChoice
         | Setup::Peer
         | Setup::Reserving
         | Setup::Reliable
@@ -264,7 +270,14 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     };
     settings.completion.keeps =
         matches!(setup, Setup::Kept | Setup::KeptTexts | Setup::KeptUpstream);
-    if matches!(setup, Setup::Texts | Setup::KeptTexts | Setup::EdgeTexts) {
+    if matches!(
+        setup,
+        Setup::Texts
+            | Setup::KeptTexts
+            | Setup::PromptingTexts
+            | Setup::PromptingChoice
+            | Setup::EdgeTexts
+    ) {
         settings.completion.messages = TEXTS.map(Arc::from).into();
     }
     prepare_recalls(setup, &mut settings);
@@ -382,6 +395,8 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             | Setup::Levels(_)
             | Setup::Unwarned
             | Setup::Intruding
+            | Setup::PromptingTexts
+            | Setup::PromptingChoice
             | Setup::EdgePrompting
             | Setup::EdgeIntruding
     ) {
@@ -391,14 +406,19 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             ports: 20_000..=ports_end,
             timeout: Duration::from_secs(30),
         });
-        let is_unwarned = matches!(setup, Setup::Unwarned);
-        let voice = Voice::new(|name| (is_unwarned && name == "warning").then(silence));
-        settings.voice = Some(voice.expect("the shipped voice"));
+        let own = include_bytes!("../../../src/media/prompts/en/message.wav");
+        let voice = Voice::new(|name| match (setup, name) {
+            (Setup::PromptingChoice, "text_0" | "text_1") => Some(own.to_vec()),
+            (Setup::Unwarned, "warning") => Some(silence()),
+            _ => None,
+        });
+        settings.voice = Some(voice.expect("a voice"));
         settings.completion.prompt = Some(Prompt {
             digits: vec![
                 (Digit::D5, Mode::Callback),
                 (Digit::D1, Mode::CampOn),
                 (Digit::D3, Mode::Intrude),
+                (Digit::D4, Mode::Message),
             ],
             ..Prompt::default()
         });
@@ -540,6 +560,8 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Levels(_)
         | Setup::Unwarned
         | Setup::Intruding
+        | Setup::PromptingTexts
+        | Setup::PromptingChoice
         | Setup::Upstream
         | Setup::Users
         | Setup::Biloxi

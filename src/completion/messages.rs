@@ -14,12 +14,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cc::addr::Aor;
+use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::capsule::CallIdentity;
 use crate::cc::id::CompletionId;
 use crate::cc::line::Line;
 use crate::completion::entry::{Completion, Errand};
 use crate::completion::history::{Event, Outcome};
+use crate::completion::identity::Identity;
 use crate::completion::input::{FailedCall, Leave, Monitors, Taking};
 use crate::completion::output::{By, Delivery, Output};
 use crate::completion::record::Roles;
@@ -197,26 +198,26 @@ impl Service {
         let mut completion = self.new_completion(&call, at, turn.now);
         completion.errand = Errand::Message;
         completion.roles = Roles::Text;
-        completion.text = Some(Arc::clone(&leave.text));
+        completion.aside().text = Some(Arc::clone(&leave.text));
         completion.ends = turn.now + self.settings.timing.message_lasts;
-        completion.asked.push(leave.ticket);
+        completion.aside().asked.push(leave.ticket);
         let id = completion.id;
         self.insert(completion);
         self.keep(id);
         self.accept(id, turn);
-        let pair = (call.caller, call.callee);
-        if let Some(callback) = self.pairs.get(&pair).copied() {
+        if let Some(callback) = self.pairs.get(&call.caller, &call.callee) {
             // Who leaves word is not called back as well.
             self.take_back(callback, By::Caller, None, turn);
         }
-        self.deliver(&pair.1, turn);
+        self.deliver(&call.callee, turn);
         Ok(())
     }
 
     /// The same text of the same caller for the same callee, if it waits already.
     fn same_message(&self, call: &FailedCall, text: &str) -> Option<CompletionId> {
         let mut mine = self.of_caller(&call.caller);
-        let same = mine.find(|it| it.text.as_deref() == Some(text) && it.callee == call.callee)?;
+        let same = mine
+            .find(|it| it.text().is_some_and(|its| **its == *text) && it.callee == call.callee)?;
         Some(same.id)
     }
 
@@ -287,7 +288,7 @@ impl Service {
             user.mail.as_mut()?.next(turn.now, &line)
         });
         if let Some(completion) = next.and_then(|id| self.completions.get_mut(&id))
-            && let Some(text) = completion.text.clone()
+            && let Some(text) = completion.text().cloned()
         {
             completion.history.add(turn.now, Event::MessageSent);
             let id = completion.id;
@@ -351,15 +352,18 @@ impl Service {
 }
 
 impl FailedCall {
-    /// R23: a text names who left it.
     fn takes_message(&self) -> bool {
-        let privacy = self.identity.privacy();
-        let mut wishes = privacy.split([';', ',']).map(str::trim);
-        let hides = wishes.any(|wish| {
-            let hiding = ["header", "id", "user"];
-            hiding.iter().any(|known| wish.eq_ignore_ascii_case(known))
-        });
-        let user = self.from.user().unwrap_or_default();
-        !hides && !user.is_empty() && !user.eq_ignore_ascii_case("anonymous")
+        is_named(&self.from, &self.identity)
     }
+}
+
+/// R23: whether a caller may be named, as a text names who left it.
+pub fn is_named(from: &AddrSpec, identity: &Identity) -> bool {
+    let mut wishes = identity.privacy().split([';', ',']).map(str::trim);
+    let hides = wishes.any(|wish| {
+        let hiding = ["header", "id", "user"];
+        hiding.iter().any(|known| wish.eq_ignore_ascii_case(known))
+    });
+    let user = from.user().unwrap_or_default();
+    !hides && !user.is_empty() && !user.eq_ignore_ascii_case("anonymous")
 }

@@ -14,7 +14,7 @@ use rtp_types::{RtpPacket, RtpPacketBuilder};
 
 use super::codec::{Codec, Coder, Frame};
 use super::digit::Digit;
-use super::event::Events;
+use super::event::{Events, Passing, Told};
 use super::inband::Ear;
 use super::jitter::Buffer;
 use super::report::{self, Reception, Sending};
@@ -73,6 +73,9 @@ pub struct Stream {
     /// What came late, and the gaps, of sources before this one.
     uneven: (u64, u64),
     events: Events,
+    /// What the packet that came last tells of an event.
+    told: Option<Told>,
+    passing: Passing,
     ear: Ear,
     /// Whether the peer sends events: then its audio is not searched for digits.
     sends_events: bool,
@@ -103,6 +106,8 @@ impl Stream {
             buffer: Buffer::default(),
             uneven: (0, 0),
             events: Events::default(),
+            told: None,
+            passing: Passing::default(),
             ear: Ear::default(),
             sends_events: false,
         }
@@ -131,6 +136,7 @@ impl Stream {
             return Err(Junk::Payload);
         }
         self.remote = from;
+        self.told = None;
         let ssrc = packet.ssrc();
         if self.heard.as_ref().is_none_or(|(heard, _)| *heard != ssrc) {
             self.uneven = self.uneven();
@@ -143,6 +149,12 @@ impl Stream {
         }
         if is_event {
             self.sends_events = true;
+            if let Some(payload) = packet.payload().first_chunk() {
+                self.told = Some(Told {
+                    timestamp: packet.timestamp(),
+                    payload: *payload,
+                });
+            }
             return Ok(self.events.handle(packet.timestamp(), packet.payload()));
         }
         self.buffer.put(packet.sequence_number(), packet.payload());
@@ -172,6 +184,34 @@ impl Stream {
         self.sequence = self.sequence.wrapping_add(1);
         self.skip();
         self.remote
+    }
+
+    /// What the packet that was taken in last tells of an event.
+    pub fn told(&self) -> Option<Told> {
+        self.told
+    }
+
+    /// Appends the packet that passes on what somebody else tells of an event, and says where it goes;
+    /// `None` if the peer takes no events.
+    pub fn pass(&mut self, told: &Told, out: &mut Vec<u8>) -> Option<SocketAddr> {
+        let payload_type = self.agreed.events?;
+        let (timestamp, is_first) = self.passing.pass(told, self.sending.timestamp);
+        let builder = RtpPacketBuilder::<&[u8], &[u8]>::new()
+            .payload_type(payload_type)
+            .marker_bit(is_first)
+            .sequence_number(self.sequence)
+            .timestamp(timestamp)
+            .ssrc(self.sending.ssrc)
+            .payload(&told.payload);
+        let begins = out.len();
+        builder.write_into_vec(out).ok()?;
+        if let Some(shield) = &mut self.shield {
+            shield.seal(out, begins);
+        }
+        self.sending.packets = self.sending.packets.wrapping_add(1);
+        self.sending.bytes = self.sending.bytes.wrapping_add(4);
+        self.sequence = self.sequence.wrapping_add(1);
+        Some(self.remote)
     }
 
     /// Lets 20 ms pass without a packet.

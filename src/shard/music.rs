@@ -12,7 +12,7 @@ use crate::media::prompts::Voice;
 use crate::media::room::{Programme, Repeats};
 use crate::shard::desk::name_of;
 use crate::shard::offer::About;
-use crate::shard::prompt::{Prompting, Stage};
+use crate::shard::prompt::{Prompting, Stage, Wish};
 use crate::shard::{Held, Shard};
 use crate::sip::Status;
 use crate::table::Key;
@@ -64,6 +64,9 @@ impl Shard {
     /// Its INVITE has gone out anew, or all is over: what is ours to be heard ends with the answer, or
     /// with what the callee's side plays itself.
     pub(super) fn play_while_ringing(&mut self, held: &mut Held) {
+        if held.call.keeps_caller() {
+            return self.play_to_kept(held);
+        }
         let call = &held.call;
         let is_ours = call.open_server().is_some() && !call.hears_callee();
         let stage = held.prompting.as_ref().map(|prompting| prompting.stage);
@@ -82,11 +85,15 @@ impl Shard {
             Some(Stage::Waiting(_) | Stage::Ringing(_)) => {}
             Some(
                 Stage::Saying
+                | Stage::Choosing
                 | Stage::Asking(_)
                 | Stage::Turning
                 | Stage::Reserving
                 | Stage::Joining
                 | Stage::Joined
+                | Stage::Announcing
+                | Stage::Announced
+                | Stage::RingingBack
                 | Stage::Closing { .. },
             )
             | None => self.close_prompt(held),
@@ -119,7 +126,7 @@ impl Shard {
         };
         let lasts = self.with_turn(now, parties, about, |turn| turn.announce.holds(&told));
         match lasts {
-            Some(_) => self.ask(now, held, Mode::Callback),
+            Some(_) => self.ask(now, held, Wish::Complete(Mode::Callback)),
             None => self.let_go(now, held),
         }
     }

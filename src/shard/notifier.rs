@@ -4,11 +4,11 @@
 //!
 //! Whoever may not know whether somebody is busy gets the same 403 in every case (CC-72, CC-73).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cc::addr;
 use crate::cc::document::{self, Document};
+use crate::cc::fork::CallId;
 use crate::cc::id::CceToken;
 use crate::cc::monitor::{Lifetime, Reason, Renewal};
 use crate::cc::offer::{self, Named, Place};
@@ -50,6 +50,9 @@ impl Shard {
     ) -> Result<(), Reject> {
         if !self.settings.completion.enabled {
             return Err(Reject::EventUnknown);
+        }
+        if let Some(again) = self.subscribe_again(now, flow, request, &asked) {
+            return again;
         }
         let key = self
             .desk
@@ -119,13 +122,13 @@ impl Shard {
             reserved: 0,
             dials: None,
         };
-        let monitor = Subscription::Monitor(monitor);
+        let monitor = Subscription::Monitor(Box::new(monitor));
         self.desk.subscriptions.fill(key, subscription, monitor);
         self.desk.facts.push_back(Input::Subscribe(Subscribe {
             subscription,
             caller,
             queue,
-            call_id: Arc::from(String::from_utf8_lossy(request.call_id)),
+            call_id: CallId::new(request.call_id),
             expires: expires_of(request),
             renewal,
         }));
@@ -133,7 +136,7 @@ impl Shard {
     }
 
     /// CC-71, R8: whose agent it is; a configured peer may leave it to the token.
-    fn subscriber_name(
+    pub(super) fn subscriber_name(
         &self,
         request: &Request<'_>,
         flow: &Flow,
@@ -545,7 +548,7 @@ fn contact(hosts: &[Box<str>], flow: &Flow, cce: CceToken) -> String {
     format!("<{}>", offer::cc_uri(cce, place))
 }
 
-fn expires_of(request: &Request<'_>) -> Option<Duration> {
+pub(super) fn expires_of(request: &Request<'_>) -> Option<Duration> {
     let expires = request.message.first(Name::Expires).and_then(parse_u32);
     expires.map(|seconds| Duration::from_secs(seconds.into()))
 }

@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use toml::Spanned;
+
 use crate::completion::Mode;
 use crate::completion::intrusion::{Level, Rights};
 use crate::config::error::{Error, Source};
@@ -13,13 +15,16 @@ use crate::config::raw::{Field, RawIntrusion, RawMedia, RawPrompt};
 use crate::config::{Media, value};
 use crate::media::digit::Digit;
 use crate::shard::intrusion::Intrusion;
-use crate::shard::settings::{Listener, Prompt, Sound};
+use crate::shard::settings::{Carries, Listener, Prompt, Sound};
 
 /// A prompt that is shorter cannot be heard; one that is longer holds the line of somebody who left.
 const LASTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
 
 /// How often a warning may come again: less often, and who comes to the phone later does not hear it.
 const WARNS: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
+
+/// How long nothing may be heard of a party: a phone sends a report every 5 s (RFC 3550 §6.2).
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_mins(10);
 
 /// What is heard of us, if `[media]` is written.
 pub(super) fn media(
@@ -28,7 +33,10 @@ pub(super) fn media(
     listeners: &[Listener],
 ) -> Result<Option<Media>, Error> {
     let Some(written) = &raw.ports else {
-        let others = [&raw.address, &raw.voice].into_iter().flatten().next();
+        let others = [&raw.address, &raw.timeout, &raw.voice]
+            .into_iter()
+            .flatten()
+            .next();
         return match others {
             Some(other) => {
                 Err(source.error(&other.span(), "without media.ports there is no sound"))
@@ -44,9 +52,17 @@ pub(super) fn media(
             source.error(&written.span(), why)
         })?,
     };
+    if let Some(taken) = port_of_a_listener(&ports, address, listeners) {
+        return Err(source.error(&written.span(), format!("{taken} is a SIP listener's")));
+    }
+    let timeout = source.time(raw.timeout.as_ref(), Duration::from_secs(30), TIMEOUTS)?;
     let voice = raw.voice.as_ref().map(|written| written.get_ref().into());
     Ok(Some(Media {
-        sound: Sound { address, ports },
+        sound: Sound {
+            address,
+            ports,
+            timeout,
+        },
         voice,
     }))
 }
@@ -54,16 +70,21 @@ pub(super) fn media(
 /// Which digit asks for what; without any nothing is said.
 pub(super) fn prompt(
     source: Source<'_>,
-    raw: &RawPrompt,
+    (raw, has_texts): (&RawPrompt, bool),
     media: Option<&Media>,
 ) -> Result<Option<Prompt>, Error> {
     let usual = Prompt::default();
+    if let Some(written) = raw.message.as_ref().filter(|_| !has_texts) {
+        let why = "there are no texts to be left: write completion.messages.texts";
+        return Err(source.error(&written.span(), why));
+    }
     let mut digits: Vec<(Digit, Mode)> = Vec::new();
     // In the order in which they are said.
     for (written, mode) in [
         (&raw.callback, Mode::Callback),
         (&raw.camp_on, Mode::CampOn),
         (&raw.intrude, Mode::Intrude),
+        (&raw.message, Mode::Message),
     ] {
         let Some(written) = written else {
             continue;
@@ -86,6 +107,21 @@ pub(super) fn prompt(
     }
     let lasts = source.time(raw.lasts.as_ref(), usual.lasts, LASTS)?;
     Ok(Some(Prompt { digits, lasts }))
+}
+
+/// Whether callers who are called back hear whom for.
+pub(super) fn announces(
+    source: Source<'_>,
+    written: Option<&Spanned<bool>>,
+    media: Option<&Media>,
+) -> Result<bool, Error> {
+    match written {
+        Some(written) if *written.get_ref() && media.is_none() => {
+            Err(source.error(&written.span(), "without media.ports nothing can be said"))
+        }
+        Some(written) => Ok(*written.get_ref()),
+        None => Ok(false),
+    }
 }
 
 /// Who may join whose call where no user says otherwise, and what is heard of it.
@@ -113,6 +149,20 @@ pub(super) fn intrusion(source: Source<'_>, raw: &RawIntrusion) -> Result<Intrus
 fn address_beside(listeners: &[Listener]) -> Option<IpAddr> {
     let first = listeners.first()?;
     Some(first.bind.ip()).filter(|address| !address.is_unspecified())
+}
+
+/// The UDP address among these ports that SIP is spoken at: no sound would ever get it.
+fn port_of_a_listener(
+    ports: &RangeInclusive<u16>,
+    address: IpAddr,
+    listeners: &[Listener],
+) -> Option<SocketAddr> {
+    let takes = |listener: &&Listener| {
+        let (ip, port) = (listener.bind.ip(), listener.bind.port());
+        let is_there = ip == address || ip.is_unspecified();
+        listener.carries == Carries::Plain && is_there && ports.contains(&port)
+    };
+    Some(listeners.iter().find(takes)?.bind)
 }
 
 /// `FIRST-LAST`.

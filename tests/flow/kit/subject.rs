@@ -72,8 +72,19 @@ pub(crate) enum Setup {
     Unlimited,
     /// Standalone, and callers who hear busy may press 5 to be called back, or 1 to wait.
     Prompting,
-    /// The same, and who presses 3 joins the call of the busy one.
+    /// The same, and calls that wait are answered.
+    Answering,
+    /// As [`Self::Intruding`], with records; these are Alice's level, and how Bob and Carol are
+    /// protected.
+    Levels([u8; 3]),
+    /// As [`Self::Intruding`], with records, and a warning that is silence.
+    Unwarned,
+    /// As [`Self::Prompting`], and who presses 3 joins the call of the busy one.
     Intruding,
+    /// As [`Self::Prompting`], and who presses 4 leaves a text.
+    PromptingTexts,
+    /// The same; which one he is asked, for both were recorded.
+    PromptingChoice,
     /// What is for nobody registered goes to [`UPSTREAM`].
     Upstream,
     /// The same, and only Alice and Bob may register, with their passwords.
@@ -90,6 +101,10 @@ pub(crate) enum Setup {
     Refer,
     /// The same, and who cannot is put through to the callee's phones.
     ReferOrDirect,
+    /// Standalone, and who is called back hears whom for.
+    Announcing,
+    /// The same, and dials by himself.
+    AnnouncingRefer,
     /// As [`Self::Upstream`], where callers dial again by themselves, or are put through.
     ReferUpstream,
     /// The same, and the upstream bears no parameters in what is dialled.
@@ -176,13 +191,20 @@ fn upstream(setup: Setup) -> Option<Peer> {
         | Setup::Joining
         | Setup::Unlimited
         | Setup::Prompting
+        | Setup::Answering
+        | Setup::Levels(_)
+        | Setup::Unwarned
         | Setup::Intruding
+        | Setup::PromptingTexts
+        | Setup::PromptingChoice
         | Setup::Peer
         | Setup::Reserving
         | Setup::Reliable
         | Setup::Timed
         | Setup::Refer
-        | Setup::ReferOrDirect => None,
+        | Setup::ReferOrDirect
+        | Setup::Announcing
+        | Setup::AnnouncingRefer => None,
         Setup::Upstream
         | Setup::KeptUpstream
         | Setup::ByHand
@@ -248,7 +270,14 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     };
     settings.completion.keeps =
         matches!(setup, Setup::Kept | Setup::KeptTexts | Setup::KeptUpstream);
-    if matches!(setup, Setup::Texts | Setup::KeptTexts | Setup::EdgeTexts) {
+    if matches!(
+        setup,
+        Setup::Texts
+            | Setup::KeptTexts
+            | Setup::PromptingTexts
+            | Setup::PromptingChoice
+            | Setup::EdgeTexts
+    ) {
         settings.completion.messages = TEXTS.map(Arc::from).into();
     }
     prepare_recalls(setup, &mut settings);
@@ -334,10 +363,18 @@ fn prepare_calls(setup: Setup, settings: &mut Settings) {
 
 /// What callers of somebody busy are asked.
 fn prepare_prompts(setup: Setup, settings: &mut Settings) {
-    if matches!(setup, Setup::EdgeIntruding) {
-        settings.records = true;
+    let is_mixing = matches!(
+        setup,
+        Setup::Intruding | Setup::EdgeIntruding | Setup::Levels(_) | Setup::Unwarned
+    );
+    settings.records |= matches!(
+        setup,
+        Setup::EdgeIntruding | Setup::Levels(_) | Setup::Unwarned
+    );
+    if let Setup::Levels(levels) = setup {
+        settings.completion.intrusion.rights = rights(levels);
     }
-    if matches!(setup, Setup::Intruding | Setup::EdgeIntruding) {
+    if is_mixing {
         settings.call_policy.keeps_sessions = true;
         settings.completion.intrusion.usual = Rights {
             intrudes: Level::new(1).expect("a level"),
@@ -348,34 +385,95 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
         settings.sound = Some(Sound {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=20_003,
+            timeout: Duration::from_secs(30),
         });
     }
     if matches!(
         setup,
-        Setup::Prompting | Setup::Intruding | Setup::EdgePrompting | Setup::EdgeIntruding
+        Setup::Prompting
+            | Setup::Answering
+            | Setup::Levels(_)
+            | Setup::Unwarned
+            | Setup::Intruding
+            | Setup::PromptingTexts
+            | Setup::PromptingChoice
+            | Setup::EdgePrompting
+            | Setup::EdgeIntruding
     ) {
-        let ports_end = if matches!(setup, Setup::Intruding | Setup::EdgeIntruding) {
-            20_009
-        } else {
-            20_003
-        };
+        let ports_end = if is_mixing { 20_009 } else { 20_003 };
         settings.sound = Some(Sound {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=ports_end,
+            timeout: Duration::from_secs(30),
         });
-        settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
+        let own = include_bytes!("../../../src/media/prompts/en/message.wav");
+        let voice = Voice::new(|name| match (setup, name) {
+            (Setup::PromptingChoice, "text_0" | "text_1") => Some(own.to_vec()),
+            (Setup::Unwarned, "warning") => Some(silence()),
+            _ => None,
+        });
+        settings.voice = Some(voice.expect("a voice"));
         settings.completion.prompt = Some(Prompt {
             digits: vec![
                 (Digit::D5, Mode::Callback),
                 (Digit::D1, Mode::CampOn),
                 (Digit::D3, Mode::Intrude),
+                (Digit::D4, Mode::Message),
             ],
             ..Prompt::default()
         });
     }
+    settings.completion.camp_on_answered = matches!(setup, Setup::Answering);
+    if let Setup::Announcing | Setup::AnnouncingRefer = setup {
+        settings.sound = Some(Sound {
+            address: DOMAIN.parse().expect("an address"),
+            ports: 20_000..=20_003,
+            timeout: Duration::from_secs(30),
+        });
+        settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
+        settings.completion.announces_recalls = true;
+    }
     if let (Setup::EdgePrompting, Some(prompt)) = (setup, &mut settings.completion.prompt) {
         prompt.digits.push((Digit::D6, Mode::CampOn));
     }
+}
+
+/// What Alice may, and how Bob and Carol are protected.
+fn rights([intruder, target, third]: [u8; 3]) -> BTreeMap<Aor, Rights> {
+    let level = |level: u8| Level::new(level.into()).expect("a level");
+    let each = [
+        ("alice", level(intruder), Level::NONE),
+        ("bob", Level::NONE, level(target)),
+        ("carol", Level::NONE, level(third)),
+    ];
+    let each = each.into_iter().map(|(name, intrudes, protection)| {
+        let rights = Rights {
+            intrudes,
+            protection,
+        };
+        (Aor::of_user(name.as_bytes()), rights)
+    });
+    each.collect()
+}
+
+/// A second of nothing, as a file (WAV of 8 kHz, 16 bits, mono).
+fn silence() -> Vec<u8> {
+    let data = vec![0; 16_000];
+    let length = |bytes: usize| u32::try_from(bytes).expect("a second").to_le_bytes();
+    let head = [
+        &b"RIFF"[..],
+        &length(36 + data.len()),
+        b"WAVEfmt ",
+        &16_u32.to_le_bytes(),
+        &[1, 0, 1, 0],
+        &8000_u32.to_le_bytes(),
+        &16_000_u32.to_le_bytes(),
+        &[2, 0, 16, 0],
+        b"data",
+        &length(data.len()),
+        &data,
+    ];
+    head.concat()
 }
 
 /// What callers dial.
@@ -458,7 +556,12 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::ByHand
         | Setup::Unlimited
         | Setup::Prompting
+        | Setup::Answering
+        | Setup::Levels(_)
+        | Setup::Unwarned
         | Setup::Intruding
+        | Setup::PromptingTexts
+        | Setup::PromptingChoice
         | Setup::Upstream
         | Setup::Users
         | Setup::Biloxi
@@ -473,6 +576,8 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::TrunkTold
         | Setup::Refer
         | Setup::ReferOrDirect
+        | Setup::Announcing
+        | Setup::AnnouncingRefer
         | Setup::ReferUpstream
         | Setup::BareUpstream
         | Setup::OwnCalls
@@ -514,7 +619,7 @@ fn prepare_recalls(setup: Setup, settings: &mut Settings) {
     if let Setup::ByHand = setup {
         settings.completion.service.agent.resumption = Resumption::ByHand;
     }
-    if let Setup::Refer | Setup::ReferOrDirect = setup {
+    if let Setup::Refer | Setup::ReferOrDirect | Setup::AnnouncingRefer = setup {
         settings.completion.recall_by = vec![RecallMethod::Refer];
     }
     if let Setup::ReferOrDirect = setup {

@@ -237,13 +237,7 @@ fn listed_requirements_are_tested_or_explained() {
 /// repository, is listed. Where the reference is missing, this tests nothing and says so.
 #[test]
 fn every_requirement_of_the_reference_is_listed() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut places = root
-        .ancestors()
-        .skip(1)
-        .map(|above| above.join("shared/reference/standards.md"));
-    let Some(reference) = places.find_map(|place| fs::read_to_string(place).ok()) else {
-        println!("NOT TESTED: ../shared/reference is ABSENT");
+    let Some(reference) = reference() else {
         return;
     };
     let table = requirements();
@@ -258,6 +252,98 @@ fn every_requirement_of_the_reference_is_listed() {
         missing.is_empty(),
         "{REQUIREMENTS}: not listed: {missing:?}"
     );
+}
+
+/// Each row that the reference has on TAPI has one in the manual, with its form here and tests that
+/// are there. Where the reference is missing, only the manual is looked at.
+#[test]
+fn every_row_of_tapi_has_a_form_and_a_test() {
+    let manual = fs::read_to_string("docs/tapi.md").expect("the manual is there");
+    let tests: BTreeSet<_> = all_tests().into_iter().map(|test| test.name).collect();
+    let mut broken = String::new();
+    let mut told = BTreeSet::new();
+    for (number, row) in (1..).zip(manual.lines()).filter(|(_, line)| is_row(line)) {
+        let cells = cells(row);
+        let [name, here, shown_by] = cells.as_slice() else {
+            panic!("docs/tapi.md:{number}: three cells");
+        };
+        let mut names = shown_by.split('`').skip(1).step_by(2).peekable();
+        let is_shown = names.peek().is_some() && names.all(|name| tests.contains(name));
+        if here.is_empty() || !is_shown {
+            let _ = writeln!(
+                broken,
+                "docs/tapi.md:{number}: {name}: no form, or no such test"
+            );
+        }
+        if !told.insert((*name).to_owned()) {
+            let _ = writeln!(broken, "docs/tapi.md:{number}: {name}: twice");
+        }
+    }
+    let Some(reference) = reference() else {
+        assert!(broken.is_empty(), "\n{broken}");
+        return;
+    };
+    let (_, tapi) = reference
+        .split_once("\n## 3. TAPI\n")
+        .expect("a part on TAPI");
+    let (tapi, _) = tapi.split_once("\n## ").expect("its end");
+    let mut asked = 0;
+    for row in tapi.lines().filter(|line| is_row(line)) {
+        let cells = cells(row);
+        // The errors are two a row, each with its value.
+        let is_value = |cell: &&str| cell.starts_with("0x8000") && cells.len() == 4;
+        let names = match cells.iter().filter(|cell| is_value(cell)).count() {
+            2 => vec![cells.first(), cells.get(2)],
+            _ => vec![cells.first()],
+        };
+        for name in names.into_iter().flatten() {
+            asked += 1;
+            if !told.contains(*name) {
+                let _ = writeln!(broken, "docs/tapi.md: no row {name}");
+            }
+        }
+    }
+    assert!(asked > 60, "only {asked} rows of TAPI");
+    assert!(broken.is_empty(), "\n{broken}");
+}
+
+/// A row of a table that is neither its head nor the line below that.
+fn is_row(line: &str) -> bool {
+    const HEADS: [&str; 7] = [
+        "TAPI",
+        "Aspect",
+        "Name",
+        "LINEERR_",
+        "Structure.member",
+        "Mode",
+        "Item",
+    ];
+    let cells = cells(line);
+    let first = cells.first().filter(|_| line.starts_with('|'));
+    first.is_some_and(|first| {
+        // "Mode" is the name of a row as well, which has two cells.
+        let is_head = HEADS.contains(first) && !(*first == "Mode" && cells.len() < 5);
+        !is_head && !first.starts_with("---")
+    })
+}
+
+fn cells(row: &str) -> Vec<&str> {
+    let inside = row.trim().trim_matches('|');
+    inside.split('|').map(str::trim).collect()
+}
+
+/// What is asked of us, if it stands beside the repository.
+fn reference() -> Option<String> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut places = root
+        .ancestors()
+        .skip(1)
+        .map(|above| above.join("shared/reference/standards.md"));
+    let found = places.find_map(|place| fs::read_to_string(place).ok());
+    if found.is_none() {
+        println!("NOT TESTED: ../shared/reference is ABSENT");
+    }
+    found
 }
 
 /// A test that serves many ids proves none of them.

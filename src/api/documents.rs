@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::completion::{Condition, Mode, Outcome, Stage};
 use crate::shard::provider::{
-    CallReport, CallState, CompletionReport, Direction, LineEvent, LineNews, LineReport,
+    CallReason, CallReport, CallState, CompletionReport, Direction, LineEvent, LineNews, LineReport,
 };
 use crate::time::Timestamp;
 
@@ -32,6 +32,14 @@ pub struct Line {
     pub call_completion_modes: u32,
     /// The same, by name.
     pub modes: Vec<String>,
+    /// dwCallFeatures that calls of this line may have: 16, they may be completed.
+    pub call_features: u32,
+    /// dwCallFeatures2 that they may have: 4 camp_on, 8 callback, 16 intrude, 32 message.
+    pub call_features2: u32,
+    /// dwAddressFeatures: 64 while there is a request that can be taken back.
+    pub address_features: u32,
+    /// dwAddrCapFlags: 2048, requests have ids.
+    pub addr_cap_flags: u32,
     /// dwNumCompletionMessages.
     pub num_completion_messages: usize,
     /// The texts, by number from 0.
@@ -51,8 +59,13 @@ pub struct Call {
     pub direction: String,
     /// The other party, if known.
     pub party: Option<String>,
-    /// LINECALLSTATE: `offering`, `proceeding`, `ringback`, `busy`, `connected` or `idle`.
+    /// LINECALLSTATE: `offering`, `proceeding`, `ringback`, `busy`, `connected`, `onhold`, `conferenced`
+    /// or `idle`.
     pub state: String,
+    /// LINEBUSYMODE of a `busy` call: 1 station.
+    pub busy_mode: Option<u32>,
+    /// LINEDISCONNECTMODE of a call that has failed: 32 busy, 64 no answer, 256 unreachable.
+    pub disconnect_mode: Option<u32>,
     /// The final SIP status of a call that has failed.
     pub status: Option<u16>,
     /// Why it failed: `BS`, `NR` or `NL` (RFC 6910 §12.3).
@@ -61,7 +74,8 @@ pub struct Call {
     pub since: String,
     /// Until when the completion of a failed call may be asked for.
     pub until: Option<String>,
-    /// dwReason: `CALLCOMPLETION` for a call that completes one, else `DIRECT`.
+    /// dwReason: `CALLCOMPLETION` for a call that completes one; at the called side, while
+    /// it rings, `CAMPEDON` for one that has waited, `INTRUDE` for one that joins another; else `DIRECT`.
     pub reason: String,
     /// dwCompletionID: the request that it completes, or that was made of it.
     pub completion_id: Option<String>,
@@ -162,7 +176,8 @@ pub struct Event {
     /// COMPLCANCEL: how it ended: `expired` or `refused`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
-    /// CALLSTATE: `offering`, `proceeding`, `connected` or `idle`.
+    /// CALLSTATE: `offering`, `proceeding`, `connected` or `idle`; of a call that waits `ringback`,
+    /// `connected` or `busy`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// CALLSTATE: `CALLCOMPLETION`.
@@ -177,6 +192,12 @@ pub struct Event {
 const COMPLETE_CALL: u32 = 0x10;
 /// LINECALLCOMPLCOND_BUSY and LINECALLCOMPLCOND_NOANSWER.
 const CONDITIONS: u32 = 0x3;
+/// LINEADDRFEATURE_UNCOMPLETECALL.
+const UNCOMPLETE_CALL: u32 = 0x40;
+/// LINEADDRCAPFLAGS_COMPLETIONID.
+const COMPLETION_ID: u32 = 0x800;
+/// LINEBUSYMODE_STATION.
+const STATION: u32 = 0x1;
 
 /// The modes: name, LINECALLCOMPLMODE, LINECALLFEATURE2.
 const MODES: [(&str, Mode, u32, u32); 4] = [
@@ -204,6 +225,9 @@ fn bits(modes: &[Mode], bit: impl Fn(&(&str, Mode, u32, u32)) -> u32) -> u32 {
 
 impl From<&LineReport> for Line {
     fn from(line: &LineReport) -> Self {
+        // What there is of it where anything can be completed, and else nothing.
+        let with = |flag: u32, is_there: bool| if is_there { flag } else { 0 };
+        let is_on = !line.modes.is_empty();
         Self {
             line: line.name.clone(),
             registered: line.is_registered,
@@ -211,9 +235,13 @@ impl From<&LineReport> for Line {
             num_call_completions: line.completions,
             max_call_completions: line.completions_max,
             waiting_for: line.waiting_for,
-            call_completion_conds: if line.modes.is_empty() { 0 } else { CONDITIONS },
+            call_completion_conds: with(CONDITIONS, is_on),
             call_completion_modes: bits(&line.modes, |row| row.2),
             modes: names(&line.modes),
+            call_features: with(COMPLETE_CALL, is_on),
+            call_features2: bits(&line.modes, |row| row.3),
+            address_features: with(UNCOMPLETE_CALL, line.completions > 0),
+            addr_cap_flags: with(COMPLETION_ID, is_on),
             num_completion_messages: line.texts.len(),
             completion_messages: line.texts.iter().map(ToString::to_string).collect(),
             messages_waiting: line.messages_waiting,
@@ -228,9 +256,11 @@ impl Call {
             Direction::In => "in",
             Direction::Out => "out",
         };
-        let reason = match call.completes {
-            Some(_) => "CALLCOMPLETION",
-            None => "DIRECT",
+        let reason = match call.reason {
+            CallReason::CampedOn => "CAMPEDON",
+            CallReason::Completion => "CALLCOMPLETION",
+            CallReason::Direct => "DIRECT",
+            CallReason::Intrude => "INTRUDE",
         };
         Self {
             id: call.call.to_string(),
@@ -238,6 +268,8 @@ impl Call {
             direction: direction.to_owned(),
             party: call.party.clone(),
             state: state_name(call.state).to_owned(),
+            busy_mode: (call.state == CallState::Busy).then_some(STATION),
+            disconnect_mode: call.condition.map(disconnect_mode),
             status: call.status,
             condition: call.condition.map(Condition::m).map(str::to_owned),
             since: utc(call.since),
@@ -326,11 +358,22 @@ impl From<&LineEvent> for Event {
 fn state_name(state: CallState) -> &'static str {
     match state {
         CallState::Busy => "busy",
+        CallState::Conferenced => "conferenced",
         CallState::Connected => "connected",
         CallState::Idle => "idle",
         CallState::Offering => "offering",
+        CallState::OnHold => "onhold",
         CallState::Proceeding => "proceeding",
         CallState::Ringback => "ringback",
+    }
+}
+
+/// LINEDISCONNECTMODE.
+fn disconnect_mode(condition: Condition) -> u32 {
+    match condition {
+        Condition::Busy => 0x20,
+        Condition::NoReply => 0x40,
+        Condition::NotLoggedIn => 0x100,
     }
 }
 

@@ -49,7 +49,8 @@ impl Rights {
 /// What calls the target has; of several that are true, the first in this order.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Situation {
-    /// One of his calls is for help, or calls back somebody who called for help (RFC 7090).
+    /// One of his calls is for help, or calls back somebody who called for help (RFC 7090); or one of
+    /// the two has called for help within the hour.
     Emergency,
     /// A party of one of his calls wants it private (RFC 3323).
     Private,

@@ -14,12 +14,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cc::addr::Aor;
+use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::capsule::CallIdentity;
 use crate::cc::id::CompletionId;
 use crate::cc::line::Line;
 use crate::completion::entry::{Completion, Errand};
 use crate::completion::history::{Event, Outcome};
+use crate::completion::identity::Identity;
 use crate::completion::input::{FailedCall, Leave, Monitors, Taking};
 use crate::completion::output::{By, Delivery, Output};
 use crate::completion::record::Roles;
@@ -351,15 +352,18 @@ impl Service {
 }
 
 impl FailedCall {
-    /// R23: a text names who left it.
     fn takes_message(&self) -> bool {
-        let privacy = self.identity.privacy();
-        let mut wishes = privacy.split([';', ',']).map(str::trim);
-        let hides = wishes.any(|wish| {
-            let hiding = ["header", "id", "user"];
-            hiding.iter().any(|known| wish.eq_ignore_ascii_case(known))
-        });
-        let user = self.from.user().unwrap_or_default();
-        !hides && !user.is_empty() && !user.eq_ignore_ascii_case("anonymous")
+        is_named(&self.from, &self.identity)
     }
+}
+
+/// R23: whether a caller may be named, as a text names who left it.
+pub fn is_named(from: &AddrSpec, identity: &Identity) -> bool {
+    let mut wishes = identity.privacy().split([';', ',']).map(str::trim);
+    let hides = wishes.any(|wish| {
+        let hiding = ["header", "id", "user"];
+        hiding.iter().any(|known| wish.eq_ignore_ascii_case(known))
+    });
+    let user = from.user().unwrap_or_default();
+    !hides && !user.is_empty() && !user.eq_ignore_ascii_case("anonymous")
 }

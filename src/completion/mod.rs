@@ -49,6 +49,7 @@ pub use input::{
     Binding, Complete, FailedCall, Input, Leave, Lost, Mode, Monitors, Offered, Publish, PublishAt,
     Queue, Subscribe, Taking, Ticket, Which, WhichCall,
 };
+pub use messages::is_named;
 pub use output::{
     By, Call, Delivery, News, Notify, Output, Pattern, Publication, Recall, Subscription,
     Suspicion, Tell, Via,

@@ -150,10 +150,12 @@ fn completion(
     let mut intrusion = media::intrusion(source, &raw.completion.intrusion)?;
     intrusion.rights = users::rights(source, &raw.user, intrusion.usual)?;
     let raw = &raw.completion;
+    let completion = completion::completion(source, raw, &calls.emergency, t1)?;
+    let has_texts = !completion.messages.is_empty();
     Ok(Completion {
-        prompt: media::prompt(source, &raw.prompt, media)?,
+        prompt: media::prompt(source, (&raw.prompt, has_texts), media)?,
         intrusion,
-        ..completion::completion(source, raw, &calls.emergency, t1)?
+        ..completion
     })
 }
 

@@ -269,6 +269,7 @@ pub(super) struct RawPrompt {
     pub(super) camp_on: Field<String>,
     pub(super) intrude: Field<String>,
     pub(super) lasts: Field<String>,
+    pub(super) message: Field<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

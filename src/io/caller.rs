@@ -8,6 +8,7 @@ use ureq::{Agent, Body};
 
 use crate::api::documents::{Complete, Completed, Completion};
 use crate::api::problem::Problem;
+use crate::shard::provider::LISTED_MAX;
 
 /// How long the whole exchange may take: a monitor elsewhere may have to answer first.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -43,6 +44,9 @@ pub enum WishError {
         /// What went wrong.
         source: ureq::Error,
     },
+    /// The API asks for a token.
+    #[error("needs a token of [[api.token]]: write it to a file, and name that by --token-file")]
+    NoToken,
     /// The API refuses.
     #[error("{detail} ({name})")]
     Refused {
@@ -67,18 +71,51 @@ pub fn ask_api(api: &str, token: Option<&str>, wish: &Wish) -> Result<String, Wi
         Wish::Complete { call, .. } => format!("{base}/calls/{call}/complete"),
         Wish::List => format!("{base}/completions"),
     };
-    let sent = send(&url, token, wish).and_then(|mut answer| {
+    if let Wish::List = wish {
+        return list(&url, token);
+    }
+    let document = ask(&url, token, wish)?;
+    shown(wish, &document).ok_or(WishError::Unreadable { url })
+}
+
+/// All requests, page by page.
+fn list(url: &str, token: Option<&str>) -> Result<String, WishError> {
+    let mut lines = Vec::new();
+    let mut page = url.to_owned();
+    loop {
+        let document = ask(&page, token, &Wish::List)?;
+        let Ok(completions) = serde_json::from_str::<Vec<Completion>>(&document) else {
+            return Err(WishError::Unreadable { url: page });
+        };
+        lines.extend(completions.iter().map(line));
+        page = match completions.last() {
+            Some(last) if completions.len() >= LISTED_MAX => {
+                format!("{url}?after={}", last.completion_id)
+            }
+            Some(_) | None => break,
+        };
+    }
+    if lines.is_empty() {
+        return Ok("nobody waits for anybody".to_owned());
+    }
+    Ok(lines.join("\n"))
+}
+
+/// What is answered; a refusal is an error.
+fn ask(url: &str, token: Option<&str>, wish: &Wish) -> Result<String, WishError> {
+    let sent = send(url, token, wish).and_then(|mut answer| {
         let document = answer.body_mut().read_to_string()?;
         Ok((answer.status().as_u16(), document))
     });
-    let (status, document) = match sent {
-        Ok(answer) => answer,
-        Err(source) => return Err(WishError::NoAnswer { url, source }),
-    };
-    if status >= 300 {
-        return Err(refused(status, &document));
+    match sent {
+        Ok((401, _)) if token.is_none() => Err(WishError::NoToken),
+        Ok((status, document)) if status >= 300 => Err(refused(status, &document)),
+        Ok((_, document)) => Ok(document),
+        Err(source) => Err(WishError::NoAnswer {
+            url: url.to_owned(),
+            source,
+        }),
     }
-    shown(wish, &document).ok_or(WishError::Unreadable { url })
 }
 
 fn send(url: &str, token: Option<&str>, wish: &Wish) -> Result<Response<Body>, ureq::Error> {
@@ -107,7 +144,8 @@ fn send(url: &str, token: Option<&str>, wish: &Wish) -> Result<Response<Body>, u
 
 fn refused(status: u16, document: &str) -> WishError {
     let problem: Option<Problem> = serde_json::from_str(document).ok();
-    let (detail, code) = problem.map_or_else(Default::default, |it| (it.detail, it.code));
+    let unknown = || ("what answers is no campon".into(), None);
+    let (detail, code) = problem.map_or_else(unknown, |it| (it.detail, it.code));
     WishError::Refused {
         detail: detail.into_owned(),
         name: code.map_or_else(|| status.to_string(), std::borrow::Cow::into_owned),
@@ -122,12 +160,7 @@ fn shown(wish: &Wish, document: &str) -> Option<String> {
             let completed: Completed = serde_json::from_str(document).ok()?;
             format!("{} no. {}", completed.completion_id, completed.number)
         }
-        Wish::List => {
-            let completions: Vec<Completion> = serde_json::from_str(document).ok()?;
-            let lines = completions.iter().map(line);
-            lines.collect::<Vec<_>>().join("\n")
-        }
-        Wish::Show(_) => {
+        Wish::List | Wish::Show(_) => {
             let completion: Completion = serde_json::from_str(document).ok()?;
             let mut text = line(&completion);
             for step in &completion.history {
@@ -144,11 +177,12 @@ fn line(completion: &Completion) -> String {
         completion_id,
         line,
         callee,
+        mode,
         stage,
         ends,
         ..
     } = completion;
-    format!("{completion_id} {line} waits for {callee}: {stage}, until {ends}")
+    format!("{completion_id} {line} waits for {callee} by {mode}: {stage}, until {ends}")
 }
 
 #[cfg(test)]
@@ -161,7 +195,10 @@ mod tests {
             "code":"INVALCOMPLETIONID","value":2147483679}"#;
         let error = refused(404, document);
         assert_eq!(error.to_string(), "no such completion (INVALCOMPLETIONID)");
-        assert_eq!(refused(502, "<html>").to_string(), " (502)");
+        assert_eq!(
+            refused(502, "<html>").to_string(),
+            "what answers is no campon (502)"
+        );
     }
 
     #[test]
@@ -174,6 +211,5 @@ mod tests {
         let document = r#"{"completion_id":"abc","number":2}"#;
         assert_eq!(shown(&wish, document).as_deref(), Some("abc no. 2"));
         assert_eq!(shown(&wish, "{}"), None);
-        assert_eq!(shown(&Wish::List, "[]").as_deref(), Some(""));
     }
 }

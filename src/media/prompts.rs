@@ -76,10 +76,18 @@ impl Phrase {
     }
 }
 
+/// What an operator may have recorded of the texts that can be left, by number.
+const TEXTS: [&str; 10] = [
+    "text_0", "text_1", "text_2", "text_3", "text_4", "text_5", "text_6", "text_7", "text_8",
+    "text_9",
+];
+
 /// All that can be said and played, ready to be heard.
 #[derive(Clone, Debug)]
 pub struct Voice {
     parts: Vec<(&'static str, Clip)>,
+    /// The texts that can be left, as far as they were recorded, from 0.
+    texts: Vec<Clip>,
     /// A request was taken.
     pub accepted: Clip,
     /// It was not.
@@ -116,14 +124,34 @@ impl Voice {
         for (name, shipped) in ENGLISH {
             parts.extend(load(name, Some(shipped))?.map(|clip| (*name, clip)));
         }
+        let mut texts = Vec::new();
+        for name in TEXTS {
+            match load(name, None)? {
+                Some(clip) => texts.push(clip),
+                None => break,
+            }
+        }
         Ok(Self {
             parts,
+            texts,
             accepted: load("accepted", None)?.unwrap_or_else(accepted),
             refused: load("refused", None)?.unwrap_or_else(refused),
             warning: load("warning", None)?.unwrap_or_else(warning),
             music: load("music", None)?.unwrap_or_else(music),
             ringing: load("ringing", None)?.unwrap_or_else(ringing),
         })
+    }
+
+    /// The first texts, each with the digit of its number behind it; `None` if one of them was not
+    /// recorded, or there is nothing to choose.
+    pub fn say_texts(&self, count: usize) -> Option<Clip> {
+        let texts = self.texts.get(..count.min(TEXTS.len()));
+        let texts = texts.filter(|texts| texts.len() > 1)?;
+        let keys = (b'0'..=b'9').filter_map(Digit::of_key);
+        let keys: Vec<Clip> = keys.map(|key| self.say(&[Phrase::Key(key)])).collect();
+        let parts = texts.iter().zip(&keys);
+        let parts: Vec<&Clip> = parts.flat_map(|(text, key)| [text, key]).collect();
+        Some(Clip::joined(&parts))
     }
 
     /// These, one after the other; what nobody has a file for is left out.
@@ -215,6 +243,22 @@ mod tests {
         let length = |phrases: &[Phrase]| voice.say(phrases).samples().len();
         assert_eq!(length(&press), length(&press[..1]) + length(&press[1..]));
         assert_eq!(length(&[Phrase::Key(Digit::A)]), 0);
+    }
+
+    #[test]
+    fn texts_are_said_with_their_numbers_if_all_are_recorded() {
+        let own = include_bytes!("prompts/en/busy.wav");
+        let recorded = |names: &'static [&'static str]| {
+            let voice = Voice::new(|name| names.contains(&name).then(|| own.to_vec()));
+            voice.expect("a voice")
+        };
+        let voice = recorded(&["text_0", "text_1"]);
+        let length = |phrases: &[Phrase]| voice.say(phrases).samples().len();
+        let numbers = length(&[Phrase::Key(Digit::D0), Phrase::Key(Digit::D1)]);
+        let said = voice.say_texts(2).expect("two texts");
+        assert_eq!(said.samples().len(), 2 * length(&[Phrase::Busy]) + numbers);
+        assert!(voice.say_texts(3).is_none() && voice.say_texts(1).is_none());
+        assert!(recorded(&["text_1"]).say_texts(2).is_none());
     }
 
     #[test]

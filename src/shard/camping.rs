@@ -531,6 +531,11 @@ impl Camping {
         self.wish == OnBusy::Ask && self.stage == Stage::Idle
     }
 
+    /// Whether it is at its callee's phone, to join his call.
+    pub(super) fn is_joining(&self) -> bool {
+        self.stage == Stage::Joining
+    }
+
     /// The request whose turn it is.
     pub(super) fn invited(&self) -> Option<CompletionId> {
         match self.stage {

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   held, asked for --rights, situation--> the phone takes Join? --no--> a mixer of ours
-//!        |                                     |
+//!        |                                     |                             '--joined, or not-->
 //!        \--denied, with the reason            '--INVITE with Join--18x, 2xx--> accepted
 //!                                                      \--its failure--> the caller's, and refused
 //! ```
@@ -30,13 +30,22 @@ use crate::sip::{Checked, Message, Name, Request, Scratch};
 use crate::table::Key;
 use crate::time::Timestamp;
 
-/// An attempt that the phone has yet to answer.
+/// An attempt that an application waits for.
 #[derive(Debug)]
 pub(super) struct Intruding {
     id: CompletionId,
     /// Who asked, until he is answered.
     ticket: Option<Ticket>,
-    record: IntrusionRecord,
+    by: By,
+}
+
+/// Who is to bring the three together.
+#[derive(Debug)]
+enum By {
+    /// The callee's phone, which has yet to answer.
+    Join(IntrusionRecord),
+    /// A mixer of ours, which keeps the record itself.
+    Mixer,
 }
 
 impl Shard {
@@ -70,7 +79,7 @@ impl Shard {
         held: &mut Held,
     ) -> Result<(), Denied> {
         let mut record = Self::begin_record(now, held);
-        let talk = match self.talk_of(held) {
+        let talk = match self.talk_of(now, held) {
             Ok(talk) => talk,
             Err((denied, third)) => {
                 record.third = third.as_ref().map(plain);
@@ -85,22 +94,24 @@ impl Shard {
         let joins = joins.is_some_and(|it| it.call.takes_join(talk.near));
         if joins {
             let ticket = Some(ticket);
-            let intruding = Intruding { id, ticket, record };
+            let by = By::Join(record);
+            let intruding = Intruding { id, ticket, by };
             self.desk.intruding.insert(key, intruding);
             if self.send_join(now, (key, held), &talk).is_some() {
                 return Ok(());
             }
             self.desk.intruding.remove(&key);
         }
-        let mixed = self.intrude_in_room(now, key, held);
-        let end = if mixed.is_ok() {
-            self.answer_application(ticket, Ok(Some(id)));
-            End::Completed
-        } else {
-            End::Refused
-        };
-        self.provider.count_end(Mode::Intrude, end);
-        mixed
+        if let Err(denied) = self.intrude_in_room(now, key, held) {
+            self.provider.count_end(Mode::Intrude, End::Refused);
+            return Err(denied);
+        }
+        // He is answered when he is in it, or cannot be.
+        let (ticket, by) = (Some(ticket), By::Mixer);
+        self.desk
+            .intruding
+            .insert(key, Intruding { id, ticket, by });
+        Ok(())
     }
 
     /// RFC 3911 §4: the caller's INVITE once more, to the phone that talks and to it alone. A PBX that
@@ -179,18 +190,32 @@ impl Shard {
         Some(())
     }
 
-    /// Looks whether the phone has answered; nothing while nobody intrudes.
+    /// Looks whether the phone has answered, or the mixer stands; nothing while nobody intrudes.
     pub(super) fn watch_intrusion(&mut self, now: Timestamp, key: Key, held: &Held) {
-        let Some(mut intruding) = self.desk.intruding.remove(&key) else {
+        let Some(intruding) = self.desk.intruding.remove(&key) else {
             return;
         };
+        let Intruding { id, ticket, by } = intruding;
+        match by {
+            By::Join(record) => self.watch_join(now, (key, held), (id, ticket), record),
+            By::Mixer => self.watch_mixer((key, held), id, ticket),
+        }
+    }
+
+    fn watch_join(
+        &mut self,
+        now: Timestamp,
+        (key, held): (Key, &Held),
+        (id, mut ticket): (CompletionId, Option<Ticket>),
+        mut record: IntrusionRecord,
+    ) {
         let call = &held.call;
         let is_joined = call.answered().is_some();
         if (is_joined || call.has_rung())
-            && let Some(ticket) = intruding.ticket.take()
+            && let Some(ticket) = ticket.take()
         {
             // The phone has accepted it, as far as TAPI is concerned.
-            self.answer_application(ticket, Ok(Some(intruding.id)));
+            self.answer_application(ticket, Ok(Some(id)));
         }
         if is_joined {
             if let Some(call) = held.asked {
@@ -200,19 +225,44 @@ impl Shard {
                 self.desk.facts.push_back(released);
             }
             // When they part is the phone's to know.
-            intruding.record.joined = Some(now);
-            self.end_record(now, intruding.record, IntrusionEnd::Joined);
+            record.joined = Some(now);
+            self.end_record(now, record, IntrusionEnd::Joined);
             self.provider.count_end(Mode::Intrude, End::Completed);
         } else if !call.is_up() || call.is_held() {
-            if let Some(ticket) = intruding.ticket.take() {
+            if let Some(ticket) = ticket {
                 let reject = completion::Reject::MonitorRefused(status_of(call));
                 self.answer_application(ticket, Err(reject));
             }
-            self.end_record(now, intruding.record, IntrusionEnd::Failed);
+            self.end_record(now, record, IntrusionEnd::Failed);
             self.provider.count_end(Mode::Intrude, End::Refused);
         } else {
-            self.desk.intruding.insert(key, intruding);
+            let by = By::Join(record);
+            self.desk
+                .intruding
+                .insert(key, Intruding { id, ticket, by });
         }
+    }
+
+    fn watch_mixer(&mut self, (key, held): (Key, &Held), id: CompletionId, ticket: Option<Ticket>) {
+        let is_joined = held.call.is_joined();
+        let is_on_its_way = held.mixed.is_some() && held.call.is_held();
+        if !is_joined && is_on_its_way {
+            let by = By::Mixer;
+            self.desk
+                .intruding
+                .insert(key, Intruding { id, ticket, by });
+            return;
+        }
+        let (end, result) = if is_joined {
+            (End::Completed, Ok(Some(id)))
+        } else {
+            let reject = completion::Reject::IntrusionDenied(Denied::NoMeans);
+            (End::Refused, Err(reject))
+        };
+        if let Some(ticket) = ticket {
+            self.answer_application(ticket, result);
+        }
+        self.provider.count_end(Mode::Intrude, end);
     }
 }
 

@@ -8,14 +8,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::cc::addr;
-use crate::completion::{CompletionId, Delivery, Input, Mode, Taking};
-use crate::shard::Shard;
+use crate::completion::{CompletionId, Delivery, Input, Mode, Taking, is_named};
+use crate::media::digit::Digit;
+use crate::media::room::{Programme, Repeats};
 use crate::shard::desk::user_of;
-use crate::shard::offer::host_at;
+use crate::shard::offer::{Asker, host_at};
+use crate::shard::prompt::{Stage, Wish};
 use crate::shard::provider::Refusal;
 use crate::shard::recall::uri_of;
 use crate::shard::subscriptions::whole_seconds;
 use crate::shard::ways::Way;
+use crate::shard::{Held, Shard};
 use crate::sip::header::date::Date;
 use crate::sip::{Method, Name, Status, Writer};
 use crate::table::Key;
@@ -73,6 +76,43 @@ impl Shard {
             }
             (Mode::Message, None) | (_, Some(_)) => Err(Refusal::Message),
             (Mode::Callback | Mode::CampOn | Mode::Intrude, None) => Ok(None),
+        }
+    }
+
+    /// Whether this caller, who is kept from his failure, may leave a text.
+    pub(super) fn could_leave(&self, held: &Held) -> bool {
+        let is_named = |asker: &Asker| is_named(&asker.from, &asker.identity);
+        self.leaves_texts() && held.about.asker().is_some_and(is_named)
+    }
+
+    /// He hears which there are and chooses, where the operator has recorded them; else he leaves the
+    /// first.
+    pub(super) fn offer_texts(&mut self, now: Timestamp, held: &mut Held) {
+        let count = self.settings.completion.messages.len();
+        let voice = self.settings.voice.as_ref();
+        let Some(said) = voice.and_then(|voice| voice.say_texts(count)) else {
+            return self.leave_text(now, held, 0);
+        };
+        let prompt = self.settings.completion.prompt.as_ref();
+        let lasts = prompt.map(|prompt| prompt.lasts).unwrap_or_default();
+        if let Some(prompting) = held.prompting.as_mut() {
+            prompting.stage = Stage::Choosing;
+            let programme = Programme::new(said, Repeats::Never);
+            self.sounds.play(prompting.room, programme);
+            held.call.hold_until(now + lasts);
+        }
+    }
+
+    /// He has pressed a digit while he was asked.
+    pub(super) fn choose_text(&mut self, now: Timestamp, held: &mut Held, digit: Digit) {
+        if let Some(number) = digit.key().to_digit(10) {
+            self.leave_text(now, held, number);
+        }
+    }
+
+    fn leave_text(&mut self, now: Timestamp, held: &mut Held, number: u32) {
+        if let Some(text) = self.text_numbered(number) {
+            self.ask(now, held, Wish::Leave(text));
         }
     }
 

@@ -57,13 +57,13 @@ pub(super) struct Bridge {
 
 impl Shard {
     /// Whether this caller could join the call of his callee, as things are.
-    pub(super) fn may_intrude(&self, held: &Held) -> bool {
-        self.settings.sound.is_some() && self.bridge_for(held).is_ok()
+    pub(super) fn may_intrude(&self, now: Timestamp, held: &Held) -> bool {
+        self.settings.sound.is_some() && self.bridge_for(now, held).is_ok()
     }
 
     /// The same, if a mixer of ours can be put between the two.
-    fn bridge_for(&self, held: &Held) -> Result<Bridge, (Denied, Option<Aor>)> {
-        let found = self.talk_of(held)?;
+    fn bridge_for(&self, now: Timestamp, held: &Held) -> Result<Bridge, (Denied, Option<Aor>)> {
+        let found = self.talk_of(now, held)?;
         let talk = self.calls.get(found.key);
         if talk.is_some_and(|talk| talk.call.could_mix() && !talk.call.has_mixer()) {
             return Ok(found);
@@ -72,7 +72,11 @@ impl Shard {
     }
 
     /// Who may not learns no more of the callee's calls than that.
-    pub(super) fn talk_of(&self, held: &Held) -> Result<Bridge, (Denied, Option<Aor>)> {
+    pub(super) fn talk_of(
+        &self,
+        now: Timestamp,
+        held: &Held,
+    ) -> Result<Bridge, (Denied, Option<Aor>)> {
         let asker = held.about.asker();
         let callee = asker.and_then(|asker| match &asker.callee {
             Callee::Ours(callee) => Some(callee),
@@ -101,7 +105,13 @@ impl Shard {
         let first = calls.next();
         let is_only = calls.next().is_none();
         let third = first.and_then(|(_, near, held)| self.third_of(near, held));
+        // R23: who has called for help is left alone for a while.
+        let is_left_alone =
+            |user: Option<&Aor>| user.is_some_and(|user| self.users.is_left_alone(now, user));
         attempt.situation = match first {
+            Some(_) if is_left_alone(Some(callee)) || is_left_alone(third.as_ref()) => {
+                Situation::Emergency
+            }
             None => Situation::Idle,
             Some(_) if !is_only => Situation::Several,
             Some((_, _, held)) => situation_of(held),
@@ -184,7 +194,7 @@ impl Shard {
 
     fn begin_intrusion(&mut self, now: Timestamp, held: &mut Held) -> Result<(), Denied> {
         let mut record = Self::begin_record(now, held);
-        let begun = self.bridge_for(held).and_then(|bridge| {
+        let begun = self.bridge_for(now, held).and_then(|bridge| {
             record.third = bridge.third.as_ref().map(plain);
             self.reserve(held, &bridge)
                 .ok_or((Denied::NoMeans, bridge.third))
@@ -222,7 +232,7 @@ impl Shard {
             return;
         };
         let (bridge_key, at) = (*bridge, *at);
-        let found = self.bridge_for(held).ok();
+        let found = self.bridge_for(now, held).ok();
         let found = found.filter(|found| found.key == bridge_key);
         let room = held.prompting.as_ref().map(|prompting| prompting.room);
         let begun = found.zip(room).is_some_and(|(found, room)| {

@@ -12,7 +12,7 @@ use crate::media::prompts::Voice;
 use crate::media::room::{Programme, Repeats};
 use crate::shard::desk::name_of;
 use crate::shard::offer::About;
-use crate::shard::prompt::{Prompting, Stage};
+use crate::shard::prompt::{Prompting, Stage, Wish};
 use crate::shard::{Held, Shard};
 use crate::sip::Status;
 use crate::table::Key;
@@ -82,6 +82,7 @@ impl Shard {
             Some(Stage::Waiting(_) | Stage::Ringing(_)) => {}
             Some(
                 Stage::Saying
+                | Stage::Choosing
                 | Stage::Asking(_)
                 | Stage::Turning
                 | Stage::Reserving
@@ -119,7 +120,7 @@ impl Shard {
         };
         let lasts = self.with_turn(now, parties, about, |turn| turn.announce.holds(&told));
         match lasts {
-            Some(_) => self.ask(now, held, Mode::Callback),
+            Some(_) => self.ask(now, held, Wish::Complete(Mode::Callback)),
             None => self.let_go(now, held),
         }
     }

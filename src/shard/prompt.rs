@@ -7,18 +7,20 @@
 //!                      |                  | ^                                                  ^
 //!                      |                  | \--digit: call me back-- Waiting, Ringing          |
 //!                      |                  \--a place in the queue-----^                        |
+//!                      |--digit: leave a text--> Choosing --its number--> Asking               |
 //!                      \--time, no port, nobody to hear it, nothing to offer-------------------/
 //! ```
 //!
 //! - What is said is early media: nothing is answered, so nothing is billed.
 //! - Whatever goes wrong, the caller gets the failure that was kept, with its offer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::{Call, Refused, Told};
 use crate::cc::Condition;
 use crate::completion::{
-    Complete, CompletionId, Input, Mode, Reject as NotCompleted, Ticket, WhichCall,
+    Complete, CompletionId, Input, Leave, Mode, Reject as NotCompleted, Ticket, WhichCall,
 };
 use crate::media::desk::RoomId;
 use crate::media::digit::Digit;
@@ -54,6 +56,8 @@ pub(super) struct Prompting {
 pub(super) enum Stage {
     /// A digit is waited for.
     Saying,
+    /// He wants to leave a text, and is asked which.
+    Choosing,
     /// What it asks for is being done.
     Asking(Ticket),
     /// He hears whether it was.
@@ -70,6 +74,13 @@ pub(super) enum Stage {
     Joining,
     /// He has joined it.
     Joined,
+}
+
+/// What a digit asks for.
+pub(super) enum Wish {
+    Complete(Mode),
+    /// This text is left.
+    Leave(Arc<str>),
 }
 
 impl Announcer<'_> {
@@ -187,7 +198,7 @@ impl Shard {
     fn begin_prompt(&mut self, now: Timestamp, key: Key, held: &mut Held) -> Option<()> {
         let voice = self.settings.voice.clone()?;
         let reason = held.about.asker()?.failed?;
-        let offered = self.offered(held, reason);
+        let offered = self.offered(now, held, reason);
         if offered.is_empty() {
             return None;
         }
@@ -231,7 +242,7 @@ impl Shard {
     }
 
     /// What can be done for this caller now, of all that a digit may ask for.
-    fn offered(&self, held: &Held, reason: Condition) -> Vec<(Digit, Mode)> {
+    fn offered(&self, now: Timestamp, held: &Held, reason: Condition) -> Vec<(Digit, Mode)> {
         let prompt = self.settings.completion.prompt.as_ref();
         let digits = prompt.into_iter().flat_map(|prompt| &prompt.digits);
         let is_possible = |mode| match mode {
@@ -240,8 +251,8 @@ impl Shard {
                 let could_camp = |asker| self.could_camp(asker);
                 reason == Condition::Busy && held.about.asker().is_some_and(could_camp)
             }
-            Mode::Intrude => reason == Condition::Busy && self.may_intrude(held),
-            Mode::Message => false,
+            Mode::Intrude => reason == Condition::Busy && self.may_intrude(now, held),
+            Mode::Message => self.could_leave(held),
         };
         digits
             .filter(|(_, mode)| is_possible(*mode))
@@ -280,18 +291,23 @@ impl Shard {
         let Some(prompting) = held.prompting.as_mut() else {
             return;
         };
+        if prompting.stage == Stage::Choosing {
+            return self.choose_text(now, held, digit);
+        }
         let mut offered = prompting.offered.iter();
         let Some((_, mode)) = offered.find(|(each, _)| *each == digit).copied() else {
             return;
         };
         match prompting.stage {
             Stage::Saying if mode == Mode::Intrude => self.intrude(now, held),
-            Stage::Saying => self.ask(now, held, mode),
+            Stage::Saying if mode == Mode::Message => self.offer_texts(now, held),
+            Stage::Saying => self.ask(now, held, Wish::Complete(mode)),
             Stage::Waiting(id) if mode == Mode::Callback => {
                 prompting.stage = Stage::Turning;
                 self.leave_queue(held, id);
             }
-            Stage::Waiting(_)
+            Stage::Choosing
+            | Stage::Waiting(_)
             | Stage::Ringing(_)
             | Stage::Asking(_)
             | Stage::Turning
@@ -303,7 +319,7 @@ impl Shard {
     }
 
     /// What a digit asks for.
-    pub(super) fn ask(&mut self, now: Timestamp, held: &mut Held, mode: Mode) {
+    pub(super) fn ask(&mut self, now: Timestamp, held: &mut Held, wish: Wish) {
         let asked = held.about.asker().map(|asker| asker.call);
         let asked = asked.zip(held.parties.caller.as_ref());
         let Some(((call, caller), prompting)) = asked.zip(held.prompting.as_mut()) else {
@@ -312,12 +328,21 @@ impl Shard {
         let ticket = self.desk.ticket();
         self.desk.prompts.insert(ticket, prompting.room);
         prompting.stage = Stage::Asking(ticket);
-        self.desk.facts.push_back(Input::Complete(Complete {
-            ticket,
-            caller: name_of(caller),
-            call: WhichCall::Call(call),
-            mode,
-        }));
+        let (caller, call) = (name_of(caller), WhichCall::Call(call));
+        self.desk.facts.push_back(match wish {
+            Wish::Complete(mode) => Input::Complete(Complete {
+                ticket,
+                caller,
+                call,
+                mode,
+            }),
+            Wish::Leave(text) => Input::Leave(Leave {
+                ticket,
+                caller,
+                call,
+                text,
+            }),
+        });
         let patience = self.settings.completion.service.timing.commit_max + CLOSING_MAX;
         held.call.hold_until(now + patience);
     }

@@ -2,6 +2,8 @@
 //!
 //! Spec: RULES R17; RFC 3264 §8; RFC 3261 §14.1; threats T29, T31.
 
+mod asked;
+
 use std::time::Duration;
 
 use campon::media::desk::{Command, RoomId};

@@ -2,6 +2,8 @@
 //!
 //! Spec: RULES R5, R16; RFC 3264 §6; RFC 3261 §13.3.1.1; RFC 6910 §7.1.
 
+mod texts;
+
 use std::time::Duration;
 
 use campon::media::desk::{Command, RoomId};
@@ -41,11 +43,23 @@ impl Asked {
         Self::with(|draft| draft)
     }
 
+    /// In a campon of this setup.
+    fn of(setup: Setup) -> Self {
+        Self::before(setup, |draft| draft)
+    }
+
     /// The same, with an INVITE that has more in it.
     fn with(
         more: impl FnOnce(crate::flow::kit::draft::Draft) -> crate::flow::kit::draft::Draft,
     ) -> Self {
-        let world = World::new(Setup::Prompting);
+        Self::before(Setup::Prompting, more)
+    }
+
+    fn before(
+        setup: Setup,
+        more: impl FnOnce(crate::flow::kit::draft::Draft) -> crate::flow::kit::draft::Draft,
+    ) -> Self {
+        let world = World::new(setup);
         let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
         let talk = call(&carol, &bob);
         world.advance(Duration::from_secs(1));

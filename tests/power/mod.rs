@@ -13,9 +13,11 @@
     reason = "real processes run in real time, and how long to test is no setting of theirs"
 )]
 
+mod full;
 mod kill;
 mod model;
 mod platter;
+mod scene;
 mod world;
 
 use std::collections::BTreeMap;

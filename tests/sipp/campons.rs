@@ -7,11 +7,12 @@
 //! ```
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
 
 use crate::act::Act;
 use crate::message::{Message, uri};
 use crate::player::{Player, finish};
-use crate::process::Campon;
+use crate::process::{Campon, binary};
 use crate::stage::Phone::{self, Alice, Bob, Carol, Eve};
 use crate::stage::{Stage, network};
 use crate::tap::Side::{North, South};
@@ -47,6 +48,15 @@ expires_min = "2s"
 request_last = "*37#"
 cancel_all = "#37#"
 "##;
+
+/// Who may end requests in the south, by this token.
+const TOKEN: &str = "operator";
+const OPERATOR: &str = r#"
+[[api.token]]
+name = "operator"
+sha256 = "06e55b633481f7bb072957eabcf110c972e86691c3cfedabe088024bffe42f23"
+scopes = ["read", "admin"]
+"#;
 
 const REQUEST: &str = "*37%23";
 const CANCEL_ALL: &str = "%2337%23";
@@ -84,7 +94,8 @@ impl Scene {
         let there = [SOUTH, SOUTH_TRUNK, SOUTH_SEEN, NORTH_SEEN];
         let folder = stage.file("south");
         std::fs::create_dir_all(&folder).expect("a folder in the target folder");
-        let config = config(there, "north", "original", "eve");
+        let config = config(there, "north", "original", "eve") + OPERATOR;
+        std::fs::write(stage.file("token"), TOKEN).expect("a file in the target folder");
         let south = Campon::start(at(SOUTH), &folder, Some(&config));
         let end = |here, campon| End {
             here: at(here),
@@ -162,6 +173,17 @@ impl Scene {
         finish(vec![carol, eve, recalled(Alice), bob]);
     }
 
+    /// What `campon completions` prints to the operator of the southern campon.
+    fn souths_operator(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        command.arg("completions").args(arguments);
+        command.args(["--api", &format!("http://{}:5080", at(SOUTH).ip())]);
+        command.arg("--token-file").arg(self.stage.file("token"));
+        let done = command.output().expect("the binary runs");
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).expect("UTF-8")
+    }
+
     fn dials(&self, phone: Phone, code: &str) {
         self.act("code.caller", phone).with("code", code).play();
     }
@@ -220,6 +242,7 @@ fn expected(news: &[(&str, &str)]) -> Vec<(String, String)> {
 const QUEUED: (&str, &str) = ("queued", "active");
 const READY: (&str, &str) = ("ready", "active");
 const DONE: (&str, &str) = ("queued", "terminated;reason=noresource");
+const REJECTED: (&str, &str) = ("queued", "terminated;reason=rejected");
 const LEFT: (&str, &str) = ("queued", "terminated;reason=timeout");
 
 #[test]
@@ -230,7 +253,8 @@ fn two_campons_are_agent_and_monitor_for_each_other_at_once() {
     let before = [subscribed(North), subscribed(South)];
     assert_eq!(before, [1, 1]);
     taken_back_by_the_caller(&scene);
-    ended_by_the_monitor(scene);
+    ended_by_the_monitors_operator(&scene);
+    ended_with_the_monitor(scene);
 }
 
 /// Alice waits for Bob and Carol for Eve. Alice does not come at first, and keeps her place.
@@ -307,15 +331,36 @@ fn taken_back_by_the_caller(scene: &Scene) {
     assert_eq!(scene.stage.count("completions_cancelled"), 1);
 }
 
-/// The monitor's campon is stopped while Alice waits: she waits no longer.
-fn ended_by_the_monitor(scene: Scene) {
+/// Who runs the monitor's campon ends her request there: the subscription ends, and so does her wish.
+fn ended_by_the_monitors_operator(scene: &Scene) {
     let talk = scene.talk();
     scene.asks(Alice, "bob");
     let subscribe = scene.tap.wait_for(North, "SUBSCRIBE", 3);
+    nth_told(&scene.tap, (South, &subscribe), 0);
+    let waiting = scene.souths_operator(&["list"]);
+    let (id, waits) = waiting.split_once(' ').expect("a name");
+    assert!(
+        waits.contains(" waits for bob by callback: queued"),
+        "{waiting}"
+    );
+    scene.souths_operator(&["cancel", id]);
+    let ended = nth_told(&scene.tap, (South, &subscribe), 1);
+    assert_eq!(vec![news(&ended)], expected(&[REJECTED]));
+    scene.stage.wait_until_counted("completions_refused", 1);
+    // RFC 6665 §4.1.3: who is rejected does not ask again.
+    scene.hangs_up(talk);
+    assert_eq!(scene.tap.requests(North, "SUBSCRIBE").len(), 4);
+}
+
+/// The monitor's campon is stopped while Alice waits: she waits no longer.
+fn ended_with_the_monitor(scene: Scene) {
+    let talk = scene.talk();
+    scene.asks(Alice, "bob");
+    let subscribe = scene.tap.wait_for(North, "SUBSCRIBE", 4);
     scene.south.signal("TERM");
     let ended = nth_told(&scene.tap, (South, &subscribe), 1);
     assert_eq!(vec![news(&ended)], expected(&[DONE]));
-    scene.stage.wait_until_counted("completions_refused", 1);
+    scene.stage.wait_until_counted("completions_refused", 2);
     // Its calls go on until they end.
     scene.hangs_up(talk);
     let Scene { stage, south, tap } = scene;
@@ -323,11 +368,11 @@ fn ended_by_the_monitor(scene: Scene) {
     assert!(log.contains("completions 0"), "{log}");
     drop(tap);
     stage.close_served(&[
-        // As Alice's agent three times, and as Eve's monitor.
-        ("completions_accepted", 4),
+        // As Alice's agent four times, and as Eve's monitor.
+        ("completions_accepted", 5),
         ("completions_cancelled", 1),
         ("completions_completed", 2),
         ("completions_recalled", 3),
-        ("completions_refused", 1),
+        ("completions_refused", 2),
     ]);
 }

@@ -5,12 +5,13 @@
 //! A command is found by what it does, so that the manual cannot say something that does not work.
 
 use std::fs;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::process::wait_for;
+use crate::process::{binary, wait_for};
 use crate::stage::Phone::{Alice, Bob, Dave};
 use crate::stage::{Stage, Transport};
 
@@ -87,6 +88,36 @@ impl Stage {
         self.runs(&[&mode], &[("CALL", id)])
     }
 
+    /// What the commands of the binary say to its operator.
+    fn is_shown_to_operators(&self, completed: &Value) {
+        let id = id_of(completed);
+        let waits = format!("{id} alice waits for bob by callback: queued, until ");
+        let list = self.operator(&["completions", "list"]);
+        assert!(
+            list.starts_with(&waits) && list.lines().count() == 1,
+            "{list}"
+        );
+        let story = self.operator(&["completions", "show", id]);
+        assert!(
+            story.starts_with(&waits) && story.contains("queued as no. 1"),
+            "{story}"
+        );
+        let call = self.alices_call("busy");
+        let call = call["id"].as_str().expect("an id");
+        let again = self.operator(&["complete", call]);
+        assert_eq!(again, format!("{id} no. 1\n"));
+    }
+
+    /// Runs the binary against the campon of the stage; what it prints.
+    fn operator(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        command.args(arguments);
+        command.args(["--api", &format!("http://{}:5080", self.domain())]);
+        let done = command.output().expect("the binary runs");
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).expect("UTF-8")
+    }
+
     fn alice_finds_bob_busy_for_long(&self) -> crate::player::Player {
         let target = format!("sip:bob@{}", self.domain());
         let mut alice = self
@@ -95,6 +126,47 @@ impl Stage {
             .start();
         alice.wait_until_heard("100 INVITE", 1);
         alice
+    }
+}
+
+/// A reader of events, who writes what comes to a file.
+struct Events {
+    reader: Child,
+    heard: PathBuf,
+}
+
+impl Events {
+    /// As the manual says, from behind this event.
+    fn read(stage: &Stage, name: &str, last: &str) -> Self {
+        let heard = stage.file(name);
+        let out = fs::File::create(&heard).expect("a file in the target folder");
+        let resumes = format!("exec curl -H 'Last-Event-ID: {last}'");
+        let command = documented(&["/events"]).replacen("curl", &resumes, 1);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &command]).stdout(out);
+        shell.env("API", format!("http://{}:5080/v1", stage.domain()));
+        let reader = shell.spawn().expect("sh, and curl in the path");
+        Self { reader, heard }
+    }
+
+    /// The n-th event, with its id.
+    fn nth(&self, n: usize) -> (String, Value) {
+        let found = wait_for(EFFECT_MAX, || {
+            let heard = fs::read_to_string(&self.heard).ok()?;
+            let mut events = heard.split("\n\n").filter(|event| event.contains("data: "));
+            let event = events.nth(n)?;
+            let line = |name| event.lines().find_map(|line| line.strip_prefix(name));
+            let value = serde_json::from_str(line("data: ")?).ok()?;
+            Some((line("id: ")?.to_owned(), value))
+        });
+        found.unwrap_or_else(|| panic!("no event {n}"))
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let _gone = self.reader.kill();
+        let _reaped = self.reader.wait();
     }
 }
 
@@ -108,10 +180,13 @@ fn a_callback_is_asked_for_and_taken_back_when_curl_says_so() {
     let stage = Stage::open_with("tour_callback", CONFIG);
     stage.register(&[Alice, Bob]);
     let talk = stage.talk();
+    // From the beginning: of an id that nobody knows, all that there is comes behind it.
+    let events = Events::read(&stage, "events", "0");
     let alice = stage.alice_finds_bob_busy_for_long();
     let completed = stage.completes("callback");
     // Who need not wait for it any more is told that he is busy.
     alice.finish();
+    stage.is_shown_to_operators(&completed);
     let waiting = stage.runs(&["\"$API/completions\""], &[]);
     assert_eq!(waiting[0]["completion_id"], completed["completion_id"]);
     assert_eq!(waiting[0]["mode"], "callback");
@@ -124,6 +199,19 @@ fn a_callback_is_asked_for_and_taken_back_when_curl_says_so() {
         stage.runs(&["\"$API/completions\""], &[]),
         Value::from(Vec::<Value>::new())
     );
+    let [first, last] = [0, 1].map(|nth| events.nth(nth));
+    assert_eq!(
+        (&first.1["type"], &first.1["line"]),
+        (&"NUMCOMPLETIONS".into(), &"alice".into())
+    );
+    assert_eq!(
+        (&first.1["count"], &last.1["count"]),
+        (&1.into(), &0.into())
+    );
+    // Who comes again gets what he has missed, once.
+    let again = Events::read(&stage, "again", &first.0);
+    assert_eq!(again.nth(0), last);
+    drop((events, again));
     stage.hang_up(talk, None).hang_up();
     stage.close_served(&[("completions_accepted", 1), ("completions_cancelled", 1)]);
 }
@@ -262,7 +350,7 @@ fn a_line_is_connected_and_disconnected_when_curl_says_so() {
 
 #[test]
 fn every_command_of_the_tour_is_run_by_some_test() {
-    let run: [&[&str]; 9] = [
+    let run: [&[&str]; 10] = [
         &["calls?line=alice"],
         &["\"mode\":\"callback\""],
         &["\"mode\":\"message\""],
@@ -272,10 +360,9 @@ fn every_command_of_the_tour_is_run_by_some_test() {
         &["DELETE", "/completions/"],
         &["\"from\":\"alice\""],
         &["DELETE", "/calls/"],
+        &["/events"],
     ];
     let mut commands: Vec<_> = run.into_iter().map(documented).collect();
-    // A stream that does not end is read by `serve`.
-    commands.push(documented(&["/events"]));
     commands.sort_unstable();
     let mut tour = tour();
     tour.sort_unstable();

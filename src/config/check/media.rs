@@ -54,16 +54,21 @@ pub(super) fn media(
 /// Which digit asks for what; without any nothing is said.
 pub(super) fn prompt(
     source: Source<'_>,
-    raw: &RawPrompt,
+    (raw, has_texts): (&RawPrompt, bool),
     media: Option<&Media>,
 ) -> Result<Option<Prompt>, Error> {
     let usual = Prompt::default();
+    if let Some(written) = raw.message.as_ref().filter(|_| !has_texts) {
+        let why = "there are no texts to be left: write completion.messages.texts";
+        return Err(source.error(&written.span(), why));
+    }
     let mut digits: Vec<(Digit, Mode)> = Vec::new();
     // In the order in which they are said.
     for (written, mode) in [
         (&raw.callback, Mode::Callback),
         (&raw.camp_on, Mode::CampOn),
         (&raw.intrude, Mode::Intrude),
+        (&raw.message, Mode::Message),
     ] {
         let Some(written) = written else {
             continue;

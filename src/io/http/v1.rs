@@ -297,9 +297,12 @@ async fn uncomplete(
 async fn events(State(desk): State<Desk>, Reads(grant): Reads, headers: HeaderMap) -> Answered {
     let line = match &grant.line {
         // By the name that it has in events.
-        Some(line) => match desk.ask(&grant, Ask::Line(line.clone())).await? {
-            Answer::Line(line) => Some(line.name),
-            other => return Err(unexpected(&other)),
+        Some(line) => match desk.ask(&grant, Ask::Line(line.clone())).await {
+            Ok(Answer::Line(line)) => Some(line.name),
+            // Nobody has heard of it yet: it will have the name that its token has.
+            Err(problem) if problem.status == 404 => Some(line.to_string()),
+            Err(problem) => return Err(problem),
+            Ok(other) => return Err(unexpected(&other)),
         },
         None => None,
     };
@@ -353,7 +356,10 @@ impl Desk {
         match timeout(patience, asked).await {
             Ok(Some(Answer::Refused(refusal))) => Err(Problem::from(refusal)),
             Ok(Some(answer)) => Ok(answer),
-            Ok(None) | Err(_) => Err(Problem::WORKER),
+            Ok(None) | Err(_) => {
+                let why = Problem::WORKER.detail;
+                Err(Problem::of(LineError::Uninitialized, why))
+            }
         }
     }
 

@@ -41,7 +41,9 @@ pub struct CallReport {
     pub since: Timestamp,
     /// Until when one that has failed may be completed.
     pub until: Option<Timestamp>,
-    /// The request that it completes (dwReason CALLCOMPLETION).
+    /// dwReason.
+    pub reason: CallReason,
+    /// The request that it completes.
     pub completes: Option<CompletionId>,
     /// The request that was made of it.
     pub completion: Option<CompletionId>,
@@ -60,17 +62,34 @@ pub enum Direction {
     Out,
 }
 
+/// LINECALLREASON, as far as calls here have them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CallReason {
+    /// At the called side while it rings, of a call that has waited for it.
+    CampedOn,
+    /// It completes another.
+    Completion,
+    /// Somebody has called.
+    Direct,
+    /// The same, of one that joins another call.
+    Intrude,
+}
+
 /// LINECALLSTATE, as far as calls here have them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallState {
     /// The callee is busy; the call is over, but for its completion.
     Busy,
+    /// Three talk, by a mixer of ours.
+    Conferenced,
     /// They talk.
     Connected,
     /// It is over.
     Idle,
     /// The line's phone rings.
     Offering,
+    /// Answered; one of the two is on hold.
+    OnHold,
     /// It is on its way.
     Proceeding,
     /// The callee's phone rings, or rang in vain.
@@ -222,7 +241,7 @@ impl Shard {
         let recall = held.about.recall().is_some();
         let completes = held.about.completes();
         let completes = completes.filter(|id| !self.provider.connecting.contains_key(id));
-        let state = state_of(&held.call, role, recall);
+        let state = state_of(held, role, recall);
         let may_ask = matches!(held.about, About::Asker(_)) && role == Role::Caller;
         let is_held = may_ask && held.call.is_held();
         let state = if is_held { CallState::Busy } else { state };
@@ -237,9 +256,11 @@ impl Shard {
                 self.with_message(&modes, (line, name))
             }
             CallState::Ringback if may_ask => self.modes_of_failed((line, name)),
-            CallState::Connected
+            CallState::Conferenced
+            | CallState::Connected
             | CallState::Idle
             | CallState::Offering
+            | CallState::OnHold
             | CallState::Proceeding
             | CallState::Ringback => Vec::new(),
         };
@@ -257,6 +278,7 @@ impl Shard {
             condition: None,
             since: held.call.began(),
             until: None,
+            reason: reason_of(held, role, completes),
             completes: completes.filter(|_| role == Role::Caller),
             completion: service.camp_of(name).filter(|_| is_held),
             is_completable: !modes.is_empty(),
@@ -279,6 +301,7 @@ impl Shard {
             condition: Some(failed.condition),
             since: failed.at,
             until: Some(failed.until),
+            reason: CallReason::Direct,
             completes: None,
             completion: failed.completion,
             is_completable: true,
@@ -342,9 +365,24 @@ impl Role {
     }
 }
 
-fn state_of(call: &Call, role: Role, is_recall: bool) -> CallState {
+/// What has brought the call to this side of it.
+fn reason_of(held: &Held, role: Role, completes: Option<CompletionId>) -> CallReason {
+    let camping = held.about.asker().and_then(|it| it.camping.as_deref());
+    match (role, camping) {
+        (Role::Caller, _) if completes.is_some() => CallReason::Completion,
+        (Role::Callee, Some(camping)) if camping.is_joining() => CallReason::Intrude,
+        (Role::Callee, Some(camping)) if camping.invited().is_some() => CallReason::CampedOn,
+        (Role::Callee | Role::Caller, _) => CallReason::Direct,
+    }
+}
+
+fn state_of(held: &Held, role: Role, is_recall: bool) -> CallState {
+    let call = &held.call;
+    let is_mixed = call.is_joined() || (held.mixed.is_some() && call.has_mixer());
     let is_under_way = call.is_placing() || call.is_referring();
     match role {
+        _ if is_mixed => CallState::Conferenced,
+        _ if call.answered().is_some() && call.is_on_hold() => CallState::OnHold,
         _ if call.answered().is_some() => CallState::Connected,
         Role::Caller if is_recall && !is_under_way => CallState::Offering,
         Role::Caller if call.has_rung() => CallState::Ringback,

@@ -23,7 +23,7 @@ use crate::random::Rng;
 use crate::shard::Shard;
 use crate::time::Timestamp;
 
-pub use call::{CallReport, CallState, Direction};
+pub use call::{CallReason, CallReport, CallState, Direction};
 pub use line::LineReport;
 
 use connect::Connecting;
@@ -213,7 +213,8 @@ pub struct LineEvent {
 pub enum LineNews {
     /// LINE_CALLSTATE of a call that completes one: reason CALLCOMPLETION.
     CallState {
-        /// `offering`, `proceeding`, `connected` or `idle`.
+        /// `offering`, `proceeding`, `connected` or `idle`; of a call that waits `ringback`, `connected`
+        /// or `busy`.
         state: CallState,
         /// The request.
         id: CompletionId,
@@ -280,6 +281,14 @@ impl Provider {
         };
         match &tell.news {
             News::Accepted(count) => self.tell(line, LineNews::NumCompletions { count: *count }),
+            // The call that waits is its own: nothing is offered to its caller.
+            News::Recalling if tell.mode == Mode::CampOn => {}
+            News::Calling if tell.mode == Mode::CampOn => {
+                self.tell(line, state(CallState::Ringback));
+            }
+            News::Waiting(_) if tell.mode == Mode::CampOn => {
+                self.tell(line, state(CallState::Busy));
+            }
             News::Recalling => self.tell(line, state(CallState::Offering)),
             News::Calling => self.tell(line, state(CallState::Proceeding)),
             News::Waiting(_) => self.tell(line, state(CallState::Idle)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use campon::completion::Mode;
 use campon::completion::intrusion::Denied;
 use campon::completion::{CompletionId, Reject};
-use campon::shard::provider::{Answer, Ask, CallReport, CallState, Refusal};
+use campon::shard::provider::{Answer, Ask, CallReason, CallReport, CallState, Refusal};
 use campon::shard::record::{IntrusionEnd, IntrusionRecord, Record};
 
 use crate::flow::kit::completion::MOMENT;
@@ -92,6 +92,16 @@ fn finds_busy(world: &World, caller: &Party) -> (Message, CallReport) {
     (sent, held)
 }
 
+/// dwReason of what is offered to Bob.
+fn why_bob_rings(world: &World) -> Option<CallReason> {
+    let Answer::Calls(calls) = world.asks_at_once(Ask::Calls(Some("bob".into()))) else {
+        panic!("no calls");
+    };
+    let mut calls = calls.into_iter();
+    let rings = calls.find(|call| call.state == CallState::Offering)?;
+    Some(rings.reason)
+}
+
 /// He asks to join.
 fn intrudes(world: &World, call: &CallReport) {
     world.is_asked(Ask::Complete {
@@ -148,6 +158,7 @@ fn a_supervisor_joins_by_the_phone_that_talks() {
     assert!(join.list("Require").contains(&"join"), "{join}");
     assert_eq!(join.uri(), bob.uri());
     assert_eq!(join.sdp(), sent.sdp());
+    assert_eq!(why_bob_rings(world), Some(CallReason::Intrude));
     bob.answers(&join, 180);
     alice.receives("180");
     let Answer::Completed { id, .. } = world.answers() else {
@@ -282,6 +293,40 @@ fn a_call_about_an_emergency_is_joined_by_nobody() {
     is_denied(&talk.world, Denied::Emergency);
     hears_busy(&alice, &sent);
     talk.ends();
+}
+
+/// RULES R23: for an hour nothing of ours touches who has called for help, and then it may again.
+#[test]
+fn nobody_joins_a_call_of_who_has_called_for_help_within_the_hour() {
+    for who in ["bob", "carol"] {
+        let talk = Talk::new("carol");
+        let world = &talk.world;
+        let caller = if who == "bob" { &talk.bob } else { &talk.with };
+        let [alice, help] = ["alice", "help"].map(|name| world.phone(name));
+        let urgent = invite("help").with("Priority", "emergency");
+        let sent = caller.sends(urgent.with_sdp(OFFER));
+        let rings = help.receives("INVITE");
+        help.answers(&rings, 486);
+        help.receives("ACK");
+        refused(caller, &sent, "486");
+        world.advance(Duration::from_mins(30));
+        for phone in [&alice, &talk.bob, &talk.with] {
+            phone.registers();
+        }
+        world.advance(Duration::from_secs(1790));
+        let (sent, held) = finds_busy(world, &alice);
+        intrudes(world, &held);
+        is_denied(world, Denied::Emergency);
+        hears_busy(&alice, &sent);
+        let (sent, held) = finds_busy(world, &alice);
+        intrudes(world, &held);
+        let join = talk.bob.receives("INVITE");
+        talk.bob.answers(&join, 603);
+        talk.bob.receives("ACK");
+        refused(&alice, &sent, "603");
+        assert!(matches!(world.answers(), Answer::Refused(_)));
+        talk.ends();
+    }
 }
 
 #[test]

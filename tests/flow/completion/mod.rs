@@ -6,6 +6,7 @@ mod camp_on;
 mod codes;
 mod intrusion;
 mod limits;
+mod lines;
 mod messages;
 mod peers;
 mod races;

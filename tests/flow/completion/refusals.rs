@@ -244,3 +244,23 @@ fn a_subscribe_without_contact_cannot_be_answered_by_notifys() {
     scene.world.advance(LONG);
     scene.world.quiet();
 }
+
+/// Threats T03: in the name of a caller who may ask, with his own offer, from fifty places that are not
+/// his.
+#[test]
+fn ten_thousand_spoofed_requests_ring_nobody() {
+    let scene = BobIsBusy::new();
+    let world = &scene.world;
+    let alices = offered_uri(&scene.busy);
+    for place in 100..150 {
+        let mallory = world.party_at("alice", &format!("192.0.2.{place}:5060"));
+        for _ in 0..200 {
+            mallory.sends(subscribe(&mallory, alices));
+            mallory.receives("403");
+        }
+    }
+    assert_eq!(world.counted("completions_accepted"), 0);
+    scene.bob_is_free();
+    world.advance(LONG);
+    world.quiet();
+}

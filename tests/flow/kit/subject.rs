@@ -74,6 +74,10 @@ pub(crate) enum Setup {
     Prompting,
     /// The same, and who presses 3 joins the call of the busy one.
     Intruding,
+    /// As [`Self::Prompting`], and who presses 4 leaves a text.
+    PromptingTexts,
+    /// The same; which one he is asked, for both were recorded.
+    PromptingChoice,
     /// What is for nobody registered goes to [`UPSTREAM`].
     Upstream,
     /// The same, and only Alice and Bob may register, with their passwords.
@@ -177,6 +181,8 @@ fn upstream(setup: Setup) -> Option<Peer> {
         | Setup::Unlimited
         | Setup::Prompting
         | Setup::Intruding
+        | Setup::PromptingTexts
+        | Setup::PromptingChoice
         | Setup::Peer
         | Setup::Reserving
         | Setup::Reliable
@@ -248,7 +254,14 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     };
     settings.completion.keeps =
         matches!(setup, Setup::Kept | Setup::KeptTexts | Setup::KeptUpstream);
-    if matches!(setup, Setup::Texts | Setup::KeptTexts | Setup::EdgeTexts) {
+    if matches!(
+        setup,
+        Setup::Texts
+            | Setup::KeptTexts
+            | Setup::PromptingTexts
+            | Setup::PromptingChoice
+            | Setup::EdgeTexts
+    ) {
         settings.completion.messages = TEXTS.map(Arc::from).into();
     }
     prepare_recalls(setup, &mut settings);
@@ -352,7 +365,12 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
     }
     if matches!(
         setup,
-        Setup::Prompting | Setup::Intruding | Setup::EdgePrompting | Setup::EdgeIntruding
+        Setup::Prompting
+            | Setup::Intruding
+            | Setup::PromptingTexts
+            | Setup::PromptingChoice
+            | Setup::EdgePrompting
+            | Setup::EdgeIntruding
     ) {
         let ports_end = if matches!(setup, Setup::Intruding | Setup::EdgeIntruding) {
             20_009
@@ -363,12 +381,18 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=ports_end,
         });
-        settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
+        let own = include_bytes!("../../../src/media/prompts/en/message.wav");
+        let is_recorded = |name: &str| {
+            matches!(setup, Setup::PromptingChoice) && matches!(name, "text_0" | "text_1")
+        };
+        let voice = Voice::new(|name| is_recorded(name).then(|| own.to_vec()));
+        settings.voice = Some(voice.expect("a voice"));
         settings.completion.prompt = Some(Prompt {
             digits: vec![
                 (Digit::D5, Mode::Callback),
                 (Digit::D1, Mode::CampOn),
                 (Digit::D3, Mode::Intrude),
+                (Digit::D4, Mode::Message),
             ],
             ..Prompt::default()
         });
@@ -459,6 +483,8 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Unlimited
         | Setup::Prompting
         | Setup::Intruding
+        | Setup::PromptingTexts
+        | Setup::PromptingChoice
         | Setup::Upstream
         | Setup::Users
         | Setup::Biloxi

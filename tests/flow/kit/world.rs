@@ -11,7 +11,7 @@ use campon::completion::WallTime;
 use campon::media::desk::{Command, RoomId};
 use campon::media::room::News;
 use campon::routing::names::{self, Failed};
-use campon::shard::provider::{Answer, Ask, Asking, Question};
+use campon::shard::provider::{Answer, Ask, Asking, LineEvent, Question};
 use campon::shard::record::Record;
 use campon::shard::{Input, Output, SendId, Shard};
 use campon::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
@@ -293,6 +293,17 @@ impl World {
     pub(crate) fn answers(&self) -> Answer {
         let answer = self.0.borrow_mut().shard.poll_answer();
         answer.expect("an answer").1
+    }
+
+    /// What lines were told since this was asked last.
+    pub(crate) fn news(&self) -> Vec<LineEvent> {
+        let mut state = self.0.borrow_mut();
+        std::iter::from_fn(|| state.shard.poll_news()).collect()
+    }
+
+    /// Whether no application has been answered since.
+    pub(crate) fn has_not_answered(&self) -> bool {
+        self.0.borrow_mut().shard.poll_answer().is_none()
     }
 
     /// The next record of a call, a request or an attempt.

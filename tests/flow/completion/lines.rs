@@ -1,0 +1,209 @@
+//! What a line is told of its requests, mode by mode, and what its calls say of themselves.
+//!
+//! Spec: TAPI `lineCompleteCall`, LINE_LINEDEVSTATE, LINE_CALLSTATE, LINECALLINFO; RULES R18, R24.
+
+use std::time::Duration;
+
+use campon::completion::{CompletionId, Mode, Outcome, Reject};
+use campon::shard::provider::{
+    Answer, Ask, CallReason, CallReport, CallState, Direction, LineNews, Refusal,
+};
+
+use crate::flow::kit::completion::{
+    BobIsBusy, MOMENT, REQUEST_LAST, connects, dials, picks_up, recalled,
+};
+use crate::flow::kit::dialog::Dialog;
+use crate::flow::kit::draft::{ANSWER, OFFER, invite, reinvite, response};
+use crate::flow::kit::scenes::{call, hang_up};
+use crate::flow::kit::subject::Setup;
+use crate::flow::kit::world::World;
+
+/// What was told since it was looked at last: line, and news by TAPI's names.
+fn news(world: &World) -> Vec<String> {
+    let named = |line: String, what: LineNews| match what {
+        LineNews::CallState { state, .. } => format!("{line} CALLSTATE {state:?}"),
+        LineNews::ComplCancel { outcome, .. } => format!("{line} COMPLCANCEL {outcome:?}"),
+        LineNews::MsgWait { count: 0 } => format!("{line} MSGWAITOFF"),
+        LineNews::MsgWait { count } => format!("{line} MSGWAITON {count}"),
+        LineNews::NumCompletions { count } => format!("{line} NUMCOMPLETIONS {count}"),
+    };
+    let told = world.news().into_iter();
+    told.map(|event| named(event.line, event.what)).collect()
+}
+
+fn calls_of(world: &World, line: &str) -> Vec<CallReport> {
+    let Answer::Calls(calls) = world.asks_at_once(Ask::Calls(Some(line.into()))) else {
+        panic!("no calls");
+    };
+    calls
+}
+
+/// The call of Alice's that has failed is completed in this mode.
+fn completes(world: &World, mode: Mode, message: Option<u32>) -> CompletionId {
+    let calls = calls_of(world, "alice");
+    let [call] = calls.as_slice() else {
+        panic!("one call: {calls:?}");
+    };
+    assert!(call.modes.contains(&mode), "{call:?}");
+    world.is_asked(Ask::Complete {
+        call: call.call,
+        mode: Some(mode),
+        message,
+    });
+    let Answer::Completed { id, number } = world.answers() else {
+        panic!("not accepted");
+    };
+    assert_eq!(number, 1);
+    id
+}
+
+/// It is no name of a request any more.
+#[track_caller]
+fn is_gone(world: &World, id: CompletionId) {
+    world.is_asked(Ask::Uncomplete(id));
+    let Answer::Refused(refusal) = world.answers() else {
+        panic!("it lives");
+    };
+    assert_eq!(refusal, Refusal::Completion(Reject::UnknownCompletion));
+}
+
+#[test]
+fn a_line_that_is_called_back_hears_each_step() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    news(world);
+    let id = completes(world, Mode::Callback, None);
+    assert_eq!(news(world), ["alice NUMCOMPLETIONS 1"]);
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    assert_eq!(news(world), ["alice CALLSTATE Offering"]);
+    let calls = calls_of(world, "alice");
+    let new = calls.iter().find(|call| call.state == CallState::Offering);
+    let new = new.expect("a call that rings");
+    assert_eq!(
+        (new.direction, new.reason, new.completes),
+        (Direction::In, CallReason::Completion, Some(id))
+    );
+    picks_up(alice, &recall);
+    let cc_call = bob.receives("INVITE");
+    assert_eq!(news(world), ["alice CALLSTATE Proceeding"]);
+    let (dialog, _) = connects(alice, bob, &cc_call);
+    assert_eq!(
+        news(world),
+        ["alice CALLSTATE Connected", "alice NUMCOMPLETIONS 0"]
+    );
+    is_gone(world, id);
+    hang_up(alice, &dialog, bob);
+}
+
+#[test]
+fn a_call_that_waits_stays_and_its_callee_sees_that_it_has() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    news(world);
+    let queued = invite("bob")
+        .with_sdp(OFFER)
+        .with("Request-Disposition", "queue");
+    let sent = alice.sends(queued);
+    alice.receives("182");
+    assert_eq!(news(world), ["alice NUMCOMPLETIONS 1"]);
+    let waits = calls_of(world, "alice").into_iter();
+    let waits: Vec<_> = waits.filter(|call| call.status.is_none()).collect();
+    assert!(
+        matches!(waits.as_slice(), [call] if call.state == CallState::Busy
+            && call.completion.is_some()),
+        "{waits:?}"
+    );
+    world.advance(MOMENT);
+    scene.bob_hangs_up();
+    world.advance(Duration::from_secs(1));
+    let rings = bob.receives("INVITE");
+    let calls = calls_of(world, "bob");
+    let [offered] = calls.as_slice() else {
+        panic!("one call: {calls:?}");
+    };
+    assert_eq!(
+        (offered.state, offered.reason),
+        (CallState::Offering, CallReason::CampedOn)
+    );
+    bob.sends(response(&rings, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    alice.acks(&sent, &answer);
+    bob.receives("ACK");
+    assert_eq!(
+        news(world),
+        [
+            "alice CALLSTATE Ringback",
+            "alice CALLSTATE Connected",
+            "alice NUMCOMPLETIONS 0"
+        ]
+    );
+    hang_up(alice, &Dialog::of_caller(&sent, &answer), bob);
+}
+
+#[test]
+fn a_text_that_lights_a_lamp_is_told_to_both_lines() {
+    let scene = BobIsBusy::with(Setup::Texts);
+    let BobIsBusy { world, bob, .. } = &scene;
+    news(world);
+    let id = completes(world, Mode::Message, Some(0));
+    assert_eq!(news(world), ["alice NUMCOMPLETIONS 1"]);
+    let text = bob.receives("MESSAGE");
+    bob.answers(&text, 405);
+    assert_eq!(news(world), ["bob MSGWAITON 1"]);
+    world.is_asked(Ask::Uncomplete(id));
+    assert!(matches!(world.answers(), Answer::Done));
+    let mut told = news(world);
+    told.sort_unstable();
+    assert_eq!(told, ["alice NUMCOMPLETIONS 0", "bob MSGWAITOFF"]);
+    is_gone(world, id);
+    scene.bob_hangs_up();
+}
+
+/// Only what a line has not asked for itself is told it as COMPLCANCEL.
+#[test]
+fn a_request_that_an_operator_ends_is_told_to_its_line() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy { world, alice, .. } = &scene;
+    let id = completes(world, Mode::Callback, None);
+    news(world);
+    world.is_asked(Ask::Refuse(id));
+    assert!(matches!(world.answers(), Answer::Done));
+    let refused = format!("alice COMPLCANCEL {:?}", Outcome::Refused);
+    assert_eq!(news(world), [refused.as_str(), "alice NUMCOMPLETIONS 0"]);
+    is_gone(world, id);
+    dials(alice, REQUEST_LAST);
+    let Answer::Completions(found) = world.asks_at_once(Ask::Completions(None)) else {
+        panic!("no requests");
+    };
+    let [again] = found.as_slice() else {
+        panic!("one request: {found:?}");
+    };
+    news(world);
+    world.is_asked(Ask::Uncomplete(again.id));
+    assert!(matches!(world.answers(), Answer::Done));
+    assert_eq!(news(world), ["alice NUMCOMPLETIONS 0"]);
+    scene.bob_hangs_up();
+}
+
+#[test]
+fn a_call_on_hold_says_so() {
+    let world = World::new(Setup::Joining);
+    let [alice, bob] = ["alice", "bob"].map(|name| world.phone(name));
+    let talk = call(&alice, &bob);
+    let state = || calls_of(&world, "alice").first().map(|call| call.state);
+    assert_eq!(state(), Some(CallState::Connected));
+    let holds =
+        alice.sends(reinvite(&talk.caller).with_sdp(&OFFER.replace("sendrecv", "sendonly")));
+    let offer = bob.receives("INVITE");
+    bob.sends(response(&offer, 200).with_sdp(&ANSWER.replace("sendrecv", "recvonly")));
+    let held = alice.receives("200");
+    alice.acks(&holds, &held);
+    bob.receives("ACK");
+    assert_eq!(state(), Some(CallState::OnHold));
+    hang_up(&alice, &talk.caller, &bob);
+}

@@ -536,6 +536,22 @@ fn dangerous_settings_hold_with_a_warning() {
     }
 }
 
+/// It may be made before the start; else that is where it ends.
+#[test]
+fn a_file_in_a_folder_that_is_not_there_holds_with_a_warning() {
+    for (key, text) in [
+        ("log.file", "log.file = \"/nowhere/campon.log\""),
+        ("records.file", "records.file = \"/nowhere/calls.jsonl\""),
+        ("store.path", "store.path = \"/nowhere/store\""),
+    ] {
+        let warnings = parse(text).expect("valid").warnings();
+        let expected = format!("{key}: there is no folder /nowhere yet");
+        assert_eq!(warnings, [expected], "{text}");
+    }
+    let here = "log.file = \"/campon.log\"\nrecords.file = \"calls.jsonl\"";
+    assert_eq!(parse(here).expect("valid").warnings(), [""; 0]);
+}
+
 #[test]
 fn a_pbx_that_dials_made_up_names_holds_with_a_warning() {
     let config = parse("[upstream]\naddress = \"127.0.0.9\"\ndials = \"tokens\"");

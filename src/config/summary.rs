@@ -49,6 +49,7 @@ impl fmt::Display for Config {
         }
         writeln!(f, "emergency  {}", settings.calls.emergency.join(", "))?;
         write_completion(f, &settings.completion)?;
+        self.write_media(f)?;
         self.write_places(f)?;
         writeln!(f, "log        {}", self.log)?;
         if let Some(file) = &self.records {
@@ -63,6 +64,20 @@ impl fmt::Display for Config {
 }
 
 impl Config {
+    /// Where our own sound comes from.
+    fn write_media(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(media) = &self.media else {
+            return Ok(());
+        };
+        let (ports, address) = (&media.sound.ports, media.sound.address);
+        let (first, last) = (ports.start(), ports.end());
+        write!(f, "media      UDP ports {first}-{last} of {address}")?;
+        match &media.voice {
+            Some(folder) => writeln!(f, ", with recordings of {}", folder.display()),
+            None => writeln!(f),
+        }
+    }
+
     /// Where names are looked up, and where what lasts is kept.
     fn write_places(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.resolver.is_empty() {

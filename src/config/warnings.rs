@@ -39,7 +39,23 @@ impl Config {
         warnings.extend(waiting(settings));
         warnings.extend(unheard(settings));
         warnings.extend(codes_without_phones(settings));
+        warnings.extend(self.missing_folders());
         warnings
+    }
+
+    /// The files that a start would not be able to make.
+    fn missing_folders(&self) -> impl Iterator<Item = String> {
+        let files = [
+            ("log.file", &self.log.file),
+            ("records.file", &self.records),
+            ("store.path", &self.store),
+        ];
+        files.into_iter().filter_map(|(key, file)| {
+            let folder = file.as_deref()?.parent()?;
+            // A bare name is in the folder that we are started in.
+            let is_missing = !folder.as_os_str().is_empty() && !folder.is_dir();
+            is_missing.then(|| format!("{key}: there is no folder {} yet", folder.display()))
+        })
     }
 }
 

@@ -237,6 +237,22 @@ impl Targets {
         })
     }
 
+    /// The same where the request had no choice: a peer's only server is asked on, and what there
+    /// is to tell is for who looks after it. Of several servers it says nothing.
+    #[must_use]
+    pub fn on_only_one_failed(
+        &mut self,
+        now: Timestamp,
+        server: Server,
+        why: Change,
+    ) -> Option<Happening> {
+        let peer = self.peer_at(server.remote.ip())?;
+        let is_only_one = self.groups.get(peer)?.targets.len() == 1;
+        is_only_one
+            .then(|| self.on_failed(now, server, why, None))
+            .flatten()
+    }
+
     /// OPTIONS went out to this server.
     pub fn on_ping_sent(&mut self, now: Timestamp, server: Server, number: u64) {
         let nothing = self.change(server, |health, policy, _| {
@@ -470,6 +486,30 @@ mod tests {
         for host in [1, 2] {
             let _told = targets.on_failed(NOW, server(host), Change::Unreachable, None);
         }
+        assert_eq!(chosen(&targets), [server(1), server(2)]);
+    }
+
+    #[test]
+    fn an_only_server_that_fails_is_told_of_and_asked_on() {
+        let mut targets = targets(quiet(), &[1]);
+        let told = targets.on_only_one_failed(NOW, server(1), Change::Silent);
+        assert_eq!(
+            told.map(|told| told.due),
+            Some(Due::Changed(Change::Silent))
+        );
+        assert_eq!(chosen(&targets), [server(1)]);
+        assert!(
+            targets
+                .on_only_one_failed(NOW, server(1), Change::Silent)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn of_several_servers_a_request_that_had_no_choice_says_nothing() {
+        let mut targets = targets(quiet(), &[1, 2]);
+        let told = targets.on_only_one_failed(NOW, server(1), Change::Silent);
+        assert!(told.is_none());
         assert_eq!(chosen(&targets), [server(1), server(2)]);
     }
 

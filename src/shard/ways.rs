@@ -326,7 +326,12 @@ impl Shard {
             transport, remote, ..
         } = failed.flow;
         let server = Server { transport, remote };
-        if let Some(happening) = self.targets.on_failed(now, server, why, retry_after) {
+        let told = if failed.had_choice {
+            self.targets.on_failed(now, server, why, retry_after)
+        } else {
+            self.targets.on_only_one_failed(now, server, why)
+        };
+        if let Some(happening) = told {
             self.note_health(now, &happening);
         }
         let Some((user, client, flow)) = failed.moved else {

@@ -166,11 +166,6 @@ impl<'m> TelUri<'m> {
         self.text
     }
 
-    /// Whether the number is global: `+` and a country code.
-    pub fn is_global(&self) -> bool {
-        self.number.starts_with(b"+")
-    }
-
     fn take(mut cursor: Cursor<'m>) -> Result<Self, ParseError> {
         let text = cursor.whole();
         let number = cursor.take_while(is_in_number);
@@ -335,7 +330,6 @@ mod tests {
             panic!("a number");
         };
         assert_eq!(tel.number, b"+1-201-555-0123");
-        assert!(tel.is_global());
         assert_eq!(tel.params.value("EXT"), Some(&b"22"[..]));
         assert!(matches!(
             parse("urn:service:sos"),

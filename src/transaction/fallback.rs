@@ -38,7 +38,7 @@ pub struct Fallback {
     /// The next one first; none left: it is only told how the last one did.
     pub hops: VecDeque<Hop>,
     /// How long a server may say nothing at all while another one is left; shorter than 64*T1.
-    /// Zero: there is no other one, and nobody is told how it did.
+    /// Zero: there is no other one.
     pub patience: Duration,
     /// Who we are if it is challenged; `None`: its challenge is the answer.
     pub login: Option<Arc<Login>>,
@@ -107,6 +107,8 @@ pub struct ServerFailed {
     pub flow: Flow,
     /// What it did.
     pub trouble: Trouble,
+    /// Whether the request was sent to it rather than to another server.
+    pub had_choice: bool,
     /// Whose request went on, in which transaction and by which way; `None` if it went nowhere.
     pub moved: Option<(User, Key, Flow)>,
 }

@@ -58,6 +58,23 @@ fn a_server_that_says_503_is_followed_by_the_next() {
     is_taken(&alice, &sent, &second, &at_second);
 }
 
+/// There is nowhere else to go; who looks after it is told, and the next call goes there as well.
+#[test]
+fn an_upstream_without_a_second_that_is_silent_is_down_and_called_on() {
+    let world = World::new(Setup::Upstream);
+    let (alice, upstream) = (world.phone("alice"), world.upstream());
+    let sent = calls(&alice);
+    world.advance(Duration::from_secs(32));
+    upstream.receives_copies("INVITE");
+    refused(&alice, &sent, "408");
+    assert_eq!(world.servers_down(), [UPSTREAM]);
+    let sent = calls(&alice);
+    let arrived = upstream.receives("INVITE");
+    is_taken(&alice, &sent, &upstream, &arrived);
+    world.advance(Duration::from_secs(30));
+    assert_eq!(world.servers_down(), [""; 0]);
+}
+
 #[test]
 fn a_503_whose_ack_was_lost_is_acknowledged_where_it_came_from() {
     let (_world, alice, first, second) = twins();

@@ -48,6 +48,22 @@ pub fn is_connected(caller: &mut Baresip, bob: &mut Baresip) {
     ends(caller, bob);
 }
 
+/// Both phones ring, one after the other, and are picked up.
+pub fn pick_up(caller: &mut Baresip, bob: &mut Baresip) {
+    for phone in [caller, &mut *bob] {
+        phone.wait_for("CALL_INCOMING");
+        phone.tell("accept", "");
+    }
+    bob.wait_for("CALL_ESTABLISHED");
+}
+
+/// The same with Alice, whom Bob then hears.
+pub fn are_heard(alice: &mut Baresip, bob: &mut Baresip) {
+    pick_up(alice, bob);
+    alice.play_for_a_second();
+    bob.wait_until_heard(Stage::tone_of("alice"));
+}
+
 /// What became of the requests.
 pub fn assert_counted(office: &Office, wanted: &[(&str, u64)]) {
     let counted = office.campon.counted();
@@ -161,13 +177,7 @@ fn a_callee_behind_kamailio_is_rung_without_it() {
     talk(&mut carol, &mut bob);
     waits(&mut alice, "486");
     ends(&mut carol, &mut bob);
-    alice.wait_for("CALL_INCOMING");
-    alice.tell("accept", "");
-    bob.wait_for("CALL_INCOMING");
-    bob.tell("accept", "");
-    bob.wait_for("CALL_ESTABLISHED");
-    alice.play_for_a_second();
-    bob.wait_until_heard(Stage::tone_of("alice"));
+    are_heard(&mut alice, &mut bob);
     bob.tell("hangup", "");
     alice.wait_for("CALL_CLOSED");
     assert_counted(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::completion::{self, are_heard, ends, waits};
 use crate::process::{Campon, wait_for};
 use crate::real::baresip::Baresip;
 use crate::real::capture::{Capture, Captured, Wire};
@@ -47,9 +48,7 @@ impl Office {
     }
 
     pub fn phones<const N: usize>(&self, users: [&str; N]) -> [Baresip; N] {
-        let mut phones = users.map(|user| self.stage.phone(user));
-        phones.iter_mut().for_each(Baresip::wait_until_registered);
-        phones
+        self.stage.registered(users)
     }
 
     fn ip(&self, user: &str) -> Ipv4Addr {
@@ -349,24 +348,10 @@ fn a_caller_of_a_busy_phone_behind_the_pbx_is_called_back() {
 
 /// Bob talks with Carol; Alice asks to be called back, and is.
 pub fn complete(alice: &mut Baresip, bob: &mut Baresip, carol: &mut Baresip) {
-    carol.dial("bob");
-    bob.wait_for("CALL_INCOMING");
-    bob.tell("accept", "");
-    carol.wait_for("CALL_ESTABLISHED");
-    alice.dial("bob");
-    let closed = alice.wait_for("CALL_CLOSED");
-    assert!(closed.contains("486"), "{closed}");
-    alice.dial("*37#");
-    alice.wait_for("CALL_CLOSED");
-    bob.tell("hangup", "");
-    carol.wait_for("CALL_CLOSED");
-    alice.wait_for("CALL_INCOMING");
-    alice.tell("accept", "");
-    bob.wait_for("CALL_INCOMING");
-    bob.tell("accept", "");
-    bob.wait_for("CALL_ESTABLISHED");
-    alice.play_for_a_second();
-    bob.wait_until_heard(Stage::tone_of("alice"));
+    completion::talk(carol, bob);
+    waits(alice, "486");
+    ends(carol, bob);
+    are_heard(alice, bob);
     alice.tell("hangup", "");
     bob.wait_for("CALL_CLOSED");
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::completion::{are_heard, pick_up, talk, waits};
 use crate::real::capture::Captured;
 use crate::real::stage::Stage;
 use crate::real::wav::{self, LOUD_ENOUGH};
@@ -43,30 +44,14 @@ fn a_caller_of_a_busy_phone_dials_the_code_and_is_called_back() {
     let stage = Stage::open("readme_tour", 2);
     let campon = stage.campon(TOUR);
     let capture = stage.capture();
-    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|user| stage.phone(user));
-    for phone in [&mut alice, &mut bob, &mut carol] {
-        phone.wait_until_registered();
-    }
-    carol.dial("bob");
-    bob.wait_for("CALL_INCOMING");
-    bob.tell("accept", "");
-    carol.wait_for("CALL_ESTABLISHED");
+    let [mut alice, mut bob, mut carol] = stage.registered(["alice", "bob", "carol"]);
+    talk(&mut carol, &mut bob);
 
-    alice.dial("bob");
-    let closed = alice.wait_for("CALL_CLOSED");
-    assert!(closed.contains("486"), "{closed}");
-    alice.dial("*37#");
-    alice.wait_for("CALL_CLOSED");
+    waits(&mut alice, "486");
     carol.tell("hangup", "");
     carol.wait_for("CALL_CLOSED");
 
-    alice.wait_for("CALL_INCOMING");
-    alice.tell("accept", "");
-    bob.wait_for("CALL_INCOMING");
-    bob.tell("accept", "");
-    bob.wait_for("CALL_ESTABLISHED");
-    alice.play_for_a_second();
-    bob.wait_until_heard(Stage::tone_of("alice"));
+    are_heard(&mut alice, &mut bob);
     alice.tell("hangup", "");
     bob.wait_for("CALL_CLOSED");
 
@@ -93,14 +78,8 @@ fn a_caller_of_a_busy_phone_hears_a_prompt_and_presses_a_digit() {
     );
     let campon = stage.campon(&config);
     let capture = stage.capture();
-    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|user| stage.phone(user));
-    for phone in [&mut alice, &mut bob, &mut carol] {
-        phone.wait_until_registered();
-    }
-    carol.dial("bob");
-    bob.wait_for("CALL_INCOMING");
-    bob.tell("accept", "");
-    carol.wait_for("CALL_ESTABLISHED");
+    let [mut alice, mut bob, mut carol] = stage.registered(["alice", "bob", "carol"]);
+    talk(&mut carol, &mut bob);
 
     alice.dial("bob");
     alice.wait_for("CALL_PROGRESS");
@@ -111,11 +90,7 @@ fn a_caller_of_a_busy_phone_hears_a_prompt_and_presses_a_digit() {
     carol.tell("hangup", "");
     carol.wait_for("CALL_CLOSED");
 
-    alice.wait_for("CALL_INCOMING");
-    alice.tell("accept", "");
-    bob.wait_for("CALL_INCOMING");
-    bob.tell("accept", "");
-    bob.wait_for("CALL_ESTABLISHED");
+    pick_up(&mut alice, &mut bob);
     bob.wait_until_heard(Stage::tone_of("alice"));
     alice.tell("hangup", "");
     bob.wait_for("CALL_CLOSED");
@@ -137,25 +112,15 @@ fn a_digit_that_only_sounds_is_taken() {
         "{TOUR}\n[media]\nports = \"21300-21399\"\n\n[completion.prompt]\ncallback = \"5\"\n"
     );
     let campon = stage.campon(&config);
-    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|user| stage.phone(user));
-    for phone in [&mut alice, &mut bob, &mut carol] {
-        phone.wait_until_registered();
-    }
-    carol.dial("bob");
-    bob.wait_for("CALL_INCOMING");
-    bob.tell("accept", "");
-    carol.wait_for("CALL_ESTABLISHED");
+    let [mut alice, mut bob, mut carol] = stage.registered(["alice", "bob", "carol"]);
+    talk(&mut carol, &mut bob);
     alice.says_key(KEY_5);
     alice.dial("bob");
     let closed = alice.wait_for("CALL_CLOSED");
     assert!(closed.contains("486"), "{closed}");
     carol.tell("hangup", "");
     carol.wait_for("CALL_CLOSED");
-    alice.wait_for("CALL_INCOMING");
-    alice.tell("accept", "");
-    bob.wait_for("CALL_INCOMING");
-    bob.tell("accept", "");
-    bob.wait_for("CALL_ESTABLISHED");
+    pick_up(&mut alice, &mut bob);
     alice.tell("hangup", "");
     bob.wait_for("CALL_CLOSED");
     campon.stop();
@@ -180,14 +145,8 @@ fn a_caller_who_waits_hears_music_and_then_the_callee() {
     );
     let campon = stage.campon(&config);
     let capture = stage.capture();
-    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|user| stage.phone(user));
-    for phone in [&mut alice, &mut bob, &mut carol] {
-        phone.wait_until_registered();
-    }
-    carol.dial("bob");
-    bob.wait_for("CALL_INCOMING");
-    bob.tell("accept", "");
-    carol.wait_for("CALL_ESTABLISHED");
+    let [mut alice, mut bob, mut carol] = stage.registered(["alice", "bob", "carol"]);
+    talk(&mut carol, &mut bob);
 
     alice.dial("bob");
     alice.wait_for("CALL_PROGRESS");
@@ -229,14 +188,8 @@ fn a_caller_with_the_right_joins_two_phones_and_leaves_them_as_they_were() {
     );
     let campon = stage.campon(&config);
     let capture = stage.capture();
-    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|user| stage.phone(user));
-    for phone in [&mut alice, &mut bob, &mut carol] {
-        phone.wait_until_registered();
-    }
-    carol.dial("bob");
-    bob.wait_for("CALL_INCOMING");
-    bob.tell("accept", "");
-    carol.wait_for("CALL_ESTABLISHED");
+    let [mut alice, mut bob, mut carol] = stage.registered(["alice", "bob", "carol"]);
+    talk(&mut carol, &mut bob);
 
     alice.dial("bob");
     alice.wait_for("CALL_PROGRESS");

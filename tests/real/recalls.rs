@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::completion::{assert_counted, dials, ends, is_connected, talk, waits};
+use crate::completion::{are_heard, assert_counted, dials, ends, is_connected, talk, waits};
 use crate::edge::{CODES, Office};
 use crate::pbx::Phone;
 use crate::pbx::completion::subscriber::{is_told, publishes, subscribes};
@@ -209,13 +209,7 @@ fn a_caller_behind_kamailio_is_put_through_from_an_address_of_our_own() {
     talk(&mut carol, &mut bob);
     waits(&mut alice, "486");
     ends(&mut carol, &mut bob);
-    alice.wait_for("CALL_INCOMING");
-    alice.tell("accept", "");
-    bob.wait_for("CALL_INCOMING");
-    bob.tell("accept", "");
-    bob.wait_for("CALL_ESTABLISHED");
-    alice.play_for_a_second();
-    bob.wait_until_heard(Stage::tone_of("alice"));
+    are_heard(&mut alice, &mut bob);
     bob.tell("hangup", "");
     alice.wait_for("CALL_CLOSED");
     assert_counted(

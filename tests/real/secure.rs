@@ -160,10 +160,7 @@ request_last = "*37#"
     );
     let campon = Served::start(stage.folder(), None, &config);
     let capture = stage.capture();
-    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|user| stage.phone(user));
-    for phone in [&mut alice, &mut bob, &mut carol] {
-        phone.wait_until_registered();
-    }
+    let [mut alice, mut bob, mut carol] = stage.registered(["alice", "bob", "carol"]);
     let contacts = kamailio.contacts("alice");
     assert!(
         matches!(&*contacts, [one] if one.contains("transport=tls")),

@@ -98,6 +98,13 @@ impl Stage {
         }
     }
 
+    /// Phones of these users, each registered.
+    pub fn registered<const N: usize>(&self, users: [&str; N]) -> [Baresip; N] {
+        let mut phones = users.map(|user| self.phone(user));
+        phones.iter_mut().for_each(Baresip::wait_until_registered);
+        phones
+    }
+
     pub fn capture(&self) -> Capture {
         Capture::start(&self.folder, self.network)
     }

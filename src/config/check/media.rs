@@ -13,7 +13,7 @@ use crate::config::raw::{Field, RawIntrusion, RawMedia, RawPrompt};
 use crate::config::{Media, value};
 use crate::media::digit::Digit;
 use crate::shard::intrusion::Intrusion;
-use crate::shard::settings::{Listener, Prompt, Sound};
+use crate::shard::settings::{Carries, Listener, Prompt, Sound};
 
 /// A prompt that is shorter cannot be heard; one that is longer holds the line of somebody who left.
 const LASTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
@@ -44,6 +44,9 @@ pub(super) fn media(
             source.error(&written.span(), why)
         })?,
     };
+    if let Some(taken) = port_of_a_listener(&ports, address, listeners) {
+        return Err(source.error(&written.span(), format!("{taken} is a SIP listener's")));
+    }
     let voice = raw.voice.as_ref().map(|written| written.get_ref().into());
     Ok(Some(Media {
         sound: Sound { address, ports },
@@ -118,6 +121,20 @@ pub(super) fn intrusion(source: Source<'_>, raw: &RawIntrusion) -> Result<Intrus
 fn address_beside(listeners: &[Listener]) -> Option<IpAddr> {
     let first = listeners.first()?;
     Some(first.bind.ip()).filter(|address| !address.is_unspecified())
+}
+
+/// The UDP address among these ports that SIP is spoken at: no sound would ever get it.
+fn port_of_a_listener(
+    ports: &RangeInclusive<u16>,
+    address: IpAddr,
+    listeners: &[Listener],
+) -> Option<SocketAddr> {
+    let takes = |listener: &&Listener| {
+        let (ip, port) = (listener.bind.ip(), listener.bind.port());
+        let is_there = ip == address || ip.is_unspecified();
+        listener.carries == Carries::Plain && is_there && ports.contains(&port)
+    };
+    Some(listeners.iter().find(takes)?.bind)
 }
 
 /// `FIRST-LAST`.

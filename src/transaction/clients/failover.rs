@@ -53,9 +53,11 @@ impl Clients {
             .get_mut(key)
             .and_then(|client| Some((client.attempt.take()?, client.flow, client.user)));
         let Some((attempt, flow, user)) = taken else {
+            self.note_lone(key, trouble);
             return false;
         };
         if attempt.fallback.is_alone() {
+            self.note_lone(key, trouble);
             return false;
         }
         let next = self.send_elsewhere(turn, key, (attempt.fallback, trouble));
@@ -65,9 +67,21 @@ impl Clients {
         self.failed.push_back(ServerFailed {
             flow,
             trouble,
+            had_choice: true,
             moved,
         });
         next.is_some()
+    }
+
+    /// Tells how a server failed a request that could go nowhere else.
+    fn note_lone(&mut self, key: Key, trouble: Trouble) {
+        let failed = self.table.get(key).map(|client| ServerFailed {
+            flow: client.flow,
+            trouble,
+            had_choice: false,
+            moved: None,
+        });
+        self.failed.extend(failed);
     }
 
     /// A transaction of its own with the next server; `None` if there is none.

@@ -313,9 +313,7 @@ fn a_phone_that_does_not_repeat_its_call_frees_the_callee() {
     let talk = office.carol_talks();
     office.is_over(&office.carol, &talk);
     office.world.advance(GUARD);
-    let recall = recalled(&office.alice);
-    refuses(&office.alice, &recall, 486);
-    office.dials(CANCEL_LAST);
+    office.is_recalled_in_vain();
 }
 
 /// R1: A heard a 200, and B did not.
@@ -343,6 +341,14 @@ fn a_call_that_voicemail_answered_can_be_completed() {
 }
 
 impl Office {
+    /// Alice's phone rings, for she is still waited for; she lets it pass and takes it back.
+    #[track_caller]
+    fn is_recalled_in_vain(&self) {
+        let recall = recalled(&self.alice);
+        refuses(&self.alice, &recall, 486);
+        self.dials(CANCEL_LAST);
+    }
+
     /// The PBX answers by itself: voicemail, or whom Bob forwards to.
     #[track_caller]
     fn is_diverted(&self, call: &Passing) -> Dialog {
@@ -377,9 +383,7 @@ fn a_cc_call_that_voicemail_answers_is_none_that_completes() {
     let talk = office.carol_talks();
     office.is_over(&office.carol, &talk);
     office.world.advance(GUARD);
-    let recall = recalled(&office.alice);
-    refuses(&office.alice, &recall, 486);
-    office.dials(CANCEL_LAST);
+    office.is_recalled_in_vain();
 }
 
 #[test]
@@ -448,9 +452,7 @@ fn a_busy_signal_of_a_free_phone_is_do_not_disturb() {
     let talk = office.carol_talks();
     office.is_over(&office.carol, &talk);
     office.world.advance(GUARD);
-    let recall = recalled(&office.alice);
-    refuses(&office.alice, &recall, 486);
-    office.dials(CANCEL_LAST);
+    office.is_recalled_in_vain();
 }
 
 /// R2: with a second call on the line nobody has become free.
@@ -466,9 +468,7 @@ fn who_has_another_call_left_is_not_free() {
     office.alice.receives_nothing();
     office.is_over(&office.carol, &second);
     office.world.advance(GUARD);
-    let recall = recalled(&office.alice);
-    refuses(&office.alice, &recall, 486);
-    office.dials(CANCEL_LAST);
+    office.is_recalled_in_vain();
 }
 
 /// R10: no REFER, and an address that the PBX trusts.
@@ -622,9 +622,7 @@ fn a_pbx_that_knows_no_dialog_events_takes_nothing_from_what_is_seen() {
     is_confirmed(&office.alice, &code);
     office.is_over(&office.carol, &talk);
     office.world.advance(GUARD);
-    let recall = recalled(&office.alice);
-    refuses(&office.alice, &recall, 486);
-    office.dials(CANCEL_LAST);
+    office.is_recalled_in_vain();
     assert_eq!(office.world.counted("dialog_watches_refused"), 1);
 }
 

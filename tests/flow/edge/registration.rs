@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::kit::draft::{OFFER, options, request, response};
 use super::super::kit::message::{param, uri_of};
 use super::super::kit::scenes::refused;
-use super::super::kit::subject::DOMAIN;
+use super::super::kit::subject::{DOMAIN, UPSTREAM};
 use super::{PBX, edge, granted, register, registers};
 
 /// R3: what the digest covers, and who it is.
@@ -244,6 +244,8 @@ fn a_silent_pbx_is_a_504() {
     alice.receives("504");
     world.advance(Duration::from_secs(20));
     let copies = pbx.receives_copies("REGISTER");
+    // Who looks after it is told.
+    assert_eq!(world.servers_down(), [UPSTREAM]);
     // Its late answer changes nothing.
     pbx.sends(granted(&copies[0], 3600));
     alice.receives_nothing();
@@ -257,6 +259,14 @@ fn a_pbx_that_cannot_be_reached_is_a_503() {
     let at_pbx = pbx.receives("REGISTER");
     world.could_not_send(&at_pbx);
     alice.receives("503");
+    assert_eq!(world.servers_down(), [UPSTREAM]);
+    // There is no other one: it is asked on, and that is said in the end.
+    alice.sends(register("alice"));
+    let at_pbx = pbx.receives("REGISTER");
+    pbx.sends(granted(&at_pbx, 3600));
+    alice.receives("200");
+    world.advance(Duration::from_secs(30));
+    assert_eq!(world.servers_down(), [""; 0]);
 }
 
 #[test]

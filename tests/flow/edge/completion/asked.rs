@@ -9,11 +9,11 @@ use campon::media::desk::{Command, RoomId};
 use campon::media::digit::Digit;
 use campon::media::room::News;
 
-use super::super::super::kit::completion::{GUARD, LONG, MOMENT, recalled, refuses};
+use super::super::super::kit::completion::{GUARD, LONG, MOMENT, refuses};
 use super::super::super::kit::message::Message;
 use super::super::super::kit::scenes::{hang_up, refused};
 use super::super::super::kit::subject::Setup;
-use super::{CANCEL_LAST, Office, Passing, Talk, invite};
+use super::{Office, Passing, Talk, invite};
 
 /// How long a digit is waited for.
 const LASTS: Duration = Duration::from_secs(20);
@@ -136,9 +136,7 @@ fn five_takes_the_call_from_the_pbx_and_calls_back() {
     office.world.advance(MOMENT);
     office.is_over(&office.carol, &talk);
     office.world.advance(GUARD);
-    let recall = recalled(&office.alice);
-    refuses(&office.alice, &recall, 486);
-    office.dials(CANCEL_LAST);
+    office.is_recalled_in_vain();
 }
 
 #[test]

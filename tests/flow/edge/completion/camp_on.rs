@@ -12,7 +12,7 @@ use super::super::super::kit::message::Message;
 use super::super::super::kit::party::Party;
 use super::super::super::kit::scenes::{hang_up, refused};
 use super::super::super::kit::subject::Setup;
-use super::{CANCEL_LAST, Office, Passing, REPEATS_IN, Talk, invite, registers};
+use super::{Office, Passing, REPEATS_IN, Talk, invite, registers};
 
 /// How long Bob's phone is left alone before the call that waits is offered to it.
 const CALL_GUARD: Duration = Duration::from_secs(1);
@@ -94,6 +94,14 @@ impl Office {
         }
     }
 
+    /// Bob answers what was dialled anew, and Alice hangs up after the talk.
+    #[track_caller]
+    fn is_put_through(&self, call: &Passing, anew: Message) {
+        let call = self.passes_anew(call, anew);
+        let talk = self.is_answered(&self.alice, &call);
+        self.is_over(&self.alice, &talk);
+    }
+
     /// The PBX asks Alice's phone for its password once more.
     #[track_caller]
     fn is_challenged(&self, call: &Passing, anew: &Message, told: &str) {
@@ -106,6 +114,23 @@ impl Office {
     }
 }
 
+/// Carol talks to Bob, and Alice's call waits for him.
+#[track_caller]
+fn alice_waits() -> (Office, Talk, Passing) {
+    let office = Office::new(Setup::Edge);
+    let talk = office.carol_talks();
+    let call = office.alice_camps();
+    (office, talk, call)
+}
+
+/// The same, and then Carol has hung up: the call as it was, and as it was dialled anew.
+#[track_caller]
+fn it_is_her_turn() -> (Office, Passing, Message) {
+    let (office, talk, call) = alice_waits();
+    let anew = office.is_dialled_anew(&talk, &call);
+    (office, call, anew)
+}
+
 /// Alice's INVITE with the next number and credentials.
 fn repeated(sent: &Message) -> Draft {
     queued("alice")
@@ -116,13 +141,8 @@ fn repeated(sent: &Message) -> Draft {
 
 #[test]
 fn a_call_in_front_of_a_pbx_waits_and_is_dialled_anew() {
-    let office = Office::new(Setup::Edge);
-    let talk = office.carol_talks();
-    let call = office.alice_camps();
-    let anew = office.is_dialled_anew(&talk, &call);
-    let call = office.passes_anew(&call, anew);
-    let talk = office.is_answered(&office.alice, &call);
-    office.is_over(&office.alice, &talk);
+    let (office, call, anew) = it_is_her_turn();
+    office.is_put_through(&call, anew);
     office.has_nothing_left();
     office.world.advance(LONG);
     office.world.quiet();
@@ -144,9 +164,7 @@ fn a_pbx_that_cancels_the_callee_hears_no_refusal() {
     office.world.advance(GIVES_UP);
     office.pbx.receives_nothing();
     let anew = office.is_dialled_anew(&talk, &call);
-    let call = office.passes_anew(&call, anew);
-    let talk = office.is_answered(&office.alice, &call);
-    office.is_over(&office.alice, &talk);
+    office.is_put_through(&call, anew);
 }
 
 /// Nobody talks to the mailbox: its 200 crossed the CANCEL.
@@ -166,9 +184,7 @@ fn a_mailbox_that_wins_the_race_is_hung_up_on() {
     office.alice.receives_nothing();
     office.world.advance(MOMENT);
     let anew = office.is_dialled_anew(&talk, &call);
-    let call = office.passes_anew(&call, anew);
-    let talk = office.is_answered(&office.alice, &call);
-    office.is_over(&office.alice, &talk);
+    office.is_put_through(&call, anew);
     office.has_nothing_left();
 }
 
@@ -187,17 +203,12 @@ fn a_pbx_that_does_not_give_up_hears_the_refusal_all_the_same() {
     office.pbx.answers(&call.out, 486);
     office.pbx.receives("ACK");
     let anew = office.is_dialled_anew(&talk, &call);
-    let call = office.passes_anew(&call, anew);
-    let talk = office.is_answered(&office.alice, &call);
-    office.is_over(&office.alice, &talk);
+    office.is_put_through(&call, anew);
 }
 
 #[test]
 fn a_phone_that_is_asked_again_when_it_is_its_turn_goes_on_with_its_call() {
-    let office = Office::new(Setup::Edge);
-    let talk = office.carol_talks();
-    let call = office.alice_camps();
-    let anew = office.is_dialled_anew(&talk, &call);
+    let (office, call, anew) = it_is_her_turn();
     office.is_challenged(&call, &anew, CHALLENGE);
     office.world.advance(just_before(REPEATS_IN));
     let call = office.passes(&office.alice, repeated(&call.sent));
@@ -214,10 +225,7 @@ fn a_phone_that_is_asked_again_when_it_is_its_turn_goes_on_with_its_call() {
 /// It keeps its place, and waits on with the call that came with the password.
 #[test]
 fn a_call_that_was_asked_again_and_finds_the_callee_busy_waits_on() {
-    let office = Office::new(Setup::Edge);
-    let talk = office.carol_talks();
-    let call = office.alice_camps();
-    let anew = office.is_dialled_anew(&talk, &call);
+    let (office, call, anew) = it_is_her_turn();
     office.is_challenged(&call, &anew, CHALLENGE);
     // Carol was quicker.
     let talk = office.carol_talks();
@@ -238,28 +246,20 @@ fn a_call_that_was_asked_again_and_finds_the_callee_busy_waits_on() {
 /// A password that is wrong is not asked for again and again.
 #[test]
 fn a_challenge_to_credentials_crosses_as_it_is() {
-    let office = Office::new(Setup::Edge);
-    let talk = office.carol_talks();
-    let call = office.alice_camps();
-    let anew = office.is_dialled_anew(&talk, &call);
+    let (office, call, anew) = it_is_her_turn();
     office.is_challenged(&call, &anew, CHALLENGE);
     let sent = office.alice.sends(repeated(&call.sent).with_sdp(OFFER));
     let anew = office.pbx.receives("INVITE");
     let call = Passing { sent, ..call };
     office.is_challenged(&call, &anew, CHALLENGE);
     office.world.advance(REPEATS_IN);
-    let recall = recalled(&office.alice);
-    refuses(&office.alice, &recall, 486);
-    office.dials(CANCEL_LAST);
+    office.is_recalled_in_vain();
 }
 
 /// R5: the password is asked of her user, perhaps; Bob does not wait for that, and she is called back.
 #[test]
 fn a_call_that_does_not_come_again_becomes_a_callback() {
-    let office = Office::new(Setup::Edge);
-    let talk = office.carol_talks();
-    let call = office.alice_camps();
-    let anew = office.is_dialled_anew(&talk, &call);
+    let (office, call, anew) = it_is_her_turn();
     office.is_challenged(&call, &anew, CHALLENGE);
     office.world.advance(just_before(REPEATS_IN));
     office.alice.receives_nothing();
@@ -276,15 +276,10 @@ fn a_call_that_does_not_come_again_becomes_a_callback() {
 /// The same may be taken back.
 #[test]
 fn a_callback_that_was_a_call_is_taken_back_like_any() {
-    let office = Office::new(Setup::Edge);
-    let talk = office.carol_talks();
-    let call = office.alice_camps();
-    let anew = office.is_dialled_anew(&talk, &call);
+    let (office, call, anew) = it_is_her_turn();
     office.is_challenged(&call, &anew, CHALLENGE);
     office.world.advance(REPEATS_IN);
-    let recall = recalled(&office.alice);
-    refuses(&office.alice, &recall, 486);
-    office.dials(CANCEL_LAST);
+    office.is_recalled_in_vain();
     office.has_nothing_left();
     office.world.advance(LONG);
     office.world.quiet();
@@ -293,10 +288,7 @@ fn a_callback_that_was_a_call_is_taken_back_like_any() {
 /// R9: she talks to the mailbox, and is called back when Bob is there again.
 #[test]
 fn a_mailbox_that_answers_when_it_is_the_callers_turn_is_no_success() {
-    let office = Office::new(Setup::Edge);
-    let talk = office.carol_talks();
-    let call = office.alice_camps();
-    let anew = office.is_dialled_anew(&talk, &call);
+    let (office, call, anew) = it_is_her_turn();
     let call = office.passes_anew(&call, anew);
     office.bob.answers(&call.arrived, 180);
     office.pbx.receives("180");
@@ -313,16 +305,12 @@ fn a_mailbox_that_answers_when_it_is_the_callers_turn_is_no_success() {
     let talk = office.carol_talks();
     office.is_over(&office.carol, &talk);
     office.world.advance(GUARD);
-    let recall = recalled(&office.alice);
-    refuses(&office.alice, &recall, 486);
-    office.dials(CANCEL_LAST);
+    office.is_recalled_in_vain();
 }
 
 #[test]
 fn a_caller_who_hangs_up_in_front_of_a_pbx_waits_no_longer() {
-    let office = Office::new(Setup::Edge);
-    let talk = office.carol_talks();
-    let call = office.alice_camps();
+    let (office, talk, call) = alice_waits();
     office.alice.cancels(&call.sent);
     office.alice.receives("200");
     refused(&office.alice, &call.sent, "487");
@@ -372,9 +360,7 @@ fn a_caller_who_is_quicker_than_the_pbx_leaves_nothing_behind() {
 
 #[test]
 fn a_call_that_waited_too_long_in_front_of_a_pbx_may_be_called_back() {
-    let office = Office::new(Setup::Edge);
-    let talk = office.carol_talks();
-    let call = office.alice_camps();
+    let (office, talk, call) = alice_waits();
     office.world.advance(Duration::from_mins(1));
     office.alice.receives("182");
     office
@@ -385,17 +371,13 @@ fn a_call_that_waited_too_long_in_front_of_a_pbx_may_be_called_back() {
     office.dials(super::REQUEST_LAST);
     office.is_over(&office.carol, &talk);
     office.world.advance(GUARD);
-    let recall = recalled(&office.alice);
-    refuses(&office.alice, &recall, 486);
-    office.dials(CANCEL_LAST);
+    office.is_recalled_in_vain();
 }
 
 /// Each waited for the other, and neither would ever have been free.
 #[test]
 fn two_who_call_each_other_through_a_pbx_are_connected_once() {
-    let office = Office::new(Setup::Edge);
-    let talk = office.carol_talks();
-    let call = office.alice_camps();
+    let (office, talk, call) = alice_waits();
     office.is_over(&office.carol, &talk);
     let back = office.bob.sends(
         invite("bob", "alice")
@@ -409,9 +391,7 @@ fn two_who_call_each_other_through_a_pbx_are_connected_once() {
     refused(&office.bob, &back, "486");
     office.world.advance(CALL_GUARD);
     let anew = office.pbx.receives("INVITE");
-    let call = office.passes_anew(&call, anew);
-    let talk = office.is_answered(&office.alice, &call);
-    office.is_over(&office.alice, &talk);
+    office.is_put_through(&call, anew);
     office.world.advance(LONG);
     office.world.quiet();
 }
@@ -442,9 +422,7 @@ fn a_call_whose_other_half_is_unknown_waits_if_the_pbx_says_busy() {
         arrived,
     };
     let anew = office.is_dialled_anew(&talk, &call);
-    let call = office.passes_anew(&call, anew);
-    let talk = office.is_answered(&office.alice, &call);
-    office.is_over(&office.alice, &talk);
+    office.is_put_through(&call, anew);
 }
 
 /// Bob's phone at home may still answer.
@@ -474,9 +452,7 @@ fn nothing_is_withheld_while_another_phone_rings() {
     office.gives_up(&busy);
     office.world.advance(MOMENT);
     let anew = office.is_dialled_anew(&talk, &busy.0);
-    let call = office.passes_anew(&busy.0, anew);
-    let talk = office.is_answered(&office.alice, &call);
-    office.is_over(&office.alice, &talk);
+    office.is_put_through(&busy.0, anew);
 }
 
 /// Whoever calls for help is not made to wait, and the PBX is told at once.
@@ -517,7 +493,5 @@ fn a_tone_of_the_pbx_is_over_when_the_call_waits() {
     office.gives_up(&busy);
     office.world.advance(MOMENT);
     let anew = office.is_dialled_anew(&talk, &busy.0);
-    let call = office.passes_anew(&busy.0, anew);
-    let talk = office.is_answered(&office.alice, &call);
-    office.is_over(&office.alice, &talk);
+    office.is_put_through(&busy.0, anew);
 }

@@ -439,74 +439,51 @@ fn edge(setup: Setup) -> Option<Edge> {
         keep_alive: KeepAlive::Off,
         ..Edge::default()
     };
-    match setup {
+    let is_usual = matches!(
+        setup,
         Setup::Edge
-        | Setup::EdgeDirect
-        | Setup::EdgeOwnCalls
-        | Setup::EdgeOwnAccount
-        | Setup::EdgePrompting
-        | Setup::EdgeIntruding
-        | Setup::EdgeJoining
-        | Setup::EdgeTexts
-        | Setup::EdgeReserving
-        | Setup::EdgeTold => Some(usual),
-        Setup::EdgeKept => Some(Edge {
+            | Setup::EdgeDirect
+            | Setup::EdgeOwnCalls
+            | Setup::EdgeOwnAccount
+            | Setup::EdgePrompting
+            | Setup::EdgeIntruding
+            | Setup::EdgeJoining
+            | Setup::EdgeTexts
+            | Setup::EdgeReserving
+            | Setup::EdgeTold
+    );
+    if is_usual {
+        return Some(usual);
+    }
+    if matches!(setup, Setup::EdgeKept) {
+        return Some(Edge {
             keeps: true,
             numbers: [("1001", "bob"), ("1002", "alice")]
                 .map(|(number, user)| (number.into(), Aor::of_user(user.as_bytes())))
                 .into(),
             ..usual
-        }),
-        Setup::EdgeNat => Some(Edge {
+        });
+    }
+    if matches!(setup, Setup::EdgeNat) {
+        return Some(Edge {
             keep_alive: KeepAlive::Crlf,
             expires_max_s: 60,
             nat_media: NatMedia::Rewrite,
             keeps: true,
             ..usual
-        }),
-        Setup::EdgeAnchor => Some(Edge {
+        });
+    }
+    if matches!(setup, Setup::EdgeAnchor) {
+        return Some(Edge {
             nat_media: NatMedia::Anchor,
             ..usual
-        }),
-        Setup::EdgeAsks => Some(Edge {
-            keep_alive: KeepAlive::Options,
-            keep_alive_every: Duration::from_secs(30),
-            ..usual
-        }),
-        Setup::Standalone
-        | Setup::Kept
-        | Setup::Texts
-        | Setup::KeptTexts
-        | Setup::Joining
-        | Setup::KeptUpstream
-        | Setup::ByHand
-        | Setup::Unlimited
-        | Setup::Prompting
-        | Setup::Intruding
-        | Setup::PromptingTexts
-        | Setup::PromptingChoice
-        | Setup::Upstream
-        | Setup::Users
-        | Setup::Biloxi
-        | Setup::Reliable
-        | Setup::Timed
-        | Setup::Twins
-        | Setup::ToldTwins
-        | Setup::Pinged
-        | Setup::Named
-        | Setup::Routed
-        | Setup::Trunk
-        | Setup::TrunkTold
-        | Setup::Refer
-        | Setup::ReferOrDirect
-        | Setup::ReferUpstream
-        | Setup::BareUpstream
-        | Setup::OwnCalls
-        | Setup::OwnAccount
-        | Setup::Told
-        | Setup::Reserving
-        | Setup::Peer => None,
+        });
     }
+    matches!(setup, Setup::EdgeAsks).then_some(Edge {
+        keep_alive: KeepAlive::Options,
+        keep_alive_every: Duration::from_secs(30),
+        ..usual
+    })
 }
 
 /// An upstream of two servers.

@@ -10,6 +10,7 @@ pub mod agent;
 pub mod base32;
 pub mod capsule;
 pub mod document;
+pub mod fork;
 pub mod id;
 pub mod line;
 pub mod monitor;

@@ -2,6 +2,7 @@
 //!
 //! Spec: TAPI `lineCompleteCall`, `lineUncompleteCall`; RFC 6910 §6.2.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cc::addr::{AddrSpec, Aor};
@@ -14,6 +15,7 @@ use crate::cc::{Condition, SubscriptionId};
 use crate::completion::entry::{Commit, Completion, Ending, Errand, Life, Stage};
 use crate::completion::history::{Event, History, Outcome};
 use crate::completion::input::{Complete, FailedCall, Mode, Monitors, Offered, Ticket, Which};
+use crate::completion::names::Names;
 use crate::completion::output::{By, Output};
 use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
@@ -35,10 +37,9 @@ impl Service {
 
     pub(super) fn on_call_answered(&mut self, caller: Aor, callee: Aor) {
         // R9: it is all the same which of the two has called.
-        let back = (callee.clone(), caller.clone());
-        for pair in [(caller, callee), back] {
-            if let Some(id) = self.pairs.get(&pair) {
-                self.on_cc_call_answered(*id);
+        for (caller, callee) in [(&caller, &callee), (&callee, &caller)] {
+            if let Some(id) = self.pairs.get(caller, callee) {
+                self.on_cc_call_answered(id);
             }
         }
     }
@@ -81,7 +82,7 @@ impl Service {
     /// RFC 6665 §4.1.2.3, §4.4.1: neither monitors nor agents elsewhere wait for us in vain.
     pub(super) fn on_stop(&mut self, turn: &mut Turn<'_>) {
         let waiting = |it: &&Completion| it.life != Life::Ended && it.stage != Stage::Calling;
-        let waiting = self.completions.values().filter(waiting);
+        let waiting = self.completions.values().map(|it| &**it).filter(waiting);
         let waiting: Vec<_> = waiting.map(|it| (it.id, it.roles, it.stage)).collect();
         for (id, roles, stage) in waiting {
             match (roles, stage) {
@@ -123,9 +124,8 @@ impl Service {
         let call = user.failed.newest((turn.now, window), wanted);
         let (at, call) = call.ok_or(Reject::NoOffer)?;
         let call = call.clone();
-        let pair = (call.caller.clone(), call.callee.clone());
-        if let Some(id) = self.pairs.get(&pair) {
-            self.again(*id, &call, at, complete.ticket, turn);
+        if let Some(id) = self.pairs.get(&call.caller, &call.callee) {
+            self.again(id, &call, at, complete.ticket, turn);
             return Ok(());
         }
         self.has_room(&call.caller)?;
@@ -162,7 +162,7 @@ impl Service {
             return;
         };
         match completion.life {
-            Life::Asked => completion.asked.push(ticket),
+            Life::Asked => completion.aside().asked.push(ticket),
             Life::Accepted | Life::Ended => {
                 let result = Ok(id);
                 self.emit(id, Output::Completed { ticket, result }, turn);
@@ -195,22 +195,19 @@ impl Service {
         let (at, call) = failed;
         let targets = plan.targets(&call);
         let mut completion = self.new_completion(&call, at, now);
-        completion.asked.push(ticket);
+        completion.aside().asked.push(ticket);
         let way = match plan {
             Plan::Own => Way::Loop,
             Plan::Peer { peer, .. } => {
                 completion.roles = Roles::Agent;
-                completion.peer = Some(peer.clone());
+                completion.aside().peer = Some(peer.clone());
                 Way::Peer(peer.clone())
             }
         };
         let id = completion.id;
         let route = Route {
             roles: completion.roles,
-            caller: call.caller.clone(),
-            callee: call.callee.clone(),
-            id,
-            cce: completion.cce,
+            names: Arc::clone(&completion.names),
         };
         let mut monitors = Vec::new();
         for target in targets {
@@ -238,25 +235,26 @@ impl Service {
         call: &FailedCall,
         at: Timestamp,
         now: Timestamp,
-    ) -> Completion {
+    ) -> Box<Completion> {
         self.last_order += 1;
         let numbers: Vec<_> = self.of_caller(&call.caller).map(|c| c.number).collect();
         let number = (1..u32::MAX).find(|number| !numbers.contains(number));
         let mut history = History::default();
         history.add(now, Event::Requested(call.condition));
-        Completion {
-            errand: Errand::Callback,
-            text: None,
+        let names = Names {
             id: CompletionId::random(&mut self.rng),
             cce: CceToken::random(&mut self.rng),
+            caller: call.caller.clone(),
+            callee: call.callee.clone(),
+        };
+        Box::new(Completion {
+            errand: Errand::Callback,
+            names: Arc::new(names),
             order: self.last_order,
             number: number.unwrap_or(0),
             roles: Roles::Both,
-            peer: None,
             entry: None,
             renewal: Renewal::Shortens,
-            caller: call.caller.clone(),
-            callee: call.callee.clone(),
             from: call.from.clone(),
             identity: call.identity.clone(),
             dialled: call.dialled.clone(),
@@ -268,21 +266,19 @@ impl Service {
             recalls: 0,
             recalls_passed: 0,
             suspended: None,
-            asked: Vec::new(),
-            ending: None,
             history,
             commit: Commit::new(),
-        }
+            aside: None,
+        })
     }
 
-    pub(super) fn insert(&mut self, completion: Completion) {
+    pub(super) fn insert(&mut self, completion: Box<Completion>) {
         let id = completion.id;
         if completion.roles == Roles::Text {
             self.put_in_mailbox(&completion);
         } else {
-            let pair = (completion.caller.clone(), completion.callee.clone());
-            self.pairs.insert(pair, id);
-            self.tokens.insert(completion.cce, id);
+            self.pairs.insert(&completion.names);
+            self.tokens.insert(&completion.names);
         }
         self.completions.insert(id, completion);
     }
@@ -350,7 +346,7 @@ impl Service {
         let Some(completion) = self.completions.get_mut(&id) else {
             return;
         };
-        if completion.ending.is_some() {
+        if completion.ending().is_some() {
             // Asked twice within one input; the first one answers for both.
             if let Some((ticket, ids)) = answer {
                 let result = Ok(ids);
@@ -358,7 +354,7 @@ impl Service {
             }
             return;
         }
-        completion.ending = Some(Ending { by, answer });
+        completion.aside().ending = Some(Ending { by, answer });
         if completion.roles == Roles::Text {
             return self.finish(id, Outcome::Cancelled, turn);
         }

@@ -24,7 +24,7 @@ impl Service {
         if let Some(route) = self.routes.get(&subscription)
             && route.roles == Roles::Agent
         {
-            let caller = route.caller.clone();
+            let caller = route.names.caller.clone();
             self.post_agent(caller, event);
         }
     }
@@ -104,11 +104,11 @@ impl Service {
         let Some(route) = self.routes.get(&subscription).cloned() else {
             return;
         };
-        let Some(completion) = self.completions.get(&route.id) else {
+        let Some(completion) = self.completions.get(&route.names.id) else {
             return;
         };
         let service = completion.ends.since(turn.now);
-        let Some(peer) = &completion.peer else {
+        let Some(peer) = completion.peer() else {
             let newcomer = Newcomer {
                 id: subscription,
                 caller: completion.caller.clone(),
@@ -119,12 +119,15 @@ impl Service {
                 renewal: Renewal::Shortens,
                 waiter: Waiter::Subscriber,
             };
-            self.post_monitor(route.callee, monitor::Event::Subscribe(newcomer));
+            self.post_monitor(
+                route.names.callee.clone(),
+                monitor::Event::Subscribe(newcomer),
+            );
             return;
         };
         turn.out.push(Output::Subscribe(Subscription {
             subscription,
-            id: route.id,
+            id: route.names.id,
             peer: peer.id,
             target,
             from: completion.from.clone(),
@@ -140,9 +143,12 @@ impl Service {
         };
         if route.roles == Roles::Both {
             let zero = Some(Duration::ZERO);
-            self.post_monitor(route.callee, monitor::Event::Refresh(subscription, zero));
+            self.post_monitor(
+                route.names.callee.clone(),
+                monitor::Event::Refresh(subscription, zero),
+            );
         } else {
-            self.emit(route.id, Output::Unsubscribe { subscription }, turn);
+            self.emit(route.names.id, Output::Unsubscribe { subscription }, turn);
         }
     }
 
@@ -150,7 +156,7 @@ impl Service {
         if let Some(route) = self.routes.remove(&subscription)
             && route.roles == Roles::Agent
         {
-            self.emit(route.id, Output::Forget { subscription }, turn);
+            self.emit(route.names.id, Output::Forget { subscription }, turn);
         }
     }
 
@@ -169,15 +175,15 @@ impl Service {
                 Basic::Closed => monitor::Event::Suspend(subscription, wanted.because, None),
                 Basic::Open => monitor::Event::Resume(subscription),
             };
-            self.post_monitor(route.callee, event);
+            self.post_monitor(route.names.callee.clone(), event);
             let done = agent::Event::Published(subscription, Published::Done);
             self.post_agent(caller.clone(), done);
             return;
         }
-        let Some(completion) = self.completions.get(&route.id) else {
+        let Some(completion) = self.completions.get(&route.names.id) else {
             return;
         };
-        let Some(peer) = &completion.peer else {
+        let Some(peer) = completion.peer() else {
             return;
         };
         let publication = Output::Publish(Publication {
@@ -189,7 +195,7 @@ impl Service {
             basic: wanted.basic,
             expires: wanted.expires,
         });
-        self.emit(route.id, publication, turn);
+        self.emit(route.names.id, publication, turn);
     }
 
     fn on_agent_recalls(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
@@ -214,7 +220,7 @@ impl Service {
         let Some(completion) = self.completions.get(&id) else {
             return;
         };
-        let via = match &completion.peer {
+        let via = match completion.peer() {
             Some(peer) => Via::Peer(peer.id),
             None => Via::Own(completion.cce),
         };

@@ -12,6 +12,8 @@
 //!
 //! Nothing of it is kept in the store: the call does not outlive the process.
 
+use std::sync::Arc;
+
 use crate::cc::addr::Aor;
 use crate::cc::agent::{self, NewRequest, Way};
 use crate::cc::capsule::CallIdentity;
@@ -32,8 +34,8 @@ impl Service {
     /// Whether `caller` waits for `callee` with a call in his hand: who is waited for like that and
     /// calls back is not made to wait himself, or neither would ever be free.
     pub fn camps_on(&self, caller: &Aor, callee: &Aor) -> bool {
-        let id = self.pairs.get(&(caller.clone(), callee.clone()));
-        let completion = id.and_then(|id| self.completions.get(id));
+        let id = self.pairs.get(caller, callee);
+        let completion = id.and_then(|id| self.completions.get(&id));
         completion.is_some_and(|it| matches!(it.errand, Errand::CampOn(_)))
     }
 
@@ -87,10 +89,7 @@ impl Service {
         completion.ends = turn.now + self.settings.monitor.times.service(condition);
         let route = Route {
             roles: Roles::Both,
-            caller: completion.caller.clone(),
-            callee: completion.callee.clone(),
-            id,
-            cce: completion.cce,
+            names: Arc::clone(&completion.names),
         };
         let dialled = completion.dialled.clone();
         let request = NewRequest {
@@ -100,7 +99,7 @@ impl Service {
             way: Way::Loop,
             monitors: vec![(subscription, dialled)],
         };
-        self.post_agent(route.caller.clone(), agent::Event::Request(request));
+        self.post_agent(route.names.caller.clone(), agent::Event::Request(request));
         self.routes.insert(subscription, route);
     }
 
@@ -136,13 +135,10 @@ impl Service {
         completion.roles = Roles::Call;
         completion.entry = Some(subscription);
         completion.ends = turn.now + lasts;
-        completion.asked.push(ticket);
+        completion.aside().asked.push(ticket);
         let route = Route {
             roles: Roles::Call,
-            caller: call.caller.clone(),
-            callee: call.callee.clone(),
-            id: completion.id,
-            cce: completion.cce,
+            names: Arc::clone(&completion.names),
         };
         self.routes.insert(subscription, route);
         let newcomer = Newcomer {
@@ -197,8 +193,11 @@ impl Service {
 }
 
 /// The queue has not taken it.
-pub(super) fn refuse_camp(newcomer: Option<Completion>, reject: Reject, turn: &mut Turn<'_>) {
-    for ticket in newcomer.into_iter().flat_map(|newcomer| newcomer.asked) {
+pub(super) fn refuse_camp(newcomer: Option<Box<Completion>>, reject: Reject, turn: &mut Turn<'_>) {
+    for ticket in newcomer
+        .into_iter()
+        .flat_map(|mut newcomer| newcomer.take_asked())
+    {
         let result = Err(reject);
         turn.out.push(Output::Completed { ticket, result });
     }

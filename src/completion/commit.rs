@@ -2,15 +2,19 @@
 //!
 //! Spec: DESIGN §11.
 
+use std::sync::Arc;
+
 use crate::cc::agent;
 use crate::cc::id::CompletionId;
 use crate::cc::monitor;
-use crate::completion::entry::{Attempt, Commit, CommitState, Completion, Life, Need, Stage};
+use crate::completion::entry::{
+    Attempt, Change, Commit, CommitState, Completion, Life, Need, Stage,
+};
 use crate::completion::history::{Event, Outcome};
 use crate::completion::output::{By, News, Output, Tell};
 use crate::completion::record::{Record, Roles};
 use crate::completion::reject::Reject;
-use crate::completion::service::{Owner, Service, Turn};
+use crate::completion::service::{Service, Turn};
 use crate::store::{Answer, Epoch, Key, Put, Stored, Version};
 use crate::time::Timestamp;
 
@@ -72,7 +76,7 @@ impl Service {
         };
         completion.life = Life::Accepted;
         completion.stage = Stage::Queued;
-        let tickets = std::mem::take(&mut completion.asked);
+        let tickets = completion.take_asked();
         let caller = completion.caller.clone();
         for ticket in tickets {
             let result = Ok(id);
@@ -104,10 +108,13 @@ impl Service {
     }
 
     fn answer_ending(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
-        let ending = self
-            .completions
-            .get_mut(&id)
-            .and_then(|c| c.ending.as_mut());
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
+        if completion.ending().is_none() {
+            return;
+        }
+        let ending = completion.aside().ending.as_mut();
         if let Some((ticket, ids)) = ending.and_then(|ending| ending.answer.take()) {
             let result = Ok(ids);
             self.emit(id, Output::Uncompleted { ticket, result }, turn);
@@ -132,15 +139,15 @@ impl Service {
     pub(super) fn disown(&mut self, id: CompletionId, reject: Reject, turn: &mut Turn<'_>) {
         self.answer_ending(id, turn);
         self.delist(id, turn);
-        let Some(completion) = self.completions.remove(&id) else {
+        let Some(mut completion) = self.completions.remove(&id) else {
             return;
         };
-        self.agenda.set(&Owner::Commit(id), None);
+        self.unkept.set(&id, None);
         if let Some(version) = completion.commit.version {
             let key = Record::key(id, &completion.callee);
             turn.out.push(Output::Persist(removal(key, version)));
         }
-        for ticket in completion.asked {
+        for ticket in completion.take_asked() {
             let result = Err(reject);
             turn.out.push(Output::Completed { ticket, result });
         }
@@ -151,17 +158,15 @@ impl Service {
         let Some(completion) = self.completions.get(&id) else {
             return;
         };
-        let pair = (completion.caller.clone(), completion.callee.clone());
+        let names = Arc::clone(&completion.names);
         let renewal = completion.renewal;
         if completion.roles == Roles::Text {
-            return self.take_from_mailbox((id, &pair.0, &pair.1), turn);
+            return self.take_from_mailbox((id, &names.caller, &names.callee), turn);
         }
-        let was_listed = self.tokens.remove(&completion.cce).is_some();
-        if self.pairs.get(&pair) == Some(&id) {
-            self.pairs.remove(&pair);
-        }
+        let was_listed = self.tokens.remove(names.cce);
+        self.pairs.remove(&names);
         if was_listed {
-            self.forget_phone(&pair.0, renewal, turn);
+            self.forget_phone(&names.caller, renewal, turn);
         }
     }
 }
@@ -238,7 +243,7 @@ impl Service {
             request: agent
                 .filter(|_| is_agent)
                 .and_then(|agent| agent.kept(completion.id)),
-            text: completion.text.clone(),
+            text: completion.text().cloned(),
             history: completion.history.clone(),
         }
     }
@@ -249,9 +254,9 @@ impl Service {
         };
         let asks = match &completion.commit.state {
             CommitState::Idle | CommitState::Lost => None,
-            CommitState::Waiting { asks, .. } => Some(*asks),
+            CommitState::Waiting(change) => Some(change.asks),
         };
-        self.agenda.set(&Owner::Commit(id), asks);
+        self.unkept.set(&id, asks);
         if asks.is_none() && completion.life == Life::Ended {
             self.completions.remove(&id);
         }
@@ -290,10 +295,11 @@ impl Service {
             return;
         }
         let before = completion.commit.version;
-        let CommitState::Waiting { record, need, .. } = &completion.commit.state else {
+        let CommitState::Waiting(change) = &completion.commit.state else {
             return;
         };
-        let attempt = (Attempt::Repeated, *need);
+        let record = &change.record;
+        let attempt = (Attempt::Repeated, change.need);
         match stored {
             Some(stored) if Some(&stored.record) == record.as_ref() => {
                 self.on_kept(id, stored.version, turn);
@@ -315,7 +321,8 @@ impl Service {
             return;
         };
         let commit = &mut completion.commit;
-        let removed = matches!(commit.state, CommitState::Waiting { record: None, .. });
+        let removed =
+            matches!(&commit.state, CommitState::Waiting(change) if change.record.is_none());
         commit.version = (!removed).then_some(version);
         commit.state = CommitState::Idle;
         commit.was_kept = true;
@@ -364,36 +371,29 @@ impl Service {
     /// A new request that the store does not take: who asked hears that, and nothing else leaves.
     pub(super) fn refuse_unkept(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
         self.delist(id, turn);
-        self.agenda.set(&Owner::Commit(id), None);
+        self.unkept.set(&id, None);
         let Some(mut completion) = self.completions.remove(&id) else {
             return;
         };
-        for ticket in std::mem::take(&mut completion.asked) {
+        for ticket in completion.take_asked() {
             let result = Err(Reject::StoreUnavailable);
             turn.out.push(Output::Completed { ticket, result });
         }
-        let answers = completion.commit.held.iter();
+        let answers = completion.commit.held().iter();
         turn.out.extend(answers.filter_map(Output::refused));
-        self.abandon(completion);
+        self.abandon(&completion);
     }
 
     /// Clears the machines of a completion that never was.
-    fn abandon(&mut self, completion: Completion) {
-        let Completion {
-            id,
-            caller,
-            callee,
-            roles,
-            entry,
-            ..
-        } = completion;
-        if let Some(entry) = entry {
-            if !roles.has_agent() {
+    fn abandon(&mut self, completion: &Completion) {
+        if let Some(entry) = completion.entry {
+            if !completion.roles.has_agent() {
                 self.routes.remove(&entry);
             }
-            self.post_monitor(callee, monitor::Event::Lost(entry));
+            self.post_monitor(completion.callee.clone(), monitor::Event::Lost(entry));
         }
-        self.post_agent(caller, agent::Event::Uncomplete(id));
+        let end = agent::Event::Uncomplete(completion.id);
+        self.post_agent(completion.caller.clone(), end);
     }
 }
 
@@ -417,13 +417,15 @@ impl Commit {
         asks: Timestamp,
         (turn, need): (Attempt, Need),
     ) -> Output {
-        self.reads_before = self.reads;
-        self.state = CommitState::Waiting {
+        if let Some(work) = &mut self.work {
+            work.reads_before = work.reads;
+        }
+        self.state = CommitState::Waiting(Box::new(Change {
             record: record.clone(),
             asks,
             turn,
             need,
-        };
+        }));
         Output::Persist(Put {
             key,
             expect: self.version,
@@ -434,31 +436,28 @@ impl Commit {
 
     /// Asks what the store has; it answers in the order in which it is asked.
     fn read(&mut self, key: Key) -> Output {
-        self.reads += 1;
+        self.work().reads += 1;
         Output::Read(key)
     }
 
     /// Whether what the store says it has is about the change that is under way.
     fn is_news(&mut self) -> bool {
-        let is_news = self.reads_before == 0;
-        self.reads = self.reads.saturating_sub(1);
-        self.reads_before = self.reads_before.saturating_sub(1);
+        let Some(work) = &mut self.work else {
+            return true;
+        };
+        let is_news = work.reads_before == 0;
+        work.reads = work.reads.saturating_sub(1);
+        work.reads_before = work.reads_before.saturating_sub(1);
         is_news
     }
 
     fn is_first_attempt(&self) -> bool {
-        matches!(
-            self.state,
-            CommitState::Waiting {
-                turn: Attempt::First,
-                ..
-            }
-        )
+        matches!(&self.state, CommitState::Waiting(change) if change.turn == Attempt::First)
     }
 
     fn ask_after(&mut self, when: Timestamp) {
         match &mut self.state {
-            CommitState::Waiting { asks, .. } => *asks = when,
+            CommitState::Waiting(change) => change.asks = when,
             CommitState::Idle | CommitState::Lost => {}
         }
     }

@@ -2,18 +2,20 @@
 //!
 //! Spec: TAPI completion ids; DESIGN §8.8, §11 (what is kept before it takes effect).
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::cc::SubscriptionId;
-use crate::cc::addr::{AddrSpec, Aor};
+use crate::cc::addr::AddrSpec;
 use crate::cc::capsule::CallIdentity;
-use crate::cc::id::{CceToken, CompletionId};
+use crate::cc::id::CompletionId;
 use crate::cc::line::{Calls, Trigger};
 use crate::cc::monitor::{Renewal, Wait};
 use crate::cc::trust::Peer;
 use crate::completion::history::{History, Outcome};
 use crate::completion::identity::Identity;
 use crate::completion::input::{Binding, FailedCall, Mode, Monitors, Ticket};
+use crate::completion::names::Names;
 use crate::completion::output::{By, Output};
 use crate::completion::record::Roles;
 use crate::store::Version;
@@ -64,23 +66,16 @@ impl Errand {
 #[derive(Debug)]
 pub(super) struct Completion {
     pub(super) errand: Errand,
-    /// What the callee is to read, of a message.
-    pub(super) text: Option<Arc<str>>,
-    pub(super) id: CompletionId,
-    pub(super) cce: CceToken,
+    pub(super) names: Arc<Names>,
     /// Counts all completions: the newest has the highest.
     pub(super) order: u64,
     /// The lowest that its caller had free.
     pub(super) number: u32,
     pub(super) roles: Roles,
-    /// Where the monitor is, if not here.
-    pub(super) peer: Option<Peer>,
     /// Its entry in a queue of ours.
     pub(super) entry: Option<SubscriptionId>,
     /// What the refreshes of its subscription do.
     pub(super) renewal: Renewal,
-    pub(super) caller: Aor,
-    pub(super) callee: Aor,
     pub(super) from: AddrSpec,
     pub(super) identity: Identity,
     pub(super) dialled: AddrSpec,
@@ -95,12 +90,39 @@ pub(super) struct Completion {
     /// How often no call followed.
     pub(super) recalls_passed: u32,
     pub(super) suspended: Option<Timestamp>,
+    pub(super) history: History,
+    pub(super) commit: Commit,
+    pub(super) aside: Option<Box<Aside>>,
+}
+
+/// What most completions have not, while they wait.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    /// What the callee is to read, of a message.
+    pub(super) text: Option<Arc<str>>,
+    /// Where the monitor is, if not here.
+    pub(super) peer: Option<Peer>,
     /// Who waits for it to be accepted.
     pub(super) asked: Vec<Ticket>,
     /// Who wants it to end, and waits for that.
     pub(super) ending: Option<Ending>,
-    pub(super) history: History,
-    pub(super) commit: Commit,
+}
+
+impl Aside {
+    /// These, if there is any.
+    pub(super) fn of(text: Option<Arc<str>>, peer: Option<Peer>) -> Option<Box<Self>> {
+        let aside = Self {
+            text,
+            peer,
+            ..Self::default()
+        };
+        (!aside.is_empty()).then(|| Box::new(aside))
+    }
+
+    fn is_empty(&self) -> bool {
+        let is_kept = self.text.is_some() || self.peer.is_some();
+        !is_kept && self.asked.is_empty() && self.ending.is_none()
+    }
 }
 
 /// A wish that it ends.
@@ -111,7 +133,46 @@ pub(super) struct Ending {
     pub(super) answer: Option<(Ticket, Vec<CompletionId>)>,
 }
 
+/// Its names are as its own fields.
+impl Deref for Completion {
+    type Target = Names;
+
+    fn deref(&self) -> &Names {
+        &self.names
+    }
+}
+
 impl Completion {
+    /// What the callee is to read, of a message.
+    pub(super) fn text(&self) -> Option<&Arc<str>> {
+        self.aside.as_ref()?.text.as_ref()
+    }
+
+    /// Where the monitor is, if not here.
+    pub(super) fn peer(&self) -> Option<&Peer> {
+        self.aside.as_ref()?.peer.as_ref()
+    }
+
+    /// The wish that it ends.
+    pub(super) fn ending(&self) -> Option<&Ending> {
+        self.aside.as_ref()?.ending.as_ref()
+    }
+
+    /// What is rare, to be changed.
+    pub(super) fn aside(&mut self) -> &mut Aside {
+        self.aside.get_or_insert_default()
+    }
+
+    /// Those who wait for it to be accepted, who now hear of it.
+    pub(super) fn take_asked(&mut self) -> Vec<Ticket> {
+        let asked = self
+            .aside
+            .as_mut()
+            .map(|aside| std::mem::take(&mut aside.asked));
+        self.aside.take_if(|aside| aside.is_empty());
+        asked.unwrap_or_default()
+    }
+
     /// The call that it is about, as it was when it failed.
     pub(super) fn failed_call(&self) -> FailedCall {
         FailedCall {
@@ -134,7 +195,7 @@ impl Completion {
 
     /// How it ended, if the machines say so: a wish of its caller's is a cancellation.
     pub(super) fn outcome(&self, by_itself: Outcome) -> (Outcome, By) {
-        match (&self.ending, by_itself) {
+        match (self.ending(), by_itself) {
             (_, Outcome::Completed) => (Outcome::Completed, By::Other),
             (Some(ending), _) if ending.by == By::Caller => (Outcome::Cancelled, By::Caller),
             (Some(_), _) => (Outcome::Refused, By::Other),
@@ -152,6 +213,12 @@ pub(super) struct Commit {
     pub(super) need: Need,
     /// Whether the store has ever said that it has it.
     pub(super) was_kept: bool,
+    pub(super) work: Option<Box<Work>>,
+}
+
+/// What waits for the store; most of the time nothing does.
+#[derive(Debug, Default)]
+pub(super) struct Work {
     /// How often it was asked what it has, and has not said yet.
     pub(super) reads: u32,
     /// How many of these were about the change before the one that is under way.
@@ -165,18 +232,22 @@ pub(super) struct Commit {
 pub(super) enum CommitState {
     Idle,
     /// A change is under way.
-    Waiting {
-        /// What it writes.
-        record: Option<Box<[u8]>>,
-        /// When it is asked after.
-        asks: Timestamp,
-        /// Whether it was made before and did not take.
-        turn: Attempt,
-        /// What it is for.
-        need: Need,
-    },
+    Waiting(Box<Change>),
     /// The record belongs to somebody else now.
     Lost,
+}
+
+/// A change that is under way.
+#[derive(Debug)]
+pub(super) struct Change {
+    /// What it writes.
+    pub(super) record: Option<Box<[u8]>>,
+    /// When it is asked after.
+    pub(super) asks: Timestamp,
+    /// Whether it was made before and did not take.
+    pub(super) turn: Attempt,
+    /// What it is for.
+    pub(super) need: Need,
 }
 
 /// Which attempt at a change it is.
@@ -204,42 +275,52 @@ impl Commit {
             state: CommitState::Idle,
             need: Need::Nothing,
             was_kept: false,
-            reads: 0,
-            reads_before: 0,
-            held: Vec::new(),
+            work: None,
         }
     }
 
     /// Whether outputs go out at once.
     pub(super) fn is_open(&self) -> bool {
-        match self.state {
-            CommitState::Idle
-            | CommitState::Waiting {
-                need: Need::Nothing | Need::Later,
-                ..
-            } => self.need != Need::Put,
-            CommitState::Waiting {
-                need: Need::Put, ..
-            } => false,
+        match &self.state {
+            CommitState::Idle => self.need != Need::Put,
+            CommitState::Waiting(change) => Need::Put > self.need.max(change.need),
             CommitState::Lost => true,
         }
     }
 
-    /// Gives out what was held, and its room with it: what waits mostly holds nothing.
+    /// What waits for the store, to be changed.
+    pub(super) fn work(&mut self) -> &mut Work {
+        self.work.get_or_insert_default()
+    }
+
+    /// What may go out when all is kept.
+    pub(super) fn held(&self) -> &[Output] {
+        self.work.as_ref().map_or(&[], |work| &work.held)
+    }
+
+    /// Forgets what the store was asked, and gives what was held.
+    pub(super) fn take_held(&mut self) -> Vec<Output> {
+        self.work.take().map(|work| work.held).unwrap_or_default()
+    }
+
+    /// Gives out what was held, and its room with it.
     pub(super) fn release(&mut self, out: &mut Vec<Output>) {
-        out.extend(std::mem::take(&mut self.held));
+        if let Some(work) = &mut self.work {
+            out.extend(std::mem::take(&mut work.held));
+        }
+        self.work.take_if(|work| work.reads == 0);
     }
 
     /// Holds an output, or takes back what it undoes: who was not rung need not be told to stop.
     pub(super) fn hold(&mut self, output: Output) {
         if let Output::EndRecall { .. } = output {
-            let never_rang = self.held.iter().any(|o| matches!(o, Output::Recall(_)));
+            let never_rang = self.held().iter().any(|o| matches!(o, Output::Recall(_)));
             self.drop_calls();
             if never_rang {
                 return;
             }
         }
-        self.held.push(output);
+        self.work().held.push(output);
     }
 
     /// Nobody is rung, called or written to by what is held.
@@ -250,6 +331,8 @@ impl Commit {
                 Output::Recall(_) | Output::Call(_) | Output::Deliver(_)
             )
         };
-        self.held.retain(|held| !calls(held));
+        if let Some(work) = &mut self.work {
+            work.held.retain(|held| !calls(held));
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! The story of one request, as its caller and the operator read it.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
@@ -92,25 +91,37 @@ const CODES: &[(u8, Event)] = &[
 const QUEUED: u8 = 0;
 
 impl Event {
-    fn write(self, out: &mut Writer) {
+    /// Its code, and the number that goes with it.
+    fn code(self) -> (u8, u32) {
         if let Self::Queued(place) = self {
-            out.byte(QUEUED);
-            out.number(u32::try_from(place).unwrap_or(u32::MAX));
-            return;
+            return (QUEUED, u32::try_from(place).unwrap_or(u32::MAX));
         }
         let found = CODES.iter().find(|(_, event)| *event == self);
         let (code, _) = found.expect("every event but Queued has a code");
-        out.byte(*code);
+        (*code, 0)
+    }
+
+    /// The event with this code and number.
+    fn of((code, number): (u8, u32)) -> Option<Self> {
+        if code == QUEUED {
+            return usize::try_from(number).map(Self::Queued).ok();
+        }
+        let found = CODES.iter().find(|(its, _)| *its == code);
+        found.map(|(_, event)| *event)
+    }
+
+    fn write(self, out: &mut Writer) {
+        let (code, number) = self.code();
+        out.byte(code);
+        if code == QUEUED {
+            out.number(number);
+        }
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Broken> {
         let code = from.byte()?;
-        if code == QUEUED {
-            let place = from.number()?;
-            return usize::try_from(place).map(Self::Queued).map_err(|_| Broken);
-        }
-        let found = CODES.iter().find(|(its, _)| *its == code);
-        found.map(|(_, event)| *event).ok_or(Broken)
+        let number = if code == QUEUED { from.number()? } else { 0 };
+        Self::of((code, number)).ok_or(Broken)
     }
 }
 
@@ -157,42 +168,83 @@ impl fmt::Display for Event {
 /// How many events are kept: the first, and the newest ones.
 const EVENTS_MAX: usize = 32;
 
-/// A story.
+/// A story; short ones are many, so that each event takes 8 bytes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct History {
-    /// By a clock that began with the story, if that was before the process did.
-    events: VecDeque<(Timestamp, Event)>,
-    /// How long before the process.
-    earlier: Duration,
+    /// When it began, by a clock that began with it, if that was before the process did.
+    first: Timestamp,
+    /// How long before the process that was, in microseconds.
+    earlier_us: u64,
+    moments: Box<[Moment]>,
+}
+
+/// One event of a story.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Moment {
+    /// How long after the first, in milliseconds.
+    after_ms: u32,
+    code: u8,
+    /// Of [`Event::Queued`].
+    place: u16,
+}
+
+impl Moment {
+    fn new(after: Duration, event: Event) -> Self {
+        let (code, place) = event.code();
+        Self {
+            after_ms: u32::try_from(after.as_millis()).unwrap_or(u32::MAX),
+            code,
+            place: u16::try_from(place).unwrap_or(u16::MAX),
+        }
+    }
+
+    fn after(self) -> Duration {
+        Duration::from_millis(self.after_ms.into())
+    }
+
+    fn event(self) -> Event {
+        Event::of((self.code, self.place.into())).expect("the code was an event's")
+    }
 }
 
 impl History {
     /// One more event; of a long story the middle is forgotten.
     pub(super) fn add(&mut self, now: Timestamp, event: Event) {
-        if self.events.len() >= EVENTS_MAX {
-            self.events.remove(1);
+        let at = now + Duration::from_micros(self.earlier_us);
+        if self.moments.is_empty() {
+            self.first = at;
         }
-        self.events.push_back((now + self.earlier, event));
+        self.push(Moment::new(at.since(self.first), event));
+    }
+
+    fn push(&mut self, moment: Moment) {
+        let mut moments = std::mem::take(&mut self.moments).into_vec();
+        if moments.len() >= EVENTS_MAX {
+            moments.remove(1);
+        }
+        moments.reserve_exact(1);
+        moments.push(moment);
+        self.moments = moments.into_boxed_slice();
     }
 
     /// What happened, oldest first; what happened before the process began, at its beginning.
     pub fn iter(&self) -> impl Iterator<Item = (Timestamp, Event)> {
-        let start = Timestamp::START + self.earlier;
-        let events = self.events.iter();
-        events.map(move |(at, event)| (Timestamp::from(at.since(start)), *event))
+        let start = Timestamp::START + Duration::from_micros(self.earlier_us);
+        let first = self.first;
+        let at = move |after| Timestamp::from((first + after).since(start));
+        let moments = self.moments.iter();
+        moments.map(move |moment| (at(moment.after()), moment.event()))
     }
 
     /// Writes it for a later process.
     pub(super) fn write(&self, out: &mut Writer, started: WallTime) {
-        let first = self.events.front().map(|(at, _)| *at).unwrap_or_default();
-        let began = started.at(first).0.saturating_sub(micros(self.earlier));
+        let began = started.at(self.first).0.saturating_sub(self.earlier_us);
         out.long(began);
         // At most EVENTS_MAX.
-        out.byte(u8::try_from(self.events.len()).unwrap_or(u8::MAX));
-        for (at, event) in &self.events {
-            let after = at.since(first).as_millis();
-            out.number(u32::try_from(after).unwrap_or(u32::MAX));
-            event.write(out);
+        out.byte(u8::try_from(self.moments.len()).unwrap_or(u8::MAX));
+        for moment in &self.moments {
+            out.number(moment.after_ms);
+            moment.event().write(out);
         }
     }
 
@@ -201,25 +253,27 @@ impl History {
         let began = WallTime(from.long()?);
         // Whichever of the two was first is the beginning of its clock.
         let first = Timestamp::from(began.since(started));
-        let earlier = started.since(began);
-        let mut events = VecDeque::new();
+        let earlier_us = micros(started.since(began));
+        let mut moments = Vec::new();
         for _ in 0..from.byte()? {
             let after = Duration::from_millis(from.number()?.into());
-            events.push_back((first + after, Event::read(from)?));
+            moments.push(Moment::new(after, Event::read(from)?));
         }
-        Ok(Self { events, earlier })
+        Ok(Self {
+            first,
+            earlier_us,
+            moments: moments.into_boxed_slice(),
+        })
     }
 }
 
 /// Each event with the seconds since the first.
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((first, _)) = self.events.front() else {
-            return Ok(());
-        };
-        for (index, (at, event)) in self.events.iter().enumerate() {
+        for (index, moment) in self.moments.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}{}s {event}", at.since(*first).as_secs())?;
+            let after_s = moment.after().as_secs();
+            write!(f, "{comma}{after_s}s {}", moment.event())?;
         }
         Ok(())
     }

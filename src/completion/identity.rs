@@ -11,31 +11,33 @@ const LENGTH_MAX: usize = 1024;
 /// P-Asserted-Identity and Privacy, as they were written. Personal data: it does not print itself.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Identity {
-    asserted: Option<Arc<str>>,
-    privacy: Option<Arc<str>>,
+    /// Either on a line of its own, which no value of a header field breaks; `None` if both are empty.
+    lines: Option<Arc<str>>,
 }
 
 impl Identity {
     /// These values, several of one field with commas between them; empty ones are none.
     pub fn new(asserted: &str, privacy: &str) -> Self {
-        let kept = |value: &str| {
-            let is_kept = !value.is_empty() && value.len() <= LENGTH_MAX;
-            is_kept.then(|| Arc::from(value))
-        };
-        Self {
-            asserted: kept(asserted),
-            privacy: kept(privacy),
-        }
+        let kept = |value| Some(value).filter(|value: &&str| value.len() <= LENGTH_MAX);
+        let [asserted, privacy] = [kept(asserted), kept(privacy)].map(Option::unwrap_or_default);
+        let is_empty = asserted.is_empty() && privacy.is_empty();
+        let lines = (!is_empty).then(|| [asserted, "\n", privacy].concat().into());
+        Self { lines }
+    }
+
+    fn lines(&self) -> (&str, &str) {
+        let lines = self.lines.as_deref().unwrap_or_default();
+        lines.split_once('\n').unwrap_or_default()
     }
 
     /// P-Asserted-Identity; empty if there was none.
     pub fn asserted(&self) -> &str {
-        self.asserted.as_deref().unwrap_or_default()
+        self.lines().0
     }
 
     /// Privacy; empty if there was none.
     pub fn privacy(&self) -> &str {
-        self.privacy.as_deref().unwrap_or_default()
+        self.lines().1
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{Notice, Published, RecallFailure};
 use crate::cc::capsule::CallIdentity;
+use crate::cc::fork::CallId;
 use crate::cc::id::{CceToken, CompletionId};
 use crate::cc::line::{Calls, Line};
 use crate::cc::monitor::{Found, Renewal};
@@ -410,7 +411,7 @@ pub struct Subscribe {
     /// What its Request-URI names.
     pub queue: Queue,
     /// Its Call-ID: forks have the same.
-    pub call_id: Arc<str>,
+    pub call_id: CallId,
     /// Its Expires.
     pub expires: Option<Duration>,
     /// What its refreshes do.

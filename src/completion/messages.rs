@@ -198,26 +198,26 @@ impl Service {
         let mut completion = self.new_completion(&call, at, turn.now);
         completion.errand = Errand::Message;
         completion.roles = Roles::Text;
-        completion.text = Some(Arc::clone(&leave.text));
+        completion.aside().text = Some(Arc::clone(&leave.text));
         completion.ends = turn.now + self.settings.timing.message_lasts;
-        completion.asked.push(leave.ticket);
+        completion.aside().asked.push(leave.ticket);
         let id = completion.id;
         self.insert(completion);
         self.keep(id);
         self.accept(id, turn);
-        let pair = (call.caller, call.callee);
-        if let Some(callback) = self.pairs.get(&pair).copied() {
+        if let Some(callback) = self.pairs.get(&call.caller, &call.callee) {
             // Who leaves word is not called back as well.
             self.take_back(callback, By::Caller, None, turn);
         }
-        self.deliver(&pair.1, turn);
+        self.deliver(&call.callee, turn);
         Ok(())
     }
 
     /// The same text of the same caller for the same callee, if it waits already.
     fn same_message(&self, call: &FailedCall, text: &str) -> Option<CompletionId> {
         let mut mine = self.of_caller(&call.caller);
-        let same = mine.find(|it| it.text.as_deref() == Some(text) && it.callee == call.callee)?;
+        let same = mine
+            .find(|it| it.text().is_some_and(|its| **its == *text) && it.callee == call.callee)?;
         Some(same.id)
     }
 
@@ -288,7 +288,7 @@ impl Service {
             user.mail.as_mut()?.next(turn.now, &line)
         });
         if let Some(completion) = next.and_then(|id| self.completions.get_mut(&id))
-            && let Some(text) = completion.text.clone()
+            && let Some(text) = completion.text().cloned()
         {
             completion.history.add(turn.now, Event::MessageSent);
             let id = completion.id;

@@ -26,6 +26,7 @@ mod identity;
 mod input;
 pub mod intrusion;
 mod messages;
+mod names;
 mod outage;
 mod output;
 mod phones;

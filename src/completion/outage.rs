@@ -37,13 +37,11 @@ impl Service {
                 continue;
             }
             let commit = &mut completion.commit;
-            commit.reads = 0;
-            commit.reads_before = 0;
-            if let CommitState::Waiting { .. } = commit.state {
+            if let CommitState::Waiting(_) = commit.state {
                 commit.state = CommitState::Idle;
                 commit.need = Need::Put;
             }
-            for output in std::mem::take(&mut commit.held) {
+            for output in commit.take_held() {
                 commit.give_out_unkept(output, turn.out);
             }
             self.settle_commit(id);
@@ -85,7 +83,7 @@ impl Service {
     /// What a dialog says of itself is kept with its completion.
     pub(super) fn on_moved(&mut self, subscription: SubscriptionId) {
         if let Some(route) = self.routes.get(&subscription) {
-            let id = route.id;
+            let id = route.names.id;
             let known = self.completions.get(&id);
             if known.is_some_and(|completion| completion.life == Life::Accepted) {
                 self.keep_later(id);
@@ -103,7 +101,7 @@ impl Commit {
         } else if let Output::Recall(_) | Output::EndRecall { .. } = output {
             self.hold(output);
             let rings = |held: &Output| matches!(held, Output::Recall(_));
-            if !self.held.iter().any(rings) {
+            if !self.held().iter().any(rings) {
                 self.release(out);
             }
         } else {

@@ -2,6 +2,7 @@
 //!
 //! Spec: RFC 6910 §7; RFC 6665 §4.2; RFC 3903 §6.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cc::addr::{AddrSpec, Aor};
@@ -52,12 +53,11 @@ impl Service {
             }));
             return Err(Reject::NoOffer);
         };
-        let pair = (call.caller.clone(), call.callee.clone());
         let is_ours = matches!(call.monitors, Monitors::Own | Monitors::Both { .. });
         if subscribe.renewal == Renewal::Lengthens && !is_ours {
             return Err(Reject::NoMonitor);
         }
-        let known = self.pairs.get(&pair).copied();
+        let known = self.pairs.get(&call.caller, &call.callee);
         match known.map(|id| (id, self.entry_of(id))) {
             // CC-36: the queue gives his place to the new dialog.
             Some((_, Some(_))) => {}
@@ -72,10 +72,7 @@ impl Service {
         let wait = completion.wait;
         let route = Route {
             roles: Roles::Monitor,
-            caller: call.caller.clone(),
-            callee: call.callee.clone(),
-            id: completion.id,
-            cce: completion.cce,
+            names: Arc::clone(&completion.names),
         };
         self.routes.insert(subscribe.subscription, route);
         self.newcomer = Some(completion);
@@ -95,7 +92,9 @@ impl Service {
 
     /// Who waits by this subscription.
     pub fn waits_by(&self, subscription: SubscriptionId) -> Option<&Aor> {
-        self.routes.get(&subscription).map(|route| &route.caller)
+        self.routes
+            .get(&subscription)
+            .map(|route| &route.names.caller)
     }
 
     /// Whether a phone that watches this callee by a SUBSCRIBE of its own may be waiting for him: a
@@ -115,8 +114,8 @@ impl Service {
 
     /// The request of a caller for this callee that a phone of his keeps up.
     fn phones_wish(&self, caller: &Aor, callee: &Aor) -> Option<&Completion> {
-        let id = self.pairs.get(&(caller.clone(), callee.clone()))?;
-        let completion = self.completions.get(id)?;
+        let id = self.pairs.get(caller, callee)?;
+        let completion = self.completions.get(&id)?;
         (completion.renewal == Renewal::Lengthens).then_some(completion)
     }
 
@@ -243,15 +242,12 @@ impl Service {
         caller: Option<&Aor>,
     ) -> Option<(CompletionId, Aor, SubscriptionId)> {
         let id = match at {
-            PublishAt::Entry(cce) => *self.tokens.get(cce)?,
-            PublishAt::Subscription(subscription) => self.routes.get(subscription)?.id,
-            PublishAt::Queue(Queue::Callee(callee)) => {
-                let pair = (caller?.clone(), callee.clone());
-                *self.pairs.get(&pair)?
-            }
+            PublishAt::Entry(cce) => self.tokens.get(*cce)?,
+            PublishAt::Subscription(subscription) => self.routes.get(subscription)?.names.id,
+            PublishAt::Queue(Queue::Callee(callee)) => self.pairs.get(caller?, callee)?,
             PublishAt::Queue(Queue::Token(token)) => {
                 let offer = self.sealer.open(token)?;
-                *self.pairs.get(&(offer.caller, offer.callee))?
+                self.pairs.get(&offer.caller, &offer.callee)?
             }
         };
         let completion = self.completions.get(&id)?;
@@ -265,7 +261,7 @@ impl Service {
     /// The callee in whose queue a subscription from elsewhere is.
     fn queue_of(&self, subscription: SubscriptionId) -> Option<Aor> {
         let route = self.routes.get(&subscription)?;
-        (route.roles == Roles::Monitor).then(|| route.callee.clone())
+        (route.roles == Roles::Monitor).then(|| route.names.callee.clone())
     }
 }
 
@@ -298,10 +294,10 @@ impl Service {
         }
         if route.roles == Roles::Both {
             let accepted = agent::Event::Accepted(subscription, expires);
-            self.post_agent(route.caller, accepted);
+            self.post_agent(route.names.caller.clone(), accepted);
             return;
         }
-        if let Some(completion) = self.completions.get_mut(&route.id)
+        if let Some(completion) = self.completions.get_mut(&route.names.id)
             && completion.life == Life::Accepted
             && !expires.is_zero()
             && completion.renewal == Renewal::Shortens
@@ -311,14 +307,14 @@ impl Service {
         if expires.is_zero() {
             // R18: who has taken it back is told so when the store knows it, or another process
             // would serve it.
-            self.keep(route.id);
+            self.keep(route.names.id);
         }
         let accept = Output::Accept {
             subscription,
             expires,
-            cce: route.cce,
+            cce: route.names.cce,
         };
-        self.emit(route.id, accept, turn);
+        self.emit(route.names.id, accept, turn);
     }
 
     fn on_queue_refuses(
@@ -335,7 +331,7 @@ impl Service {
         };
         if route.roles == Roles::Both {
             let refused = agent::Event::Refused(subscription, reject.status());
-            self.post_agent(route.caller, refused);
+            self.post_agent(route.names.caller.clone(), refused);
             return;
         }
         if route.roles == Roles::Call {
@@ -355,12 +351,12 @@ impl Service {
     /// CC-36: the completion, its name and its place go over to the new dialog.
     fn on_took_over(&mut self, from: SubscriptionId, to: SubscriptionId, turn: &mut Turn<'_>) {
         let newcomer = self.take_newcomer(to);
-        let Some(Route { id, cce, .. }) = self.routes.get(&from).cloned() else {
+        let Some(Route { names, .. }) = self.routes.get(&from).cloned() else {
             return;
         };
+        let id = names.id;
         if let Some(route) = self.routes.get_mut(&to) {
-            route.id = id;
-            route.cce = cce;
+            route.names = names;
         }
         if self.goes_on_as_callback(id, to) {
             return;
@@ -396,7 +392,7 @@ impl Service {
         if route.roles == Roles::Both {
             let notice = as_received(notice, self.settings.monitor.retention);
             let notified = agent::Event::Notified(subscription, notice);
-            self.post_agent(route.caller, notified);
+            self.post_agent(route.names.caller.clone(), notified);
             return;
         }
         if route.roles == Roles::Call {
@@ -408,7 +404,7 @@ impl Service {
         let notify = Notify {
             state: notice.state,
             // CC-70: in all NOTIFYs, and in each the same.
-            cce: route.cce,
+            cce: route.names.cce,
             retention: self.settings.monitor.retention,
             life: notice.life,
         };
@@ -419,7 +415,7 @@ impl Service {
             subscription,
             notify,
         };
-        self.emit(route.id, notify, turn);
+        self.emit(route.names.id, notify, turn);
     }
 
     fn on_entry_moved(
@@ -553,15 +549,18 @@ impl Service {
     }
 
     /// The request that waited for what its queue says to this SUBSCRIBE.
-    pub(super) fn take_newcomer(&mut self, subscription: SubscriptionId) -> Option<Completion> {
+    pub(super) fn take_newcomer(
+        &mut self,
+        subscription: SubscriptionId,
+    ) -> Option<Box<Completion>> {
         self.newcomer
             .take_if(|newcomer| newcomer.entry == Some(subscription))
     }
 
     /// The completion whose entry in a queue this is.
     fn entered(&mut self, subscription: SubscriptionId) -> Option<&mut Completion> {
-        let id = self.routes.get(&subscription)?.id;
-        let completion = self.completions.get_mut(&id)?;
+        let id = self.routes.get(&subscription)?.names.id;
+        let completion = &mut **self.completions.get_mut(&id)?;
         (completion.entry == Some(subscription)).then_some(completion)
     }
 

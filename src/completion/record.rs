@@ -11,6 +11,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{Kept, KeptSubscription};
+use crate::cc::fork::CallId;
 use crate::cc::id::{CceToken, CompletionId};
 use crate::cc::monitor::{Availability, Place, Renewal};
 use crate::cc::{Basic, Condition, RecallState, SubscriptionId};
@@ -107,7 +108,7 @@ pub struct Record {
     /// What the call said of him beside that.
     pub identity: Identity,
     /// Its entry in a queue of ours, with the Call-ID of its subscription.
-    pub entry: Option<(SubscriptionId, Arc<str>, Place)>,
+    pub entry: Option<(SubscriptionId, CallId, Place)>,
     /// What its caller's agent has.
     pub request: Option<Kept>,
     /// What the callee is to read, of a message.
@@ -164,7 +165,7 @@ impl Record {
         }
         out.option(self.entry.as_ref(), |out, (id, call_id, place)| {
             out.long(id.0);
-            out.text(call_id);
+            out.text(&call_id.to_string());
             write_place(out, place, started);
         });
         out.option(self.request.as_ref(), |out, kept| {
@@ -207,7 +208,11 @@ impl Record {
             identity: Identity::new(from.text()?, from.text()?),
             entry: from.option(|from| {
                 let id = SubscriptionId(from.long()?);
-                Ok((id, from.text()?.into(), read_place(from, started)?))
+                Ok((
+                    id,
+                    CallId::of_kept(from.text()?),
+                    read_place(from, started)?,
+                ))
             })?,
             request: from.option(|from| read_request(from, started))?,
             text: match form {

@@ -6,6 +6,7 @@
 //! rung again without a new sign of the callee.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::cc::SubscriptionId;
 use crate::cc::agent::{self, Kept, NewRequest, Way};
@@ -15,8 +16,9 @@ use crate::cc::monitor::{self, Newcomer, Wait, Waiter};
 use crate::cc::pace::Medium;
 use crate::cc::trust::{Peer, PeerId};
 use crate::completion::commit::removal;
-use crate::completion::entry::{Commit, Completion, Errand, Life, Stage};
+use crate::completion::entry::{Aside, Commit, Completion, Errand, Life, Stage};
 use crate::completion::history::{Event, Outcome};
+use crate::completion::names::Names;
 use crate::completion::output::Output;
 use crate::completion::record::{Record, Roles};
 use crate::completion::service::{Route, Service, Turn};
@@ -142,13 +144,15 @@ impl Service {
         ids: &[SubscriptionId],
         turn: &mut Turn<'_>,
     ) {
+        let completion = self.completions.get(&record.id);
+        let names = completion.map(|completion| Arc::clone(&completion.names));
+        let Some(names) = names else {
+            return;
+        };
         for id in ids {
             let route = Route {
                 roles: record.roles,
-                caller: record.caller.clone(),
-                callee: record.callee.clone(),
-                id: record.id,
-                cce: record.cce,
+                names: Arc::clone(&names),
             };
             self.routes.insert(*id, route);
         }
@@ -212,26 +216,27 @@ impl Service {
         }
     }
 
-    fn reborn(&self, record: &Record, reloaded: &Reloaded, now: Timestamp) -> Completion {
+    fn reborn(&self, record: &Record, reloaded: &Reloaded, now: Timestamp) -> Box<Completion> {
         let mut history = record.history.clone();
         history.add(now, Event::Restarted);
-        Completion {
+        let names = Names {
+            id: record.id,
+            cce: record.cce,
+            caller: record.caller.clone(),
+            callee: record.callee.clone(),
+        };
+        Box::new(Completion {
             errand: if record.roles == Roles::Text {
                 Errand::Message
             } else {
                 Errand::Callback
             },
-            text: record.text.clone(),
-            id: record.id,
-            cce: record.cce,
+            names: Arc::new(names),
             order: record.order,
             number: record.number,
             roles: record.roles,
-            peer: reloaded.peer.clone(),
             entry: record.entry.as_ref().map(|(id, ..)| *id),
             renewal: record.renewal,
-            caller: record.caller.clone(),
-            callee: record.callee.clone(),
             from: record.from.clone(),
             identity: record.identity.clone(),
             dialled: record.dialled.clone(),
@@ -243,11 +248,10 @@ impl Service {
             recalls: record.recalls,
             recalls_passed: record.recalls_passed,
             suspended: record.suspended,
-            asked: Vec::new(),
-            ending: None,
             history,
             commit: Commit::known(reloaded.stored.version),
-        }
+            aside: Aside::of(record.text.clone(), reloaded.peer.clone()),
+        })
     }
 }
 
@@ -256,7 +260,7 @@ impl Service {
     /// The peer behind which its monitor is.
     pub fn peer_of(&self, id: CompletionId) -> Option<PeerId> {
         let completion = self.completions.get(&id)?;
-        completion.peer.as_ref().map(|peer| peer.id)
+        completion.peer().map(|peer| peer.id)
     }
 
     /// The subscriptions whose other ends are elsewhere.

@@ -128,7 +128,6 @@ impl Service {
     }
 
     fn failed<'s>(&'s self, at: Timestamp, call: &'s FailedCall) -> Failed<'s> {
-        let pair = (call.caller.clone(), call.callee.clone());
         Failed {
             call: call.call,
             caller: &call.caller,
@@ -138,7 +137,7 @@ impl Service {
             condition: call.condition,
             at,
             until: at + self.settings.timing.offer_window,
-            completion: self.pairs.get(&pair).copied(),
+            completion: self.pairs.get(&call.caller, &call.callee),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::cc::SubscriptionId;
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{self, Agent};
 use crate::cc::capsule::{CallIdentity, Offer, Sealer};
+use crate::cc::fork::CallId;
 use crate::cc::id::{CceToken, CompletionId};
 use crate::cc::line::Line;
 use crate::cc::monitor::{self, Context, Monitor};
@@ -22,6 +23,7 @@ use crate::completion::agenda::Agenda;
 use crate::completion::entry::{Completion, Life, Stage};
 use crate::completion::history::History;
 use crate::completion::input::{FailedCall, Input, Mode};
+use crate::completion::names::{Names, Pairs, Tokens};
 use crate::completion::output::Output;
 use crate::completion::record::{Roles, WallTime};
 use crate::completion::settings::Settings;
@@ -37,20 +39,23 @@ pub struct Service {
     pub(super) rng: Rng,
     pub(super) sealer: Sealer,
     pub(super) gate: Gate,
-    pub(super) users: HashMap<Aor, User>,
-    pub(super) completions: BTreeMap<CompletionId, Completion>,
+    pub(super) users: HashMap<Aor, Box<User>>,
+    pub(super) completions: BTreeMap<CompletionId, Box<Completion>>,
     /// The living ones, by caller and callee.
-    pub(super) pairs: BTreeMap<(Aor, Aor), CompletionId>,
+    pub(super) pairs: Pairs,
     /// The living texts, by caller.
     pub(super) notes: BTreeSet<(Aor, CompletionId)>,
     /// The living ones, by the name of their entry.
-    pub(super) tokens: BTreeMap<CceToken, CompletionId>,
+    pub(super) tokens: Tokens,
     pub(super) routes: BTreeMap<SubscriptionId, Route>,
     /// The calls whose callers are kept from a failure, and that may wait.
     pub(super) held_calls: BTreeMap<CallIdentity, Option<CompletionId>>,
     /// The request of a SUBSCRIBE that its queue is deciding on.
-    pub(super) newcomer: Option<Completion>,
-    pub(super) agenda: Agenda<Owner>,
+    pub(super) newcomer: Option<Box<Completion>>,
+    /// The completions that wait for the store, by when it is asked after.
+    pub(super) unkept: Agenda<CompletionId>,
+    /// The users with something to do, by when; each knows his own.
+    pub(super) due: BTreeSet<(Timestamp, Aor)>,
     /// Users with failed calls, by when those are looked at.
     pub(super) fading: VecDeque<(Timestamp, Aor)>,
     pub(super) steps: VecDeque<Step>,
@@ -60,13 +65,6 @@ pub struct Service {
     pub(super) last_order: u64,
     /// Whether the store keeps nothing for now.
     pub(super) is_down: bool,
-}
-
-/// Whose deadline it is.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Owner {
-    Commit(CompletionId),
-    User(Aor),
 }
 
 /// One event for one machine; machines meet only through these.
@@ -81,11 +79,7 @@ pub(super) enum Step {
 pub(super) struct Route {
     /// Which of its ends are here.
     pub(super) roles: Roles,
-    pub(super) caller: Aor,
-    pub(super) callee: Aor,
-    pub(super) id: CompletionId,
-    /// CC-70: the entry's name, for every NOTIFY up to the last.
-    pub(super) cce: CceToken,
+    pub(super) names: Arc<Names>,
 }
 
 /// The time of an input, and where its outputs go.
@@ -98,8 +92,8 @@ pub(super) struct Turn<'t> {
 const STEPS_MAX: usize = 1024;
 
 /// The Call-ID that stands for a request inside the process.
-pub(super) fn loop_call_id(subscription: SubscriptionId) -> Arc<str> {
-    format!("loop-{}", subscription.0).into()
+pub(super) fn loop_call_id(subscription: SubscriptionId) -> CallId {
+    CallId::new(&subscription.0.to_be_bytes())
 }
 
 /// What there is at a moment; all zero after quiet.
@@ -153,13 +147,14 @@ impl Service {
             rng,
             users: HashMap::new(),
             completions: BTreeMap::new(),
-            pairs: BTreeMap::new(),
+            pairs: Pairs::default(),
             notes: BTreeSet::new(),
-            tokens: BTreeMap::new(),
+            tokens: Tokens::default(),
             routes: BTreeMap::new(),
             held_calls: BTreeMap::new(),
             newcomer: None,
-            agenda: Agenda::new(),
+            unkept: Agenda::new(),
+            due: BTreeSet::new(),
             fading: VecDeque::new(),
             steps: VecDeque::new(),
             touched: BTreeSet::new(),
@@ -238,10 +233,12 @@ impl Service {
     /// Acts on what is due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         let turn = &mut Turn { now, out };
-        while let Some(owner) = self.agenda.take_due(now) {
-            match owner {
-                Owner::Commit(id) => self.on_commit_due(id, turn),
-                Owner::User(user) => self.on_user_due(&user, turn),
+        while let Some(next) = self.next_due().filter(|next| *next <= now) {
+            // Of the same moment, the store's first.
+            if let Some(id) = self.unkept.take_due(next) {
+                self.on_commit_due(id, turn);
+            } else if let Some((_, user)) = self.due.pop_first() {
+                self.on_user_due(&user, turn);
             }
             self.run(turn);
         }
@@ -253,7 +250,12 @@ impl Service {
     /// When [`Self::handle_timeout`] next has work to do.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let fading = self.fading.front().map(|(at, _)| *at);
-        self.agenda.next().into_iter().chain(fading).min()
+        self.next_due().into_iter().chain(fading).min()
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
+        let user = self.due.first().map(|(due, _)| *due);
+        self.unkept.next().into_iter().chain(user).min()
     }
 
     /// A name for a subscription that came or that forked.
@@ -276,20 +278,20 @@ impl Service {
 
     /// The completion whose CC call a call from `caller` to `callee` is: one that is selected.
     pub fn recognise(&self, caller: &Aor, callee: &Aor) -> Option<CompletionId> {
-        let id = *self.pairs.get(&(caller.clone(), callee.clone()))?;
+        let id = self.pairs.get(caller, callee)?;
         let completion = self.completions.get(&id)?;
         self.is_selected(completion).then_some(id)
     }
 
     /// The same by the token of a cc-URI or `cce` parameter.
     pub fn recognise_token(&self, cce: CceToken) -> Option<CompletionId> {
-        let completion = self.completions.get(self.tokens.get(&cce)?)?;
+        let completion = self.completions.get(&self.tokens.get(cce)?)?;
         self.is_selected(completion).then_some(completion.id)
     }
 
     /// The completion whose cc-URI has this token, as long as it lives.
     pub fn entry(&self, cce: CceToken) -> Option<View<'_>> {
-        self.view(*self.tokens.get(&cce)?)
+        self.view(self.tokens.get(cce)?)
     }
 
     /// Who called whom in the call that an offer's token is of; `None` if the token is none of ours.
@@ -302,7 +304,7 @@ impl Service {
     pub fn reserved_for(&self, callee: &Aor) -> Option<CompletionId> {
         let monitor = self.users.get(callee)?.monitor.as_ref()?;
         let route = self.routes.get(&monitor.selected().next()?)?;
-        Some(route.id)
+        Some(route.names.id)
     }
 
     /// One completion, as long as it lives.
@@ -379,15 +381,12 @@ impl Service {
     }
 
     pub(super) fn of_caller(&self, caller: &Aor) -> impl Iterator<Item = &Completion> {
-        // No text sorts before the empty one.
-        let first = (caller.clone(), Aor::new(""));
-        let mine = self.pairs.range(first..);
-        let mine = mine.take_while(move |((owner, _), _)| owner == caller);
         let first = (caller.clone(), CompletionId::from_bits(0));
         let notes = self.notes.range(first..);
         let notes = notes.take_while(move |(owner, _)| owner == caller);
-        let ids = mine.map(|(_, id)| id).chain(notes.map(|(_, id)| id));
-        ids.filter_map(|id| self.completions.get(id))
+        let notes = notes.map(|(_, id)| *id);
+        let ids = self.pairs.of_caller(caller).chain(notes);
+        ids.filter_map(|id| Some(&**self.completions.get(&id)?))
     }
 
     fn is_selected(&self, completion: &Completion) -> bool {
@@ -415,7 +414,7 @@ impl<'s> View<'s> {
             callee: &completion.callee,
             dialled: &completion.dialled,
             stage: completion.stage,
-            text: completion.text.as_deref(),
+            text: completion.text().map(|text| &**text),
             ends: completion.ends,
             history: &completion.history,
         }
@@ -494,6 +493,7 @@ impl Service {
         let Some(user) = self.users.get_mut(aor) else {
             return;
         };
+        user.due = None;
         let mut queue = Vec::new();
         if let Some(monitor) = &mut user.monitor {
             let mut context = Context {
@@ -569,10 +569,10 @@ impl Service {
         let mail = user.mail.as_ref();
         let mail = mail.and_then(|mail| mail.deadline(&user.line));
         let deadline = [monitor, agent, mail].into_iter().flatten().min();
-        // Most users only have calls that failed.
-        if deadline.is_some() || user.is_due {
-            user.is_due = deadline.is_some();
-            self.agenda.set(&Owner::User(aor.clone()), deadline);
+        if deadline != user.due {
+            let before = std::mem::replace(&mut user.due, deadline);
+            before.map(|due| self.due.remove(&(due, aor.clone())));
+            self.due.extend(deadline.map(|due| (due, aor.clone())));
         }
         let fades = user.failed.deadline(self.settings.timing.offer_window);
         if let Some(fades) = fades

@@ -32,15 +32,15 @@ pub(super) struct User {
     pub(super) mail: Option<Box<Mailbox>>,
     /// When those are looked at.
     pub(super) fades: Option<Timestamp>,
-    /// Whether the agenda has a deadline of his.
-    pub(super) is_due: bool,
+    /// His deadline, as it is noted.
+    pub(super) due: Option<Timestamp>,
     /// How many requests his phones keep up by subscriptions of their own.
     pub(super) phones_wait: u32,
 }
 
 impl User {
-    pub(super) fn new() -> Self {
-        Self {
+    pub(super) fn new() -> Box<Self> {
+        Box::new(Self {
             line: Line::UNKNOWN,
             watch: Watch::Off,
             is_waited_for: false,
@@ -50,9 +50,9 @@ impl User {
             failed: FailedCalls::default(),
             mail: None,
             fades: None,
-            is_due: false,
+            due: None,
             phones_wait: 0,
-        }
+        })
     }
 
     /// Whether his lines matter.
@@ -79,7 +79,7 @@ pub(super) enum Watch {
 
 /// The last calls of one user that failed, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct FailedCalls(VecDeque<(Timestamp, Box<FailedCall>)>);
+pub(super) struct FailedCalls(VecDeque<(Timestamp, FailedCall)>);
 
 impl FailedCalls {
     /// CC-07, CC-08: one more; of too many the oldest is forgotten.
@@ -87,7 +87,9 @@ impl FailedCalls {
         while self.0.len() >= calls_max.max(1) {
             self.0.pop_front();
         }
-        self.0.push_back((now, Box::new(call)));
+        // Most have one.
+        self.0.reserve_exact(1);
+        self.0.push_back((now, call));
     }
 
     /// The newest one that may be asked for and meets a condition, and when it failed.
@@ -109,7 +111,7 @@ impl FailedCalls {
     ) -> impl Iterator<Item = (Timestamp, &FailedCall)> {
         let all = self.0.iter().rev();
         let fresh = all.filter(move |(at, _)| is_recent(*at, now, window));
-        fresh.map(|(at, call)| (*at, &**call))
+        fresh.map(|(at, call)| (*at, call))
     }
 
     /// Forgets those that nobody asks for.

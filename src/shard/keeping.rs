@@ -373,7 +373,7 @@ impl Subscriptions {
                 Basic::Open
             },
         };
-        let is_placed = self.revive(tag, &[id], Subscription::Monitor(monitor));
+        let is_placed = self.revive(tag, &[id], Subscription::Monitor(Box::new(monitor)));
         if let Some(publication) = publication.filter(|_| is_placed) {
             self.publications.restore(id.0, publication);
         }
@@ -405,7 +405,7 @@ impl Subscriptions {
             flow,
             forks,
         };
-        let is_placed = self.revive(tag, &ids, Subscription::Agent(agent));
+        let is_placed = self.revive(tag, &ids, Subscription::Agent(Box::new(agent)));
         Some(if is_placed { ids } else { Vec::new() })
     }
 }

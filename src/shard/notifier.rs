@@ -4,11 +4,11 @@
 //!
 //! Whoever may not know whether somebody is busy gets the same 403 in every case (CC-72, CC-73).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cc::addr;
 use crate::cc::document::{self, Document};
+use crate::cc::fork::CallId;
 use crate::cc::id::CceToken;
 use crate::cc::monitor::{Lifetime, Reason, Renewal};
 use crate::cc::offer::{self, Named, Place};
@@ -122,13 +122,13 @@ impl Shard {
             reserved: 0,
             dials: None,
         };
-        let monitor = Subscription::Monitor(monitor);
+        let monitor = Subscription::Monitor(Box::new(monitor));
         self.desk.subscriptions.fill(key, subscription, monitor);
         self.desk.facts.push_back(Input::Subscribe(Subscribe {
             subscription,
             caller,
             queue,
-            call_id: Arc::from(String::from_utf8_lossy(request.call_id)),
+            call_id: CallId::new(request.call_id),
             expires: expires_of(request),
             renewal,
         }));

@@ -84,7 +84,7 @@ impl Shard {
             flow: way.flow,
             forks: SmallVec::from_iter([Forked::new(wish.subscription)]),
         };
-        let agent = Subscription::Agent(agent);
+        let agent = Subscription::Agent(Box::new(agent));
         self.desk.subscriptions.fill(key, wish.subscription, agent);
         Some(())
     }

@@ -32,7 +32,7 @@ const REPEATED_FOR: Duration = Duration::from_secs(32);
 /// The subscriptions of a worker.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
-    table: Table<Box<Subscription>>,
+    table: Table<Subscription>,
     by_id: BTreeMap<SubscriptionId, (Key, Fork)>,
     /// Those of a process before this one: where they are now, by the key in our tags.
     moved: BTreeMap<u64, Key>,
@@ -48,9 +48,9 @@ pub(super) struct Subscriptions {
 #[derive(Debug)]
 pub(super) enum Subscription {
     /// Ours, to a queue elsewhere.
-    Agent(Agent),
+    Agent(Box<Agent>),
     /// Somebody's, to a queue of ours.
-    Monitor(Monitor),
+    Monitor(Box<Monitor>),
 }
 
 /// A subscription to a queue of ours.
@@ -189,7 +189,7 @@ impl Subscriptions {
     /// Fills a place that was reserved.
     pub(super) fn fill(&mut self, key: Key, id: SubscriptionId, subscription: Subscription) {
         self.by_id.insert(id, (key, Fork(0)));
-        self.table.put_back(key, Box::new(subscription));
+        self.table.put_back(key, subscription);
     }
 
     /// Takes in one of a process before this one, under the tag that it had; whether there was room.
@@ -203,7 +203,7 @@ impl Subscriptions {
             Subscription::Monitor(monitor) => Some(digest(monitor.notifier.dialog().call_id())),
             Subscription::Agent(_) => None,
         };
-        let Ok(key) = self.table.insert(Box::new(subscription)) else {
+        let Ok(key) = self.table.insert(subscription) else {
             return false;
         };
         self.unanswered.extend(asked.map(|asked| (asked, key)));
@@ -257,15 +257,13 @@ impl Subscriptions {
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Subscription> {
-        self.table
-            .get_mut(key)
-            .map(|subscription| &mut **subscription)
+        self.table.get_mut(key)
     }
 
     /// The dialog of a subscription, as far as there is one.
     pub(super) fn dialog_of(&self, id: SubscriptionId) -> Option<&Dialog> {
         let (key, fork) = *self.by_id.get(&id)?;
-        match &**self.table.get(key)? {
+        match self.table.get(key)? {
             Subscription::Agent(agent) => agent.subscriber.dialog(fork),
             Subscription::Monitor(monitor) => Some(monitor.notifier.dialog()),
         }
@@ -303,7 +301,7 @@ impl Subscriptions {
         let tag = request.to.tag().and_then(Tag::parse)?;
         let moved = self.moved.get(&tag.call.to_bits()).copied();
         let mut places = [Some(tag.call), moved].into_iter().flatten();
-        places.find(|key| match self.table.get(*key).map(|found| &**found) {
+        places.find(|key| match self.table.get(*key) {
             Some(Subscription::Agent(agent)) => agent.subscriber.is_named_by(request),
             Some(Subscription::Monitor(monitor)) => monitor.notifier.is(request),
             None => false,
@@ -354,7 +352,7 @@ impl Subscriptions {
     /// How many subscriptions to our queues there are.
     pub(super) fn subscribers(&self) -> usize {
         let all = self.table.iter();
-        all.filter(|(_, it)| matches!(***it, Subscription::Monitor(_)))
+        all.filter(|(_, it)| matches!(it, Subscription::Monitor(_)))
             .count()
     }
 

@@ -128,14 +128,21 @@ pub(super) struct Subscription {
     pub(super) ends: Timestamp,
     /// The cc-state of the last NOTIFY.
     pub(super) seen: Option<RecallState>,
-    pub(super) cc_uri: Option<AddrSpec>,
-    pub(super) call_info: Option<AddrSpec>,
-    pub(super) contact: Option<AddrSpec>,
+    /// What its NOTIFYs named; those inside the process name nothing.
+    pub(super) named: Option<Box<Named>>,
     /// What its monitor was told last.
     pub(super) told: Basic,
     pub(super) publishing: Publishing,
     /// How many of the ways to publish have failed.
     pub(super) ways_failed: usize,
+}
+
+/// The addresses that a subscription's NOTIFYs named.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Named {
+    cc_uri: Option<AddrSpec>,
+    call_info: Option<AddrSpec>,
+    contact: Option<AddrSpec>,
 }
 
 /// Whether a PUBLISH is unanswered; there is never a second one.
@@ -220,7 +227,7 @@ impl Request {
     pub(super) fn call_target(&self) -> AddrSpec {
         let selected = self.subscriptions.iter();
         let selected = selected.filter(|sub| Some(sub.id) == self.selected);
-        let named = selected.flat_map(|sub| sub.cc_uri.iter().chain([&sub.monitor]));
+        let named = selected.flat_map(|sub| sub.cc_uri().chain([&sub.monitor]));
         let peer = match &self.way {
             // Inside the process the callee himself is named, and his own number is dialled.
             Way::Loop => None,
@@ -248,9 +255,12 @@ impl Request {
             sub.ends = now + left;
         }
         // CC-69: kept as received, parameters included, and kept when a later NOTIFY has none.
-        sub.cc_uri = allowed(&notice.cc_uri).or_else(|| sub.cc_uri.take());
-        sub.call_info = allowed(&notice.call_info).or_else(|| sub.call_info.take());
-        sub.contact = allowed(&notice.contact).or_else(|| sub.contact.take());
+        let before = sub.named.take().map(|named| *named).unwrap_or_default();
+        sub.named = Named::kept([
+            allowed(&notice.cc_uri).or(before.cc_uri),
+            allowed(&notice.call_info).or(before.call_info),
+            allowed(&notice.contact).or(before.contact),
+        ]);
     }
 }
 
@@ -303,6 +313,21 @@ impl Request {
     }
 }
 
+impl Named {
+    /// cc-URI, Call-Info and Contact; `None` if there is none of them.
+    fn kept(addresses: [Option<AddrSpec>; 3]) -> Option<Box<Self>> {
+        let is_some = addresses.iter().any(Option::is_some);
+        let [cc_uri, call_info, contact] = addresses;
+        is_some.then(|| {
+            Box::new(Self {
+                cc_uri,
+                call_info,
+                contact,
+            })
+        })
+    }
+}
+
 impl Subscription {
     pub(super) fn new(id: SubscriptionId, monitor: AddrSpec, timer_n: Timestamp) -> Self {
         Self {
@@ -311,9 +336,7 @@ impl Subscription {
             phase: Phase::Asked,
             ends: timer_n,
             seen: None,
-            cc_uri: None,
-            call_info: None,
-            contact: None,
+            named: None,
             told: Basic::Open,
             publishing: Publishing::Idle,
             ways_failed: 0,
@@ -324,9 +347,7 @@ impl Subscription {
         Self {
             phase: Phase::Live,
             seen: kept.seen,
-            cc_uri: kept.cc_uri,
-            call_info: kept.call_info,
-            contact: kept.contact,
+            named: Named::kept([kept.cc_uri, kept.call_info, kept.contact]),
             told: kept.told,
             ways_failed: kept.ways_failed,
             ..Self::new(kept.id, kept.monitor, kept.ends)
@@ -334,29 +355,35 @@ impl Subscription {
     }
 
     fn kept(&self) -> KeptSubscription {
+        let named = self.named.as_deref().cloned().unwrap_or_default();
         KeptSubscription {
             id: self.id,
             monitor: self.monitor.clone(),
             ends: self.ends,
             seen: self.seen,
-            cc_uri: self.cc_uri.clone(),
-            call_info: self.call_info.clone(),
-            contact: self.contact.clone(),
+            cc_uri: named.cc_uri,
+            call_info: named.call_info,
+            contact: named.contact,
             told: self.told,
             ways_failed: self.ways_failed,
         }
+    }
+
+    /// The cc-URI that it told.
+    fn cc_uri(&self) -> impl Iterator<Item = &AddrSpec> {
+        self.named.iter().filter_map(|named| named.cc_uri.as_ref())
     }
 
     /// Where the next PUBLISH goes; `None` when every way has failed.
     ///
     /// CC-26: cc-URI, dialog, Call-Info of the NOTIFY, Contact, in this order.
     pub(super) fn publish_to(&self) -> Option<PublishTo> {
-        let address = |address: &Option<AddrSpec>| address.clone().map(PublishTo::Address);
+        let named = self.named.as_deref().cloned().unwrap_or_default();
         let ways = [
-            address(&self.cc_uri),
+            named.cc_uri.map(PublishTo::Address),
             Some(PublishTo::Dialog),
-            address(&self.call_info),
-            address(&self.contact),
+            named.call_info.map(PublishTo::Address),
+            named.contact.map(PublishTo::Address),
         ];
         ways.into_iter().flatten().nth(self.ways_failed)
     }

@@ -2,10 +2,10 @@
 //!
 //! Spec: RFC 6910 §5; its two states there are `stage` (recall state) and `suspended` (availability).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cc::addr::Aor;
+use crate::cc::fork::CallId;
 use crate::cc::line::{Line, Trigger};
 use crate::cc::monitor::policy::Times;
 use crate::cc::pace::{Medium, Pace};
@@ -20,7 +20,7 @@ pub struct Newcomer {
     /// CC-29: whose call failed: the user of its From.
     pub caller: Aor,
     /// The Call-ID of his SUBSCRIBE: forks of one have the same.
-    pub call_id: Arc<str>,
+    pub call_id: CallId,
     /// How long he asks for; none is 3600 s.
     pub expires: Option<Duration>,
     /// What he waits for.
@@ -123,7 +123,7 @@ pub(super) enum Owed {
 pub(super) struct Cce {
     pub(super) id: SubscriptionId,
     pub(super) caller: Aor,
-    pub(super) call_id: Arc<str>,
+    pub(super) call_id: CallId,
     pub(super) wait: Wait,
     pub(super) waiter: Waiter,
     pub(super) expires: Timestamp,
@@ -132,9 +132,9 @@ pub(super) struct Cce {
     pub(super) availability: Availability,
     pub(super) stage: Stage,
     /// Recalls that the caller let pass; they cost him his place.
-    pub(super) passed: u32,
+    pub(super) passed: u16,
     /// CC calls that did not reach the callee; they do not.
-    pub(super) failed: u32,
+    pub(super) failed: u16,
     /// Not selected again before this.
     pub(super) rests_until: Timestamp,
     pub(super) pace: Pace,
@@ -183,8 +183,8 @@ impl Cce {
         };
         Self {
             availability: place.availability,
-            passed: place.passed,
-            failed: place.failed,
+            passed: u16::try_from(place.passed).unwrap_or(u16::MAX),
+            failed: u16::try_from(place.failed).unwrap_or(u16::MAX),
             pace,
             owed,
             service_ends: place.service_ends,
@@ -197,8 +197,8 @@ impl Cce {
         Place {
             expires: self.expires,
             service_ends: self.service_ends,
-            passed: self.passed,
-            failed: self.failed,
+            passed: self.passed.into(),
+            failed: self.failed.into(),
             availability: self.availability,
             selected: !self.is_queued(),
         }

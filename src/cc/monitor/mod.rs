@@ -19,11 +19,11 @@
 //! - a caller has one entry;
 //! - a subscription gets at most three NOTIFYs in a window, and "ready" is never the third.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cc::addr::Aor;
 use crate::cc::document::Retention;
+use crate::cc::fork::CallId;
 use crate::cc::line::{Calls, Line, Trigger};
 use crate::cc::pace::Pace;
 use crate::cc::{Condition, RecallState, SubscriptionId};
@@ -176,9 +176,9 @@ impl Monitor {
     }
 
     /// What of an entry is to outlive the process, and its Call-ID.
-    pub fn place(&self, id: SubscriptionId) -> Option<(Place, Arc<str>)> {
+    pub fn place(&self, id: SubscriptionId) -> Option<(Place, CallId)> {
         let found = self.entries.iter().find(|cce| cce.id == id)?;
-        Some((found.place(), Arc::clone(&found.call_id)))
+        Some((found.place(), found.call_id))
     }
 
     /// Entries that are selected: the callee is reserved for them.
@@ -390,7 +390,7 @@ impl Monitor {
         }
         cce.wait.since = now;
         if !cce.is_queued() {
-            cce.failed += 1;
+            cce.failed = cce.failed.saturating_add(1);
             cce.put_back(why, turn.out);
             self.aftermath = now + turn.policy.times.aftermath;
             self.end_if_used_up(id, why, turn);
@@ -426,7 +426,7 @@ impl Monitor {
             }
             Stage::Ready { until } if until <= now => {
                 // CC-44: its own place is behind those who did not let a recall pass.
-                cce.passed += 1;
+                cce.passed = cce.passed.saturating_add(1);
                 cce.rests_until = rests_until;
                 cce.put_back(Why::RecallPassed, turn.out);
                 self.end_if_used_up(id, Why::RecallPassed, turn);
@@ -439,7 +439,7 @@ impl Monitor {
     fn end_if_used_up(&mut self, id: SubscriptionId, why: Why, turn: &mut Turn<'_>) {
         let policy = turn.policy;
         let Some(cce) = self.find(id) else { return };
-        let end = if cce.passed + cce.failed >= policy.recalls_max {
+        let end = if u32::from(cce.passed) + u32::from(cce.failed) >= policy.recalls_max {
             End::RecallsUsedUp
         } else if policy.retention == Retention::None && why != Why::Suspended {
             // CC-44: without retention the first recall is the only one.
@@ -696,7 +696,7 @@ mod tests {
                 waiter: Waiter::Subscriber,
                 id,
                 caller: Aor::new(&format!("sip:{}@a.example", id.0)),
-                call_id: format!("call-{}", id.0).into(),
+                call_id: (&*format!("call-{}", id.0)).into(),
                 expires: None,
                 wait: ccbs(self.now),
             }
@@ -1429,9 +1429,9 @@ mod tests {
     fn name_of(event: &Event) -> String {
         match event {
             Event::Line(line) => format!("{:?}", line.calls),
-            Event::Subscribe(newcomer) => match (newcomer.id, &*newcomer.call_id) {
-                (CAROL, "call-2") => "Subscribe other".to_owned(),
-                (CAROL, _) => "Subscribe fork".to_owned(),
+            Event::Subscribe(newcomer) => match newcomer.id {
+                CAROL if newcomer.call_id == "call-2".into() => "Subscribe other".to_owned(),
+                CAROL => "Subscribe fork".to_owned(),
                 _ => "Subscribe again".to_owned(),
             },
             Event::Refresh(_, Some(_)) => "Unsubscribe".to_owned(),

@@ -215,7 +215,7 @@ impl Sim {
             subscription,
             caller: Some(user(caller)),
             queue: Queue::Token(token.into()),
-            call_id: call_id.into(),
+            call_id: (&*call_id).into(),
             expires: expires.flatten().map(seconds),
             renewal: Renewal::Shortens,
         }));

@@ -251,7 +251,7 @@ impl Service {
         let (id, ends) = (completion.id, completion.ends);
         let callee = completion.callee.clone();
         self.notes.insert((completion.caller.clone(), id));
-        let user = self.users.entry(callee).or_insert_with(User::new);
+        let user = self.users.entry(callee).or_default();
         user.mail.get_or_insert_default().waiting.push((id, ends));
     }
 

@@ -17,7 +17,7 @@ impl Service {
             return;
         }
         let caller = &completion.caller;
-        let user = self.users.entry(caller.clone()).or_insert_with(User::new);
+        let user = self.users.entry(caller.clone()).or_default();
         user.phones_wait += 1;
         let line = user.line;
         if let Some(entry) = completion.entry {

@@ -169,7 +169,7 @@ impl Service {
         let turn = &mut Turn { now, out };
         match input {
             Input::CallFailed(call) => self.on_call_failed(call, turn),
-            Input::CallAnswered { caller, callee } => self.on_call_answered(caller, callee),
+            Input::CallAnswered { caller, callee } => self.on_call_answered(&caller, &callee),
             Input::Line { user, line } => self.on_line(user, line, turn),
             Input::Resume { caller } => self.on_resume(&caller),
             Input::Stop => self.on_stop(turn),
@@ -450,7 +450,7 @@ impl Service {
 
     fn step_monitor(&mut self, callee: &Aor, event: monitor::Event, turn: &mut Turn<'_>) {
         if let monitor::Event::Subscribe(_) | monitor::Event::TakeUp(..) = event {
-            let user = self.users.entry(callee.clone()).or_insert_with(User::new);
+            let user = self.users.entry(callee.clone()).or_default();
             if user.monitor.is_none() {
                 user.monitor = Some(Box::new(Monitor::new(user.line)));
                 user.waited_for = turn.now;
@@ -473,7 +473,7 @@ impl Service {
 
     fn step_agent(&mut self, caller: &Aor, event: agent::Event, turn: &mut Turn<'_>) {
         if let agent::Event::Request(_) | agent::Event::TakeUp(..) = event {
-            let user = self.users.entry(caller.clone()).or_insert_with(User::new);
+            let user = self.users.entry(caller.clone()).or_default();
             let line = user.line;
             user.agent.get_or_insert_with(|| Box::new(Agent::new(line)));
         }

@@ -226,7 +226,7 @@ impl Monitor {
             // A look at a queue in which he has no place: one NOTIFY, and it is over.
             self.leaving.push(Leaving::new(id, Reason::Timeout));
         } else if let Some(twin) = twin.and_then(|at| self.entries.get_mut(at)) {
-            let old = twin.take_over(newcomer, turn.now + granted, ends);
+            let old = twin.take_over(&newcomer, turn.now + granted, ends);
             turn.out.push(Effect::TookOver(old.id, id));
             self.leaving.push(old);
         } else {
@@ -567,7 +567,7 @@ impl Leaving {
 
 impl Cce {
     /// CC-36: the newer dialog has the place; the older one, which comes back, is ended.
-    fn take_over(&mut self, newcomer: Newcomer, expires: Timestamp, ends: Timestamp) -> Leaving {
+    fn take_over(&mut self, newcomer: &Newcomer, expires: Timestamp, ends: Timestamp) -> Leaving {
         self.service_ends = newcomer.service_ends(ends);
         let old = Leaving {
             id: self.id,

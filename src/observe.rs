@@ -166,8 +166,12 @@ counters! {
         calls_failed_cancelled
         /// Calls that somebody else has joined.
         calls_joined
+        /// Calls that we ended because nothing was heard of who had joined another.
+        calls_silent
         /// Calls whose INVITE was let in.
         calls_started
+        /// Calls that have waited and were answered by us meanwhile.
+        calls_waiting_answered
         /// Requests for completion that were accepted.
         completions_accepted
         /// Requests that their callers took back.

@@ -24,6 +24,8 @@ mod camping;
 mod campons;
 #[path = "sipp/edge.rs"]
 mod edge;
+#[path = "sipp/keys.rs"]
+mod keys;
 #[path = "sipp/ladder.rs"]
 mod ladder;
 #[path = "sipp/line.rs"]

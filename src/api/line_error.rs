@@ -115,6 +115,7 @@ impl From<Reject> for LineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::completion::intrusion::Denied;
 
     #[test]
     fn every_error_has_a_name_and_a_value_of_its_own() {
@@ -128,16 +129,27 @@ mod tests {
 
     #[test]
     fn what_the_service_refuses_has_the_value_that_it_gives() {
-        for reject in [
-            Reject::CallerLimit,
-            Reject::ModeNotOffered,
-            Reject::NoOffer,
-            Reject::NoMonitor,
-            Reject::QueueFull,
-            Reject::MonitorRefused(500),
-            Reject::UnknownCompletion,
+        use Reject::{
+            CallerLimit, IntrusionDenied, ModeNotOffered, MonitorRefused, NoMonitor, NoOffer,
+            ProcessFull, QueueFull, StoreUnavailable, UnknownCompletion, UnknownMessage,
+        };
+        for (reject, name, status) in [
+            (CallerLimit, "COMPLETIONOVERRUN", 409),
+            (ModeNotOffered, "INVALCALLCOMPLMODE", 422),
+            (NoOffer, "INVALCALLSTATE", 409),
+            (UnknownCompletion, "INVALCOMPLETIONID", 404),
+            (UnknownMessage, "INVALMESSAGEID", 422),
+            (MonitorRefused(500), "OPERATIONFAILED", 502),
+            (NoMonitor, "OPERATIONUNAVAIL", 409),
+            (IntrusionDenied(Denied::Private), "OPERATIONUNAVAIL", 409),
+            (IntrusionDenied(Denied::NoMeans), "RESOURCEUNAVAIL", 503),
+            (ProcessFull, "RESOURCEUNAVAIL", 503),
+            (QueueFull, "RESOURCEUNAVAIL", 503),
+            (StoreUnavailable, "RESOURCEUNAVAIL", 503),
         ] {
-            assert_eq!(LineError::from(reject).value(), reject.line_error());
+            let error = LineError::from(reject);
+            assert_eq!((error.name(), error.status()), (name, status));
+            assert_eq!(error.value(), reject.line_error());
         }
     }
 }

@@ -36,6 +36,9 @@ impl Call {
             return self.ask_to_leave(turn, (side, server), request);
         }
         respond_plainly(turn, server, Status::OK, reply::Tag::AsReceived);
+        if self.could_spare(side) {
+            return self.spare(turn, side);
+        }
         self.settle_leaving(turn);
         match self.phase {
             Phase::Talking => {
@@ -51,8 +54,14 @@ impl Call {
                 self.outcome = Outcome::HungUp(side);
                 self.phase = Phase::Ending { byes: 0 };
             }
+            Phase::Staying(stays) if stays == side => {
+                self.outcome = Outcome::HungUp(side);
+                self.phase = Phase::Ending { byes: 0 };
+                self.forget_sessions();
+                self.abandon_negotiation(turn);
+            }
             // The BYEs crossed.
-            Phase::Inviting | Phase::Ending { .. } => {}
+            Phase::Staying(_) | Phase::Inviting | Phase::Ending { .. } => {}
         }
     }
 
@@ -94,24 +103,28 @@ impl Call {
             }
             Phase::Recalling => self.wind_up(turn, Outcome::Lost, None, b""),
             Phase::Confirming | Phase::Joined => self.end_confirmed(turn, Outcome::Lost),
-            Phase::Talking => self.lose(turn, &[Side::A, Side::B]),
+            Phase::Talking | Phase::Staying(_) => self.lose(turn, &[Side::A, Side::B]),
             Phase::Ending { .. } => {}
         }
     }
 
-    /// Ends the call with a BYE to these sides.
+    /// Ends the call with a BYE to these sides, as far as they are there.
     pub(super) fn lose(&mut self, turn: &mut Turn<'_>, sides: &[Side]) {
         self.lose_for(turn, sides, b"");
     }
 
     /// The same for this reason.
     pub(super) fn lose_for(&mut self, turn: &mut Turn<'_>, sides: &[Side], reason: &[u8]) {
+        let lone = self.lone();
         self.outcome = Outcome::Lost;
         self.phase = Phase::Ending { byes: 0 };
         self.settle_leaving(turn);
         self.abandon_negotiation(turn);
         self.abandon_exchanges(turn);
-        self.send_byes(turn, sides, reason);
+        match lone {
+            Some(side) => self.send_byes(turn, &[side], reason),
+            None => self.send_byes(turn, sides, reason),
+        }
     }
 
     /// Sends a BYE to these sides, and waits for their answers only.

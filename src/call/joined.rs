@@ -10,12 +10,9 @@
 
 use crate::call::negotiation::Negotiation;
 use crate::call::recall::ALLOW;
-use crate::call::relay::carries_session;
 use crate::call::sdp::SDP;
-use crate::call::{Call, Phase, Side, Turn, end, respond, respond_plainly};
-use crate::dialog::Order;
-use crate::sip::flow::Flow;
-use crate::sip::{Method, Name, Request, Status, Writer};
+use crate::call::{Call, Phase, Side, Turn, respond};
+use crate::sip::{Name, Status, Writer};
 use crate::transaction::reply;
 
 impl Call {
@@ -56,28 +53,5 @@ impl Call {
     /// Whether A is answered by us, and by nobody else.
     pub fn is_joined(&self) -> bool {
         self.phase == Phase::Joined
-    }
-
-    /// Takes a request of A's that is neither an ACK nor a BYE.
-    pub(super) fn on_joined(&mut self, turn: &mut Turn<'_>, request: &Request<'_>, flow: &Flow) {
-        if self.a.dialog.order(request.cseq.number) == Order::OutOfOrder {
-            return end::refuse_for_now(turn, request, flow);
-        }
-        let Ok(server) = turn.layer.accept(turn.now, request, flow, None) else {
-            return end::refuse_for_now(turn, request, flow);
-        };
-        let has_offer = carries_session(&request.message);
-        let is_harmless = matches!(
-            request.method,
-            Method::Info | Method::Options | Method::Update | Method::Message
-        );
-        let status = if is_harmless && !has_offer {
-            Status::OK
-        } else if matches!(request.method, Method::Invite | Method::Update) {
-            Status::NOT_ACCEPTABLE_HERE
-        } else {
-            Status::FORBIDDEN
-        };
-        respond_plainly(turn, server, status, reply::Tag::AsReceived);
     }
 }

@@ -24,7 +24,7 @@ use crate::call::negotiation::{Negotiation, is_end_of_dialog};
 use crate::call::recall::ALLOW;
 use crate::call::sdp::{Media, SDP, sdp_of};
 use crate::call::sound::{Taken, sections, write_audio};
-use crate::call::{Call, Phase, Side, Turn, end, respond, respond_plainly};
+use crate::call::{Call, Outcome, Phase, Side, Turn, end, respond, respond_plainly};
 use crate::dialog::Order;
 use crate::media::stream::Agreed;
 use crate::sip::flow::Flow;
@@ -81,6 +81,8 @@ pub enum MixNews {
     Disturbed,
     /// The two talk as before, with nothing between them.
     Gone,
+    /// This side has left; the other one stays with whoever has joined.
+    Left(Side),
     /// Both sides send to us: what was agreed on with A and B.
     Ready(Box<[Agreed; 2]>),
     /// The mixer is not needed any more, but a side does not let go of it.
@@ -145,9 +147,27 @@ impl Call {
             return;
         };
         mixing.is_wanted = false;
+        if let Phase::Staying(side) = self.phase {
+            self.lose(turn, &[side]);
+            self.outcome = Outcome::HungUp(side.other());
+            return;
+        }
         if mixing.stage == Stage::Mixed && self.phase == Phase::Talking {
             let first = mixing.first;
             self.give_back(turn, first);
+        }
+    }
+
+    /// Whether both are on the mixer with somebody who has joined, and this is not the side that he
+    /// came for.
+    pub(super) fn is_mixed_beyond(&self, side: Side) -> bool {
+        let mixing = self.mixing.as_deref();
+        mixing.is_some_and(|it| it.stage == Stage::Mixed && it.is_wanted && it.first == side)
+    }
+
+    pub(super) fn tell_of_mix(&mut self, news: MixNews) {
+        if let Some(mixing) = self.mixing.as_deref_mut() {
+            mixing.news = Some(news);
         }
     }
 
@@ -426,17 +446,26 @@ impl Call {
             }
             return true;
         }
+        self.refresh_as_mixer(turn, side, request, flow);
+        true
+    }
+
+    /// Takes an INVITE that asks for what was agreed on already.
+    pub(super) fn refresh_as_mixer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Side,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) {
         if self.leg_mut(side).dialog.order(request.cseq.number) == Order::OutOfOrder {
-            end::refuse_for_now(turn, request, flow);
-            return true;
+            return end::refuse_for_now(turn, request, flow);
         }
         let user = Some(self.user(crate::call::Part::Negotiation));
-        let Ok(server) = turn.layer.accept(turn.now, request, flow, user) else {
-            end::refuse_for_now(turn, request, flow);
-            return true;
-        };
-        self.answer_as_mixer(turn, (side, server), request);
-        true
+        match turn.layer.accept(turn.now, request, flow, user) {
+            Ok(server) => self.answer_as_mixer(turn, (side, server), request),
+            Err(_) => end::refuse_for_now(turn, request, flow),
+        }
     }
 
     fn answer_as_mixer(
@@ -469,7 +498,7 @@ impl Call {
     }
 
     /// Whether this offer is what was agreed on with that side.
-    fn is_as_agreed(&self, side: Side, request: &Request<'_>) -> bool {
+    pub(super) fn is_as_agreed(&self, side: Side, request: &Request<'_>) -> bool {
         let source = self.flow(side).remote.ip();
         let taken = sdp_of(&request.message).and_then(|sdp| Taken::of(sdp, source));
         let mixing = self.mixing.as_deref();

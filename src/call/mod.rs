@@ -44,6 +44,7 @@ mod sdp;
 mod session;
 mod setup;
 mod sound;
+mod staying;
 mod within;
 
 use std::net::IpAddr;
@@ -70,7 +71,7 @@ pub use ids::{Ids, Legs, NamedLeg, NoLegs};
 pub use mixing::MixNews;
 pub use nat::NatMedia;
 pub use policy::{Policy, Reliability, SessionAsks};
-pub use recall::{Invitation, News, NoCall, Party, Refusal};
+pub use recall::{Announcement, Invitation, News, NoCall, Party, Refusal};
 pub use session::Asks;
 pub use setup::{Offer, Target, forwards};
 pub use sound::can_hear;
@@ -295,6 +296,8 @@ enum Phase {
     /// We have answered A, who hears what we play and mix, until one of us hangs up.
     Joined,
     Talking,
+    /// This side talks to who has joined it by a mixer of ours; the other one has left.
+    Staying(Side),
     /// How many BYEs of ours are still unanswered.
     Ending {
         byes: u8,

@@ -442,10 +442,10 @@ impl Call {
         let Some(server) = pending.server else {
             let side = pending.asker.other();
             return match pending.origin {
-                Origin::Mixer if self.phase == Phase::Talking => {
+                Origin::Mixer if self.is_talking() => {
                     self.on_mix_failure(turn, side, failure);
                 }
-                Origin::Refresh if self.phase == Phase::Talking => {
+                Origin::Refresh if self.is_talking() => {
                     self.on_refresh_failure(turn, side, failure);
                 }
                 Origin::Mixer | Origin::Refresh | Origin::Side => {}
@@ -517,8 +517,9 @@ impl Call {
                 self.settle_answerer(turn);
                 self.negotiation = None;
                 match self.phase {
-                    Phase::Talking => self.lose(turn, &[Side::A, Side::B]),
+                    Phase::Talking | Phase::Staying(_) => self.lose(turn, &[Side::A, Side::B]),
                     Phase::Confirming | Phase::Joined => self.end_confirmed(turn, Outcome::Lost),
+                    Phase::Recalling if self.keeps_caller() => self.end_recall(turn, b""),
                     Phase::Inviting | Phase::Recalling | Phase::Ending { .. } => {}
                 }
             }

@@ -3,8 +3,14 @@
 //! Spec: RFC 3264 §5, §6, §8; RFC 3725 §4.4; RFC 8866 §5.2, §5.7, §5.14.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 
 use crate::sip::{Host, Item, Message, Name};
+
+/// What the formats of a line of ours are.
+const FORMATS: &[u8] = b"a=rtpmap:0 PCMU/8000\r\n\
+      a=rtpmap:8 PCMA/8000\r\n\
+      a=rtpmap:101 telephone-event/8000\r\n";
 
 /// The media type of a session description.
 pub(super) const SDP: &[u8] = b"application/sdp";
@@ -44,6 +50,18 @@ impl Session {
         session
     }
 
+    /// The session that this description of ours was of.
+    pub(super) fn of(ours: &[u8]) -> Option<Self> {
+        let origin = lines(ours).find_map(|line| line.strip_prefix(b"o=- "))?;
+        let mut fields = str::from_utf8(origin).ok()?.splitn(3, ' ');
+        Some(Self {
+            id: fields.next()?.parse().ok()?,
+            version: fields.next()?.parse().ok()?,
+            address: fields.next()?.to_owned(),
+            described: Box::default(),
+        })
+    }
+
     /// Has the address of a listener with this sent-by from here on.
     pub(super) fn move_to(&mut self, sent_by: &[u8]) {
         let is_port = |byte: &u8| byte.is_ascii_digit() || *byte == b':';
@@ -67,13 +85,26 @@ impl Session {
     /// A description of one audio line on which nothing is to flow.
     pub(super) fn hold(&self) -> Vec<u8> {
         let mut out = self.head();
-        out.extend_from_slice(
-            b"m=audio 9 RTP/AVP 0 8 101\r\n\
-              a=rtpmap:0 PCMU/8000\r\n\
-              a=rtpmap:8 PCMA/8000\r\n\
-              a=rtpmap:101 telephone-event/8000\r\n\
-              a=inactive\r\n",
+        out.extend_from_slice(b"m=audio 9 RTP/AVP 0 8 101\r\n");
+        out.extend_from_slice(FORMATS);
+        out.extend_from_slice(b"a=inactive\r\n");
+        out
+    }
+
+    /// The same line, on which we are heard from this address of ours: the next version.
+    pub(super) fn played(&mut self, at: SocketAddr) -> Vec<u8> {
+        self.version += 1;
+        self.described = Box::default();
+        let mut out = self.head();
+        let family = if at.is_ipv4() { "IP4" } else { "IP6" };
+        let (ip, port) = (at.ip(), at.port());
+        // Writing to memory cannot fail.
+        let _written = write!(
+            out,
+            "m=audio {port} RTP/AVP 0 8 101\r\nc=IN {family} {ip}\r\n"
         );
+        out.extend_from_slice(FORMATS);
+        out.extend_from_slice(b"a=ptime:20\r\na=sendrecv\r\n");
         out
     }
 
@@ -266,6 +297,18 @@ mod tests {
             let sdp = Session::new(7, sent_by.as_bytes()).hold();
             assert_eq!(origin(&sdp), format!("o=- 7 1 {address}"), "{sent_by}");
         }
+    }
+
+    #[test]
+    fn a_session_is_known_by_what_was_described() {
+        let before = session().hold();
+        let mut again = Session::of(&before).expect("one of ours");
+        assert_eq!(again.hold(), before);
+        assert_eq!(
+            origin(&again.describe(b"o=x\r\n")),
+            "o=- 7 2 IN IP4 192.0.2.1"
+        );
+        assert!(Session::of(b"v=0\r\no=bob 7 1 IN IP4 192.0.2.1\r\n").is_none());
     }
 
     #[test]

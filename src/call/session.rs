@@ -12,7 +12,7 @@ use crate::call::exchange::At;
 use crate::call::negotiation::is_end_of_dialog;
 use crate::call::relay::{Fate, carries_session, fate};
 use crate::call::sdp::SDP;
-use crate::call::{Call, Leg, Part, Phase, Side, Turn, end};
+use crate::call::{Call, Leg, Part, Side, Turn, end};
 use crate::dialog::session_timer::{Asked, Due, Refresher, SessionTimer, Terms, least_of};
 use crate::sip::flow::Flow;
 use crate::sip::parse_u32;
@@ -464,7 +464,7 @@ impl Call {
         response: &Response<'_>,
     ) {
         let (now, status) = (turn.now, response.status);
-        if self.phase != Phase::Talking {
+        if !self.is_talking() {
             return;
         }
         if status.is_success() {

@@ -30,7 +30,8 @@ impl Call {
             }
             (Phase::Talking, _) if self.takes_for_mixer(turn, side, request, flow) => {}
             (Phase::Talking, Method::Invite) => self.on_reinvite(turn, side, request, flow),
-            (Phase::Joined, _) => self.on_joined(turn, request, flow),
+            (Phase::Joined, _) => self.answer_alone(turn, Side::A, request, flow),
+            (Phase::Staying(_), _) => self.on_staying(turn, side, request, flow),
             (_, Method::Invite) if self.holds_caller(side) => {
                 self.on_recall_reinvite(turn, request, flow);
             }

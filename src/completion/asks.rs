@@ -20,7 +20,7 @@ use crate::completion::output::{By, Output};
 use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
 use crate::completion::service::{Route, Service, Turn};
-use crate::completion::user::{User, Watch};
+use crate::completion::user::Watch;
 use crate::time::Timestamp;
 
 /// Facts about calls and users.

@@ -26,7 +26,6 @@ use crate::completion::output::{By, Delivery, Output};
 use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
 use crate::completion::service::{Service, Turn};
-use crate::completion::user::User;
 use crate::time::Timestamp;
 
 /// The longest rest between two attempts.

@@ -8,7 +8,6 @@ use crate::cc::line::{Calls, Line};
 use crate::cc::monitor::{self, Because, Renewal};
 use crate::completion::entry::{Completion, Stage};
 use crate::completion::service::{Service, Turn};
-use crate::completion::user::User;
 
 impl Service {
     /// A request of such a phone is there: its user's lines matter from now on.

@@ -149,12 +149,14 @@ fn completion(
 ) -> Result<Completion, Error> {
     let mut intrusion = media::intrusion(source, &raw.completion.intrusion)?;
     intrusion.rights = users::rights(source, &raw.user, intrusion.usual)?;
-    let raw = &raw.completion;
+    let (raw_all, raw) = (raw, &raw.completion);
     let completion = completion::completion(source, raw, &calls.emergency, t1)?;
     let has_texts = !completion.messages.is_empty();
     Ok(Completion {
         prompt: media::prompt(source, (&raw.prompt, has_texts), media)?,
         intrusion,
+        camp_on_answered: edge::answers_waiting(source, raw_all, media)?,
+        announces_recalls: media::announces(source, raw.announce_recall.as_ref(), media)?,
         ..completion
     })
 }

@@ -192,9 +192,11 @@ pub(super) struct RawCompletion {
     pub(super) enabled: Field<bool>,
     pub(super) retain: Field<bool>,
     pub(super) reserve: Field<String>,
+    pub(super) announce_recall: Field<bool>,
     pub(super) recall_by: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) offer_window: Field<String>,
     pub(super) ask_time: Field<String>,
+    pub(super) camp_on_answered: Field<bool>,
     pub(super) camp_on_music: Field<bool>,
     pub(super) camp_on_guard: Field<String>,
     pub(super) camp_on_max: Field<String>,
@@ -277,6 +279,7 @@ pub(super) struct RawPrompt {
 pub(super) struct RawMedia {
     pub(super) address: Field<String>,
     pub(super) ports: Field<String>,
+    pub(super) timeout: Field<String>,
     pub(super) voice: Field<String>,
 }
 

@@ -221,20 +221,30 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
     )?;
     writeln!(
         f,
-        "recall     after {} of guard; rings {} of {}; at most {} for a request; by {}",
+        "recall     after {} of guard; rings {} of {}; at most {} for a request; by {}{}",
         spelled(times.guard),
         spelled(service.agent.ring),
         spelled(times.recall),
         service.monitor.recalls_max,
         methods(&completion.recall_by),
+        if completion.announces_recalls {
+            ", announced"
+        } else {
+            ""
+        },
     )?;
     writeln!(
         f,
-        "camp-on    {}; waits {}, rings after {} of guard",
+        "camp-on    {}; {} {}, rings after {} of guard",
         match completion.on_busy {
             OnBusy::Ask => "where it is asked for in time",
             OnBusy::CampOn => "for all who find the callee busy",
             OnBusy::Refuse => "for who asks by Request-Disposition",
+        },
+        if completion.camp_on_answered {
+            "is answered and waits"
+        } else {
+            "waits"
         },
         spelled(service.timing.camp_on_max),
         spelled(times.guard_call),

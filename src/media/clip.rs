@@ -93,6 +93,13 @@ impl Clip {
         &self.0
     }
 
+    /// The first of its frames, up to so many.
+    #[must_use]
+    pub fn cut_to(&self, frames: usize) -> Self {
+        let samples = self.0.len().min(frames.saturating_mul(FRAME));
+        Self(self.0.iter().take(samples).copied().collect())
+    }
+
     /// The frame of this number, the last one filled up with silence; `None` after it.
     pub fn frame(&self, index: usize) -> Option<Frame> {
         let begin = index.checked_mul(FRAME)?;

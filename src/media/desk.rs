@@ -67,11 +67,11 @@ pub enum Command {
         /// The warning.
         mix: Mix,
     },
-    /// He leaves them again.
+    /// One of the three leaves.
     Part {
         /// Its name.
         room: RoomId,
-        /// His port.
+        /// Our port for him.
         port: u16,
     },
     /// A room is to have these ports as well; [`News::Reserved`] or [`News::Failed`] follows.
@@ -207,7 +207,7 @@ impl Desk {
                     self.by_port.extend(joined.ports().map(|port| (port, room)));
                 }
             }
-            Command::Part { room, .. } => self.part(room),
+            Command::Part { room, port } => self.part(room, port),
             // The sockets are whoever's who owns them.
             Command::Reserve { .. } => {}
         }
@@ -236,9 +236,11 @@ impl Desk {
             return None;
         }
         let (room, _) = self.rooms.get_mut(&id)?;
-        match room.handle(now, port, from, bytes) {
+        let begin = sends.count();
+        match room.handle(now, (port, from), bytes, sends) {
             Ok(news) => {
                 self.counts.received += 1;
+                self.counts.sent += sends.count() - begin;
                 news.map(|news| (id, news))
             }
             Err(why) => {
@@ -309,11 +311,12 @@ impl Desk {
         self.anchors.insert(id, anchor);
     }
 
-    fn part(&mut self, id: RoomId) {
+    fn part(&mut self, id: RoomId, port: u16) {
         let Some((room, _)) = self.rooms.get_mut(&id) else {
             return;
         };
-        if let Some(port) = room.part() {
+        if let Some(seat) = room.part(port) {
+            self.counts.ended.add(&seat.stream);
             for port in pair(port) {
                 self.by_port.remove(&port);
             }

@@ -4,6 +4,36 @@
 
 use super::digit::Digit;
 
+/// What one packet tells of an event, as it goes on to somebody else.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Told {
+    /// The RTP timestamp of the event.
+    pub timestamp: u32,
+    /// The event, its end and volume, and how long it has lasted.
+    pub payload: [u8; 4],
+}
+
+/// The event that is passed on to somebody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Passing {
+    /// When it began by the clock of who sends it, and by that of who gets it.
+    began: Option<[u32; 2]>,
+}
+
+impl Passing {
+    /// The timestamp of the packet that passes on what was told, now that the clock is there, and
+    /// whether it is the first of its event (RFC 4733 §2.5.1.2).
+    pub fn pass(&mut self, told: &Told, clock: u32) -> (u32, bool) {
+        match self.began {
+            Some([theirs, ours]) if theirs == told.timestamp => (ours, false),
+            Some(_) | None => {
+                self.began = Some([told.timestamp, clock]);
+                (clock, true)
+            }
+        }
+    }
+}
+
 /// Sorts out which of the packets begin a digit.
 #[derive(Debug, Default)]
 pub struct Events {
@@ -49,6 +79,18 @@ mod tests {
             .collect();
         assert_eq!(told, [Digit::D5]);
         assert_eq!(events.handle(9000, &[5, 0x8a, 1, 224]), Some(Digit::D5));
+    }
+
+    #[test]
+    fn an_event_has_one_timestamp_wherever_it_goes() {
+        let mut passing = Passing::default();
+        let told = |timestamp| Told {
+            timestamp,
+            payload: [5, 10, 0, 160],
+        };
+        assert_eq!(passing.pass(&told(7000), 320), (320, true));
+        assert_eq!(passing.pass(&told(7000), 480), (320, false));
+        assert_eq!(passing.pass(&told(9000), 1600), (1600, true));
     }
 
     #[test]

@@ -5,9 +5,10 @@
 //! ```text
 //!   Programme ── a clip after the other, or one for ever; digits are told
 //!   Mix       ── warning ─► open: each hears the others; the warning again every so often
-//!                the intruder leaves ─► the other two hear each other
+//!                one of the three leaves ─► the other two hear each other
 //! ```
 //!
+//! - What the first two press, each tells the other as an event (RFC 4733); an intruder has no keys.
 //! - Nobody hears an intruder, nor does he hear anybody, before all have been warned (T29).
 //! - Every 20 ms of the room's own time each party is sent one packet, or none if there is nothing.
 
@@ -19,6 +20,7 @@ use smallvec::SmallVec;
 use super::clip::Clip;
 use super::codec::{Frame, SILENCE};
 use super::digit::Digit;
+use super::event::Told;
 use super::power::energy_of;
 use super::stream::{Junk, Stream};
 use crate::time::Timestamp;
@@ -89,6 +91,24 @@ pub struct Mix {
     every: Option<usize>,
     at: usize,
     is_open: bool,
+    watch: Option<Watch>,
+}
+
+/// Whoever came last, who may have gone without a word.
+#[derive(Clone, Copy, Debug)]
+struct Watch {
+    /// How many frames without a packet of his are too many.
+    patience: u64,
+    /// How many there were.
+    silent: u64,
+}
+
+impl Watch {
+    /// Lets a frame pass; whether it was the one too many.
+    fn tick(&mut self) -> bool {
+        self.silent = self.silent.saturating_add(1);
+        self.silent == self.patience
+    }
 }
 
 /// Why nobody may intrude.
@@ -113,7 +133,22 @@ impl Mix {
             every: Some(every),
             at: 0,
             is_open: false,
+            watch: None,
         })
+    }
+
+    /// The same, whose intruder is gone when nothing has come from him for so long.
+    #[must_use]
+    pub fn watched(self, patience: Duration) -> Self {
+        let frames = patience.as_millis() / TICK.as_millis();
+        let patience = u64::try_from(frames).unwrap_or(u64::MAX);
+        Self {
+            watch: Some(Watch {
+                patience,
+                silent: 0,
+            }),
+            ..self
+        }
     }
 
     /// A mix of which nobody is warned: the operator has taken that on himself.
@@ -123,6 +158,7 @@ impl Mix {
             every: None,
             at: 0,
             is_open: true,
+            watch: None,
         }
     }
 
@@ -151,6 +187,8 @@ pub enum News {
     PlayedOut,
     /// The ports that were reserved are ours.
     Reserved,
+    /// Nothing has come for too long from whoever joined the other two.
+    Silent,
 }
 
 /// A party of a room.
@@ -221,6 +259,13 @@ impl Sends {
         self.each.push(Send { port, to, ends });
     }
 
+    fn put_event(&mut self, seat: &mut Seat, told: &Told) {
+        if let Some(to) = seat.stream.pass(told, &mut self.bytes) {
+            let (port, ends) = (seat.port, self.bytes.len());
+            self.each.push(Send { port, to, ends });
+        }
+    }
+
     fn put_report(&mut self, now: Timestamp, seat: &mut Seat) {
         let to = seat.stream.report(now, &mut self.bytes);
         let [_, port] = pair(seat.port);
@@ -255,18 +300,22 @@ impl Room {
         self.score = Score::Mix(mix);
     }
 
-    /// The last who came leaves; the others hear each other, and nothing else. His port comes back.
-    pub fn part(&mut self) -> Option<u16> {
+    /// Who has this port leaves the other two, who hear each other and nothing else.
+    pub fn part(&mut self, port: u16) -> Option<Seat> {
         let Score::Mix(mix) = &mut self.score else {
             return None;
         };
-        *mix = Mix::unheard();
-        let seat = if self.seats.len() > 2 {
-            self.seats.pop()
-        } else {
-            None
+        let index = self.seats.iter().position(|seat| seat.port == port);
+        let index = index.filter(|_| self.seats.len() > 2)?;
+        let is_last = index + 1 == self.seats.len();
+        let seat = self.seats.remove(index);
+        // Whoever came last is still watched, if it is not he who leaves.
+        let watch = mix.watch.filter(|_| !is_last);
+        *mix = Mix {
+            watch,
+            ..Mix::unheard()
         };
-        seat.map(|seat| seat.port)
+        Some(seat)
     }
 
     /// What is heard from here on.
@@ -284,21 +333,41 @@ impl Room {
         self.seats.iter().map(|seat| &seat.stream)
     }
 
-    /// Takes in a packet that came to a port of it.
+    /// Takes in a packet that came to a port of it; what goes on of it is added to `sends`.
     pub fn handle(
         &mut self,
         now: Timestamp,
-        port: u16,
-        from: SocketAddr,
+        (port, from): (u16, SocketAddr),
         bytes: &[u8],
+        sends: &mut Sends,
     ) -> Result<Option<News>, Junk> {
-        let Some(seat) = self.seats.iter_mut().find(|seat| seat.has(port)) else {
+        let Some(place) = self.seats.iter().position(|seat| seat.has(port)) else {
             return Ok(None);
         };
-        if seat.port != port {
-            return seat.stream.handle_report(from, bytes).map(|()| None);
+        let is_last = place + 1 == self.seats.len();
+        let Some(seat) = self.seats.get_mut(place) else {
+            return Ok(None);
+        };
+        let (digit, told) = if seat.port == port {
+            (seat.stream.handle(now, from, bytes)?, seat.stream.told())
+        } else {
+            seat.stream.handle_report(from, bytes)?;
+            (None, None)
+        };
+        if let Score::Mix(mix) = &mut self.score {
+            if let Some(watch) = mix.watch.as_mut().filter(|_| is_last) {
+                watch.silent = 0;
+            }
+            let other = match place {
+                0 => Some(1),
+                1 => Some(0),
+                _ => None,
+            };
+            let other = other.and_then(|other| self.seats.get_mut(other));
+            if let Some((other, told)) = other.zip(told) {
+                sends.put_event(other, &told);
+            }
         }
-        let digit = seat.stream.handle(now, from, bytes)?;
         Ok(digit.map(News::Digit))
     }
 
@@ -331,6 +400,9 @@ impl Room {
                 end.into_iter().for_each(news);
             }
             Score::Mix(mix) => {
+                if mix.watch.as_mut().is_some_and(Watch::tick) {
+                    news(News::Silent);
+                }
                 let tone = mix.next();
                 let outsider = if mix.is_open {
                     None
@@ -376,15 +448,19 @@ mod tests {
         SocketAddr::from(([192, 0, 2, host], 4000))
     }
 
-    fn stream(remote: SocketAddr) -> Stream {
-        let agreed = Agreed {
+    fn agreed(remote: SocketAddr) -> Agreed {
+        Agreed {
             remote,
             signalling: remote.ip(),
             codec: Codec::Pcma,
             payload_type: 8,
             events: None,
-        };
-        Stream::new(agreed, &mut Rng::from_number(u64::from(remote.port())))
+        }
+    }
+
+    fn stream(remote: SocketAddr) -> Stream {
+        let seed = u64::from(remote.port());
+        Stream::new(agreed(remote), &mut Rng::from_number(seed))
     }
 
     /// A party: what it says, and what it has heard.
@@ -405,6 +481,14 @@ mod tests {
         }
     }
 
+    /// Takes in a packet that nothing goes on of.
+    fn take(room: &mut Room, at: (u16, SocketAddr), packet: &[u8]) -> Result<Option<News>, Junk> {
+        let mut passed = Sends::default();
+        let taken = room.handle(Timestamp::START, at, packet, &mut passed);
+        assert_eq!(passed.count(), 0);
+        taken
+    }
+
     /// Lets a room and its parties run for so many frames.
     fn run(room: &mut Room, parties: &mut [Party], frames: std::ops::Range<usize>) {
         for index in frames {
@@ -413,8 +497,7 @@ mod tests {
                 let frame = party.says.frame(index).expect("long enough");
                 party.stream.put(&frame, &mut packet);
                 let port = u16::from(host) * 2;
-                room.handle(Timestamp::START, port, at(host), &packet)
-                    .expect("taken");
+                take(room, (port, at(host)), &packet).expect("taken");
             }
             let mut sends = Sends::default();
             room.tick(Timestamp::START, &mut sends, &mut |_| ());
@@ -486,7 +569,7 @@ mod tests {
     fn when_the_intruder_has_left_the_two_hear_each_other_and_no_warning() {
         let (mut room, mut parties) = mixed();
         run(&mut room, &mut parties, 0..60);
-        assert_eq!(room.part(), Some(4));
+        assert_eq!(room.part(4).map(|seat| seat.port), Some(4));
         let [b, c, _] = &mut parties;
         let heard = b.hears.len();
         let mut two = [
@@ -496,7 +579,139 @@ mod tests {
         run(&mut room, &mut two, 60..200);
         let after = &two[0].hears[heard..];
         assert!(share(after, 700.0) > 0.9 && share(after, 1400.0) < 0.01);
-        assert_eq!(room.part(), None);
+        assert!(room.part(2).is_none(), "two are left");
+    }
+
+    fn with_events(host: u8) -> Stream {
+        let agreed = Agreed {
+            events: Some(90 + host),
+            ..agreed(at(host))
+        };
+        Stream::new(agreed, &mut Rng::from_number(u64::from(host)))
+    }
+
+    /// What a room passes on of the packets of one event, which that party presses.
+    fn passed(room: &mut Room, host: u8) -> Vec<(u16, u8, bool, u32, Vec<u8>)> {
+        let packets = [[7, 10, 0, 160], [7, 10, 1, 64], [7, 0x8a, 1, 224]];
+        let mut sends = Sends::default();
+        for (number, payload) in (0..).zip(&packets) {
+            let bytes = rtp_types::RtpPacketBuilder::<&[u8], &[u8]>::new()
+                .payload_type(90 + host)
+                .sequence_number(number)
+                .timestamp(4000)
+                .payload(payload)
+                .write_vec()
+                .expect("a packet");
+            let port = u16::from(host) * 2;
+            let now = Timestamp::START;
+            room.handle(now, (port, at(host)), &bytes, &mut sends)
+                .expect("taken");
+        }
+        let sent = sends.iter().map(|(port, to, packet)| {
+            assert_eq!(to, at(u8::try_from(port / 2).expect("a host")));
+            let rtp = rtp_types::RtpPacket::parse(packet).expect("RTP");
+            let (payload_type, is_first) = (rtp.payload_type(), rtp.marker_bit());
+            let payload = rtp.payload().to_vec();
+            (port, payload_type, is_first, rtp.timestamp(), payload)
+        });
+        sent.collect()
+    }
+
+    /// A phone menu that one of the two has called goes on being used.
+    #[test]
+    fn what_one_of_the_two_presses_the_other_is_told_by_his_own_numbers() {
+        let (mut room, _) = mixed();
+        for (host, seat) in (0..).zip(&mut room.seats) {
+            seat.stream = with_events(host);
+        }
+        for (from, to) in [(0, 1), (1, 0)] {
+            let told = passed(&mut room, from);
+            let [first, second, last] = &told[..] else {
+                panic!("three packets: {told:?}");
+            };
+            let port = u16::from(to) * 2;
+            assert_eq!((first.0, first.1, first.2), (port, 90 + to, true));
+            assert_eq!((second.0, second.1, second.2), (port, 90 + to, false));
+            assert_eq!((first.3, second.3), (last.3, last.3), "one event");
+            assert_eq!(last.4, [7, 0x8a, 1, 224]);
+        }
+        assert!(passed(&mut room, 2).is_empty(), "the intruder has no keys");
+    }
+
+    #[test]
+    fn who_takes_no_events_is_sent_none() {
+        let (mut room, _) = mixed();
+        room.seats[0].stream = with_events(0);
+        assert!(passed(&mut room, 0).is_empty());
+    }
+
+    /// The ticks until a room tells that its intruder is gone, while the first two go on talking.
+    fn silent_after(room: &mut Room, ticks: u32) -> Vec<u32> {
+        let mut told = Vec::new();
+        for tick in 1..=ticks {
+            for host in [0_u8, 1] {
+                let mut packet = Vec::new();
+                stream(at(host)).put(&SILENCE, &mut packet);
+                let port = u16::from(host) * 2;
+                take(room, (port, at(host)), &packet).expect("taken");
+            }
+            room.tick(Timestamp::START, &mut Sends::default(), &mut |news| {
+                assert_eq!(news, News::Silent);
+                told.push(tick);
+            });
+        }
+        told
+    }
+
+    #[test]
+    fn an_intruder_of_whom_nothing_comes_is_told_once_and_a_report_is_something() {
+        let (mut room, _) = mixed();
+        let Score::Mix(mix) = std::mem::replace(&mut room.score, Score::Mix(Mix::unheard())) else {
+            panic!("a mix");
+        };
+        room.score = Score::Mix(mix.watched(Duration::from_secs(1)));
+        assert!(silent_after(&mut room, 49).is_empty());
+        let mut report = Vec::new();
+        stream(at(2)).report(Timestamp::START, &mut report);
+        take(&mut room, (5, at(2)), &report).expect("taken");
+        assert_eq!(silent_after(&mut room, 200), [50]);
+    }
+
+    #[test]
+    fn nobody_is_watched_when_the_intruder_has_left() {
+        let (mut room, _) = mixed();
+        room.score = Score::Mix(Mix::unheard().watched(Duration::from_secs(1)));
+        room.part(4).expect("he was there");
+        assert!(silent_after(&mut room, 200).is_empty());
+    }
+
+    #[test]
+    fn when_one_of_the_two_leaves_the_intruder_and_the_other_hear_each_other() {
+        let (mut room, parties) = mixed();
+        let [mut b, mut c, mut a] = parties;
+        room.score = Score::Mix(Mix::unheard().watched(Duration::from_mins(1)));
+        room.part(2).expect("he was there");
+        for index in 0..60 {
+            let mut said = Vec::new();
+            for (host, party) in [(0_u8, &mut b), (1, &mut c), (2, &mut a)] {
+                said.clear();
+                let frame = party.says.frame(index).expect("long enough");
+                party.stream.put(&frame, &mut said);
+                let port = u16::from(host) * 2;
+                take(&mut room, (port, at(host)), &said).expect("taken");
+            }
+            let mut sends = Sends::default();
+            room.tick(Timestamp::START, &mut sends, &mut |_| ());
+            for (port, _, packet) in sends.iter() {
+                let party = if port == 0 { &mut b } else { &mut a };
+                assert_ne!(port, 2);
+                let packet = rtp_types::RtpPacket::parse(packet).expect("RTP");
+                party.hears.extend(Codec::Pcma.decode(packet.payload()));
+            }
+        }
+        assert!(share(&b.hears[10 * FRAME..], 1100.0) > 0.9);
+        assert!(share(&a.hears[10 * FRAME..], 500.0) > 0.9);
+        assert!(matches!(&room.score, Score::Mix(mix) if mix.watch.is_some()));
     }
 
     #[test]
@@ -555,7 +770,7 @@ mod tests {
             party
                 .stream
                 .put(&party.says.frame(index).expect("long enough"), &mut packet);
-            assert_eq!(room.handle(Timestamp::START, 0, at(0), &packet), Ok(None));
+            assert_eq!(take(&mut room, (0, at(0)), &packet), Ok(None));
             room.tick(Timestamp::START, &mut Sends::default(), &mut |it| {
                 news.push(it);
             });
@@ -581,9 +796,9 @@ mod tests {
         };
         assert_eq!(to.port(), 4001);
         assert!(crate::media::report::is_report(report));
-        let theirs = room.handle(Timestamp::START, 21, at(0), report);
+        let theirs = take(&mut room, (21, at(0)), report);
         assert_eq!(theirs, Ok(None));
-        let junk = room.handle(Timestamp::START, 21, at(0), b"no report");
+        let junk = take(&mut room, (21, at(0)), b"no report");
         assert_eq!(junk, Err(Junk::Malformed));
     }
 

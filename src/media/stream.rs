@@ -12,7 +12,7 @@ use rtp_types::{RtpPacket, RtpPacketBuilder};
 
 use super::codec::{Codec, FRAME, Frame};
 use super::digit::Digit;
-use super::event::Events;
+use super::event::{Events, Passing, Told};
 use super::inband::Ear;
 use super::jitter::Buffer;
 use super::report::{self, Reception, Sending};
@@ -62,6 +62,9 @@ pub struct Stream {
     /// What came late, and the gaps, of sources before this one.
     uneven: (u64, u64),
     events: Events,
+    /// What the packet that came last tells of an event.
+    told: Option<Told>,
+    passing: Passing,
     ear: Ear,
     /// Whether the peer sends events: then its audio is not searched for digits.
     sends_events: bool,
@@ -83,6 +86,8 @@ impl Stream {
             buffer: Buffer::default(),
             uneven: (0, 0),
             events: Events::default(),
+            told: None,
+            passing: Passing::default(),
             ear: Ear::default(),
             sends_events: false,
         }
@@ -106,6 +111,7 @@ impl Stream {
             return Err(Junk::Payload);
         }
         self.remote = from;
+        self.told = None;
         let ssrc = packet.ssrc();
         if self.heard.as_ref().is_none_or(|(heard, _)| *heard != ssrc) {
             self.uneven = self.uneven();
@@ -118,6 +124,12 @@ impl Stream {
         }
         if is_event {
             self.sends_events = true;
+            if let Some(payload) = packet.payload().first_chunk() {
+                self.told = Some(Told {
+                    timestamp: packet.timestamp(),
+                    payload: *payload,
+                });
+            }
             return Ok(self.events.handle(packet.timestamp(), packet.payload()));
         }
         let samples = self.agreed.codec.decode(packet.payload()).collect();
@@ -151,6 +163,30 @@ impl Stream {
         self.sequence = self.sequence.wrapping_add(1);
         self.skip();
         self.remote
+    }
+
+    /// What the packet that was taken in last tells of an event.
+    pub fn told(&self) -> Option<Told> {
+        self.told
+    }
+
+    /// Appends the packet that passes on what somebody else tells of an event, and says where it goes;
+    /// `None` if the peer takes no events.
+    pub fn pass(&mut self, told: &Told, out: &mut Vec<u8>) -> Option<SocketAddr> {
+        let payload_type = self.agreed.events?;
+        let (timestamp, is_first) = self.passing.pass(told, self.sending.timestamp);
+        let builder = RtpPacketBuilder::<&[u8], &[u8]>::new()
+            .payload_type(payload_type)
+            .marker_bit(is_first)
+            .sequence_number(self.sequence)
+            .timestamp(timestamp)
+            .ssrc(self.sending.ssrc)
+            .payload(&told.payload);
+        builder.write_into_vec(out).ok()?;
+        self.sending.packets = self.sending.packets.wrapping_add(1);
+        self.sending.bytes = self.sending.bytes.wrapping_add(4);
+        self.sequence = self.sequence.wrapping_add(1);
+        Some(self.remote)
     }
 
     /// Lets 20 ms pass without a packet.

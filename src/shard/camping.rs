@@ -34,7 +34,7 @@ use crate::table::Key;
 use crate::time::Timestamp;
 
 /// How much longer than its place in the queue a call is held: what ends is told by the queue.
-const TAIL: Duration = Duration::from_secs(2);
+pub(super) const TAIL: Duration = Duration::from_secs(2);
 
 /// What it takes to let a call wait.
 #[derive(Debug)]
@@ -412,6 +412,10 @@ impl Shard {
             dialled.begin_again();
         }
         self.open_pass(&held.parties, key);
+        if held.call.keeps_caller() {
+            self.place_kept(now, held, &ways);
+            return Ok(());
+        }
         let message = Self::for_other_side(held.parties.identity, request.message);
         let request = Request { message, ..request };
         let Some(server) = held.call.open_server() else {
@@ -480,6 +484,10 @@ impl Shard {
             self.turn_to_callback(now, &mut held);
             return self.put_back(now, key, held);
         }
+        if held.call.keeps_caller() {
+            self.end_kept(now, &mut held);
+            return self.put_back(now, key, held);
+        }
         if let About::Asker(asker) = &mut held.about {
             // Whoever waited for long may ask from now on.
             asker.failed = None;
@@ -521,6 +529,10 @@ impl Camping {
         }
     }
 
+    pub(super) fn stage(&self) -> Stage {
+        self.stage
+    }
+
     /// Whether its caller is kept from a failure, and has no place yet.
     fn is_open(&self) -> bool {
         matches!(self.stage, Stage::New | Stage::Open | Stage::Asked)
@@ -558,17 +570,6 @@ impl Camping {
 
     pub(super) fn give_up(&mut self) {
         self.stage = Stage::Over;
-    }
-}
-
-impl Asker {
-    /// Whether his call waited, and its INVITE has gone out anew.
-    pub(super) fn is_invited(&self) -> bool {
-        self.invited().is_some()
-    }
-
-    pub(super) fn invited(&self) -> Option<CompletionId> {
-        self.camping.as_deref()?.invited()
     }
 }
 

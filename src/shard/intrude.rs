@@ -54,6 +54,15 @@ impl Shard {
         self.rights_of(user).intrudes > Level::NONE
     }
 
+    /// T29: who has no right is not offered it, and leaves a record all the same.
+    pub(super) fn note_not_offered(&mut self, now: Timestamp, call: CallIdentity) {
+        let key = self.desk.camps.get(&call);
+        if let Some(held) = key.and_then(|key| self.calls.get(*key)) {
+            let record = Self::begin_record(now, held);
+            self.end_record(now, record, IntrusionEnd::Denied(Denied::NoRight));
+        }
+    }
+
     /// Has a call that is held join the call of its callee: by his phone, or by a mixer.
     pub(super) fn join_call(
         &mut self,

@@ -52,11 +52,13 @@ impl Shard {
 
     /// The mixer that everybody is warned of; `None` if the warning cannot be heard.
     pub(super) fn mix(&self) -> Option<Mix> {
+        let patience = self.settings.sound.as_ref()?.timeout;
         let intrusion = &self.settings.completion.intrusion;
         if intrusion.is_silent {
-            return Some(Mix::unheard());
+            return Some(Mix::unheard().watched(patience));
         }
         let warning = self.settings.voice.as_ref()?.warning.clone();
-        Mix::new(warning, intrusion.warns_every).ok()
+        let mix = Mix::new(warning, intrusion.warns_every).ok()?;
+        Some(mix.watched(patience))
     }
 }

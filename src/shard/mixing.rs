@@ -339,6 +339,7 @@ impl Shard {
                     self.sounds.close(room);
                 }
             }
+            Some(MixNews::Left(side)) => self.on_left(now, (room, intruder), side, held),
             Some(MixNews::Stuck) | None => {}
         }
     }
@@ -411,6 +412,16 @@ impl Shard {
         }
         self.put_back(now, key, held);
         is_in
+    }
+
+    /// RFC 3550 §6.3.5 has members time out: nothing has come for long from whoever has joined.
+    pub(super) fn on_silent(&mut self, now: Timestamp, held: &mut Held) {
+        tracing::warn!(
+            call_id = %held.call.call_id(Side::A).escape_ascii(),
+            "nothing is heard of who has joined a call"
+        );
+        self.counters.calls_silent += 1;
+        self.in_turn(now, held, Call::hang_up);
     }
 
     /// Whoever has joined, or was about to, has gone: the two have each other again.

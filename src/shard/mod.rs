@@ -9,6 +9,7 @@
 //! and the call in hand are dropped, it is counted and logged, and all other calls go on.
 
 mod anchored;
+mod announcing;
 mod camping;
 mod challenged;
 mod codes;
@@ -22,6 +23,7 @@ pub mod intrusion;
 mod invite;
 mod keep_alive;
 mod keeping;
+mod kept;
 mod legs;
 mod manners;
 mod messages;
@@ -59,6 +61,7 @@ pub mod settings;
 mod signals;
 mod sound;
 mod sources;
+mod staying;
 mod strangers;
 mod subscriber;
 mod subscriptions;
@@ -508,7 +511,8 @@ impl Shard {
 
     /// Takes in what has become of a call while it acted.
     fn on_news(&mut self, now: Timestamp, held: &mut Held, was_answered: bool) {
-        if !was_answered && held.call.answered().is_some() {
+        let is_answered = held.call.answered().is_some() && !held.call.keeps_caller();
+        if !was_answered && is_answered {
             self.close_question(&held.about);
             self.on_answered(now, held);
         }
@@ -517,10 +521,12 @@ impl Shard {
         {
             self.note_seen(out, seen);
         }
-        if let About::Recall(id) = held.about
-            && let Some(news) = held.call.take_news()
-        {
-            self.on_recall_news(now, held, id, news);
+        if let Some(news) = held.call.take_news() {
+            match held.about {
+                About::Recall(id) => self.on_recall_news(now, held, id, news),
+                About::Asker(_) => self.on_kept_news(now, held, news),
+                About::CcCall(_) | About::Code | About::Inward(_) | About::Nothing => {}
+            }
         }
     }
 

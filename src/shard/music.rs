@@ -64,6 +64,9 @@ impl Shard {
     /// Its INVITE has gone out anew, or all is over: what is ours to be heard ends with the answer, or
     /// with what the callee's side plays itself.
     pub(super) fn play_while_ringing(&mut self, held: &mut Held) {
+        if held.call.keeps_caller() {
+            return self.play_to_kept(held);
+        }
         let call = &held.call;
         let is_ours = call.open_server().is_some() && !call.hears_callee();
         let stage = held.prompting.as_ref().map(|prompting| prompting.stage);
@@ -88,6 +91,9 @@ impl Shard {
                 | Stage::Reserving
                 | Stage::Joining
                 | Stage::Joined
+                | Stage::Announcing
+                | Stage::Announced
+                | Stage::RingingBack
                 | Stage::Closing { .. },
             )
             | None => self.close_prompt(held),

@@ -102,6 +102,17 @@ pub(super) struct Asker {
     pub(super) camping: Option<Box<Camping>>,
 }
 
+impl Asker {
+    /// Whether his call waited, and its INVITE has gone out anew.
+    pub(super) fn is_invited(&self) -> bool {
+        self.invited().is_some()
+    }
+
+    pub(super) fn invited(&self) -> Option<CompletionId> {
+        self.camping.as_deref()?.invited()
+    }
+}
+
 /// Who is called.
 #[derive(Clone, Debug)]
 pub(super) enum Callee {

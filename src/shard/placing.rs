@@ -71,8 +71,16 @@ impl Shard {
                 tried: 0,
                 refer_to: None,
             }));
-            self.place(now, cc_call.id);
+            if !self.begin_announcement(now, cc_call.id) {
+                self.place(now, cc_call.id);
+            }
         }
+    }
+
+    /// Whom the caller of a recall is to be connected with, as he dialled him.
+    pub(super) fn dialled_for(&self, id: CompletionId) -> Option<&AddrSpec> {
+        let placing = self.desk.recalls.get(&id)?.placing.as_ref()?;
+        Some(&placing.cc_call.dialled)
     }
 
     /// Goes on with the recalls whose last method has come to nothing.

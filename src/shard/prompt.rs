@@ -74,6 +74,12 @@ pub(super) enum Stage {
     Joining,
     /// He has joined it.
     Joined,
+    /// He was called back, and hears whom for.
+    Announcing,
+    /// He has heard it, and his callee is called.
+    Announced,
+    /// The same, and his callee's phone rings.
+    RingingBack,
 }
 
 /// What a digit asks for.
@@ -189,6 +195,10 @@ impl Shard {
                     self.on_digit(now, held, digit);
                 }
                 self.play_while_waiting(held);
+                self.answer_waiting(now, held);
+            }
+            (Some(_), false) if matches!(held.about, About::Recall(_)) => {
+                self.attend_announcement(held);
             }
             (Some(_), false) => self.play_while_ringing(held),
             (None, false) => {}
@@ -273,16 +283,23 @@ impl Shard {
             (News::Digit(digit), Some(_)) => self.on_digit(now, &mut held, digit),
             (News::Reserved, Some(Stage::Reserving)) => self.put_on_mixer(now, key, &mut held),
             (News::Failed, Some(Stage::Reserving)) => self.fail_to_join(now, &mut held),
-            // He waits without hearing anything.
-            (News::Failed, Some(Stage::Waiting(_) | Stage::Ringing(_))) => {
+            (News::PlayedOut, Some(Stage::Announcing)) => self.on_announced(&mut held),
+            (News::Failed, Some(Stage::Announcing)) => {
                 self.close_prompt(&mut held);
+                self.on_announced(&mut held);
             }
+            // It goes on without anything to hear.
+            (
+                News::Failed,
+                Some(Stage::Announced | Stage::RingingBack | Stage::Waiting(_) | Stage::Ringing(_)),
+            ) => self.close_prompt(&mut held),
             (News::PlayedOut, Some(Stage::Closing { done: true })) => self.let_go(now, &mut held),
             (News::Failed, Some(_)) | (News::PlayedOut, Some(Stage::Closing { done: false })) => {
                 self.in_turn(now, &mut held, Call::cease);
                 self.close_prompt(&mut held);
             }
-            (News::PlayedOut | News::Reserved, Some(_)) | (_, None) => {}
+            (News::Silent, Some(Stage::Joined)) => self.on_silent(now, &mut held),
+            (News::PlayedOut | News::Reserved | News::Silent, Some(_)) | (_, None) => {}
         }
         self.put_back(now, key, held);
     }
@@ -314,6 +331,9 @@ impl Shard {
             | Stage::Reserving
             | Stage::Joining
             | Stage::Joined
+            | Stage::Announcing
+            | Stage::Announced
+            | Stage::RingingBack
             | Stage::Closing { .. } => {}
         }
     }

@@ -207,7 +207,12 @@ impl Shard {
     }
 
     /// How the callee was found by a CC call that failed.
-    fn found(&self, id: CompletionId, parties: &Parties, refusal: Refusal) -> Option<Found> {
+    pub(super) fn found(
+        &self,
+        id: CompletionId,
+        parties: &Parties,
+        refusal: Refusal,
+    ) -> Option<Found> {
         let dialled = parties.dialled.as_ref();
         let callee = parties.callee.as_ref();
         let legs = u32::from(callee.is_some());
@@ -274,7 +279,7 @@ fn reason(why: Why) -> &'static [u8] {
 }
 
 /// Whom the caller dialled, for his display.
-fn dialled_user(dialled: &AddrSpec) -> Cow<'_, [u8]> {
+pub(super) fn dialled_user(dialled: &AddrSpec) -> Cow<'_, [u8]> {
     match Uri::parse(dialled.as_str().as_bytes()) {
         Ok(Uri::Sip(uri)) => uri.user.map(unescape).unwrap_or_default(),
         Ok(Uri::Tel(tel)) => Cow::Borrowed(tel.number),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use crate::routing::{Place, Policy, Spot};
 use crate::shard::intrusion::Intrusion;
 pub use crate::shard::manners::{Overload, Redirect, Tcp};
 use crate::shard::relays;
+pub use crate::shard::sound::Sound;
 use crate::sip::flow::{ListenerId, Transport};
 use crate::tls::Proof;
 use crate::transaction::login::Login;
@@ -78,15 +78,6 @@ pub struct Settings {
     pub sound: Option<Sound>,
     /// What is said and played.
     pub voice: Option<Voice>,
-}
-
-/// Where we can be heard.
-#[derive(Clone, Debug)]
-pub struct Sound {
-    /// Our address in session descriptions.
-    pub address: IpAddr,
-    /// Our ports.
-    pub ports: RangeInclusive<u16>,
 }
 
 /// What a caller is asked who hears busy (R16).
@@ -467,12 +458,16 @@ pub struct Completion {
     /// How a caller who was called back is connected with a user who is registered here, in this
     /// order (R10).
     pub recall_by: Vec<RecallMethod>,
+    /// Whether he hears whom for before that, and then how the callee's phone rings (R10).
+    pub announces_recalls: bool,
     /// What becomes of a caller whose callee is busy, where no route says otherwise.
     pub on_busy: OnBusy,
     /// How long he is kept from it, so that somebody may ask for him (R5).
     pub ask_time: Duration,
     /// Whether a caller whose call waits hears music, where there is sound at all.
     pub camp_on_music: bool,
+    /// Whether such a call is answered meanwhile (R5).
+    pub camp_on_answered: bool,
     /// Who may join whose call, and what is heard of it.
     pub intrusion: Intrusion,
     /// What a caller is asked who hears busy; `None`: nothing.
@@ -497,6 +492,7 @@ impl Default for Completion {
             service: completion::Settings::default(),
             reserve: Reserve::Completions,
             camp_on_music: true,
+            camp_on_answered: false,
             intrusion: Intrusion::default(),
             prompt: None,
             messages: Vec::new(),
@@ -507,6 +503,7 @@ impl Default for Completion {
             poll_window: Duration::from_secs(40),
             codes: completion::Codes::default(),
             recall_by: vec![RecallMethod::Direct],
+            announces_recalls: false,
         }
     }
 }

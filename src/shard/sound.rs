@@ -6,8 +6,9 @@
 //! - What is asked for is bounded: without a port nothing is played, and the call goes on as without.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use crate::call;
 use crate::media::anchor::Party;
@@ -15,10 +16,20 @@ use crate::media::desk::{Command, RoomId};
 use crate::media::room::{Mix, Programme};
 use crate::media::stream::Agreed;
 use crate::shard::Shard;
-use crate::shard::settings::Sound;
 use crate::sip::Request;
 use crate::sip::flow::Flow;
 use crate::table::Key;
+
+/// Where we can be heard.
+#[derive(Clone, Debug)]
+pub struct Sound {
+    /// Our address in session descriptions.
+    pub address: IpAddr,
+    /// Our ports.
+    pub ports: RangeInclusive<u16>,
+    /// How long nothing may come from whoever has joined a call.
+    pub timeout: Duration,
+}
 
 /// What this worker's calls play and hear.
 #[derive(Debug)]
@@ -208,7 +219,12 @@ mod tests {
 
     fn sounds(ports: RangeInclusive<u16>) -> Sounds {
         let address = "192.0.2.1".parse().expect("an address");
-        Sounds::new(Some(Sound { address, ports }))
+        let timeout = Duration::from_secs(30);
+        Sounds::new(Some(Sound {
+            address,
+            ports,
+            timeout,
+        }))
     }
 
     fn call(number: u64) -> Key {

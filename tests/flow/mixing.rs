@@ -162,6 +162,33 @@ impl Scene {
         self.ends();
     }
 
+    /// All three are on the mixer, and Carol hangs up.
+    #[track_caller]
+    fn carol_leaves(&self) -> Dialog {
+        let [carols, _] = self.joins();
+        let dialog = self.alice_is_in();
+        self.carol.hangs_up(&self.talk.caller);
+        self.carol.receives("200");
+        self.bob.receives_nothing();
+        self.alice.receives_nothing();
+        let next = self.world.next_sound();
+        let Some(Command::Part { room, port }) = next else {
+            panic!("{next:?}");
+        };
+        assert_eq!((room, port), (self.room, carols));
+        dialog
+    }
+
+    /// The room has closed, and nothing is left.
+    #[track_caller]
+    fn all_is_quiet(&self) {
+        let next = self.world.next_sound();
+        assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+        assert!(self.world.next_sound().is_none());
+        self.world.advance(LONG);
+        self.world.quiet();
+    }
+
     /// The two talk until Carol hangs up, and nothing is left.
     #[track_caller]
     fn ends(&self) {
@@ -358,21 +385,131 @@ fn a_caller_who_hangs_up_while_he_waits_to_join_leaves_no_mixer() {
     scene.ends();
 }
 
+/// She came for Bob.
 #[test]
-fn when_one_of_the_two_hangs_up_all_is_over() {
+fn when_whom_the_intruder_called_hangs_up_all_is_over() {
     let scene = Scene::new();
     scene.joins();
     scene.alice_is_in();
-    hang_up(&scene.carol, &scene.talk.caller, &scene.bob);
+    hang_up(&scene.bob, &scene.talk.callee, &scene.carol);
     let bye = scene.alice.receives("BYE");
     scene.alice.answers(&bye, 200);
     assert_eq!(bye.call_id(), scene.sent.call_id());
+    scene.all_is_quiet();
+}
+
+#[test]
+fn when_the_other_one_hangs_up_the_intruder_stays_with_whom_he_called() {
+    let scene = Scene::new();
+    let dialog = scene.carol_leaves();
+    scene.world.advance(Duration::from_mins(1));
+    scene.bob.receives_nothing();
+    scene.alice.hangs_up(&dialog);
+    scene.alice.receives("200");
+    let bye = scene.bob.receives("BYE");
+    scene.bob.answers(&bye, 200);
+    scene.leaves_the_mixer();
+    scene.all_is_quiet();
+}
+
+#[test]
+fn who_stays_with_an_intruder_can_hang_up() {
+    let scene = Scene::new();
+    scene.carol_leaves();
+    scene.bob.hangs_up(&scene.talk.callee);
+    scene.bob.receives("200");
+    let bye = scene.alice.receives("BYE");
+    scene.alice.answers(&bye, 200);
+    scene.all_is_quiet();
+}
+
+/// Her line is as free as after any call: she is called, and calls.
+#[test]
+fn who_has_left_an_intruder_behind_is_free() {
+    let scene = Scene::new();
+    let dialog = scene.carol_leaves();
+    let dave = scene.world.phone("dave");
+    let sent = dave.sends(invite("carol").with_sdp(OFFER));
+    let rings = scene.carol.receives("INVITE");
+    scene.carol.sends(response(&rings, 200).with_sdp(ANSWER));
+    let answer = dave.receives("200");
+    dave.acks(&sent, &answer);
+    scene.carol.receives("ACK");
+    hang_up(&dave, &Dialog::of_caller(&sent, &answer), &scene.carol);
+    // Bob's is not.
+    let sent = dave.sends(invite("bob").with_sdp(OFFER));
+    dave.receives("183");
+    let Some(Command::Open { .. }) = scene.world.next_sound() else {
+        panic!("a room opens");
+    };
+    dave.cancels(&sent);
+    let [_, ended] = dave.receives_each(["200", "487"]);
+    dave.acks(&sent, &ended);
     assert!(matches!(
         scene.world.next_sound(),
         Some(Command::Close { .. })
     ));
-    scene.world.advance(LONG);
-    scene.world.quiet();
+    scene.alice.hangs_up(&dialog);
+    scene.alice.receives("200");
+    let bye = scene.bob.receives("BYE");
+    scene.bob.answers(&bye, 200);
+    scene.leaves_the_mixer();
+    scene.all_is_quiet();
+}
+
+#[test]
+fn who_stays_with_an_intruder_may_refresh_his_session_and_not_change_it() {
+    let scene = Scene::new();
+    scene.carol_leaves();
+    let refresh = scene.bob.sends(reinvite(&scene.talk.callee).with_sdp(BOB));
+    let answer = scene.bob.receives("200");
+    assert!(answer.sdp().contains("c=IN IP4 192.0.2.1\r\n"), "{answer}");
+    scene.bob.acks(&refresh, &answer);
+    let hold = BOB.replace("sendrecv", "sendonly");
+    let hold = scene
+        .bob
+        .sends(reinvite(&scene.talk.callee).with_sdp(&hold));
+    refused(&scene.bob, &hold, "488");
+    scene.bob.sends(within(&scene.talk.callee, "UPDATE"));
+    scene.bob.receives("200");
+    let refers = within(&scene.talk.callee, "REFER").with("Refer-To", "<sip:dave@192.0.2.1>");
+    scene.bob.sends(refers);
+    scene.bob.receives("403");
+    // Carol's leg is gone.
+    scene.carol.sends(within(&scene.talk.caller, "OPTIONS"));
+    scene.carol.receives("481");
+    scene.bob.hangs_up(&scene.talk.callee);
+    scene.bob.receives("200");
+    let bye = scene.alice.receives("BYE");
+    scene.alice.answers(&bye, 200);
+    scene.all_is_quiet();
+}
+
+/// The story: a softphone that crashed kept a mixer and two callers who heard a warning every 15 s.
+#[test]
+fn an_intruder_of_whom_nothing_is_heard_is_ended_and_the_two_talk_as_before() {
+    let scene = Scene::new();
+    scene.joins();
+    scene.alice_is_in();
+    scene.world.hears(scene.room, News::Silent);
+    let bye = scene.alice.receives("BYE");
+    scene.alice.answers(&bye, 200);
+    scene.leaves_the_mixer();
+    scene.they_have_each_other();
+    scene.ends();
+}
+
+#[test]
+fn an_intruder_of_whom_nothing_is_heard_is_ended_with_who_stayed() {
+    let scene = Scene::new();
+    scene.carol_leaves();
+    scene.world.hears(scene.room, News::Silent);
+    let bye = scene.alice.receives("BYE");
+    scene.alice.answers(&bye, 200);
+    let bye = scene.bob.receives("BYE");
+    scene.bob.answers(&bye, 200);
+    scene.leaves_the_mixer();
+    scene.all_is_quiet();
 }
 
 #[test]

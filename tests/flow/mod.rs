@@ -11,6 +11,7 @@ mod exchanges;
 mod failover;
 mod failures;
 mod forks;
+mod kept;
 pub(crate) mod kit;
 mod limits;
 mod mixing;

@@ -2,6 +2,7 @@
 //!
 //! Spec: RULES R3, R5.
 
+use std::fs;
 use std::time::Duration;
 
 use crate::completion::{assert_counted, ends, talk};
@@ -10,6 +11,11 @@ use crate::process::wait_for;
 use crate::real::baresip::Baresip;
 use crate::real::capture::Wire;
 use crate::real::stage::Stage;
+use crate::real::wav;
+
+/// No tones of a phone's.
+const PROMPT_HERTZ: u32 = 1150;
+const MUSIC_HERTZ: u32 = 620;
 
 /// Whoever finds somebody busy waits.
 const WAITS: &str = "completion.on_busy = \"camp-on\"\ncompletion.camp_on_guard = \"300ms\"\n";
@@ -77,6 +83,55 @@ fn calls_wait_before_kamailio_and_its_mailbox_hears_nothing_of_them() {
     assert_eq!(captured.between(us, pbx, "CANCEL").len(), 3, "{captured}");
     assert_eq!(captured.between(us, a, "407 INVITE").len(), 3, "{captured}");
     stage.assert_audio_is_direct(&captured, ["dave", "bob"]);
+}
+
+/// R5, R16: what Alice hears of us is early media, and what is done for her needs her password.
+#[test]
+fn a_caller_before_kamailio_presses_five_and_is_called_back_or_one_and_hears_music() {
+    let stage = Stage::open("edge_digits", 50);
+    let voice = stage.folder().join("voice");
+    fs::create_dir_all(&voice).expect("a folder in the target folder");
+    for (name, hertz) in [("busy", PROMPT_HERTZ), ("music", MUSIC_HERTZ)] {
+        wav::write_tone(&voice.join(name).with_extension("wav"), hertz, 5);
+    }
+    let kamailio = stage.kamailio();
+    let config = format!(
+        "media = {{ ports = \"20100-20119\", voice = \"{}\" }}\n\
+         completion = {{ guard = \"300ms\", camp_on_guard = \"300ms\", \
+         prompt = {{ callback = \"5\", camp_on = \"1\" }} }}\n",
+        voice.display()
+    );
+    let office = Office::before(stage, kamailio, &config);
+    let [mut alice, mut bob, mut carol] = office.phones(["alice", "bob", "carol"]);
+    talk(&mut carol, &mut bob);
+    alice.dial("bob");
+    alice.wait_until_heard(PROMPT_HERTZ);
+    alice.tell("sndcode", "5");
+    let closed = alice.wait_for("CALL_CLOSED");
+    assert!(closed.contains("486"), "{closed}");
+    ends(&mut carol, &mut bob);
+    alice.wait_for("CALL_INCOMING");
+    alice.tell("accept", "");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    bob.wait_for("CALL_ESTABLISHED");
+    bob.wait_until_heard(Stage::tone_of("alice"));
+    alice.tell("hangup", "");
+    bob.wait_for("CALL_CLOSED");
+
+    alice.forget_recordings();
+    talk(&mut carol, &mut bob);
+    alice.dial("bob");
+    alice.wait_until_heard(PROMPT_HERTZ);
+    alice.tell("sndcode", "1");
+    alice.wait_until_heard(MUSIC_HERTZ);
+    ends(&mut carol, &mut bob);
+    is_put_through(&mut alice, &mut bob);
+    assert_counted(&office, &[("accepted", 2), ("completed", 2)]);
+    let (captured, stage) = office.close([alice, bob, carol]);
+    let (us, a) = (stage.campon_ip(), stage.ip_of("alice"));
+    assert_eq!(captured.between(us, a, "183 INVITE").len(), 2, "{captured}");
+    stage.assert_audio_is_direct(&captured, ["carol", "bob"]);
 }
 
 /// The digit on busy comes before the mailbox, which is there for who presses nothing.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::completion::{are_heard, pick_up, talk, waits};
-use crate::real::capture::Captured;
+use crate::real::capture::{Captured, Wire};
 use crate::real::stage::Stage;
 use crate::real::wav::{self, LOUD_ENOUGH};
 
@@ -177,7 +177,68 @@ fn a_caller_who_waits_hears_music_and_then_the_callee() {
     campon.stop();
 }
 
-/// R17, T29: measured on the wire, because what a phone records it may have made itself.
+//// R10: she hears whom for before his phone is rung, and then how that rings.
+#[test]
+fn a_caller_who_is_called_back_hears_whom_for_before_the_callee_is_rung() {
+    let stage = Stage::open("announced_recall", 51);
+    let voice = stage.folder().join("voice");
+    fs::create_dir_all(&voice).expect("a folder in the target folder");
+    wav::write_tone(&voice.join("recall.wav"), PROMPT_HERTZ, 2);
+    wav::write_tone(&voice.join("ringing.wav"), MUSIC_HERTZ, 5);
+    let config = format!(
+        "{TOUR}\n[media]\nports = \"21400-21499\"\nvoice = \"{}\"\n",
+        voice.display()
+    );
+    let config = config.replace("[completion]\n", "[completion]\nannounce_recall = true\n");
+    let campon = stage.campon(&config);
+    let capture = stage.capture();
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|user| stage.phone(user));
+    for phone in [&mut alice, &mut bob, &mut carol] {
+        phone.wait_until_registered();
+    }
+    carol.dial("bob");
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    carol.wait_for("CALL_ESTABLISHED");
+    alice.dial("bob");
+    alice.wait_for("CALL_CLOSED");
+    alice.dial("*37#");
+    alice.wait_for("CALL_CLOSED");
+    carol.tell("hangup", "");
+    carol.wait_for("CALL_CLOSED");
+
+    alice.wait_for("CALL_INCOMING");
+    alice.tell("accept", "");
+    bob.wait_for("CALL_INCOMING");
+    alice.play_for_a_second();
+    bob.tell("accept", "");
+    bob.wait_for("CALL_ESTABLISHED");
+    bob.wait_until_heard(Stage::tone_of("alice"));
+    alice.play_for_a_second();
+    alice.tell("hangup", "");
+    bob.wait_for("CALL_CLOSED");
+
+    let captured = capture.finish();
+    let (us, a, b) = (stage.campon_ip(), stage.ip_of("alice"), stage.ip_of("bob"));
+    let at = |found: &[&Wire]| {
+        let time = found.last().expect("one").field("frame.time_epoch");
+        time.parse::<f64>().expect("a time")
+    };
+    let (times, heard) = captured.audio_between(21_400, Stage::audio_port_of("alice"));
+    let began = times.first().copied().expect("she hears us");
+    let said = heard.first_heard(PROMPT_HERTZ).expect("whom for");
+    let rang = heard.first_heard(MUSIC_HERTZ).expect("how his phone rings");
+    assert!(said < 0.3 && rang > 1.8, "{said} s, {rang} s\n{captured}");
+    let rung = at(&captured.between(us, b, "INVITE"));
+    assert!(rung - began > 1.8, "{began} {rung}\n{captured}");
+    // Then it is Bob whom she hears, and nobody else.
+    let put_through = at(&captured.between(us, a, "INVITE"));
+    let last = times.last().copied().unwrap_or_default();
+    assert!(last < put_through + 1.0, "{captured}");
+    campon.stop();
+}
+
+// R17, T29: measured on the wire, because what a phone records it may have made itself.
 #[test]
 fn a_caller_with_the_right_joins_two_phones_and_leaves_them_as_they_were() {
     let stage = Stage::open("intrusion", 47);

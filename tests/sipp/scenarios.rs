@@ -70,6 +70,7 @@ fn every_scenario_is_played_by_a_test() {
         include_str!("camping.rs"),
         include_str!("campons.rs"),
         include_str!("edge.rs"),
+        include_str!("keys.rs"),
         include_str!("mixing.rs"),
         include_str!("operator.rs"),
         include_str!("peers.rs"),

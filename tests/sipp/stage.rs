@@ -390,6 +390,8 @@ fn every_stage_has_a_network_of_its_own() {
         include_str!("calls.rs"),
         include_str!("campons.rs"),
         include_str!("edge.rs"),
+        include_str!("keys.rs"),
+        include_str!("mixing.rs"),
         include_str!("messages.rs"),
         include_str!("operator.rs"),
         include_str!("peers.rs"),

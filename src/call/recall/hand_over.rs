@@ -133,6 +133,9 @@ impl Call {
         turn: &mut Turn<'_>,
         response: &Response<'_>,
     ) {
+        if self.on_announcement_response(turn, response) {
+            return;
+        }
         let status = response.status;
         let Some(Asking::Sent {
             number,
@@ -164,6 +167,9 @@ impl Call {
 
     /// A has not answered B's offer, and will not.
     pub(in crate::call) fn on_offer_failure(&mut self, turn: &mut Turn<'_>) {
+        if self.on_announcement_failure(turn) {
+            return;
+        }
         let asking = self.offering().map(|offering| offering.asking);
         if matches!(asking, Some(Asking::Sent { .. })) {
             self.fail_to_hand_over(turn, Status::REQUEST_TIMEOUT);
@@ -200,7 +206,7 @@ impl Call {
             self.note_session(Side::B, Some(Box::from(answer)));
         }
         self.phase = Phase::Talking;
-        self.answered = Some(turn.now);
+        self.answered.get_or_insert(turn.now);
         self.report(News::Answered);
         if let Some(recall) = self.recall.as_deref_mut() {
             recall.stage = Stage::Over;
@@ -238,6 +244,7 @@ impl Call {
             Stage::Offering(offering) => Some(offering),
             Stage::Ringing(_)
             | Stage::Answered { .. }
+            | Stage::Announcing(_)
             | Stage::Referring(_)
             | Stage::Calling(_)
             | Stage::Over => None,

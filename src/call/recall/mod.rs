@@ -15,13 +15,16 @@
 //! ```
 //!
 //! - Side A is the caller, who is rung first, and side B his callee; we are the client of both.
+//! - While A has answered and B is not called yet, A may hear something of ours (`announce`).
 //! - Only when B has described his media is A asked to take them, so B hears A as soon as he answers,
 //!   and A hears nothing before.
 //! - A knows one session, ours: each description that B makes, also later, is told to A with our
 //!   `o=` line (RFC 3264 §8).
 //! - Whoever is left when the other has gone gets a BYE that says why.
 
+mod announce;
 mod hand_over;
+mod kept;
 mod refer;
 mod ring;
 #[cfg(test)]
@@ -42,6 +45,9 @@ use crate::transaction::fallback::Fallback;
 use crate::transaction::login::Login;
 use crate::transaction::reply;
 
+pub use announce::Announcement;
+
+use announce::Announcing;
 use hand_over::Offering;
 use refer::Referring;
 use ring::{Branch, Ring};
@@ -126,11 +132,15 @@ pub(super) struct Recall {
     /// Ours with A.
     session: Session,
     news: Option<News>,
+    /// What A said to an announcement.
+    announced: Option<Announcement>,
     owner: Owner,
     /// Whether A's 200 leaves it open that his phone takes a REFER.
     takes_refer: bool,
     /// The number of ours, if we sent one.
     referred: Option<u32>,
+    /// How long A waits whom we have answered, however often B is called in vain; `None`: A is let go.
+    keeps_until: Option<Timestamp>,
     /// Who we are on B's side, if we called him with an account of ours (R4).
     login: Option<Arc<Login>>,
 }
@@ -144,6 +154,8 @@ enum Stage {
         /// When he is let go.
         until: Timestamp,
     },
+    /// A is asked to hear us.
+    Announcing(Announcing),
     /// A's phone is asked to call B itself.
     Referring(Referring),
     /// B's phones ring.
@@ -173,6 +185,7 @@ impl Recall {
         match &self.stage {
             Stage::Ringing(ring) | Stage::Calling(ring) => Some(ring.until),
             Stage::Answered { until } => Some(*until),
+            Stage::Announcing(announcing) => Some(announcing.until),
             Stage::Referring(referring) => referring.deadline(),
             Stage::Offering(offering) => Some(offering.deadline()),
             Stage::Over => None,
@@ -226,10 +239,12 @@ impl Call {
             has_answered: false,
             session: Session::new(turn.rng.below(1 << 31), b""),
             news: None,
+            announced: None,
             owner: Owner::Listens,
             takes_refer: false,
             referred: None,
             login: None,
+            keeps_until: None,
         }));
         call.ring(turn, Side::A, to).then_some(call)
     }
@@ -276,6 +291,7 @@ impl Call {
         match recall.stage {
             Stage::Ringing(_)
             | Stage::Answered { .. }
+            | Stage::Announcing(_)
             | Stage::Referring(_)
             | Stage::Calling(_) => self.wind_up(turn, Outcome::Cancelled, None, reason),
             Stage::Offering(_) | Stage::Over => {}
@@ -305,7 +321,9 @@ impl Call {
             return;
         };
         let news = match recall.stage {
-            Stage::Ringing(_) | Stage::Answered { .. } => News::RecallFailed(NoCall::Refused),
+            Stage::Ringing(_) | Stage::Answered { .. } | Stage::Announcing(_) => {
+                News::RecallFailed(NoCall::Refused)
+            }
             Stage::Referring(_) => return self.on_referred_bye(turn),
             Stage::Calling(_) | Stage::Offering(_) => News::CcCallFailed(None),
             Stage::Over => return,
@@ -324,14 +342,14 @@ impl Call {
         }
         match recall.stage {
             Stage::Ringing(_) | Stage::Calling(_) => self.on_ring_too_long(turn),
-            Stage::Answered { .. } => self.give_up_placing(turn),
+            Stage::Answered { .. } | Stage::Announcing(_) => self.give_up_placing(turn),
             Stage::Referring(_) => self.on_referral_due(turn),
             Stage::Offering(_) => self.on_offering_due(turn),
             Stage::Over => {}
         }
     }
 
-    /// A was rung for nothing.
+    /// A was rung for nothing, or has waited for it.
     fn give_up_placing(&mut self, turn: &mut Turn<'_>) {
         self.report(News::RecallFailed(NoCall::NoWay));
         let status = Status::SERVICE_UNAVAILABLE;
@@ -356,6 +374,10 @@ impl Call {
             Stage::Ringing(_) | Stage::Over => &[],
             Stage::Referring(referring) if referring.is_left() => &[],
             Stage::Answered { .. } | Stage::Referring(_) | Stage::Calling(_) => &[Side::A],
+            Stage::Announcing(announcing) => {
+                self.abandon_announcement(turn, &announcing);
+                &[Side::A]
+            }
             Stage::Offering(offering) => {
                 self.abandon_offer(turn, &offering);
                 &[Side::A, Side::B]

@@ -299,7 +299,7 @@ impl Call {
     }
 
     /// A was there, and is no more.
-    fn lose_caller(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn lose_caller(&mut self, turn: &mut Turn<'_>) {
         self.report(News::RecallFailed(NoCall::Refused));
         let gone = Some(Side::A);
         self.wind_up(turn, Outcome::HungUp(Side::A), gone, b"");
@@ -321,6 +321,7 @@ impl Call {
             Stage::Referring(referring) => Some(referring),
             Stage::Ringing(_)
             | Stage::Answered { .. }
+            | Stage::Announcing(_)
             | Stage::Calling(_)
             | Stage::Offering(_)
             | Stage::Over => None,

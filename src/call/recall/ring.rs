@@ -41,7 +41,7 @@ pub(super) struct Ring {
     /// Timer C.
     pub(super) until: Timestamp,
     /// Whether any did: an 18x came.
-    rang: bool,
+    pub(super) rang: bool,
     /// The best failure so far, while other phones go on.
     best: Option<Refusal>,
 }
@@ -64,7 +64,11 @@ impl Recall {
             (Stage::Ringing(_), Side::B)
             | (Stage::Calling(_), Side::A)
             | (
-                Stage::Answered { .. } | Stage::Referring(_) | Stage::Offering(_) | Stage::Over,
+                Stage::Answered { .. }
+                | Stage::Announcing(_)
+                | Stage::Referring(_)
+                | Stage::Offering(_)
+                | Stage::Over,
                 Side::A | Side::B,
             ) => None,
         }
@@ -215,7 +219,6 @@ impl Call {
         self.on_ring_final(turn, number, status, None);
     }
 
-    /// A hears nothing of B's ringing: that takes media.
     fn on_ring_progress(&mut self, turn: &Turn<'_>, number: u8, status: Status) {
         let until = turn.now + turn.timing.rings;
         let Some(recall) = self.recall.as_deref_mut() else {
@@ -359,6 +362,12 @@ impl Call {
 
     fn on_nobody_answered(&mut self, turn: &mut Turn<'_>, side: Side, refusal: Refusal) {
         let status = refusal.status;
+        if side == Side::B
+            && let Some(recall) = self.recall.as_deref_mut()
+            && recall.wait_on(turn)
+        {
+            return self.report(News::CcCallFailed(Some(refusal)));
+        }
         self.report(match side {
             Side::A => News::RecallFailed(NoCall::of(status)),
             Side::B => News::CcCallFailed(Some(refusal)),

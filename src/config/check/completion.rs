@@ -96,8 +96,10 @@ pub(super) fn completion(
         on_busy: super::routes::on_busy(source, raw.on_busy.as_ref())?.unwrap_or(usual.on_busy),
         camp_on_music: (raw.camp_on_music.as_ref())
             .map_or(usual.camp_on_music, |written| *written.get_ref()),
+        camp_on_answered: usual.camp_on_answered,
         ask_time: source.time(raw.ask_time.as_ref(), usual.ask_time, ASK)?,
         recall_by: source.methods(raw.recall_by.as_ref(), &usual.recall_by)?,
+        announces_recalls: usual.announces_recalls,
         keeps: usual.keeps,
     })
 }

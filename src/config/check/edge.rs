@@ -8,6 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::call::NatMedia;
+use crate::config::Media;
 use crate::config::error::{Error, Source};
 use crate::config::raw::RawConfig;
 use crate::config::users::{self, ONLY_EDGE};
@@ -61,6 +62,29 @@ pub(super) fn is_trunk(
         return Err(source.error(&span, "is of no use in trunk mode: nobody registers there"));
     }
     Ok(true)
+}
+
+/// R5: whether calls that wait are answered: before a PBX the caller would have to say his password for
+/// a call that is up.
+pub(super) fn answers_waiting(
+    source: Source<'_>,
+    raw: &RawConfig,
+    media: Option<&Media>,
+) -> Result<bool, Error> {
+    let Some(written) = raw.completion.camp_on_answered.as_ref() else {
+        return Ok(false);
+    };
+    if !*written.get_ref() {
+        return Ok(false);
+    }
+    let why = if media.is_none() {
+        "without media.ports there is no music to answer for"
+    } else if mode(source, raw)? == Mode::Edge {
+        "in edge mode calls are for the PBX to answer"
+    } else {
+        return Ok(true);
+    };
+    Err(source.error(&written.span(), why))
 }
 
 /// What holds in edge mode; `None` in the others.

@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use toml::Spanned;
+
 use crate::completion::Mode;
 use crate::completion::intrusion::{Level, Rights};
 use crate::config::error::{Error, Source};
@@ -21,6 +23,9 @@ const LASTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_
 /// How often a warning may come again: less often, and who comes to the phone later does not hear it.
 const WARNS: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
 
+/// How long nothing may be heard of a party: a phone sends a report every 5 s (RFC 3550 §6.2).
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_mins(10);
+
 /// What is heard of us, if `[media]` is written.
 pub(super) fn media(
     source: Source<'_>,
@@ -28,7 +33,10 @@ pub(super) fn media(
     listeners: &[Listener],
 ) -> Result<Option<Media>, Error> {
     let Some(written) = &raw.ports else {
-        let others = [&raw.address, &raw.voice].into_iter().flatten().next();
+        let others = [&raw.address, &raw.timeout, &raw.voice]
+            .into_iter()
+            .flatten()
+            .next();
         return match others {
             Some(other) => {
                 Err(source.error(&other.span(), "without media.ports there is no sound"))
@@ -47,9 +55,14 @@ pub(super) fn media(
     if let Some(taken) = port_of_a_listener(&ports, address, listeners) {
         return Err(source.error(&written.span(), format!("{taken} is a SIP listener's")));
     }
+    let timeout = source.time(raw.timeout.as_ref(), Duration::from_secs(30), TIMEOUTS)?;
     let voice = raw.voice.as_ref().map(|written| written.get_ref().into());
     Ok(Some(Media {
-        sound: Sound { address, ports },
+        sound: Sound {
+            address,
+            ports,
+            timeout,
+        },
         voice,
     }))
 }
@@ -94,6 +107,21 @@ pub(super) fn prompt(
     }
     let lasts = source.time(raw.lasts.as_ref(), usual.lasts, LASTS)?;
     Ok(Some(Prompt { digits, lasts }))
+}
+
+/// Whether callers who are called back hear whom for.
+pub(super) fn announces(
+    source: Source<'_>,
+    written: Option<&Spanned<bool>>,
+    media: Option<&Media>,
+) -> Result<bool, Error> {
+    match written {
+        Some(written) if *written.get_ref() && media.is_none() => {
+            Err(source.error(&written.span(), "without media.ports nothing can be said"))
+        }
+        Some(written) => Ok(*written.get_ref()),
+        None => Ok(false),
+    }
 }
 
 /// Who may join whose call where no user says otherwise, and what is heard of it.

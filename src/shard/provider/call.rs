@@ -381,6 +381,10 @@ fn state_of(held: &Held, role: Role, is_recall: bool) -> CallState {
     let is_mixed = call.is_joined() || (held.mixed.is_some() && call.has_mixer());
     let is_under_way = call.is_placing() || call.is_referring();
     match role {
+        // R24: a call that waits stays what it was.
+        Role::Caller if call.keeps_caller() && !call.is_placing() => CallState::Busy,
+        Role::Caller if call.rings_for_caller() => CallState::Ringback,
+        Role::Caller if call.keeps_caller() => CallState::Proceeding,
         _ if is_mixed => CallState::Conferenced,
         _ if call.answered().is_some() && call.is_on_hold() => CallState::OnHold,
         _ if call.answered().is_some() => CallState::Connected,

@@ -478,6 +478,9 @@ impl Shard {
         let not_offered = Refusal::from(completion::Reject::ModeNotOffered);
         let may_be = self.modes_of_lines().contains(&mode);
         if !may_be || (report.is_completable && !report.modes.contains(&mode)) {
+            if mode == Mode::Intrude {
+                self.note_not_offered(now, call);
+            }
             return Err(not_offered);
         }
         if !report.is_completable {

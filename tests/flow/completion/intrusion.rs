@@ -266,6 +266,9 @@ fn who_has_no_level_is_not_even_offered_it() {
         panic!("accepted");
     };
     assert_eq!(refusal, Refusal::Completion(Reject::ModeNotOffered));
+    // T29: it was an attempt all the same.
+    let end = IntrusionEnd::Denied(Denied::NoRight);
+    assert_eq!(audited(&talk.world).1, end);
     hears_busy(&erin, &sent);
     talk.ends();
 }

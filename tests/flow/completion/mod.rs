@@ -5,6 +5,7 @@ mod asks;
 mod camp_on;
 mod codes;
 mod intrusion;
+mod intrusion_matrix;
 mod limits;
 mod lines;
 mod messages;

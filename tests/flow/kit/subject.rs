@@ -72,7 +72,14 @@ pub(crate) enum Setup {
     Unlimited,
     /// Standalone, and callers who hear busy may press 5 to be called back, or 1 to wait.
     Prompting,
-    /// The same, and who presses 3 joins the call of the busy one.
+    /// The same, and calls that wait are answered.
+    Answering,
+    /// As [`Self::Intruding`], with records; these are Alice's level, and how Bob and Carol are
+    /// protected.
+    Levels([u8; 3]),
+    /// As [`Self::Intruding`], with records, and a warning that is silence.
+    Unwarned,
+    /// As [`Self::Prompting`], and who presses 3 joins the call of the busy one.
     Intruding,
     /// As [`Self::Prompting`], and who presses 4 leaves a text.
     PromptingTexts,
@@ -94,6 +101,10 @@ pub(crate) enum Setup {
     Refer,
     /// The same, and who cannot is put through to the callee's phones.
     ReferOrDirect,
+    /// Standalone, and who is called back hears whom for.
+    Announcing,
+    /// The same, and dials by himself.
+    AnnouncingRefer,
     /// As [`Self::Upstream`], where callers dial again by themselves, or are put through.
     ReferUpstream,
     /// The same, and the upstream bears no parameters in what is dialled.
@@ -180,6 +191,9 @@ fn upstream(setup: Setup) -> Option<Peer> {
         | Setup::Joining
         | Setup::Unlimited
         | Setup::Prompting
+        | Setup::Answering
+        | Setup::Levels(_)
+        | Setup::Unwarned
         | Setup::Intruding
         | Setup::PromptingTexts
         | Setup::PromptingChoice
@@ -188,7 +202,9 @@ fn upstream(setup: Setup) -> Option<Peer> {
         | Setup::Reliable
         | Setup::Timed
         | Setup::Refer
-        | Setup::ReferOrDirect => None,
+        | Setup::ReferOrDirect
+        | Setup::Announcing
+        | Setup::AnnouncingRefer => None,
         Setup::Upstream
         | Setup::KeptUpstream
         | Setup::ByHand
@@ -347,10 +363,18 @@ fn prepare_calls(setup: Setup, settings: &mut Settings) {
 
 /// What callers of somebody busy are asked.
 fn prepare_prompts(setup: Setup, settings: &mut Settings) {
-    if matches!(setup, Setup::EdgeIntruding) {
-        settings.records = true;
+    let is_mixing = matches!(
+        setup,
+        Setup::Intruding | Setup::EdgeIntruding | Setup::Levels(_) | Setup::Unwarned
+    );
+    settings.records |= matches!(
+        setup,
+        Setup::EdgeIntruding | Setup::Levels(_) | Setup::Unwarned
+    );
+    if let Setup::Levels(levels) = setup {
+        settings.completion.intrusion.rights = rights(levels);
     }
-    if matches!(setup, Setup::Intruding | Setup::EdgeIntruding) {
+    if is_mixing {
         settings.call_policy.keeps_sessions = true;
         settings.completion.intrusion.usual = Rights {
             intrudes: Level::new(1).expect("a level"),
@@ -361,31 +385,33 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
         settings.sound = Some(Sound {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=20_003,
+            timeout: Duration::from_secs(30),
         });
     }
     if matches!(
         setup,
         Setup::Prompting
+            | Setup::Answering
+            | Setup::Levels(_)
+            | Setup::Unwarned
             | Setup::Intruding
             | Setup::PromptingTexts
             | Setup::PromptingChoice
             | Setup::EdgePrompting
             | Setup::EdgeIntruding
     ) {
-        let ports_end = if matches!(setup, Setup::Intruding | Setup::EdgeIntruding) {
-            20_009
-        } else {
-            20_003
-        };
+        let ports_end = if is_mixing { 20_009 } else { 20_003 };
         settings.sound = Some(Sound {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=ports_end,
+            timeout: Duration::from_secs(30),
         });
         let own = include_bytes!("../../../src/media/prompts/en/message.wav");
-        let is_recorded = |name: &str| {
-            matches!(setup, Setup::PromptingChoice) && matches!(name, "text_0" | "text_1")
-        };
-        let voice = Voice::new(|name| is_recorded(name).then(|| own.to_vec()));
+        let voice = Voice::new(|name| match (setup, name) {
+            (Setup::PromptingChoice, "text_0" | "text_1") => Some(own.to_vec()),
+            (Setup::Unwarned, "warning") => Some(silence()),
+            _ => None,
+        });
         settings.voice = Some(voice.expect("a voice"));
         settings.completion.prompt = Some(Prompt {
             digits: vec![
@@ -397,9 +423,57 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             ..Prompt::default()
         });
     }
+    settings.completion.camp_on_answered = matches!(setup, Setup::Answering);
+    if let Setup::Announcing | Setup::AnnouncingRefer = setup {
+        settings.sound = Some(Sound {
+            address: DOMAIN.parse().expect("an address"),
+            ports: 20_000..=20_003,
+            timeout: Duration::from_secs(30),
+        });
+        settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
+        settings.completion.announces_recalls = true;
+    }
     if let (Setup::EdgePrompting, Some(prompt)) = (setup, &mut settings.completion.prompt) {
         prompt.digits.push((Digit::D6, Mode::CampOn));
     }
+}
+
+/// What Alice may, and how Bob and Carol are protected.
+fn rights([intruder, target, third]: [u8; 3]) -> BTreeMap<Aor, Rights> {
+    let level = |level: u8| Level::new(level.into()).expect("a level");
+    let each = [
+        ("alice", level(intruder), Level::NONE),
+        ("bob", Level::NONE, level(target)),
+        ("carol", Level::NONE, level(third)),
+    ];
+    let each = each.into_iter().map(|(name, intrudes, protection)| {
+        let rights = Rights {
+            intrudes,
+            protection,
+        };
+        (Aor::of_user(name.as_bytes()), rights)
+    });
+    each.collect()
+}
+
+/// A second of nothing, as a file (WAV of 8 kHz, 16 bits, mono).
+fn silence() -> Vec<u8> {
+    let data = vec![0; 16_000];
+    let length = |bytes: usize| u32::try_from(bytes).expect("a second").to_le_bytes();
+    let head = [
+        &b"RIFF"[..],
+        &length(36 + data.len()),
+        b"WAVEfmt ",
+        &16_u32.to_le_bytes(),
+        &[1, 0, 1, 0],
+        &8000_u32.to_le_bytes(),
+        &16_000_u32.to_le_bytes(),
+        &[2, 0, 16, 0],
+        b"data",
+        &length(data.len()),
+        &data,
+    ];
+    head.concat()
 }
 
 /// What callers dial.
@@ -517,7 +591,7 @@ fn prepare_recalls(setup: Setup, settings: &mut Settings) {
     if let Setup::ByHand = setup {
         settings.completion.service.agent.resumption = Resumption::ByHand;
     }
-    if let Setup::Refer | Setup::ReferOrDirect = setup {
+    if let Setup::Refer | Setup::ReferOrDirect | Setup::AnnouncingRefer = setup {
         settings.completion.recall_by = vec![RecallMethod::Refer];
     }
     if let Setup::ReferOrDirect = setup {

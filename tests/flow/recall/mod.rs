@@ -3,6 +3,7 @@
 //! Spec: RFC 3515; RFC 3725 §4.4; RULES R9, R10, R18.
 
 mod account;
+mod announced;
 mod methods;
 mod peers;
 mod uncomplete;

@@ -247,6 +247,48 @@ fn a_digit_puts_the_in_pass_of_the_callee_on_a_mixer() {
     scene.ends();
 }
 
+/// The PBX's part is over: what becomes of the two who stay it does not hear.
+#[test]
+fn when_the_other_party_hangs_up_the_intruder_stays_with_whom_she_called() {
+    let scene = Scene::new();
+    let dialog = scene.alice_is_in();
+    scene.pbx_gives_up();
+    let Office {
+        world,
+        alice,
+        bob,
+        carol,
+        pbx,
+        ..
+    } = &scene.office;
+    carol.hangs_up(&scene.talk.caller);
+    let bye = pbx.receives("BYE");
+    pbx.answers(&bye, 200);
+    carol.receives_each(["200"]);
+    pbx.hangs_up(&scene.talk.inward);
+    pbx.receives("200");
+    bob.receives_nothing();
+    alice.receives_nothing();
+    let next = world.next_sound();
+    assert!(
+        matches!(next, Some(Command::Part { port, .. }) if port == scene.ports[0]),
+        "{next:?}"
+    );
+    world.advance(Duration::from_mins(1));
+    alice.hangs_up(&dialog);
+    alice.receives("200");
+    let bye = bob.receives("BYE");
+    bob.answers(&bye, 200);
+    pbx.receives_nothing();
+    let next = world.next_sound();
+    assert!(matches!(next, Some(Command::Part { .. })), "{next:?}");
+    let next = world.next_sound();
+    assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+    assert_audited(world, Some("carol@pbx.example"), IntrusionEnd::Joined);
+    world.advance(LONG);
+    world.quiet();
+}
+
 /// Its 200 crosses the CANCEL: nobody talks to the mailbox.
 #[test]
 fn a_mailbox_that_answers_who_has_joined_is_hung_up_on() {

@@ -1,0 +1,115 @@
+//! One of the two has left a mixer: the other stays in the call with whoever has joined it.
+//!
+//! Spec: RULES R17; RFC 3261 §12.2, §15; RFC 4028 §7.4.
+//!
+//! ```text
+//!   Talking, on a mixer --BYE of the side that may be spared--> Staying --BYE of either--> over
+//! ```
+//!
+//! - Who has joined came for the side that was asked last: if that one hangs up, all are done.
+//! - The session of who stays is what was agreed on with the mixer. It may be refreshed, and ended.
+
+use crate::call::mixing::MixNews;
+use crate::call::relay::carries_session;
+use crate::call::{Call, Phase, Side, Turn, end, respond, respond_plainly};
+use crate::dialog::Order;
+use crate::dialog::session_timer::Asked;
+use crate::sip::flow::Flow;
+use crate::sip::{Method, Request, Status, Writer};
+use crate::transaction::reply;
+
+impl Call {
+    /// The side that is alone with us, if the other one has no part in the call.
+    pub(super) fn lone(&self) -> Option<Side> {
+        match self.phase {
+            Phase::Joined => Some(Side::A),
+            Phase::Staying(side) => Some(side),
+            Phase::Inviting
+            | Phase::Recalling
+            | Phase::Confirming
+            | Phase::Talking
+            | Phase::Ending { .. } => None,
+        }
+    }
+
+    /// Whether both talk, with each other or with who has joined them.
+    pub(super) fn is_talking(&self) -> bool {
+        matches!(self.phase, Phase::Talking | Phase::Staying(_))
+    }
+
+    /// Whether the call goes on without this side.
+    pub(super) fn could_spare(&self, side: Side) -> bool {
+        self.phase == Phase::Talking && self.leaving.is_none() && self.is_mixed_beyond(side)
+    }
+
+    /// This side has left; the other one stays.
+    pub(super) fn spare(&mut self, turn: &mut Turn<'_>, side: Side) {
+        self.phase = Phase::Staying(side.other());
+        self.leg_mut(side).timed = None;
+        self.abandon_negotiation(turn);
+        self.abandon_exchanges(turn);
+        self.tell_of_mix(MixNews::Left(side));
+    }
+
+    /// Takes a request of who stays that is neither an ACK nor a BYE.
+    pub(super) fn on_staying(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Side,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) {
+        if self.lone() != Some(side) {
+            let gone = Status::CALL_DOES_NOT_EXIST;
+            return turn
+                .layer
+                .refuse(&request.message, flow, gone, reply::NOTHING);
+        }
+        let is_same = request.method == Method::Invite && self.is_as_agreed(side, request);
+        if is_same && self.negotiation.is_none() {
+            return self.refresh_as_mixer(turn, side, request, flow);
+        }
+        self.answer_alone(turn, side, request, flow);
+    }
+
+    /// Answers what a side asks for that has nobody but us: its session stays as it is.
+    pub(super) fn answer_alone(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Side,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) {
+        if self.leg_mut(side).dialog.order(request.cseq.number) == Order::OutOfOrder {
+            return end::refuse_for_now(turn, request, flow);
+        }
+        let Ok(server) = turn.layer.accept(turn.now, request, flow, None) else {
+            return end::refuse_for_now(turn, request, flow);
+        };
+        let has_offer = carries_session(&request.message);
+        let is_harmless = matches!(
+            request.method,
+            Method::Info | Method::Options | Method::Update | Method::Message
+        );
+        let status = if is_harmless && !has_offer {
+            Status::OK
+        } else if matches!(request.method, Method::Invite | Method::Update) {
+            Status::NOT_ACCEPTABLE_HERE
+        } else {
+            Status::FORBIDDEN
+        };
+        if request.method != Method::Update || !status.is_success() {
+            return respond_plainly(turn, server, status, reply::Tag::AsReceived);
+        }
+        self.leg_mut(side).dialog.refresh_target(&request.message);
+        self.agree_within(turn, side, Asked::of(&request.message));
+        let terms = self.terms(side);
+        let write = |writer: &mut Writer<'_>| {
+            if let Some(terms) = terms {
+                terms.write_answer(writer);
+            }
+        };
+        let answer = (status, &b""[..], reply::Tag::AsReceived);
+        respond(turn, server, answer, write, b"");
+    }
+}

@@ -36,6 +36,7 @@ mod restore;
 mod seen;
 mod service;
 mod settings;
+mod turns;
 mod user;
 
 pub use crate::cc::Condition;

@@ -25,6 +25,8 @@ mod edge;
 mod failover;
 #[path = "real/harness.rs"]
 mod harness;
+#[path = "real/intrusion.rs"]
+mod intrusion;
 #[path = "sipp/message.rs"]
 #[allow(dead_code, reason = "shared with the flows that SIPp plays")]
 mod message;

@@ -276,7 +276,7 @@ pub(super) fn send(
 }
 
 /// The same by whom it is proven to be ours, should it be challenged.
-fn send_as(
+pub(super) fn send_as(
     turn: &mut Turn<'_>,
     dialog: &Dialog,
     method: Method<'_>,

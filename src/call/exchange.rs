@@ -249,6 +249,13 @@ impl Call {
         Some(Part::Exchange(number))
     }
 
+    /// Who answers a request that crosses.
+    pub(super) fn answerer_in(&self, number: u8) -> Option<Side> {
+        let mut exchanges = self.exchanges.iter();
+        let exchange = exchanges.find(|exchange| exchange.number == number)?;
+        Some(exchange.at.side.other())
+    }
+
     /// The refresh could not be sent.
     pub(super) fn forget_refresh(&mut self, part: Part) {
         if let Part::Exchange(number) = part {

@@ -163,8 +163,10 @@ impl Call {
         }
     }
 
-    /// Sends A's INVITE to B once more, or for the first time; what is heard of it A hears.
+    /// Sends A's INVITE to B once more, or for the first time; what is heard of it A hears. Whoever has
+    /// it still gets a CANCEL.
     pub fn invite_held(&mut self, turn: &mut Turn<'_>, offer: &Offer<'_>, sent: Sent) {
+        self.take_from_b(turn);
         if !self.is_kept() {
             return;
         }

@@ -221,7 +221,9 @@ impl Call {
         }
         writer.header(Name::ContentType, SDP);
         writer.finish(&sdp).ok()?;
-        let client = end::send(turn, &leg.dialog, Method::Invite, user)?;
+        let account = self.account_on(side);
+        let dialog = &self.leg(side).dialog;
+        let client = end::send_as(turn, dialog, Method::Invite, (user, account.as_ref()))?;
         let until = turn.now + ANSWER_MAX;
         let pending = Negotiation::of_mixer(turn, side, (client, number), until);
         self.negotiation = Some(Box::new(pending));

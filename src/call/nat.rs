@@ -14,6 +14,7 @@ use crate::call::sound::audio_address;
 use crate::call::{Call, Offer, Part, Side};
 use crate::media::anchor::Party;
 use crate::sip::Message;
+use crate::sip::flow::Flow;
 
 /// What becomes of the private addresses in a phone's session descriptions.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -79,6 +80,11 @@ impl Call {
             }
             (NatMedia::Off | NatMedia::Rewrite | NatMedia::Anchor, _) => {}
         }
+    }
+
+    /// The other side is a phone of ours as well: it is behind what it sends from.
+    pub fn place_behind(&mut self, side: Side, flow: &Flow) {
+        self.leg_mut(side).media = Media::Behind(flow.remote.ip());
     }
 
     /// Whether the audio of this call passes us.

@@ -158,6 +158,12 @@ impl Negotiation {
         }
     }
 
+    /// Our INVITE went again, in this transaction and with this number.
+    pub(super) fn renew(&mut self, client: Key, number: u32) {
+        self.client = Some(client);
+        self.sent = number;
+    }
+
     /// The side that answers our INVITE.
     pub(super) fn answerer(&self) -> Side {
         self.asker.other()
@@ -319,7 +325,12 @@ impl Call {
             destination: turn.layer.digester().destination(&request.uri),
             fields: turn.scratch,
         };
-        let client = turn.layer.request(turn.now, &outgoing).ok()?;
+        // R4: in a call of our own, whoever of the two asks.
+        let account = self.account_on(at.side).filter(|_| at.early.is_none());
+        let client = turn
+            .layer
+            .request_with(turn.now, &outgoing, account.as_ref())
+            .ok()?;
         if request.method == Method::Refer {
             self.note_refer(from, request, number);
         }

@@ -35,6 +35,16 @@ impl Call {
         });
     }
 
+    /// What of this side's went on with the number before went again with this one.
+    pub(super) fn renumber_refer(&mut self, asker: Side, number: u32) {
+        let refers = self.refers.as_deref_mut();
+        let mut refers = refers.into_iter().flat_map(|Refers(refers)| refers);
+        let is_it = |refer: &&mut Refer| refer.asker == asker && refer.sent + 1 == number;
+        if let Some(refer) = refers.find(is_it) {
+            refer.sent = number;
+        }
+    }
+
     /// The value of Event for this side, in a message about a REFER that is named by its number.
     pub(super) fn event_towards(&self, to: Side, value: &[u8]) -> Option<Vec<u8>> {
         let Refers(refers) = self.refers.as_deref()?;

@@ -450,7 +450,9 @@ impl Call {
             }
         };
         writer.finish(body).ok()?;
-        let client = end::send(turn, &leg.dialog, method, user)?;
+        let account = self.account_on(side);
+        let dialog = &self.leg(side).dialog;
+        let client = end::send_as(turn, dialog, method, (user, account.as_ref()))?;
         Some((client, number))
     }
 

@@ -489,6 +489,18 @@ impl Call {
         setup.is_some_and(|setup| !setup.is_done())
     }
 
+    /// Whether somebody has an INVITE of ours that he has been told to forget.
+    pub fn is_withdrawing(&self) -> bool {
+        let setup = self.setup.as_deref();
+        setup.is_some_and(|setup| {
+            let mut branches = setup.branches.iter().take(match setup.server {
+                Some(_) => setup.earlier,
+                None => usize::MAX,
+            });
+            branches.any(|branch| branch.client.is_some())
+        })
+    }
+
     pub(super) fn take_server(&mut self) -> Option<Key> {
         let server = self.setup.as_deref_mut()?.server.take();
         self.fall_silent();

@@ -67,7 +67,18 @@ impl Call {
                 recall.side_of_branch(branch)
             }
             (Part::Bye(side), _) => Some(side),
-            (Part::Branch(_) | Part::Negotiation | Part::Exchange(_) | Part::Refer, _) => None,
+            (Part::Negotiation, _) => self.negotiation.as_deref_mut().map(|pending| {
+                pending.renew(client, number);
+                pending.answerer()
+            }),
+            (Part::Exchange(exchange), _) => {
+                let answerer = self.answerer_in(exchange);
+                if let Some(answerer) = answerer {
+                    self.renumber_refer(answerer.other(), number);
+                }
+                answerer
+            }
+            (Part::Branch(_) | Part::Refer, _) => None,
         };
         if let Some(side) = side {
             self.leg_mut(side).dialog.count_past(number);

@@ -2,6 +2,8 @@
 //!
 //! Spec: RFC 3261 §16.6, §16.7; RFC 4320 §4.2.
 
+use std::borrow::Cow;
+
 use crate::call::relay::{copy_crossing, copy_naming, share_of_breadth};
 use crate::call::{Ids, forwards, is_better, not_the_whole_service};
 use crate::dialog::Dialog;
@@ -192,5 +194,7 @@ fn write(turn: &mut Turn<'_>, errand: &Errand<'_>, half: &Dialog) -> bool {
         writer.header_fmt(Name::MaxBreadth, format_args!("{breadth}"));
     }
     copy_naming(&mut writer, &request.message, turn.realm, &ids);
-    writer.finish(&ids.body(&request.message)).is_ok()
+    let body = turn.body.map(Cow::Borrowed);
+    let body = body.unwrap_or_else(|| ids.body(&request.message));
+    writer.finish(&body).is_ok()
 }

@@ -25,7 +25,7 @@ use crate::sip::flow::Flow;
 use crate::sip::{Method, Name, Request, Response, SubscriptionState, Substate, Writer, parse_u32};
 use crate::table::Key;
 use crate::time::Timestamp;
-use crate::transaction::clients::Failure;
+use crate::transaction::clients::{Failure, Outgoing};
 
 /// Most dialogs that one SUBSCRIBE may make: more phones than one user has.
 const FORKS_MAX: usize = 8;
@@ -222,6 +222,41 @@ impl Subscription {
             }
         }
         Ok(())
+    }
+
+    /// Tells the subscriber something between what its notifier tells, in the same package.
+    pub fn tell(
+        &mut self,
+        turn: &mut Turn<'_>,
+        event: &[u8],
+        (kind, body): (&str, &[u8]),
+    ) -> Option<()> {
+        let fork = self.forks.iter_mut().find(|fork| !fork.is_over)?;
+        let left = fork.ends.since(turn.now).saturating_sub(turn.patience);
+        let dialog = &mut fork.near;
+        let (cseq, to) = (dialog.next_cseq(), dialog.flow());
+        turn.scratch.clear();
+        let mut writer = Writer::fragment(turn.scratch);
+        dialog.write_fields(&mut writer, Method::Notify, cseq, 70);
+        writer.header(Name::Contact, turn.contacts.of(&to));
+        writer.header(Name::Event, event);
+        let left_s = left.as_secs();
+        writer.header_fmt(
+            Name::SubscriptionState,
+            format_args!("active;expires={left_s}"),
+        );
+        writer.header(Name::ContentType, kind.as_bytes());
+        writer.finish(body).ok()?;
+        let outgoing = Outgoing {
+            method: Method::Notify,
+            uri: dialog.request_uri(),
+            flow: to,
+            user: None,
+            destination: 0,
+            fields: turn.scratch,
+        };
+        turn.layer.request(turn.now, &outgoing).ok()?;
+        Some(())
     }
 
     /// S-101: the request went on to another server of this target, where the dialog will be.

@@ -204,7 +204,6 @@ impl Shard {
         let About::Asker(asker) = &mut held.about else {
             return false;
         };
-        self.tell_withheld(now, held.parties.dialled.as_mut(), &held.call);
         let Some(camping) = asker.camping.as_deref_mut() else {
             return false;
         };

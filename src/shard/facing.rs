@@ -19,6 +19,7 @@ use crate::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
 use crate::time::Timestamp;
 use crate::tls::Proof;
 use crate::tls::names::is_same;
+use crate::transaction::fallback::{Fallback, Hop};
 
 /// What arrives with at most so many bytes leaves with fewer than 1300: our own Via and Contact are
 /// what differs.
@@ -105,7 +106,8 @@ impl Shard {
         best.map_or(came_by, |(id, _)| id)
     }
 
-    /// R22: what may be too long for a datagram goes to a peer by TCP, if it takes that.
+    /// R22: what may be too long for a datagram goes to a peer by TCP, if it takes that; and by UDP
+    /// nevertheless if it turns out not to.
     pub(super) fn go_by_tcp(&self, request: &Request<'_>, routed: &mut Routed) {
         // S-24
         if request.message.raw().len() <= DATAGRAM_MAX {
@@ -118,14 +120,36 @@ impl Shard {
             Tcp::No => false,
             Tcp::Yes => true,
         };
+        let is_for_tcp = |flow: &Flow| flow.transport == Transport::Udp && takes_tcp(flow);
         for way in &mut routed.ways {
-            let others = way.others.as_mut().map(|others| &mut others.hops);
-            let others = others.into_iter().flatten().map(|hop| &mut hop.flow);
-            for flow in others.chain([&mut way.flow]) {
-                if flow.transport == Transport::Udp && takes_tcp(flow) {
-                    flow.transport = Transport::Tcp;
-                }
+            let others = way.others.take().map(|others| *others);
+            let mut others = others.unwrap_or_else(Fallback::none);
+            let hops = std::mem::take(&mut others.hops);
+            if is_for_tcp(&way.flow) {
+                others.hops.push_back(self.same_by_udp(way.flow, None));
+                way.flow.transport = Transport::Tcp;
             }
+            for mut hop in hops {
+                let by_udp = is_for_tcp(&hop.flow);
+                let by_udp = by_udp.then(|| self.same_by_udp(hop.flow, hop.uri.clone()));
+                if by_udp.is_some() {
+                    hop.flow.transport = Transport::Tcp;
+                }
+                hop.contact = Some(Box::from(self.contacts.of(&hop.flow)));
+                others.hops.push_back(hop);
+                others.hops.extend(by_udp);
+            }
+            let is_needed = !others.hops.is_empty() || others.login.is_some();
+            way.others = is_needed.then(|| Box::new(others));
+        }
+    }
+
+    fn same_by_udp(&self, flow: Flow, uri: Option<Box<[u8]>>) -> Hop {
+        Hop {
+            flow,
+            uri,
+            contact: Some(Box::from(self.contacts.of(&flow))),
+            is_same: true,
         }
     }
 }

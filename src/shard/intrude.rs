@@ -13,7 +13,7 @@
 
 use smallvec::SmallVec;
 
-use crate::call::{Call, Offer, Outcome, Sent, Side, Turn};
+use crate::call::{Call, NatMedia, Offer, Outcome, Sent, Side, Turn};
 use crate::cc::capsule::CallIdentity;
 use crate::completion::intrusion::{Denied, Level};
 use crate::completion::{self, CompletionId, Mode, Outcome as End, Ticket};
@@ -87,7 +87,7 @@ impl Shard {
             let ticket = Some(ticket);
             let intruding = Intruding { id, ticket, record };
             self.desk.intruding.insert(key, intruding);
-            if self.send_join(held, &talk, now).is_some() {
+            if self.send_join(now, (key, held), &talk).is_some() {
                 return Ok(());
             }
             self.desk.intruding.remove(&key);
@@ -103,11 +103,18 @@ impl Shard {
         mixed
     }
 
-    /// RFC 3911 §4: the caller's INVITE once more, to the phone that talks and to it alone.
-    fn send_join(&mut self, held: &mut Held, talk: &Bridge, now: Timestamp) -> Option<()> {
+    /// RFC 3911 §4: the caller's INVITE once more, to the phone that talks and to it alone. A PBX that
+    /// has it is told to forget it, and what proves him to the PBX is nothing to the phone.
+    fn send_join(
+        &mut self,
+        now: Timestamp,
+        (key, held): (Key, &mut Held),
+        talk: &Bridge,
+    ) -> Option<()> {
         let side = talk.near;
         let talk = self.calls.get(talk.key)?;
         let target = talk.call.peer(side);
+        let way = target.flow;
         let ways: Ways = SmallVec::from_iter([Way {
             uri: SmallVec::from_slice(target.uri),
             flow: target.flow,
@@ -124,14 +131,23 @@ impl Shard {
         };
         let camping = asker.camping.as_deref()?;
         let flow = camping.flow;
-        let invite = with_join(&camping.invite, &id)?;
+        let (invite, _) = self.anew(&camping.invite);
+        let invite = with_join(&invite, &id)?;
         let mut index = Scratch::new();
         let message = Message::parse(&invite, &mut index).ok()?;
         let Ok(Checked::Request(request)) = Checked::check(message) else {
             return None;
         };
         set_stage(held, Stage::Joining);
+        self.leave_callee(now, key, &mut held.parties);
         held.parties.callee = callee;
+        if let Some(dialled) = &mut held.parties.dialled {
+            dialled.is_joined();
+        }
+        let edge = self.settings.edge.as_ref();
+        if edge.is_some_and(|edge| edge.nat_media == NatMedia::Rewrite) {
+            held.call.place_behind(Side::B, &way);
+        }
         if let Some(callee) = &held.parties.callee {
             self.users.engage(callee);
         }

@@ -13,6 +13,7 @@
 //! - Each attempt leaves one record that names all three, whatever came of it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::call::{Call, MixNews, Side};
 use crate::completion::intrusion::{Attempt, Denied, Level, Situation, decide};
@@ -28,6 +29,9 @@ use crate::shard::record::{IntrusionEnd, IntrusionRecord};
 use crate::shard::{Held, Kind, Shard};
 use crate::table::Key;
 use crate::time::Timestamp;
+
+/// How long a caller who may join a call may take to be in it.
+pub(super) const JOINS_IN: Duration = CLOSING_MAX.saturating_mul(5);
 
 /// What a call has to do with an intrusion.
 #[derive(Debug)]
@@ -188,7 +192,7 @@ impl Shard {
         match begun {
             Ok((bridge, at)) => {
                 held.mixed = Some(Box::new(Mixed::Intruder { bridge, at, record }));
-                held.call.hold_until(now + CLOSING_MAX * 5);
+                held.call.hold_until(now + JOINS_IN);
                 Ok(())
             }
             Err((denied, third)) => {
@@ -350,6 +354,9 @@ impl Shard {
             };
             let [a, b] = at.map(|at| at.port());
             record.joined = Some(now);
+            if let Some(dialled) = &mut held.parties.dialled {
+                dialled.is_joined();
+            }
             let is_in = self.in_turn(now, &mut held, |call, turn| call.join(turn, &session));
             if is_in {
                 let [first, second] = agreed;

@@ -61,6 +61,7 @@ mod sources;
 mod strangers;
 mod subscriber;
 mod subscriptions;
+mod summaries;
 mod table;
 mod terms;
 mod trunk;
@@ -531,6 +532,9 @@ impl Shard {
         }
         if held.anchorage.is_some() {
             self.attend_anchor(&mut held);
+        }
+        if held.parties.dialled.is_some() {
+            self.tell_withheld(now, &mut held);
         }
         let waits =
             self.attend_camp(now, key, &mut held) || self.attend_withheld(now, key, &mut held);

@@ -2,7 +2,8 @@
 //!
 //! Spec: RFC 3842 §3, §5; RFC 6665 §4.2; RULES R20, R23.
 //!
-//! Where there is a PBX the lamp is its own, and our count is added to what it says.
+//! Where there is a PBX the lamp is its own, and our count is added to what it says:
+//! [`super::summaries`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::shard::offer::host_at;
 use crate::shard::subscriptions::whole_seconds;
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
+use crate::sip::summary::{MEDIA_TYPE, of_texts};
 use crate::sip::{Event, EventReason, Method, Name, Request, Status, Writer, accepts, parse_u32};
 use crate::table::{Key, Table};
 use crate::time::Timestamp;
@@ -23,8 +25,6 @@ use crate::transaction::clients::Failure;
 use crate::transaction::reply;
 use crate::transaction::servers::Answer;
 
-/// The media type.
-pub(super) const MEDIA_TYPE: &str = "application/simple-message-summary";
 /// The part of a NOTIFY of a lamp; see [`User::part`].
 const PART: u16 = u16::from_be_bytes([0x72, 0]);
 /// RFC 3842 §3.3: how long who says nothing is told.
@@ -264,6 +264,7 @@ impl Shard {
 
     /// So many texts wait for a user now.
     pub(super) fn light(&mut self, now: Timestamp, user: &addr::Aor) {
+        self.light_shared(now, user);
         for key in self.lamps.of(user).to_vec() {
             let count = self.desk.service.lamp_of(user);
             let is_due = self.lamps.change(key, |lamp| {
@@ -311,7 +312,7 @@ impl Shard {
             Standing::Active { expires_s }
         };
         let contact = self.lamp_contact(&flow);
-        let body = body(lamp.notifier.entity(), count);
+        let body = of_texts(lamp.notifier.entity(), count);
         let message = Notify {
             standing,
             contact: contact.as_bytes(),
@@ -357,33 +358,5 @@ fn lasts(request: &Request<'_>) -> Result<Duration, Reject> {
         Some(Duration::ZERO) => Ok(Duration::ZERO),
         Some(brief) if brief < EXPIRES_MIN => Err(Reject::SubscriptionBrief),
         Some(asked) => Ok(asked.min(EXPIRES_MAX)),
-    }
-}
-
-/// RFC 3842 §5.2: whether anything waits, and how many texts.
-fn body(entity: &[u8], count: usize) -> Vec<u8> {
-    let waits = if count > 0 { "yes" } else { "no" };
-    let mut body = format!("Messages-Waiting: {waits}\r\nMessage-Account: ").into_bytes();
-    body.extend_from_slice(entity);
-    body.extend_from_slice(format!("\r\nText-Message: {count}/0\r\n").as_bytes());
-    body
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_summary_says_whether_anything_waits_and_how_much() {
-        let summary = |count| String::from_utf8(body(b"sip:bob@b.example", count));
-        assert_eq!(
-            summary(2).expect("text"),
-            "Messages-Waiting: yes\r\nMessage-Account: sip:bob@b.example\r\nText-Message: 2/0\r\n"
-        );
-        assert!(
-            summary(0)
-                .expect("text")
-                .starts_with("Messages-Waiting: no\r\n")
-        );
     }
 }

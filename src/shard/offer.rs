@@ -239,9 +239,11 @@ impl Announcer<'_> {
         let Some(condition) = condition.filter(|_| self.service.has_place(&name)) else {
             return PeerOffers::Cross;
         };
-        // His peer says so, and will tell when it is over.
-        let is_told_busy =
-            matches!(asker.callee, Callee::Watched(..)) && condition == Condition::Busy;
+        // His peer says so, and will tell when it is over. Who is told to have no call at all does not
+        // want to be disturbed (R2), and his next call tells when he may be.
+        let is_told_busy = matches!(asker.callee, Callee::Watched(..))
+            && condition == Condition::Busy
+            && self.users.far(callee).is_none();
         let calls = if is_told_busy {
             Calls::Engaged
         } else {

@@ -135,6 +135,11 @@ impl Dialled {
         self.refused = 0;
     }
 
+    /// R17: the call joins one that he talks on.
+    pub(super) fn is_joined(&mut self) {
+        self.seen = Seen::Answered;
+    }
+
     /// Whether all of his phones, which are this many, have been called in vain.
     pub(super) fn is_refused_by(&self, phones: usize) -> bool {
         self.called == self.refused && usize::from(self.refused) >= phones

@@ -127,6 +127,7 @@ impl Shard {
             let kept = Kept { identity, ..kept };
             self.relay_opening(now, flow, request, (kept, &ways))
         } else {
+            self.relays.shown = self.summary_unasked(now, flow, request);
             self.relay_passage(now, flow, request, &ways)
         }
     }
@@ -197,6 +198,9 @@ impl Shard {
         let lamp = owner.as_ref().zip(target);
         Kept {
             lamp: lamp.map(|(owner, target)| lamp_of(owner, flow, &target)),
+            is_lit: owner
+                .as_ref()
+                .is_some_and(|owner| self.is_about_shared_lamp(owner, request)),
             owner,
             fallback,
             identity: Identity::default(),
@@ -317,7 +321,8 @@ impl Shard {
             ..*request
         };
         if at.side == relay::Side::Notifier {
-            self.relays.shown = self.without_aliases(now, &request.message);
+            let shown = self.without_aliases(now, &request.message);
+            self.relays.shown = shown.or_else(|| self.summary_within(key, request));
         }
         let handled = self.with_subscription(now, key, |subscription, turn| {
             subscription.handle_request(turn, at, request, (flow, moved))
@@ -415,7 +420,7 @@ impl Shard {
     }
 
     /// Takes a subscription out of its slot, lets it act, and puts it back unless it is over.
-    fn with_subscription<R>(
+    pub(super) fn with_subscription<R>(
         &mut self,
         now: Timestamp,
         key: Key,

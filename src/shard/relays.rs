@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::dialog::Tag;
 use crate::location::Aor;
 use crate::relay::{Part, Passage, Subscription};
+use crate::shard::summaries::Summary;
 use crate::shard::terms::Identity;
 use crate::shard::watchers::Fallback;
 use crate::sip::Request;
@@ -45,6 +46,10 @@ pub(super) struct Relays {
     pub(super) by_owner: BTreeMap<Aor, u32>,
     /// The subscriptions of phones to the dialogs of somebody: lamps, busy keys.
     lamps: BTreeMap<Arc<Lamp>, u32>,
+    /// The subscriptions in which a user's texts are shown.
+    lit: BTreeMap<Aor, Vec<Key>>,
+    /// What phones were told of their users that have not asked.
+    unasked: BTreeMap<Aor, Summary>,
     pub(super) deadlines: BTreeSet<(Timestamp, Key)>,
     per_user_max: u32,
     /// The body of the request in hand as its receiver may see it, if that is another.
@@ -87,6 +92,8 @@ pub(super) struct Held {
     pub(super) filed: Filed,
     /// What is done if it is refused by somebody who does not know the package.
     pub(super) fallback: Option<Box<Fallback>>,
+    /// What was said in it of what waits for its user, if that is what it is about.
+    pub(super) summary: Option<Box<Summary>>,
 }
 
 /// A phone, by its user and its address, and whom it watches.
@@ -98,6 +105,8 @@ pub(super) struct Filed {
     far_tag: Option<Tag>,
     pub(super) owner: Option<Aor>,
     lamp: Option<Arc<Lamp>>,
+    /// Whose texts are shown in it, where they are.
+    pub(super) lit: Option<Aor>,
     /// RFC 3325 §7: what either side learns of the other.
     pub(super) identity: Identity,
     deadline: Option<Timestamp>,
@@ -110,6 +119,8 @@ pub(super) struct Kept {
     pub(super) owner: Option<Aor>,
     /// What it watches, if that is somebody's dialogs.
     pub(super) lamp: Option<Lamp>,
+    /// Whether texts of ours are shown in it.
+    pub(super) is_lit: bool,
     /// See [`Held::fallback`].
     pub(super) fallback: Option<Box<Fallback>>,
     /// What either side learns of the other.
@@ -129,6 +140,8 @@ impl Relays {
             by_far_tag: BTreeMap::new(),
             by_owner: BTreeMap::new(),
             lamps: BTreeMap::new(),
+            lit: BTreeMap::new(),
+            unasked: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             per_user_max: limits.per_user_max,
             shown: None,
@@ -193,6 +206,24 @@ impl Relays {
         !self.lamps.is_empty() && self.lamps.contains_key(&lamp_of(owner, flow, target))
     }
 
+    /// The subscriptions in which this user's texts are shown.
+    pub(super) fn lit_for(&self, owner: &Aor) -> Vec<Key> {
+        self.lit.get(owner).cloned().unwrap_or_default()
+    }
+
+    /// What was said last of what waits for this user, where his phones have not asked.
+    pub(super) fn unasked_for(&mut self, owner: &Aor) -> Option<&mut Summary> {
+        self.unasked.get_mut(owner)
+    }
+
+    /// Keeps that, for as many users as there may be subscriptions.
+    pub(super) fn keep_unasked(&mut self, owner: Aor, summary: Summary) {
+        let has_room = self.unasked.len() < self.subscriptions.entries_max();
+        if has_room || self.unasked.contains_key(&owner) {
+            self.unasked.insert(owner, summary);
+        }
+    }
+
     /// Drops a subscription that was refused and is to be answered in another way; with the
     /// transaction that waits for that.
     pub(super) fn take_fallback(&mut self, key: Key) -> Option<(Fallback, Key)> {
@@ -215,6 +246,7 @@ impl Relays {
         let Kept {
             owner,
             lamp,
+            is_lit,
             fallback,
             identity,
         } = kept;
@@ -229,10 +261,15 @@ impl Relays {
         if let Some(lamp) = &lamp {
             *self.lamps.entry(Arc::clone(lamp)).or_default() += 1;
         }
+        let lit = owner.clone().filter(|_| is_lit);
+        if let Some(owner) = &lit {
+            self.lit.entry(owner.clone()).or_default().push(key);
+        }
         let filed = Filed {
             far_tag,
             owner,
             lamp,
+            lit,
             identity,
             deadline: None,
         };
@@ -240,6 +277,7 @@ impl Relays {
             subscription,
             filed,
             fallback,
+            summary: None,
         };
         self.put_back(key, Box::new(held));
     }
@@ -275,6 +313,14 @@ impl Relays {
         }
         if let Some(lamp) = &filed.lamp {
             one_less(&mut self.lamps, lamp);
+        }
+        if let Some(owner) = &filed.lit
+            && let Some(keys) = self.lit.get_mut(owner)
+        {
+            keys.retain(|other| *other != key);
+            if keys.is_empty() {
+                self.lit.remove(owner);
+            }
         }
     }
 }

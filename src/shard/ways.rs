@@ -225,6 +225,7 @@ impl Shard {
                 flow,
                 uri: (uri != way.uri).then(|| Box::from(&*uri)),
                 contact: (contact != self.contacts.of(&way.flow)).then(|| Box::from(contact)),
+                is_same: false,
             }
         });
         let fallback = Fallback {

@@ -23,8 +23,9 @@ use std::time::Duration;
 use crate::call::{self, Again, Call, Sent, Told};
 use crate::completion::{Input, Lost};
 use crate::shard::camping::Camping;
+use crate::shard::mixing::JOINS_IN;
 use crate::shard::offer::{About, Announcer, Asker};
-use crate::shard::passes::{Dialled, Seen};
+use crate::shard::passes::Seen;
 use crate::shard::{Held, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Message, Name, Request, Scratch};
@@ -76,7 +77,9 @@ impl Shard {
             Some(_) | None => return None,
         };
         // What he presses is done, and he hears so.
-        Some(asks + completion.service.timing.commit_max + ANSWERED_IN)
+        let joins = completion.intrusion.is_possible().then_some(JOINS_IN);
+        let done_in = completion.service.timing.commit_max + ANSWERED_IN;
+        Some(asks + done_in.max(joins.unwrap_or_default()))
     }
 
     /// Lets the call of an out pass wait whose callee is busy; the PBX gets a CANCEL. Whether it does.
@@ -124,17 +127,14 @@ impl Shard {
     }
 
     /// The PBX has given a call up, or has it for good: nothing is withheld from it any more.
-    pub(super) fn tell_withheld(
-        &mut self,
-        now: Timestamp,
-        dialled: Option<&mut Dialled>,
-        call: &Call,
-    ) {
+    pub(super) fn tell_withheld(&mut self, now: Timestamp, held: &mut Held) {
+        let (dialled, call) = (held.parties.dialled.as_mut(), &held.call);
         let Some(dialled) = dialled.filter(|dialled| dialled.withheld.is_some()) else {
             return;
         };
         let goes_on = call.is_up() && !call.is_held();
-        if call.is_inviting() && !goes_on {
+        let is_being_taken = call.is_withdrawing() || !goes_on;
+        if call.is_inviting() && is_being_taken {
             return;
         }
         if let Some(inward) = dialled.withheld.take() {

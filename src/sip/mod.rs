@@ -26,6 +26,7 @@ pub mod reginfo;
 pub mod rsip;
 mod sipfrag;
 pub mod status;
+pub mod summary;
 pub mod uri;
 #[cfg(test)]
 mod vectors;

@@ -27,6 +27,9 @@ pub struct Hop {
     pub uri: Option<Box<[u8]>>,
     /// Our Contact as it sees it, where that is not the first server's.
     pub contact: Option<Box<[u8]>>,
+    /// Whether it is the server before it by another transport, to be tried only where nothing could be
+    /// sent to it (S-24).
+    pub is_same: bool,
 }
 
 /// The other servers, and how long each is waited for.
@@ -42,17 +45,35 @@ pub struct Fallback {
 }
 
 impl Fallback {
-    /// That of a request which has one server, and an account there.
-    pub fn of_login(login: Arc<Login>) -> Self {
+    /// That of a request which has one server.
+    pub fn none() -> Self {
         Self {
             hops: VecDeque::new(),
             patience: Duration::ZERO,
+            login: None,
+        }
+    }
+
+    /// The same with an account there.
+    pub fn of_login(login: Arc<Login>) -> Self {
+        Self {
             login: Some(login),
+            ..Self::none()
         }
     }
 
     pub(super) fn is_alone(&self) -> bool {
-        self.patience.is_zero()
+        self.patience.is_zero() && self.hops.is_empty()
+    }
+
+    /// The next one to go to after this trouble with the one before.
+    pub(super) fn next(&mut self, trouble: Trouble) -> Option<Hop> {
+        while let Some(hop) = self.hops.pop_front() {
+            if !hop.is_same || trouble == Trouble::Unreachable {
+                return Some(hop);
+            }
+        }
+        None
     }
 
     /// The same for a request whose Contact is not the way back to the sender.
@@ -102,7 +123,8 @@ pub(super) struct Attempt {
 
 impl Attempt {
     pub(super) fn start(now: Timestamp, fallback: Fallback) -> Self {
-        let until = (!fallback.hops.is_empty()).then(|| now + fallback.patience);
+        let has_other = fallback.hops.iter().any(|hop| !hop.is_same);
+        let until = has_other.then(|| now + fallback.patience);
         let login = fallback.login.clone();
         Self {
             fallback,
@@ -157,6 +179,42 @@ mod tests {
     const REQUEST: &[u8] =
         b"INVITE sip:b@a SIP/2.0\r\nVia: SIP/2.0/UDP x\r\nContact: <sip:old>\r\n\
         CSeq: 1 INVITE\r\n\r\nContact: body\r\n";
+
+    /// S-24: by UDP only if TCP was refused.
+    #[test]
+    fn a_server_is_tried_by_another_transport_only_if_it_cannot_be_reached() {
+        let hop = |host: u8, is_same| Hop {
+            flow: Flow {
+                transport: crate::sip::Transport::Udp,
+                listener: crate::sip::ListenerId(0),
+                remote: ([192, 0, 2, host], 5060).into(),
+                connection: None,
+            },
+            uri: None,
+            contact: None,
+            is_same,
+        };
+        let fallback = || Fallback {
+            hops: [hop(1, true), hop(2, false), hop(2, true)].into(),
+            patience: Duration::from_secs(1),
+            login: None,
+        };
+        let unavailable = Trouble::Unavailable { retry_after: None };
+        for trouble in [Trouble::Silent, unavailable] {
+            let mut fallback = fallback();
+            assert_eq!(fallback.next(trouble), Some(hop(2, false)));
+            assert_eq!(fallback.next(trouble), None);
+        }
+        let mut refused = fallback();
+        assert_eq!(refused.next(Trouble::Unreachable), Some(hop(1, true)));
+        assert_eq!(refused.next(Trouble::Silent), Some(hop(2, false)));
+        assert_eq!(refused.next(Trouble::Unreachable), Some(hop(2, true)));
+        assert!(!refused.is_alone());
+        // Nobody else is there to be waited for.
+        let mut same = fallback();
+        same.hops.truncate(1);
+        assert_eq!(Attempt::start(Timestamp::START, same).until, None);
+    }
 
     #[test]
     fn another_attempt_has_the_same_fields() {

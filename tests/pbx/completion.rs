@@ -24,12 +24,16 @@
 //! | who is asked and presses nothing reaches it | × | × | | × |
 //! | a call that waits is hung up, or taken back | × | × | | hung up |
 //! | a text is left, and taken; or withdrawn | × | × | | taken |
+//! | a caller joins by the mixer (intrusion) | × | × | callers by extension | × |
+//! | a caller joins by the callee's phone | × | × | | × |
+//! | who may not join | × | × | hidden caller | |
 //! | the PBX is started anew while somebody waits | × | | | × |
 //!
 //! Besides: the mailbox answers when he is busy; the caller is hidden, or shown by his extension; no
 //! challenge and OPTIONS all the time; the PBX forgets its phones while the caller's phone rings.
 
 mod camp_on;
+pub mod intrusion;
 mod lines;
 mod queues;
 pub mod subscriber;

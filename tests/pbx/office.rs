@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{Pbx, Phone, Switches};
 use crate::process::{Campon, Turn, wait_for};
 
@@ -82,6 +84,17 @@ impl Office {
                 .then_some(())
         });
         assert!(stored.is_some(), "{file} never holds {what}");
+    }
+
+    /// The records of this type, if campon writes them to `records`.
+    pub fn recorded(&self, kind: &str) -> Vec<Value> {
+        let records = fs::read_to_string(self.folder.join("records")).unwrap_or_default();
+        let records = records
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        records
+            .filter(|record: &Value| record["type"] == kind)
+            .collect()
     }
 
     /// A phone that is not registered yet.

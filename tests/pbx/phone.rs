@@ -23,6 +23,8 @@ pub struct Phone {
     routes: bool,
     /// Whether its calls are asked for its password.
     is_asked: bool,
+    /// The extensions that it says it supports when it picks up.
+    supports: Option<String>,
     registration: Registration,
     pending: VecDeque<Event>,
 }
@@ -71,6 +73,7 @@ impl Phone {
             campon,
             routes: true,
             is_asked: true,
+            supports: None,
             registration,
             pending: VecDeque::new(),
         }
@@ -129,6 +132,11 @@ impl Phone {
     /// Looks for no challenge from now on.
     pub fn is_trusted(&mut self) {
         self.is_asked = false;
+    }
+
+    /// Says of itself that it supports these extensions, from now on.
+    pub fn supports(&mut self, extensions: &str) {
+        self.supports = Some(extensions.to_owned());
     }
 
     fn routed(&self, request: Sip) -> Sip {
@@ -321,6 +329,9 @@ impl Phone {
                 "Allow",
                 "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY, INFO",
             );
+            if let Some(supports) = &self.supports {
+                response.push("Supported", supports);
+            }
             response = response.carrying("application/sdp", self.sdp_for(&call.invite).as_bytes());
         }
         let response = tagged(response, &call.tag);

@@ -86,6 +86,21 @@ fn what_is_too_long_stays_a_datagram_where_nobody_answers_by_tcp() {
     alice.hears("404");
 }
 
+/// S-24: the operator was wrong, or the PBX no longer takes it.
+#[test]
+fn what_is_too_long_goes_by_udp_nevertheless_where_tcp_is_refused() {
+    let campon = start("keys_tcp_gone", 59, "", &ASKED.replace("\"ask\"", "true"));
+    let mut pbx = party(&campon, "pbx", 9);
+    let mut alice = party(&campon, "alice", 2);
+    long_call(&mut alice);
+    let invite = pbx.hears("INVITE");
+    let [via, contact] = ["Via", "Contact"].map(|name| invite.field(name));
+    assert!(via.starts_with("SIP/2.0/UDP 127.93.59.1:5060;"), "{via}");
+    assert!(!contact.contains("transport=tcp"), "{contact}");
+    pbx.answer(&invite, "404 Not Found");
+    alice.hears("404");
+}
+
 /// A registration that asks for `outbound`, or does not; the answer.
 fn registers(phone: &mut Phone, more: &str) -> Heard {
     let register = phone.request("REGISTER", "sip:campon.example", phone.user, "");

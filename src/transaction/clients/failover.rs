@@ -58,7 +58,7 @@ impl Clients {
         if attempt.fallback.is_alone() {
             return false;
         }
-        let next = self.send_elsewhere(turn, key, attempt.fallback);
+        let next = self.send_elsewhere(turn, key, (attempt.fallback, trouble));
         let moved = user
             .zip(next)
             .map(|(user, (next, flow))| (user, next, flow));
@@ -75,10 +75,10 @@ impl Clients {
         &mut self,
         turn: &mut Turn<'_>,
         key: Key,
-        mut fallback: Fallback,
+        (mut fallback, trouble): (Fallback, Trouble),
     ) -> Option<(Key, Flow)> {
         let client = self.table.get(key)?;
-        let hop = fallback.hops.pop_front()?;
+        let hop = fallback.next(trouble)?;
         let request = client.request.clone();
         let (user, destination) = (client.user, client.destination);
         let mut scratch = Scratch::new();

@@ -4,6 +4,8 @@
 
 mod asked;
 mod camp_on;
+mod intrusion;
+mod lamps;
 mod peers;
 mod strangers;
 mod watchers;
@@ -45,7 +47,8 @@ struct Office {
 /// A call that is up, as those have it who can hang up.
 struct Talk {
     caller: Dialog,
-    /// The PBX's end of the in pass.
+    /// The PBX's ends of the out pass and of the in pass.
+    outward: Dialog,
     inward: Dialog,
 }
 
@@ -97,24 +100,32 @@ impl Office {
     /// Bob answers it.
     #[track_caller]
     fn is_answered(&self, caller: &Party, call: &Passing) -> Talk {
+        let ok = response(&call.arrived, 200);
+        self.is_answered_with(caller, call, ok)
+    }
+
+    /// The same with this 200, to which a session is added.
+    #[track_caller]
+    fn is_answered_with(&self, caller: &Party, call: &Passing, ok: Draft) -> Talk {
         let Passing {
             sent,
             out,
             back,
-            arrived,
+            arrived: _,
         } = call;
         let (pbx, bob) = (&self.pbx, &self.bob);
-        bob.sends(response(arrived, 200).with_sdp(ANSWER));
+        bob.sends(ok.with_sdp(ANSWER));
         let answered = pbx.receives("200");
         pbx.acks(back, &answered);
         bob.receives("ACK");
         let tag = answered.tag_of_to();
-        pbx.sends(response(out, 200).tagged(tag).with_sdp(ANSWER));
+        let told = pbx.sends(response(out, 200).tagged(tag).with_sdp(ANSWER));
         let [answer] = caller.receives_each(["200"]);
         caller.acks(sent, &answer);
         pbx.receives("ACK");
         Talk {
             caller: Dialog::of_caller(sent, &answer),
+            outward: Dialog::of_callee(out, &told),
             inward: Dialog::of_caller(back, &answered),
         }
     }

@@ -102,7 +102,9 @@ pub(crate) enum Setup {
     Told,
     /// As [`Self::Upstream`], with a second server at [`SECOND`]; nobody pings them.
     Twins,
-    /// The same, and both are sent OPTIONS every 10 s.
+    /// The same, and they tell of the dialogs of those behind them.
+    ToldTwins,
+    /// As [`Self::Twins`], and both are sent OPTIONS every 10 s.
     Pinged,
     /// As [`Self::Upstream`], with the peer at [`OFFICE`] and a table: see `flow::routes`.
     Routed,
@@ -139,6 +141,12 @@ pub(crate) enum Setup {
     EdgeAnchor,
     /// As [`Self::Edge`], and callers who hear busy may press 5 to be called back, 6 to wait.
     EdgePrompting,
+    /// The same, and who presses 3 joins the call of the busy one; all is recorded.
+    EdgeIntruding,
+    /// As [`Self::Edge`], as [`Self::Joining`].
+    EdgeJoining,
+    /// As [`Self::Edge`], as [`Self::Texts`].
+    EdgeTexts,
     /// As [`Self::Edge`], and phones are asked every 30 s whether they are there.
     EdgeAsks,
 }
@@ -197,8 +205,11 @@ fn upstream(setup: Setup) -> Option<Peer> {
         | Setup::EdgeReserving
         | Setup::EdgeDirect
         | Setup::EdgePrompting
+        | Setup::EdgeIntruding
+        | Setup::EdgeJoining
+        | Setup::EdgeTexts
         | Setup::EdgeKept => Some(upstream),
-        Setup::Twins => Some(twins(Pings::Off)),
+        Setup::Twins | Setup::ToldTwins => Some(twins(Pings::Off)),
         Setup::Pinged => Some(twins(Policy::default().pings)),
         Setup::Named => Some(named()),
         Setup::Biloxi => Some(Peer {
@@ -237,7 +248,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     };
     settings.completion.keeps =
         matches!(setup, Setup::Kept | Setup::KeptTexts | Setup::KeptUpstream);
-    if matches!(setup, Setup::Texts | Setup::KeptTexts) {
+    if matches!(setup, Setup::Texts | Setup::KeptTexts | Setup::EdgeTexts) {
         settings.completion.messages = TEXTS.map(Arc::from).into();
     }
     prepare_recalls(setup, &mut settings);
@@ -254,9 +265,12 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     prepare_routes(setup, &mut settings);
     settings.completion.codes = codes();
     prepare_prompts(setup, &mut settings);
-    if matches!(setup, Setup::Joining) {
+    if matches!(setup, Setup::Joining | Setup::EdgeJoining) {
         settings.completion.on_busy = OnBusy::Ask;
         settings.completion.intrusion.rights = intrusion();
+        if matches!(setup, Setup::EdgeJoining) {
+            settings.completion.intrusion.usual = intrusion_behind();
+        }
         settings.call_policy.keeps_sessions = true;
         settings.calls.emergency = vec!["112".to_owned()];
         settings.records = true;
@@ -289,6 +303,14 @@ fn intrusion() -> BTreeMap<Aor, Rights> {
     users.into()
 }
 
+/// Behind a PBX everybody has the second level, and is protected against the first.
+fn intrusion_behind() -> Rights {
+    Rights {
+        intrudes: Level::new(2).expect("a level"),
+        protection: Level::new(1).expect("a level"),
+    }
+}
+
 /// Where calls go.
 fn prepare_routes(setup: Setup, settings: &mut Settings) {
     if matches!(setup, Setup::Routed) {
@@ -312,7 +334,10 @@ fn prepare_calls(setup: Setup, settings: &mut Settings) {
 
 /// What callers of somebody busy are asked.
 fn prepare_prompts(setup: Setup, settings: &mut Settings) {
-    if matches!(setup, Setup::Intruding) {
+    if matches!(setup, Setup::EdgeIntruding) {
+        settings.records = true;
+    }
+    if matches!(setup, Setup::Intruding | Setup::EdgeIntruding) {
         settings.call_policy.keeps_sessions = true;
         settings.completion.intrusion.usual = Rights {
             intrudes: Level::new(1).expect("a level"),
@@ -327,9 +352,9 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
     }
     if matches!(
         setup,
-        Setup::Prompting | Setup::Intruding | Setup::EdgePrompting
+        Setup::Prompting | Setup::Intruding | Setup::EdgePrompting | Setup::EdgeIntruding
     ) {
-        let ports_end = if matches!(setup, Setup::Intruding) {
+        let ports_end = if matches!(setup, Setup::Intruding | Setup::EdgeIntruding) {
             20_009
         } else {
             20_003
@@ -396,6 +421,9 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::EdgeOwnCalls
         | Setup::EdgeOwnAccount
         | Setup::EdgePrompting
+        | Setup::EdgeIntruding
+        | Setup::EdgeJoining
+        | Setup::EdgeTexts
         | Setup::EdgeReserving
         | Setup::EdgeTold => Some(usual),
         Setup::EdgeKept => Some(Edge {
@@ -437,6 +465,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Reliable
         | Setup::Timed
         | Setup::Twins
+        | Setup::ToldTwins
         | Setup::Pinged
         | Setup::Named
         | Setup::Routed
@@ -504,7 +533,10 @@ fn prepare_recalls(setup: Setup, settings: &mut Settings) {
     {
         upstream.recall = vec![RecallMethod::Refer, RecallMethod::ThirdParty];
     }
-    upstream.dialog_events = matches!(setup, Setup::Told | Setup::EdgeTold | Setup::TrunkTold);
+    upstream.dialog_events = matches!(
+        setup,
+        Setup::Told | Setup::ToldTwins | Setup::EdgeTold | Setup::TrunkTold
+    );
     if let Setup::EdgeDirect = setup {
         upstream.recall = vec![RecallMethod::Direct];
     }

@@ -110,6 +110,36 @@ fn a_callee_found_free_is_called_back() {
     takes_back(&alice, &pbx, &lamp);
 }
 
+/// R2: who is told to have no calls does not want to be disturbed; that he still has none is no news.
+#[test]
+fn a_callee_who_was_told_to_be_free_is_not_called_back_at_once() {
+    let (world, alice, pbx, lamp) = waits();
+    lamp.tells(&pbx, 1, "full", &[]);
+    let dora = world.phone("dora");
+    let busy = finds_busy(&dora, &pbx);
+    assert!(busy.has("Call-Info"), "{busy}");
+    let code = dora.sends(invite(REQUEST_LAST).with_sdp(OFFER));
+    is_confirmed(&dora, &code);
+    takes_back_unseen(&alice);
+    world.advance(LONG);
+    dora.receives_nothing();
+    // He has talked, and may be disturbed.
+    lamp.tells(&pbx, 2, "full", &[("9", "confirmed")]);
+    lamp.tells(&pbx, 3, "full", &[]);
+    world.advance(GUARD);
+    let recall = recalled(&dora);
+    dora.answers(&recall, 486);
+    dora.receives("ACK");
+    takes_back(&dora, &pbx, &lamp);
+}
+
+/// She takes it back while somebody else waits for Bob.
+#[track_caller]
+fn takes_back_unseen(alice: &Party) {
+    let code = alice.sends(invite(CANCEL_LAST).with_sdp(OFFER));
+    is_confirmed(alice, &code);
+}
+
 #[test]
 fn a_pbx_that_was_started_anew_is_asked_anew() {
     let (world, alice, pbx, lamp) = waits();
@@ -130,6 +160,47 @@ fn a_pbx_that_was_started_anew_is_asked_anew() {
     alice.answers(&recall, 486);
     alice.receives("ACK");
     takes_back(&alice, &pbx, &fresh);
+}
+
+/// It may have been started anew, and would tell nothing until its subscription is refreshed.
+#[test]
+fn a_server_that_is_up_again_is_asked_about_whom_is_watched() {
+    let world = World::new(Setup::ToldTwins);
+    let (alice, first, second) = (world.phone("alice"), world.upstream(), world.second());
+    finds_busy(&alice, &first);
+    let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
+    let lamp = is_watched(&first, BOB);
+    is_confirmed(&alice, &code);
+    lamp.tells(&first, 0, "full", &[("1", "confirmed")]);
+
+    let sent = alice.sends(invite("sip:carol@pbx.example").with_sdp(OFFER));
+    let got = first.receives("INVITE");
+    first.sends(response(&got, 503).with("Retry-After", "60"));
+    first.receives("ACK");
+    let got = second.receives("INVITE");
+    second.answers(&got, 603);
+    second.receives("ACK");
+    refused(&alice, &sent, "603");
+    world.advance(Duration::from_secs(58));
+    assert_eq!(world.servers_down().len(), 1);
+    first.receives_nothing();
+
+    for _ in 0..30 {
+        if first.waiting() == 0 {
+            world.advance(Duration::from_millis(100));
+        }
+    }
+    assert_eq!(world.servers_down().len(), 0);
+    let again = lamp.is_refreshed(&first);
+    first.answers(&again, 481);
+    world.advance(Duration::from_secs(1));
+    let fresh = is_watched(&first, BOB);
+    fresh.tells(&first, 0, "full", &[]);
+    world.advance(GUARD);
+    let recall = recalled(&alice);
+    alice.answers(&recall, 486);
+    alice.receives("ACK");
+    takes_back(&alice, &first, &fresh);
 }
 
 #[test]

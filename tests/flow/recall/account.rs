@@ -4,7 +4,7 @@
 
 use crate::flow::kit::completion::{REQUEST_LAST, connects, is_confirmed, picks_up, recalled};
 use crate::flow::kit::dialog::Dialog;
-use crate::flow::kit::draft::{OFFER, invite, response};
+use crate::flow::kit::draft::{ANSWER, OFFER, invite, reinvite, response, within};
 use crate::flow::kit::message::Message;
 use crate::flow::kit::monitor::{
     BOB, MONITOR, Watch, accept, alice_and_peer, call_info, ends, fails_at_peer, is_queued_at_peer,
@@ -83,6 +83,77 @@ fn each_request_of_our_own_is_proven_when_it_is_asked_for() {
     let bye = comes_again(&pbx, &bye, "Authorization", MD5);
     pbx.answers(&bye, 200);
     alice.receives("200");
+}
+
+/// R4: the call is ours, and so is what either of the two asks in it of the peer.
+#[test]
+fn what_is_asked_within_a_call_of_our_own_is_proven() {
+    let (world, alice, pbx) = alice_and_peer(Setup::OwnAccount);
+    let (watch, talk, first) = rings(&alice, &pbx);
+    let (_, callee) = connects(&alice, &pbx, &first);
+    ends(&pbx, &watch.dialog, "noresource");
+
+    let sent = alice.sends(reinvite(&talk).with_sdp(OFFER));
+    let [asked] = pbx.receives_each(["INVITE"]);
+    assert_eq!(asked.call_id(), callee.call_id);
+    asks(&pbx, &asked, 407, &[MD5]);
+    let again = comes_again(&pbx, &asked, "Proxy-Authorization", MD5);
+    pbx.sends(response(&again, 200).with_sdp(ANSWER));
+    let [answer] = alice.receives_each(["200"]);
+    alice.acks(&sent, &answer);
+    // S-13: that of the INVITE that was answered.
+    let ack = pbx.receives("ACK");
+    assert_eq!(ack.cseq(), again.cseq());
+
+    for method in ["UPDATE", "INFO"] {
+        alice.sends(within(&talk, method));
+        let [asked] = pbx.receives_each([method]);
+        assert!(asked.cseq() > again.cseq(), "{asked}");
+        asks(&pbx, &asked, 401, &[MD5]);
+        let again = comes_again(&pbx, &asked, "Authorization", MD5);
+        pbx.answers(&again, 200);
+        alice.receives("200");
+    }
+
+    // One that is refused is Alice's to hear of, and the call stays.
+    let sent = alice.sends(reinvite(&talk).with_sdp(OFFER));
+    let [asked] = pbx.receives_each(["INVITE"]);
+    asks(&pbx, &asked, 407, &[MD5]);
+    let again = comes_again(&pbx, &asked, "Proxy-Authorization", MD5);
+    asks(&pbx, &again, 407, &[&MD5.replace("n1", "n2")]);
+    let [refusal] = alice.receives_each(["407"]);
+    alice.acks(&sent, &refusal);
+    assert_eq!(world.counted("credentials_refused"), 1);
+    hang_up(&alice, &talk, &pbx);
+}
+
+/// S-163: what begins with a REFER is named by its number, whichever it went with in the end.
+#[test]
+fn a_refer_that_was_proven_is_told_of_by_its_first_number() {
+    let (_world, alice, pbx) = alice_and_peer(Setup::OwnAccount);
+    let (watch, talk, first) = rings(&alice, &pbx);
+    let (_, callee) = connects(&alice, &pbx, &first);
+    ends(&pbx, &watch.dialog, "noresource");
+    let refer = within(&talk, "REFER")
+        .with("Refer-To", "<sip:carol@pbx.example>")
+        .with("Contact", &format!("<{}>", alice.uri()));
+    let sent = alice.sends(refer);
+    let [asked] = pbx.receives_each(["REFER"]);
+    asks(&pbx, &asked, 401, &[MD5]);
+    let again = comes_again(&pbx, &asked, "Authorization", MD5);
+    pbx.answers(&again, 202);
+    alice.receives("202");
+    let news = within(&callee, "NOTIFY")
+        .with("Event", &format!("refer;id={}", again.cseq()))
+        .with("Subscription-State", "terminated;reason=noresource")
+        .with("Contact", &format!("<{}>", pbx.uri()))
+        .with_body("message/sipfrag", b"SIP/2.0 200 OK\r\n");
+    pbx.sends(news);
+    let told = alice.receives("NOTIFY");
+    assert_eq!(told.header("Event"), format!("refer;id={}", sent.cseq()));
+    alice.answers(&told, 200);
+    pbx.receives("200");
+    hang_up(&alice, &talk, &pbx);
 }
 
 /// Alice's recall is answered, and the call to Bob is at the peer.

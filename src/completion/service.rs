@@ -276,19 +276,6 @@ impl Service {
         free && !self.is_down && self.completions.len() < self.settings.limits.total_max
     }
 
-    /// The completion whose CC call a call from `caller` to `callee` is: one that is selected.
-    pub fn recognise(&self, caller: &Aor, callee: &Aor) -> Option<CompletionId> {
-        let id = self.pairs.get(caller, callee)?;
-        let completion = self.completions.get(&id)?;
-        self.is_selected(completion).then_some(id)
-    }
-
-    /// The same by the token of a cc-URI or `cce` parameter.
-    pub fn recognise_token(&self, cce: CceToken) -> Option<CompletionId> {
-        let completion = self.completions.get(&self.tokens.get(cce)?)?;
-        self.is_selected(completion).then_some(completion.id)
-    }
-
     /// The completion whose cc-URI has this token, as long as it lives.
     pub fn entry(&self, cce: CceToken) -> Option<View<'_>> {
         self.view(self.tokens.get(cce)?)
@@ -387,18 +374,6 @@ impl Service {
         let notes = notes.map(|(_, id)| *id);
         let ids = self.pairs.of_caller(caller).chain(notes);
         ids.filter_map(|id| Some(&**self.completions.get(&id)?))
-    }
-
-    fn is_selected(&self, completion: &Completion) -> bool {
-        let entry = completion.entry.and_then(|entry| {
-            let user = self.users.get(&completion.callee)?;
-            user.monitor.as_ref()?.stage(entry)
-        });
-        let queue = matches!(
-            entry,
-            Some(monitor::Stage::Ready { .. } | monitor::Stage::Calling { .. })
-        );
-        queue || matches!(completion.stage, Stage::Recalling | Stage::Calling)
     }
 }
 

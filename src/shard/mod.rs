@@ -558,7 +558,7 @@ impl Shard {
             self.calls.discard(key);
             match held.about {
                 About::Recall(id) => self.forget_recall(id, key),
-                About::CcCall(id) => self.forget_referred(id, key),
+                About::CcCall(id) => self.forget_cc_call(id, key),
                 About::Asker(_) | About::Code | About::Inward(_) | About::Nothing => {}
             }
             self.on_call_over(now, &held);

@@ -340,13 +340,15 @@ impl Monitor {
         }
     }
 
-    /// CC-43: the recall timer stops when the CC call arrives; only a selected caller has one.
+    /// CC-43: the recall timer stops when the CC call arrives; only a selected caller has one. Where a
+    /// surer one comes, its time is the one that counts.
     fn on_arrived(&mut self, id: SubscriptionId, turn: &mut Turn<'_>) {
         let gives_up = turn.now + turn.policy.times.cc_call_max;
-        if let Some(cce) = self.find(id)
-            && matches!(cce.stage, Stage::Ready { .. })
-        {
-            cce.stage = Stage::Calling { gives_up };
+        let Some(cce) = self.find(id).filter(|cce| !cce.is_queued()) else {
+            return;
+        };
+        let before = std::mem::replace(&mut cce.stage, Stage::Calling { gives_up });
+        if let Stage::Ready { .. } = before {
             turn.out.push(Effect::Moved(id, Move::Calling));
         }
     }

@@ -45,6 +45,7 @@ impl Call {
                 self.abandon_negotiation(turn);
                 self.abandon_exchanges(turn);
                 self.relay_bye(turn, side, request);
+                self.note_left(side);
             }
             Phase::Recalling => self.on_recall_bye(turn, side),
             Phase::Confirming | Phase::Joined => {
@@ -52,7 +53,7 @@ impl Call {
                 self.phase = Phase::Ending { byes: 0 };
             }
             // The BYEs crossed.
-            Phase::Inviting | Phase::Ending { .. } => {}
+            Phase::Inviting | Phase::Ending { .. } => self.note_left(side),
         }
     }
 
@@ -127,10 +128,11 @@ impl Call {
         self.phase = Phase::Ending { byes };
     }
 
-    pub(super) fn on_bye_done(&mut self, status: Status) {
+    pub(super) fn on_bye_done(&mut self, side: Side, status: Status) {
         if let Phase::Ending { byes } = self.phase
             && !status.is_provisional()
         {
+            self.note_left(side);
             self.phase = Phase::Ending {
                 byes: byes.saturating_sub(1),
             };

@@ -448,7 +448,7 @@ impl Call {
             }
             Part::Negotiation => self.on_reinvite_response(turn, response),
             Part::Bye(side) if self.on_leave_answered(turn, side, response) => {}
-            Part::Bye(_) => self.on_bye_done(response.status),
+            Part::Bye(side) => self.on_bye_done(side, response.status),
             Part::Exchange(number) => self.on_exchange_response(turn, number, response),
             Part::Refer => self.on_refer_response(turn, response),
         }
@@ -464,7 +464,7 @@ impl Call {
             Part::Negotiation if self.phase == Phase::Recalling => self.on_offer_failure(turn),
             Part::Negotiation => self.on_reinvite_failure(turn, failure),
             Part::Bye(side) if self.on_leave_failed(turn, side) => {}
-            Part::Bye(_) => self.on_bye_done(Status::REQUEST_TIMEOUT),
+            Part::Bye(side) => self.on_bye_done(side, Status::REQUEST_TIMEOUT),
             Part::Exchange(number) => self.on_exchange_failure(turn, number, failure),
             Part::Refer => self.on_refer_failure(turn),
         }

@@ -41,6 +41,7 @@ impl Call {
             Phase::Talking => {
                 self.outcome = Outcome::HungUp(side);
                 self.phase = Phase::Ending { byes: 1 };
+                self.note_end(turn.now);
                 self.forget_sessions();
                 self.abandon_negotiation(turn);
                 self.abandon_exchanges(turn);
@@ -118,6 +119,7 @@ impl Call {
     /// Sends a BYE to these sides, and waits for their answers only.
     pub(super) fn send_byes(&mut self, turn: &mut Turn<'_>, sides: &[Side], reason: &[u8]) {
         let mut byes = 0;
+        self.note_end(turn.now);
         self.forget_sessions();
         for side in sides {
             let user = Some(self.user(Part::Bye(*side)));

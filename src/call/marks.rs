@@ -6,6 +6,7 @@
 
 use crate::call::{Call, Phase, Side, Turn};
 use crate::sip::{Message, Name, OwnedDialogId};
+use crate::time::Timestamp;
 
 /// The marks of a call.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -19,7 +20,7 @@ enum Mark {
     JoinsA = 1,
     /// B's does.
     JoinsB = 2,
-    /// A talked, and has hung up or heard that the talk is over.
+    /// A has its final response, or talked and has hung up or heard that the talk is over.
     LeftA = 4,
     /// B has.
     LeftB = 8,
@@ -60,7 +61,7 @@ impl Marks {
 }
 
 impl Call {
-    /// R2: whether this side is done with a talk, whose other side may yet have to hear of that.
+    /// R2: whether this side is done with a call of which the other side may yet have to hear that.
     pub fn has_left(&self, side: Side) -> bool {
         self.marks.has(match side {
             Side::A => Mark::LeftA,
@@ -77,6 +78,21 @@ impl Call {
         if self.answered.is_some() && matches!(self.phase, Phase::Ending { .. }) {
             self.marks.set(left, true);
         }
+    }
+
+    /// When it ended, if it has.
+    pub fn ended(&self) -> Option<Timestamp> {
+        self.ended
+    }
+
+    /// Notes that it ends, for the first who says so.
+    pub(super) fn note_end(&mut self, now: Timestamp) {
+        self.ended.get_or_insert(now);
+    }
+
+    /// Notes that A was refused; what rings may take a while to hear of that.
+    pub(super) fn note_refused(&mut self) {
+        self.marks.set(Mark::LeftA, true);
     }
 
     /// Whether the phone of this side has said that it takes Join.

@@ -246,6 +246,8 @@ pub struct Call {
     marks: marks::Marks,
     began: Timestamp,
     answered: Option<Timestamp>,
+    /// When it ended for whoever ended it; the other side may have to hear of that yet.
+    ended: Option<Timestamp>,
     outcome: Outcome,
 }
 
@@ -491,6 +493,7 @@ impl Call {
             marks: marks::Marks::default(),
             began: now,
             answered: None,
+            ended: None,
             outcome: Outcome::Open,
         }
     }

@@ -289,7 +289,7 @@ impl Shard {
             tracing::warn!(
                 caller = suspicion.caller.as_ref().map(show),
                 callee = suspicion.callee.as_ref().map(show),
-                pattern = ?suspicion.pattern,
+                pattern = suspicion.pattern.as_str(),
                 "this looks like probing"
             );
         }

@@ -151,6 +151,7 @@ struct Parties {
     /// What either side learns of the other.
     identity: terms::Identity,
     kind: Kind,
+    left: terms::Left,
     /// Where redirections have led it.
     followed: Option<Arc<redirect::Followed>>,
 }
@@ -548,6 +549,7 @@ impl Shard {
         if held.prompting.is_some() || (held.call.is_held() && !waits) {
             self.attend(now, key, &mut held);
         }
+        self.free_who_left(now, &mut held);
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
             if self.keep_challenged(now, key, &mut held) {

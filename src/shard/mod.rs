@@ -9,6 +9,7 @@
 //! and the call in hand are dropped, it is counted and logged, and all other calls go on.
 
 mod anchored;
+mod behind;
 mod camping;
 mod challenged;
 mod codes;

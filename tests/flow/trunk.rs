@@ -25,7 +25,7 @@ const CARRIER_ID: u32 = 1;
 const BRANCH_ID: u32 = 2;
 
 /// Where a third peer is.
-const BRANCH: &str = "192.0.2.203:5060";
+pub(crate) const BRANCH: &str = "192.0.2.203:5060";
 
 /// What the PBX offers with a call that failed.
 const QUEUE: &str = "<sip:q1@192.0.2.200:5060>;purpose=call-completion;m=BS";

@@ -113,6 +113,8 @@ pub(crate) enum Setup {
     Trunk,
     /// The same, where the PBX tells of dialogs and the carrier may wait for its users.
     TrunkTold,
+    /// As [`Self::Trunk`], where callers of the branch ask by code: see `flow::trunk_agent`.
+    TrunkAgent,
     /// As [`Self::Upstream`], which is `sip:pbx.example.org`.
     Named,
     /// Standalone, and callees are asked for reliable responses whoever calls.
@@ -189,6 +191,7 @@ fn upstream(setup: Setup) -> Option<Peer> {
         | Setup::Routed
         | Setup::Trunk
         | Setup::TrunkTold
+        | Setup::TrunkAgent
         | Setup::Users
         | Setup::OwnCalls
         | Setup::OwnAccount
@@ -229,6 +232,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         Setup::Routed
             | Setup::Trunk
             | Setup::TrunkTold
+            | Setup::TrunkAgent
             | Setup::Peer
             | Setup::Edge
             | Setup::EdgeDirect
@@ -317,8 +321,11 @@ fn prepare_routes(setup: Setup, settings: &mut Settings) {
         settings.routes = crate::flow::routes::table();
         settings.calls.emergency = vec!["112".to_owned()];
     }
-    if matches!(setup, Setup::Trunk | Setup::TrunkTold) {
+    if matches!(setup, Setup::Trunk | Setup::TrunkTold | Setup::TrunkAgent) {
         crate::flow::trunk::prepare(settings);
+    }
+    if matches!(setup, Setup::TrunkAgent) {
+        crate::flow::trunk_agent::prepare(settings);
     }
 }
 
@@ -471,6 +478,7 @@ fn edge(setup: Setup) -> Option<Edge> {
         | Setup::Routed
         | Setup::Trunk
         | Setup::TrunkTold
+        | Setup::TrunkAgent
         | Setup::Refer
         | Setup::ReferOrDirect
         | Setup::ReferUpstream

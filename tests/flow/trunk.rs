@@ -70,6 +70,14 @@ pub(crate) fn prepare(settings: &mut Settings) {
     ];
 }
 
+/// The same where the callers of the branch are ours.
+pub(crate) fn prepare_agent(settings: &mut Settings) {
+    prepare(settings);
+    let mut peers = settings.peers.iter_mut();
+    let branch = peers.find(|peer| peer.name == "branch");
+    branch.expect("the branch").is_agent_for = true;
+}
+
 fn trunk() -> (World, Party, Party) {
     let world = World::new(Setup::Trunk);
     let (pbx, carrier) = (world.upstream(), world.office());

@@ -2,8 +2,6 @@
 //!
 //! Spec: RFC 6910 §6; RFC 3325 §5; RULES R7, R11, R13.
 
-use campon::shard::Settings;
-
 use super::kit::completion::{
     CANCEL_LAST, LONG, REQUEST_LAST, connects, is_confirmed, picks_up, recalled, refuses,
 };
@@ -23,13 +21,6 @@ const ZOE: &str = "sip:zoe@192.0.2.203";
 
 /// What her PBX asserts of her besides.
 const ASSERTED: &str = "<sip:+4930203@192.0.2.203>";
-
-/// The callers of the branch are ours.
-pub(crate) fn prepare(settings: &mut Settings) {
-    let mut peers = settings.peers.iter_mut();
-    let branch = peers.find(|peer| peer.name == "branch");
-    branch.expect("the branch").is_agent_for = true;
-}
 
 /// A branch, whose callers are ours, and a PBX that has queues.
 struct Scene {

@@ -321,11 +321,11 @@ fn prepare_routes(setup: Setup, settings: &mut Settings) {
         settings.routes = crate::flow::routes::table();
         settings.calls.emergency = vec!["112".to_owned()];
     }
-    if matches!(setup, Setup::Trunk | Setup::TrunkTold | Setup::TrunkAgent) {
+    if matches!(setup, Setup::Trunk | Setup::TrunkTold) {
         crate::flow::trunk::prepare(settings);
     }
     if matches!(setup, Setup::TrunkAgent) {
-        crate::flow::trunk_agent::prepare(settings);
+        crate::flow::trunk::prepare_agent(settings);
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod anchored;
 mod announcing;
+mod behind;
 mod camping;
 mod challenged;
 mod codes;

@@ -232,11 +232,7 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         spelled(times.recall),
         service.monitor.recalls_max,
         methods(&completion.recall_by),
-        if completion.announces_recalls {
-            ", announced"
-        } else {
-            ""
-        },
+        announced(completion),
     )?;
     writeln!(
         f,
@@ -246,11 +242,7 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
             OnBusy::CampOn => "for all who find the callee busy",
             OnBusy::Refuse => "for who asks by Request-Disposition",
         },
-        if completion.camp_on_answered {
-            "is answered and waits"
-        } else {
-            "waits"
-        },
+        waits(completion),
         spelled(service.timing.camp_on_max),
         spelled(times.guard_call),
     )?;
@@ -298,6 +290,22 @@ fn write_codes(f: &mut fmt::Formatter<'_>, codes: &Codes) -> fmt::Result {
     match &*codes {
         [] => writeln!(f, "codes      none"),
         some => writeln!(f, "codes      {}", some.join(", ")),
+    }
+}
+
+fn announced(completion: &Completion) -> &'static str {
+    if completion.announces_recalls {
+        ", announced"
+    } else {
+        ""
+    }
+}
+
+fn waits(completion: &Completion) -> &'static str {
+    if completion.camp_on_answered {
+        "is answered and waits"
+    } else {
+        "waits"
     }
 }
 

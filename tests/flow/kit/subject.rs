@@ -298,6 +298,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     prepare_routes(setup, &mut settings);
     settings.completion.codes = codes();
     prepare_prompts(setup, &mut settings);
+    prepare_hearing(setup, &mut settings);
     if matches!(setup, Setup::Joining | Setup::EdgeJoining) {
         settings.completion.on_busy = OnBusy::Ask;
         settings.completion.intrusion.rights = intrusion();
@@ -430,6 +431,13 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             ..Prompt::default()
         });
     }
+    if let (Setup::EdgePrompting, Some(prompt)) = (setup, &mut settings.completion.prompt) {
+        prompt.digits.push((Digit::D6, Mode::CampOn));
+    }
+}
+
+/// What callers hear who wait or are called back.
+fn prepare_hearing(setup: Setup, settings: &mut Settings) {
     settings.completion.camp_on_answered = matches!(setup, Setup::Answering);
     if let Setup::Announcing | Setup::AnnouncingRefer = setup {
         settings.sound = Some(Sound {
@@ -439,9 +447,6 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
         });
         settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
         settings.completion.announces_recalls = true;
-    }
-    if let (Setup::EdgePrompting, Some(prompt)) = (setup, &mut settings.completion.prompt) {
-        prompt.digits.push((Digit::D6, Mode::CampOn));
     }
 }
 

@@ -44,10 +44,12 @@ impl Call {
             Phase::Talking => {
                 self.outcome = Outcome::HungUp(side);
                 self.phase = Phase::Ending { byes: 1 };
+                self.note_end(turn.now);
                 self.forget_sessions();
                 self.abandon_negotiation(turn);
                 self.abandon_exchanges(turn);
                 self.relay_bye(turn, side, request);
+                self.note_left(side);
             }
             Phase::Recalling => self.on_recall_bye(turn, side),
             Phase::Confirming | Phase::Joined => {
@@ -61,7 +63,7 @@ impl Call {
                 self.abandon_negotiation(turn);
             }
             // The BYEs crossed.
-            Phase::Staying(_) | Phase::Inviting | Phase::Ending { .. } => {}
+            Phase::Staying(_) | Phase::Inviting | Phase::Ending { .. } => self.note_left(side),
         }
     }
 
@@ -130,6 +132,7 @@ impl Call {
     /// Sends a BYE to these sides, and waits for their answers only.
     pub(super) fn send_byes(&mut self, turn: &mut Turn<'_>, sides: &[Side], reason: &[u8]) {
         let mut byes = 0;
+        self.note_end(turn.now);
         self.forget_sessions();
         for side in sides {
             let user = Some(self.user(Part::Bye(*side)));
@@ -140,10 +143,11 @@ impl Call {
         self.phase = Phase::Ending { byes };
     }
 
-    pub(super) fn on_bye_done(&mut self, status: Status) {
+    pub(super) fn on_bye_done(&mut self, side: Side, status: Status) {
         if let Phase::Ending { byes } = self.phase
             && !status.is_provisional()
         {
+            self.note_left(side);
             self.phase = Phase::Ending {
                 byes: byes.saturating_sub(1),
             };

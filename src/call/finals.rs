@@ -69,6 +69,8 @@ impl Call {
         let body = response.message.body();
         respond_announced(turn, server, answer, (&told, body), |_| ());
         self.outcome = Outcome::Failed(status);
+        self.note_refused();
+        self.note_end(turn.now);
     }
 
     pub(super) fn relay_best(&mut self, turn: &mut Turn<'_>) {
@@ -98,6 +100,8 @@ impl Call {
             let answer = (status, b"".as_slice(), reply::Tag::Ours(&tag));
             respond_announced(turn, server, answer, (&told, b""), |_| ());
             self.outcome = Outcome::Failed(status);
+            self.note_refused();
+            self.note_end(turn.now);
         }
     }
 }

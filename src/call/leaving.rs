@@ -8,6 +8,7 @@
 use crate::call::{Call, Outcome, Part, Phase, Side, Turn, respond_plainly};
 use crate::sip::{Request, Response, Status};
 use crate::table::Key;
+use crate::time::Timestamp;
 use crate::transaction::reply;
 
 /// A BYE that waits for the other side's answer.
@@ -16,6 +17,7 @@ pub(super) struct Leaving {
     /// Who hangs up.
     side: Side,
     server: Key,
+    since: Timestamp,
 }
 
 impl Call {
@@ -32,7 +34,12 @@ impl Call {
         (side, server): (Side, Key),
         request: &Request<'_>,
     ) {
-        self.leaving = Some(Leaving { side, server });
+        let since = turn.now;
+        self.leaving = Some(Leaving {
+            side,
+            server,
+            since,
+        });
         let part = Part::Bye(side.other());
         if self.send_bye_across(turn, side, request, part).is_none() {
             self.leave(turn);
@@ -46,8 +53,8 @@ impl Call {
         asked: Side,
         response: &Response<'_>,
     ) -> bool {
-        let Some(Leaving { side, server }) = self.leaving.filter(|it| it.side.other() == asked)
-        else {
+        let leaving = self.leaving.filter(|it| it.side.other() == asked);
+        let Some(Leaving { side, server, .. }) = leaving else {
             return false;
         };
         match response.status {
@@ -78,9 +85,10 @@ impl Call {
     }
 
     fn leave(&mut self, turn: &mut Turn<'_>) {
-        let Some(Leaving { side, .. }) = self.leaving else {
+        let Some(Leaving { side, since, .. }) = self.leaving else {
             return;
         };
+        self.note_end(since);
         self.settle_leaving(turn);
         self.outcome = Outcome::HungUp(side);
         self.phase = Phase::Ending { byes: 0 };

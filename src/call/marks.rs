@@ -1,11 +1,12 @@
-//! Which phones of a call can take another one into it, by what they say of themselves.
+//! What is noted of each side of a call: whether its phone takes Join, and whether it has left.
 //!
-//! Spec: RFC 3911 §7.2 (`Supported: join`); RULES R17.
+//! Spec: RFC 3911 §7.2 (`Supported: join`); RFC 3261 §15; RULES R2, R17.
 //!
-//! Where nobody may intrude nothing is noted, and nothing looked at.
+//! Where nobody may intrude nothing is noted of Join, and nothing looked at.
 
-use crate::call::{Call, Side, Turn};
+use crate::call::{Call, Phase, Side, Turn};
 use crate::sip::{Message, Name, OwnedDialogId};
+use crate::time::Timestamp;
 
 /// The marks of a call.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -19,6 +20,10 @@ enum Mark {
     JoinsA = 1,
     /// B's does.
     JoinsB = 2,
+    /// A has its final response, or talked and has hung up or heard that the talk is over.
+    LeftA = 4,
+    /// B has.
+    LeftB = 8,
 }
 
 impl Marks {
@@ -56,6 +61,40 @@ impl Marks {
 }
 
 impl Call {
+    /// R2: whether this side is done with a call of which the other side may yet have to hear that.
+    pub fn has_left(&self, side: Side) -> bool {
+        self.marks.has(match side {
+            Side::A => Mark::LeftA,
+            Side::B => Mark::LeftB,
+        })
+    }
+
+    /// Notes that this side is done with the call, if it was a talk.
+    pub(super) fn note_left(&mut self, side: Side) {
+        let left = match side {
+            Side::A => Mark::LeftA,
+            Side::B => Mark::LeftB,
+        };
+        if self.answered.is_some() && matches!(self.phase, Phase::Ending { .. }) {
+            self.marks.set(left, true);
+        }
+    }
+
+    /// When it ended, if it has.
+    pub fn ended(&self) -> Option<Timestamp> {
+        self.ended
+    }
+
+    /// Notes that it ends, for the first who says so.
+    pub(super) fn note_end(&mut self, now: Timestamp) {
+        self.ended.get_or_insert(now);
+    }
+
+    /// Notes that A was refused; what rings may take a while to hear of that.
+    pub(super) fn note_refused(&mut self) {
+        self.marks.set(Mark::LeftA, true);
+    }
+
     /// Whether the phone of this side has said that it takes Join.
     pub fn takes_join(&self, side: Side) -> bool {
         self.marks.has(match side {

@@ -248,6 +248,8 @@ pub struct Call {
     marks: marks::Marks,
     began: Timestamp,
     answered: Option<Timestamp>,
+    /// When it ended for whoever ended it; the other side may have to hear of that yet.
+    ended: Option<Timestamp>,
     outcome: Outcome,
 }
 
@@ -452,7 +454,7 @@ impl Call {
             }
             Part::Negotiation => self.on_reinvite_response(turn, response),
             Part::Bye(side) if self.on_leave_answered(turn, side, response) => {}
-            Part::Bye(_) => self.on_bye_done(response.status),
+            Part::Bye(side) => self.on_bye_done(side, response.status),
             Part::Exchange(number) => self.on_exchange_response(turn, number, response),
             Part::Refer => self.on_refer_response(turn, response),
         }
@@ -468,7 +470,7 @@ impl Call {
             Part::Negotiation if self.phase == Phase::Recalling => self.on_offer_failure(turn),
             Part::Negotiation => self.on_reinvite_failure(turn, failure),
             Part::Bye(side) if self.on_leave_failed(turn, side) => {}
-            Part::Bye(_) => self.on_bye_done(Status::REQUEST_TIMEOUT),
+            Part::Bye(side) => self.on_bye_done(side, Status::REQUEST_TIMEOUT),
             Part::Exchange(number) => self.on_exchange_failure(turn, number, failure),
             Part::Refer => self.on_refer_failure(turn),
         }
@@ -495,6 +497,7 @@ impl Call {
             marks: marks::Marks::default(),
             began: now,
             answered: None,
+            ended: None,
             outcome: Outcome::Open,
         }
     }

@@ -20,7 +20,7 @@ use crate::completion::output::{By, Output};
 use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
 use crate::completion::service::{Route, Service, Turn};
-use crate::completion::user::{User, Watch};
+use crate::completion::user::Watch;
 use crate::time::Timestamp;
 
 /// Facts about calls and users.
@@ -28,16 +28,16 @@ impl Service {
     pub(super) fn on_call_failed(&mut self, call: FailedCall, turn: &mut Turn<'_>) {
         let caller = call.caller.clone();
         let calls_max = self.settings.limits.failed_calls_max;
-        let user = self.users.entry(caller.clone()).or_insert_with(User::new);
+        let user = self.users.entry(caller.clone()).or_default();
         user.failed
             .forget(turn.now, self.settings.timing.offer_window);
         user.failed.add(turn.now, call, calls_max);
         self.rekey(&caller, turn);
     }
 
-    pub(super) fn on_call_answered(&mut self, caller: Aor, callee: Aor) {
+    pub(super) fn on_call_answered(&mut self, caller: &Aor, callee: &Aor) {
         // R9: it is all the same which of the two has called.
-        for (caller, callee) in [(&caller, &callee), (&callee, &caller)] {
+        for (caller, callee) in [(caller, callee), (callee, caller)] {
             if let Some(id) = self.pairs.get(caller, callee) {
                 self.on_cc_call_answered(id);
             }

@@ -26,7 +26,6 @@ use crate::completion::output::{By, Delivery, Output};
 use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
 use crate::completion::service::{Service, Turn};
-use crate::completion::user::User;
 use crate::time::Timestamp;
 
 /// The longest rest between two attempts.
@@ -251,7 +250,7 @@ impl Service {
         let (id, ends) = (completion.id, completion.ends);
         let callee = completion.callee.clone();
         self.notes.insert((completion.caller.clone(), id));
-        let user = self.users.entry(callee).or_insert_with(User::new);
+        let user = self.users.entry(callee).or_default();
         user.mail.get_or_insert_default().waiting.push((id, ends));
     }
 

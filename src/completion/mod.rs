@@ -37,6 +37,7 @@ mod restore;
 mod seen;
 mod service;
 mod settings;
+mod turns;
 mod user;
 
 pub use crate::cc::Condition;

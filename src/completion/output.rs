@@ -365,3 +365,15 @@ pub enum Pattern {
     /// A caller was selected more than once and did not call.
     ReadyWithoutCall,
 }
+
+impl Pattern {
+    /// The words in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LongSuspension => "a suspension longer than a call",
+            Self::NoFailedCall => "no failed call before it",
+            Self::QueueNeverEmpty => "a queue that is never empty",
+            Self::ReadyWithoutCall => "turns without a call",
+        }
+    }
+}

@@ -8,7 +8,6 @@ use crate::cc::line::{Calls, Line};
 use crate::cc::monitor::{self, Because, Renewal};
 use crate::completion::entry::{Completion, Stage};
 use crate::completion::service::{Service, Turn};
-use crate::completion::user::User;
 
 impl Service {
     /// A request of such a phone is there: its user's lines matter from now on.
@@ -17,7 +16,7 @@ impl Service {
             return;
         }
         let caller = &completion.caller;
-        let user = self.users.entry(caller.clone()).or_insert_with(User::new);
+        let user = self.users.entry(caller.clone()).or_default();
         user.phones_wait += 1;
         let line = user.line;
         if let Some(entry) = completion.entry {

@@ -407,6 +407,25 @@ mod tests {
         assert!(bytes < 320, "{bytes} bytes for a common completion");
     }
 
+    /// Before Call-IDs were kept as eight bytes they were kept as they came.
+    #[test]
+    fn a_record_with_the_call_id_as_it_came_is_read() {
+        let written = |text: &str| {
+            let mut out = Writer::default();
+            out.text(text);
+            out.0
+        };
+        let came = "c1@a.example";
+        let (long, short) = (written(came), written(&CallId::from(came).to_string()));
+        let bytes = record().encode(STARTED);
+        let mut places = bytes.windows(short.len());
+        let at = places
+            .position(|place| *place == *short)
+            .expect("its Call-ID");
+        let before = [&bytes[..at], &long, &bytes[at + short.len()..]].concat();
+        assert_eq!(Record::decode(&before, STARTED), Some(record()));
+    }
+
     #[test]
     fn age_runs_on_until_a_later_process_reads_it() {
         let later = STARTED.at(at(1000));

@@ -169,7 +169,7 @@ impl Service {
         let turn = &mut Turn { now, out };
         match input {
             Input::CallFailed(call) => self.on_call_failed(call, turn),
-            Input::CallAnswered { caller, callee } => self.on_call_answered(caller, callee),
+            Input::CallAnswered { caller, callee } => self.on_call_answered(&caller, &callee),
             Input::Line { user, line } => self.on_line(user, line, turn),
             Input::Resume { caller } => self.on_resume(&caller),
             Input::Stop => self.on_stop(turn),
@@ -276,19 +276,6 @@ impl Service {
         free && !self.is_down && self.completions.len() < self.settings.limits.total_max
     }
 
-    /// The completion whose CC call a call from `caller` to `callee` is: one that is selected.
-    pub fn recognise(&self, caller: &Aor, callee: &Aor) -> Option<CompletionId> {
-        let id = self.pairs.get(caller, callee)?;
-        let completion = self.completions.get(&id)?;
-        self.is_selected(completion).then_some(id)
-    }
-
-    /// The same by the token of a cc-URI or `cce` parameter.
-    pub fn recognise_token(&self, cce: CceToken) -> Option<CompletionId> {
-        let completion = self.completions.get(&self.tokens.get(cce)?)?;
-        self.is_selected(completion).then_some(completion.id)
-    }
-
     /// The completion whose cc-URI has this token, as long as it lives.
     pub fn entry(&self, cce: CceToken) -> Option<View<'_>> {
         self.view(self.tokens.get(cce)?)
@@ -388,18 +375,6 @@ impl Service {
         let ids = self.pairs.of_caller(caller).chain(notes);
         ids.filter_map(|id| Some(&**self.completions.get(&id)?))
     }
-
-    fn is_selected(&self, completion: &Completion) -> bool {
-        let entry = completion.entry.and_then(|entry| {
-            let user = self.users.get(&completion.callee)?;
-            user.monitor.as_ref()?.stage(entry)
-        });
-        let queue = matches!(
-            entry,
-            Some(monitor::Stage::Ready { .. } | monitor::Stage::Calling { .. })
-        );
-        queue || matches!(completion.stage, Stage::Recalling | Stage::Calling)
-    }
 }
 
 impl<'s> View<'s> {
@@ -450,7 +425,7 @@ impl Service {
 
     fn step_monitor(&mut self, callee: &Aor, event: monitor::Event, turn: &mut Turn<'_>) {
         if let monitor::Event::Subscribe(_) | monitor::Event::TakeUp(..) = event {
-            let user = self.users.entry(callee.clone()).or_insert_with(User::new);
+            let user = self.users.entry(callee.clone()).or_default();
             if user.monitor.is_none() {
                 user.monitor = Some(Box::new(Monitor::new(user.line)));
                 user.waited_for = turn.now;
@@ -473,7 +448,7 @@ impl Service {
 
     fn step_agent(&mut self, caller: &Aor, event: agent::Event, turn: &mut Turn<'_>) {
         if let agent::Event::Request(_) | agent::Event::TakeUp(..) = event {
-            let user = self.users.entry(caller.clone()).or_insert_with(User::new);
+            let user = self.users.entry(caller.clone()).or_default();
             let line = user.line;
             user.agent.get_or_insert_with(|| Box::new(Agent::new(line)));
         }

@@ -38,9 +38,9 @@ pub(super) struct User {
     pub(super) phones_wait: u32,
 }
 
-impl User {
-    pub(super) fn new() -> Box<Self> {
-        Box::new(Self {
+impl Default for User {
+    fn default() -> Self {
+        Self {
             line: Line::UNKNOWN,
             watch: Watch::Off,
             is_waited_for: false,
@@ -52,9 +52,11 @@ impl User {
             fades: None,
             due: None,
             phones_wait: 0,
-        })
+        }
     }
+}
 
+impl User {
     /// Whether his lines matter.
     pub(super) fn wants(&self) -> Watch {
         let has_machine = self.monitor.is_some() || self.agent.is_some() || self.mail.is_some();

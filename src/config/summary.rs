@@ -182,6 +182,11 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
     } else {
         ""
     };
+    let asks = if peer.is_agent_for {
+        "; its callers are called back"
+    } else {
+        ""
+    };
     let bare = match peer.cc_params {
         CcParams::Added => "",
         CcParams::LeftOut => " without parameters",
@@ -191,7 +196,7 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
     writeln!(
         f,
         "peer       {name} at {uri}, speaks for {hosts}; completion {completion}, dials {dials}{bare}; \
-         recalls by {recall}{told}"
+         recalls by {recall}{told}{asks}"
     )
 }
 
@@ -227,11 +232,7 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
         spelled(times.recall),
         service.monitor.recalls_max,
         methods(&completion.recall_by),
-        if completion.announces_recalls {
-            ", announced"
-        } else {
-            ""
-        },
+        announced(completion),
     )?;
     writeln!(
         f,
@@ -241,11 +242,7 @@ fn write_completion(f: &mut fmt::Formatter<'_>, completion: &Completion) -> fmt:
             OnBusy::CampOn => "for all who find the callee busy",
             OnBusy::Refuse => "for who asks by Request-Disposition",
         },
-        if completion.camp_on_answered {
-            "is answered and waits"
-        } else {
-            "waits"
-        },
+        waits(completion),
         spelled(service.timing.camp_on_max),
         spelled(times.guard_call),
     )?;
@@ -293,6 +290,22 @@ fn write_codes(f: &mut fmt::Formatter<'_>, codes: &Codes) -> fmt::Result {
     match &*codes {
         [] => writeln!(f, "codes      none"),
         some => writeln!(f, "codes      {}", some.join(", ")),
+    }
+}
+
+fn announced(completion: &Completion) -> &'static str {
+    if completion.announces_recalls {
+        ", announced"
+    } else {
+        ""
+    }
+}
+
+fn waits(completion: &Completion) -> &'static str {
+    if completion.camp_on_answered {
+        "is answered and waits"
+    } else {
+        "waits"
     }
 }
 

@@ -412,8 +412,7 @@ impl Shard {
             dialled.begin_again();
         }
         self.open_pass(&held.parties, key);
-        if held.call.keeps_caller() {
-            self.place_kept(now, held, &ways);
+        if self.place_kept(now, held, &ways) {
             return Ok(());
         }
         let message = Self::for_other_side(held.parties.identity, request.message);

@@ -14,6 +14,7 @@ use crate::media::desk::RoomId;
 use crate::observe::Pii;
 use crate::random::Rng;
 use crate::shard::codes::Asked;
+use crate::shard::entries::Made;
 use crate::shard::intrude::Intruding;
 use crate::shard::keeping::Vault;
 use crate::shard::messages::Delivering;
@@ -46,6 +47,8 @@ pub(super) struct Desk {
     pub(super) subscriptions: Subscriptions,
     /// The calls that ring a caller.
     pub(super) recalls: BTreeMap<CompletionId, Rung>,
+    /// The CC calls that callers make themselves.
+    pub(super) cc_calls: BTreeMap<CompletionId, Made>,
     /// The request of each caller whose phone was asked to dial by itself.
     pub(super) referring: BTreeMap<addr::Aor, CompletionId>,
     /// Recalls whose next way to the callee is to be tried.
@@ -86,6 +89,7 @@ impl Desk {
             wishes: Vec::new(),
             subscriptions: Subscriptions::new(subscriptions_max(settings)),
             recalls: BTreeMap::new(),
+            cc_calls: BTreeMap::new(),
             referring: BTreeMap::new(),
             unplaced: Vec::new(),
             intruding: BTreeMap::new(),
@@ -285,7 +289,7 @@ impl Shard {
             tracing::warn!(
                 caller = suspicion.caller.as_ref().map(show),
                 callee = suspicion.callee.as_ref().map(show),
-                pattern = ?suspicion.pattern,
+                pattern = suspicion.pattern.as_str(),
                 "this looks like probing"
             );
         }

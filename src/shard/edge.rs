@@ -379,7 +379,10 @@ impl Shard {
         }
         let digester = self.layer.digester();
         match std::mem::take(&mut held.about) {
-            About::CcCall(id) => edge.challenged.await_cc_call(now, id),
+            About::CcCall(id) => {
+                self.desk.cc_calls.remove(&id);
+                edge.challenged.await_cc_call(now, id);
+            }
             About::Asker(asker) => {
                 if let Some(id) = asker.invited() {
                     edge.challenged.await_camped(now, id, (key, asker));

@@ -8,12 +8,40 @@ use crate::cc::addr;
 use crate::cc::id::CceToken;
 use crate::cc::offer::{self, Named};
 use crate::completion::{CompletionId, View};
-use crate::shard::desk::user_of;
-use crate::shard::invite::Routed;
-use crate::shard::{Reject, Shard};
+use crate::shard::desk::{name_of, user_of};
+use crate::shard::invite::{Arrived, Routed};
+use crate::shard::offer::About;
+use crate::shard::{Parties, Reject, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Request, SipUri, Uri};
+use crate::table::Key;
 use crate::time::Timestamp;
+
+/// How a call is known to complete another one, the surest first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Sign {
+    /// It goes to the name of a place in a queue.
+    Uri,
+    /// It goes to what was dialled at first, with that name beside it, or as his phone was told.
+    Param,
+    /// Its caller's turn has come, and he calls the callee.
+    Pair,
+}
+
+/// A call that completes another one.
+pub(super) struct CcCall {
+    pub(super) id: CompletionId,
+    pub(super) routed: Routed,
+    pub(super) sign: Sign,
+}
+
+/// A CC call that its caller has made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    /// Its slot, once it has one.
+    pub(super) key: Option<Key>,
+    sign: Sign,
+}
 
 impl Shard {
     /// CC-22: the request of whom a URI of ours names, and where a call to it goes; nobody but its
@@ -48,6 +76,113 @@ impl Shard {
         let entry = entry.ok_or(Reject::UserUnknown)?;
         let routed = self.route_to_entry(now, (request, flow), &entry)?;
         Ok(Some((entry.id, routed)))
+    }
+
+    /// Whether this is the CC call of a request, and where it goes: by the cc-URI, or because it is
+    /// the caller's turn. The URI of an entry that is not his own is nobody's.
+    pub(super) fn cc_call_of(
+        &self,
+        now: Timestamp,
+        arrived: &Arrived<'_>,
+    ) -> Result<Option<CcCall>, Reject> {
+        let Arrived { request, flow, .. } = arrived;
+        let Uri::Sip(uri) = request.uri else {
+            return Ok(None);
+        };
+        let service = &self.desk.service;
+        let named = self.cc_call_to_named(now, (request, flow), arrived.name.as_ref())?;
+        if let Some((id, routed)) = named {
+            let sign = Sign::Uri;
+            return Ok(Some(CcCall { id, routed, sign }));
+        }
+        let Some(name) = arrived
+            .name
+            .as_ref()
+            .filter(|_| service.counts().completions > 0)
+            // R5: who waits with this call goes on with it.
+            .filter(|_| !self.has_camped(request, flow))
+        else {
+            return Ok(None);
+        };
+        // R1: whose number it is.
+        let callee = self.domains.aor(&request.uri);
+        let callee = callee.map(|callee| self.owner_of(&callee).unwrap_or(callee));
+        let Some(callee) = callee else {
+            return Ok(None);
+        };
+        let by_name = self.referred_to(name, &request.uri);
+        let by_name = by_name.or_else(|| self.named_entry(name, &uri));
+        let by_pair = || Some((service.recognise(name, &name_of(&callee))?, Sign::Pair));
+        let found = by_name.map(|id| (id, Sign::Param)).or_else(by_pair);
+        let Some((id, sign)) = found else {
+            return Ok(None);
+        };
+        let routed = self.route(now, request, flow, Some(callee.clone()));
+        let routed = routed.unwrap_or_else(|_| self.route_home(now, callee));
+        Ok(Some(CcCall { id, routed, sign }))
+    }
+
+    /// Whether the CC call of that request is under way already. One that was taken for it, for want
+    /// of a name, gives way to one that bears it and gets through (CC-22).
+    pub(super) fn is_beside(&self, cc_call: &CcCall) -> bool {
+        let Some(made) = self.cc_call_made(cc_call.id) else {
+            return false;
+        };
+        let is_surer = made.sign == Sign::Pair && cc_call.sign != Sign::Pair;
+        !is_surer || self.barrier(&cc_call.routed).is_some()
+    }
+
+    /// A call of the same caller's beside his CC call: a call as any other, and no word on how the
+    /// first one fares.
+    pub(super) fn on_call_beside(
+        &mut self,
+        now: Timestamp,
+        arrived: Arrived<'_>,
+        cc_call: CcCall,
+    ) -> Result<(), Reject> {
+        match cc_call.sign {
+            Sign::Param | Sign::Pair => return self.on_plain_call(now, arrived),
+            Sign::Uri => {}
+        }
+        if let Some(reject) = self.barrier(&cc_call.routed) {
+            return self.refuse_call(now, &arrived, About::Nothing, reject);
+        }
+        let Routed { ways, callee, .. } = cc_call.routed;
+        let parties = Parties {
+            caller: arrived.caller,
+            callee,
+            ..Parties::default()
+        };
+        let about = About::Nothing;
+        self.start_call(now, arrived.request, arrived.flow, &ways, (parties, about))
+    }
+
+    /// What keeps a call from ringing anybody.
+    pub(super) fn barrier(&self, routed: &Routed) -> Option<Reject> {
+        if routed.ways.is_empty() {
+            return Some(Reject::UserUnregistered);
+        }
+        let is_full = routed.callee.as_ref().is_some_and(|it| self.is_full(it));
+        is_full.then_some(Reject::UserBusy)
+    }
+
+    /// A CC call begins that its caller makes.
+    pub(super) fn begin_cc_call(&mut self, cc_call: &CcCall) {
+        let before = self.cc_call_made(cc_call.id).and_then(|made| made.key);
+        if let Some(held) = before.and_then(|key| self.calls.get_mut(key)) {
+            held.about = About::Nothing;
+        }
+        let made = Made {
+            key: None,
+            sign: cc_call.sign,
+        };
+        self.desk.cc_calls.insert(cc_call.id, made);
+    }
+
+    /// The CC call of a request that is under way, if its caller has made it himself.
+    fn cc_call_made(&self, id: CompletionId) -> Option<Made> {
+        let made = *self.desk.cc_calls.get(&id)?;
+        self.desk.service.is_called(id).then_some(made)
     }
 
     /// R3: a place in a queue is called as its caller has called at first: through the PBX, where that

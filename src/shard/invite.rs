@@ -14,9 +14,10 @@ use crate::cc::capsule::CallIdentity;
 use crate::cc::line::Calls;
 use crate::cc::monitor::Found;
 use crate::cc::trust::PeerId;
-use crate::completion::{Binding, CompletionId, Input};
+use crate::completion::{Binding, Input};
 use crate::location::Aor;
 use crate::shard::desk::{name_of, user_of};
+use crate::shard::entries::CcCall;
 use crate::shard::legs::IN_PLACE;
 use crate::shard::offer::{About, Asker, Callee, identity_of};
 use crate::shard::passes::Dialled;
@@ -46,13 +47,13 @@ pub(super) struct Routed {
 const AFTER_EMERGENCY: Duration = Duration::from_hours(1);
 
 /// An INVITE and whom it concerns.
-struct Arrived<'r> {
-    request: &'r Request<'r>,
-    flow: &'r Flow,
+pub(super) struct Arrived<'r> {
+    pub(super) request: &'r Request<'r>,
+    pub(super) flow: &'r Flow,
     /// A user of ours who calls from a phone of his.
-    caller: Option<Aor>,
+    pub(super) caller: Option<Aor>,
     /// How completion knows the caller, if he may have to do with it (R8).
-    name: Option<addr::Aor>,
+    pub(super) name: Option<addr::Aor>,
 }
 
 impl Shard {
@@ -73,8 +74,10 @@ impl Shard {
             }
             return self.on_call(now, request, flow, caller);
         }
-        if let (Some(caller), Some(code)) = (&caller, self.code_of(request)) {
-            return self.on_code(now, flow, request, (caller, code));
+        if let Some(code) = self.code_of(request)
+            && let Some(caller) = self.dials_codes(flow, request, caller.as_ref())
+        {
+            return self.on_code(now, flow, request, (&caller, code));
         }
         let name = self.caller_name(request, flow, caller.as_ref());
         let arrived = Arrived {
@@ -84,6 +87,7 @@ impl Shard {
             name,
         };
         match self.cc_call_of(now, &arrived)? {
+            Some(cc_call) if self.is_beside(&cc_call) => self.on_call_beside(now, arrived, cc_call),
             Some(cc_call) => self.on_cc_call(now, arrived, cc_call),
             None => self.on_plain_call(now, arrived),
         }
@@ -108,7 +112,11 @@ impl Shard {
         self.start_call(now, request, flow, &ways, (parties, About::Nothing))
     }
 
-    fn on_plain_call(&mut self, now: Timestamp, arrived: Arrived<'_>) -> Result<(), Reject> {
+    pub(super) fn on_plain_call(
+        &mut self,
+        now: Timestamp,
+        arrived: Arrived<'_>,
+    ) -> Result<(), Reject> {
         let Arrived { request, flow, .. } = arrived;
         let dialled = self.domains.aor(&request.uri);
         let named = self.way_to_named(request, IN_PLACE);
@@ -175,8 +183,10 @@ impl Shard {
         &mut self,
         now: Timestamp,
         arrived: Arrived<'_>,
-        (id, routed): (CompletionId, Routed),
+        cc_call: CcCall,
     ) -> Result<(), Reject> {
+        self.begin_cc_call(&cc_call);
+        let CcCall { id, routed, .. } = cc_call;
         let Routed { ways, callee, peer } = routed;
         // R1: whose number it is.
         let view = self.desk.service.view(id).filter(|_| peer.is_some());
@@ -232,53 +242,13 @@ impl Shard {
         may_ask.then(|| name_of(&caller))
     }
 
-    /// Whether this is the CC call of a request, and where it goes: by the cc-URI, or because it is
-    /// the caller's turn. The URI of an entry that is not his own is nobody's.
-    fn cc_call_of(
-        &self,
-        now: Timestamp,
-        arrived: &Arrived<'_>,
-    ) -> Result<Option<(CompletionId, Routed)>, Reject> {
-        let Arrived { request, flow, .. } = arrived;
-        let Uri::Sip(uri) = request.uri else {
-            return Ok(None);
-        };
-        let service = &self.desk.service;
-        let named = self.cc_call_to_named(now, (request, flow), arrived.name.as_ref())?;
-        if named.is_some() {
-            return Ok(named);
-        }
-        let Some(name) = arrived
-            .name
-            .as_ref()
-            .filter(|_| service.counts().completions > 0)
-            // R5: who waits with this call goes on with it.
-            .filter(|_| !self.has_camped(request, flow))
-        else {
-            return Ok(None);
-        };
-        // R1: whose number it is.
-        let callee = self.domains.aor(&request.uri);
-        let callee = callee.map(|callee| self.owner_of(&callee).unwrap_or(callee));
-        let by_pair = |callee: &Aor| service.recognise(name, &name_of(callee));
-        let id = (self.referred_to(name, &request.uri))
-            .or_else(|| self.named_entry(name, &uri))
-            .or_else(|| callee.as_ref().and_then(by_pair));
-        let Some((id, callee)) = id.zip(callee) else {
-            return Ok(None);
-        };
-        let routed = self.route(now, request, flow, Some(callee.clone()));
-        Ok(Some((
-            id,
-            routed.unwrap_or_else(|_| self.route_home(now, callee)),
-        )))
-    }
-
     /// What completion has to know of a call in case it fails; `None` if nobody may ask.
     fn asker(&mut self, arrived: &Arrived<'_>, callee: Callee) -> Option<Asker> {
         let caller = arrived.name.clone()?;
+        let behind = self.binding_behind(arrived.flow, arrived.request, arrived.caller.as_ref());
         if let Callee::Behind(..) = callee
             && arrived.caller.is_none()
+            && behind.is_none()
         {
             return None;
         }
@@ -302,7 +272,7 @@ impl Shard {
         Some(Asker {
             // CC-29
             caller,
-            binding: binding.unwrap_or_default(),
+            binding: binding.or(behind).unwrap_or_default(),
             callee,
             // CC-07
             from: address(&arrived.request.from.uri)?,
@@ -320,7 +290,7 @@ impl Shard {
     /// A refusal of our own. One that might be none a moment later is kept for as long as a
     /// transaction lasts, so that a repetition is no second call; who may ask for completion gets
     /// the offer with it.
-    fn refuse_call(
+    pub(super) fn refuse_call(
         &mut self,
         now: Timestamp,
         arrived: &Arrived<'_>,
@@ -478,7 +448,7 @@ impl Shard {
         }
         self.engage_peers(&parties);
         if let About::CcCall(id) = &about {
-            self.note_referred(*id, key);
+            self.note_cc_call(*id, key);
         }
         self.open_pass(&parties, key);
         self.in_hand = Some((key, parties.clone()));

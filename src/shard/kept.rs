@@ -17,7 +17,6 @@ use crate::cc::Condition;
 use crate::completion::Input;
 use crate::media::room::{Programme, Repeats};
 use crate::shard::camping::{Stage as Camp, TAIL, set_stage};
-use crate::shard::offer::About;
 use crate::shard::prompt::Stage;
 use crate::shard::ways::{Ways, targets};
 use crate::shard::{Held, Parties, Shard};
@@ -45,10 +44,11 @@ impl Shard {
         }
     }
 
-    /// It is his turn: his callee is rung, and asked what he has to offer.
-    pub(super) fn place_kept(&mut self, now: Timestamp, held: &mut Held, ways: &Ways) {
-        let About::Asker(asker) = &held.about else {
-            return;
+    /// It is his turn: his callee is rung, and asked what he has to offer; whether he was answered.
+    pub(super) fn place_kept(&mut self, now: Timestamp, held: &mut Held, ways: &Ways) -> bool {
+        let asker = held.about.asker().filter(|_| held.call.keeps_caller());
+        let Some(asker) = asker else {
+            return false;
         };
         let to = ways.first().and_then(|way| self.peer_of(&way.flow));
         let identity = asker.identity.clone();
@@ -68,6 +68,7 @@ impl Shard {
             said: &said,
         };
         self.in_turn(now, held, |call, turn| call.place(turn, &invitation));
+        true
     }
 
     /// What has become of the call to his callee.

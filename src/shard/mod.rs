@@ -10,6 +10,7 @@
 
 mod anchored;
 mod announcing;
+mod behind;
 mod camping;
 mod challenged;
 mod codes;
@@ -151,6 +152,7 @@ struct Parties {
     /// What either side learns of the other.
     identity: terms::Identity,
     kind: Kind,
+    left: terms::Left,
     /// Where redirections have led it.
     followed: Option<Arc<redirect::Followed>>,
 }
@@ -548,6 +550,7 @@ impl Shard {
         if held.prompting.is_some() || (held.call.is_held() && !waits) {
             self.attend(now, key, &mut held);
         }
+        self.free_who_left(now, &mut held);
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
             if self.keep_challenged(now, key, &mut held) {
@@ -558,7 +561,7 @@ impl Shard {
             self.calls.discard(key);
             match held.about {
                 About::Recall(id) => self.forget_recall(id, key),
-                About::CcCall(id) => self.forget_referred(id, key),
+                About::CcCall(id) => self.forget_cc_call(id, key),
                 About::Asker(_) | About::Code | About::Inward(_) | About::Nothing => {}
             }
             self.on_call_over(now, &held);

@@ -317,14 +317,21 @@ impl Shard {
     }
 
     /// R18: what would be withdrawn with the recall.
-    pub(super) fn note_referred(&mut self, id: CompletionId, key: Key) {
+    pub(super) fn note_cc_call(&mut self, id: CompletionId, key: Key) {
+        if let Some(made) = self.desk.cc_calls.get_mut(&id) {
+            made.key = Some(key);
+        }
         if let Some(rung) = self.desk.recalls.get_mut(&id) {
             rung.referred = Some(key);
         }
     }
 
     /// A CC call is over: nothing is left to withdraw.
-    pub(super) fn forget_referred(&mut self, id: CompletionId, key: Key) {
+    pub(super) fn forget_cc_call(&mut self, id: CompletionId, key: Key) {
+        let made = self.desk.cc_calls.get(&id);
+        if made.is_some_and(|made| made.key == Some(key)) {
+            self.desk.cc_calls.remove(&id);
+        }
         if let Some(rung) = self.desk.recalls.get_mut(&id) {
             rung.referred.take_if(|referred| *referred == key);
         }
@@ -335,9 +342,11 @@ impl Shard {
         if let Input::CcCallAnswered { id }
         | Input::CcCallDiverted { id }
         | Input::CcCallFailed { id, .. } = fact
-            && let Some(rung) = self.desk.recalls.get(id)
         {
-            self.with_call(now, rung.key, |call, turn| call.end_referral(turn));
+            self.desk.cc_calls.remove(id);
+            if let Some(rung) = self.desk.recalls.get(id) {
+                self.with_call(now, rung.key, |call, turn| call.end_referral(turn));
+            }
         }
     }
 

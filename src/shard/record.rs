@@ -369,7 +369,7 @@ impl Draft {
             began: call.began(),
             rang: self.rang,
             answered,
-            ended: now,
+            ended: call.ended().unwrap_or(now),
             end: end_of(outcome, answered),
             by: ender(outcome, self.refuser),
             completion: self.completion.map(|id| (id, history.unwrap_or_default())),
@@ -393,7 +393,8 @@ impl Shard {
         } else {
             self.counters.count_failed(status_of(call.outcome()));
         }
-        let talked = call.answered().map(|answered| now.since(answered));
+        let ended = call.ended().unwrap_or(now);
+        let talked = call.answered().map(|answered| ended.since(answered));
         tracing::info!(
             call_id = %call.call_id(Side::A).escape_ascii(),
             call_id_b = %call.call_id(Side::B).escape_ascii(),

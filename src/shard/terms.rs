@@ -9,17 +9,41 @@
 
 use std::collections::BTreeMap;
 
+use crate::call::Side;
 use crate::cc::trust::PeerId;
 use crate::completion;
 use crate::location::Aor;
 use crate::shard::pace::Rate;
 use crate::shard::settings::Trust;
 use crate::shard::ways::Ways;
-use crate::shard::{Parties, Reject, Shard};
+use crate::shard::{Held, Parties, Reject, Shard};
 use crate::sip::flow::Flow;
 use crate::sip::{Message, Method, Name, Request};
 use crate::table::Key;
 use crate::time::Timestamp;
+
+/// Who of the two is done with a call that is not over yet.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Left {
+    a: bool,
+    b: bool,
+}
+
+impl Left {
+    fn insert(&mut self, side: Side) {
+        match side {
+            Side::A => self.a = true,
+            Side::B => self.b = true,
+        }
+    }
+
+    fn contains(self, side: Side) -> bool {
+        match side {
+            Side::A => self.a,
+            Side::B => self.b,
+        }
+    }
+}
 
 /// What peers have taken of what they may.
 pub(super) type Loads = BTreeMap<PeerId, Load>;
@@ -192,12 +216,36 @@ impl Shard {
     /// A call is over for its users and peers.
     pub(super) fn release(&mut self, now: Timestamp, parties: &Parties) {
         self.release_peers(parties);
-        if let Some(caller) = parties.caller.as_ref().filter(|_| parties.is_outgoing) {
-            self.users.end_begun(caller);
+        for side in [Side::A, Side::B] {
+            self.free(now, parties, side);
         }
-        for user in [&parties.caller, &parties.callee].into_iter().flatten() {
-            self.users.release(now, user);
+    }
+
+    /// R2: who has hung up is free, however long it takes the other side to hear of that.
+    pub(super) fn free_who_left(&mut self, now: Timestamp, held: &mut Held) {
+        for side in [Side::A, Side::B] {
+            if held.call.has_left(side) {
+                self.free(now, &held.parties, side);
+                held.parties.left.insert(side);
+            }
         }
+    }
+
+    fn free(&mut self, now: Timestamp, parties: &Parties, side: Side) {
+        if parties.left.contains(side) {
+            return;
+        }
+        let user = match side {
+            Side::A => &parties.caller,
+            Side::B => &parties.callee,
+        };
+        let Some(user) = user else {
+            return;
+        };
+        if side == Side::A && parties.is_outgoing {
+            self.users.end_begun(user);
+        }
+        self.users.release(now, user);
     }
 
     pub(super) fn release_peers(&mut self, parties: &Parties) {

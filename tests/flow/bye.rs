@@ -2,9 +2,15 @@
 //!
 //! Spec: RFC 3261 §12.2.1.2, §12.2.2, §15.
 
+use std::time::Duration;
+
+use campon::shard::record::Record;
+
 use super::kit::dialog::Dialog;
-use super::kit::draft::{bye, options};
-use super::kit::scenes::{Ringing, call, hang_up, ringing, two_phones};
+use super::kit::draft::{OFFER, bye, invite, options};
+use super::kit::scenes::{Ringing, call, hang_up, refused, ringing, two_phones};
+use super::kit::subject::Setup;
+use super::kit::world::World;
 
 #[test]
 fn byes_from_both_sides_at_once_are_both_answered() {
@@ -28,6 +34,43 @@ fn a_callee_that_knows_nothing_of_the_call_does_not_hold_up_its_end() {
     bob.answers(&bye, 481);
     // S-15
     alice.receives("200");
+}
+
+/// A user with one call at a time was busy for half a minute after he had hung up on a phone that
+/// had died: until its BYE was given up.
+#[test]
+fn who_hangs_up_on_a_phone_that_has_died_is_free() {
+    let (world, alice, bob) = two_phones();
+    let carol = world.phone("carol");
+    let before = call(&alice, &bob);
+    bob.hangs_up(&before.callee);
+    bob.receives("200");
+    alice.receives("BYE");
+    let after = call(&carol, &bob);
+    // Nor is he freed once more when nobody waits for her any longer.
+    world.advance(Duration::from_secs(32));
+    alice.receives_copies("BYE");
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    refused(&alice, &sent, "486");
+    hang_up(&carol, &after.caller, &bob);
+}
+
+/// Half a minute in which nobody answered was on the bill.
+#[test]
+fn a_record_ends_with_the_talk_and_not_with_the_last_answer() {
+    let world = World::new(Setup::Joining);
+    let (alice, bob) = (world.phone("alice"), world.phone("bob"));
+    let talk = call(&alice, &bob);
+    world.advance(Duration::from_secs(10));
+    bob.hangs_up(&talk.callee);
+    bob.receives("200");
+    world.advance(Duration::from_secs(33));
+    alice.receives_copies("BYE");
+    let Some(Record::Call(record)) = world.next_record() else {
+        panic!("no record of the call");
+    };
+    let answered = record.answered.expect("they talked");
+    assert_eq!(record.ended.since(answered), Duration::from_secs(10));
 }
 
 #[test]

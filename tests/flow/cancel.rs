@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
+use super::kit::completion::speaks_with;
 use super::kit::dialog::Dialog;
-use super::kit::draft::{ANSWER, cancel, response};
+use super::kit::draft::{ANSWER, OFFER, cancel, invite, response};
 use super::kit::party::assert_came_at;
 use super::kit::scenes::{Ringing, call, gives_in, hang_up, offered, refused, ringing, two_phones};
 
@@ -106,6 +107,24 @@ fn a_cancel_that_crosses_the_answer_changes_nothing() {
     alice.acks(&sent, &answer);
     bob.receives("ACK");
     hang_up(&alice, &Dialog::of_caller(&sent, &answer), &bob);
+}
+
+/// She was busy for half a minute after she had given up on a phone that had died.
+#[test]
+fn who_gives_up_on_a_phone_that_has_died_is_free() {
+    let (world, alice, bob) = two_phones();
+    let carol = world.phone("carol");
+    let (sent, _) = offered(&alice, &bob);
+    alice.cancels(&sent);
+    alice.receives("200");
+    refused(&alice, &sent, "487");
+    let talk = speaks_with(&carol, "alice", &alice);
+    // Nor is she freed once more when Bob's phone is given up.
+    world.advance(Duration::from_secs(33));
+    bob.receives_copies("INVITE");
+    let again = bob.sends(invite("alice").with_sdp(OFFER));
+    refused(&bob, &again, "486");
+    hang_up(&carol, &talk, &alice);
 }
 
 #[test]

@@ -36,4 +36,5 @@ mod strangers;
 mod streams;
 mod transfer;
 mod trunk;
+mod trunk_agent;
 mod untouched;

@@ -1,6 +1,6 @@
 //! What every simulation stands on: one clock, one worker, and datagrams under way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use campon::completion::WallTime;
 use campon::random::Rng;
 use campon::shard::{Input, Output, Report, Shard};
 use campon::sip::flow::{Flow, ListenerId, Transport};
-use campon::store::{Order, Put};
+use campon::store::{Key, Order, Put, Stored};
 use campon::time::Timestamp;
 
 use super::network::Conditions;
@@ -38,6 +38,8 @@ pub(crate) struct Frame<P> {
     pub(crate) vault: Vault,
     /// How far the clock was set forwards at the last start, if anybody has yet to hear of it.
     pub(crate) jump: Option<Duration>,
+    /// What was kept as each recall left, of those that have left in this step.
+    pub(crate) kept: VecDeque<Vec<(Key, Stored)>>,
     /// When a record was to be removed last.
     pub(crate) last_removal: Option<Timestamp>,
     crashes: Option<Crashes>,
@@ -107,6 +109,7 @@ impl<P> Frame<P> {
             born: Timestamp::START,
             vault: Vault::default(),
             jump: None,
+            kept: VecDeque::new(),
             last_removal: None,
             crashes: None,
             tally: BTreeMap::new(),
@@ -274,11 +277,11 @@ impl<P> Frame<P> {
             if self.ends_here() {
                 break;
             }
-            let is_recall = |bytes: &[u8]| bytes.windows(10).any(|word| word == b"Alert-Info");
-            if let Some(crashes) = &mut self.crashes
-                && sends.as_ref().is_some_and(|(_, bytes)| is_recall(bytes))
-            {
-                crashes.eager = EAGER;
+            if sends.as_ref().is_some_and(|(_, bytes)| is_recall(bytes)) {
+                self.kept.push_back(self.vault.records());
+                if let Some(crashes) = &mut self.crashes {
+                    crashes.eager = EAGER;
+                }
             }
             sent.extend(sends);
         }
@@ -385,6 +388,11 @@ impl<P> Frame<P> {
         self.serial += 1;
         self.queue.insert((at, self.serial), event);
     }
+}
+
+/// Whether this message rings a caller.
+pub(crate) fn is_recall(bytes: &[u8]) -> bool {
+    bytes.windows(10).any(|word| word == b"Alert-Info")
 }
 
 /// Where campon listens.

@@ -103,7 +103,7 @@ impl Stage {
             "{story}"
         );
         let call = self.alices_call("busy");
-        let call = call["id"].as_str().expect("an id");
+        let call = call.get("id").and_then(|id| id.as_str()).expect("an id");
         let again = self.operator(&["complete", call]);
         assert_eq!(again, format!("{id} no. 1\n"));
     }

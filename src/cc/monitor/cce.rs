@@ -274,3 +274,14 @@ impl Cce {
         [Some(stage), resumes, tells].into_iter().flatten().min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each of those who wait has one.
+    #[test]
+    fn a_place_in_a_queue_takes_little_room() {
+        assert!(size_of::<Cce>() <= 160, "{} bytes", size_of::<Cce>());
+    }
+}

@@ -226,7 +226,7 @@ impl Monitor {
             // A look at a queue in which he has no place: one NOTIFY, and it is over.
             self.leaving.push(Leaving::new(id, Reason::Timeout));
         } else if let Some(twin) = twin.and_then(|at| self.entries.get_mut(at)) {
-            let old = twin.take_over(newcomer, turn.now + granted, ends);
+            let old = twin.take_over(&newcomer, turn.now + granted, ends);
             turn.out.push(Effect::TookOver(old.id, id));
             self.leaving.push(old);
         } else {
@@ -340,13 +340,15 @@ impl Monitor {
         }
     }
 
-    /// CC-43: the recall timer stops when the CC call arrives; only a selected caller has one.
+    /// CC-43: the recall timer stops when the CC call arrives; only a selected caller has one. Where a
+    /// surer one comes, its time is the one that counts.
     fn on_arrived(&mut self, id: SubscriptionId, turn: &mut Turn<'_>) {
         let gives_up = turn.now + turn.policy.times.cc_call_max;
-        if let Some(cce) = self.find(id)
-            && matches!(cce.stage, Stage::Ready { .. })
-        {
-            cce.stage = Stage::Calling { gives_up };
+        let Some(cce) = self.find(id).filter(|cce| !cce.is_queued()) else {
+            return;
+        };
+        let before = std::mem::replace(&mut cce.stage, Stage::Calling { gives_up });
+        if let Stage::Ready { .. } = before {
             turn.out.push(Effect::Moved(id, Move::Calling));
         }
     }
@@ -567,7 +569,7 @@ impl Leaving {
 
 impl Cce {
     /// CC-36: the newer dialog has the place; the older one, which comes back, is ended.
-    fn take_over(&mut self, newcomer: Newcomer, expires: Timestamp, ends: Timestamp) -> Leaving {
+    fn take_over(&mut self, newcomer: &Newcomer, expires: Timestamp, ends: Timestamp) -> Leaving {
         self.service_ends = newcomer.service_ends(ends);
         let old = Leaving {
             id: self.id,

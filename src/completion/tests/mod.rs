@@ -8,5 +8,6 @@ mod messages;
 mod queues;
 mod random;
 mod remote;
+mod room;
 mod seen;
 mod store;

@@ -49,6 +49,26 @@ fn two_callers_are_called_back_in_the_order_of_their_requests() {
     talks_after_recall(&dave, bob); // CC-47
 }
 
+/// R2: his leg is over, and what has become of hers is nothing to those who wait for him.
+#[test]
+fn who_hung_up_on_a_phone_that_has_died_is_called_back_for() {
+    let scene = BobIsBusy::new();
+    let BobIsBusy {
+        world,
+        alice,
+        bob,
+        carol,
+        ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    bob.hangs_up(&scene.talk.callee);
+    bob.receives("200");
+    world.advance(GUARD);
+    talks_after_recall(alice, bob);
+    let byes = carol.receives_copies("BYE");
+    carol.answers(&byes[0], 200);
+}
+
 #[test]
 fn a_recall_that_nobody_answers_is_over_in_time() {
     let scene = BobIsBusy::new();

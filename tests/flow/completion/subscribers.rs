@@ -12,7 +12,16 @@ use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, invite, response, within};
 use crate::flow::kit::message::{Message, uri_of};
 use crate::flow::kit::party::{Party, assert_came_at};
-use crate::flow::kit::scenes::{hang_up, refused};
+use crate::flow::kit::scenes::{call, hang_up, refused};
+use crate::flow::kit::subject::Setup;
+use crate::flow::kit::world::World;
+
+/// By which name a caller calls.
+#[derive(Clone, Copy, Debug)]
+enum Names {
+    Callee,
+    Place,
+}
 
 /// A CC call is answered, and its subscription ends with it.
 #[track_caller]
@@ -102,6 +111,66 @@ fn a_cc_call_that_is_refused_costs_nobody_his_place() {
     world.advance(LONG);
     alice.receives_nothing();
     leaves(alice, &waiting.dialog);
+}
+
+/// Who calls once more while his CC call rings has made a second call: its failure is not the first
+/// one's, by whichever name of the callee.
+#[test]
+fn a_second_call_beside_the_cc_call_says_nothing_of_it() {
+    for names in [Names::Callee, Names::Place] {
+        let scene = BobIsBusy::new();
+        let BobIsBusy { alice, bob, .. } = &scene;
+        subscribes(alice, &scene.busy);
+        scene.bob_is_free();
+        let ready = told(alice, "ready");
+        let first = alice.sends(cc_call(&ready));
+        let rings = bob.receives("INVITE");
+        let beside = match names {
+            Names::Callee => invite("bob").with_sdp(OFFER),
+            Names::Place => cc_call(&ready),
+        };
+        let second = alice.sends(beside);
+        refused(alice, &second, "486");
+        // CC-38: it is still hers.
+        alice.receives_nothing();
+        bob.receives_nothing();
+        bob.sends(response(&rings, 200).with_sdp(ANSWER));
+        let answer = alice.receives("200");
+        // CC-46
+        ended(alice, "noresource");
+        alice.acks(&first, &answer);
+        bob.receives("ACK");
+        hang_up(alice, &Dialog::of_caller(&first, &answer), bob);
+    }
+}
+
+/// A call to the callee is taken for the CC call as long as none comes that bears its name.
+#[test]
+fn a_call_by_the_name_of_the_place_is_the_cc_call_rather_than_one_before() {
+    let world = World::new(Setup::Unlimited);
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
+    let talk = call(&carol, &bob);
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    refuses(&bob, &bob.receives("INVITE"), 486);
+    let busy = refused(&alice, &sent, "486");
+    world.advance(GUARD);
+    subscribes(&alice, &busy);
+    hang_up(&carol, &talk.caller, &bob);
+    world.advance(GUARD);
+    let ready = told(&alice, "ready");
+    let by_number = alice.sends(invite("bob").with_sdp(OFFER));
+    let first = bob.receives("INVITE");
+    let by_name = alice.sends(cc_call(&ready)); // CC-22
+    let second = bob.receives("INVITE");
+    refuses(&bob, &first, 486);
+    refused(&alice, &by_number, "486");
+    alice.receives_nothing();
+    bob.sends(response(&second, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    ended(&alice, "noresource");
+    alice.acks(&by_name, &answer);
+    bob.receives("ACK");
+    hang_up(&alice, &Dialog::of_caller(&by_name, &answer), &bob);
 }
 
 #[test]

@@ -128,6 +128,8 @@ pub(crate) enum Setup {
     Trunk,
     /// The same, where the PBX tells of dialogs and the carrier may wait for its users.
     TrunkTold,
+    /// As [`Self::Trunk`], where callers of the branch ask by code: see `flow::trunk_agent`.
+    TrunkAgent,
     /// As [`Self::Upstream`], which is `sip:pbx.example.org`.
     Named,
     /// Standalone, and callees are asked for reliable responses whoever calls.
@@ -211,6 +213,7 @@ fn upstream(setup: Setup) -> Option<Peer> {
         | Setup::Routed
         | Setup::Trunk
         | Setup::TrunkTold
+        | Setup::TrunkAgent
         | Setup::Users
         | Setup::OwnCalls
         | Setup::OwnAccount
@@ -251,6 +254,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         Setup::Routed
             | Setup::Trunk
             | Setup::TrunkTold
+            | Setup::TrunkAgent
             | Setup::Peer
             | Setup::Edge
             | Setup::EdgeDirect
@@ -294,6 +298,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     prepare_routes(setup, &mut settings);
     settings.completion.codes = codes();
     prepare_prompts(setup, &mut settings);
+    prepare_hearing(setup, &mut settings);
     if matches!(setup, Setup::Joining | Setup::EdgeJoining) {
         settings.completion.on_busy = OnBusy::Ask;
         settings.completion.intrusion.rights = intrusion();
@@ -348,6 +353,9 @@ fn prepare_routes(setup: Setup, settings: &mut Settings) {
     }
     if matches!(setup, Setup::Trunk | Setup::TrunkTold) {
         crate::flow::trunk::prepare(settings);
+    }
+    if matches!(setup, Setup::TrunkAgent) {
+        crate::flow::trunk::prepare_agent(settings);
     }
 }
 
@@ -423,6 +431,13 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             ..Prompt::default()
         });
     }
+    if let (Setup::EdgePrompting, Some(prompt)) = (setup, &mut settings.completion.prompt) {
+        prompt.digits.push((Digit::D6, Mode::CampOn));
+    }
+}
+
+/// What callers hear who wait or are called back.
+fn prepare_hearing(setup: Setup, settings: &mut Settings) {
     settings.completion.camp_on_answered = matches!(setup, Setup::Answering);
     if let Setup::Announcing | Setup::AnnouncingRefer = setup {
         settings.sound = Some(Sound {
@@ -432,9 +447,6 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
         });
         settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
         settings.completion.announces_recalls = true;
-    }
-    if let (Setup::EdgePrompting, Some(prompt)) = (setup, &mut settings.completion.prompt) {
-        prompt.digits.push((Digit::D6, Mode::CampOn));
     }
 }
 
@@ -513,79 +525,51 @@ fn edge(setup: Setup) -> Option<Edge> {
         keep_alive: KeepAlive::Off,
         ..Edge::default()
     };
-    match setup {
+    let is_usual = matches!(
+        setup,
         Setup::Edge
-        | Setup::EdgeDirect
-        | Setup::EdgeOwnCalls
-        | Setup::EdgeOwnAccount
-        | Setup::EdgePrompting
-        | Setup::EdgeIntruding
-        | Setup::EdgeJoining
-        | Setup::EdgeTexts
-        | Setup::EdgeReserving
-        | Setup::EdgeTold => Some(usual),
-        Setup::EdgeKept => Some(Edge {
+            | Setup::EdgeDirect
+            | Setup::EdgeOwnCalls
+            | Setup::EdgeOwnAccount
+            | Setup::EdgePrompting
+            | Setup::EdgeIntruding
+            | Setup::EdgeJoining
+            | Setup::EdgeTexts
+            | Setup::EdgeReserving
+            | Setup::EdgeTold
+    );
+    if is_usual {
+        return Some(usual);
+    }
+    if matches!(setup, Setup::EdgeKept) {
+        return Some(Edge {
             keeps: true,
             numbers: [("1001", "bob"), ("1002", "alice")]
                 .map(|(number, user)| (number.into(), Aor::of_user(user.as_bytes())))
                 .into(),
             ..usual
-        }),
-        Setup::EdgeNat => Some(Edge {
+        });
+    }
+    if matches!(setup, Setup::EdgeNat) {
+        return Some(Edge {
             keep_alive: KeepAlive::Crlf,
             expires_max_s: 60,
             nat_media: NatMedia::Rewrite,
             keeps: true,
             ..usual
-        }),
-        Setup::EdgeAnchor => Some(Edge {
+        });
+    }
+    if matches!(setup, Setup::EdgeAnchor) {
+        return Some(Edge {
             nat_media: NatMedia::Anchor,
             ..usual
-        }),
-        Setup::EdgeAsks => Some(Edge {
-            keep_alive: KeepAlive::Options,
-            keep_alive_every: Duration::from_secs(30),
-            ..usual
-        }),
-        Setup::Standalone
-        | Setup::Kept
-        | Setup::Texts
-        | Setup::KeptTexts
-        | Setup::Joining
-        | Setup::KeptUpstream
-        | Setup::ByHand
-        | Setup::Unlimited
-        | Setup::Prompting
-        | Setup::Answering
-        | Setup::Levels(_)
-        | Setup::Unwarned
-        | Setup::Intruding
-        | Setup::PromptingTexts
-        | Setup::PromptingChoice
-        | Setup::Upstream
-        | Setup::Users
-        | Setup::Biloxi
-        | Setup::Reliable
-        | Setup::Timed
-        | Setup::Twins
-        | Setup::ToldTwins
-        | Setup::Pinged
-        | Setup::Named
-        | Setup::Routed
-        | Setup::Trunk
-        | Setup::TrunkTold
-        | Setup::Refer
-        | Setup::ReferOrDirect
-        | Setup::Announcing
-        | Setup::AnnouncingRefer
-        | Setup::ReferUpstream
-        | Setup::BareUpstream
-        | Setup::OwnCalls
-        | Setup::OwnAccount
-        | Setup::Told
-        | Setup::Reserving
-        | Setup::Peer => None,
+        });
     }
+    matches!(setup, Setup::EdgeAsks).then_some(Edge {
+        keep_alive: KeepAlive::Options,
+        keep_alive_every: Duration::from_secs(30),
+        ..usual
+    })
 }
 
 /// An upstream of two servers.

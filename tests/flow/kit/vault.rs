@@ -88,7 +88,7 @@ impl Vault {
         }
     }
 
-    fn records(&self) -> Vec<(Key, Stored)> {
+    pub(crate) fn records(&self) -> Vec<(Key, Stored)> {
         let all = (0..=u8::MAX).flat_map(|partition| self.memory.load(partition));
         all.collect()
     }

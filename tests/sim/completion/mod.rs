@@ -18,18 +18,23 @@ use std::thread::{self, ScopedJoinHandle};
 
 use super::frame::Shown;
 use super::steps::{Step, recorded};
-use super::{FAILURES_SHOWN, SEEDS_THAT_COUNT, SEEDS_THAT_SHOW_ALL, asked, seeds};
+use super::{FAILURES_SHOWN, SEEDS_THAT_COUNT, asked, seeds};
 use world::{Outcome, run};
 
+/// How many seeds are run if `CAMPON_SEEDS` does not say; so many show all that must happen, as the rarest
+/// of it does in three seeds of ten.
+const SEEDS: usize = 100;
+
 /// What the seed in the middle must have done at least; below that seeds count for nothing.
-const FLOORS: [(&str, u64); 8] = [
+const FLOORS: [(&str, u64); 9] = [
     ("CC calls answered", 1),
     ("cancels heard", 1),
     ("calls", 40),
     ("completions_accepted", 8),
-    ("completions_recalled", 2),
-    ("codes", 4),
-    ("SUBSCRIBEs accepted", 2),
+    ("completions_completed", 2),
+    ("completions_recalled", 6),
+    ("codes", 8),
+    ("SUBSCRIBEs accepted", 3),
     ("crashes", 1),
 ];
 
@@ -53,7 +58,7 @@ const MEETINGS: [(&str, &str); 12] = [
 /// Runs every seed, prints what they did, and fails if one broke an invariant.
 fn run_all() -> (Vec<Outcome>, BTreeMap<&'static str, u64>) {
     let shown = asked("CAMPON_SEED").map_or(Shown::Nothing, |_| Shown::Messages);
-    let seeds = seeds(SEEDS_THAT_SHOW_ALL);
+    let seeds = seeds(SEEDS);
     let (outcomes, steps) = run_apart(&seeds, shown);
     let mut failed = Vec::new();
     for (seed, outcome) in seeds.iter().zip(&outcomes) {
@@ -142,7 +147,7 @@ fn completions_keep_the_invariants() {
         let median = medians.get(what).copied().unwrap_or_default();
         assert!(median >= least, "{what}: {median} a seed, not {least}");
     }
-    if outcomes.len() < SEEDS_THAT_SHOW_ALL {
+    if outcomes.len() < SEEDS {
         return;
     }
     for meeting in MEETINGS {

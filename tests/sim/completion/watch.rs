@@ -5,6 +5,7 @@
 //! He reads messages alone. Where they leave open what campon knows, he lets it pass.
 
 mod crashes;
+mod kept;
 mod meetings;
 mod notices;
 mod turns;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use campon::completion::{CompletionId, Record};
 use campon::time::Timestamp;
 
 use super::agent::line_of;
@@ -53,6 +55,9 @@ pub(crate) struct Watch {
     recalls: Vec<Recall>,
     /// The Call-IDs of CC calls of campon's own, and whose they are.
     cc_calls: BTreeMap<String, (String, String)>,
+    /// Those of them whose callers have asked once more since: what has ended with an answer may have
+    /// begun anew.
+    renewed: BTreeSet<String>,
     /// Who was completed last, with whom, and when.
     talked: Option<(String, String, Timestamp)>,
     /// Whose turn it is at campon's own queues.
@@ -63,6 +68,14 @@ pub(crate) struct Watch {
     asking: BTreeMap<String, u32>,
     /// The state that each subscription elsewhere was told last, with its CSeq.
     told: BTreeMap<String, (u32, bool)>,
+    /// What the store had when the last recall left.
+    kept: Vec<Record>,
+    /// How many recalls of each request it had counted.
+    rung: BTreeMap<CompletionId, u32>,
+    /// Of whom this process has seen a message.
+    signs: BTreeSet<String>,
+    /// When the process before this one ended.
+    crashed: Option<Timestamp>,
 }
 
 /// A subscription at campon.
@@ -74,6 +87,8 @@ struct Seen {
     /// Since when it is ready and nobody has called.
     ready_since: Option<Timestamp>,
     is_ready: bool,
+    /// Whether a new process has not told yet where it stands.
+    is_taken_up: bool,
     suspended_until: Option<Timestamp>,
     /// When it runs out, unless it is refreshed.
     ends: Option<Timestamp>,
@@ -83,8 +98,8 @@ struct Seen {
     unanswered: BTreeMap<u32, Timestamp>,
     /// Whether it may have ended in a process that ended before it could say so.
     may_be_over: bool,
-    /// The Call-ID of the CC call of one that was ready, until that has its final answer.
-    cc_call: Option<String>,
+    /// The Call-ID of the CC call of one that was ready, until that has its final answer, and since when.
+    cc_call: Option<(String, Timestamp)>,
     /// When a refresh was told that there is none: its end is about to be told, or it is forgotten.
     unknown: Option<Timestamp>,
     /// When it became ready though the callee was busy: it may still be withdrawn in that instant.
@@ -110,6 +125,8 @@ struct Failed {
     at: Timestamp,
     /// Whether he was busy.
     is_busy: bool,
+    /// The branch of its INVITE.
+    branch: String,
 }
 
 struct Recall {
@@ -138,11 +155,16 @@ impl Watch {
             wanted: BTreeMap::new(),
             recalls: Vec::new(),
             cc_calls: BTreeMap::new(),
+            renewed: BTreeSet::new(),
             talked: None,
             turns_of: Turns::default(),
             turns: BTreeMap::new(),
             asking: BTreeMap::new(),
             told: BTreeMap::new(),
+            kept: Vec::new(),
+            rung: BTreeMap::new(),
+            signs: BTreeSet::new(),
+            crashed: None,
         }
     }
 
@@ -180,6 +202,7 @@ impl Watch {
     /// A datagram comes in.
     pub(crate) fn on_input(&mut self, now: Timestamp, from: SocketAddr, message: &Message) {
         self.on_time(now);
+        self.note_sign(from);
         let key = (
             message.branch().to_owned(),
             message.cseq_method().to_owned(),
@@ -216,7 +239,7 @@ impl Watch {
             format!("{kind} {}", message.cseq_method()),
         );
         if !self.sent.insert(key) {
-            return;
+            return self.on_sent_again(message);
         }
         if message.is_request() {
             self.note_turns_out(to, message);
@@ -229,6 +252,19 @@ impl Watch {
             (true, "NOTIFY") => self.on_notify_out(message),
             (true, _) => {}
             (false, _) => self.on_response_out(to, message),
+        }
+    }
+
+    /// What repeats an answer after a transaction's time answers a late copy of the request, which is
+    /// a call anew.
+    fn on_sent_again(&mut self, message: &Message) {
+        let branch = message.branch();
+        let is_late = |it: &Failed| it.branch == branch && self.now.since(it.at) > UNHEARD_MAX;
+        let late = self.failed.iter().position(is_late);
+        if let Some(at) = late.filter(|_| !message.is_request()) {
+            let again = self.failed.remove(at);
+            let at = self.now;
+            self.failed.push(Failed { at, ..again });
         }
     }
 
@@ -267,8 +303,8 @@ impl Watch {
             if !self.users.contains_key(&from) && (by_uri || seen.callee == called) {
                 seen.ready_since = None;
             }
-            if by_uri && seen.is_ready {
-                seen.cc_call = Some(invite.call_id().to_owned());
+            if by_uri && seen.is_ready && !seen.is_taken_up {
+                seen.cc_call = Some((invite.call_id().to_owned(), self.now));
             } else if seen.callee == called {
                 // Which of the two calls it is about is not certain.
                 seen.cc_call = None;
@@ -278,7 +314,7 @@ impl Watch {
 
     /// The CC call of a subscriber is no longer under way.
     fn close_cc_call(&mut self, call_id: &str) {
-        let is_it = |it: &mut String| it == call_id;
+        let is_it = |it: &mut (String, Timestamp)| it.0 == call_id;
         for seen in self.subscriptions.values_mut() {
             seen.cc_call.take_if(is_it);
         }
@@ -333,6 +369,7 @@ impl Watch {
         } else if self.is_guarded(&callee) {
             self.fault("a recall in the guard time", invite);
         }
+        self.check_kept((user, &callee), invite);
         let mut before = self.recalls.iter().rev();
         let last = before.find(|recall| recall.caller == user && recall.callee == callee);
         if last.is_some_and(|last| self.now.since(last.at) < GUARD) {
@@ -402,7 +439,9 @@ impl Watch {
             && let Some((caller, callee)) = self.cc_calls.remove(ack.call_id())
             && let Some(wanted) = self.wanted.get_mut(&caller)
         {
-            wanted.remove(&callee);
+            if !self.renewed.remove(ack.call_id()) {
+                wanted.remove(&callee);
+            }
             self.turns_of.forget(&caller, Some(&callee));
             self.talks += 1;
             self.talked = Some((caller, callee, self.now));
@@ -453,6 +492,7 @@ impl Watch {
                 caller: user.clone(),
                 callee,
                 is_busy: status == 486,
+                branch: request.branch().to_owned(),
                 at: self.now,
             });
         }
@@ -474,6 +514,9 @@ impl Watch {
         if code == REQUEST_LAST {
             *asking = asking.saturating_sub(1);
         }
+        if response.status() >= 300 {
+            self.turns_of.on_code_over(request.call_id());
+        }
         let is_own = wire::session_name(response).is_some_and(|name| name == "-");
         if response.status() != 200 || !is_own {
             return;
@@ -486,6 +529,9 @@ impl Watch {
                 |it: &&Failed| it.caller == *user && came.since(it.at) <= OFFER_WINDOW + SLACK;
             let recent = self.failed.iter().filter(is_recent);
             wanted.extend(recent.clone().map(|it| it.callee.clone()));
+            let is_his = |(caller, _): &&(String, String)| caller == user;
+            let his = self.cc_calls.iter().filter(|(_, pair)| is_his(pair));
+            self.renewed.extend(his.map(|(id, _)| id.clone()));
             if let Some(last) = recent.clone().next_back() {
                 // A call that he has may be one with the callee, which is all he wants.
                 let is_certain = !self.legs.has_any(user)

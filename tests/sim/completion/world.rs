@@ -18,7 +18,7 @@ use super::user::{self, User, errand, index};
 use super::watch::Watch;
 use crate::flow::kit::message::Message;
 use crate::flow::kit::subject::{self, DOMAIN};
-use crate::sim::frame::{Crashes, Event, Frame, Shown, campon};
+use crate::sim::frame::{Crashes, Event, Frame, Shown, campon, is_recall};
 use crate::sim::network::Conditions;
 use crate::sim::phone::{Network, Phone};
 use crate::sim::transaction::Packet;
@@ -47,6 +47,8 @@ const CALLS: u64 = 40;
 pub(super) const GUARD: Duration = Duration::from_millis(300);
 /// How long a recall may take without a CC call.
 pub(super) const RECALL: Duration = Duration::from_secs(4);
+/// How long a CC call may take.
+pub(super) const CC_CALL_MAX: Duration = Duration::from_secs(20);
 /// How long a caller is rung.
 pub(super) const RING: Duration = Duration::from_secs(3);
 /// In which a subscription gets at most three NOTIFYs.
@@ -330,7 +332,9 @@ impl World {
         let now = self.frame.now;
         if to == campon() {
             let message = Message::read(bytes, now, None).expect("phones write whole messages");
-            self.watch.on_input(now, from, &message);
+            if self.frame.shard.is_some() {
+                self.watch.on_input(now, from, &message);
+            }
             let sent = self.frame.receive(from, bytes);
             return self.send_from_campon(sent);
         }
@@ -386,6 +390,11 @@ impl World {
         let now = self.frame.now;
         for (to, bytes) in sent {
             let message = Message::read(&bytes, now, None);
+            if is_recall(&bytes)
+                && let Some(kept) = self.frame.kept.pop_front()
+            {
+                self.watch.note_kept(&kept);
+            }
             match message {
                 Ok(message) => self.watch.on_output(now, to, &message),
                 Err(why) => self.watch.faults.push(why),
@@ -456,7 +465,7 @@ fn settings(rng: &mut Rng) -> Settings {
     times.guard = GUARD;
     times.recall = RECALL;
     times.notify_window = NOTIFY_WINDOW;
-    times.cc_call_max = Duration::from_secs(20);
+    times.cc_call_max = CC_CALL_MAX;
     times.rest = Duration::from_secs(5);
     times.aftermath = Duration::from_millis(500);
     times.service_busy = Duration::from_mins(2);
@@ -464,7 +473,7 @@ fn settings(rng: &mut Rng) -> Settings {
     times.service_not_logged_in = Duration::from_mins(5);
     let agent = &mut service.agent;
     agent.ring = RING;
-    agent.cc_call_max = Duration::from_secs(20);
+    agent.cc_call_max = CC_CALL_MAX;
     agent.rest = Duration::from_secs(5);
     agent.aftermath = Duration::from_millis(500);
     settings

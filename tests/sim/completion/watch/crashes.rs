@@ -35,12 +35,17 @@ impl Watch {
             seen.doubted = None;
             seen.unknown = None;
             seen.cc_call = None;
+            seen.is_taken_up = true;
         }
         self.legs = Legs::default();
         self.turns_of.on_crash();
         self.here.clear();
         self.requests.clear();
         self.sent.clear();
+        // A turn that led to nothing is given anew.
+        self.turns.clear();
+        self.told.clear();
+        self.crashed = Some(now);
     }
 
     /// R21: the subscriptions whose places a younger one has taken over, or may have: whose end was
@@ -71,6 +76,8 @@ impl Watch {
 
     /// The clock was set forwards while no process ran: what runs out does so earlier.
     pub(crate) fn on_jump(&mut self, by: Duration) {
+        // What came while no process ran, nobody has seen.
+        self.signs.clear();
         let earlier = |at: Timestamp| {
             let since = at.since(Timestamp::START).saturating_sub(by);
             Timestamp::START + since

@@ -6,7 +6,7 @@ use super::{ELSEWHERE, Life, SLACK, Seen, Watch, user_of};
 use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::completion::agent::line_of;
 use crate::sim::completion::legs::UNHEARD_MAX;
-use crate::sim::completion::world::NOTIFY_WINDOW;
+use crate::sim::completion::world::{CC_CALL_MAX, NOTIFY_WINDOW};
 
 impl Watch {
     pub(super) fn on_notify_out(&mut self, notify: &Message) {
@@ -28,6 +28,7 @@ impl Watch {
             .filter(|at| now.since(**at) < NOTIFY_WINDOW);
         let recent = recent.count();
         seen.notified.push(now);
+        seen.is_taken_up = false;
         if let Some(uri) = line_of(notify, "cc-URI") {
             seen.cc_uri = Some(uri);
         }
@@ -40,7 +41,8 @@ impl Watch {
         };
         let is_suspended = seen.suspended_until.is_some_and(|until| until > now);
         let is_taken_back = seen.life == Life::TakenBack;
-        let is_calling_back = seen.cc_call.is_some();
+        let is_calling_back = (seen.cc_call.as_ref())
+            .is_some_and(|(_, since)| now.since(*since) + SLACK < CC_CALL_MAX);
         if is_over {
             seen.life = Life::Over;
             seen.unknown = None;

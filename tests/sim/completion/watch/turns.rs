@@ -29,6 +29,9 @@ pub(super) struct Turns {
     /// Requests that ring a user or end a call of his, and whose answer is not there, by branch and
     /// method.
     open: BTreeMap<(String, String), String>,
+    /// The calls of codes that have an answer of campon's or wait for it, and whose they are: until
+    /// somebody hangs up, he who dialled the code is on the phone.
+    codes: BTreeMap<String, String>,
     /// When each callee was last rung: what he did before may be used up.
     rung: BTreeMap<String, Timestamp>,
     /// When a call of each user's last moved.
@@ -54,6 +57,12 @@ impl Turns {
     pub(super) fn on_crash(&mut self) {
         self.waiting.clear();
         self.open.clear();
+        self.codes.clear();
+    }
+
+    /// A code is refused, or its call ends.
+    pub(super) fn on_code_over(&mut self, call_id: &str) {
+        self.codes.remove(call_id);
     }
 
     /// A code was answered well; `failed` is when the call failed, if it certainly waits for the end of a
@@ -115,11 +124,16 @@ impl Watch {
             return;
         };
         self.turns_of.moved.insert(user.clone(), self.now);
+        if request.kind() == "BYE" {
+            self.turns_of.on_code_over(request.call_id());
+        }
         let called = user_of(uri_of(request.header("To")));
         let is_recalled = self.legs.is_recalled(user);
         match request.kind() {
             // Whatever it asks for or takes back.
             "INVITE" if request.uri().contains("%23") => {
+                let id = request.call_id().to_owned();
+                self.turns_of.codes.insert(id, user.clone());
                 self.turns_of.doubt(|it| it.caller == *user);
             }
             "INVITE" => self.turns_of.doubt(|it| {
@@ -177,7 +191,9 @@ impl Watch {
             return;
         }
         let turns = &mut self.turns_of;
-        if kind != "BYE" {
+        if kind == "BYE" {
+            turns.on_code_over(request.call_id());
+        } else {
             turns.rung.insert(user.clone(), now);
         }
         turns.moved.insert(user.clone(), now);
@@ -241,6 +257,7 @@ impl Watch {
         is_here
             && !self.legs.has_any(user)
             && !turns.open.values().any(|it| it == user)
+            && !turns.codes.values().any(|it| it == user)
             && moved.is_none_or(|at| self.now.since(at) > SLACK)
     }
 }

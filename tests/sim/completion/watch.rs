@@ -303,7 +303,8 @@ impl Watch {
             if !self.users.contains_key(&from) && (by_uri || seen.callee == called) {
                 seen.ready_since = None;
             }
-            if by_uri && seen.is_ready && !seen.is_taken_up {
+            let is_first = seen.cc_call.is_none();
+            if by_uri && seen.is_ready && !seen.is_taken_up && is_first {
                 seen.cc_call = Some((invite.call_id().to_owned(), self.now));
             } else if seen.callee == called {
                 // Which of the two calls it is about is not certain.

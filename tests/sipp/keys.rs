@@ -5,7 +5,7 @@
 use std::fs;
 use std::time::Duration;
 
-use campon::media::codec::Codec;
+use campon::media::codec::{Codec, Coder};
 use campon::media::digit::Digit;
 use campon::media::tone::{self, Part};
 
@@ -60,7 +60,8 @@ fn presses(stage: &Stage, scenario: &str, digit: Digit) -> Script {
     let clip = tone::render(&sound, 8000);
     let frames = (0..clip.frames()).filter_map(|index| clip.frame(index));
     let mut bytes = Vec::new();
-    frames.for_each(|frame| Codec::Pcma.encode(&frame, &mut bytes));
+    let mut coder = Coder::new(Codec::Pcma);
+    frames.for_each(|frame| coder.encode(&frame, &mut bytes));
     fs::write(script.folder.join("key.alaw"), bytes).expect("a file in the target folder");
     script
 }

@@ -51,7 +51,6 @@ pub mod reject;
 mod relayed;
 pub mod relays;
 pub mod report;
-mod resent;
 mod reserve;
 mod screen;
 mod sender;

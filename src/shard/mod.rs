@@ -54,7 +54,6 @@ pub mod reject;
 mod relayed;
 pub mod relays;
 pub mod report;
-mod resent;
 mod reserve;
 mod screen;
 mod sender;

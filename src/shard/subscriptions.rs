@@ -6,10 +6,8 @@
 //! another is the service's to say; here is what a message needs.
 
 use std::collections::BTreeMap;
-use std::hash::Hasher as _;
 use std::time::Duration;
 
-use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
 use crate::cc::addr::AddrSpec;
@@ -26,9 +24,6 @@ use crate::time::Timestamp;
 use crate::transaction::User;
 use crate::transaction::clients::Failure;
 
-/// How long a SUBSCRIBE that is not answered comes again.
-const REPEATED_FOR: Duration = Duration::from_secs(32);
-
 /// The subscriptions of a worker.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
@@ -36,9 +31,6 @@ pub(super) struct Subscriptions {
     by_id: BTreeMap<SubscriptionId, (Key, Fork)>,
     /// Those of a process before this one: where they are now, by the key in our tags.
     moved: BTreeMap<u64, Key>,
-    /// The same to our queues, by a digest of the Call-ID, while a SUBSCRIBE may come again that the
-    /// process before has not answered.
-    unanswered: BTreeMap<u64, Key>,
     pub(super) publications: Publications,
     /// The PUBLISHs that wait for their answer.
     pub(super) publishing: BTreeMap<Ticket, Publishing>,
@@ -164,7 +156,6 @@ impl Subscriptions {
             table: Table::new(subscriptions_max),
             by_id: BTreeMap::new(),
             moved: BTreeMap::new(),
-            unanswered: BTreeMap::new(),
             publications: Publications::new(limits),
             publishing: BTreeMap::new(),
         }
@@ -199,38 +190,14 @@ impl Subscriptions {
         ids: &[SubscriptionId],
         subscription: Subscription,
     ) -> bool {
-        let asked = match &subscription {
-            Subscription::Monitor(monitor) => Some(digest(monitor.notifier.dialog().call_id())),
-            Subscription::Agent(_) => None,
-        };
         let Ok(key) = self.table.insert(subscription) else {
             return false;
         };
-        self.unanswered.extend(asked.map(|asked| (asked, key)));
         self.moved.insert(tag.call.to_bits(), key);
         for (number, id) in (0..).zip(ids) {
             self.by_id.insert(*id, (key, Fork(number)));
         }
         true
-    }
-
-    /// The subscription of a process before this one that this SUBSCRIBE has made, if the process has
-    /// ended before its answer was heard: its sender repeats it for 64 × T1 (RFC 3261 timer F).
-    pub(super) fn made_before(
-        &mut self,
-        now: Timestamp,
-        request: &Request<'_>,
-    ) -> Option<&mut Monitor> {
-        if now > Timestamp::START + REPEATED_FOR {
-            self.unanswered.clear();
-        }
-        let key = *self.unanswered.get(&digest(request.call_id))?;
-        match self.get_mut(key)? {
-            Subscription::Monitor(monitor) if monitor.notifier.was_made_by(request) => {
-                Some(monitor)
-            }
-            Subscription::Monitor(_) | Subscription::Agent(_) => None,
-        }
     }
 
     /// The place of a subscription.
@@ -360,13 +327,6 @@ impl Subscriptions {
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
-}
-
-/// Two that are alike are told apart by the dialog itself.
-fn digest(call_id: &[u8]) -> u64 {
-    let mut hasher = SipHasher13::new();
-    hasher.write(call_id);
-    hasher.finish()
 }
 
 /// Seconds for a header field: what has begun counts.

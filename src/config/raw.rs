@@ -99,7 +99,6 @@ pub(super) struct RawPeer {
     pub(super) recall: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) cc_params: Field<bool>,
     pub(super) dialog_events: Field<bool>,
-    pub(super) agent_for: Field<bool>,
     pub(super) redirect: Field<String>,
 }
 

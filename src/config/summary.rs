@@ -182,11 +182,6 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
     } else {
         ""
     };
-    let asks = if peer.is_agent_for {
-        "; its callers are called back"
-    } else {
-        ""
-    };
     let bare = match peer.cc_params {
         CcParams::Added => "",
         CcParams::LeftOut => " without parameters",
@@ -196,7 +191,7 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
     writeln!(
         f,
         "peer       {name} at {uri}, speaks for {hosts}; completion {completion}, dials {dials}{bare}; \
-         recalls by {recall}{told}{asks}"
+         recalls by {recall}{told}"
     )
 }
 

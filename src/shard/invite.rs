@@ -74,10 +74,8 @@ impl Shard {
             }
             return self.on_call(now, request, flow, caller);
         }
-        if let Some(code) = self.code_of(request)
-            && let Some(caller) = self.dials_codes(flow, request, caller.as_ref())
-        {
-            return self.on_code(now, flow, request, (&caller, code));
+        if let (Some(caller), Some(code)) = (&caller, self.code_of(request)) {
+            return self.on_code(now, flow, request, (caller, code));
         }
         let name = self.caller_name(request, flow, caller.as_ref());
         let arrived = Arrived {
@@ -245,10 +243,8 @@ impl Shard {
     /// What completion has to know of a call in case it fails; `None` if nobody may ask.
     fn asker(&mut self, arrived: &Arrived<'_>, callee: Callee) -> Option<Asker> {
         let caller = arrived.name.clone()?;
-        let behind = self.binding_behind(arrived.flow, arrived.request, arrived.caller.as_ref());
         if let Callee::Behind(..) = callee
             && arrived.caller.is_none()
-            && behind.is_none()
         {
             return None;
         }
@@ -272,7 +268,7 @@ impl Shard {
         Some(Asker {
             // CC-29
             caller,
-            binding: binding.or(behind).unwrap_or_default(),
+            binding: binding.unwrap_or_default(),
             callee,
             // CC-07
             from: address(&arrived.request.from.uri)?,

@@ -10,7 +10,6 @@
 
 mod anchored;
 mod announcing;
-mod behind;
 mod camping;
 mod challenged;
 mod codes;

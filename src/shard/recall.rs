@@ -11,8 +11,7 @@ use crate::cc::agent::{RecallFailure, Why};
 use crate::cc::line::Calls;
 use crate::cc::monitor::Found;
 use crate::cc::offer::{self, Alerting, Evidence, InPass, Registration};
-use crate::cc::trust::PeerId;
-use crate::completion::{Binding, CompletionId, Input, Recall};
+use crate::completion::{CompletionId, Input, Recall};
 use crate::location::{Aor, BindingId};
 use crate::shard::desk::{name_of, user_of};
 use crate::shard::offer::{About, host_at};
@@ -33,9 +32,9 @@ impl Shard {
             self.desk.facts.push_back(Input::RecallFailed { id, why });
             return;
         }
-        let (peer, ways) = self.ways_back(now, &caller, recall.binding);
+        let ways = self.ways_back(now, &caller, BindingId(recall.binding.0));
         // Who is stopping takes no new calls, and begins none.
-        if self.draining || !self.ring(now, recall, (caller, peer), &ways) {
+        if self.draining || !self.ring(now, recall, caller, &ways) {
             self.desk.facts.push_back(Input::RecallFailed {
                 id: recall.id,
                 why: RecallFailure::Unreachable,
@@ -44,13 +43,7 @@ impl Shard {
     }
 
     /// Whether it rings.
-    fn ring(
-        &mut self,
-        now: Timestamp,
-        recall: &Recall,
-        (caller, peer): (Aor, Option<PeerId>),
-        ways: &Ways,
-    ) -> bool {
+    fn ring(&mut self, now: Timestamp, recall: &Recall, caller: Aor, ways: &Ways) -> bool {
         let Some(first) = ways.first() else {
             return false;
         };
@@ -67,7 +60,6 @@ impl Shard {
         let name = [why, &*dialled_user(&recall.dialled)].concat();
         let parties = Parties {
             caller: Some(caller),
-            through: [peer, None],
             ..Parties::default()
         };
         let mut about = About::Recall(recall.id);
@@ -97,7 +89,6 @@ impl Shard {
         if let Some(caller) = &parties.caller {
             self.users.engage(caller);
         }
-        self.engage_peers(&parties);
         self.counters.calls_started += 1;
         self.desk.recalls.insert(recall.id, Rung::new(key));
         let held = Held {
@@ -255,19 +246,14 @@ impl Shard {
         Some(Found { condition, calls })
     }
 
-    fn ways_back(&self, now: Timestamp, caller: &Aor, binding: Binding) -> (Option<PeerId>, Ways) {
-        let asked = BindingId(binding.0);
-        let asked = self.registrar.targets_of(now, caller, asked);
-        let mut ways: Ways = asked.map(Way::from).collect();
-        if ways.is_empty() {
-            ways = self.ways_to(now, caller);
+    fn ways_back(&self, now: Timestamp, caller: &Aor, binding: BindingId) -> Ways {
+        let asked: Ways = (self.registrar.targets_of(now, caller, binding))
+            .map(Way::from)
+            .collect();
+        if asked.is_empty() {
+            return self.ways_to(now, caller);
         }
-        // R11: who is none of ours is rung through the peer that he has asked through.
-        let behind = ways.is_empty().then(|| self.way_behind(caller, binding));
-        match behind.flatten() {
-            Some((peer, way)) => (Some(peer), Ways::from_iter([way])),
-            None => (None, ways),
-        }
+        asked
     }
 }
 

@@ -322,7 +322,7 @@ impl Shard {
         };
         if at.side == relay::Side::Notifier {
             let shown = self.without_aliases(now, &request.message);
-            self.relays.shown = shown.or_else(|| self.summary_within(now, key, request));
+            self.relays.shown = shown.or_else(|| self.summary_within(key, request));
         }
         let handled = self.with_subscription(now, key, |subscription, turn| {
             subscription.handle_request(turn, at, request, (flow, moved))
@@ -398,7 +398,6 @@ impl Shard {
 
     /// Forgets the subscriptions that have run out.
     pub(super) fn wake_relays(&mut self, now: Timestamp) {
-        self.wake_shared(now);
         while let Some((_, key)) = self.relays.deadlines.first().filter(|(due, _)| *due <= now) {
             let key = *key;
             self.with_subscription(now, key, Subscription::handle_timeout);

@@ -50,8 +50,6 @@ pub(super) struct Relays {
     lit: BTreeMap<Aor, Vec<Key>>,
     /// What phones were told of their users that have not asked.
     unasked: BTreeMap<Aor, Summary>,
-    /// Whose phones are to be told of them, and when.
-    pub(super) lamps_due: BTreeSet<(Timestamp, Aor)>,
     pub(super) deadlines: BTreeSet<(Timestamp, Key)>,
     per_user_max: u32,
     /// The body of the request in hand as its receiver may see it, if that is another.
@@ -144,7 +142,6 @@ impl Relays {
             lamps: BTreeMap::new(),
             lit: BTreeMap::new(),
             unasked: BTreeMap::new(),
-            lamps_due: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             per_user_max: limits.per_user_max,
             shown: None,
@@ -169,11 +166,9 @@ impl Relays {
         self.subscriptions.len()
     }
 
-    /// When a subscription is next to be forgotten, or a lamp to be told.
+    /// When a subscription is next to be forgotten.
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        let ends = self.deadlines.first().map(|(due, _)| *due);
-        let tells = self.lamps_due.first().map(|(due, _)| *due);
-        ends.into_iter().chain(tells).min()
+        self.deadlines.first().map(|(due, _)| *due)
     }
 
     /// Drops what was in hand when its handling panicked; which it was.

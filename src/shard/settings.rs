@@ -236,8 +236,6 @@ pub struct Peer {
     pub completion: PeerCompletion,
     /// R2: whether it tells of the dialogs of those behind it (RFC 4235).
     pub dialog_events: bool,
-    /// R11: whether its callers ask here, and are called back through it.
-    pub is_agent_for: bool,
     /// How a caller who was called back is connected with somebody behind it, in this order (R10).
     pub recall: Vec<RecallMethod>,
     /// Whether what is dialled there to complete a call carries `m` and `cce` (CC-23).
@@ -284,7 +282,6 @@ impl Peer {
             terms: Terms::default(),
             completion: PeerCompletion::Agent,
             dialog_events: false,
-            is_agent_for: false,
             recall: vec![RecallMethod::ThirdParty],
             cc_params: CcParams::Added,
             redirect: Redirect::default(),

@@ -4,10 +4,8 @@
 //!
 //! - What the PBX tells a phone of what waits for its user crosses with our count added to it; where we
 //!   have nothing it crosses untouched.
-//! - When our count changes, the phone is told again what the PBX has said last, with the new count, and
-//!   once a second at most. Where the PBX has said nothing there is no lamp.
-
-use std::time::Duration;
+//! - When our count changes, the phone is told again what the PBX has said last, with the new count.
+//!   Where the PBX has said nothing there is no lamp.
 
 use crate::cc::addr;
 use crate::dialog::subscription::Package;
@@ -18,21 +16,16 @@ use crate::shard::ways::Way;
 use crate::sip::flow::Flow;
 use crate::sip::summary::{MEDIA_TYPE, is_summary, with_texts};
 use crate::sip::{Event, Item, Message, Method, Name, Request, Writer};
-use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::branch::hex;
 use crate::transaction::clients::Outgoing;
-
-/// RFC 3842 §3.11: a lamp is told once a second at most.
-const PACE: Duration = Duration::from_secs(1);
 
 /// What a PBX has said last of what waits for a user.
 #[derive(Debug)]
 pub(super) struct Summary {
     said: Box<[u8]>,
-    /// How many texts of ours its receiver has heard of, and when.
+    /// How many texts of ours its receiver has heard of.
     shown: usize,
-    told: Timestamp,
     /// The Event that it was said by, or who says it to whom where nobody has asked.
     names: [Box<[u8]>; 2],
 }
@@ -42,18 +35,6 @@ impl Summary {
     fn with(&self, texts: usize) -> Vec<u8> {
         let merged = with_texts(&self.said, texts);
         merged.unwrap_or_else(|| self.said.to_vec())
-    }
-
-    /// When its receiver is to be told of this number.
-    fn due(&self, texts: usize) -> Option<Timestamp> {
-        (self.shown != texts).then(|| self.told + PACE)
-    }
-
-    /// The same, if that is now: what he is told, and by which names.
-    fn tell(&mut self, now: Timestamp, texts: usize) -> Option<(Vec<u8>, [Box<[u8]>; 2])> {
-        self.due(texts).filter(|due| *due <= now)?;
-        (self.shown, self.told) = (texts, now);
-        Some((self.with(texts), self.names.clone()))
     }
 }
 
@@ -79,8 +60,7 @@ impl Shard {
     /// `None` if the same.
     pub(super) fn summary_within(
         &mut self,
-        now: Timestamp,
-        key: Key,
+        key: crate::table::Key,
         request: &Request<'_>,
     ) -> Option<Vec<u8>> {
         let held = self.relays.subscriptions.get_mut(key)?;
@@ -91,7 +71,6 @@ impl Shard {
         held.summary = Some(Box::new(Summary {
             said: Box::from(said),
             shown,
-            told: now,
             names: [Box::from(event), Box::default()],
         }));
         with_texts(said, shown)
@@ -115,7 +94,6 @@ impl Shard {
         let summary = Summary {
             said: Box::from(said),
             shown,
-            told: now,
             names: names.map(Box::from),
         };
         self.relays.keep_unasked(owner, summary);
@@ -129,42 +107,26 @@ impl Shard {
         }
         let owner = user_of(user);
         let texts = self.desk.service.lamp_of(user);
-        let mut due = None;
         for key in self.relays.lit_for(&owner) {
             let held = self.relays.subscriptions.get_mut(key);
             let summary = held.and_then(|held| held.summary.as_deref_mut());
-            let Some(summary) = summary else {
+            let Some(summary) = summary.filter(|summary| summary.shown != texts) else {
                 continue;
             };
-            if let Some((body, [event, _])) = summary.tell(now, texts) {
-                self.with_subscription(now, key, |subscription, turn| {
-                    subscription.tell(turn, &event, (MEDIA_TYPE, &body));
-                });
-            } else {
-                due = due.max(summary.due(texts));
-            }
+            summary.shown = texts;
+            let (body, [event, _]) = (summary.with(texts), summary.names.clone());
+            self.with_subscription(now, key, |subscription, turn| {
+                subscription.tell(turn, &event, (MEDIA_TYPE, &body));
+            });
         }
-        if let Some(summary) = self.relays.unasked_for(&owner) {
-            if let Some((body, names)) = summary.tell(now, texts) {
-                for way in self.ways_to(now, &owner) {
-                    self.tell_unasked(now, &way, (&names, &body));
-                }
-            } else {
-                due = due.max(summary.due(texts));
-            }
-        }
-        if let Some(due) = due {
-            self.relays.lamps_due.insert((due, owner));
-        }
-    }
-
-    /// Tells who waited for his second.
-    pub(super) fn wake_shared(&mut self, now: Timestamp) {
-        let is_due = |(due, _): &(Timestamp, Aor)| *due <= now;
-        while self.relays.lamps_due.first().is_some_and(is_due) {
-            if let Some((_, owner)) = self.relays.lamps_due.pop_first() {
-                self.light_shared(now, &name_of(&owner));
-            }
+        let unasked = self.relays.unasked_for(&owner);
+        let Some(summary) = unasked.filter(|summary| summary.shown != texts) else {
+            return;
+        };
+        summary.shown = texts;
+        let (body, names) = (summary.with(texts), summary.names.clone());
+        for way in self.ways_to(now, &owner) {
+            self.tell_unasked(now, &way, (&names, &body));
         }
     }
 

@@ -36,5 +36,4 @@ mod strangers;
 mod streams;
 mod transfer;
 mod trunk;
-mod trunk_agent;
 mod untouched;

@@ -25,7 +25,7 @@ const CARRIER_ID: u32 = 1;
 const BRANCH_ID: u32 = 2;
 
 /// Where a third peer is.
-pub(crate) const BRANCH: &str = "192.0.2.203:5060";
+const BRANCH: &str = "192.0.2.203:5060";
 
 /// What the PBX offers with a call that failed.
 const QUEUE: &str = "<sip:q1@192.0.2.200:5060>;purpose=call-completion;m=BS";
@@ -68,14 +68,6 @@ pub(crate) fn prepare(settings: &mut Settings) {
         route("0*", PBX_ID, carrier.clone()),
         route("07*", BRANCH_ID, carrier),
     ];
-}
-
-/// The same where the callers of the branch are ours.
-pub(crate) fn prepare_agent(settings: &mut Settings) {
-    prepare(settings);
-    let mut peers = settings.peers.iter_mut();
-    let branch = peers.find(|peer| peer.name == "branch");
-    branch.expect("the branch").is_agent_for = true;
 }
 
 fn trunk() -> (World, Party, Party) {

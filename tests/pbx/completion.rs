@@ -24,7 +24,6 @@
 //! | who is asked and presses nothing reaches it | × | × | | × |
 //! | a call that waits is hung up, or taken back | × | × | | hung up |
 //! | a text is left, and taken; or withdrawn | × | × | | taken |
-//! | a text in the PBX's own lamp | × | × | | |
 //! | a caller joins by the mixer (intrusion) | × | × | callers by extension | × |
 //! | a caller joins by the callee's phone | × | × | | × |
 //! | who may not join | × | × | hidden caller | |

@@ -1,5 +1,4 @@
-//! What the PBX tells those who watch its users: of their dialogs (RFC 4235), and of what waits for
-//! them (RFC 3842).
+//! Dialog events (RFC 4235) of the PBX's users: what it tells those who watch them.
 
 use super::dialog::Dialog;
 use super::endpoint::tagged;
@@ -10,56 +9,29 @@ use super::switchboard::Switchboard;
 pub struct Lamp {
     user: String,
     dialog: Dialog,
-    package: Package,
     version: u32,
-    /// What it was told last.
-    told: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Package {
-    Dialog,
-    Summary,
-}
-
-impl Package {
-    fn of(event: &str) -> Option<Self> {
-        match event {
-            "dialog" => Some(Self::Dialog),
-            "message-summary" => Some(Self::Summary),
-            _ => None,
-        }
-    }
-
-    fn names(self) -> [&'static str; 2] {
-        match self {
-            Self::Dialog => ["dialog", "application/dialog-info+xml"],
-            Self::Summary => ["message-summary", "application/simple-message-summary"],
-        }
-    }
+    /// Whether it was told that he talks.
+    talks: Option<bool>,
 }
 
 impl Switchboard {
     /// Whether this is about a lamp; then it has been answered.
     pub fn takes_lamp(&mut self, request: &Sip) -> bool {
         let event = request.first("Event").unwrap_or_default();
-        let package = Package::of(event).filter(|package| match package {
-            Package::Dialog => self.switches.tells_dialogs,
-            Package::Summary => self.switches.voice.is_some(),
-        });
-        let Some(package) = package.filter(|_| request.method() == "SUBSCRIBE") else {
+        let is_lamp = request.method() == "SUBSCRIBE" && event == "dialog";
+        if !is_lamp || !self.switches.tells_dialogs {
             return false;
-        };
+        }
         if request.tag_of_to().is_some() {
             return self.refreshes_lamp(request);
         }
         if self.caller_of(request).is_some() {
-            self.lights_lamp(request, package);
+            self.lights_lamp(request);
         }
         true
     }
 
-    fn lights_lamp(&mut self, request: &Sip, package: Package) {
+    fn lights_lamp(&mut self, request: &Sip) {
         let watched = user(request.uri()).unwrap_or_default().to_owned();
         let tag = self.endpoint.unique("lamp");
         let answer = self.granted(request);
@@ -68,9 +40,8 @@ impl Switchboard {
         self.lamps.push(Lamp {
             user: watched,
             dialog: Dialog::of_server(request, &tag),
-            package,
             version: 0,
-            told: None,
+            talks: None,
         });
         self.tell_lamps();
     }
@@ -91,7 +62,7 @@ impl Switchboard {
             let mut lamp = self.lamps.remove(place);
             self.notify(&mut lamp, "terminated;reason=timeout");
         } else {
-            self.lamps[place].told = None;
+            self.lamps[place].talks = None;
             self.tell_lamps();
         }
         true
@@ -101,48 +72,33 @@ impl Switchboard {
     pub fn tell_lamps(&mut self) {
         let mut lamps = std::mem::take(&mut self.lamps);
         for lamp in &mut lamps {
-            let news = self.state_of(lamp);
-            if lamp.told.as_ref() != Some(&news) {
-                lamp.told = Some(news);
+            let talks = self.switches.talking.contains(&lamp.user);
+            if lamp.talks != Some(talks) {
+                lamp.talks = Some(talks);
                 self.notify(lamp, "active;expires=600");
             }
         }
         self.lamps = lamps;
     }
 
-    fn state_of(&self, lamp: &Lamp) -> String {
-        let voice = self.switches.voice.unwrap_or_default();
-        let waits = if voice > 0 { "yes" } else { "no" };
-        match lamp.package {
-            Package::Dialog if self.switches.talking.contains(&lamp.user) => {
-                "<dialog id=\"own\"><state>confirmed</state></dialog>".to_owned()
-            }
-            Package::Dialog => String::new(),
-            Package::Summary => {
-                format!("Messages-Waiting: {waits}\r\nVoice-Message: {voice}/0\r\n")
-            }
-        }
-    }
-
     fn notify(&mut self, lamp: &mut Lamp, state: &str) {
-        let news = lamp.told.clone().unwrap_or_default();
-        let body = match lamp.package {
-            Package::Dialog => format!(
-                "<?xml version=\"1.0\"?><dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" \
-                 version=\"{}\" state=\"full\" entity=\"sip:{}@pbx.test\">{news}</dialog-info>",
-                lamp.version, lamp.user
-            ),
-            Package::Summary => news,
+        let talk = match lamp.talks {
+            Some(true) => "<dialog id=\"own\"><state>confirmed</state></dialog>",
+            Some(false) | None => "",
         };
-        let [event, kind] = lamp.package.names();
+        let body = format!(
+            "<?xml version=\"1.0\"?><dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" \
+             version=\"{}\" state=\"full\" entity=\"sip:{}@pbx.test\">{talk}</dialog-info>",
+            lamp.version, lamp.user
+        );
         lamp.version += 1;
         let contact = self.contact();
         let notify = lamp.dialog.request("NOTIFY");
         let notify = notify
             .with("Contact", &contact)
-            .with("Event", event)
+            .with("Event", "dialog")
             .with("Subscription-State", state)
-            .carrying(kind, body.as_bytes());
+            .carrying("application/dialog-info+xml", body.as_bytes());
         if let Some(to) = lamp.dialog.hop() {
             self.endpoint.ask(notify, to);
         }

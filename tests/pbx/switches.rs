@@ -61,8 +61,6 @@ pub struct Switches {
     pub tells_dialogs: bool,
     /// The users who talk on phones of the PBX's own: to everybody else they are busy.
     pub talking: BTreeSet<String>,
-    /// How many voice messages wait for each of its users, where it has lamps.
-    pub voice: Option<u32>,
 }
 
 impl Default for Switches {
@@ -80,7 +78,6 @@ impl Default for Switches {
             expires_min: 10,
             tells_dialogs: false,
             talking: BTreeSet::new(),
-            voice: None,
         }
     }
 }

@@ -167,7 +167,6 @@ fn peer(
         completion: source.word(raw.completion.as_ref(), usual.completion, &completion)?,
         recall: source.methods(raw.recall.as_ref(), &usual.recall)?,
         dialog_events: raw.dialog_events.as_ref().is_some_and(|it| *it.get_ref()),
-        is_agent_for: raw.agent_for.as_ref().is_some_and(|it| *it.get_ref()),
         cc_params: match raw.cc_params.as_ref().map(Spanned::get_ref) {
             Some(false) => CcParams::LeftOut,
             Some(true) | None => CcParams::Added,

@@ -128,8 +128,6 @@ pub(crate) enum Setup {
     Trunk,
     /// The same, where the PBX tells of dialogs and the carrier may wait for its users.
     TrunkTold,
-    /// As [`Self::Trunk`], where callers of the branch ask by code: see `flow::trunk_agent`.
-    TrunkAgent,
     /// As [`Self::Upstream`], which is `sip:pbx.example.org`.
     Named,
     /// Standalone, and callees are asked for reliable responses whoever calls.
@@ -213,7 +211,6 @@ fn upstream(setup: Setup) -> Option<Peer> {
         | Setup::Routed
         | Setup::Trunk
         | Setup::TrunkTold
-        | Setup::TrunkAgent
         | Setup::Users
         | Setup::OwnCalls
         | Setup::OwnAccount
@@ -254,7 +251,6 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
         Setup::Routed
             | Setup::Trunk
             | Setup::TrunkTold
-            | Setup::TrunkAgent
             | Setup::Peer
             | Setup::Edge
             | Setup::EdgeDirect
@@ -353,9 +349,6 @@ fn prepare_routes(setup: Setup, settings: &mut Settings) {
     }
     if matches!(setup, Setup::Trunk | Setup::TrunkTold) {
         crate::flow::trunk::prepare(settings);
-    }
-    if matches!(setup, Setup::TrunkAgent) {
-        crate::flow::trunk::prepare_agent(settings);
     }
 }
 

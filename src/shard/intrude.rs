@@ -162,7 +162,7 @@ impl Shard {
         self.leave_callee(now, key, &mut held.parties);
         held.parties.callee = callee;
         if let Some(dialled) = &mut held.parties.dialled {
-            dialled.is_joined();
+            dialled.note_joined();
         }
         let edge = self.settings.edge.as_ref();
         if edge.is_some_and(|edge| edge.nat_media == NatMedia::Rewrite) {

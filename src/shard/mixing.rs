@@ -114,7 +114,7 @@ impl Shard {
             }
             None => Situation::Idle,
             Some(_) if !is_only => Situation::Several,
-            Some((_, _, held)) => situation_of(held),
+            Some((_, _, held)) => self.situation_of(held),
         };
         let protection = third.as_ref().map(|third| self.rights_of(third).protection);
         // R17: who has no name here is protected.
@@ -137,18 +137,36 @@ impl Shard {
                 parties.callee.as_ref().or(dialled).cloned()
             }
             Side::B => {
-                let out = match &held.about {
-                    About::Inward(inward) => inward.out,
-                    About::Asker(_)
-                    | About::CcCall(_)
-                    | About::Code
-                    | About::Nothing
-                    | About::Recall(_) => None,
-                };
-                let out = out.and_then(|out| self.calls.get(out));
+                let out = self.out_pass_of(held);
                 let beyond = out.and_then(|out| out.parties.caller.as_ref());
                 parties.caller.as_ref().or(beyond).cloned()
             }
+        }
+    }
+
+    /// R1: the other half of a call of the PBX's to a phone, where that is known.
+    fn out_pass_of(&self, held: &Held) -> Option<&Held> {
+        let out = match &held.about {
+            About::Inward(inward) => inward.out?,
+            About::Asker(_)
+            | About::CcCall(_)
+            | About::Code
+            | About::Nothing
+            | About::Recall(_) => return None,
+        };
+        self.calls.get(out).map(Box::as_ref)
+    }
+
+    /// A PBX need not pass on what its caller has asked for.
+    fn situation_of(&self, held: &Held) -> Situation {
+        let out = self.out_pass_of(held);
+        let beyond = out.map(|out| out.parties.kind).unwrap_or_default();
+        match (held.parties.kind, beyond) {
+            (Kind::Pressing, _) | (_, Kind::Pressing) => Situation::Emergency,
+            (Kind::Private, _) | (_, Kind::Private) => Situation::Private,
+            (Kind::Plain, Kind::Plain) if held.call.answered().is_none() => Situation::Ringing,
+            (Kind::Plain, Kind::Plain) if held.call.is_on_hold() => Situation::Held,
+            (Kind::Plain, Kind::Plain) => Situation::Talking,
         }
     }
 
@@ -366,7 +384,7 @@ impl Shard {
             let [a, b] = at.map(|at| at.port());
             record.joined = Some(now);
             if let Some(dialled) = &mut held.parties.dialled {
-                dialled.is_joined();
+                dialled.note_joined();
             }
             let is_in = self.in_turn(now, &mut held, |call, turn| call.join(turn, &session));
             if is_in {
@@ -493,16 +511,6 @@ impl Shard {
             IntrusionEnd::Failed => self.counters.intrusions_failed += 1,
         }
         self.records.on_intrusion(now, record, end);
-    }
-}
-
-fn situation_of(held: &Held) -> Situation {
-    match held.parties.kind {
-        Kind::Pressing => Situation::Emergency,
-        Kind::Private => Situation::Private,
-        Kind::Plain if held.call.answered().is_none() => Situation::Ringing,
-        Kind::Plain if held.call.is_on_hold() => Situation::Held,
-        Kind::Plain => Situation::Talking,
     }
 }
 

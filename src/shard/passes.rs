@@ -136,7 +136,7 @@ impl Dialled {
     }
 
     /// R17: the call joins one that he talks on.
-    pub(super) fn is_joined(&mut self) {
+    pub(super) fn note_joined(&mut self) {
         self.seen = Seen::Answered;
     }
 

@@ -162,7 +162,9 @@ impl Office {
     fn crosses(&self, caller: &Party, draft: Draft) -> Passing {
         let sent = caller.sends(draft.with_sdp(OFFER));
         let out = self.pbx.receives("INVITE");
-        let on = proxied(&out, &self.to_bob).without("Contact");
+        let on = proxied(&out, &self.to_bob)
+            .without("Contact")
+            .without("Privacy");
         let back = self
             .pbx
             .sends(on.with("Contact", &format!("<{}>", self.pbx.uri())));
@@ -488,7 +490,7 @@ fn what_the_phone_says_to_a_join_is_what_the_caller_gets() {
     asking.ends();
 }
 
-/// The PBX's own 486 is what she gets.
+/// The PBX tells Bob's phone nothing of that, and its own 486 is what she gets.
 #[test]
 fn a_private_call_through_a_pbx_is_joined_by_nobody() {
     let asking = Asking::of(|draft| draft.with("Privacy", "id"));

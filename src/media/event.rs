@@ -23,7 +23,7 @@ pub struct Passing {
 impl Passing {
     /// The timestamp of the packet that passes on what was told, now that the clock is there, and
     /// whether it is the first of its event (RFC 4733 §2.5.1.2).
-    pub fn pass(&mut self, told: &Told, clock: u32) -> (u32, bool) {
+    pub fn pass(&mut self, told: Told, clock: u32) -> (u32, bool) {
         match self.began {
             Some([theirs, ours]) if theirs == told.timestamp => (ours, false),
             Some(_) | None => {
@@ -88,9 +88,9 @@ mod tests {
             timestamp,
             payload: [5, 10, 0, 160],
         };
-        assert_eq!(passing.pass(&told(7000), 320), (320, true));
-        assert_eq!(passing.pass(&told(7000), 480), (320, false));
-        assert_eq!(passing.pass(&told(9000), 1600), (1600, true));
+        assert_eq!(passing.pass(told(7000), 320), (320, true));
+        assert_eq!(passing.pass(told(7000), 480), (320, false));
+        assert_eq!(passing.pass(told(9000), 1600), (1600, true));
     }
 
     #[test]

@@ -259,7 +259,7 @@ impl Sends {
         self.each.push(Send { port, to, ends });
     }
 
-    fn put_event(&mut self, seat: &mut Seat, told: &Told) {
+    fn put_event(&mut self, seat: &mut Seat, told: Told) {
         if let Some(to) = seat.stream.pass(told, &mut self.bytes) {
             let (port, ends) = (seat.port, self.bytes.len());
             self.each.push(Send { port, to, ends });
@@ -365,7 +365,7 @@ impl Room {
             };
             let other = other.and_then(|other| self.seats.get_mut(other));
             if let Some((other, told)) = other.zip(told) {
-                sends.put_event(other, &told);
+                sends.put_event(other, told);
             }
         }
         Ok(digit.map(News::Digit))

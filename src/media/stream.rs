@@ -193,7 +193,7 @@ impl Stream {
 
     /// Appends the packet that passes on what somebody else tells of an event, and says where it goes;
     /// `None` if the peer takes no events.
-    pub fn pass(&mut self, told: &Told, out: &mut Vec<u8>) -> Option<SocketAddr> {
+    pub fn pass(&mut self, told: Told, out: &mut Vec<u8>) -> Option<SocketAddr> {
         let payload_type = self.agreed.events?;
         let (timestamp, is_first) = self.passing.pass(told, self.sending.timestamp);
         let builder = RtpPacketBuilder::<&[u8], &[u8]>::new()

@@ -46,7 +46,10 @@ impl Call {
     ///
     /// [`Call::take_announcement`] tells what A says.
     pub fn announce(&mut self, turn: &mut Turn<'_>, at: SocketAddr) -> bool {
-        let is_answered = self.recall.as_deref().is_some_and(|it| it.is_answered());
+        let is_answered = self
+            .recall
+            .as_deref()
+            .is_some_and(super::Recall::is_answered);
         let sent = is_answered.then(|| self.send_announcement(turn, at));
         let Some((client, number)) = sent.flatten() else {
             return false;

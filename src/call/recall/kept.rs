@@ -14,6 +14,7 @@
 use crate::call::negotiation::Negotiation;
 use crate::call::recall::{ALLOW, Owner, Recall, Stage, new_call_id};
 use crate::call::sdp::{SDP, Session};
+use crate::call::setup::Setup;
 use crate::call::{Call, Few, Phase, Side, Turn, respond};
 use crate::dialog::{Dialog, Tag};
 use crate::sip::{Name, Status, Writer};
@@ -33,7 +34,7 @@ impl Call {
         };
         // RFC 3262 §3: not before A knows what was said to it reliably; and what B's side has yet to
         // say is not to be taken for what it says of another INVITE.
-        let is_done = self.setup.as_deref().is_some_and(|setup| setup.is_done());
+        let is_done = self.setup.as_deref().is_some_and(Setup::is_done);
         if self.owes_prack() || !is_done {
             return false;
         }

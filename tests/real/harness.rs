@@ -177,7 +177,7 @@ fn a_caller_who_waits_hears_music_and_then_the_callee() {
     campon.stop();
 }
 
-//// R10: she hears whom for before his phone is rung, and then how that rings.
+/// R10: she hears whom for before his phone is rung, and then how that rings.
 #[test]
 fn a_caller_who_is_called_back_hears_whom_for_before_the_callee_is_rung() {
     let stage = Stage::open("announced_recall", 51);

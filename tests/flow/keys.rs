@@ -155,7 +155,7 @@ fn presses(
         let mut sends = Sends::default();
         desk.handle_packet(now, port, from, &packet, &mut sends);
         desk.handle_timeout(now, &mut sends, |_, it| {
-            news = news.or(matches!(it, News::Digit(_)).then_some(it));
+            news = news.or_else(|| matches!(it, News::Digit(_)).then_some(it));
         });
     }
     news

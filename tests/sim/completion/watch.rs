@@ -87,8 +87,8 @@ struct Seen {
     /// Since when it is ready and nobody has called.
     ready_since: Option<Timestamp>,
     is_ready: bool,
-    /// Whether a new process has not told yet where it stands.
-    is_taken_up: bool,
+    /// When a process ended whose successor has not told yet where it stands.
+    taken_up: Option<Timestamp>,
     suspended_until: Option<Timestamp>,
     /// When it runs out, unless it is refreshed.
     ends: Option<Timestamp>,
@@ -304,7 +304,7 @@ impl Watch {
                 seen.ready_since = None;
             }
             let is_first = seen.cc_call.is_none();
-            if by_uri && seen.is_ready && !seen.is_taken_up && is_first {
+            if by_uri && seen.is_ready && seen.taken_up.is_none() && is_first {
                 seen.cc_call = Some((invite.call_id().to_owned(), self.now));
             } else if seen.callee == called {
                 // Which of the two calls it is about is not certain.

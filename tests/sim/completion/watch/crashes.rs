@@ -35,7 +35,7 @@ impl Watch {
             seen.doubted = None;
             seen.unknown = None;
             seen.cc_call = None;
-            seen.is_taken_up = true;
+            seen.taken_up = Some(now);
         }
         self.legs = Legs::default();
         self.turns_of.on_crash();

@@ -28,7 +28,7 @@ impl Watch {
             .filter(|at| now.since(**at) < NOTIFY_WINDOW);
         let recent = recent.count();
         seen.notified.push(now);
-        seen.is_taken_up = false;
+        seen.taken_up = None;
         if let Some(uri) = line_of(notify, "cc-URI") {
             seen.cc_uri = Some(uri);
         }

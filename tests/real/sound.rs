@@ -59,5 +59,7 @@ fn the_prompt_is_heard_in_g722_and_under_keys() {
     assert!(!answered("alice", "crypto:"), "{captured}");
     assert!(answered("dave", "rtpmap:8 PCMA/8000"), "{captured}");
     assert!(answered("dave", "crypto:"), "{captured}");
+    carol.tell("hangup", "");
+    bob.wait_for("CALL_CLOSED");
     campon.stop();
 }

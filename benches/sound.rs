@@ -44,13 +44,17 @@ fn main() {
         return;
     }
     let (count, seconds) = (number(count), number(seconds));
-    let _campon = Campon::start();
+    let campon = Campon::start();
     let mut driver = Driver::new();
     match kind.as_str() {
         "music" => driver.callers_hear_music(count),
         _ => driver.calls_are_joined(count),
     }
-    driver.measure(Duration::from_secs(seconds));
+    let before = campon.cpu();
+    let streams = driver.measure(Duration::from_secs(seconds));
+    let used = campon.cpu().saturating_sub(before).as_micros();
+    let each = used / u128::from(streams.max(1) * seconds);
+    println!("CPU of campon: {used} µs, {each} µs for each second of a stream");
 }
 
 fn number(text: &str) -> u64 {
@@ -69,6 +73,18 @@ impl Drop for Campon {
 }
 
 impl Campon {
+    /// The processor time that all its threads have had.
+    fn cpu(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.0.id())).expect("its threads");
+        let nanos = tasks.map(|task| {
+            let file = task.expect("a thread").path().join("schedstat");
+            let text = fs::read_to_string(file).unwrap_or_default();
+            let first = text.split_whitespace().next();
+            first.and_then(|it| it.parse().ok()).unwrap_or(0)
+        });
+        Duration::from_nanos(nanos.sum())
+    }
+
     fn start() -> Self {
         let file = std::env::temp_dir().join("campon-sound.toml");
         let config = format!(
@@ -307,7 +323,7 @@ impl Driver {
     }
 
     /// Listens for so long, and says how late packets were.
-    fn measure(&mut self, lasts: Duration) {
+    fn measure(&mut self, lasts: Duration) -> u64 {
         let begin = Instant::now();
         let mut streams: BTreeMap<u16, Vec<i64>> = BTreeMap::new();
         let mut next = begin;
@@ -343,6 +359,7 @@ impl Driver {
             at(999),
             late.last().copied().unwrap_or_default()
         );
+        u64::try_from(streams).unwrap_or_default()
     }
 
     /// Each phone that has a mixer says something for 20 ms.

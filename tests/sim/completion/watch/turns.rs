@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use campon::time::Timestamp;
 
-use super::{SLACK, Watch, user_of};
+use super::{Recall, SLACK, Watch, user_of};
 use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::completion::world::{GUARD, RING};
 
@@ -175,7 +175,14 @@ impl Watch {
             turns.on_cc_call_answered(pair, response.status());
         }
         let recall = self.recalls.iter().find(|recall| recall.call_id == id);
-        if let Some(recall) = recall.filter(|_| ![200, 487].contains(&response.status())) {
+        // Given up before anything came of it, there was nothing to cancel.
+        let is_late = |recall: &Recall| self.now.since(recall.at) + SLACK > RING;
+        let is_let_pass = |recall: &&Recall| match response.status() {
+            200 => is_late(recall),
+            487 => false,
+            _ => true,
+        };
+        if let Some(recall) = recall.filter(is_let_pass) {
             turns.doubt(|it| it.caller == recall.caller && it.callee == recall.callee);
         }
     }

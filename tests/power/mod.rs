@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 
 use world::{Mutant, Outcome, run};
 
-/// How many schedules are run if `CAMPON_SCHEDULES` does not say; the release profile runs far more.
+/// How many schedules are run if `CAMPON_SCHEDULES` does not say.
 const SCHEDULES: u64 = 100;
 
 /// Within how many schedules a mutant must be found.

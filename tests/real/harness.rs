@@ -259,6 +259,9 @@ fn a_caller_with_the_right_joins_two_phones_and_leaves_them_as_they_were() {
     alice.wait_for("CALL_ESTABLISHED");
     alice.play_for_a_second();
     alice.play_for_a_second();
+    for other in ["bob", "carol"] {
+        alice.wait_until_heard(Stage::tone_of(other));
+    }
     alice.tell("hangup", "");
     carol.play_for_a_second();
     carol.play_for_a_second();

@@ -33,6 +33,9 @@ fn a_caller_joins_two_phones_behind_kamailio_by_a_digit() {
     alice.wait_for("CALL_ESTABLISHED");
     alice.play_for_a_second();
     alice.play_for_a_second();
+    for other in ["bob", "carol"] {
+        alice.wait_until_heard(Stage::tone_of(other));
+    }
     alice.tell("hangup", "");
     carol.play_for_a_second();
     carol.play_for_a_second();

@@ -108,9 +108,10 @@ impl Reception {
     fn block(&mut self, ssrc: u32) -> rtcp_types::ReportBlockBuilder {
         let (expected, received) = (self.expected(), self.received);
         let (before, had) = std::mem::replace(&mut self.reported, (expected, received));
-        let (expected, received) = (expected - before, received.wrapping_sub(had));
-        let lost = expected.saturating_sub(received);
-        let fraction = (lost * 256).checked_div(expected).unwrap_or(0).min(255);
+        let (expected, received) = (expected.saturating_sub(before), received.wrapping_sub(had));
+        // Whoever jumps from number to number loses more packets than there are numbers in 24 bits.
+        let lost = u64::from(expected.saturating_sub(received)) * 256;
+        let fraction = lost.checked_div(expected.into()).unwrap_or(0).min(255);
         ReportBlock::builder(ssrc)
             .fraction_lost(u8::try_from(fraction).unwrap_or(u8::MAX))
             .cumulative_lost(self.lost().min(0x7f_ffff))
@@ -220,6 +221,23 @@ mod tests {
         reception.note(at(2000), 100, 16_000);
         let (fraction, lost, ..) = report(&mut reception);
         assert_eq!((fraction, lost), (0, 25));
+    }
+
+    #[test]
+    fn who_jumps_through_all_numbers_there_are_is_reported_as_any_other() {
+        let (mut reception, mut sequence) = (Reception::new(8000), 0_u16);
+        for index in 0..140_000_u32 {
+            reception.note(at(u64::from(index)), sequence, index);
+            sequence = sequence.wrapping_add(32_000);
+            if index % 1000 == 999 {
+                let (fraction, lost, ..) = report(&mut reception);
+                assert!(
+                    fraction == 255 || reception.highest == u32::MAX,
+                    "{index}: {fraction}"
+                );
+                assert!(lost > 0, "{index}");
+            }
+        }
     }
 
     #[test]

@@ -482,14 +482,20 @@ impl World {
             Ok(records) => records,
             Err(error) => return self.model.fault(format!("the store is not read: {error}")),
         };
-        let mut recalls = BTreeMap::new();
+        // Of a pair's, the latest is taken up: the end of those before it was not written in time.
+        let mut latest = BTreeMap::new();
         for (_, stored) in &records {
-            match Record::decode(&stored.record, self.started) {
-                Some(record) => drop(recalls.insert(record.id, record.recalls)),
-                None => return self.model.fault("a record is broken"),
+            let Some(record) = Record::decode(&stored.record, self.started) else {
+                return self.model.fault("a record is broken");
+            };
+            let pair = (record.caller.clone(), record.callee.clone());
+            let place = latest.entry(pair).or_insert((record.order, record.id, 0));
+            if record.order >= place.0 {
+                *place = (record.order, record.id, record.recalls);
             }
         }
-        self.model.check(&recalls);
+        let recalls = latest.into_values().map(|(_, id, recalls)| (id, recalls));
+        self.model.check(&recalls.collect());
         self.disk = Some(disk);
         let records = records.into_iter().map(|(key, stored)| Reloaded {
             key,

@@ -12,6 +12,7 @@ use crate::call::negotiation::Negotiation;
 use crate::call::recall::ALLOW;
 use crate::call::sdp::SDP;
 use crate::call::{Call, Phase, Side, Turn, respond};
+use crate::dialog::Tag;
 use crate::sip::{Name, Status, Writer};
 use crate::transaction::reply;
 
@@ -26,13 +27,28 @@ impl Call {
         if self.owes_prack() {
             return false;
         }
+        if !self.answer_kept(turn, (tag, Phase::Joined), sdp) {
+            return false;
+        }
+        self.cancel_branches(turn, b"");
+        self.drop_hold();
+        true
+    }
+
+    /// Answers A with this session, under the tag that it knows already; whether that could be done.
+    pub(super) fn answer_kept(
+        &mut self,
+        turn: &mut Turn<'_>,
+        (tag, phase): (Tag, Phase),
+        sdp: &[u8],
+    ) -> bool {
         let asked = self.invite_number();
         let Some(server) = self.take_server() else {
             return false;
         };
         self.a.dialog.set_tag(tag);
         self.leave_early(tag);
-        self.phase = Phase::Joined;
+        self.phase = phase;
         self.answered = Some(turn.now);
         let contact = turn.contacts.of(&self.a.dialog.flow());
         let write = |writer: &mut Writer<'_>| {
@@ -45,8 +61,6 @@ impl Call {
         let unacked = Negotiation::settled(turn, (Side::A, server), asked);
         self.negotiation = Some(Box::new(unacked));
         self.abandon_exchanges(turn);
-        self.cancel_branches(turn, b"");
-        self.drop_hold();
         true
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::completion::{are_heard, pick_up, talk, waits};
+use crate::real::baresip::Baresip;
 use crate::real::capture::{Captured, Wire};
 use crate::real::stage::Stage;
 use crate::real::wav::{self, LOUD_ENOUGH};
@@ -251,7 +252,15 @@ fn a_caller_with_the_right_joins_two_phones_and_leaves_them_as_they_were() {
     let capture = stage.capture();
     let [mut alice, mut bob, mut carol] = stage.registered(["alice", "bob", "carol"]);
     talk(&mut carol, &mut bob);
+    joins_and_leaves(&mut alice, (&mut carol, &mut bob));
 
+    let captured = capture.finish();
+    assert_heard_three(&stage, &captured, 21_200);
+    campon.stop();
+}
+
+/// Alice joins Bob's call with Carol by the digit, hears both and leaves; they talk on and hang up.
+pub fn joins_and_leaves(alice: &mut Baresip, (carol, bob): (&mut Baresip, &mut Baresip)) {
     alice.dial("bob");
     alice.wait_for("CALL_PROGRESS");
     alice.play_for_a_second();
@@ -267,10 +276,6 @@ fn a_caller_with_the_right_joins_two_phones_and_leaves_them_as_they_were() {
     carol.play_for_a_second();
     carol.tell("hangup", "");
     bob.wait_for("CALL_CLOSED");
-
-    let captured = capture.finish();
-    assert_heard_three(&stage, &captured, 21_200);
-    campon.stop();
 }
 
 /// Alice was heard in Bob's call with Carol by way of our ports, after a warning, and then they talked

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use crate::completion::talk;
 use crate::edge::Office;
-use crate::harness::assert_heard_three;
+use crate::harness::{assert_heard_three, joins_and_leaves};
 use crate::pbx::Phone;
 use crate::pbx::completion::intrusion::{asked, asks_to_join, assert_joins};
 use crate::real::stage::Stage;
@@ -26,21 +26,7 @@ fn a_caller_joins_two_phones_behind_kamailio_by_a_digit() {
     let office = Office::before(stage, kamailio, MIXER);
     let [mut alice, mut bob, mut carol] = office.phones(["alice", "bob", "carol"]);
     talk(&mut carol, &mut bob);
-    alice.dial("bob");
-    alice.wait_for("CALL_PROGRESS");
-    alice.play_for_a_second();
-    alice.tell("sndcode", "3");
-    alice.wait_for("CALL_ESTABLISHED");
-    alice.play_for_a_second();
-    alice.play_for_a_second();
-    for other in ["bob", "carol"] {
-        alice.wait_until_heard(Stage::tone_of(other));
-    }
-    alice.tell("hangup", "");
-    carol.play_for_a_second();
-    carol.play_for_a_second();
-    carol.tell("hangup", "");
-    bob.wait_for("CALL_CLOSED");
+    joins_and_leaves(&mut alice, (&mut carol, &mut bob));
     mailbox.quit();
     let (captured, stage) = office.close([alice, bob, carol]);
     assert_heard_three(&stage, &captured, 22_400);

@@ -14,15 +14,14 @@
 use std::net::SocketAddr;
 
 use crate::call::negotiation::{Negotiation, is_end_of_dialog};
-use crate::call::recall::{ALLOW, Stage};
-use crate::call::sdp::{SDP, sdp_of};
+use crate::call::recall::Stage;
+use crate::call::sdp::sdp_of;
 use crate::call::sound::Taken;
-use crate::call::{Call, Part, Side, Turn, end};
+use crate::call::{Call, Side, Turn, end};
 use crate::media::stream::Agreed;
-use crate::sip::{Method, Name, Response, Writer};
+use crate::sip::Response;
 use crate::table::Key;
 use crate::time::Timestamp;
-use crate::transaction::clients::Outgoing;
 
 /// The re-INVITE that asks A to hear us.
 #[derive(Clone, Copy, Debug)]
@@ -76,28 +75,8 @@ impl Call {
     }
 
     fn send_announcement(&mut self, turn: &mut Turn<'_>, at: SocketAddr) -> Option<(Key, u32)> {
-        let user = Some(self.user(Part::Negotiation));
-        let number = self.a.dialog.next_cseq();
         let sdp = self.recall.as_deref_mut()?.session.played(at);
-        let dialog = &self.a.dialog;
-        let flow = dialog.flow();
-        turn.scratch.clear();
-        let mut writer = Writer::fragment(turn.scratch);
-        dialog.write_fields(&mut writer, Method::Invite, number, 70);
-        writer.header(Name::Contact, turn.contacts.of(&flow));
-        writer.header(Name::Allow, ALLOW);
-        writer.header(Name::ContentType, SDP);
-        writer.finish(&sdp).ok()?;
-        let outgoing = Outgoing {
-            method: Method::Invite,
-            uri: dialog.request_uri(),
-            flow,
-            user,
-            destination: 0,
-            fields: turn.scratch,
-        };
-        let client = turn.layer.request(turn.now, &outgoing).ok()?;
-        Some((client, number))
+        self.ask_anew(turn, &sdp)
     }
 
     /// Takes A's response to an announcement; whether it is one.

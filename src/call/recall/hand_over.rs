@@ -104,6 +104,12 @@ impl Call {
     }
 
     fn send_offer(&mut self, turn: &mut Turn<'_>) -> Option<(Key, u32)> {
+        let offer = self.offering()?.offer.clone();
+        self.ask_anew(turn, &offer)
+    }
+
+    /// Sends A, who has answered, another session; its transaction and its number.
+    pub(super) fn ask_anew(&mut self, turn: &mut Turn<'_>, offer: &[u8]) -> Option<(Key, u32)> {
         let user = Some(self.user(Part::Negotiation));
         let number = self.a.dialog.next_cseq();
         let dialog = &self.a.dialog;
@@ -114,7 +120,7 @@ impl Call {
         writer.header(Name::Contact, turn.contacts.of(&flow));
         writer.header(Name::Allow, ALLOW);
         writer.header(Name::ContentType, SDP);
-        writer.finish(&self.offering()?.offer).ok()?;
+        writer.finish(offer).ok()?;
         let outgoing = Outgoing {
             method: Method::Invite,
             uri: dialog.request_uri(),

@@ -11,15 +11,12 @@
 //! It goes on as a recall does whose caller has answered, but for one thing: if B is called in vain A waits
 //! on. The session that A has is the one of what he heard before the answer.
 
-use crate::call::negotiation::Negotiation;
-use crate::call::recall::{ALLOW, Owner, Recall, Stage, new_call_id};
-use crate::call::sdp::{SDP, Session};
+use crate::call::recall::{Owner, Recall, Stage, new_call_id};
+use crate::call::sdp::Session;
 use crate::call::setup::Setup;
-use crate::call::{Call, Few, Phase, Side, Turn, respond};
+use crate::call::{Call, Few, Phase, Turn};
 use crate::dialog::{Dialog, Tag};
-use crate::sip::{Name, Status, Writer};
 use crate::time::Timestamp;
-use crate::transaction::reply;
 
 impl Call {
     /// Answers A, who is kept from a failure and waits until then at most, with the session that it has
@@ -38,25 +35,9 @@ impl Call {
         if self.owes_prack() || !is_done {
             return false;
         }
-        let asked = self.invite_number();
-        let Some(server) = self.take_server() else {
+        if !self.answer_kept(turn, (tag, Phase::Recalling), &sdp) {
             return false;
-        };
-        self.a.dialog.set_tag(tag);
-        self.leave_early(tag);
-        self.phase = Phase::Recalling;
-        self.answered = Some(turn.now);
-        let contact = turn.contacts.of(&self.a.dialog.flow());
-        let write = |writer: &mut Writer<'_>| {
-            writer.header(Name::Contact, contact);
-            writer.header(Name::Allow, ALLOW);
-            writer.header(Name::ContentType, SDP);
-        };
-        let answer = (Status::OK, &b""[..], reply::Tag::Ours(&tag.text()));
-        respond(turn, server, answer, write, &sdp);
-        let unacked = Negotiation::settled(turn, (Side::A, server), asked);
-        self.negotiation = Some(Box::new(unacked));
-        self.abandon_exchanges(turn);
+        }
         self.drop_hold();
         let (call_id, flow) = (new_call_id(turn), self.a.dialog.flow());
         let own = Tag::new(self.key, turn.rng);

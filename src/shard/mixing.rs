@@ -432,16 +432,6 @@ impl Shard {
         is_in
     }
 
-    /// RFC 3550 §6.3.5 has members time out: nothing has come for long from whoever has joined.
-    pub(super) fn on_silent(&mut self, now: Timestamp, held: &mut Held) {
-        tracing::warn!(
-            call_id = %held.call.call_id(Side::A).escape_ascii(),
-            "nothing is heard of who has joined a call"
-        );
-        self.counters.calls_silent += 1;
-        self.in_turn(now, held, Call::hang_up);
-    }
-
     /// Whoever has joined, or was about to, has gone: the two have each other again.
     fn leave_mix(&mut self, now: Timestamp, (key, bridge): (Key, Key), held: &mut Held) {
         let Some(Mixed::Intruder { record, .. }) = held.mixed.take().map(|mixed| *mixed) else {

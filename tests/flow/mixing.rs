@@ -3,6 +3,7 @@
 //! Spec: RULES R17; RFC 3264 §8; RFC 3261 §14.1; threats T29, T31.
 
 mod asked;
+mod unheard;
 
 use std::time::Duration;
 
@@ -359,7 +360,7 @@ fn a_side_that_does_not_let_go_keeps_the_mixer_until_the_call_ends() {
 fn without_ports_nobody_is_asked() {
     let scene = Scene::new();
     scene.asks();
-    scene.world.hears(scene.room, News::Failed);
+    scene.world.hears(scene.room, News::Unreserved);
     scene.carol.receives_nothing();
     scene.bob.receives_nothing();
     scene.is_refused();

@@ -44,6 +44,9 @@ mod peers;
 mod player;
 #[path = "sipp/process.rs"]
 mod process;
+#[path = "real/mod.rs"]
+#[allow(dead_code, reason = "real phones play in the other flows")]
+mod real;
 #[path = "sipp/recalls.rs"]
 mod recalls;
 #[path = "sipp/relayed.rs"]
@@ -52,6 +55,8 @@ mod relayed;
 mod scenarios;
 #[path = "sipp/servers.rs"]
 mod servers;
+#[path = "sipp/sound.rs"]
+mod sound;
 #[path = "sipp/stage.rs"]
 mod stage;
 #[path = "sipp/tap.rs"]

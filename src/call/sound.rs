@@ -38,11 +38,14 @@ pub(super) struct Audio<'s> {
 }
 
 impl Taken {
-    /// What we take of an offer whose sender's signalling comes from there; `None` if he cannot hear us.
+    /// What we take of an offer whose sender's signalling comes from there; `None` if he cannot hear us,
+    /// or is a fax machine.
     pub(super) fn of(offer: &[u8], signalling: IpAddr) -> Option<Self> {
-        let is_cut = |line: &[u8]| line.starts_with(b"m=") && Media::parse(line).is_none();
-        if lines(offer).any(is_cut) {
-            // RFC 3264 §6: the answer would have a line less.
+        // RFC 3264 §6: where a line is cut, the answer would have one less.
+        let is_useless = |line: &[u8]| {
+            line.starts_with(b"m=") && Media::parse(line).is_none_or(|media| media.is_fax())
+        };
+        if lines(offer).any(is_useless) {
             return None;
         }
         let session_address = lines(offer)
@@ -401,6 +404,7 @@ mod tests {
             ("96 8 0 101", "96 101"),
             ("m=audio", "m=image"),
             ("m=video 40002 RTP/AVP 97", "m=video 40002"),
+            ("m=video 40002 RTP/AVP 97", "m=image 40002 udptl t38"),
             ("c=IN IP4 192.0.2.9\r\n", ""),
         ] {
             assert!(taken(&OFFER.replace(from, to)).is_none(), "{to}");

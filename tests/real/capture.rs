@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -56,19 +56,34 @@ pub struct Capture {
     dumpcap: Running,
     file: PathBuf,
     /// Where a datagram goes that the capture sees.
-    seen_at: Ipv4Addr,
+    seen_at: SocketAddr,
 }
 
 impl Capture {
     /// Begins to capture what has an address of this network, 127.a.b.0/24.
     pub fn start(folder: &Path, network: Ipv4Addr) -> Self {
         let [a, b, c, _] = network.octets();
+        let seen_at = SocketAddr::from(([a, b, c, 254], 9));
+        Self::begin(folder, &format!("net {a}.{b}.{c}.0/24"), seen_at)
+    }
+
+    /// The same of what goes over IPv6 from or to these hundred ports, the last of which is nobody's.
+    pub fn over_ipv6(folder: &Path, first: u16) -> Self {
+        let last = first + 99;
+        let seen_at = SocketAddr::from((Ipv6Addr::LOCALHOST, last));
+        Self::begin(
+            folder,
+            &format!("ip6 and udp portrange {first}-{last}"),
+            seen_at,
+        )
+    }
+
+    fn begin(folder: &Path, filter: &str, seen_at: SocketAddr) -> Self {
         let file = folder.join("lo.pcapng");
         let log = folder.join("dumpcap.log");
         let mut command = Command::new("dumpcap");
-        let filter = format!("net {a}.{b}.{c}.0/24");
         command
-            .args(["-q", "-i", "lo", "-f", &filter, "-w"])
+            .args(["-q", "-i", "lo", "-f", filter, "-w"])
             .arg(&file);
         // A flood is a failure, not a full disk.
         command.args(["-a", "filesize:100000"]);
@@ -82,7 +97,7 @@ impl Capture {
         Self {
             dumpcap,
             file,
-            seen_at: Ipv4Addr::new(a, b, c, 254),
+            seen_at,
         }
     }
 
@@ -111,8 +126,12 @@ impl Capture {
 impl Capture {
     /// dumpcap forgets what the kernel has not handed over when it is told to end.
     fn wait_for_the_mark(&self) {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port on loopback");
-        let sent = socket.send_to(MARK.as_bytes(), (self.seen_at, 9));
+        let here = match self.seen_at {
+            SocketAddr::V4(_) => "127.0.0.1:0",
+            SocketAddr::V6(_) => "[::1]:0",
+        };
+        let socket = UdpSocket::bind(here).expect("a free port on loopback");
+        let sent = socket.send_to(MARK.as_bytes(), self.seen_at);
         sent.expect("a route on loopback");
         let written = wait_for(START_MAX, || {
             let file = fs::read(&self.file).unwrap_or_default();
@@ -192,21 +211,28 @@ impl Captured {
         let is_in = |field: &str, first: u16| {
             format!("udp.{field} >= {first} && udp.{field} < {}", first + 100)
         };
-        let filter = format!(
-            "rtp.p_type == 8 && {} && {}",
-            is_in("srcport", from),
-            is_in("dstport", to)
-        );
-        let mut command = tshark(&self.file, &filter);
-        command.args(["-d", &format!("udp.port=={to}-{},rtp", to + 99)]);
-        command.args([
-            "-T",
-            "fields",
-            "-e",
-            "frame.time_epoch",
-            "-e",
-            "rtp.payload",
-        ]);
+        let way = format!("{} && {}", is_in("srcport", from), is_in("dstport", to));
+        self.audio_of(&way, &format!("{to}-{}", to + 99))
+    }
+
+    /// The same of all that went from these hundred ports.
+    pub fn sent_from(&self, first: u16) -> (Vec<f64>, Recording) {
+        let last = first + 99;
+        let way = format!("udp.srcport >= {first} && udp.srcport <= {last}");
+        self.audio_of(&way, &format!("{first}-{last}"))
+    }
+
+    /// The same from one address to another, of phones whose ports are those of SIPp or ours there.
+    pub fn sent(&self, from: Ipv4Addr, to: Ipv4Addr) -> (Vec<f64>, Recording) {
+        let way = format!("ip.src == {from} && ip.dst == {to}");
+        self.audio_of(&way, "6000-65535")
+    }
+
+    /// What went that way as A-law audio where these ports are RTP's.
+    fn audio_of(&self, way: &str, ports: &str) -> (Vec<f64>, Recording) {
+        let mut command = tshark(&self.file, &format!("rtp.p_type == 8 && {way}"));
+        command.args(["-d", &format!("udp.port=={ports},rtp"), "-T", "fields"]);
+        command.args(["-e", "frame.time_epoch", "-e", "rtp.payload"]);
         let text = output_of(&mut command, "tshark");
         let lines = text.lines().filter_map(|line| line.split_once('\t'));
         let (times, payloads): (Vec<_>, Vec<_>) = lines.unzip();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{self, NewRequest, Way};
+use crate::cc::fork::CallId;
 use crate::cc::id::{CceToken, CompletionId};
 use crate::cc::line::{Calls, Line, Trigger};
 use crate::cc::monitor::{self, Renewal, Wait};
@@ -20,7 +21,7 @@ use crate::completion::output::{By, Output};
 use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
 use crate::completion::service::{Route, Service, Turn};
-use crate::completion::user::Watch;
+use crate::completion::user::{User, Watch};
 use crate::time::Timestamp;
 
 /// Facts about calls and users.
@@ -45,13 +46,17 @@ impl Service {
     }
 
     pub(super) fn on_line(&mut self, user: Aor, line: Line, turn: &mut Turn<'_>) {
-        let known = self.users.get_mut(&user);
         // A report that crossed the wish to hear no more.
-        let Some(known) = known.filter(|known| known.watch == Watch::On) else {
+        let is_watched = |known: &&mut Box<User>| known.watch == Watch::On;
+        if self.users.get_mut(&user).filter(is_watched).is_none() {
+            return;
+        }
+        self.wake(&user);
+        let Some(known) = self.users.get_mut(&user) else {
             return;
         };
         let before = std::mem::replace(&mut known.line, line);
-        let (queue, requests) = (known.monitor.is_some(), known.agent.is_some());
+        let (queue, requests) = (known.has_queue(), known.has_requests());
         let phones_wait = known.phones_wait > 0;
         if known.mail.is_some() {
             self.heed_mailbox(&user, &before, turn);
@@ -146,6 +151,7 @@ impl Service {
         ticket: Ticket,
         turn: &mut Turn<'_>,
     ) {
+        self.wake_pair(id);
         let Some(completion) = self.completions.get_mut(&id) else {
             return;
         };
@@ -254,6 +260,9 @@ impl Service {
             number: number.unwrap_or(0),
             roles: Roles::Both,
             entry: None,
+            call_id: CallId::default(),
+            told: None,
+            is_at_rest: false,
             renewal: Renewal::Shortens,
             from: call.from.clone(),
             identity: call.identity.clone(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::cc::SubscriptionId;
 use crate::cc::addr::AddrSpec;
 use crate::cc::capsule::CallIdentity;
+use crate::cc::fork::CallId;
 use crate::cc::id::CompletionId;
 use crate::cc::line::{Calls, Trigger};
 use crate::cc::monitor::{Renewal, Wait};
@@ -74,6 +75,12 @@ pub(super) struct Completion {
     pub(super) roles: Roles,
     /// Its entry in a queue of ours.
     pub(super) entry: Option<SubscriptionId>,
+    /// The Call-ID of the subscription by which that came, while it rests.
+    pub(super) call_id: CallId,
+    /// When its subscriber was last told, while it rests.
+    pub(super) told: Option<Timestamp>,
+    /// Whether its caller's agent is to be made of it.
+    pub(super) is_at_rest: bool,
     /// What the refreshes of its subscription do.
     pub(super) renewal: Renewal,
     pub(super) from: AddrSpec,

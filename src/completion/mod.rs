@@ -33,6 +33,7 @@ mod phones;
 mod queues;
 mod record;
 mod reject;
+mod rest;
 mod restore;
 mod seen;
 mod service;

@@ -355,6 +355,7 @@ impl Service {
             return;
         };
         let id = names.id;
+        self.wake_agent(&names.caller);
         if let Some(route) = self.routes.get_mut(&to) {
             route.names = names;
         }
@@ -524,10 +525,14 @@ impl Service {
     }
 
     fn on_entry_ended(&mut self, subscription: SubscriptionId, end: End, turn: &mut Turn<'_>) {
-        let Some(completion) = self.entered(subscription) else {
+        let Some(id) = self.entered(subscription).map(|it| it.id) else {
             return;
         };
-        let id = completion.id;
+        // What he has of it is made of its entry.
+        self.wake_pair(id);
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
         completion.entry = None;
         let outcome = match end {
             End::Answered => Outcome::Completed,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::cc::SubscriptionId;
 use crate::cc::agent::{self, Kept, NewRequest, Way};
+use crate::cc::fork::CallId;
 use crate::cc::id::CompletionId;
 use crate::cc::line::Trigger;
 use crate::cc::monitor::{self, Newcomer, Wait, Waiter};
@@ -236,6 +237,9 @@ impl Service {
             number: record.number,
             roles: record.roles,
             entry: record.entry.as_ref().map(|(id, ..)| *id),
+            call_id: CallId::default(),
+            told: None,
+            is_at_rest: false,
             renewal: record.renewal,
             from: record.from.clone(),
             identity: record.identity.clone(),

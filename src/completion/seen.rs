@@ -106,8 +106,8 @@ impl Service {
 
     /// How many wait for him, in a queue of ours.
     pub fn waiting_for(&self, callee: &Aor) -> usize {
-        let monitor = self.users.get(callee).and_then(|it| it.monitor.as_ref());
-        monitor.map_or(0, |monitor| monitor.len())
+        let user = self.users.get(callee);
+        user.map_or(0, |user| user.queue_len())
     }
 
     /// Whether anybody waits for him, or he waits, or may ask to.

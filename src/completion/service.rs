@@ -26,6 +26,7 @@ use crate::completion::input::{FailedCall, Input, Mode};
 use crate::completion::names::{Names, Pairs, Tokens};
 use crate::completion::output::Output;
 use crate::completion::record::{Roles, WallTime};
+use crate::completion::rest::{lay_agent_to_rest, lay_queue_to_rest, rests_until};
 use crate::completion::settings::Settings;
 use crate::completion::user::{User, Watch};
 use crate::random::Rng;
@@ -271,8 +272,8 @@ impl Service {
 
     /// Whether the callee's queue would take another caller; nothing is offered otherwise.
     pub fn has_place(&self, callee: &Aor) -> bool {
-        let monitor = self.users.get(callee).and_then(|u| u.monitor.as_ref());
-        let free = monitor.is_none_or(|queue| queue.has_place(&self.settings.monitor));
+        let user = self.users.get(callee);
+        let free = user.is_none_or(|user| user.has_place(&self.settings.monitor));
         free && !self.is_down && self.completions.len() < self.settings.limits.total_max
     }
 
@@ -424,6 +425,7 @@ impl Service {
     }
 
     fn step_monitor(&mut self, callee: &Aor, event: monitor::Event, turn: &mut Turn<'_>) {
+        self.wake_queue(callee);
         if let monitor::Event::Subscribe(_) | monitor::Event::TakeUp(..) = event {
             let user = self.users.entry(callee.clone()).or_default();
             if user.monitor.is_none() {
@@ -447,6 +449,7 @@ impl Service {
     }
 
     fn step_agent(&mut self, caller: &Aor, event: agent::Event, turn: &mut Turn<'_>) {
+        self.wake_agent(caller);
         if let agent::Event::Request(_) | agent::Event::TakeUp(..) = event {
             let user = self.users.entry(caller.clone()).or_default();
             let line = user.line;
@@ -465,6 +468,7 @@ impl Service {
 
     fn on_user_due(&mut self, aor: &Aor, turn: &mut Turn<'_>) {
         let now = turn.now;
+        self.wake(aor);
         let Some(user) = self.users.get_mut(aor) else {
             return;
         };
@@ -510,6 +514,13 @@ impl Service {
         };
         user.monitor.take_if(|monitor| monitor.is_empty());
         user.agent.take_if(|agent| agent.is_empty());
+        let context = Context {
+            policy: &self.settings.monitor,
+            gate: &mut self.gate,
+        };
+        let found = (&self.routes, &mut self.completions);
+        lay_queue_to_rest(user, turn.now, &context, found);
+        lay_agent_to_rest(user, &mut self.completions);
         if let Some(count) = user.mail.as_mut().and_then(|mail| mail.take_lamp()) {
             let user = aor.clone();
             turn.out.push(Output::Lamp { user, count });
@@ -526,7 +537,7 @@ impl Service {
             // Nobody tells it any more, so that it would grow old.
             user.line = Line::UNKNOWN;
         }
-        let is_waited_for = user.monitor.is_some();
+        let is_waited_for = user.has_queue();
         if std::mem::replace(&mut user.is_waited_for, is_waited_for) != is_waited_for {
             let user = aor.clone();
             turn.out.push(if is_waited_for {
@@ -535,15 +546,13 @@ impl Service {
                 Output::Unwaited { user }
             });
         }
-        let context = Context {
-            policy: &self.settings.monitor,
-            gate: &mut self.gate,
-        };
         let monitor = user.monitor.as_ref().and_then(|m| m.poll_timeout(&context));
         let agent = user.agent.as_ref().and_then(|agent| agent.poll_timeout());
         let mail = user.mail.as_ref();
         let mail = mail.and_then(|mail| mail.deadline(&user.line));
-        let deadline = [monitor, agent, mail].into_iter().flatten().min();
+        let found = (&self.routes, &self.completions, &self.pairs);
+        let rests = rests_until((aor, user), found);
+        let deadline = [monitor, agent, mail, rests].into_iter().flatten().min();
         if deadline != user.due {
             let before = std::mem::replace(&mut user.due, deadline);
             before.map(|due| self.due.remove(&(due, aor.clone())));

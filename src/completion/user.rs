@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::cc::SubscriptionId;
 use crate::cc::agent::Agent;
 use crate::cc::capsule::is_recent;
 use crate::cc::line::Line;
@@ -21,12 +22,16 @@ pub(super) struct User {
     pub(super) watch: Watch,
     /// Whether somebody was told that he is waited for.
     pub(super) is_waited_for: bool,
-    /// Who waits for him.
+    /// Who waits for him, but for those who only wait.
     pub(super) monitor: Option<Box<Monitor>>,
+    /// Who only waits for him; nobody, where there is a monitor.
+    pub(super) waiting: Box<[SubscriptionId]>,
     /// Since when somebody does.
     pub(super) waited_for: Timestamp,
-    /// For whom he waits.
+    /// For whom he waits, if he does more than that.
     pub(super) agent: Option<Box<Agent>>,
+    /// For how many he only waits; none, where there is an agent.
+    pub(super) resting: u32,
     pub(super) failed: FailedCalls,
     /// The texts that wait for him.
     pub(super) mail: Option<Box<Mailbox>>,
@@ -45,8 +50,10 @@ impl Default for User {
             watch: Watch::Off,
             is_waited_for: false,
             monitor: None,
+            waiting: Box::default(),
             waited_for: Timestamp::START,
             agent: None,
+            resting: 0,
             failed: FailedCalls::default(),
             mail: None,
             fades: None,
@@ -59,7 +66,7 @@ impl Default for User {
 impl User {
     /// Whether his lines matter.
     pub(super) fn wants(&self) -> Watch {
-        let has_machine = self.monitor.is_some() || self.agent.is_some() || self.mail.is_some();
+        let has_machine = self.has_queue() || self.has_requests() || self.mail.is_some();
         if has_machine || self.phones_wait > 0 {
             Watch::On
         } else {

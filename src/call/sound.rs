@@ -243,17 +243,6 @@ pub(super) fn audio_address(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr
     Some(SocketAddr::new(ip, port_of(&audio)?))
 }
 
-/// Whether the audio of a description is to be heard in both directions.
-pub(super) fn flows(sdp: &[u8]) -> bool {
-    let mut audio = sections(sdp).filter(|audio| audio.media.is_audio());
-    let one_way: [&[u8]; 3] = [b"a=sendonly", b"a=recvonly", b"a=inactive"];
-    let mut session = lines(sdp).take_while(|line| !line.starts_with(b"m="));
-    // RFC 8866 §6.7: what stands before the media is said of all of them.
-    !session.any(|line| one_way.contains(&line))
-        && audio.all(|audio| audio.flows())
-        && audio_address(sdp, IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)).is_some()
-}
-
 /// Whether we can be heard by whoever sends this message.
 pub fn can_hear(message: &Message<'_>, signalling: IpAddr) -> bool {
     sdp_of(message).is_some_and(|offer| Taken::of(offer, signalling).is_some())

@@ -96,7 +96,8 @@ mod tests {
     proptest! {
         #[test]
         fn digits_are_those_that_std_writes(bits: u64) {
-            prop_assert_eq!(str::from_utf8(&hex(bits)).unwrap(), format!("{bits:016x}"));
+            let text = hex(bits);
+            prop_assert_eq!(str::from_utf8(&text).unwrap(), format!("{bits:016x}"));
             prop_assert_eq!(read_hex(&hex(bits)), Some(bits));
         }
 

@@ -9,7 +9,11 @@
     clippy::disallowed_types,
     reason = "real processes run in real time"
 )]
-#![allow(clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 #![allow(unreachable_pub, reason = "a test is used by nobody")]
 
 #[path = "sipp/act.rs"]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use campon::media::codec::{Codec, Coder};
@@ -45,7 +45,7 @@ pub fn write_alaw(file: &Path, parts: &[Part]) {
 /// Lays the tone of this phone where its scenarios stream it from, if one of them does.
 pub fn lay_out(script: &Script) {
     let meanwhile = script.meanwhile.iter().map(|it| &it.scenario);
-    let streams = |file: &std::path::PathBuf| {
+    let streams = |file: &PathBuf| {
         let text = fs::read_to_string(file).unwrap_or_default();
         text.contains("rtp_stream=\"tone.alaw,")
     };

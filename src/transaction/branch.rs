@@ -72,14 +72,15 @@ fn digits(bits: u64) -> u64 {
 /// Reads 16 hexadecimal digits, in lower case as we write them.
 pub fn read_hex(text: &[u8]) -> Option<u64> {
     let text: &[u8; 16] = text.try_into().ok()?;
-    let bits = u64::from(number(text.first_chunk()?)) << 32 | u64::from(number(text.last_chunk()?));
+    let (high, low) = (*text.first_chunk()?, *text.last_chunk()?);
+    let bits = u64::from(number(high)) << 32 | u64::from(number(low));
     // Other text has a number too, but is not what that number is written as.
     (hex(bits) == *text).then_some(bits)
 }
 
 /// The number of 8 digits.
-fn number(text: &[u8; 8]) -> u32 {
-    let text = u64::from_be_bytes(*text);
+fn number(text: [u8; 8]) -> u32 {
+    let text = u64::from_be_bytes(text);
     let halves = ((text & (0xf * ONES)) + 9 * (text >> 6 & ONES)) & (0xf * ONES);
     let bytes = (halves | halves >> 4) & 0x00ff_00ff_00ff_00ff;
     let pairs = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;

@@ -477,7 +477,7 @@ impl Shard {
         let mode = mode.ok_or(Refusal::Mode)?;
         let not_offered = Refusal::from(completion::Reject::ModeNotOffered);
         let may_be = self.modes_of_lines().contains(&mode);
-        let is_offered = may_be && !(report.is_completable && !report.modes.contains(&mode));
+        let is_offered = may_be && (!report.is_completable || report.modes.contains(&mode));
         if mode == Mode::Intrude {
             return self.join_call(now, ticket, (call, &report), is_offered);
         }

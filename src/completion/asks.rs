@@ -22,6 +22,7 @@ use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
 use crate::completion::service::{Route, Service, Turn};
 use crate::completion::user::Watch;
+use crate::completion::wording::Wording;
 use crate::time::Timestamp;
 
 /// Facts about calls and users.
@@ -29,7 +30,9 @@ impl Service {
     pub(super) fn on_call_failed(&mut self, call: FailedCall, turn: &mut Turn<'_>) {
         let caller = call.caller.clone();
         let calls_max = self.settings.limits.failed_calls_max;
-        let user = self.users.entry(caller.clone()).or_default();
+        let Some(user) = self.users.or_default(&caller) else {
+            return;
+        };
         user.failed
             .forget(turn.now, self.settings.timing.offer_window);
         user.failed.add(turn.now, call, calls_max);
@@ -47,7 +50,7 @@ impl Service {
 
     pub(super) fn on_line(&mut self, user: Aor, line: Line, turn: &mut Turn<'_>) {
         // A report that crossed the wish to hear no more.
-        let watch = self.users.get_mut(&user).map(|known| known.watch);
+        let watch = self.users.get(&user).map(|known| known.watch);
         if watch != Some(Watch::On) {
             return;
         }
@@ -87,7 +90,7 @@ impl Service {
     /// RFC 6665 §4.1.2.3, §4.4.1: neither monitors nor agents elsewhere wait for us in vain.
     pub(super) fn on_stop(&mut self, turn: &mut Turn<'_>) {
         let waiting = |it: &&Completion| it.life != Life::Ended && it.stage != Stage::Calling;
-        let waiting = self.completions.values().map(|it| &**it).filter(waiting);
+        let waiting = self.completions.values().filter(waiting);
         let waiting: Vec<_> = waiting.map(|it| (it.id, it.roles, it.stage)).collect();
         for (id, roles, stage) in waiting {
             match (roles, stage) {
@@ -250,8 +253,9 @@ impl Service {
         let names = Names {
             id: CompletionId::random(&mut self.rng),
             cce: CceToken::random(&mut self.rng),
-            caller: call.caller.clone(),
-            callee: call.callee.clone(),
+            // Who asks several times is written once.
+            caller: self.users.name(&call.caller),
+            callee: self.users.name(&call.callee),
         };
         Box::new(Completion {
             errand: Errand::Callback,
@@ -264,9 +268,7 @@ impl Service {
             told: None,
             is_at_rest: false,
             renewal: Renewal::Shortens,
-            from: call.from.clone(),
-            identity: call.identity.clone(),
-            dialled: call.dialled.clone(),
+            wording: Wording::new(&call.from, &call.dialled, &call.identity),
             binding: call.binding,
             wait: call.wait(at, self.settings.timing.unknown_time),
             life: Life::Asked,
@@ -282,14 +284,13 @@ impl Service {
     }
 
     pub(super) fn insert(&mut self, completion: Box<Completion>) {
-        let id = completion.id;
         if completion.roles == Roles::Text {
             self.put_in_mailbox(&completion);
         } else {
             self.pairs.insert(&completion.names);
             self.tokens.insert(&completion.names);
         }
-        self.completions.insert(id, completion);
+        self.completions.insert(*completion);
     }
 }
 

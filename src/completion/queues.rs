@@ -363,7 +363,7 @@ impl Service {
             return;
         }
         if let Some(completion) = self.completions.get_mut(&id) {
-            if let Errand::CampOn(call) = completion.errand {
+            if let Some(call) = completion.camped() {
                 // He waits at his phone, and no longer with the call.
                 turn.out.push(Output::EndCamp { call });
             }
@@ -396,10 +396,10 @@ impl Service {
             self.post_agent(route.names.caller.clone(), notified);
             return;
         }
+        if let Lifetime::Terminated(_) = notice.life {
+            self.routes.remove(&subscription);
+        }
         if route.roles == Roles::Call {
-            if let Lifetime::Terminated(_) = notice.life {
-                self.routes.remove(&subscription);
-            }
             return;
         }
         let notify = Notify {
@@ -409,9 +409,6 @@ impl Service {
             retention: self.settings.monitor.retention,
             life: notice.life,
         };
-        if let Lifetime::Terminated(_) = notice.life {
-            self.routes.remove(&subscription);
-        }
         let notify = Output::Notify {
             subscription,
             notify,
@@ -439,13 +436,14 @@ impl Service {
         let now = turn.now;
         match to {
             Move::Selected => {
-                completion.recalls += 1;
+                completion.recalls = completion.recalls.saturating_add(1);
                 // Told to the caller only after the store knows that it was the n-th time.
                 self.keep(id);
             }
             Move::PutBack(why) => {
                 let passed = why == Why::RecallPassed;
-                completion.recalls_passed += u32::from(passed);
+                completion.recalls_passed =
+                    completion.recalls_passed.saturating_add(u16::from(passed));
                 let again = passed && completion.recalls_passed > 1;
                 // What it cost of his place.
                 self.keep_later(id);
@@ -565,7 +563,7 @@ impl Service {
     /// The completion whose entry in a queue this is.
     fn entered(&mut self, subscription: SubscriptionId) -> Option<&mut Completion> {
         let id = self.routes.get(&subscription)?.names.id;
-        let completion = &mut **self.completions.get_mut(&id)?;
+        let completion = self.completions.get_mut(&id)?;
         (completion.entry == Some(subscription)).then_some(completion)
     }
 

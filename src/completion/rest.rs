@@ -6,7 +6,6 @@
 //! requests themselves by the next event; whatever more there is to know of them keeps them awake.
 //! What a machine at rest is made of is changed only after it was woken.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cc::SubscriptionId;
@@ -19,13 +18,14 @@ use crate::cc::pace::Medium;
 use crate::completion::entry::{Completion, Life};
 use crate::completion::names::Pairs;
 use crate::completion::record::Roles;
+use crate::completion::requests::Completions;
 use crate::completion::service::{Route, Service};
-use crate::completion::user::User;
+use crate::completion::user::{Queue, User};
+use crate::ledger::Ledger;
 use crate::time::Timestamp;
 
-/// Where requests are found.
-type Completions = BTreeMap<CompletionId, Box<Completion>>;
-type Routes = BTreeMap<SubscriptionId, Route>;
+/// Where entries are found.
+type Routes = Ledger<SubscriptionId, Route>;
 
 impl Service {
     /// His queue is there, if anybody waits for him.
@@ -33,15 +33,15 @@ impl Service {
         let Some(user) = self.users.get_mut(callee) else {
             return;
         };
-        if user.waiting.is_empty() {
-            return;
-        }
-        let entries = std::mem::take(&mut user.waiting);
+        let entries = match &mut user.queue {
+            Queue::Resting(entries) if !entries.is_empty() => std::mem::take(entries),
+            Queue::Resting(_) | Queue::Awake(_) => return,
+        };
         let found = entries.iter().filter_map(|id| {
             let completion = entered(&self.routes, &self.completions, *id)?;
             completion.as_entry(*id)
         });
-        user.monitor = Some(Box::new(Monitor::awake(user.line, found)));
+        user.queue = Queue::Awake(Box::new(Monitor::awake(user.line, found)));
     }
 
     /// His agent is there, if he waits for anybody.
@@ -90,10 +90,10 @@ impl Service {
     ) -> Option<(SubscriptionId, CallId, Place)> {
         let id = completion.entry?;
         let user = self.users.get(&completion.callee)?;
-        let (place, call_id) = match &user.monitor {
-            Some(monitor) => monitor.place(id)?,
-            None if !user.waiting.contains(&id) => return None,
-            None => completion.as_entry(id)?.place(),
+        let (place, call_id) = match &user.queue {
+            Queue::Awake(monitor) => monitor.place(id)?,
+            Queue::Resting(entries) if !entries.contains(&id) => return None,
+            Queue::Resting(_) => completion.as_entry(id)?.place(),
         };
         Some((id, call_id, place))
     }
@@ -119,7 +119,7 @@ pub(super) fn lay_queue_to_rest(
     context: &Context<'_>,
     (routes, completions): (&Routes, &mut Completions),
 ) {
-    let Some(monitor) = &user.monitor else {
+    let Some(monitor) = user.queue.awake() else {
         return;
     };
     let Some(waiting) = monitor.waiting(now, &user.line, context) else {
@@ -139,8 +139,7 @@ pub(super) fn lay_queue_to_rest(
             completion.told = waiting.told;
         }
     }
-    user.waiting = waiting.iter().map(|waiting| waiting.id).collect();
-    user.monitor = None;
+    user.queue = Queue::Resting(waiting.iter().map(|waiting| waiting.id).collect());
 }
 
 /// Lets an agent rest, if all of his requests only wait.
@@ -174,7 +173,7 @@ pub(super) fn rests_until(
     (aor, user): (&Aor, &User),
     (routes, completions, pairs): (&Routes, &Completions, &Pairs),
 ) -> Option<Timestamp> {
-    let entries = user.waiting.iter();
+    let entries = user.queue.resting().iter();
     let entries = entries.filter_map(|id| Some(entered(routes, completions, *id)?.ends));
     let queue = entries.min();
     if user.resting == 0 {
@@ -198,7 +197,7 @@ fn entered<'c>(
 impl User {
     /// Whether anybody waits for him.
     pub(super) fn has_queue(&self) -> bool {
-        self.monitor.is_some() || !self.waiting.is_empty()
+        matches!(self.queue, Queue::Awake(_)) || !self.queue.resting().is_empty()
     }
 
     /// Whether he waits for anybody.
@@ -208,8 +207,7 @@ impl User {
 
     /// How many wait for him.
     pub(super) fn queue_len(&self) -> usize {
-        let awake = self.monitor.as_ref().map(|monitor| monitor.len());
-        awake.unwrap_or(self.waiting.len())
+        self.queue.len()
     }
 
     /// Whether another caller would get a place.
@@ -254,7 +252,7 @@ impl Completion {
         let subscription = self.entry.filter(|_| is_waiting)?;
         Some(agent::Waiting {
             id: self.id,
-            dialled: self.dialled.clone(),
+            dialled: self.wording.dialled(),
             condition: self.wait.condition,
             subscription,
             ends: self.ends,

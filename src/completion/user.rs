@@ -2,7 +2,6 @@
 //!
 //! Spec: RFC 6910 §6.1 (what an agent records of a failed call).
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::cc::SubscriptionId;
@@ -22,16 +21,14 @@ pub(super) struct User {
     pub(super) watch: Watch,
     /// Whether somebody was told that he is waited for.
     pub(super) is_waited_for: bool,
-    /// Who waits for him, but for those who only wait.
-    pub(super) monitor: Option<Box<Monitor>>,
-    /// Who only waits for him; nobody, where there is a monitor.
-    pub(super) waiting: Box<[SubscriptionId]>,
+    /// Who waits for him.
+    pub(super) queue: Queue,
     /// Since when somebody does.
     pub(super) waited_for: Timestamp,
     /// For whom he waits, if he does more than that.
     pub(super) agent: Option<Box<Agent>>,
     /// For how many he only waits; none, where there is an agent.
-    pub(super) resting: u32,
+    pub(super) resting: u16,
     pub(super) failed: FailedCalls,
     /// The texts that wait for him.
     pub(super) mail: Option<Box<Mailbox>>,
@@ -40,7 +37,7 @@ pub(super) struct User {
     /// His deadline, as it is noted.
     pub(super) due: Option<Timestamp>,
     /// How many requests his phones keep up by subscriptions of their own.
-    pub(super) phones_wait: u32,
+    pub(super) phones_wait: u16,
 }
 
 impl Default for User {
@@ -49,8 +46,7 @@ impl Default for User {
             line: Line::UNKNOWN,
             watch: Watch::Off,
             is_waited_for: false,
-            monitor: None,
-            waiting: Box::default(),
+            queue: Queue::default(),
             waited_for: Timestamp::START,
             agent: None,
             resting: 0,
@@ -79,6 +75,53 @@ impl User {
     }
 }
 
+/// Who waits for a user.
+#[derive(Debug)]
+pub(super) enum Queue {
+    /// These do nothing else, in this order; there may be none.
+    Resting(Box<[SubscriptionId]>),
+    Awake(Box<Monitor>),
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self::Resting(Box::default())
+    }
+}
+
+impl Queue {
+    /// The machine, if there is one.
+    pub(super) fn awake_mut(&mut self) -> Option<&mut Monitor> {
+        match self {
+            Self::Awake(monitor) => Some(monitor),
+            Self::Resting(_) => None,
+        }
+    }
+
+    pub(super) fn awake(&self) -> Option<&Monitor> {
+        match self {
+            Self::Awake(monitor) => Some(monitor),
+            Self::Resting(_) => None,
+        }
+    }
+
+    /// Those who only wait.
+    pub(super) fn resting(&self) -> &[SubscriptionId] {
+        match self {
+            Self::Resting(waiting) => waiting,
+            Self::Awake(_) => &[],
+        }
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Resting(waiting) => waiting.len(),
+            Self::Awake(monitor) => monitor.len(),
+        }
+    }
+}
+
 /// Whether somebody tells a user's lines.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Watch {
@@ -88,17 +131,18 @@ pub(super) enum Watch {
 
 /// The last calls of one user that failed, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct FailedCalls(VecDeque<(Timestamp, FailedCall)>);
+pub(super) struct FailedCalls(Box<[(Timestamp, FailedCall)]>);
 
 impl FailedCalls {
     /// CC-07, CC-08: one more; of too many the oldest is forgotten.
     pub(super) fn add(&mut self, now: Timestamp, call: FailedCall, calls_max: usize) {
-        while self.0.len() >= calls_max.max(1) {
-            self.0.pop_front();
-        }
+        let mut calls = std::mem::take(&mut self.0).into_vec();
+        let most = calls_max.max(1) - 1;
+        calls.drain(..calls.len().saturating_sub(most));
         // Most have one.
-        self.0.reserve_exact(1);
-        self.0.push_back((now, call));
+        calls.reserve_exact(1);
+        calls.push((now, call));
+        self.0 = calls.into_boxed_slice();
     }
 
     /// The newest one that may be asked for and meets a condition, and when it failed.
@@ -125,21 +169,26 @@ impl FailedCalls {
 
     /// Forgets those that nobody asks for.
     pub(super) fn remove(&mut self, is_gone: impl Fn(&FailedCall) -> bool) {
-        self.0.retain(|(_, call)| !is_gone(call));
+        self.retain(|(_, call)| !is_gone(call));
     }
 
     /// Forgets what can no longer be asked for.
     pub(super) fn forget(&mut self, now: Timestamp, window: Duration) {
-        while let Some((at, _)) = self.0.front()
-            && *at + window < now
-        {
-            self.0.pop_front();
+        if self.0.first().is_some_and(|(at, _)| *at + window < now) {
+            self.retain(|(at, _)| *at + window >= now);
         }
     }
 
     /// When [`Self::forget`] next has work to do.
     pub(super) fn deadline(&self, window: Duration) -> Option<Timestamp> {
-        let (at, _) = self.0.front()?;
+        let (at, _) = self.0.first()?;
         Some(*at + window + Duration::from_micros(1))
+    }
+
+    /// Who waits for an hour keeps no room for the calls of its first minute.
+    fn retain(&mut self, is_kept: impl Fn(&(Timestamp, FailedCall)) -> bool) {
+        let mut calls = std::mem::take(&mut self.0).into_vec();
+        calls.retain(is_kept);
+        self.0 = calls.into_boxed_slice();
     }
 }

@@ -14,10 +14,10 @@ use super::kit::{ALICE, BOB, CAROL, World, rung, seconds, user};
 #[test]
 fn a_completion_that_waits_takes_little_room() {
     let rooms = [
-        ("completion", size_of::<Completion>(), 288),
+        ("completion", size_of::<Completion>(), 216),
         ("names", size_of::<Names>(), 64),
         ("route", size_of::<Route>(), 16),
-        ("user", size_of::<User>(), 152),
+        ("user", size_of::<User>(), 120),
     ];
     for (what, bytes, most) in rooms {
         assert!(bytes <= most, "{what}: {bytes} bytes");
@@ -30,7 +30,7 @@ fn machines(world: &World) -> usize {
     let users = users.map(|name| world.service.users.get(&user(name)));
     let users = users.iter().flatten();
     let machines = users.map(|user| {
-        let queue = usize::from(user.monitor.is_some());
+        let queue = usize::from(user.queue.awake().is_some());
         queue + usize::from(user.agent.is_some())
     });
     machines.sum()

@@ -528,7 +528,7 @@ impl Shard {
             number: view.number,
             line: plain(view.caller).to_owned(),
             callee: plain(view.callee).to_owned(),
-            dialled: view.dialled.as_str().to_owned(),
+            dialled: view.dialled.to_owned(),
             mode: view.mode,
             text: view.text.map(str::to_owned),
             stage: view.stage,

@@ -20,7 +20,6 @@ use crate::call::{Call, Part, Side, Turn, end, respond, respond_plainly, session
 use crate::dialog::Order;
 use crate::dialog::session_timer::Asked;
 use crate::media::srtp::MasterKey;
-use crate::random::Rng;
 use crate::sip::flow::Flow;
 use crate::sip::{Message, Method, Name, Request, Status, Writer};
 use crate::table::Key;
@@ -170,21 +169,22 @@ impl Mixing {
 
 /// The description that puts a mixer of ours at this address in place of the other side, for a side that
 /// has been told `known` of it, in that version, and that has said `own` of itself, by signalling from
-/// there; under a new key, if it is not plain. `None` if it has no audio that we have, in a line that both
+/// there; under the other side's key, if it is not plain. `None` if it has no audio that we have, in a line that both
 /// use (RULES R17).
 pub fn mixer_in_place_of(
     (known, version): (&[u8], u64),
     (own, signalling): (&[u8], IpAddr),
     at: SocketAddr,
-    rng: &mut Rng,
 ) -> Option<Vec<u8>> {
     origin_of(known)?;
     let taken = taken_beside(known, own, signalling)?;
-    let at = (at, taken.key(rng));
+    let at = (at, taken.sent_under());
     Some(mixer_sdp(known, version, at, &taken))
 }
 
 /// What we take of a side's own description, in a line of audio that is in use on the other side as well.
+/// If it is not plain, it is sent under what the side hears the other one under: many a phone takes no
+/// second key. Nothing is sealed twice by that, for our source is another (RFC 3711 §9.1).
 pub(super) fn taken_beside(known: &[u8], own: &[u8], signalling: IpAddr) -> Option<Taken> {
     let is_cut = |line: &[u8]| line.starts_with(b"m=") && Media::parse(line).is_none();
     if lines(known).any(is_cut) {
@@ -197,12 +197,12 @@ pub(super) fn taken_beside(known: &[u8], own: &[u8], signalling: IpAddr) -> Opti
     })?;
     // RFC 3264 §6: an answer has the protocol of its offer.
     let beside = sections(known).nth(taken.line)?;
-    let is_alike = if taken.is_secure() {
-        beside.media.is_secure_audio()
-    } else {
-        beside.media.is_plain_audio()
-    };
-    is_alike.then_some(taken)
+    if taken.is_secure() {
+        let is_secure = beside.media.is_secure_audio();
+        let keys = is_secure.then(|| beside.keys())??;
+        return Some(taken.under(keys));
+    }
+    beside.media.is_plain_audio().then_some(taken)
 }
 
 /// Our mixer as this version of a session that a side knows so: audio at this address and under this key

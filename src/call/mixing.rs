@@ -45,7 +45,7 @@ pub(super) struct Mixing {
     first: Side,
     /// Our address for each side.
     at: [SocketAddr; 2],
-    /// What we send under to each side that has no plain audio.
+    /// What we send under to each side that has no plain audio: what it hears the other one under.
     keys: [Option<MasterKey>; 2],
     /// What each side has agreed to; nothing any more if the mixer is out of order.
     pub(super) agreed: [Option<Agreed>; 2],
@@ -128,7 +128,7 @@ impl Call {
             return false;
         };
         let taken = [Side::A, Side::B].map(|side| self.taken_of(side));
-        let keys = taken.map(|taken| taken.and_then(|taken| taken.key(turn.rng)));
+        let keys = taken.map(|taken| taken.and_then(|taken| taken.sent_under()));
         self.mixing = Some(Box::new(Mixing {
             stage: Stage::Asking(first),
             first,

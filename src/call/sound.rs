@@ -88,6 +88,19 @@ impl Taken {
         }
     }
 
+    /// The same, sent under these keys.
+    pub(super) fn under(self, sdes: Sdes) -> Self {
+        Self {
+            sdes: Some(sdes),
+            ..self
+        }
+    }
+
+    /// What it is sent under, if it is not plain.
+    pub(super) fn sent_under(&self) -> Option<MasterKey> {
+        self.sdes.map(|sdes| sdes.key())
+    }
+
     /// A key of ours, if it needs one.
     pub(super) fn key(&self, rng: &mut Rng) -> Option<MasterKey> {
         self.sdes.map(|_| MasterKey::random(rng))
@@ -150,6 +163,11 @@ impl Taken {
 }
 
 impl Audio<'_> {
+    /// The keys that it offers, as far as we know how to use them.
+    pub(super) fn keys(&self) -> Option<Sdes> {
+        Sdes::of(&self.attributes)
+    }
+
     /// What we take of it, should it be plain.
     fn taken(&self, session: Option<Address>, signalling: IpAddr) -> Option<Taken> {
         let own = self.attributes.iter().find_map(|line| address_in(line));

@@ -2,7 +2,7 @@
 //!
 //! Spec: RULES R17; RFC 3264 §8; RFC 3311 §5.2; RFC 4028 §7.4.
 //!
-//! - What it knows already is answered by us.
+//! - What it knows already is answered by us, and so is where else it is to be sent the same.
 //! - What changes its session crosses, as in any call. If the other side agrees, the two have a session of
 //!   their own by that, and the mixer is gone; if not, all stays as it is.
 //! - What meets an INVITE of ours has to come again (491), and will not for longer than that one lasts.
@@ -10,12 +10,13 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::call::hold::is_held;
 use crate::call::known::{origin_of, with_version, write_origin};
 use crate::call::mixing::{MixNews, Mixing, Stage, index};
 use crate::call::negotiation::Negotiation;
 use crate::call::recall::ALLOW;
 use crate::call::sdp::{Media, SDP, lines, sdp_of};
-use crate::call::sound::{Taken, sections};
+use crate::call::sound::{Audio, Taken, sections};
 use crate::call::{Call, Part, Side, Turn, end, respond, respond_plainly, session};
 use crate::dialog::Order;
 use crate::dialog::session_timer::Asked;
@@ -50,7 +51,10 @@ impl Call {
             }
             Stage::Mixed | Stage::Kept(..) => {
                 let is_quiet = self.negotiation.is_none() && self.pending_offer(None).is_none();
-                if is_quiet && self.is_as_agreed(side, &request.message) {
+                let is_ours = is_quiet
+                    && (self.is_as_agreed(side, &request.message)
+                        || self.only_moves(side, request));
+                if is_ours {
                     self.refresh_as_mixer(turn, side, request, flow);
                     return true;
                 }
@@ -84,6 +88,56 @@ impl Call {
         if self.mixing.is_some() {
             self.tell_of_mix(MixNews::Gone);
         }
+    }
+
+    /// R17: whether a side goes on in the same formats at another address, which is nothing to the other one
+    /// before it is given back.
+    pub(super) fn only_moves(&self, side: Side, request: &Request<'_>) -> bool {
+        let offer = self.body_from(side, &request.message);
+        sdp_of(&request.message).is_some() && self.described_anew(side, &offer).is_some()
+    }
+
+    /// Where a side is from here on.
+    fn move_side(&mut self, side: Side, request: &Request<'_>) {
+        let offer = self.body_from(side, &request.message);
+        let Some((own, taken)) = self.described_anew(side, &offer) else {
+            return;
+        };
+        let agreed = taken.agreed(None);
+        let place = index(side);
+        if let Some(mixing) = self.mixing.as_deref_mut() {
+            let port = mixing.at.get(place).map_or(0, SocketAddr::port);
+            mixing.news = Some(MixNews::Moved(Box::new((port, agreed))));
+            if let Some(before) = mixing.agreed.get_mut(place) {
+                *before = Some(agreed);
+            }
+        }
+        if let Some(known) = self.leg_mut(side.other()).known.as_deref_mut() {
+            known.sdp = own;
+        }
+    }
+
+    /// What this offer makes of a side's own description, as far as the other one is told of it, and what
+    /// we take of it; `None` if more is different than where its audio is.
+    fn described_anew(&self, side: Side, offer: &[u8]) -> Option<(Box<[u8]>, Taken)> {
+        let source = self.flow(side).remote.ip();
+        let before = &self.leg(side.other()).known.as_deref()?.sdp;
+        let line = self.taken_of(side)?.line;
+        let taken = Taken::among(offer, source, |each| each == line)?;
+        let formats = |sdp| sections(sdp).nth(line).map(|it| it.media.formats);
+        let is_used = |it: &Audio<'_>| it.media.port().is_some_and(|port| port > 0);
+        let mut others = sections(offer)
+            .enumerate()
+            .filter(|(each, _)| *each != line);
+        let is_alone = !others.any(|(_, other)| is_used(&other));
+        let is_like = formats(offer)? == formats(before)?
+            && sections(offer).count() == sections(before).count()
+            // RFC 4568 §7.1.2: what is answered under keys has the tag of its offer, and crosses.
+            && !taken.is_secure()
+            && !self.taken_of(side)?.is_secure();
+        let version = origin_of(before)?.version;
+        let own = with_version(offer, version).into_boxed_slice();
+        (is_alone && is_like && !is_held(offer)).then_some((own, taken))
     }
 
     /// Takes a request that asks for what was agreed on already.
@@ -120,6 +174,9 @@ impl Call {
             let tag = reply::Tag::AsReceived;
             return respond_plainly(turn, server, Status::SERVER_INTERNAL_ERROR, tag);
         };
+        if !self.is_as_agreed(side, &request.message) {
+            self.move_side(side, request);
+        }
         self.leg_mut(side).dialog.refresh_target(&request.message);
         self.agree_within(turn, side, Asked::of(&request.message));
         self.redescribe(side, &sdp);

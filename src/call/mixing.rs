@@ -44,7 +44,7 @@ pub(super) struct Mixing {
     /// Who is asked first.
     first: Side,
     /// Our address for each side.
-    at: [SocketAddr; 2],
+    pub(super) at: [SocketAddr; 2],
     /// What we send under to each side that has no plain audio: what it hears the other one under.
     keys: [Option<MasterKey>; 2],
     /// What each side has agreed to; nothing any more if the mixer is out of order.
@@ -90,6 +90,8 @@ pub enum MixNews {
     Kept,
     /// This side has left; the other one stays with whoever has joined.
     Left(Side),
+    /// A side describes itself anew, and stays: our port for it, and what was agreed on.
+    Moved(Box<(u16, Agreed)>),
     /// Both sides send to us: what was agreed on with A and B.
     Ready(Box<[Agreed; 2]>),
     /// Nobody can join: the side that has taken the mixer is given the other one again.

@@ -8,6 +8,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::call::hold::is_held;
 use crate::call::sdes::Sdes;
 use crate::call::sdp::{Media, Session, lines, sdp_of};
 use crate::call::{Call, Side, Turn};
@@ -256,6 +257,11 @@ pub(super) fn audio_address(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr
         Address::Name => signalling,
     };
     Some(SocketAddr::new(ip, port_of(&audio)?))
+}
+
+/// Whether the audio of a description is to be heard in both directions.
+pub(super) fn flows(sdp: &[u8]) -> bool {
+    !is_held(sdp) && audio_address(sdp, IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)).is_some()
 }
 
 /// Whether we can be heard by whoever sends this message.

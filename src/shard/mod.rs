@@ -70,6 +70,7 @@ mod summaries;
 mod table;
 mod terms;
 mod trunk;
+mod unheard;
 pub mod users;
 mod watchers;
 mod ways;
@@ -543,7 +544,7 @@ impl Shard {
             self.attend_mix(now, key, &mut held);
         }
         if held.anchorage.is_some() {
-            self.attend_anchor(&mut held);
+            self.attend_anchor(now, &mut held);
         }
         if held.parties.dialled.is_some() {
             self.tell_withheld(now, &mut held);

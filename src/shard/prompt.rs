@@ -270,7 +270,7 @@ impl Shard {
             .collect()
     }
 
-    /// Something was heard in a room of ours, or it could not be opened.
+    /// Something was heard in a room of ours, or it is no more.
     pub(super) fn on_heard(&mut self, now: Timestamp, room: RoomId, news: News) {
         let Some(key) = self.sounds.call_of(room) else {
             return;
@@ -282,24 +282,18 @@ impl Shard {
         match (news, stage) {
             (News::Digit(digit), Some(_)) => self.on_digit(now, key, &mut held, digit),
             (News::Reserved, Some(Stage::Reserving)) => self.put_on_mixer(now, key, &mut held),
-            (News::Failed, Some(Stage::Reserving)) => self.fail_to_join(now, &mut held),
+            (News::Unreserved, Some(Stage::Reserving)) => self.fail_to_join(now, &mut held),
             (News::PlayedOut, Some(Stage::Announcing)) => self.on_announced(&mut held),
-            (News::Failed, Some(Stage::Announcing)) => {
-                self.close_prompt(&mut held);
-                self.on_announced(&mut held);
-            }
-            // It goes on without anything to hear.
-            (
-                News::Failed,
-                Some(Stage::Announced | Stage::RingingBack | Stage::Waiting(_) | Stage::Ringing(_)),
-            ) => self.close_prompt(&mut held),
+            (News::Failed, _) => self.on_unheard(now, &mut held),
             (News::PlayedOut, Some(Stage::Closing { done: true })) => self.let_go(now, &mut held),
-            (News::Failed, Some(_)) | (News::PlayedOut, Some(Stage::Closing { done: false })) => {
+            (News::PlayedOut, Some(Stage::Closing { done: false })) => {
                 self.in_turn(now, &mut held, Call::cease);
                 self.close_prompt(&mut held);
             }
             (News::Silent, Some(Stage::Joined)) => self.on_silent(now, &mut held),
-            (News::PlayedOut | News::Reserved | News::Silent, Some(_)) | (_, None) => {}
+            (News::Silent, None) => self.on_anchor_silent(now, &mut held),
+            (News::PlayedOut | News::Reserved | News::Silent | News::Unreserved, Some(_))
+            | (News::Digit(_) | News::PlayedOut | News::Reserved | News::Unreserved, None) => {}
         }
         self.put_back(now, key, held);
     }

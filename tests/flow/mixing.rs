@@ -7,6 +7,7 @@ mod audit;
 mod changes;
 mod media;
 mod refusals;
+mod unheard;
 
 use std::time::Duration;
 
@@ -358,7 +359,7 @@ fn a_side_that_takes_what_nobody_can_hear_has_refused() {
 fn without_ports_nobody_is_asked() {
     let scene = Scene::new();
     scene.asks();
-    scene.world.hears(scene.room, News::Failed);
+    scene.world.hears(scene.room, News::Unreserved);
     scene.carol.receives_nothing();
     scene.bob.receives_nothing();
     scene.is_refused();

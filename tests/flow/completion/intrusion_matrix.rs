@@ -181,7 +181,7 @@ impl Scene {
         }
         if is_let_in {
             // It is enough to know that it would be.
-            world.hears(room, News::Failed);
+            world.hears(room, News::Unreserved);
         }
         self.carol.receives_nothing();
         let is_joined = self.bob.waiting() > 0;

@@ -138,7 +138,7 @@ fn who_asks_from_a_call_that_is_up_leaves_a_line() {
     assert_eq!((found[0].0.as_str(), found[0].3), ("carol", NO_MEANS));
     let asked = scene.asks();
     assert_eq!(asked.len(), 2);
-    scene.world.hears(scene.room, News::Failed);
+    scene.world.hears(scene.room, News::Unreserved);
     scene.alice_gets_her_failure();
     scene.assert_audited(&[("alice", IntrusionEnd::Failed)]);
     scene.ends();

@@ -8,6 +8,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::call::hold::is_held;
 use crate::call::sdes::Sdes;
 use crate::call::sdp::{Media, Session, lines, sdp_of};
 use crate::call::{Call, Side, Turn};
@@ -41,11 +42,22 @@ impl Taken {
     /// What we take of an offer whose sender's signalling comes from there; `None` if he cannot hear us,
     /// or is a fax machine.
     pub(super) fn of(offer: &[u8], signalling: IpAddr) -> Option<Self> {
-        // RFC 3264 §6: where a line is cut, the answer would have one less.
-        let is_useless = |line: &[u8]| {
-            line.starts_with(b"m=") && Media::parse(line).is_none_or(|media| media.is_fax())
-        };
-        if lines(offer).any(is_useless) {
+        let is_fax = |line| Media::parse(line).is_some_and(|media| media.is_fax());
+        if lines(offer).any(is_fax) {
+            return None;
+        }
+        Self::among(offer, signalling, |_| true)
+    }
+
+    /// The same of these of its media lines, the first being 0, whatever the others are.
+    pub(super) fn among(
+        offer: &[u8],
+        signalling: IpAddr,
+        is_one: impl Fn(usize) -> bool,
+    ) -> Option<Self> {
+        let is_cut = |line: &[u8]| line.starts_with(b"m=") && Media::parse(line).is_none();
+        if lines(offer).any(is_cut) {
+            // RFC 3264 §6: the answer would have a line less.
             return None;
         }
         let session_address = lines(offer)
@@ -66,9 +78,12 @@ impl Taken {
                 ..taken
             })
         };
-        let mut all = sections(offer).enumerate();
-        all.find_map(plain)
-            .or_else(|| sections(offer).enumerate().find_map(secure))
+        let all = || {
+            sections(offer)
+                .enumerate()
+                .filter(|(line, _)| is_one(*line))
+        };
+        all().find_map(plain).or_else(|| all().find_map(secure))
     }
 
     /// What is agreed on if we send under this key, should it not be plain.
@@ -77,6 +92,19 @@ impl Taken {
             keys: self.sdes.zip(ours).map(|(sdes, ours)| sdes.with(ours)),
             ..self.agreed
         }
+    }
+
+    /// The same, sent under these keys.
+    pub(super) fn under(self, sdes: Sdes) -> Self {
+        Self {
+            sdes: Some(sdes),
+            ..self
+        }
+    }
+
+    /// What it is sent under, if it is not plain.
+    pub(super) fn sent_under(&self) -> Option<MasterKey> {
+        self.sdes.map(|sdes| sdes.key())
     }
 
     /// A key of ours, if it needs one.
@@ -141,6 +169,11 @@ impl Taken {
 }
 
 impl Audio<'_> {
+    /// The keys that it offers, as far as we know how to use them.
+    pub(super) fn keys(&self) -> Option<Sdes> {
+        Sdes::of(&self.attributes)
+    }
+
     /// What we take of it, should it be plain.
     fn taken(&self, session: Option<Address>, signalling: IpAddr) -> Option<Taken> {
         let own = self.attributes.iter().find_map(|line| address_in(line));
@@ -191,14 +224,6 @@ impl Audio<'_> {
         !self.attributes.iter().any(|line| deaf.contains(line))
     }
 
-    /// Whether it is to be heard in both directions.
-    pub(super) fn flows(&self) -> bool {
-        let is_nowhere = |line: &&[u8]| matches!(address_in(line), Some(Address::Ip(address)) if address.is_unspecified());
-        let one_way: [&[u8]; 3] = [b"a=sendonly", b"a=recvonly", b"a=inactive"];
-        let mut lines = self.attributes.iter();
-        !lines.any(|line| one_way.contains(line) || is_nowhere(line))
-    }
-
     fn codec_of(&self, payload_type: u8) -> Option<Codec> {
         match self.map_of(payload_type) {
             Some((name, rate)) => Codec::named(name, rate),
@@ -237,6 +262,11 @@ pub(super) fn audio_address(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr
         Address::Name => signalling,
     };
     Some(SocketAddr::new(ip, port_of(&audio)?))
+}
+
+/// Whether the audio of a description is to be heard in both directions.
+pub(super) fn flows(sdp: &[u8]) -> bool {
+    !is_held(sdp) && audio_address(sdp, IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)).is_some()
 }
 
 /// Whether we can be heard by whoever sends this message.

@@ -181,7 +181,7 @@ fn is_audible(frame: &Frame) -> bool {
 pub enum News {
     /// A party pressed a key.
     Digit(Digit),
-    /// The system gives no port: the room never opened.
+    /// The room is no more: the system gave no port for it, or a bug of ours has ended it.
     Failed,
     /// The programme has ended.
     PlayedOut,
@@ -189,6 +189,8 @@ pub enum News {
     Reserved,
     /// Nothing has come for too long from whoever joined the other two.
     Silent,
+    /// The ports that were to be reserved are not to be had; whoever is in the room stays.
+    Unreserved,
 }
 
 /// A party of a room.
@@ -316,6 +318,15 @@ impl Room {
             ..Mix::unheard()
         };
         Some(seat)
+    }
+
+    /// Who has this port is there from now on, or sends in another way; his seat before, or this one if he
+    /// has none.
+    pub fn move_to(&mut self, seat: Seat) -> Option<Seat> {
+        match self.seats.iter_mut().find(|each| each.port == seat.port) {
+            Some(each) => Some(std::mem::replace(each, seat)),
+            None => Some(seat),
+        }
     }
 
     /// What is heard from here on.

@@ -85,10 +85,12 @@ impl Sounds {
 
     /// The two sides of a call are heard through these ports of a room.
     pub(super) fn anchor(&mut self, room: RoomId, ports: [u16; 2], parties: [Party; 2]) {
+        let patience = self.sound.as_ref().map(|sound| sound.timeout);
         self.commands.push_back(Command::Anchor {
             room,
             ports,
             parties,
+            patience: patience.unwrap_or_default(),
         });
     }
 
@@ -124,6 +126,11 @@ impl Sounds {
     pub(super) fn mix(&mut self, room: RoomId, parties: [(u16, Agreed); 2], mix: Mix) {
         let parties = Box::new(parties);
         self.commands.push_back(Command::Mix { room, parties, mix });
+    }
+
+    /// Who has this port there describes himself anew.
+    pub(super) fn move_party(&mut self, room: RoomId, party: (u16, Agreed)) {
+        self.commands.push_back(Command::Move { room, party });
     }
 
     /// Who has this port there leaves it; the room is this call's from now on.

@@ -253,9 +253,9 @@ fn who_picks_up_and_who_has_the_level_reaches_the_phone() {
     let sent = alice.sends(replaces(&talk));
     let asked = bob.receives("INVITE");
     assert!(asked.header("Replaces").starts_with(&*talk.callee.call_id));
-    bob.answers(&asked, 486);
+    bob.answers(&asked, 603);
     bob.receives("ACK");
-    refused(&alice, &sent, "486");
+    refused(&alice, &sent, "603");
     hang_up(&carol, &talk.caller, &bob);
     let sent = carol.sends(invite("bob").with_sdp(OFFER));
     let rings = bob.receives("INVITE");
@@ -266,9 +266,9 @@ fn who_picks_up_and_who_has_the_level_reaches_the_phone() {
     let draft = invite("bob").with("Replaces", &format!("{};early-only", id(&dialog)));
     let picks = erin.sends(draft.with_sdp(OFFER));
     let asked = bob.receives("INVITE");
-    bob.answers(&asked, 486);
+    bob.answers(&asked, 603);
     bob.receives("ACK");
-    refused(&erin, &picks, "486");
+    refused(&erin, &picks, "603");
     bob.answers(&rings, 603);
     bob.receives("ACK");
     refused(&carol, &sent, "603");

@@ -121,56 +121,74 @@ impl Phone<'_> {
     }
 }
 
-/// Lets this time pass, in which the two do as they do.
-fn passes(
-    world: &World,
-    phones: &mut [Phone<'_>; 2],
-    rng: &mut Rng,
-    manners: Manners,
-    time: Duration,
-) {
-    let mut passed = Duration::ZERO;
-    while passed < time {
-        for phone in phones.iter_mut() {
-            phone.acts(rng, manners);
+/// The one who joins, or does not.
+#[derive(Default)]
+struct Intruder {
+    dialog: Option<Dialog>,
+    is_over: bool,
+}
+
+impl Intruder {
+    fn acts(&mut self, scene: &Scene) {
+        while scene.alice.waiting() > 0 {
+            let message = scene.alice.receives_any();
+            match (message.is_request(), message.cseq_method()) {
+                (true, "BYE") => {
+                    scene.alice.answers(&message, 200);
+                    self.is_over = true;
+                }
+                (false, "INVITE") if message.status() >= 200 => {
+                    scene.alice.acks(&scene.sent, &message);
+                    if message.status() == 200 {
+                        self.dialog = Some(Dialog::of_caller(&scene.sent, &message));
+                    }
+                }
+                _ => {}
+            }
         }
-        world.advance(Duration::from_millis(250));
-        passed += Duration::from_millis(250);
+    }
+
+    fn leaves(&mut self, scene: &Scene) {
+        if let Some(dialog) = self.dialog.as_ref().filter(|_| !self.is_over) {
+            scene.alice.hangs_up(dialog);
+            self.is_over = true;
+        }
     }
 }
 
-/// What Alice has come to.
-fn alice_settles(scene: &Scene) -> Option<Dialog> {
-    let mut dialog = None;
-    while scene.alice.waiting() > 0 {
-        let message = scene.alice.receives_any();
-        match (message.is_request(), message.cseq_method()) {
-            (true, "BYE") => {
-                scene.alice.answers(&message, 200);
-                return None;
+/// A ladder of chance.
+struct Chance<'s> {
+    scene: &'s Scene,
+    phones: [Phone<'s>; 2],
+    intruder: Intruder,
+    rng: Rng,
+}
+
+impl Chance<'_> {
+    /// Lets this time pass, in which all do as they do.
+    fn passes(&mut self, manners: Manners, time: Duration) {
+        let mut passed = Duration::ZERO;
+        while passed < time {
+            for phone in &mut self.phones {
+                phone.acts(&mut self.rng, manners);
             }
-            (false, "INVITE") if message.status() >= 200 => {
-                scene.alice.acks(&scene.sent, &message);
-                let is_in = message.status() == 200;
-                dialog = is_in.then(|| Dialog::of_caller(&scene.sent, &message));
-            }
-            _ => {}
+            self.intruder.acts(self.scene);
+            self.scene.world.advance(Duration::from_millis(250));
+            passed += Duration::from_millis(250);
         }
     }
-    dialog
 }
 
 #[test]
 fn whatever_phones_do_nobody_is_left_on_a_mixer() {
     let mut mixed = 0;
     for seed in 0..LADDERS {
-        let rng = &mut Rng::from_number(seed);
         let scene = Scene::new();
-        let mut phones = [
+        let phones = [
             (&scene.carol, &scene.talk.caller, CAROL),
             (&scene.bob, &scene.talk.callee, BOB),
-        ]
-        .map(|(party, dialog, sdp)| Phone {
+        ];
+        let phones = phones.map(|(party, dialog, sdp)| Phone {
             party,
             dialog,
             sdp,
@@ -179,25 +197,27 @@ fn whatever_phones_do_nobody_is_left_on_a_mixer() {
             last: 0,
             is_over: false,
         });
+        let mut chance = Chance {
+            scene: &scene,
+            phones,
+            intruder: Intruder::default(),
+            rng: Rng::from_number(seed),
+        };
         scene.asks();
         scene.world.hears(scene.room, News::Reserved);
-        let first = Duration::from_secs(1 + rng.below(20));
-        passes(&scene.world, &mut phones, rng, Manners::Bad, first);
-        if let Some(dialog) = alice_settles(&scene) {
-            mixed += 1;
-            scene.alice.hangs_up(&dialog);
-            scene.alice.receives_any();
-        }
-        let then = Duration::from_secs(1 + rng.below(90));
-        passes(&scene.world, &mut phones, rng, Manners::Bad, then);
-        let last = Duration::from_mins(4);
-        passes(&scene.world, &mut phones, rng, Manners::Good, last);
-        // Her failure, if she was kept from it, came at last.
-        alice_settles(&scene);
+        let time = Duration::from_secs(1 + chance.rng.below(20));
+        chance.passes(Manners::Bad, time);
+        mixed += u32::from(chance.intruder.dialog.is_some());
+        chance.intruder.leaves(&scene);
+        let time = Duration::from_secs(1 + chance.rng.below(90));
+        chance.passes(Manners::Bad, time);
+        chance.passes(Manners::Good, Duration::from_secs(30));
+        chance.intruder.leaves(&scene);
+        chance.passes(Manners::Good, Duration::from_mins(4));
         let closes = std::iter::from_fn(|| scene.world.next_sound());
         let closes = closes.filter(|it| matches!(it, Command::Close { .. }));
         assert_eq!(closes.count(), 1, "seed {seed}");
-        if !phones.iter().any(|phone| phone.is_over) {
+        if !chance.phones.iter().any(|phone| phone.is_over) {
             hang_up(&scene.carol, &scene.talk.caller, &scene.bob);
         }
         scene.world.advance(LONG);

@@ -270,11 +270,6 @@ pub(super) fn audio_address(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr
     Some(SocketAddr::new(ip, port_of(&audio)?))
 }
 
-/// Whether the audio of a description is to be heard in both directions.
-pub(super) fn flows(sdp: &[u8]) -> bool {
-    !is_held(sdp) && audio_address(sdp, IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)).is_some()
-}
-
 /// Whether we can be heard by whoever sends this message.
 pub fn can_hear(message: &Message<'_>, signalling: IpAddr) -> bool {
     sdp_of(message).is_some_and(|offer| Taken::of(offer, signalling).is_some())

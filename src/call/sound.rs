@@ -8,7 +8,6 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::call::hold::is_held;
 use crate::call::sdes::Sdes;
 use crate::call::sdp::{Media, Session, lines, sdp_of};
 use crate::call::{Call, Side, Turn};

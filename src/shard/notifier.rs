@@ -302,7 +302,7 @@ impl Shard {
         let Some((key, monitor)) = self.desk.subscriptions.monitor_mut(id) else {
             return;
         };
-        monitor.dials = monitor.dials.take().or(dials.map(Box::new));
+        monitor.dials = monitor.dials.take().or_else(|| dials.map(Box::new));
         let place = Place {
             host: host_at(&self.hosts, flow.listener),
             transport: None,

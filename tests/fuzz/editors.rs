@@ -3,7 +3,6 @@
 //!
 //! Spec: RFC 8866 §5.2, §5.7, §5.14; RFC 3264 §8 (a line keeps its place); RULES R14, R17; threats T22.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use campon::call::{anchored, can_hear, mixer_in_place_of, rewritten, with_version};

@@ -2,7 +2,7 @@
 //!
 //! Spec: RULES R17; RFC 3264 §8; RFC 3311 §5.2; RFC 4028 §7.4.
 //!
-//! - What it knows already is answered by us.
+//! - What it knows already is answered by us, and so is where else it is to be sent the same.
 //! - What changes its session crosses, as in any call. If the other side agrees, the two have a session of
 //!   their own by that, and the mixer is gone; if not, all stays as it is.
 //! - What meets an INVITE of ours has to come again (491), and will not for longer than that one lasts.
@@ -10,6 +10,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::call::hold::is_held;
 use crate::call::known::{origin_of, with_version, write_origin};
 use crate::call::mixing::{MixNews, Mixing, Stage, index};
 use crate::call::negotiation::Negotiation;
@@ -20,7 +21,6 @@ use crate::call::{Call, Part, Side, Turn, end, respond, respond_plainly, session
 use crate::dialog::Order;
 use crate::dialog::session_timer::Asked;
 use crate::media::srtp::MasterKey;
-use crate::random::Rng;
 use crate::sip::flow::Flow;
 use crate::sip::{Message, Method, Name, Request, Status, Writer};
 use crate::table::Key;
@@ -51,7 +51,10 @@ impl Call {
             }
             Stage::Mixed | Stage::Kept(..) => {
                 let is_quiet = self.negotiation.is_none() && self.pending_offer(None).is_none();
-                if is_quiet && self.is_as_agreed(side, &request.message) {
+                let is_known =
+                    offer.is_some_and(is_one_line) && self.is_as_agreed(side, &request.message);
+                let is_ours = is_quiet && (is_known || self.only_moves(side, request));
+                if is_ours {
                     self.refresh_as_mixer(turn, side, request, flow);
                     return true;
                 }
@@ -85,6 +88,51 @@ impl Call {
         if self.mixing.is_some() {
             self.tell_of_mix(MixNews::Gone);
         }
+    }
+
+    /// R17: whether a side goes on in the same formats at another address, which is nothing to the other one
+    /// before it is given back.
+    pub(super) fn only_moves(&self, side: Side, request: &Request<'_>) -> bool {
+        let offer = self.body_from(side, &request.message);
+        sdp_of(&request.message).is_some() && self.described_anew(side, &offer).is_some()
+    }
+
+    /// Where a side is from here on.
+    fn move_side(&mut self, side: Side, request: &Request<'_>) {
+        let offer = self.body_from(side, &request.message);
+        let Some((own, taken)) = self.described_anew(side, &offer) else {
+            return;
+        };
+        let agreed = taken.agreed(None);
+        let place = index(side);
+        if let Some(mixing) = self.mixing.as_deref_mut() {
+            let port = mixing.at.get(place).map_or(0, SocketAddr::port);
+            mixing.news = Some(MixNews::Moved(Box::new((port, agreed))));
+            if let Some(before) = mixing.agreed.get_mut(place) {
+                *before = Some(agreed);
+            }
+        }
+        if let Some(known) = self.leg_mut(side.other()).known.as_deref_mut() {
+            known.sdp = own;
+        }
+    }
+
+    /// What this offer makes of a side's own description, as far as the other one is told of it, and what
+    /// we take of it; `None` if more is different than where its audio is.
+    fn described_anew(&self, side: Side, offer: &[u8]) -> Option<(Box<[u8]>, Taken)> {
+        let source = self.flow(side).remote.ip();
+        let before = &self.leg(side.other()).known.as_deref()?.sdp;
+        let line = self.taken_of(side)?.line;
+        let taken = Taken::among(offer, source, |each| each == line)?;
+        let formats = |sdp| sections(sdp).nth(line).map(|it| it.media.formats);
+        let is_like = formats(offer)? == formats(before)?
+            && sections(offer).count() == sections(before).count()
+            // RFC 4568 §7.1.2: what is answered under keys has the tag of its offer, and crosses.
+            && !taken.is_secure()
+            && !self.taken_of(side)?.is_secure();
+        let version = origin_of(before)?.version;
+        let own = with_version(offer, version).into_boxed_slice();
+        (is_one_line(offer) && is_like && !is_held(offer)).then_some((own, taken))
     }
 
     /// Takes a request that asks for what was agreed on already.
@@ -121,6 +169,9 @@ impl Call {
             let tag = reply::Tag::AsReceived;
             return respond_plainly(turn, server, Status::SERVER_INTERNAL_ERROR, tag);
         };
+        if !self.is_as_agreed(side, &request.message) {
+            self.move_side(side, request);
+        }
         self.leg_mut(side).dialog.refresh_target(&request.message);
         self.agree_within(turn, side, Asked::of(&request.message));
         self.redescribe(side, &sdp);
@@ -145,12 +196,16 @@ impl Call {
     /// Whether this describes what was agreed on with that side.
     pub(super) fn is_as_agreed(&self, side: Side, message: &Message<'_>) -> bool {
         let source = self.flow(side).remote.ip();
-        let taken = sdp_of(message).and_then(|sdp| Taken::of(sdp, source));
+        let place = index(side);
         let mixing = self.mixing.as_deref();
-        let agreed = mixing.and_then(|mixing| *mixing.agreed.get(index(side))?);
-        taken
-            .zip(agreed)
-            .is_some_and(|(taken, agreed)| taken.is_as(&agreed))
+        let before =
+            mixing.and_then(|it| Some(((*it.agreed.get(place)?)?, it.described.get(place)?)));
+        let Some(((agreed, described), sdp)) = before.zip(sdp_of(message)) else {
+            return false;
+        };
+        // RFC 3264 §8: of as many lines.
+        sections(sdp).count() == sections(described).count()
+            && Taken::of(sdp, source).is_some_and(|taken| taken.is_as(&agreed))
     }
 }
 
@@ -170,21 +225,28 @@ impl Mixing {
 
 /// The description that puts a mixer of ours at this address in place of the other side, for a side that
 /// has been told `known` of it, in that version, and that has said `own` of itself, by signalling from
-/// there; under a new key, if it is not plain. `None` if it has no audio that we have, in a line that both
+/// there; under the other side's key, if it is not plain. `None` if it has no audio that we have, in a line that both
 /// use (RULES R17).
 pub fn mixer_in_place_of(
     (known, version): (&[u8], u64),
     (own, signalling): (&[u8], IpAddr),
     at: SocketAddr,
-    rng: &mut Rng,
 ) -> Option<Vec<u8>> {
     origin_of(known)?;
     let taken = taken_beside(known, own, signalling)?;
-    let at = (at, taken.key(rng));
+    let at = (at, taken.sent_under());
     Some(mixer_sdp(known, version, at, &taken))
 }
 
+/// Whether one line of media is in use, and no other.
+fn is_one_line(sdp: &[u8]) -> bool {
+    let used = sections(sdp).filter(|it| it.media.port().is_some_and(|port| port > 0));
+    used.count() == 1
+}
+
 /// What we take of a side's own description, in a line of audio that is in use on the other side as well.
+/// If it is not plain, it is sent under what the side hears the other one under: many a phone takes no
+/// second key. Nothing is sealed twice by that, for our source is another (RFC 3711 §9.1).
 pub(super) fn taken_beside(known: &[u8], own: &[u8], signalling: IpAddr) -> Option<Taken> {
     let is_cut = |line: &[u8]| line.starts_with(b"m=") && Media::parse(line).is_none();
     if lines(known).any(is_cut) {
@@ -197,12 +259,12 @@ pub(super) fn taken_beside(known: &[u8], own: &[u8], signalling: IpAddr) -> Opti
     })?;
     // RFC 3264 §6: an answer has the protocol of its offer.
     let beside = sections(known).nth(taken.line)?;
-    let is_alike = if taken.is_secure() {
-        beside.media.is_secure_audio()
-    } else {
-        beside.media.is_plain_audio()
-    };
-    is_alike.then_some(taken)
+    if taken.is_secure() {
+        let is_secure = beside.media.is_secure_audio();
+        let keys = is_secure.then(|| beside.keys())??;
+        return Some(taken.under(keys));
+    }
+    beside.media.is_plain_audio().then_some(taken)
 }
 
 /// Our mixer as this version of a session that a side knows so: audio at this address and under this key

@@ -44,8 +44,8 @@ pub(super) struct Mixing {
     /// Who is asked first.
     first: Side,
     /// Our address for each side.
-    at: [SocketAddr; 2],
-    /// What we send under to each side that has no plain audio.
+    pub(super) at: [SocketAddr; 2],
+    /// What we send under to each side that has no plain audio: what it hears the other one under.
     keys: [Option<MasterKey>; 2],
     /// What each side has agreed to; nothing any more if the mixer is out of order.
     pub(super) agreed: [Option<Agreed>; 2],
@@ -90,6 +90,8 @@ pub enum MixNews {
     Kept,
     /// This side has left; the other one stays with whoever has joined.
     Left(Side),
+    /// A side describes itself anew, and stays: our port for it, and what was agreed on.
+    Moved(Box<(u16, Agreed)>),
     /// Both sides send to us: what was agreed on with A and B.
     Ready(Box<[Agreed; 2]>),
     /// Nobody can join: the side that has taken the mixer is given the other one again.
@@ -118,6 +120,12 @@ impl Call {
         self.mixing.is_some()
     }
 
+    /// Whether somebody joins the two, or has joined them and is still there.
+    pub fn is_mixed(&self) -> bool {
+        let mixing = self.mixing.as_deref();
+        mixing.is_some_and(|mixing| mixing.is_wanted)
+    }
+
     /// Puts a mixer of these addresses, for A and for B, between the two, asking one side first;
     /// whether that has begun. What comes of it is told as [`MixNews`].
     pub fn begin_mix(&mut self, turn: &mut Turn<'_>, at: [SocketAddr; 2], first: Side) -> bool {
@@ -128,7 +136,7 @@ impl Call {
             return false;
         };
         let taken = [Side::A, Side::B].map(|side| self.taken_of(side));
-        let keys = taken.map(|taken| taken.and_then(|taken| taken.key(turn.rng)));
+        let keys = taken.map(|taken| taken.and_then(|taken| taken.sent_under()));
         self.mixing = Some(Box::new(Mixing {
             stage: Stage::Asking(first),
             first,

@@ -17,6 +17,9 @@ use crate::media::stream::Agreed;
 use crate::random::Rng;
 use crate::sip::Message;
 
+/// How many formats of a line are looked at (T22): each is looked for in all that is said of the line.
+const FORMATS_MAX: usize = 64;
+
 /// What we take of an offer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
@@ -41,20 +44,22 @@ impl Taken {
     /// What we take of an offer whose sender's signalling comes from there; `None` if he cannot hear us,
     /// or is a fax machine.
     pub(super) fn of(offer: &[u8], signalling: IpAddr) -> Option<Self> {
+        let is_fax = |line| Media::parse(line).is_some_and(|media| media.is_fax());
+        if lines(offer).any(is_fax) {
+            return None;
+        }
         Self::among(offer, signalling, |_| true)
     }
 
-    /// The same of these of its media lines, the first being 0.
+    /// The same of these of its media lines, the first being 0, whatever the others are.
     pub(super) fn among(
         offer: &[u8],
         signalling: IpAddr,
         is_one: impl Fn(usize) -> bool,
     ) -> Option<Self> {
-        // RFC 3264 §6: where a line is cut, the answer would have one less.
-        let is_useless = |line: &[u8]| {
-            line.starts_with(b"m=") && Media::parse(line).is_none_or(|media| media.is_fax())
-        };
-        if lines(offer).any(is_useless) {
+        let is_cut = |line: &[u8]| line.starts_with(b"m=") && Media::parse(line).is_none();
+        if lines(offer).any(is_cut) {
+            // RFC 3264 §6: the answer would have a line less.
             return None;
         }
         let session_address = lines(offer)
@@ -89,6 +94,19 @@ impl Taken {
             keys: self.sdes.zip(ours).map(|(sdes, ours)| sdes.with(ours)),
             ..self.agreed
         }
+    }
+
+    /// The same, sent under these keys.
+    pub(super) fn under(self, sdes: Sdes) -> Self {
+        Self {
+            sdes: Some(sdes),
+            ..self
+        }
+    }
+
+    /// What it is sent under, if it is not plain.
+    pub(super) fn sent_under(&self) -> Option<MasterKey> {
+        self.sdes.map(|sdes| sdes.key())
     }
 
     /// A key of ours, if it needs one.
@@ -153,6 +171,11 @@ impl Taken {
 }
 
 impl Audio<'_> {
+    /// The keys that it offers, as far as we know how to use them.
+    pub(super) fn keys(&self) -> Option<Sdes> {
+        Sdes::of(&self.attributes)
+    }
+
     /// What we take of it, should it be plain.
     fn taken(&self, session: Option<Address>, signalling: IpAddr) -> Option<Taken> {
         let own = self.attributes.iter().find_map(|line| address_in(line));
@@ -166,7 +189,10 @@ impl Audio<'_> {
         if !self.hears() {
             return None;
         }
-        let formats = || self.media.formats().filter_map(payload_type);
+        let formats = || {
+            let formats = self.media.formats().take(FORMATS_MAX);
+            formats.filter_map(payload_type)
+        };
         let (payload_type, codec) =
             formats().find_map(|number| Some((number, self.codec_of(number)?)))?;
         let agreed = Agreed {
@@ -403,6 +429,16 @@ mod tests {
             assert!(taken(&OFFER.replace(from, to)).is_none(), "{to}");
         }
         assert!(taken("").is_none());
+    }
+
+    /// T22: ten thousand formats, each looked for in thousands of lines, would take as many milliseconds.
+    #[test]
+    fn no_more_formats_are_looked_at_than_a_phone_has() {
+        for (before, is_taken) in [(FORMATS_MAX - 1, true), (FORMATS_MAX, false)] {
+            let many = " 18".repeat(before);
+            let offer = OFFER.replace("96 8 0 101", &format!("{} 8", many.trim_start()));
+            assert_eq!(taken(&offer).is_some(), is_taken, "{before}");
+        }
     }
 
     #[test]

@@ -81,10 +81,12 @@ impl Call {
         request: &Request<'_>,
         flow: &Flow,
     ) {
+        let has_offer = carries_session(&request.message);
         // Who makes no offer is made ours again.
-        let asks_for_offer = request.method == Method::Invite && !carries_session(&request.message);
+        let asks_for_offer = request.method == Method::Invite && !has_offer;
+        let is_free = self.negotiation.is_none() && self.mixing.is_some();
         let is_same = asks_for_offer || self.is_as_agreed(side, &request.message);
-        if is_same && self.negotiation.is_none() && self.mixing.is_some() {
+        if is_free && (is_same || self.only_moves(side, request)) {
             return self.refresh_as_mixer(turn, side, request, flow);
         }
         if self.leg_mut(side).dialog.order(request.cseq.number) == Order::OutOfOrder {
@@ -93,7 +95,6 @@ impl Call {
         let Ok(server) = turn.layer.accept(turn.now, request, flow, None) else {
             return end::refuse_for_now(turn, request, flow);
         };
-        let has_offer = carries_session(&request.message);
         let is_harmless = matches!(
             request.method,
             Method::Info | Method::Options | Method::Update | Method::Message

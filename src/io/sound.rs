@@ -233,6 +233,7 @@ impl Studio {
             | Command::Play { .. }
             | Command::Open { .. }
             | Command::Mix { .. }
+            | Command::Move { .. }
             | Command::Reserve { .. } => {}
         }
         for port in command.ports() {

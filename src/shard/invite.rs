@@ -69,6 +69,7 @@ impl Shard {
             return self.on_in_pass(now, flow, request);
         }
         let caller = self.sender(flow, request);
+        self.check_replacing(now, (request, flow), caller.as_ref())?;
         self.check_joining(now, request, caller.as_ref())?;
         let begun = self.on_call_of(now, flow, request, caller);
         // Or it has become a call, which it ends with.

@@ -40,6 +40,8 @@ pub(super) enum Mixed {
         /// Our addresses for the caller and the callee of that one.
         at: [SocketAddr; 2],
         attempt: AttemptId,
+        /// Whether the mixer has failed.
+        is_broken: bool,
     },
     /// Somebody joins it, or did: `None` when he has left, and without a room if he never came in.
     Bridge {
@@ -255,6 +257,7 @@ impl Shard {
                     bridge,
                     at,
                     attempt,
+                    is_broken: false,
                 }));
                 held.call.hold_until(now + JOINS_IN);
                 Ok(())
@@ -384,6 +387,11 @@ impl Shard {
                     self.dismiss(now, intruder);
                 }
             }
+            Some(MixNews::Moved(party)) => {
+                if let Some(room) = room {
+                    self.sounds.move_party(room, *party);
+                }
+            }
             Some(MixNews::Left(side)) => self.on_left(now, intruder.zip(room), side, held),
             Some(MixNews::Kept) => {
                 self.counters.mixers_kept += 1;
@@ -473,7 +481,10 @@ impl Shard {
 
     /// Whoever has joined, or was about to, has gone: the two have each other again.
     fn leave_mix(&mut self, now: Timestamp, (key, bridge): (Key, Key), held: &mut Held) {
-        let Some(Mixed::Intruder { attempt, .. }) = held.mixed.take().map(|mixed| *mixed) else {
+        let Some(Mixed::Intruder {
+            attempt, is_broken, ..
+        }) = held.mixed.take().map(|mixed| *mixed)
+        else {
             return;
         };
         self.end_attempt(now, attempt);
@@ -494,7 +505,13 @@ impl Shard {
             room: Some(room),
             intruder: None,
         }));
-        self.in_turn(now, &mut other, Call::end_mix);
+        self.in_turn(now, &mut other, |call, turn| {
+            if is_broken {
+                call.break_mix(turn);
+            } else {
+                call.end_mix(turn);
+            }
+        });
         self.put_back(now, bridge, other);
     }
 }

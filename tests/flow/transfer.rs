@@ -283,6 +283,12 @@ fn who_replaces_by_the_callers_id_reaches_the_callee_with_his_own() {
     let (_world, [alice, bob, carol], with_bob, with_carol) = two_calls();
     // As a watcher learns it from Alice's phone: her end of the dialog is the local one.
     let id = replaces(&with_carol.caller);
+    // T30: and she has referred him to it.
+    let target = format!("<sip:carol@{DOMAIN}?Replaces={}>", escaped(&id));
+    alice.sends(refer(&with_bob.caller, &target));
+    let asked = bob.receives("REFER");
+    bob.answers(&asked, 202);
+    alice.receives("202");
     let draft = invite("carol").with("Replaces", &format!("{id};early-only"));
     let (taken, bobs, _) = takes_over(&bob, &carol, draft);
     let carols = with_carol.callee.seen_across();

@@ -187,7 +187,7 @@ fn a_mixer_stands_in_the_line_that_both_use_and_in_no_other() {
     let mut mixed = 0_u64;
     each_case(1, |rng| {
         let (known, own) = two(rng);
-        let Some(sdp) = mixer_in_place_of((&known, 7), (&own, signalling), at, rng) else {
+        let Some(sdp) = mixer_in_place_of((&known, 7), (&own, signalling), at) else {
             return;
         };
         mixed += 1;

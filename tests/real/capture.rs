@@ -103,10 +103,9 @@ impl Capture {
     }
 
     /// Ends the capture and reads it.
-    pub fn finish(mut self) -> Captured {
-        self.wait_for_the_mark();
-        self.dumpcap.end("INT");
-        let mut command = tshark(&self.file, "sip");
+    pub fn finish(self) -> Captured {
+        let mut captured = self.finish_unread();
+        let mut command = tshark(&captured.file, "sip");
         command.args(["-T", "json"]);
         for field in FIELDS {
             command.args(["-e", field]);
@@ -117,9 +116,17 @@ impl Capture {
             let layers = packet.pointer_mut("/_source/layers")?.take();
             Some(Wire { layers })
         });
+        captured.messages = messages.collect();
+        captured
+    }
+
+    /// The same without the messages, where only the audio is asked for.
+    pub fn finish_unread(mut self) -> Captured {
+        self.wait_for_the_mark();
+        self.dumpcap.end("INT");
         Captured {
-            messages: messages.collect(),
-            file: self.file.clone(),
+            messages: Vec::new(),
+            file: self.file,
             packets: OnceCell::new(),
         }
     }

@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use crate::completion::talk;
-use crate::harness::{PROMPT_HERTZ, TOUR};
+use crate::harness::{PROMPT_HERTZ, TOUR, joins_and_leaves};
 use crate::real::baresip::Baresip;
 use crate::real::capture::Wire;
 use crate::real::stage::Stage;
@@ -106,5 +106,33 @@ fn who_is_called_back_hears_the_callee_in_the_session_that_had_no_direction() {
     };
     let directed: Vec<_> = sessions.into_iter().map(directed).collect();
     assert_eq!(directed, [false, true], "{captured}");
+    campon.stop();
+}
+
+/// RFC 4568 §7.1.4: whom campon asks to come to its mixer gets no new key, and so a phone that never
+/// takes a second one (baresip 1.0.0) hears all that it should.
+#[test]
+fn two_who_talk_under_keys_hear_who_joins_them() {
+    let stage = Stage::open("intrusion_keys", 55);
+    let voice = stage.voice(&[("busy", PROMPT_HERTZ)], 5);
+    let config = format!(
+        "{TOUR}\n[media]\nports = \"21600-21699\"\nvoice = \"{voice}\"\n\n\
+         [completion.intrusion]\nintrudes = 1\nprotection = 0\n\n\
+         [completion.prompt]\nintrude = \"3\"\n"
+    );
+    let campon = stage.campon(&config);
+    let proxy = format!("sip:{}:5060", stage.campon_ip());
+    let mut alice = stage.phone("alice");
+    let [mut bob, mut carol] =
+        ["bob", "carol"].map(|user| stage.phone_with(user, &proxy, &["mediaenc=srtp-mand"]));
+    for phone in [&mut alice, &mut bob, &mut carol] {
+        phone.wait_until_registered();
+    }
+    talk(&mut carol, &mut bob);
+    joins_and_leaves(&mut alice, (&mut carol, &mut bob));
+    for phone in [&bob, &carol] {
+        let undone = phone.whole_log().matches("failed to decrypt RTP ").count();
+        assert!(undone < 5, "{undone} packets: {}", phone.log());
+    }
     campon.stop();
 }

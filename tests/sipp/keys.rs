@@ -101,7 +101,7 @@ fn is_called_back_on(way: Way, name: &str, scenario: &str) {
     let stage = Stage::open_with(name, &config(name));
     let capture = stage.capture();
     is_called_back(&stage, way, scenario);
-    let captured = capture.finish();
+    let captured = capture.finish_unread();
     let heard = Heard::of_campon(&stage, &captured, Alice);
     assert!(heard.sounding(&[PROMPT_HERTZ], &[]).seconds >= 0.2);
     assert_talked(&stage, &captured, [Alice, Bob]);
@@ -124,7 +124,7 @@ fn waits_with_music(way: Way, name: &str, scenario: &str) {
     let answer = alice.received_nth("200 INVITE sdp", 0);
     assert_eq!(answer.body(), bob.sent_nth("200 INVITE sdp", 0).body());
     assert_was_heard(&stage, way);
-    let captured = capture.finish();
+    let captured = capture.finish_unread();
     let heard = Heard::of_campon(&stage, &captured, Alice);
     let prompt = heard.sounding(&[PROMPT_HERTZ], &[]);
     let music = heard.sounding(&[MUSIC_HERTZ], &[]);
@@ -163,7 +163,7 @@ fn a_key_heard_over_ipv6_has_its_caller_called_back() {
     let stage = Stage::open_ipv6_with(name, &ours);
     let capture = Capture::over_ipv6(&stage.file(""), 22_100);
     is_called_back(&stage, Way::Heard, "digit_in_band.caller");
-    let (_, heard) = capture.finish().sent_from(22_100);
+    let (_, heard) = capture.finish_unread().sent_from(22_100);
     let prompt = heard.sounding(&[PROMPT_HERTZ], &[]).expect("the prompt");
     assert!(prompt.seconds >= 0.2, "{prompt:?}");
     stage.close_served(SERVED);
@@ -195,6 +195,6 @@ fn a_key_that_only_sounds_joins_a_call() {
     let [prompt, joined] = ["183 INVITE sdp", "200 INVITE sdp"].map(|it| alice.received_nth(it, 0));
     assert_eq!(prompt.body(), joined.body());
     assert_was_heard(&stage, Way::Heard);
-    assert_joined_and_left(&stage, &capture.finish());
+    assert_joined_and_left(&stage, &capture.finish_unread());
     stage.close_served(&[]);
 }

@@ -40,6 +40,6 @@ fn a_digit_by_info_joins_a_call_and_leaving_restores_it() {
     let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
     assert_changed_and_back(&bob, 1, &text(offer.body()));
     assert_changed_and_back(&dave, 0, &text(answer.body()));
-    assert_joined_and_left(&stage, &capture.finish());
+    assert_joined_and_left(&stage, &capture.finish_unread());
     stage.close_served(&[]);
 }

@@ -359,3 +359,77 @@ fn who_is_replaced_leaves_as_if_she_had_hung_up() {
     scene.leaves_the_mixer();
     scene.all_is_quiet();
 }
+
+/// R17: a phone that comes by another network, or a PBX that gives another address, stays in the mix. What
+/// it says of itself is what the other side is given afterwards.
+#[test]
+fn who_only_moves_is_answered_by_us_and_stays() {
+    for method in ["INVITE", "UPDATE"] {
+        let scene = Scene::new();
+        let [port, _] = scene.joins();
+        let dialog = scene.alice_is_in();
+        let moved = carols(3, "sendrecv").replace("c=IN IP4 192.0.2.10", "c=IN IP4 192.0.2.77");
+        let sent = scene
+            .carol
+            .sends(within(&scene.talk.caller, method).with_sdp(&moved));
+        let answer = scene.carol.receives("200");
+        let media = format!("m=audio {port} RTP/AVP 0\r\nc=IN IP4 192.0.2.1\r\n");
+        assert!(answer.sdp().contains(&media), "{answer}");
+        if method == "INVITE" {
+            scene.carol.acks(&sent, &answer);
+        }
+        scene.bob.receives_nothing();
+        scene.alice.receives_nothing();
+        let next = scene.world.next_sound();
+        let Some(Command::Move { room, party }) = next else {
+            panic!("{next:?}");
+        };
+        assert_eq!((room, party.0), (scene.room, port));
+        assert_eq!(party.1.remote.to_string(), "192.0.2.77:40000");
+        scene.alice_leaves(&dialog);
+        let back = scene.carol.receives("INVITE");
+        takes(&scene.carol, &back, &carols(4, "sendrecv"));
+        let back = scene.bob.receives("INVITE");
+        assert_eq!(back.sdp(), moved);
+        takes(&scene.bob, &back, BOB);
+        scene.room_closes();
+        scene.ends();
+    }
+}
+
+/// Another codec, or a picture, is for the other side to say something to.
+#[test]
+fn who_changes_more_than_his_address_asks_the_other_side() {
+    let moved = carols(3, "sendrecv");
+    let codec = moved.replace("AVP 0 8", "AVP 8");
+    let picture = format!("{moved}m=video 40002 RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\n");
+    for offer in [codec, picture] {
+        let scene = Scene::new();
+        scene.joins();
+        scene.alice_is_in();
+        scene.carol_asks(&offer, &bobs(9, "sendrecv"));
+        scene.alice_has_to_go();
+        scene.ends();
+    }
+}
+
+/// Who stays alone with an intruder may move as well.
+#[test]
+fn who_stays_with_an_intruder_may_move() {
+    let scene = Scene::new();
+    let dialog = scene.carol_leaves();
+    let moved = bobs(9, "sendrecv").replace("c=IN IP4 192.0.2.20", "c=IN IP4 192.0.2.78");
+    let sent = scene
+        .bob
+        .sends(reinvite(&scene.talk.callee).with_sdp(&moved));
+    let answer = scene.bob.receives("200");
+    scene.bob.acks(&sent, &answer);
+    let next = scene.world.next_sound();
+    assert!(matches!(next, Some(Command::Move { .. })), "{next:?}");
+    scene.alice.hangs_up(&dialog);
+    scene.alice.receives("200");
+    let bye = scene.bob.receives("BYE");
+    scene.bob.answers(&bye, 200);
+    scene.leaves_the_mixer();
+    scene.all_is_quiet();
+}

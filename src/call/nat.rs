@@ -9,8 +9,9 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::call::hold::is_held;
 use crate::call::sdp::{Media as Line, sdp_of};
-use crate::call::sound::{audio_address, flows};
+use crate::call::sound::audio_address;
 use crate::call::{Call, Offer, Part, Side};
 use crate::media::anchor::Party;
 use crate::sip::Message;
@@ -128,7 +129,7 @@ impl Call {
         let Some((place, holds)) = place else {
             return;
         };
-        *holds = !flows(sdp);
+        *holds = party.described.is_none() || is_held(sdp);
         if *place != Some(party) {
             *place = Some(party);
             anchored.is_new = true;

@@ -10,7 +10,8 @@
 //!   from anybody else -----------------------------------------------> 403
 //! ```
 //!
-//! Behind us the PBX knows whose calls these are, and nothing of it is judged here.
+//! Behind us the PBX knows whose calls these are, and nothing of it is judged here. Where anybody may be a
+//! user, it is judged only if all three are known: who is not registered cannot be told from anybody else.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -75,6 +76,7 @@ impl Shard {
         let named = self.calls.get(leg.call)?;
         // Who is no user of ours is his peer's to know.
         let is_his = referrer.is_none_or(|referrer| is_party(named, referrer));
+        let is_his = is_his || (self.gate.is_none() && !knows_both(named));
         Some((leg.call, referred.filter(|_| is_his)?.clone()))
     }
 
@@ -95,7 +97,9 @@ impl Shard {
         let Some(held) = self.calls.get(leg.call) else {
             return Ok(());
         };
-        let may = held.call.answered().is_none()
+        let is_sure = self.gate.is_some() || (caller.is_some() && knows_both(held));
+        let may = !is_sure
+            || held.call.answered().is_none()
             || caller.is_some_and(|caller| {
                 is_party(held, caller)
                     || self.referred.has(now, leg.call, caller)
@@ -120,6 +124,10 @@ impl Shard {
         };
         decide(&attempt).is_ok()
     }
+}
+
+fn knows_both(held: &Held) -> bool {
+    held.parties_from(Side::A).iter().all(Option::is_some)
 }
 
 fn is_party(held: &Held, user: &Aor) -> bool {

@@ -273,3 +273,22 @@ fn who_picks_up_and_who_has_the_level_reaches_the_phone() {
     bob.receives("ACK");
     refused(&carol, &sent, "603");
 }
+
+/// T31: whatever it names, and whether anybody is there.
+#[test]
+fn a_call_for_help_is_refused_for_nothing_that_it_names() {
+    let (world, [_, bob, carol], talk) = talk();
+    let erin = world.phone("erin");
+    let id = id(&talk.caller);
+    for names in [["Join", "Replaces"], ["Join", "X"], ["Replaces", "X"]] {
+        let draft = names
+            .into_iter()
+            .fold(invite("112"), |draft, name| draft.with(name, &id));
+        let sent = erin.sends(draft.with_sdp(OFFER));
+        let refusal = erin.receives_final();
+        erin.acks(&sent, &refusal);
+        assert!(![400, 403].contains(&refusal.status()), "{refusal}");
+    }
+    assert!(audited(&world).is_empty());
+    hang_up(&carol, &talk.caller, &bob);
+}

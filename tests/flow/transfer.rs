@@ -360,7 +360,8 @@ fn ids_of_nobodys_calls_cross_unchanged() {
 #[test]
 fn a_callee_with_all_the_calls_that_she_may_have_is_reached_to_replace_one() {
     let (world, alice, bob) = two_phones();
-    let carol = world.phone("carol");
+    // T30: another phone of hers, whose call it is.
+    let carol = world.phone("alice");
     let call = call(&alice, &bob);
     let busy = carol.sends(invite("bob").with_sdp(OFFER));
     super::kit::scenes::refused(&carol, &busy, "486");

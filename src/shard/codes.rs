@@ -344,7 +344,7 @@ impl Shard {
 
 /// One line of a list.
 fn entry(view: &View<'_>) -> String {
-    let dialled = view.dialled.user().unwrap_or_else(|| view.dialled.as_str());
+    let dialled = addr::user_of(view.dialled).unwrap_or(view.dialled);
     let stage = match view.stage {
         Stage::Asked | Stage::Queued if view.mode == Mode::Message => "message",
         Stage::Asked | Stage::Queued => "waiting",

@@ -368,7 +368,7 @@ impl Subscriptions {
             id,
             reserved: notifier.cseq(),
             notifier,
-            dials: AddrSpec::new(dials).ok().filter(|_| !dials.is_empty()),
+            dials: AddrSpec::new(dials).ok().map(Box::new),
             asked: None,
             basic: if basic == 0 {
                 Basic::Closed
@@ -376,7 +376,7 @@ impl Subscriptions {
                 Basic::Open
             },
         };
-        let is_placed = self.revive(tag, &[id], Subscription::Monitor(Box::new(monitor)));
+        let is_placed = self.revive(tag, &[id], Subscription::Monitor(monitor));
         if let Some(publication) = publication.filter(|_| is_placed) {
             self.publications.restore(id.0, publication);
         }
@@ -422,7 +422,7 @@ fn put_monitor(
     let basic = publication.map_or(monitor.basic, |(_, basic, _)| basic);
     out.push(0);
     out.extend_from_slice(&monitor.id.0.to_be_bytes());
-    let dials = monitor.dials.as_ref().map(AddrSpec::as_str);
+    let dials = monitor.dials.as_deref().map(AddrSpec::as_str);
     put_text(out, dials.unwrap_or_default().as_bytes());
     out.push(u8::from(basic == Basic::Open));
     out.push(u8::from(publication.is_some()));

@@ -117,12 +117,12 @@ impl Shard {
         let monitor = Monitor {
             id: subscription,
             notifier,
-            asked: Some(Subscribing::First(server)),
+            asked: Some(Box::new(Subscribing::First(server))),
             basic: Basic::Open,
             reserved: 0,
             dials: None,
         };
-        let monitor = Subscription::Monitor(Box::new(monitor));
+        let monitor = Subscription::Monitor(monitor);
         self.desk.subscriptions.fill(key, subscription, monitor);
         self.desk.facts.push_back(Input::Subscribe(Subscribe {
             subscription,
@@ -202,7 +202,7 @@ impl Shard {
         let server = server.map_err(|_| Reject::TableFull)?;
         // A stream that ended with the process before is found again by its subscriber.
         monitor.notifier.find_again(flow);
-        monitor.asked = Some(Subscribing::Within(server));
+        monitor.asked = Some(Box::new(Subscribing::Within(server)));
         self.desk.facts.push_back(Input::Refresh {
             subscription: monitor.id,
             expires: expires_of(request),
@@ -231,7 +231,7 @@ impl Shard {
                 .notifier
                 .write_accepted(writer, contact.as_bytes(), expires_s);
         };
-        let (server, tag) = match asked {
+        let (server, tag) = match *asked {
             Subscribing::First(server) | Subscribing::Again(server) => {
                 (server, reply::Tag::Ours(&tag))
             }
@@ -260,7 +260,7 @@ impl Shard {
             return;
         };
         let tag = monitor.notifier.tag().text();
-        let (server, tag) = match asked {
+        let (server, tag) = match *asked {
             Subscribing::First(server) => {
                 self.desk.subscriptions.forget(id);
                 (server, reply::Tag::Ours(&tag))
@@ -306,7 +306,7 @@ impl Shard {
         let Some((key, monitor)) = self.desk.subscriptions.monitor_mut(id) else {
             return;
         };
-        monitor.dials = monitor.dials.take().or(dials);
+        monitor.dials = monitor.dials.take().or_else(|| dials.map(Box::new));
         let place = Place {
             host: host_at(&self.hosts, flow.listener),
             transport: None,
@@ -318,7 +318,7 @@ impl Shard {
                     state: Some(notify.state),
                     retention: notify.retention,
                     // CC-70: in all NOTIFYs the same.
-                    uri: monitor.dials.clone().or_else(place),
+                    uri: monitor.dials.as_deref().cloned().or_else(place),
                 };
                 let mut body = Vec::with_capacity(128);
                 document.write(&mut body);

@@ -18,6 +18,7 @@ use crate::completion::{self, Ticket};
 use crate::dialog::publication::{self, Publications, Publisher};
 use crate::dialog::subscription::{Fork, Notifier, Subscriber};
 use crate::dialog::{Dialog, Tag};
+use crate::ledger::Ledger;
 use crate::shard::Shard;
 use crate::sip::flow::Flow;
 use crate::sip::{Method, Request, Response};
@@ -33,7 +34,7 @@ const REPEATED_FOR: Duration = Duration::from_secs(32);
 #[derive(Debug)]
 pub(super) struct Subscriptions {
     table: Table<Subscription>,
-    by_id: BTreeMap<SubscriptionId, (Key, Fork)>,
+    by_id: Ledger<SubscriptionId, (Key, Fork)>,
     /// Those of processes before this one: where they are now, by our tags. Two processes may have had
     /// theirs in the same place.
     moved: BTreeMap<Tag, Key>,
@@ -53,7 +54,9 @@ pub(super) enum Subscription {
     /// Ours, to a queue elsewhere.
     Agent(Box<Agent>),
     /// Somebody's, to a queue of ours.
-    Monitor(Box<Monitor>),
+    ///
+    /// In its place: as many as wait, and they lie apart from what calls allocate.
+    Monitor(Monitor),
 }
 
 /// A subscription to a queue of ours.
@@ -62,14 +65,14 @@ pub(super) struct Monitor {
     pub(super) id: SubscriptionId,
     pub(super) notifier: Notifier,
     /// The SUBSCRIBE that waits for its answer.
-    pub(super) asked: Option<Subscribing>,
+    pub(super) asked: Option<Box<Subscribing>>,
     /// What its agent published last.
     pub(super) basic: Basic,
     /// The number of a NOTIFY up to which a later process will not use it again.
     pub(super) reserved: u32,
     /// R3: what its agent, a phone of the PBX's, is to dial in its turn; of all others it is the name
     /// of the place at our address.
-    pub(super) dials: Option<AddrSpec>,
+    pub(super) dials: Option<Box<AddrSpec>>,
 }
 
 /// A SUBSCRIBE that waits for its answer.
@@ -167,7 +170,7 @@ impl Subscriptions {
         };
         Self {
             table: Table::new(subscriptions_max),
-            by_id: BTreeMap::new(),
+            by_id: Ledger::default(),
             moved: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             repeated_until: Timestamp::START,

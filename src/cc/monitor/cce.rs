@@ -119,7 +119,7 @@ pub(super) enum Owed {
 }
 
 /// One caller's place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Cce {
     pub(super) id: SubscriptionId,
     pub(super) caller: Aor,

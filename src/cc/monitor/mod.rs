@@ -23,7 +23,6 @@ use std::time::Duration;
 
 use crate::cc::addr::Aor;
 use crate::cc::document::Retention;
-use crate::cc::fork::CallId;
 use crate::cc::line::{Calls, Line, Trigger};
 use crate::cc::pace::Pace;
 use crate::cc::{Condition, RecallState, SubscriptionId};
@@ -32,6 +31,7 @@ use crate::time::Timestamp;
 mod cce;
 mod event;
 mod policy;
+mod rest;
 mod steps;
 
 use cce::{Cce, Owed};
@@ -41,6 +41,7 @@ pub use event::{
     Because, Context, Effect, End, Event, Found, Lifetime, Move, Notice, Reason, Refusal, Why,
 };
 pub use policy::{Policy, Times};
+pub use rest::Waiting;
 
 /// The queue of one callee.
 #[derive(Debug)]
@@ -173,12 +174,6 @@ impl Monitor {
     /// Where an entry stands.
     pub fn stage(&self, id: SubscriptionId) -> Option<Stage> {
         self.entries.iter().find(|e| e.id == id).map(|e| e.stage)
-    }
-
-    /// What of an entry is to outlive the process, and its Call-ID.
-    pub fn place(&self, id: SubscriptionId) -> Option<(Place, CallId)> {
-        let found = self.entries.iter().find(|cce| cce.id == id)?;
-        Some((found.place(), found.call_id))
     }
 
     /// Entries that are selected: the callee is reserved for them.

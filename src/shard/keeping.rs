@@ -195,6 +195,10 @@ impl Shard {
     pub(super) fn take_up(&mut self, now: Timestamp, records: Vec<(Key, Stored)>) {
         let count = records.len();
         self.desk.subscriptions.expect_repeats(now);
+        if count > 0 {
+            let unknown_time = self.settings.completion.service.timing.unknown_time;
+            self.sources.await_users(now + unknown_time);
+        }
         let mut dialogs = Vec::new();
         let reloaded = records.into_iter().map(|(key, stored)| {
             let reloaded = self.revive(key, stored);

@@ -232,7 +232,9 @@ impl Shard {
                 .write_accepted(writer, contact.as_bytes(), expires_s);
         };
         let (server, tag) = match *asked {
-            Subscribing::First(server) => (server, reply::Tag::Ours(&tag)),
+            Subscribing::First(server) | Subscribing::Again(server) => {
+                (server, reply::Tag::Ours(&tag))
+            }
             Subscribing::Within(server) => (server, reply::Tag::AsReceived),
         };
         let answer = Answer {
@@ -263,6 +265,8 @@ impl Shard {
                 self.desk.subscriptions.forget(id);
                 (server, reply::Tag::Ours(&tag))
             }
+            // What has ended meanwhile has yet to say so.
+            Subscribing::Again(server) => (server, reply::Tag::Ours(&tag)),
             Subscribing::Within(server) => (server, reply::Tag::AsReceived),
         };
         let write = |writer: &mut Writer<'_>| {

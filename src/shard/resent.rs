@@ -43,7 +43,7 @@ impl Shard {
         };
         let (_, monitor) = self.desk.subscriptions.monitor_mut(id)?;
         monitor.notifier.find_again(flow);
-        monitor.asked = Some(Box::new(Subscribing::First(server)));
+        monitor.asked = Some(Box::new(Subscribing::Again(server)));
         self.desk.facts.push_back(Input::Refresh {
             subscription: id,
             expires: expires_of(request),

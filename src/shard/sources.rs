@@ -73,6 +73,8 @@ pub(super) struct Sources {
     due: BTreeSet<(Timestamp, Key)>,
     /// Who does not know the package, and until when it is not asked again.
     strangers: BTreeMap<PeerId, Timestamp>,
+    /// Until when users of ours may come back who were here before the start.
+    users_return_until: Timestamp,
 }
 
 /// What is told of one callee.
@@ -116,7 +118,14 @@ impl Sources {
             by_user: BTreeMap::new(),
             due: BTreeSet::new(),
             strangers: BTreeMap::new(),
+            users_return_until: Timestamp::START,
         }
+    }
+
+    /// Requests of a process before this one are taken up: until then nobody is a stranger because he
+    /// is not registered.
+    pub(super) fn await_users(&mut self, until: Timestamp) {
+        self.users_return_until = until;
     }
 
     /// How many there may be; those that are there already stay.
@@ -304,7 +313,7 @@ impl Shard {
             return;
         };
         if !self.tells_of_dialogs(now, peer) {
-            return self.lose_source(user);
+            return self.lose_source(now, user);
         }
         let known = self.sources.by_user.get(user).copied();
         let known = known.filter(|key| self.sources.table.get(*key).is_some());
@@ -321,7 +330,7 @@ impl Shard {
                 due: None,
             };
             let Ok(key) = self.sources.table.insert(Box::new(source)) else {
-                return self.lose_source(user);
+                return self.lose_source(now, user);
             };
             self.sources.by_user.insert(user.clone(), key);
             key
@@ -558,12 +567,13 @@ impl Shard {
             self.sources.strangers.insert(peer, now + UNKNOWN_FOR);
             tracing::warn!(peer = name, status, "a peer knows no dialog events");
         }
-        self.lose_source(&user);
+        self.lose_source(now, &user);
     }
 
-    /// R2: who has no other source of availability is waited for by nobody.
-    fn lose_source(&mut self, user: &Aor) {
-        if self.edge.is_none() && self.is_behind(user) {
+    /// R2: who has no other source of availability is waited for by nobody; but whoever was waited for
+    /// when we were started may be a user of ours who has not come back yet.
+    fn lose_source(&mut self, now: Timestamp, user: &Aor) {
+        if now >= self.sources.users_return_until && self.is_behind(user) {
             let user = name_of(user);
             self.desk.facts.push_back(Input::UserGone { user });
         }

@@ -80,6 +80,8 @@ pub(super) struct Monitor {
 pub(super) enum Subscribing {
     /// The one that makes the dialog.
     First(Key),
+    /// The same once more, after a process that has made the dialog and not answered.
+    Again(Key),
     /// One within it.
     Within(Key),
 }

@@ -1,7 +1,8 @@
-//! A disk that is full: the binary refuses what it cannot keep, and goes on by itself when there is room.
+//! A disk that is full or fails: the binary refuses what it cannot keep, and goes on by itself later.
 //!
 //! Spec: DESIGN §11; threats T35; RULES R6. The disk is a tmpfs of a megabyte that campon alone sees; its
-//! pages that are not written yet are taken by somebody else.
+//! pages that are not written yet are taken by somebody else. Or it is a file system whose blocks lie in
+//! such a tmpfs: then writing works, and fsync fails.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
@@ -38,12 +39,31 @@ fn a_full_disk_refuses_requests_and_no_calls_until_there_is_room() {
     let disk = folder.join("disk");
     fs::create_dir_all(&disk).expect("a folder");
     let small = |config: &Path, ip: &str| Campon::start_on_small_disk(config, ip, &disk);
-    let mut scene = Scene::open(2, &folder, &disk.join("store"), small);
+    let scene = Scene::open(2, &folder, &disk.join("store"), small);
+    goes_on_without(scene, &disk.join("filler"));
+    drop(fs::remove_dir_all(&folder));
+}
+
+/// What is written seems to be, and the sync says that it is not.
+#[test]
+fn a_disk_that_fails_to_sync_refuses_requests_and_no_calls_until_it_works_again() {
+    let folder = std::env::temp_dir().join(format!("campon-thin-{}", std::process::id()));
+    let room = folder.join("room");
+    fs::create_dir_all(&room).expect("a folder");
+    let thin = |config: &Path, ip: &str| Campon::start_on_thin_disk(config, ip, &room);
+    let scene = Scene::open(3, &folder, &room.join("disk/store"), thin);
+    goes_on_without(scene, &room.join("filler"));
+    drop(fs::remove_dir_all(&folder));
+}
+
+/// Nothing can be kept while this file takes all the room, and everything goes on that need not be kept;
+/// then all is as before.
+fn goes_on_without(mut scene: Scene, filler: &Path) {
     let bye = scene.carol_talks();
     scene.alice_finds_busy("bob");
     assert_eq!(scene.dials(REQUEST_LAST), "SIP/2.0 200 OK");
 
-    let filler = scene.campon.seen(&disk.join("filler"));
+    let filler = scene.campon.seen(filler);
     fill(&filler);
     let busy = scene.alice_finds_busy("carol");
     assert!(!value(&busy, "Call-Info").is_empty(), "{busy}");
@@ -71,6 +91,4 @@ fn a_full_disk_refuses_requests_and_no_calls_until_there_is_room() {
     let cc_call = scene.bob.hears("INVITE");
     scene.connects(&cc_call);
     scene.is_ended();
-    drop(scene);
-    drop(fs::remove_dir_all(&folder));
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, CANCEL_ALL, GUARD, LONG, REQUEST_LAST, connects, dials, dials_in_vain, finds_busy,
-    is_confirmed, picks_up, recalled, talks_after_recall,
+    BobIsBusy, CANCEL_ALL, GUARD, LONG, MOMENT, REQUEST_LAST, connects, dials, dials_in_vain,
+    finds_busy, is_confirmed, picks_up, recalled, refuses, talks_after_recall,
 };
 use crate::flow::kit::draft::{OFFER, invite};
-use crate::flow::kit::scenes::hang_up;
+use crate::flow::kit::scenes::{call, hang_up, refused};
 use crate::flow::kit::subject::Setup;
 use crate::flow::kit::vault::Mood;
+use crate::flow::kit::world::World;
 
 use super::{bob_is_seen, restarts};
 
@@ -50,6 +51,33 @@ fn a_request_outlives_its_process_and_ends_once() {
 }
 
 /// Nobody asked: its caller was never told that it was accepted.
+/// Right after the start nobody was registered yet, so that Bob was taken for somebody behind the
+/// upstream, which does not tell of him: the request had ended before he came back.
+#[test]
+fn a_request_for_a_user_outlives_its_process_beside_an_upstream() {
+    let world = World::new(Setup::KeptUpstream);
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
+    let talk = call(&carol, &bob);
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    refuses(&bob, &bob.receives("INVITE"), 486);
+    refused(&alice, &sent, "486");
+    world.advance(MOMENT);
+    dials(&alice, REQUEST_LAST);
+    hang_up(&carol, &talk.caller, &bob);
+    world.restarts();
+    assert_eq!(world.completions_kept(), 1);
+    world.advance(Duration::from_secs(10));
+    for phone in [&alice, &bob, &carol] {
+        phone.registers();
+    }
+    assert_eq!(world.completions_kept(), 1);
+    let talk = call(&carol, &bob);
+    hang_up(&carol, &talk.caller, &bob);
+    world.advance(GUARD);
+    talks_after_recall(&alice, &bob);
+    assert_eq!(world.completions_kept(), 0);
+}
+
 #[test]
 fn what_was_not_kept_yet_is_gone_with_its_process() {
     let scene = BobIsBusy::with(Setup::Kept);

@@ -14,6 +14,7 @@ impl Watch {
         let is_ready = line_of(notify, "cc-state").as_deref() == Some("ready");
         let is_over = standing.starts_with("terminated");
         let now = self.now;
+        let has_news = self.has_news_from_elsewhere();
         let Some(seen) = self.subscriptions.get_mut(notify.call_id()) else {
             return;
         };
@@ -28,7 +29,8 @@ impl Watch {
             .filter(|at| now.since(**at) < NOTIFY_WINDOW);
         let recent = recent.count();
         seen.notified.push(now);
-        seen.taken_up = None;
+        let is_kept = seen.life == Life::Live && !seen.may_be_over;
+        let is_lost = seen.taken_up.take().is_some() && is_kept && standing.ends_with("noresource");
         if let Some(uri) = line_of(notify, "cc-URI") {
             seen.cc_uri = Some(uri);
         }
@@ -51,6 +53,7 @@ impl Watch {
         let is_doubted = becomes_ready && !is_calling && self.legs.is_busy(now, &seen.callee);
         seen.doubted = is_doubted.then_some(now);
         let faults = [
+            (is_lost && !has_news, "it has ended with its process"),
             (recent >= 3, "more than three NOTIFYs in a window"),
             (is_ready && recent >= 2, "ready is the third NOTIFY"),
             (!is_newer, "a NOTIFY is numbered as one before"),
@@ -71,6 +74,16 @@ impl Watch {
         for (_, what) in faults.into_iter().filter(|(is_true, _)| *is_true) {
             self.fault(what, notify);
         }
+    }
+
+    /// Whether this process has heard anything from elsewhere that may have ended a subscription.
+    fn has_news_from_elsewhere(&self) -> bool {
+        let is_news = |it: &Message| {
+            let from = user_of(uri_of(it.header("From")));
+            let is_users = self.users.values().any(|user| *user == from);
+            !is_users && matches!(it.kind(), "INVITE" | "PUBLISH" | "SUBSCRIBE")
+        };
+        self.requests.values().any(|(_, it)| is_news(it))
     }
 
     /// What was accepted and has not ended is known, whatever process it was that accepted it; what has

@@ -9,10 +9,12 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::call::reach::misdirects;
 use crate::call::sdp::{Media as Line, sdp_of};
 use crate::call::sound::{audio_address, flows};
 use crate::call::{Call, Offer, Part, Side};
 use crate::media::anchor::Party;
+use crate::media::trial::Trust;
 use crate::sip::Message;
 use crate::sip::flow::Flow;
 
@@ -45,6 +47,8 @@ pub(super) struct Anchored {
     parties: [Option<Party>; 2],
     /// Which of them have put the other one on hold.
     holds: [bool; 2],
+    /// Whether a side wanted its audio where none may be sent.
+    misdirected: bool,
     is_new: bool,
 }
 
@@ -76,6 +80,7 @@ impl Call {
                 self.anchored = Some(Box::new(Anchored {
                     parties: [None; 2],
                     holds: [false; 2],
+                    misdirected: false,
                     is_new: false,
                 }));
                 let source = offer.flow.remote.ip();
@@ -117,10 +122,13 @@ impl Call {
         let Some(sdp) = sdp_of(message) else {
             return;
         };
+        let described = audio_address(sdp, source);
         let party = Party {
-            described: audio_address(sdp, source),
+            described,
             signalling: source,
+            trust: described.map_or(Trust::OnTrial, |it| Trust::of(it.ip(), source)),
         };
+        anchored.misdirected |= misdirects(message, source);
         let place = match side {
             Side::A => anchored.parties.iter_mut().zip(&mut anchored.holds).next(),
             Side::B => anchored.parties.iter_mut().zip(&mut anchored.holds).nth(1),
@@ -139,6 +147,12 @@ impl Call {
     pub fn is_anchor_held(&self) -> bool {
         let anchored = self.anchored.as_deref();
         anchored.is_none_or(|it| it.holds.contains(&true) || it.parties.contains(&None))
+    }
+
+    /// Whether a side has wanted its audio where none may be sent since this was last asked.
+    pub fn take_misdirected(&mut self) -> bool {
+        let anchored = self.anchored.as_deref_mut();
+        anchored.is_some_and(|it| std::mem::take(&mut it.misdirected))
     }
 
     /// Where the audio of the two sides is, as far as is known of both.

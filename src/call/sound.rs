@@ -8,12 +8,14 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::call::reach::is_reachable;
 use crate::call::sdes::Sdes;
 use crate::call::sdp::{Media, Session, lines, sdp_of};
 use crate::call::{Call, Side, Turn};
 use crate::media::codec::{Codec, RATE};
 use crate::media::srtp::MasterKey;
 use crate::media::stream::Agreed;
+use crate::media::trial::Trust;
 use crate::random::Rng;
 use crate::sip::Message;
 
@@ -141,12 +143,10 @@ impl Audio<'_> {
     /// What we take of it, should it be plain.
     fn taken(&self, session: Option<Address>, signalling: IpAddr) -> Option<Taken> {
         let own = self.attributes.iter().find_map(|line| address_in(line));
-        let remote = match own.or(session)? {
-            Address::Ip(address) if address.is_unspecified() => return None,
-            Address::Ip(address) => address,
-            // A name is asked of nobody: who signals from there is most likely to listen there.
-            Address::Name => signalling,
-        };
+        let remote = own.or(session)?.ip(signalling);
+        if !is_reachable(remote, signalling) {
+            return None;
+        }
         let port = self.media.port().filter(|port| *port > 0)?;
         if !self.hears() {
             return None;
@@ -161,6 +161,7 @@ impl Audio<'_> {
             payload_type,
             events: None,
             keys: None,
+            trust: Trust::of(remote, signalling),
         };
         // Beside Opus many a phone has events with the clock of the others.
         let rates = [codec.clock_rate(), RATE];
@@ -221,6 +222,16 @@ impl Audio<'_> {
 /// Where the first audio of a description is, whose sender's signalling comes from there; `None` if there
 /// is none.
 pub(super) fn audio_address(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr> {
+    let at = audio_at(sdp, signalling)?;
+    is_reachable(at.ip(), signalling).then_some(at)
+}
+
+/// The address of it, whatever it is.
+pub(super) fn audio_ip(sdp: &[u8], signalling: IpAddr) -> Option<IpAddr> {
+    audio_at(sdp, signalling).map(|at| at.ip())
+}
+
+fn audio_at(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr> {
     let session = lines(sdp)
         .take_while(|line| !line.starts_with(b"m="))
         .find_map(address_in);
@@ -228,11 +239,7 @@ pub(super) fn audio_address(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr
     let mut audio = sections(sdp).filter(|audio| audio.media.is_audio());
     let audio = audio.find(|audio| port_of(audio).is_some())?;
     let own = audio.attributes.iter().find_map(|line| address_in(line));
-    let ip = match own.or(session)? {
-        Address::Ip(address) if address.is_unspecified() => return None,
-        Address::Ip(address) => address,
-        Address::Name => signalling,
-    };
+    let ip = own.or(session)?.ip(signalling);
     Some(SocketAddr::new(ip, port_of(&audio)?))
 }
 
@@ -316,6 +323,16 @@ enum Address {
     Name,
 }
 
+impl Address {
+    /// A name is asked of nobody: who signals from there is most likely to listen there.
+    fn ip(self, signalling: IpAddr) -> IpAddr {
+        match self {
+            Self::Ip(address) => address,
+            Self::Name => signalling,
+        }
+    }
+}
+
 fn address_in(line: &[u8]) -> Option<Address> {
     let rest = line.strip_prefix(b"c=IN IP")?;
     let (_family, address) = split_at_byte(rest, b' ')?;
@@ -395,6 +412,9 @@ mod tests {
             ("a=sendrecv", "a=sendonly"),
             ("a=sendrecv", "a=inactive"),
             ("c=IN IP4 192.0.2.9", "c=IN IP4 0.0.0.0"),
+            ("c=IN IP4 192.0.2.9", "c=IN IP4 224.2.1.1/127"),
+            ("c=IN IP4 192.0.2.9", "c=IN IP4 127.0.0.1"),
+            ("c=IN IP4 192.0.2.9", "c=IN IP6 ff02::1"),
             ("audio 40000", "audio 0"),
             ("audio 40000", "audio port"),
             ("RTP/AVP 96", "RTP/SAVP 96"),

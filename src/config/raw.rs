@@ -280,6 +280,7 @@ pub(super) struct RawMedia {
     pub(super) address: Field<String>,
     pub(super) ports: Field<String>,
     pub(super) timeout: Field<String>,
+    pub(super) trial: Field<String>,
     pub(super) voice: Field<String>,
 }
 

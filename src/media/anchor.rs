@@ -4,12 +4,14 @@
 //!
 //! - A side's packets are taken from the address of its description or from that of its signalling, and
 //!   what the other one says goes to where its last one came from: so it reaches a phone behind a NAT.
+//! - A side that nothing comes from is sent to for the time of a trial.
 //! - What is in a packet is nobody's business here: it may be encrypted.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::room::pair;
 use super::stream::{Junk, PACKET_MAX, is_peer};
+use super::trial::{Trial, Trust};
 
 /// A side, as far as its signalling tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,12 +20,16 @@ pub struct Party {
     pub described: Option<SocketAddr>,
     /// Where its signalling comes from.
     pub signalling: IpAddr,
+    /// Whether it may be sent to where its description says though nothing comes from there.
+    pub trust: Trust,
 }
 
 /// Both sides.
 #[derive(Debug)]
 pub struct Anchor {
     sides: [Side; 2],
+    /// How many packets a side on trial is sent.
+    trial: u32,
 }
 
 #[derive(Debug)]
@@ -33,33 +39,44 @@ struct Side {
     party: Party,
     /// Where its audio and its reports came from last.
     seen: [Option<SocketAddr>; 2],
+    trial: Trial,
 }
 
 impl Side {
-    /// Where it is sent to; `place` is 0 for audio and 1 for reports.
-    fn remote(&self, place: usize) -> Option<SocketAddr> {
+    /// Where it is sent one more packet; `place` is 0 for audio and 1 for reports.
+    fn remote(&mut self, place: usize) -> Option<SocketAddr> {
         let described = || {
             let mut described = self.party.described?;
             let [audio, reports] = pair(described.port());
             described.set_port(if place == 0 { audio } else { reports });
             Some(described)
         };
-        self.seen.get(place).copied().flatten().or_else(described)
+        let beside = || {
+            let audio = self.seen.first().copied().flatten()?;
+            let [_, reports] = pair(audio.port());
+            Some(SocketAddr::new(audio.ip(), reports))
+        };
+        let seen = self.seen.get(place).copied().flatten();
+        // Whoever is heard somewhere else than he says has his reports there as well.
+        let to = seen.or_else(beside).or_else(described)?;
+        self.trial.sends().then_some(to)
     }
 }
 
 impl Anchor {
-    /// These ports of ours, each for its party.
-    pub fn new(ports: [u16; 2], parties: [Party; 2]) -> Self {
+    /// These ports of ours, each for its party; who is on trial is sent so many packets.
+    pub fn new(ports: [u16; 2], parties: [Party; 2], trial: u32) -> Self {
         let [first, second] = ports;
         let [a, b] = parties;
         let side = |port, party| Side {
             port,
             party,
             seen: [None; 2],
+            trial: Trial::of(party.trust, trial),
         };
         Self {
             sides: [side(first, a), side(second, b)],
+            trial,
         }
     }
 
@@ -69,8 +86,14 @@ impl Anchor {
             if side.party != party {
                 side.party = party;
                 side.seen = [None; 2];
+                side.trial = Trial::of(party.trust, self.trial);
             }
         }
+    }
+
+    /// Whether the trial of a side has ended since this was last asked.
+    pub fn take_end_of_trial(&mut self) -> bool {
+        self.sides.iter_mut().any(|side| side.trial.take_end())
     }
 
     /// All ports of ours.
@@ -104,6 +127,10 @@ impl Anchor {
         if let Some(seen) = side.seen.get_mut(place) {
             *seen = Some(from);
         }
+        // A report of whoever signals does not vouch for whom he has described.
+        if place == 0 || described == Some(from.ip()) {
+            side.trial = Trial::Passed;
+        }
         let [audio, reports] = pair(other.port);
         let leaves = if place == 0 { audio } else { reports };
         Ok(other.remote(place).map(|to| (leaves, to)))
@@ -116,6 +143,8 @@ mod tests {
 
     const RTP: &[u8] = b"\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x09";
 
+    const TRIAL: u32 = 5;
+
     fn at(address: &str) -> SocketAddr {
         address.parse().expect("an address")
     }
@@ -125,12 +154,14 @@ mod tests {
         let phone = Party {
             described: Some(at("192.168.1.7:4000")),
             signalling: at("203.0.113.5:1").ip(),
+            trust: Trust::OnTrial,
         };
         let pbx = Party {
             described: Some(at("198.51.100.1:6000")),
             signalling: at("198.51.100.1:1").ip(),
+            trust: Trust::Full,
         };
-        Anchor::new([20_000, 20_002], [phone, pbx])
+        Anchor::new([20_000, 20_002], [phone, pbx], TRIAL)
     }
 
     #[test]
@@ -176,6 +207,7 @@ mod tests {
         let moved = Party {
             described: Some(at("198.51.100.9:7000")),
             signalling: at("198.51.100.1:1").ip(),
+            trust: Trust::Full,
         };
         anchor.describe([phone, moved]);
         let said = anchor.handle(20_000, at("203.0.113.5:61000"), RTP);
@@ -193,5 +225,22 @@ mod tests {
         anchor.describe([phone, deaf]);
         let said = anchor.handle(20_000, at("203.0.113.5:61000"), RTP);
         assert_eq!(said, Ok(None));
+    }
+
+    /// A phone that describes somebody else, and whose calls are music.
+    #[test]
+    fn a_side_that_nothing_comes_from_is_sent_to_for_a_while() {
+        let mut anchor = anchor();
+        let passes = |anchor: &mut Anchor| {
+            let heard = anchor.handle(20_002, at("198.51.100.1:6000"), RTP);
+            heard.expect("taken").is_some()
+        };
+        assert!((0..TRIAL).all(|_| passes(&mut anchor)));
+        assert!(anchor.take_end_of_trial() && !anchor.take_end_of_trial());
+        assert!(!passes(&mut anchor));
+        anchor
+            .handle(20_000, at("203.0.113.5:61000"), RTP)
+            .expect("taken");
+        assert!((0..1000).all(|_| passes(&mut anchor)));
     }
 }

@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use super::anchor::{Anchor, Party};
 use super::room::{Mix, News, Programme, Room, Seat, Sends, TICK, pair};
 use super::stream::{Agreed, Junk, Stream};
+use super::trial::packets_in;
 use crate::random::Rng;
 use crate::time::Timestamp;
 
@@ -186,6 +187,8 @@ pub struct Desk {
     by_port: BTreeMap<u16, RoomId>,
     due: BTreeSet<(Timestamp, RoomId)>,
     rng: Rng,
+    /// How many packets are sent to where nothing comes from.
+    trial: u32,
     counts: Counts,
     /// Whether what happens next panics.
     #[cfg(test)]
@@ -193,14 +196,15 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk without rooms.
-    pub fn new(rng: Rng) -> Self {
+    /// A desk without rooms; whoever is on trial is sent to for so long.
+    pub fn new(rng: Rng, trial: Duration) -> Self {
         Self {
             rooms: BTreeMap::new(),
             anchors: BTreeMap::new(),
             by_port: BTreeMap::new(),
             due: BTreeSet::new(),
             rng,
+            trial: packets_in(trial),
             counts: Counts::default(),
             #[cfg(test)]
             fails: false,
@@ -287,7 +291,8 @@ impl Desk {
                 }
                 Err(why) => *self.counts.dropped.entry(why).or_default() += 1,
             }
-            return None;
+            let ends = anchored.anchor.take_end_of_trial();
+            return ends.then_some((id, News::Unconfirmed));
         }
         let (room, _) = self.rooms.get_mut(&id)?;
         let begin = sends.count();
@@ -349,7 +354,7 @@ impl Desk {
     }
 
     fn seat(&mut self, (port, agreed): (u16, Agreed)) -> Seat {
-        let stream = Stream::new(agreed, &mut self.rng);
+        let stream = Stream::new(agreed, &mut self.rng).on_trial(self.trial);
         self.counts.streams += 1;
         Seat { port, stream }
     }
@@ -371,7 +376,7 @@ impl Desk {
         if let Some(anchored) = self.anchors.get_mut(&id) {
             return anchored.anchor.describe(parties);
         }
-        let anchor = Anchor::new(ports, parties);
+        let anchor = Anchor::new(ports, parties, self.trial);
         self.counts.streams += 2;
         self.by_port.extend(anchor.ports().map(|port| (port, id)));
         let patience = patience.max(TICK);
@@ -441,8 +446,10 @@ mod tests {
     use crate::media::codec::Codec;
     use crate::media::digit::Digit;
     use crate::media::room::Repeats;
+    use crate::media::trial::Trust;
 
     const ROOM: RoomId = RoomId(7);
+    const TRIAL: Duration = Duration::from_secs(5);
 
     fn peer() -> SocketAddr {
         "192.0.2.1:4000".parse().expect("an address")
@@ -456,6 +463,7 @@ mod tests {
             payload_type: 0,
             events: Some(101),
             keys: None,
+            trust: Trust::Full,
         }
     }
 
@@ -464,7 +472,7 @@ mod tests {
     }
 
     fn opened(room: RoomId, port: u16, now: Timestamp) -> Desk {
-        let mut desk = Desk::new(Rng::from_number(1));
+        let mut desk = Desk::new(Rng::from_number(1), TRIAL);
         open(&mut desk, room, port, now);
         desk
     }
@@ -586,6 +594,7 @@ mod tests {
         let party = Party {
             described: Some(peer()),
             signalling: peer().ip(),
+            trust: Trust::Full,
         };
         desk.handle(
             now,
@@ -610,7 +619,7 @@ mod tests {
 
     #[test]
     fn a_call_that_passes_us_is_silent_when_nothing_comes_from_either_side() {
-        let mut desk = Desk::new(Rng::from_number(1));
+        let mut desk = Desk::new(Rng::from_number(1), TRIAL);
         anchored(&mut desk, after(0));
         let rtp = event_of(Digit::D1);
         let mut sends = Sends::default();
@@ -636,5 +645,43 @@ mod tests {
         assert_eq!(desk.counts().streams, desk.counts().ended.streams);
         open(&mut desk, ROOM, 20_000, after(1));
         assert_eq!(sent(&mut desk, after(1)), [20_000]);
+    }
+
+    #[test]
+    fn a_trial_ends_after_its_time_and_that_is_told() {
+        let mut desk = Desk::new(Rng::from_number(1), TRIAL);
+        let party = Agreed {
+            trust: Trust::OnTrial,
+            ..agreed()
+        };
+        let programme = Programme::new(Clip::new(vec![500; 160]), Repeats::Forever);
+        desk.handle(
+            after(0),
+            Command::Open {
+                room: ROOM,
+                party: (20_000, party),
+                programme,
+            },
+        );
+        let mut sends = Sends::default();
+        let mut all = Vec::new();
+        for tick in 0..=500 {
+            let now = after(tick * 20);
+            desk.handle_timeout(now, &mut sends, |_, news| all.push((now, news)));
+        }
+        let audio = sends.iter().filter(|(port, ..)| *port == 20_000).count();
+        // A report was one of them.
+        assert_eq!(audio, 249);
+        assert_eq!(all, [(after(4_980), News::Unconfirmed)]);
+        let before = sends.count();
+        desk.handle_packet(
+            after(10_010),
+            20_000,
+            peer(),
+            &event_of(Digit::D5),
+            &mut sends,
+        );
+        desk.handle_timeout(after(10_020), &mut sends, |_, _| ());
+        assert_eq!(sends.count(), before + 1);
     }
 }

@@ -26,6 +26,7 @@ use crate::shard::desk::name_of;
 use crate::shard::offer::{About, Callee};
 use crate::shard::prompt::{CLOSING_MAX, Prompting, Stage};
 use crate::shard::record::{IntrusionEnd, IntrusionRecord};
+use crate::shard::sound::trust_of;
 use crate::shard::{Held, Kind, Shard};
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -329,7 +330,10 @@ impl Shard {
             return;
         }
         match news {
-            Some(MixNews::Ready(agreed)) => {
+            Some(MixNews::Ready(mut agreed)) => {
+                for (agreed, through) in agreed.iter_mut().zip(held.parties.through) {
+                    agreed.trust = trust_of(through, agreed.trust);
+                }
                 let is_in =
                     intruder.is_some_and(|intruder| self.let_in(now, intruder, (room, *agreed)));
                 if !is_in {

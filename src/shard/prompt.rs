@@ -29,6 +29,7 @@ use crate::media::room::{News, Programme, Repeats};
 use crate::shard::desk::name_of;
 use crate::shard::offer::{About, Announcer, Callee};
 use crate::shard::record::Draft;
+use crate::shard::sound::trust_of;
 use crate::shard::ways::Ways;
 use crate::shard::{Held, Parties, Reject, Shard};
 use crate::sip::flow::Flow;
@@ -243,10 +244,12 @@ impl Shard {
             call.tell_held(turn, Status::SESSION_PROGRESS, b"", &answer);
             Some(agreed)
         });
-        let Some(agreed) = told else {
+        let Some(mut agreed) = told else {
             self.sounds.close(room);
             return None;
         };
+        let [from, _] = held.parties.through;
+        agreed.trust = trust_of(from, agreed.trust);
         self.sounds.open(room, (at.port(), agreed), programme);
         Some((room, at.port()))
     }
@@ -291,6 +294,7 @@ impl Shard {
                 self.close_prompt(&mut held);
             }
             (News::Silent, Some(Stage::Joined)) => self.on_silent(now, &mut held),
+            (News::Unconfirmed, _) => self.on_unconfirmed(&held),
             (News::Silent, None) => self.on_anchor_silent(now, &mut held),
             (News::PlayedOut | News::Reserved | News::Silent | News::Unreserved, Some(_))
             | (News::Digit(_) | News::PlayedOut | News::Reserved | News::Unreserved, None) => {}

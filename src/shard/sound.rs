@@ -10,12 +10,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::call;
+use crate::call::{self, Side};
+use crate::cc::trust::PeerId;
 use crate::media::anchor::Party;
 use crate::media::desk::{Command, RoomId};
 use crate::media::room::{Mix, Programme};
 use crate::media::stream::Agreed;
-use crate::shard::Shard;
+use crate::media::trial::Trust;
+use crate::shard::{Held, Shard};
 use crate::sip::Request;
 use crate::sip::flow::Flow;
 use crate::table::Key;
@@ -27,8 +29,11 @@ pub struct Sound {
     pub address: IpAddr,
     /// Our ports.
     pub ports: RangeInclusive<u16>,
-    /// How long nothing may come from whoever has joined a call.
+    /// How long nothing may come from whoever has joined a call, or from both sides of one that passes us.
     pub timeout: Duration,
+    /// How long somebody is sent sound at an address that is not the one of his signalling, and from which
+    /// nothing comes.
+    pub trial: Duration,
 }
 
 /// What this worker's calls play and hear.
@@ -182,7 +187,7 @@ impl Shard {
     /// R16: what is kept of a caller's session description where he may be asked about a failure, or
     /// may hear music while his call waits.
     pub(super) fn session_for_sound(
-        &self,
+        &mut self,
         request: &Request<'_>,
         flow: &Flow,
         may_wait: bool,
@@ -192,13 +197,45 @@ impl Shard {
         if settings.prompt.is_none() && !has_music {
             return None;
         }
-        let message = &request.message;
-        call::can_hear(message, flow.remote.ip()).then(|| message.body().into())
+        let (message, source) = (&request.message, flow.remote.ip());
+        if call::can_hear(message, source) {
+            return Some(message.body().into());
+        }
+        if call::misdirects(message, source) {
+            self.on_misdirected(request.call_id);
+        }
+        None
+    }
+
+    /// A description wants sound where none may be sent.
+    pub(super) fn on_misdirected(&mut self, call_id: &[u8]) {
+        tracing::warn!(
+            call_id = %call_id.escape_ascii(),
+            "sound is wanted at an address that is no host's, or is this machine"
+        );
+        self.counters.sounds_misdirected += 1;
+    }
+
+    /// Nothing has come from where a party of this call wants sound.
+    pub(super) fn on_unconfirmed(&mut self, held: &Held) {
+        tracing::warn!(
+            call_id = %held.call.call_id(Side::A).escape_ascii(),
+            "no more sound goes to an address that its signalling does not come from: nothing came from there"
+        );
+        self.counters.sounds_unconfirmed += 1;
     }
 
     /// What the sound thread is to do next.
     pub fn poll_sound(&mut self) -> Option<Command> {
         self.sounds.commands.pop_front()
+    }
+}
+
+/// What somebody's description is worth: peers are known to us, and say where their media is.
+pub(super) fn trust_of(through: Option<PeerId>, described: Trust) -> Trust {
+    match through {
+        Some(_) => Trust::Full,
+        None => described,
     }
 }
 
@@ -226,6 +263,7 @@ mod tests {
             address,
             ports,
             timeout,
+            trial: Duration::from_secs(5),
         }))
     }
 

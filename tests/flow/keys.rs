@@ -103,7 +103,7 @@ fn a_phone_that_knows_keys_alone_hears_the_prompt_under_ours() {
         ours: ALICE,
         theirs: key_in(progress.sdp()),
     });
-    let mut desk = Desk::new(Rng::from_number(7));
+    let mut desk = Desk::new(Rng::from_number(7), Duration::from_secs(5));
     desk.handle(Timestamp::START, opens);
     let (mut coder, mut heard) = (Coder::new(Codec::Pcmu), Vec::new());
     for tick in 0..50 {

@@ -387,6 +387,7 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=20_003,
             timeout: Duration::from_secs(30),
+            trial: Duration::from_secs(5),
         });
     }
     if matches!(
@@ -406,6 +407,7 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=ports_end,
             timeout: Duration::from_secs(30),
+            trial: Duration::from_secs(5),
         });
         let own = include_bytes!("../../../src/media/prompts/en/message.wav");
         let voice = Voice::new(|name| match (setup, name) {
@@ -437,6 +439,7 @@ fn prepare_hearing(setup: Setup, settings: &mut Settings) {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=20_003,
             timeout: Duration::from_secs(30),
+            trial: Duration::from_secs(5),
         });
         settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
         settings.completion.announces_recalls = true;

@@ -212,6 +212,8 @@ counters! {
         messages_received
         /// Messages that went out.
         messages_sent
+        /// Mixers that a phone does not let go of, though who had joined has left.
+        mixers_kept
         /// Panics that were caught: each one is a bug of ours.
         panics
         /// Phones that have stopped answering.

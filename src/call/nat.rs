@@ -173,9 +173,9 @@ impl Call {
     }
 }
 
-/// The description with the first audio at this address and nothing else; as it is, where the two sides
-/// look for a way by themselves (ICE).
-fn anchored(sdp: &[u8], at: SocketAddr) -> Cow<'_, [u8]> {
+/// The description with the first audio that is in use at this address and nothing else (RULES R14); as it
+/// is, where the two sides look for a way by themselves (ICE).
+pub fn anchored(sdp: &[u8], at: SocketAddr) -> Cow<'_, [u8]> {
     let lines = || sdp.split_inclusive(|byte| *byte == b'\n');
     if lines().any(looks_for_a_way) {
         return Cow::Borrowed(sdp);
@@ -214,9 +214,10 @@ fn looks_for_a_way(line: &[u8]) -> bool {
     attributes.iter().any(|name| line.starts_with(name))
 }
 
-/// The description with `source` in place of private addresses; as it is, where the two sides agree
-/// on addresses by themselves (ICE) or on keys that go with the description.
-fn rewritten(sdp: &[u8], source: IpAddr) -> Cow<'_, [u8]> {
+/// The description with `source` in place of private addresses in its `c=` and `a=rtcp:` lines (RULES
+/// R14); as it is, where the two sides agree on addresses by themselves (ICE) or on keys that go with the
+/// description.
+pub fn rewritten(sdp: &[u8], source: IpAddr) -> Cow<'_, [u8]> {
     let lines = || sdp.split_inclusive(|byte| *byte == b'\n');
     if lines().any(settles_by_itself) || !lines().any(|line| private_in(line, source).is_some()) {
         return Cow::Borrowed(sdp);

@@ -8,6 +8,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::call::hold::is_held;
 use crate::call::reach::is_reachable;
 use crate::call::sdes::Sdes;
 use crate::call::sdp::{Media, Session, lines, sdp_of};
@@ -42,6 +43,15 @@ pub(super) struct Audio<'s> {
 impl Taken {
     /// What we take of an offer whose sender's signalling comes from there; `None` if he cannot hear us.
     pub(super) fn of(offer: &[u8], signalling: IpAddr) -> Option<Self> {
+        Self::among(offer, signalling, |_| true)
+    }
+
+    /// The same of these of its media lines, the first being 0.
+    pub(super) fn among(
+        offer: &[u8],
+        signalling: IpAddr,
+        is_one: impl Fn(usize) -> bool,
+    ) -> Option<Self> {
         let is_cut = |line: &[u8]| line.starts_with(b"m=") && Media::parse(line).is_none();
         if lines(offer).any(is_cut) {
             // RFC 3264 §6: the answer would have a line less.
@@ -65,9 +75,12 @@ impl Taken {
                 ..taken
             })
         };
-        let mut all = sections(offer).enumerate();
-        all.find_map(plain)
-            .or_else(|| sections(offer).enumerate().find_map(secure))
+        let all = || {
+            sections(offer)
+                .enumerate()
+                .filter(|(line, _)| is_one(*line))
+        };
+        all().find_map(plain).or_else(|| all().find_map(secure))
     }
 
     /// What is agreed on if we send under this key, should it not be plain.
@@ -76,6 +89,19 @@ impl Taken {
             keys: self.sdes.zip(ours).map(|(sdes, ours)| sdes.with(ours)),
             ..self.agreed
         }
+    }
+
+    /// The same, sent under these keys.
+    pub(super) fn under(self, sdes: Sdes) -> Self {
+        Self {
+            sdes: Some(sdes),
+            ..self
+        }
+    }
+
+    /// What it is sent under, if it is not plain.
+    pub(super) fn sent_under(&self) -> Option<MasterKey> {
+        self.sdes.map(|sdes| sdes.key())
     }
 
     /// A key of ours, if it needs one.
@@ -140,6 +166,11 @@ impl Taken {
 }
 
 impl Audio<'_> {
+    /// The keys that it offers, as far as we know how to use them.
+    pub(super) fn keys(&self) -> Option<Sdes> {
+        Sdes::of(&self.attributes)
+    }
+
     /// What we take of it, should it be plain.
     fn taken(&self, session: Option<Address>, signalling: IpAddr) -> Option<Taken> {
         let own = self.attributes.iter().find_map(|line| address_in(line));
@@ -187,14 +218,6 @@ impl Audio<'_> {
     fn hears(&self) -> bool {
         let deaf: [&[u8]; 2] = [b"a=sendonly", b"a=inactive"];
         !self.attributes.iter().any(|line| deaf.contains(line))
-    }
-
-    /// Whether it is to be heard in both directions.
-    pub(super) fn flows(&self) -> bool {
-        let is_nowhere = |line: &&[u8]| matches!(address_in(line), Some(Address::Ip(address)) if address.is_unspecified());
-        let one_way: [&[u8]; 3] = [b"a=sendonly", b"a=recvonly", b"a=inactive"];
-        let mut lines = self.attributes.iter();
-        !lines.any(|line| one_way.contains(line) || is_nowhere(line))
     }
 
     fn codec_of(&self, payload_type: u8) -> Option<Codec> {
@@ -245,13 +268,7 @@ fn audio_at(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr> {
 
 /// Whether the audio of a description is to be heard in both directions.
 pub(super) fn flows(sdp: &[u8]) -> bool {
-    let mut audio = sections(sdp).filter(|audio| audio.media.is_audio());
-    let one_way: [&[u8]; 3] = [b"a=sendonly", b"a=recvonly", b"a=inactive"];
-    let mut session = lines(sdp).take_while(|line| !line.starts_with(b"m="));
-    // RFC 8866 §6.7: what stands before the media is said of all of them.
-    !session.any(|line| one_way.contains(&line))
-        && audio.all(|audio| audio.flows())
-        && audio_address(sdp, IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)).is_some()
+    !is_held(sdp) && audio_address(sdp, IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)).is_some()
 }
 
 /// Whether we can be heard by whoever sends this message.

@@ -258,6 +258,7 @@ impl Studio {
             | Command::Play { .. }
             | Command::Open { .. }
             | Command::Mix { .. }
+            | Command::Move { .. }
             | Command::Reserve { .. } => {}
         }
         for port in command.ports() {

@@ -70,6 +70,13 @@ pub enum Command {
         /// The warning.
         mix: Mix,
     },
+    /// One of those who hear each other describes himself anew.
+    Move {
+        /// Its name.
+        room: RoomId,
+        /// Our port for him, and what was agreed on.
+        party: (u16, Agreed),
+    },
     /// One of the three leaves.
     Part {
         /// Its name.
@@ -95,6 +102,7 @@ impl Command {
             | Self::Close { room }
             | Self::Open { room, .. }
             | Self::Mix { room, .. }
+            | Self::Move { room, .. }
             | Self::Part { room, .. }
             | Self::Reserve { room, .. } => *room,
         }
@@ -103,9 +111,11 @@ impl Command {
     /// What its room is told if it is not done; `None` if it gives something back, and has to be.
     pub fn refusal(&self) -> Option<News> {
         match self {
-            Self::Anchor { .. } | Self::Play { .. } | Self::Open { .. } | Self::Mix { .. } => {
-                Some(News::Failed)
-            }
+            Self::Anchor { .. }
+            | Self::Play { .. }
+            | Self::Open { .. }
+            | Self::Mix { .. }
+            | Self::Move { .. } => Some(News::Failed),
             Self::Reserve { .. } => Some(News::Unreserved),
             Self::Close { .. } | Self::Part { .. } => None,
         }
@@ -116,9 +126,11 @@ impl Command {
         let needed: SmallVec<[u16; 2]> = match self {
             Self::Open { party, .. } => SmallVec::from_iter([party.0]),
             Self::Anchor { ports, .. } | Self::Reserve { ports, .. } => SmallVec::from_iter(*ports),
-            Self::Play { .. } | Self::Close { .. } | Self::Mix { .. } | Self::Part { .. } => {
-                SmallVec::new()
-            }
+            Self::Play { .. }
+            | Self::Close { .. }
+            | Self::Mix { .. }
+            | Self::Move { .. }
+            | Self::Part { .. } => SmallVec::new(),
         };
         needed.into_iter().flat_map(pair)
     }
@@ -261,6 +273,7 @@ impl Desk {
                     self.by_port.extend(joined.ports().map(|port| (port, room)));
                 }
             }
+            Command::Move { room, party } => self.move_party(room, party),
             Command::Part { room, port } => self.part(room, port),
             // The sockets are whoever's who owns them.
             Command::Reserve { .. } => {}
@@ -402,6 +415,18 @@ impl Desk {
         anchored.due = from + anchored.patience;
         self.due.insert((anchored.due, id));
         is_silent
+    }
+
+    fn move_party(&mut self, id: RoomId, party: (u16, Agreed)) {
+        let seat = self.seat(party);
+        let room = self.rooms.get_mut(&id);
+        let left = match room {
+            Some((room, _)) => room.move_to(seat),
+            None => Some(seat),
+        };
+        if let Some(seat) = left {
+            self.counts.ended.add(&seat.stream);
+        }
     }
 
     fn part(&mut self, id: RoomId, port: u16) {

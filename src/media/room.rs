@@ -325,6 +325,15 @@ impl Room {
         Some(seat)
     }
 
+    /// Who has this port is there from now on, or sends in another way; his seat before, or this one if he
+    /// has none.
+    pub fn move_to(&mut self, seat: Seat) -> Option<Seat> {
+        match self.seats.iter_mut().find(|each| each.port == seat.port) {
+            Some(each) => Some(std::mem::replace(each, seat)),
+            None => Some(seat),
+        }
+    }
+
     /// What is heard from here on.
     pub fn play(&mut self, programme: Programme) {
         self.score = Score::Programme(programme);

@@ -10,6 +10,7 @@
 
 mod anchored;
 mod announcing;
+mod audit;
 mod camping;
 mod challenged;
 mod codes;
@@ -21,6 +22,7 @@ mod facing;
 mod intrude;
 pub mod intrusion;
 mod invite;
+mod joining;
 mod keep_alive;
 mod keeping;
 mod kept;
@@ -193,6 +195,7 @@ pub struct Shard {
     /// What PBXs tell of those who are waited for.
     sources: sources::Sources,
     records: Records,
+    attempts: audit::Attempts,
     /// The phones that show whether texts wait.
     lamps: mwi::Lamps,
     relays: Relays,
@@ -257,6 +260,7 @@ impl Shard {
             provider: provider::Provider::new(&mut provided),
             sources: sources::Sources::new(settings.completion.service.limits.total_max),
             records: Records::new(settings.records),
+            attempts: audit::Attempts::default(),
             lamps: mwi::Lamps::new(settings.limits.relayed.subscriptions_max),
             index: Scratch::new(),
             scratch: Vec::with_capacity(4096),
@@ -400,6 +404,7 @@ impl Shard {
         }
         if let Some((key, parties)) = lost {
             self.records.forget(key);
+            self.end_attempts_of(now, key, None);
             self.calls.discard(key);
             self.sounds.close_all_of(key);
             self.close_pass(&parties, key);
@@ -552,6 +557,7 @@ impl Shard {
         self.free_who_left(now, &mut held);
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
+            self.end_attempts_of(now, key, held.call.answered());
             if self.keep_challenged(now, key, &mut held) {
                 // Its repetition will be the call.
                 self.records.forget(key);

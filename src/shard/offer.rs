@@ -59,6 +59,14 @@ impl About {
         }
     }
 
+    /// Whom he called, if that is a user of ours.
+    pub(super) fn callee_of_ours(&self) -> Option<&Aor> {
+        match &self.asker()?.callee {
+            Callee::Ours(callee) => Some(callee),
+            Callee::Behind(..) | Callee::Watched(..) => None,
+        }
+    }
+
     /// The same, of a call after which nobody may ask.
     pub(super) fn without_asker(self) -> Self {
         match self {

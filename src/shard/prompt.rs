@@ -193,7 +193,7 @@ impl Shard {
             }
             (Some(_), true) => {
                 if let Some(digit) = held.call.take_digit() {
-                    self.on_digit(now, held, digit);
+                    self.on_digit(now, key, held, digit);
                 }
                 self.play_while_waiting(held);
                 self.answer_waiting(now, held);
@@ -283,7 +283,7 @@ impl Shard {
         };
         let stage = held.prompting.as_ref().map(|prompting| prompting.stage);
         match (news, stage) {
-            (News::Digit(digit), Some(_)) => self.on_digit(now, &mut held, digit),
+            (News::Digit(digit), Some(_)) => self.on_digit(now, key, &mut held, digit),
             (News::Reserved, Some(Stage::Reserving)) => self.put_on_mixer(now, key, &mut held),
             (News::Unreserved, Some(Stage::Reserving)) => self.fail_to_join(now, &mut held),
             (News::PlayedOut, Some(Stage::Announcing)) => self.on_announced(&mut held),
@@ -302,7 +302,7 @@ impl Shard {
         self.put_back(now, key, held);
     }
 
-    fn on_digit(&mut self, now: Timestamp, held: &mut Held, digit: Digit) {
+    fn on_digit(&mut self, now: Timestamp, key: Key, held: &mut Held, digit: Digit) {
         let Some(prompting) = held.prompting.as_mut() else {
             return;
         };
@@ -311,10 +311,14 @@ impl Shard {
         }
         let mut offered = prompting.offered.iter();
         let Some((_, mode)) = offered.find(|(each, _)| *each == digit).copied() else {
+            let is_asked = prompting.stage == Stage::Saying;
+            if is_asked && self.is_to_join(digit) {
+                self.note_unoffered(now, key, held);
+            }
             return;
         };
         match prompting.stage {
-            Stage::Saying if mode == Mode::Intrude => self.intrude(now, held),
+            Stage::Saying if mode == Mode::Intrude => self.intrude(now, key, held),
             Stage::Saying if mode == Mode::Message => self.offer_texts(now, held),
             Stage::Saying => self.ask(now, held, Wish::Complete(mode)),
             Stage::Waiting(id) if mode == Mode::Callback => {
@@ -334,6 +338,13 @@ impl Shard {
             | Stage::RingingBack
             | Stage::Closing { .. } => {}
         }
+    }
+
+    /// Whether this is the digit of who may join a call.
+    fn is_to_join(&self, digit: Digit) -> bool {
+        let prompt = self.settings.completion.prompt.as_ref();
+        let digits = prompt.map(|prompt| &prompt.digits);
+        digits.is_some_and(|digits| digits.contains(&(digit, Mode::Intrude)))
     }
 
     /// What a digit asks for.

@@ -133,6 +133,11 @@ impl Sounds {
         self.commands.push_back(Command::Mix { room, parties, mix });
     }
 
+    /// Who has this port there describes himself anew.
+    pub(super) fn move_party(&mut self, room: RoomId, party: (u16, Agreed)) {
+        self.commands.push_back(Command::Move { room, party });
+    }
+
     /// Who has this port there leaves it; the room is this call's from now on.
     pub(super) fn part(&mut self, room: RoomId, port: u16, call: Key) {
         if let Some(owner) = self.calls.get_mut(&room) {

@@ -14,6 +14,7 @@
 
 use crate::call::{Call, Side};
 use crate::shard::anchored::{Anchorage, Lasts, trusted};
+use crate::shard::mixing::Mixed;
 use crate::shard::prompt::Stage;
 use crate::shard::{Held, Shard};
 use crate::time::Timestamp;
@@ -22,7 +23,7 @@ impl Shard {
     /// Its room is no more.
     pub(super) fn on_unheard(&mut self, now: Timestamp, held: &mut Held) {
         let Some(prompting) = held.prompting.as_ref() else {
-            return self.on_anchor_lost(held);
+            return self.on_anchor_lost(now, held);
         };
         match prompting.stage {
             Stage::Announcing => {
@@ -41,15 +42,21 @@ impl Shard {
             // He will be called back all the same.
             Stage::Turning => {}
             // R17: whom he joins, or was to join, learn of it by his end.
-            Stage::Reserving | Stage::Joining => self.in_turn(now, held, Call::cease),
-            Stage::Joined => self.in_turn(now, held, Call::hang_up),
+            Stage::Reserving | Stage::Joining => {
+                note_broken(held);
+                self.in_turn(now, held, Call::cease);
+            }
+            Stage::Joined => {
+                note_broken(held);
+                self.in_turn(now, held, Call::hang_up);
+            }
         }
     }
 
-    fn on_anchor_lost(&mut self, held: &mut Held) {
+    fn on_anchor_lost(&mut self, now: Timestamp, held: &mut Held) {
         let Some(Anchorage { room, at, lasts }) = held.anchorage.as_deref_mut() else {
-            // Two who are being given each other again.
-            return;
+            // Two who are being given each other again, or are kept on the mixer.
+            return self.in_turn(now, held, Call::break_mix);
         };
         let parties = held.call.anchored_parties();
         let is_first = matches!(lasts, Lasts::Open | Lasts::Silent);
@@ -72,5 +79,12 @@ impl Shard {
         );
         self.counters.calls_silent += 1;
         self.in_turn(now, held, Call::hang_up);
+    }
+}
+
+/// Who joins, or has joined, does so by a mixer that nobody hears any more.
+fn note_broken(held: &mut Held) {
+    if let Some(Mixed::Intruder { is_broken, .. }) = held.mixed.as_deref_mut() {
+        *is_broken = true;
     }
 }

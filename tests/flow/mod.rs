@@ -12,6 +12,7 @@ mod failover;
 mod failures;
 mod forks;
 mod kept;
+mod joining;
 mod keys;
 pub(crate) mod kit;
 mod limits;

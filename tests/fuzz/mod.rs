@@ -1,12 +1,14 @@
-//! What strangers send to the ports of sound, bent in every way: nothing panics, and what is taken is
-//! what was agreed on.
+//! What strangers send to the ports of sound and describe of their sessions, bent in every way: nothing
+//! panics, what is taken is what was agreed on, and what need not be touched stays.
 //!
 //! Cases are made from good packets by a seeded machine, so that a failure comes again: it prints the
 //! seed. `tests/fuzz/run` does so for a minute each; the everyday tests see a few thousand.
 
 mod decoders;
+mod editors;
 mod mutate;
 mod packets;
+mod reports;
 mod session;
 
 use campon::random::Rng;

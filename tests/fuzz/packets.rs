@@ -26,7 +26,7 @@ fn peer() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], 4000))
 }
 
-fn stream(rng: &mut Rng) -> Stream {
+pub(super) fn stream(rng: &mut Rng) -> Stream {
     let agreed = Agreed {
         remote: peer(),
         signalling: peer().ip(),
@@ -40,7 +40,7 @@ fn stream(rng: &mut Rng) -> Stream {
 }
 
 /// A packet of that payload type, with nothing before its payload but the header.
-fn packet(payload_type: u8, sequence: u16, payload: &[u8]) -> Vec<u8> {
+pub(super) fn packet(payload_type: u8, sequence: u16, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x80, payload_type];
     packet.extend(sequence.to_be_bytes());
     packet.extend((u32::from(sequence) * 160).to_be_bytes());

@@ -71,3 +71,40 @@ fn a_mixer_that_fails_while_the_two_leave_it_changes_nothing() {
     scene.they_have_each_other();
     scene.ends();
 }
+
+/// There is no mixer to be kept on: who does not let go of it is asked for a while, and hung up on.
+#[test]
+fn a_mixer_that_fails_keeps_nobody() {
+    for is_kept in [false, true] {
+        let scene = Scene::new();
+        scene.joins();
+        let dialog = scene.alice_is_in();
+        if is_kept {
+            scene.alice_leaves(&dialog);
+            let back = scene.carol.receives("INVITE");
+            refuses(&scene.carol, &back, 488);
+            scene.carol.receives_nothing();
+            scene.world.hears(scene.room, News::Failed);
+        } else {
+            scene.world.hears(scene.room, News::Failed);
+            let bye = scene.alice.receives("BYE");
+            scene.alice.answers(&bye, 200);
+            scene.leaves_the_mixer();
+        }
+        let mut asked = 0;
+        while scene.bob.waiting() == 0 {
+            if scene.carol.waiting() == 0 {
+                scene.world.advance(MOMENT);
+                continue;
+            }
+            let back = scene.carol.receives("INVITE");
+            refuses(&scene.carol, &back, 488);
+            asked += 1;
+        }
+        assert!((7..=8).contains(&asked), "{asked} times");
+        scene.both_are_hung_up_on();
+        scene.room_closes();
+        scene.world.advance(LONG);
+        scene.world.quiet();
+    }
+}

@@ -522,3 +522,93 @@ fn a_private_call_through_a_pbx_is_joined_by_nobody() {
     refused(alice, &call.sent, "486");
     asking.ends();
 }
+
+/// R17: what changes nothing is answered by the mixer; Carol's hold, which the PBX passes on, crosses to Bob,
+/// and who has joined has to go.
+#[test]
+fn what_the_pbx_asks_for_meanwhile_is_answered_by_the_mixer_or_crosses() {
+    let scene = Scene::new();
+    scene.alice_is_in();
+    scene.pbx_gives_up();
+    let Office {
+        world,
+        alice,
+        bob,
+        pbx,
+        ..
+    } = &scene.office;
+    let refresh = pbx.sends(reinvite(&scene.talk.inward).with_sdp(CAROL));
+    let answer = pbx.receives("200");
+    assert_at(&answer, scene.ports[0]);
+    pbx.acks(&refresh, &answer);
+    bob.receives_nothing();
+    let hold = CAROL.replace("sendrecv", "sendonly");
+    let hold = pbx.sends(reinvite(&scene.talk.inward).with_sdp(&hold));
+    let asked = bob.receives("INVITE");
+    let held = BOB.replace("sendrecv", "recvonly");
+    bob.sends(response(&asked, 200).with_sdp(&held));
+    let answer = pbx.receives("200");
+    pbx.acks(&hold, &answer);
+    bob.receives("ACK");
+    let bye = alice.receives("BYE");
+    alice.answers(&bye, 200);
+    let next = world.next_sound();
+    assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+    assert_audited(world, Some("carol@pbx.example"), IntrusionEnd::Joined);
+    scene.ends();
+}
+
+/// The PBX does not relay the change back: the two talk by the mixer until it does.
+#[test]
+fn a_pbx_that_does_not_let_go_of_the_mixer_is_asked_again() {
+    let scene = Scene::new();
+    let dialog = scene.alice_is_in();
+    scene.pbx_gives_up();
+    let Office {
+        world, alice, pbx, ..
+    } = &scene.office;
+    alice.hangs_up(&dialog);
+    alice.receives("200");
+    let next = world.next_sound();
+    assert!(matches!(next, Some(Command::Part { .. })), "{next:?}");
+    let back = pbx.receives("INVITE");
+    pbx.answers(&back, 488);
+    pbx.receives("ACK");
+    assert!(world.next_sound().is_none());
+    world.advance(Duration::from_mins(1));
+    scene.they_have_each_other();
+    assert_audited(world, Some("carol@pbx.example"), IntrusionEnd::Joined);
+    scene.ends();
+}
+
+/// T29: it is not offered, and may be pressed all the same.
+#[test]
+fn a_digit_that_is_not_offered_behind_a_pbx_leaves_its_line() {
+    let office = Office::new(Setup::EdgeIntruding);
+    let private = invite("carol", "bob").with("Privacy", "id");
+    let first = office.crosses(&office.carol, private);
+    let talk = office.is_answered(&office.carol, &first);
+    let call = office.passes(&office.alice, invite("alice", "bob"));
+    office.pbx.answers(&call.out, 100);
+    refuses(&office.bob, &call.arrived, 486);
+    office.alice.receives("183");
+    let Some(Command::Open { room, .. }) = office.world.next_sound() else {
+        panic!("a room opens");
+    };
+    office.world.hears(room, News::Digit(Digit::D3));
+    assert!(office.world.next_sound().is_none());
+    let denied = IntrusionEnd::Denied(Denied::Private);
+    assert_audited(&office.world, Some("carol@pbx.example"), denied);
+    office.alice.cancels(&call.sent);
+    let [_, ended] = office.alice.receives_each(["200", "487"]);
+    office.alice.acks(&call.sent, &ended);
+    let cancel = office.pbx.receives("CANCEL");
+    office.pbx.answers(&cancel, 200);
+    office.pbx.answers(&call.out, 487);
+    let [_, refusal] = office.pbx.receives_each(["ACK", "486"]);
+    office.pbx.acks(&call.back, &refusal);
+    office.world.next_sound();
+    office.is_over(&office.carol, &talk);
+    office.world.advance(LONG);
+    office.world.quiet();
+}

@@ -55,13 +55,15 @@ pub(super) struct Anchored {
 impl Call {
     /// The body of a message of this side's, as the other side is to see it.
     pub(super) fn body_from<'m>(&self, side: Side, message: &Message<'m>) -> Cow<'m, [u8]> {
-        let Some(sdp) = sdp_of(message) else {
-            return Cow::Borrowed(message.body());
-        };
-        match self.leg(side).media {
-            Media::AsDescribed => Cow::Borrowed(message.body()),
-            Media::Behind(source) => rewritten(sdp, source),
-            Media::Anchored(at) => anchored(sdp, at),
+        // Most cross as they are, whatever they are.
+        let media = self.leg(side).media;
+        let is_touched = media != Media::AsDescribed;
+        match (media, is_touched.then(|| sdp_of(message)).flatten()) {
+            (Media::Behind(source), Some(sdp)) => rewritten(sdp, source),
+            (Media::Anchored(at), Some(sdp)) => anchored(sdp, at),
+            (Media::AsDescribed | Media::Behind(_) | Media::Anchored(_), _) => {
+                Cow::Borrowed(message.body())
+            }
         }
     }
 

@@ -8,6 +8,8 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use smallvec::SmallVec;
+
 use crate::call::hold::is_held;
 use crate::call::reach::is_reachable;
 use crate::call::sdes::Sdes;
@@ -37,8 +39,11 @@ pub(super) struct Taken {
 pub(super) struct Audio<'s> {
     pub(super) media: Media<'s>,
     /// The lines that belong to it.
-    attributes: Vec<&'s [u8]>,
+    attributes: Attributes<'s>,
 }
+
+/// As many as phones write, without an allocation.
+type Attributes<'s> = SmallVec<[&'s [u8]; 16]>;
 
 impl Taken {
     /// What we take of an offer whose sender's signalling comes from there; `None` if he cannot hear us.
@@ -271,6 +276,11 @@ pub(super) fn flows(sdp: &[u8]) -> bool {
     !is_held(sdp) && audio_address(sdp, IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)).is_some()
 }
 
+/// Whether whoever offers this can be heard, and hear us, under keys alone.
+pub fn needs_keys(offer: &[u8], signalling: IpAddr) -> bool {
+    Taken::of(offer, signalling).is_some_and(|taken| taken.is_secure())
+}
+
 /// Whether we can be heard by whoever sends this message.
 pub fn can_hear(message: &Message<'_>, signalling: IpAddr) -> bool {
     sdp_of(message).is_some_and(|offer| Taken::of(offer, signalling).is_some())
@@ -325,7 +335,7 @@ pub(super) fn sections(sdp: &[u8]) -> impl Iterator<Item = Audio<'_>> {
                 break media;
             }
         };
-        let mut attributes = Vec::new();
+        let mut attributes = Attributes::new();
         while let Some(line) = rest.next_if(|line| !line.starts_with(b"m=")) {
             attributes.push(line);
         }

@@ -471,6 +471,7 @@ mod tests {
                         ports: 21_000..=21_999,
                         timeout: Duration::from_secs(30),
                         trial: Duration::from_secs(5),
+                        takes_new_keys: false,
                     },
                     listeners: Box::from([SocketAddr::new(HERE, 5060)]),
                 },

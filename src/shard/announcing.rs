@@ -50,12 +50,12 @@ impl Shard {
             self.sounds.close(room);
             return false;
         };
-        held.prompting = Some(Prompting {
+        held.prompting = Some(Box::new(Prompting {
             room,
             port: at.port(),
             stage: Stage::Announcing,
             offered: Vec::new(),
-        });
+        }));
         true
     }
 

@@ -234,12 +234,12 @@ impl Shard {
         let voice = self.settings.voice.as_ref()?;
         let rings = Programme::new(voice.ringing.clone(), Repeats::Forever);
         let (room, port) = self.open_room(now, key, held, rings)?;
-        held.prompting = Some(Prompting {
+        held.prompting = Some(Box::new(Prompting {
             room,
             port,
             stage: Stage::Saying,
             offered: Vec::new(),
-        });
+        }));
         Some(())
     }
 

@@ -209,6 +209,10 @@ impl Shard {
     fn begin_prompt(&mut self, now: Timestamp, key: Key, held: &mut Held) -> Option<()> {
         let voice = self.settings.voice.clone()?;
         let reason = held.about.asker()?.failed?;
+        if !held.call.is_kept() && !self.may_hear_both(held) {
+            // His callee's side may answer yet.
+            return None;
+        }
         let offered = self.offered(now, held, reason);
         if offered.is_empty() {
             return None;
@@ -217,12 +221,12 @@ impl Shard {
         let programme = Programme::new(sentence, Repeats::Never);
         let (room, port) = self.open_room(now, key, held, programme)?;
         self.counters.prompts += 1;
-        held.prompting = Some(Prompting {
+        held.prompting = Some(Box::new(Prompting {
             room,
             port,
             stage: Stage::Saying,
             offered,
-        });
+        }));
         Some(())
     }
 
@@ -262,7 +266,8 @@ impl Shard {
             Mode::Callback => true,
             Mode::CampOn => {
                 let could_camp = |asker| self.could_camp(asker);
-                reason == Condition::Busy && held.about.asker().is_some_and(could_camp)
+                let is_camp = reason == Condition::Busy && self.may_hear_both(held);
+                is_camp && held.about.asker().is_some_and(could_camp)
             }
             Mode::Intrude => reason == Condition::Busy && self.may_intrude(now, held),
             Mode::Message => self.could_leave(held),

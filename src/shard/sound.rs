@@ -34,6 +34,8 @@ pub struct Sound {
     /// How long somebody is sent sound at an address that is not the one of his signalling, and from which
     /// nothing comes.
     pub trial: Duration,
+    /// Whether phones that need keys take those of their callee after ours.
+    pub takes_new_keys: bool,
 }
 
 /// What this worker's calls play and hear.
@@ -212,6 +214,16 @@ impl Shard {
         None
     }
 
+    /// RFC 4568 §7.3: whether this caller can hear us, and his callee after us. Many a phone keeps the
+    /// first key that it is sent under, though the answer has another.
+    pub(super) fn may_hear_both(&self, held: &Held) -> bool {
+        let takes_new = self.settings.sound.as_ref().is_some_and(|it| it.takes_new_keys);
+        let asker = held.about.asker();
+        let session = asker.and_then(|asker| asker.session.as_deref());
+        let source = held.call.flow(Side::A).remote.ip();
+        takes_new || !session.is_some_and(|session| call::needs_keys(session, source))
+    }
+
     /// A description wants sound where none may be sent.
     pub(super) fn on_misdirected(&mut self, call_id: &[u8]) {
         tracing::warn!(
@@ -269,6 +281,7 @@ mod tests {
             ports,
             timeout,
             trial: Duration::from_secs(5),
+            takes_new_keys: false,
         }))
     }
 

@@ -61,6 +61,7 @@ pub(super) fn media(
     }
     let timeout = source.time(raw.timeout.as_ref(), Duration::from_secs(30), TIMEOUTS)?;
     let trial = source.time(raw.trial.as_ref(), Duration::from_secs(5), TRIALS)?;
+    let takes_new_keys = raw.takes_new_keys.as_ref();
     let voice = raw.voice.as_ref().map(|written| written.get_ref().into());
     Ok(Some(Media {
         sound: Sound {
@@ -68,6 +69,7 @@ pub(super) fn media(
             ports,
             timeout,
             trial,
+            takes_new_keys: takes_new_keys.is_some_and(|written| *written.get_ref()),
         },
         voice,
     }))

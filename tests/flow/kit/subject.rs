@@ -388,6 +388,7 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             ports: 20_000..=20_003,
             timeout: Duration::from_secs(30),
             trial: Duration::from_secs(5),
+            takes_new_keys: false,
         });
     }
     if matches!(
@@ -408,6 +409,7 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             ports: 20_000..=ports_end,
             timeout: Duration::from_secs(30),
             trial: Duration::from_secs(5),
+            takes_new_keys: false,
         });
         let own = include_bytes!("../../../src/media/prompts/en/message.wav");
         let voice = Voice::new(|name| match (setup, name) {
@@ -440,6 +442,7 @@ fn prepare_hearing(setup: Setup, settings: &mut Settings) {
             ports: 20_000..=20_003,
             timeout: Duration::from_secs(30),
             trial: Duration::from_secs(5),
+            takes_new_keys: false,
         });
         settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
         settings.completion.announces_recalls = true;

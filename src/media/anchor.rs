@@ -24,12 +24,18 @@ pub struct Party {
     pub trust: Trust,
 }
 
+impl Party {
+    /// The address that only its description names, if that is so.
+    pub fn tried_at(&self) -> Option<IpAddr> {
+        let described = self.described.filter(|_| self.trust == Trust::OnTrial);
+        described.map(|described| described.ip())
+    }
+}
+
 /// Both sides.
 #[derive(Debug)]
 pub struct Anchor {
     sides: [Side; 2],
-    /// How many packets a side on trial is sent.
-    trial: u32,
 }
 
 #[derive(Debug)]
@@ -76,19 +82,24 @@ impl Anchor {
         };
         Self {
             sides: [side(first, a), side(second, b)],
-            trial,
         }
     }
 
-    /// The parties describe themselves anew: whoever moves is sent to where he says, until he is heard.
-    pub fn describe(&mut self, parties: [Party; 2]) {
+    /// The parties describe themselves anew: whoever moves is sent to where he says, until he is heard,
+    /// and so many packets if he is on trial.
+    pub fn describe(&mut self, parties: [Party; 2], trial: u32) {
         for (side, party) in self.sides.iter_mut().zip(parties) {
             if side.party != party {
                 side.party = party;
                 side.seen = [None; 2];
-                side.trial = Trial::of(party.trust, self.trial);
+                side.trial = Trial::of(party.trust, trial);
             }
         }
+    }
+
+    /// The addresses that only a description names.
+    pub fn tried_at(&self) -> impl Iterator<Item = IpAddr> {
+        self.sides.iter().filter_map(|side| side.party.tried_at())
     }
 
     /// Whether the trial of a side has ended since this was last asked.
@@ -209,7 +220,7 @@ mod tests {
             signalling: at("198.51.100.1:1").ip(),
             trust: Trust::Full,
         };
-        anchor.describe([phone, moved]);
+        anchor.describe([phone, moved], TRIAL);
         let said = anchor.handle(20_000, at("203.0.113.5:61000"), RTP);
         assert_eq!(said, Ok(Some((20_002, at("198.51.100.9:7000")))));
     }
@@ -222,7 +233,7 @@ mod tests {
             described: None,
             ..anchor.sides[1].party
         };
-        anchor.describe([phone, deaf]);
+        anchor.describe([phone, deaf], TRIAL);
         let said = anchor.handle(20_000, at("203.0.113.5:61000"), RTP);
         assert_eq!(said, Ok(None));
     }

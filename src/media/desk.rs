@@ -7,7 +7,7 @@
 //! - A tick that comes late is made up for, up to [`BEHIND_MAX`]; what is older is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::anchor::{Anchor, Party};
 use super::room::{Mix, News, Programme, Room, Seat, Sends, TICK, pair};
 use super::stream::{Agreed, Junk, Stream};
-use super::trial::packets_in;
+use super::trial::{Trials, packets_in};
 use crate::random::Rng;
 use crate::time::Timestamp;
 
@@ -201,6 +201,7 @@ pub struct Desk {
     rng: Rng,
     /// How many packets are sent to where nothing comes from.
     trial: u32,
+    trials: Trials,
     counts: Counts,
     /// Whether what happens next panics.
     #[cfg(test)]
@@ -217,6 +218,7 @@ impl Desk {
             due: BTreeSet::new(),
             rng,
             trial: packets_in(trial),
+            trials: Trials::default(),
             counts: Counts::default(),
             #[cfg(test)]
             fails: false,
@@ -229,6 +231,7 @@ impl Desk {
         let anchors = std::mem::take(&mut self.anchors);
         self.by_port.clear();
         self.due.clear();
+        self.trials.clear();
         let streams = rooms.values().map(|(room, _)| room.streams().count());
         let streams = streams.chain(anchors.values().map(|_| 2)).sum::<usize>();
         self.counts.ended.streams += u64::try_from(streams).unwrap_or(u64::MAX);
@@ -367,9 +370,17 @@ impl Desk {
     }
 
     fn seat(&mut self, (port, agreed): (u16, Agreed)) -> Seat {
-        let stream = Stream::new(agreed, &mut self.rng).on_trial(self.trial);
+        let stream = Stream::new(agreed, &mut self.rng);
+        let packets = self.begin_trials(stream.tried_at());
+        let stream = stream.on_trial(packets);
         self.counts.streams += 1;
         Seat { port, stream }
+    }
+
+    /// How many packets may go to addresses that only descriptions name.
+    fn begin_trials(&mut self, at: impl IntoIterator<Item = IpAddr>) -> u32 {
+        let refused = at.into_iter().filter(|at| !self.trials.begin(*at)).count();
+        if refused == 0 { self.trial } else { 0 }
     }
 
     fn open(&mut self, now: Timestamp, id: RoomId, room: Room) {
@@ -386,10 +397,17 @@ impl Desk {
         ports: [u16; 2],
         parties: [Party; 2],
     ) {
-        if let Some(anchored) = self.anchors.get_mut(&id) {
-            return anchored.anchor.describe(parties);
+        if let Some(anchored) = self.anchors.get(&id) {
+            anchored
+                .anchor
+                .tried_at()
+                .for_each(|at| self.trials.end(at));
         }
-        let anchor = Anchor::new(ports, parties, self.trial);
+        let trial = self.begin_trials(parties.iter().filter_map(Party::tried_at));
+        if let Some(anchored) = self.anchors.get_mut(&id) {
+            return anchored.anchor.describe(parties, trial);
+        }
+        let anchor = Anchor::new(ports, parties, trial);
         self.counts.streams += 2;
         self.by_port.extend(anchor.ports().map(|port| (port, id)));
         let patience = patience.max(TICK);
@@ -426,6 +444,10 @@ impl Desk {
         };
         if let Some(seat) = left {
             self.counts.ended.add(&seat.stream);
+            seat.stream
+                .tried_at()
+                .into_iter()
+                .for_each(|at| self.trials.end(at));
         }
     }
 
@@ -444,6 +466,7 @@ impl Desk {
     fn close(&mut self, id: RoomId) {
         if let Some(Anchored { anchor, due, .. }) = self.anchors.remove(&id) {
             self.counts.ended.streams += 2;
+            anchor.tried_at().for_each(|at| self.trials.end(at));
             self.due.remove(&(due, id));
             for port in anchor.ports() {
                 self.by_port.remove(&port);
@@ -455,6 +478,10 @@ impl Desk {
         self.due.remove(&(next, id));
         for stream in room.streams() {
             self.counts.ended.add(stream);
+            stream
+                .tried_at()
+                .into_iter()
+                .for_each(|at| self.trials.end(at));
         }
         for port in room.ports() {
             if self.by_port.get(&port) == Some(&id) {
@@ -708,5 +735,42 @@ mod tests {
         );
         desk.handle_timeout(after(10_020), &mut sends, |_, _| ());
         assert_eq!(sends.count(), before + 1);
+    }
+
+    /// The story: a hundred INVITEs that name one address had a hundred streams sent there.
+    #[test]
+    fn however_many_name_one_address_a_few_streams_go_there_at_once() {
+        let mut desk = Desk::new(Rng::from_number(1), TRIAL);
+        for number in 0..100_u16 {
+            let party = Agreed {
+                trust: Trust::OnTrial,
+                ..agreed()
+            };
+            desk.handle(
+                after(0),
+                Command::Open {
+                    room: RoomId(number.into()),
+                    party: (20_000 + 2 * number, party),
+                    programme: programme(),
+                },
+            );
+        }
+        assert_eq!(sent(&mut desk, after(0)), [20_000, 20_002, 20_004, 20_006]);
+        for number in 0..100 {
+            let room = RoomId(number);
+            desk.handle(after(1), Command::Close { room });
+        }
+        // All of it is forgotten with the rooms.
+        let party = Agreed {
+            trust: Trust::OnTrial,
+            ..agreed()
+        };
+        let open = Command::Open {
+            room: ROOM,
+            party: (20_000, party),
+            programme: programme(),
+        };
+        desk.handle(after(2), open);
+        assert_eq!(sent(&mut desk, after(2)), [20_000]);
     }
 }

@@ -289,6 +289,11 @@ impl Stream {
         Some(to)
     }
 
+    /// The address that only its description names, if that is so.
+    pub fn tried_at(&self) -> Option<IpAddr> {
+        (self.agreed.trust == Trust::OnTrial).then(|| self.agreed.remote.ip())
+    }
+
     /// Where it is sent to.
     pub fn remote(&self) -> SocketAddr {
         self.remote

@@ -11,10 +11,15 @@
 //! himself: one request would be worth minutes of sound. So an address that is not that of the
 //! signalling is taken at its word for a few seconds.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::room::TICK;
+
+/// How many are sent to on trial at one address at once: as much as a call or two, however many INVITEs
+/// name it.
+const TRIALS_MAX: u32 = 4;
 
 /// Whether a description may be believed that wants sound at its address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,11 +72,12 @@ impl Trial {
             Self::Passed => true,
             Self::Ending | Self::Over => false,
             Self::Going(packets) => {
+                let may_send = *packets > 0;
                 *packets = packets.saturating_sub(1);
                 if *packets == 0 {
                     *self = Self::Ending;
                 }
-                true
+                may_send
             }
         }
     }
@@ -83,6 +89,37 @@ impl Trial {
             *self = Self::Over;
         }
         ends
+    }
+}
+
+/// How many are sent to on trial at each address; who has passed counts until his stream ends.
+#[derive(Debug, Default)]
+pub(super) struct Trials {
+    each: BTreeMap<IpAddr, u32>,
+}
+
+impl Trials {
+    /// One more; whether he may be sent anything before something comes from there.
+    pub(super) fn begin(&mut self, at: IpAddr) -> bool {
+        let count = self.each.entry(at).or_default();
+        *count += 1;
+        *count <= TRIALS_MAX
+    }
+
+    /// One less.
+    pub(super) fn end(&mut self, at: IpAddr) {
+        let left = self.each.get_mut(&at).map(|count| {
+            *count = count.saturating_sub(1);
+            *count
+        });
+        if left == Some(0) {
+            self.each.remove(&at);
+        }
+    }
+
+    /// All have ended.
+    pub(super) fn clear(&mut self) {
+        self.each.clear();
     }
 }
 
@@ -115,6 +152,23 @@ mod tests {
         assert!(trial.sends() && !trial.take_end());
         assert!(trial.sends() && trial.take_end());
         assert!(!trial.sends() && !trial.take_end());
+    }
+
+    #[test]
+    fn no_more_than_a_few_are_sent_to_at_one_address() {
+        let mut trials = Trials::default();
+        let [victim, other] = ["192.0.2.1", "192.0.2.2"].map(|it| it.parse().expect("an address"));
+        assert!((0..TRIALS_MAX).all(|_| trials.begin(victim)));
+        assert!(!trials.begin(victim) && trials.begin(other));
+        trials.end(victim);
+        trials.end(victim);
+        assert!(trials.begin(victim) && !trials.begin(victim));
+        for at in [victim; 5].into_iter().chain([other]) {
+            trials.end(at);
+        }
+        assert!(trials.each.is_empty());
+        let mut none = Trial::of(Trust::OnTrial, 0);
+        assert!(!none.sends() && none.take_end());
     }
 
     #[test]

@@ -217,7 +217,11 @@ impl Shard {
     /// RFC 4568 §7.3: whether this caller can hear us, and his callee after us. Many a phone keeps the
     /// first key that it is sent under, though the answer has another.
     pub(super) fn may_hear_both(&self, held: &Held) -> bool {
-        let takes_new = self.settings.sound.as_ref().is_some_and(|it| it.takes_new_keys);
+        let takes_new = self
+            .settings
+            .sound
+            .as_ref()
+            .is_some_and(|it| it.takes_new_keys);
         let asker = held.about.asker();
         let session = asker.and_then(|asker| asker.session.as_deref());
         let source = held.call.flow(Side::A).remote.ip();

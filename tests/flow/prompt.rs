@@ -2,6 +2,7 @@
 //!
 //! Spec: RULES R5, R16; RFC 3264 §6; RFC 3261 §13.3.1.1; RFC 6910 §7.1.
 
+mod abused;
 mod texts;
 
 use std::time::Duration;
@@ -13,7 +14,7 @@ use campon::media::trial::Trust;
 
 use crate::flow::kit::completion::{GUARD, LONG, MOMENT, offered_uri, talks_after_recall};
 use crate::flow::kit::dialog::Dialog;
-use crate::flow::kit::draft::{ANSWER, OFFER, invite, response, within};
+use crate::flow::kit::draft::{ANSWER, OFFER, invite, reinvite, response, within};
 use crate::flow::kit::message::Message;
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::{Call, call, hang_up, refused};

@@ -304,11 +304,8 @@ fn who_wants_sound_elsewhere_than_he_signals_from_is_believed_for_a_while() {
     assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
     asked.world.advance(LASTS);
     asked.ends_busy();
-    hang_up(&asked.carol, &asked.talk.caller, &asked.bob);
-    asked.world.advance(GUARD);
-    let recall = dave.receives("INVITE");
-    dave.answers(&recall, 603);
-    dave.receives("ACK");
+    asked.bob_is_free();
+    talks_after_recall(&dave, &asked.bob);
     asked.is_quiet();
 }
 

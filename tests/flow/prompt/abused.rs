@@ -93,7 +93,7 @@ fn an_invite_within_the_dialog_of_the_prompt_changes_nothing() {
     asked.is_quiet();
 }
 
-/// RFC 3311 §5.2: its offer has no answer that is certain to have come.
+/// RFC 3311 §5.2: what it offers is not acceptable while the prompt is heard.
 #[test]
 fn an_update_within_the_dialog_of_the_prompt_changes_nothing() {
     let asked = Asked::new();
@@ -101,7 +101,7 @@ fn an_update_within_the_dialog_of_the_prompt_changes_nothing() {
     asked
         .alice
         .sends(within(&asked.dialog(), "UPDATE").with_sdp(&moved));
-    asked.is_refused("500");
+    asked.is_refused("488");
     assert!(asked.world.next_sound().is_none());
     asked.world.advance(LASTS);
     asked.ends_busy();

@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("random", &[]),
     ("table", &[]),
+    ("ledger", &[]),
     ("wheel", &["time"]),
     ("observe", &["time"]),
     ("sip", &[]),
@@ -59,7 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "completion",
         &[
-            "cc", "observe", "random", "sip::uri", "store", "table", "time",
+            "cc", "ledger", "observe", "random", "sip::uri", "store", "table", "time",
         ],
     ),
     ("store", &["time"]),
@@ -70,6 +71,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "cc",
             "completion",
             "dialog",
+            "ledger",
             "location",
             "media",
             "observe",

@@ -60,8 +60,8 @@ pub(super) struct Mixing {
     is_wanted: bool,
     /// Whether both have been on it at the same time, and so hear each other by it.
     pub(super) is_heard: bool,
-    /// Whether it has been told that a side does not let go.
-    pub(super) was_kept: bool,
+    /// How often a side has not let go, which is told once.
+    pub(super) kept: u32,
     pub(super) news: Option<MixNews>,
 }
 
@@ -143,7 +143,7 @@ impl Call {
             versions: [a, b],
             is_wanted: true,
             is_heard: false,
-            was_kept: false,
+            kept: 0,
             news: None,
         }));
         let is_sent = self.ask_to_mix(turn, first);
@@ -412,7 +412,7 @@ impl Mixing {
             versions: [origin_of(sdp).map_or(0, |origin| origin.version), 0],
             is_wanted: true,
             is_heard: true,
-            was_kept: false,
+            kept: 0,
             news: None,
         }
     }

@@ -9,9 +9,10 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::call::hold::is_held;
 use crate::call::reach::misdirects;
 use crate::call::sdp::{Media as Line, sdp_of};
-use crate::call::sound::{audio_address, flows};
+use crate::call::sound::audio_address;
 use crate::call::{Call, Offer, Part, Side};
 use crate::media::anchor::Party;
 use crate::media::trial::Trust;
@@ -138,7 +139,7 @@ impl Call {
         let Some((place, holds)) = place else {
             return;
         };
-        *holds = !flows(sdp);
+        *holds = party.described.is_none() || is_held(sdp);
         if *place != Some(party) {
             *place = Some(party);
             anchored.is_new = true;

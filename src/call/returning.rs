@@ -225,7 +225,8 @@ impl Mixing {
     /// Both go on by us, until this side lets go.
     fn keep(&mut self, side: Side, now: Timestamp) {
         self.stage = Stage::Kept(side, now + KEPT_FOR);
-        if !std::mem::replace(&mut self.was_kept, true) {
+        self.kept = self.kept.saturating_add(1);
+        if self.kept == 1 {
             self.news = Some(MixNews::Kept);
         }
     }

@@ -46,7 +46,8 @@ pub(super) struct Audio<'s> {
 type Attributes<'s> = SmallVec<[&'s [u8]; 16]>;
 
 impl Taken {
-    /// What we take of an offer whose sender's signalling comes from there; `None` if he cannot hear us.
+    /// What we take of an offer whose sender's signalling comes from there; `None` if he cannot hear us,
+    /// or is a fax machine.
     pub(super) fn of(offer: &[u8], signalling: IpAddr) -> Option<Self> {
         Self::among(offer, signalling, |_| true)
     }
@@ -57,9 +58,11 @@ impl Taken {
         signalling: IpAddr,
         is_one: impl Fn(usize) -> bool,
     ) -> Option<Self> {
-        let is_cut = |line: &[u8]| line.starts_with(b"m=") && Media::parse(line).is_none();
-        if lines(offer).any(is_cut) {
-            // RFC 3264 §6: the answer would have a line less.
+        // RFC 3264 §6: where a line is cut, the answer would have one less.
+        let is_useless = |line: &[u8]| {
+            line.starts_with(b"m=") && Media::parse(line).is_none_or(|media| media.is_fax())
+        };
+        if lines(offer).any(is_useless) {
             return None;
         }
         let session_address = lines(offer)
@@ -271,11 +274,6 @@ fn audio_at(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port_of(&audio)?))
 }
 
-/// Whether the audio of a description is to be heard in both directions.
-pub(super) fn flows(sdp: &[u8]) -> bool {
-    !is_held(sdp) && audio_address(sdp, IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)).is_some()
-}
-
 /// Whether whoever offers this can be heard, and hear us, under keys alone.
 pub fn needs_keys(offer: &[u8], signalling: IpAddr) -> bool {
     Taken::of(offer, signalling).is_some_and(|taken| taken.is_secure())
@@ -448,6 +446,7 @@ mod tests {
             ("96 8 0 101", "96 101"),
             ("m=audio", "m=image"),
             ("m=video 40002 RTP/AVP 97", "m=video 40002"),
+            ("m=video 40002 RTP/AVP 97", "m=image 40002 udptl t38"),
             ("c=IN IP4 192.0.2.9\r\n", ""),
         ] {
             assert!(taken(&OFFER.replace(from, to)).is_none(), "{to}");

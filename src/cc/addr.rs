@@ -55,6 +55,17 @@ impl fmt::Debug for Aor {
     }
 }
 
+/// The user part of a URI as it is written, or the number of a `tel:` URI; `None` if it has none.
+pub fn user_of(uri: &str) -> Option<&str> {
+    let (scheme, rest) = uri.split_once(':')?;
+    let user = match rest.rsplit_once('@') {
+        Some((user, _)) => user,
+        None if scheme.eq_ignore_ascii_case("tel") => rest,
+        None => return None,
+    };
+    user.split([';', ':']).next()
+}
+
 /// A URI as somebody wrote it: with every parameter, and with nothing that ends a header or a line.
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct AddrSpec(Arc<str>);
@@ -82,6 +93,11 @@ impl AddrSpec {
             .ok_or(NotAnAddress)
     }
 
+    /// The one of this text, which was its text before.
+    pub(crate) fn of_kept(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -89,13 +105,7 @@ impl AddrSpec {
 
     /// The user part as it is written, or the number of a `tel:` URI; `None` if it has none.
     pub fn user(&self) -> Option<&str> {
-        let (scheme, rest) = self.0.split_once(':')?;
-        let user = match rest.rsplit_once('@') {
-            Some((user, _)) => user,
-            None if scheme.eq_ignore_ascii_case("tel") => rest,
-            None => return None,
-        };
-        user.split([';', ':']).next()
+        user_of(&self.0)
     }
 
     /// The same address with `m` as a URI parameter; one that has an `m` already stays as it is.

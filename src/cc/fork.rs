@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher13;
 const MARK: char = '#';
 
 /// A Call-ID, in eight bytes: who brings about that two of his are taken for one loses one of them.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct CallId(u64);
 
 impl CallId {

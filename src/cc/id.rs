@@ -13,28 +13,40 @@ macro_rules! names {
         $(
             $(#[$doc])*
             #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
-            pub struct $name(u128);
+            pub struct $name {
+                // Not one number: what has such a name would lie at every sixteenth byte.
+                high: u64,
+                low: u64,
+            }
 
             impl $name {
                 /// A name that nobody guesses.
                 pub fn random(rng: &mut Rng) -> Self {
-                    Self(u128::from(rng.bits()) << 64 | u128::from(rng.bits()))
+                    Self {
+                        high: rng.bits(),
+                        low: rng.bits(),
+                    }
                 }
 
                 /// The name with these bits.
                 pub const fn from_bits(bits: u128) -> Self {
-                    Self(bits)
+                    let [h0, h1, h2, h3, h4, h5, h6, h7, l0, l1, l2, l3, l4, l5, l6, l7] =
+                        bits.to_be_bytes();
+                    Self {
+                        high: u64::from_be_bytes([h0, h1, h2, h3, h4, h5, h6, h7]),
+                        low: u64::from_be_bytes([l0, l1, l2, l3, l4, l5, l6, l7]),
+                    }
                 }
 
                 /// The bits.
                 pub fn to_bits(self) -> u128 {
-                    self.0
+                    u128::from(self.high) << 64 | u128::from(self.low)
                 }
             }
 
             impl fmt::Display for $name {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str(&base32::encode(&self.0.to_be_bytes()))
+                    f.write_str(&base32::encode(&self.to_bits().to_be_bytes()))
                 }
             }
 
@@ -50,7 +62,7 @@ macro_rules! names {
                 fn from_str(text: &str) -> Result<Self, NotAName> {
                     let bytes = base32::decode(text).ok_or(NotAName)?;
                     let bytes = bytes.try_into().map_err(|_| NotAName)?;
-                    Ok(Self(u128::from_be_bytes(bytes)))
+                    Ok(Self::from_bits(u128::from_be_bytes(bytes)))
                 }
             }
         )*

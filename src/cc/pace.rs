@@ -51,6 +51,22 @@ impl Pace {
         }
     }
 
+    /// The subscriber was told once, or never.
+    pub fn since(medium: Medium, told: Option<Timestamp>) -> Self {
+        Self {
+            sent: [None, None, told],
+            medium,
+        }
+    }
+
+    /// What goes over what, and when the last one went out; `None` as long as those before that one
+    /// still count.
+    pub fn calm(&self, now: Timestamp, window: Duration) -> Option<(Medium, Option<Timestamp>)> {
+        let [first, second, last] = self.sent;
+        let is_over = |sent: Option<Timestamp>| leaves(sent, window) <= now;
+        (is_over(first) && is_over(second)).then_some((self.medium, last))
+    }
+
     /// One went out.
     pub fn record(&mut self, now: Timestamp) {
         if self.medium == Medium::Process {

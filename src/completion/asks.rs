@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::agent::{self, NewRequest, Way};
+use crate::cc::fork::CallId;
 use crate::cc::id::{CceToken, CompletionId};
 use crate::cc::line::{Calls, Line, Trigger};
 use crate::cc::monitor::{self, Renewal, Wait};
@@ -21,6 +22,7 @@ use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
 use crate::completion::service::{Route, Service, Turn};
 use crate::completion::user::Watch;
+use crate::completion::wording::Wording;
 use crate::time::Timestamp;
 
 /// Facts about calls and users.
@@ -28,7 +30,9 @@ impl Service {
     pub(super) fn on_call_failed(&mut self, call: FailedCall, turn: &mut Turn<'_>) {
         let caller = call.caller.clone();
         let calls_max = self.settings.limits.failed_calls_max;
-        let user = self.users.entry(caller.clone()).or_default();
+        let Some(user) = self.users.or_default(&caller) else {
+            return;
+        };
         user.failed
             .forget(turn.now, self.settings.timing.offer_window);
         user.failed.add(turn.now, call, calls_max);
@@ -45,13 +49,17 @@ impl Service {
     }
 
     pub(super) fn on_line(&mut self, user: Aor, line: Line, turn: &mut Turn<'_>) {
-        let known = self.users.get_mut(&user);
         // A report that crossed the wish to hear no more.
-        let Some(known) = known.filter(|known| known.watch == Watch::On) else {
+        let watch = self.users.get(&user).map(|known| known.watch);
+        if watch != Some(Watch::On) {
+            return;
+        }
+        self.wake(&user);
+        let Some(known) = self.users.get_mut(&user) else {
             return;
         };
         let before = std::mem::replace(&mut known.line, line);
-        let (queue, requests) = (known.monitor.is_some(), known.agent.is_some());
+        let (queue, requests) = (known.has_queue(), known.has_requests());
         let phones_wait = known.phones_wait > 0;
         if known.mail.is_some() {
             self.heed_mailbox(&user, &before, turn);
@@ -82,7 +90,7 @@ impl Service {
     /// RFC 6665 §4.1.2.3, §4.4.1: neither monitors nor agents elsewhere wait for us in vain.
     pub(super) fn on_stop(&mut self, turn: &mut Turn<'_>) {
         let waiting = |it: &&Completion| it.life != Life::Ended && it.stage != Stage::Calling;
-        let waiting = self.completions.values().map(|it| &**it).filter(waiting);
+        let waiting = self.completions.values().filter(waiting);
         let waiting: Vec<_> = waiting.map(|it| (it.id, it.roles, it.stage)).collect();
         for (id, roles, stage) in waiting {
             match (roles, stage) {
@@ -146,6 +154,7 @@ impl Service {
         ticket: Ticket,
         turn: &mut Turn<'_>,
     ) {
+        self.wake_pair(id);
         let Some(completion) = self.completions.get_mut(&id) else {
             return;
         };
@@ -244,8 +253,9 @@ impl Service {
         let names = Names {
             id: CompletionId::random(&mut self.rng),
             cce: CceToken::random(&mut self.rng),
-            caller: call.caller.clone(),
-            callee: call.callee.clone(),
+            // Who asks several times is written once.
+            caller: self.users.name(&call.caller),
+            callee: self.users.name(&call.callee),
         };
         Box::new(Completion {
             errand: Errand::Callback,
@@ -254,10 +264,11 @@ impl Service {
             number: number.unwrap_or(0),
             roles: Roles::Both,
             entry: None,
+            call_id: CallId::default(),
+            told: None,
+            is_at_rest: false,
             renewal: Renewal::Shortens,
-            from: call.from.clone(),
-            identity: call.identity.clone(),
-            dialled: call.dialled.clone(),
+            wording: Wording::new(&call.from, &call.dialled, &call.identity),
             binding: call.binding,
             wait: call.wait(at, self.settings.timing.unknown_time),
             life: Life::Asked,
@@ -273,14 +284,13 @@ impl Service {
     }
 
     pub(super) fn insert(&mut self, completion: Box<Completion>) {
-        let id = completion.id;
         if completion.roles == Roles::Text {
             self.put_in_mailbox(&completion);
         } else {
             self.pairs.insert(&completion.names);
             self.tokens.insert(&completion.names);
         }
-        self.completions.insert(id, completion);
+        self.completions.insert(*completion);
     }
 }
 

@@ -130,9 +130,9 @@ impl Service {
             id: route.names.id,
             peer: peer.id,
             target,
-            from: completion.from.clone(),
-            identity: completion.identity.clone(),
-            to: completion.dialled.clone(),
+            from: completion.wording.from(),
+            identity: completion.wording.identity(),
+            to: completion.wording.dialled(),
             expires: service,
         }));
     }
@@ -190,8 +190,8 @@ impl Service {
             subscription,
             peer: peer.id,
             to: wanted.to,
-            from: completion.from.clone(),
-            identity: completion.identity.clone(),
+            from: completion.wording.from(),
+            identity: completion.wording.identity(),
             basic: wanted.basic,
             expires: wanted.expires,
         });
@@ -208,7 +208,7 @@ impl Service {
             caller: completion.caller.clone(),
             binding: completion.binding,
             callee: completion.callee.clone(),
-            dialled: completion.dialled.clone(),
+            dialled: completion.wording.dialled(),
             ring,
         });
         self.emit(id, recall, turn);
@@ -227,10 +227,10 @@ impl Service {
         let call = Output::Call(Call {
             id,
             caller: completion.caller.clone(),
-            from: completion.from.clone(),
-            identity: completion.identity.clone(),
+            from: completion.wording.from(),
+            identity: completion.wording.identity(),
             callee: completion.callee.clone(),
-            dialled: completion.dialled.clone(),
+            dialled: completion.wording.dialled(),
             target,
             condition: completion.wait.condition,
             via,
@@ -257,7 +257,7 @@ impl Service {
             }
             Move::Recalling => {
                 if completion.roles == Roles::Agent {
-                    completion.recalls += 1;
+                    completion.recalls = completion.recalls.saturating_add(1);
                     self.keep(id);
                 }
                 (Event::Recalled, Some((Stage::Recalling, News::Recalling)))

@@ -36,7 +36,7 @@ impl Service {
     pub fn camps_on(&self, caller: &Aor, callee: &Aor) -> bool {
         let id = self.pairs.get(caller, callee);
         let completion = id.and_then(|id| self.completions.get(&id));
-        completion.is_some_and(|it| matches!(it.errand, Errand::CampOn(_)))
+        completion.is_some_and(|it| matches!(it.errand, Errand::CampOn))
     }
 
     /// The request that a call waits for.
@@ -91,7 +91,7 @@ impl Service {
             roles: Roles::Both,
             names: Arc::clone(&completion.names),
         };
-        let dialled = completion.dialled.clone();
+        let dialled = completion.wording.dialled();
         let request = NewRequest {
             id,
             dialled: dialled.clone(),
@@ -131,7 +131,8 @@ impl Service {
         let lasts = self.settings.timing.camp_on_max;
         let subscription = self.next_subscription();
         let mut completion = self.new_completion(&call, at, turn.now);
-        completion.errand = Errand::CampOn(call.call);
+        completion.errand = Errand::CampOn;
+        completion.aside().camped = Some(call.call);
         completion.roles = Roles::Call;
         completion.entry = Some(subscription);
         completion.ends = turn.now + lasts;
@@ -185,10 +186,7 @@ impl Service {
         now: Timestamp,
     ) -> Option<(CallIdentity, std::time::Duration)> {
         let completion = self.completions.get(&id)?;
-        match completion.errand {
-            Errand::CampOn(call) => Some((call, completion.ends.since(now))),
-            Errand::Callback | Errand::Message => None,
-        }
+        Some((completion.camped()?, completion.ends.since(now)))
     }
 }
 

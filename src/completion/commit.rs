@@ -159,8 +159,9 @@ impl Service {
             return;
         };
         let names = Arc::clone(&completion.names);
-        let renewal = completion.renewal;
-        if completion.roles == Roles::Text {
+        let (renewal, roles) = (completion.renewal, completion.roles);
+        self.wake_pair(id);
+        if roles == Roles::Text {
             return self.take_from_mailbox((id, &names.caller, &names.callee), turn);
         }
         let was_listed = self.tokens.remove(names.cce);
@@ -212,15 +213,6 @@ impl Service {
     }
 
     fn record(&self, completion: &Completion) -> Record {
-        let monitor = self.users.get(&completion.callee);
-        let monitor = monitor.and_then(|user| user.monitor.as_ref());
-        let entry = completion.entry.and_then(|id| {
-            let (place, call_id) = monitor?.place(id)?;
-            Some((id, call_id, place))
-        });
-        let agent = self.users.get(&completion.caller);
-        let agent = agent.and_then(|user| user.agent.as_ref());
-        let is_agent = completion.roles.has_agent();
         Record {
             id: completion.id,
             cce: completion.cce,
@@ -230,19 +222,17 @@ impl Service {
             number: completion.number,
             order: completion.order,
             binding: completion.binding,
-            recalls: completion.recalls,
-            recalls_passed: completion.recalls_passed,
+            recalls: completion.recalls.into(),
+            recalls_passed: completion.recalls_passed.into(),
             ends: completion.ends,
             suspended: completion.suspended,
             caller: completion.caller.clone(),
             callee: completion.callee.clone(),
-            from: completion.from.clone(),
-            dialled: completion.dialled.clone(),
-            identity: completion.identity.clone(),
-            entry,
-            request: agent
-                .filter(|_| is_agent)
-                .and_then(|agent| agent.kept(completion.id)),
+            from: completion.wording.from(),
+            dialled: completion.wording.dialled(),
+            identity: completion.wording.identity(),
+            entry: self.kept_entry(completion),
+            request: self.kept_request(completion),
             text: completion.text().cloned(),
             history: completion.history.clone(),
         }

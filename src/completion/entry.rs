@@ -6,18 +6,18 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::cc::SubscriptionId;
-use crate::cc::addr::AddrSpec;
 use crate::cc::capsule::CallIdentity;
+use crate::cc::fork::CallId;
 use crate::cc::id::CompletionId;
 use crate::cc::line::{Calls, Trigger};
 use crate::cc::monitor::{Renewal, Wait};
 use crate::cc::trust::Peer;
 use crate::completion::history::{History, Outcome};
-use crate::completion::identity::Identity;
 use crate::completion::input::{Binding, FailedCall, Mode, Monitors, Ticket};
 use crate::completion::names::Names;
 use crate::completion::output::{By, Output};
 use crate::completion::record::Roles;
+use crate::completion::wording::Wording;
 use crate::store::Version;
 use crate::time::Timestamp;
 
@@ -47,8 +47,8 @@ pub(super) enum Life {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Errand {
     Callback,
-    /// This call waits.
-    CampOn(CallIdentity),
+    /// Its call waits.
+    CampOn,
     Message,
 }
 
@@ -56,7 +56,7 @@ impl Errand {
     pub(super) fn mode(self) -> Mode {
         match self {
             Self::Callback => Mode::Callback,
-            Self::CampOn(_) => Mode::CampOn,
+            Self::CampOn => Mode::CampOn,
             Self::Message => Mode::Message,
         }
     }
@@ -74,11 +74,15 @@ pub(super) struct Completion {
     pub(super) roles: Roles,
     /// Its entry in a queue of ours.
     pub(super) entry: Option<SubscriptionId>,
+    /// The Call-ID of the subscription by which that came, while it rests.
+    pub(super) call_id: CallId,
+    /// When its subscriber was last told, while it rests.
+    pub(super) told: Option<Timestamp>,
+    /// Whether its caller's agent is to be made of it.
+    pub(super) is_at_rest: bool,
     /// What the refreshes of its subscription do.
     pub(super) renewal: Renewal,
-    pub(super) from: AddrSpec,
-    pub(super) identity: Identity,
-    pub(super) dialled: AddrSpec,
+    pub(super) wording: Wording,
     pub(super) binding: Binding,
     /// What it waits for, and since when.
     pub(super) wait: Wait,
@@ -86,9 +90,9 @@ pub(super) struct Completion {
     pub(super) stage: Stage,
     pub(super) ends: Timestamp,
     /// How often it was selected.
-    pub(super) recalls: u32,
+    pub(super) recalls: u16,
     /// How often no call followed.
-    pub(super) recalls_passed: u32,
+    pub(super) recalls_passed: u16,
     pub(super) suspended: Option<Timestamp>,
     pub(super) history: History,
     pub(super) commit: Commit,
@@ -98,6 +102,8 @@ pub(super) struct Completion {
 /// What most completions have not, while they wait.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
+    /// The call that waits.
+    pub(super) camped: Option<CallIdentity>,
     /// What the callee is to read, of a message.
     pub(super) text: Option<Arc<str>>,
     /// Where the monitor is, if not here.
@@ -120,7 +126,7 @@ impl Aside {
     }
 
     fn is_empty(&self) -> bool {
-        let is_kept = self.text.is_some() || self.peer.is_some();
+        let is_kept = self.camped.is_some() || self.text.is_some() || self.peer.is_some();
         !is_kept && self.asked.is_empty() && self.ending.is_none()
     }
 }
@@ -153,6 +159,15 @@ impl Completion {
         self.aside.as_ref()?.peer.as_ref()
     }
 
+    /// The call that waits.
+    pub(super) fn camped(&self) -> Option<CallIdentity> {
+        let aside = self
+            .aside
+            .as_ref()
+            .filter(|_| self.errand == Errand::CampOn)?;
+        aside.camped
+    }
+
     /// The wish that it ends.
     pub(super) fn ending(&self) -> Option<&Ending> {
         self.aside.as_ref()?.ending.as_ref()
@@ -178,11 +193,11 @@ impl Completion {
         FailedCall {
             call: CallIdentity(self.order),
             caller: self.caller.clone(),
-            from: self.from.clone(),
-            identity: self.identity.clone(),
+            from: self.wording.from(),
+            identity: self.wording.identity(),
             binding: self.binding,
             callee: self.callee.clone(),
-            dialled: self.dialled.clone(),
+            dialled: self.wording.dialled(),
             status: 0,
             condition: self.wait.condition,
             calls: match self.wait.trigger {

@@ -171,10 +171,8 @@ const EVENTS_MAX: usize = 32;
 /// A story; short ones are many, so that each event takes 8 bytes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct History {
-    /// When it began, by a clock that began with it, if that was before the process did.
-    first: Timestamp,
-    /// How long before the process that was, in microseconds.
-    earlier_us: u64,
+    /// When it began, in microseconds since the process did; less than zero if it was there before.
+    began_us: i64,
     moments: Box<[Moment]>,
 }
 
@@ -210,11 +208,13 @@ impl Moment {
 impl History {
     /// One more event; of a long story the middle is forgotten.
     pub(super) fn add(&mut self, now: Timestamp, event: Event) {
-        let at = now + Duration::from_micros(self.earlier_us);
+        let now_us = signed(now.as_micros());
         if self.moments.is_empty() {
-            self.first = at;
+            self.began_us = now_us;
         }
-        self.push(Moment::new(at.since(self.first), event));
+        let after_us = now_us.saturating_sub(self.began_us);
+        let after = Duration::from_micros(u64::try_from(after_us).unwrap_or_default());
+        self.push(Moment::new(after, event));
     }
 
     fn push(&mut self, moment: Moment) {
@@ -229,17 +229,20 @@ impl History {
 
     /// What happened, oldest first; what happened before the process began, at its beginning.
     pub fn iter(&self) -> impl Iterator<Item = (Timestamp, Event)> {
-        let start = Timestamp::START + Duration::from_micros(self.earlier_us);
-        let first = self.first;
-        let at = move |after| Timestamp::from((first + after).since(start));
+        let began_us = self.began_us;
+        let at = move |after: Duration| {
+            let at_us = began_us.saturating_add(signed(micros(after)));
+            Timestamp::from(Duration::from_micros(
+                u64::try_from(at_us).unwrap_or_default(),
+            ))
+        };
         let moments = self.moments.iter();
         moments.map(move |moment| (at(moment.after()), moment.event()))
     }
 
     /// Writes it for a later process.
     pub(super) fn write(&self, out: &mut Writer, started: WallTime) {
-        let began = started.at(self.first).0.saturating_sub(self.earlier_us);
-        out.long(began);
+        out.long(started.0.saturating_add_signed(self.began_us));
         // At most EVENTS_MAX.
         out.byte(u8::try_from(self.moments.len()).unwrap_or(u8::MAX));
         for moment in &self.moments {
@@ -251,17 +254,16 @@ impl History {
     /// What [`Self::write`] wrote, in a process that was started then.
     pub(super) fn read(from: &mut Reader<'_>, started: WallTime) -> Result<Self, Broken> {
         let began = WallTime(from.long()?);
-        // Whichever of the two was first is the beginning of its clock.
-        let first = Timestamp::from(began.since(started));
-        let earlier_us = micros(started.since(began));
+        // One of the two is zero.
+        let after_us = signed(micros(began.since(started)));
+        let began_us = after_us - signed(micros(started.since(began)));
         let mut moments = Vec::new();
         for _ in 0..from.byte()? {
             let after = Duration::from_millis(from.number()?.into());
             moments.push(Moment::new(after, Event::read(from)?));
         }
         Ok(Self {
-            first,
-            earlier_us,
+            began_us,
             moments: moments.into_boxed_slice(),
         })
     }
@@ -277,6 +279,10 @@ impl fmt::Display for History {
         }
         Ok(())
     }
+}
+
+fn signed(us: u64) -> i64 {
+    i64::try_from(us).unwrap_or(i64::MAX)
 }
 
 fn micros(time: Duration) -> u64 {

@@ -250,7 +250,9 @@ impl Service {
         let (id, ends) = (completion.id, completion.ends);
         let callee = completion.callee.clone();
         self.notes.insert((completion.caller.clone(), id));
-        let user = self.users.entry(callee).or_default();
+        let Some(user) = self.users.or_default(&callee) else {
+            return;
+        };
         user.mail.get_or_insert_default().waiting.push((id, ends));
     }
 
@@ -293,7 +295,7 @@ impl Service {
             let id = completion.id;
             let delivery = Delivery {
                 id,
-                from: completion.from.clone(),
+                from: completion.wording.from(),
                 callee: completion.callee.clone(),
                 text,
                 expires: completion.ends.since(turn.now),

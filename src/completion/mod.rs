@@ -33,12 +33,16 @@ mod phones;
 mod queues;
 mod record;
 mod reject;
+mod requests;
+mod rest;
 mod restore;
 mod seen;
 mod service;
 mod settings;
 mod turns;
 mod user;
+mod users;
+mod wording;
 
 pub use crate::cc::Condition;
 pub use crate::cc::capsule::CallIdentity;

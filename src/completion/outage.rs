@@ -23,7 +23,7 @@ impl Service {
     pub(super) fn on_store_failed(&mut self, turn: &mut Turn<'_>) {
         self.is_down = true;
         self.gate.set_shut(true);
-        let ids: Vec<CompletionId> = self.completions.keys().copied().collect();
+        let ids: Vec<CompletionId> = self.completions.keys().collect();
         for id in ids {
             let Some(completion) = self.completions.get_mut(&id) else {
                 continue;
@@ -54,15 +54,19 @@ impl Service {
         self.gate.set_shut(false);
         let mut found: BTreeMap<Key, Version> = found.into_iter().collect();
         let mut callees = Vec::new();
-        for (id, completion) in &mut self.completions {
-            let version = found.remove(&Record::key(*id, &completion.callee));
+        let ids: Vec<CompletionId> = self.completions.keys().collect();
+        for id in ids {
+            let Some(completion) = self.completions.get_mut(&id) else {
+                continue;
+            };
+            let version = found.remove(&Record::key(id, &completion.callee));
             if completion.life != Life::Accepted || completion.roles == Roles::Call {
                 continue;
             }
             completion.commit.version = version;
             completion.commit.state = CommitState::Idle;
             completion.commit.need = Need::Put;
-            self.touched.insert(*id);
+            self.touched.insert(id);
             callees.push(completion.callee.clone());
         }
         // What has ended meanwhile, or was refused.

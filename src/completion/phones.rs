@@ -16,7 +16,9 @@ impl Service {
             return;
         }
         let caller = &completion.caller;
-        let user = self.users.entry(caller.clone()).or_default();
+        let Some(user) = self.users.or_default(caller) else {
+            return;
+        };
         user.phones_wait += 1;
         let line = user.line;
         if let Some(entry) = completion.entry {

@@ -355,6 +355,7 @@ impl Service {
             return;
         };
         let id = names.id;
+        self.wake_agent(&names.caller);
         if let Some(route) = self.routes.get_mut(&to) {
             route.names = names;
         }
@@ -362,7 +363,7 @@ impl Service {
             return;
         }
         if let Some(completion) = self.completions.get_mut(&id) {
-            if let Errand::CampOn(call) = completion.errand {
+            if let Some(call) = completion.camped() {
                 // He waits at his phone, and no longer with the call.
                 turn.out.push(Output::EndCamp { call });
             }
@@ -395,10 +396,10 @@ impl Service {
             self.post_agent(route.names.caller.clone(), notified);
             return;
         }
+        if let Lifetime::Terminated(_) = notice.life {
+            self.routes.remove(&subscription);
+        }
         if route.roles == Roles::Call {
-            if let Lifetime::Terminated(_) = notice.life {
-                self.routes.remove(&subscription);
-            }
             return;
         }
         let notify = Notify {
@@ -408,9 +409,6 @@ impl Service {
             retention: self.settings.monitor.retention,
             life: notice.life,
         };
-        if let Lifetime::Terminated(_) = notice.life {
-            self.routes.remove(&subscription);
-        }
         let notify = Output::Notify {
             subscription,
             notify,
@@ -438,13 +436,14 @@ impl Service {
         let now = turn.now;
         match to {
             Move::Selected => {
-                completion.recalls += 1;
+                completion.recalls = completion.recalls.saturating_add(1);
                 // Told to the caller only after the store knows that it was the n-th time.
                 self.keep(id);
             }
             Move::PutBack(why) => {
                 let passed = why == Why::RecallPassed;
-                completion.recalls_passed += u32::from(passed);
+                completion.recalls_passed =
+                    completion.recalls_passed.saturating_add(u16::from(passed));
                 let again = passed && completion.recalls_passed > 1;
                 // What it cost of his place.
                 self.keep_later(id);
@@ -524,10 +523,14 @@ impl Service {
     }
 
     fn on_entry_ended(&mut self, subscription: SubscriptionId, end: End, turn: &mut Turn<'_>) {
-        let Some(completion) = self.entered(subscription) else {
+        let Some(id) = self.entered(subscription).map(|it| it.id) else {
             return;
         };
-        let id = completion.id;
+        // What he has of it is made of its entry.
+        self.wake_pair(id);
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
         completion.entry = None;
         let outcome = match end {
             End::Answered => Outcome::Completed,
@@ -560,7 +563,7 @@ impl Service {
     /// The completion whose entry in a queue this is.
     fn entered(&mut self, subscription: SubscriptionId) -> Option<&mut Completion> {
         let id = self.routes.get(&subscription)?.names.id;
-        let completion = &mut **self.completions.get_mut(&id)?;
+        let completion = self.completions.get_mut(&id)?;
         (completion.entry == Some(subscription)).then_some(completion)
     }
 

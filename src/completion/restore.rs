@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::cc::SubscriptionId;
 use crate::cc::agent::{self, Kept, NewRequest, Way};
+use crate::cc::fork::CallId;
 use crate::cc::id::CompletionId;
 use crate::cc::line::Trigger;
 use crate::cc::monitor::{self, Newcomer, Wait, Waiter};
@@ -22,6 +23,7 @@ use crate::completion::names::Names;
 use crate::completion::output::Output;
 use crate::completion::record::{Record, Roles};
 use crate::completion::service::{Route, Service, Turn};
+use crate::completion::wording::Wording;
 use crate::store::{Key, Stored, Version};
 use crate::time::Timestamp;
 
@@ -222,8 +224,8 @@ impl Service {
         let names = Names {
             id: record.id,
             cce: record.cce,
-            caller: record.caller.clone(),
-            callee: record.callee.clone(),
+            caller: self.users.name(&record.caller),
+            callee: self.users.name(&record.callee),
         };
         Box::new(Completion {
             errand: if record.roles == Roles::Text {
@@ -236,17 +238,18 @@ impl Service {
             number: record.number,
             roles: record.roles,
             entry: record.entry.as_ref().map(|(id, ..)| *id),
+            call_id: CallId::default(),
+            told: None,
+            is_at_rest: false,
             renewal: record.renewal,
-            from: record.from.clone(),
-            identity: record.identity.clone(),
-            dialled: record.dialled.clone(),
+            wording: Wording::new(&record.from, &record.dialled, &record.identity),
             binding: record.binding,
             wait: self.wait_anew(record, now),
             life: Life::Accepted,
             stage: Stage::Queued,
             ends: record.ends,
-            recalls: record.recalls,
-            recalls_passed: record.recalls_passed,
+            recalls: u16::try_from(record.recalls).unwrap_or(u16::MAX),
+            recalls_passed: u16::try_from(record.recalls_passed).unwrap_or(u16::MAX),
             suspended: record.suspended,
             history,
             commit: Commit::known(reloaded.stored.version),

@@ -3,7 +3,6 @@
 //! Spec: TAPI `lineGetCallStatus`, `LINEDEVSTATUS.dwNumCallCompletions`; RULES R24.
 
 use std::cmp::Reverse;
-use std::ops::Bound;
 
 use crate::cc::Condition;
 use crate::cc::addr::{AddrSpec, Aor};
@@ -60,10 +59,9 @@ impl Service {
 
     /// Everybody's living requests behind this name, by name, at most so many.
     pub fn views_after(&self, after: Option<CompletionId>, most: usize) -> Vec<View<'_>> {
-        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let later = self.completions.range((first, Bound::Unbounded));
-        let living = later.filter(|(_, it)| it.life != Life::Ended);
-        living.take(most).map(|(_, it)| View::of(it)).collect()
+        let later = self.completions.after(after);
+        let living = later.filter(|it| it.life != Life::Ended);
+        living.take(most).map(View::of).collect()
     }
 
     /// A caller's failed calls that he may still have completed, the newest first.
@@ -73,7 +71,6 @@ impl Service {
     }
 
     /// Everybody's, the newest first, at most so many.
-    #[expect(clippy::disallowed_methods, reason = "sorted afterwards")]
     pub fn all_failed_calls(&self, now: Timestamp, most: usize) -> Vec<Failed<'_>> {
         let all = self.users.values();
         let mut all: Vec<_> = all.flat_map(|user| self.failed_of(now, user)).collect();
@@ -106,8 +103,8 @@ impl Service {
 
     /// How many wait for him, in a queue of ours.
     pub fn waiting_for(&self, callee: &Aor) -> usize {
-        let monitor = self.users.get(callee).and_then(|it| it.monitor.as_ref());
-        monitor.map_or(0, |monitor| monitor.len())
+        let user = self.users.get(callee);
+        user.map_or(0, User::queue_len)
     }
 
     /// Whether anybody waits for him, or he waits, or may ask to.
@@ -116,7 +113,6 @@ impl Service {
     }
 
     /// Whom anybody waits for, who waits, or who may ask to; in no order.
-    #[expect(clippy::disallowed_methods, reason = "who lists them sorts them")]
     pub fn users(&self) -> impl Iterator<Item = &Aor> {
         self.users.keys()
     }

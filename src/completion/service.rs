@@ -7,11 +7,11 @@
 //! - each accepted request ends in exactly one [`Outcome`](super::Outcome);
 //! - what must survive is kept before it takes effect.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::cc::SubscriptionId;
-use crate::cc::addr::{AddrSpec, Aor};
+use crate::cc::addr::Aor;
 use crate::cc::agent::{self, Agent};
 use crate::cc::capsule::{CallIdentity, Offer, Sealer};
 use crate::cc::fork::CallId;
@@ -26,8 +26,12 @@ use crate::completion::input::{FailedCall, Input, Mode};
 use crate::completion::names::{Names, Pairs, Tokens};
 use crate::completion::output::Output;
 use crate::completion::record::{Roles, WallTime};
+use crate::completion::requests::Completions;
+use crate::completion::rest::{lay_agent_to_rest, lay_queue_to_rest, rests_until};
 use crate::completion::settings::Settings;
-use crate::completion::user::{User, Watch};
+use crate::completion::user::{Queue, Watch};
+use crate::completion::users::Users;
+use crate::ledger::Ledger;
 use crate::random::Rng;
 use crate::time::Timestamp;
 
@@ -39,15 +43,15 @@ pub struct Service {
     pub(super) rng: Rng,
     pub(super) sealer: Sealer,
     pub(super) gate: Gate,
-    pub(super) users: HashMap<Aor, Box<User>>,
-    pub(super) completions: BTreeMap<CompletionId, Box<Completion>>,
+    pub(super) users: Users,
+    pub(super) completions: Completions,
     /// The living ones, by caller and callee.
     pub(super) pairs: Pairs,
     /// The living texts, by caller.
     pub(super) notes: BTreeSet<(Aor, CompletionId)>,
     /// The living ones, by the name of their entry.
     pub(super) tokens: Tokens,
-    pub(super) routes: BTreeMap<SubscriptionId, Route>,
+    pub(super) routes: Ledger<SubscriptionId, Route>,
     /// The calls whose callers are kept from a failure, and that may wait.
     pub(super) held_calls: BTreeMap<CallIdentity, Option<CompletionId>>,
     /// The request of a SUBSCRIBE that its queue is deciding on.
@@ -55,7 +59,7 @@ pub struct Service {
     /// The completions that wait for the store, by when it is asked after.
     pub(super) unkept: Agenda<CompletionId>,
     /// The users with something to do, by when; each knows his own.
-    pub(super) due: BTreeSet<(Timestamp, Aor)>,
+    pub(super) due: Ledger<(Timestamp, Aor), ()>,
     /// Users with failed calls, by when those are looked at.
     pub(super) fading: VecDeque<(Timestamp, Aor)>,
     pub(super) steps: VecDeque<Step>,
@@ -124,8 +128,8 @@ pub struct View<'s> {
     pub caller: &'s Aor,
     /// For whom.
     pub callee: &'s Aor,
-    /// What he dialled.
-    pub dialled: &'s AddrSpec,
+    /// What he dialled, as a URI.
+    pub dialled: &'s str,
     /// Where it stands.
     pub stage: Stage,
     /// What the callee is to read, of a message.
@@ -145,16 +149,16 @@ impl Service {
             settings,
             started,
             rng,
-            users: HashMap::new(),
-            completions: BTreeMap::new(),
+            users: Users::default(),
+            completions: Completions::default(),
             pairs: Pairs::default(),
             notes: BTreeSet::new(),
             tokens: Tokens::default(),
-            routes: BTreeMap::new(),
+            routes: Ledger::default(),
             held_calls: BTreeMap::new(),
             newcomer: None,
             unkept: Agenda::new(),
-            due: BTreeSet::new(),
+            due: Ledger::default(),
             fading: VecDeque::new(),
             steps: VecDeque::new(),
             touched: BTreeSet::new(),
@@ -237,13 +241,17 @@ impl Service {
             // Of the same moment, the store's first.
             if let Some(id) = self.unkept.take_due(next) {
                 self.on_commit_due(id, turn);
-            } else if let Some((_, user)) = self.due.pop_first() {
+            } else if let Some(((_, user), ())) = self.due.pop_first() {
                 self.on_user_due(&user, turn);
             }
             self.run(turn);
         }
         while let Some((at, user)) = self.fading.pop_front_if(|(at, _)| *at <= now) {
             self.on_faded(at, &user, turn);
+        }
+        if self.fading.len() < self.fading.capacity() / 4 {
+            // A busy minute's memory goes back.
+            self.fading.shrink_to(self.fading.len() * 2);
         }
     }
 
@@ -254,7 +262,7 @@ impl Service {
     }
 
     fn next_due(&self) -> Option<Timestamp> {
-        let user = self.due.first().map(|(due, _)| *due);
+        let user = self.due.first().map(|((due, _), ())| *due);
         self.unkept.next().into_iter().chain(user).min()
     }
 
@@ -271,8 +279,8 @@ impl Service {
 
     /// Whether the callee's queue would take another caller; nothing is offered otherwise.
     pub fn has_place(&self, callee: &Aor) -> bool {
-        let monitor = self.users.get(callee).and_then(|u| u.monitor.as_ref());
-        let free = monitor.is_none_or(|queue| queue.has_place(&self.settings.monitor));
+        let user = self.users.get(callee);
+        let free = user.is_none_or(|user| user.has_place(&self.settings.monitor));
         free && !self.is_down && self.completions.len() < self.settings.limits.total_max
     }
 
@@ -289,7 +297,7 @@ impl Service {
 
     /// The completion that a callee is reserved for.
     pub fn reserved_for(&self, callee: &Aor) -> Option<CompletionId> {
-        let monitor = self.users.get(callee)?.monitor.as_ref()?;
+        let monitor = self.users.get(callee)?.queue.awake()?;
         let route = self.routes.get(&monitor.selected().next()?)?;
         Some(route.names.id)
     }
@@ -373,7 +381,7 @@ impl Service {
         let notes = notes.take_while(move |(owner, _)| owner == caller);
         let notes = notes.map(|(_, id)| *id);
         let ids = self.pairs.of_caller(caller).chain(notes);
-        ids.filter_map(|id| Some(&**self.completions.get(&id)?))
+        ids.filter_map(|id| self.completions.get(&id))
     }
 }
 
@@ -387,7 +395,7 @@ impl<'s> View<'s> {
             roles: completion.roles,
             caller: &completion.caller,
             callee: &completion.callee,
-            dialled: &completion.dialled,
+            dialled: completion.wording.dialled_text(),
             stage: completion.stage,
             text: completion.text().map(|text| &**text),
             ends: completion.ends,
@@ -424,16 +432,19 @@ impl Service {
     }
 
     fn step_monitor(&mut self, callee: &Aor, event: monitor::Event, turn: &mut Turn<'_>) {
+        self.wake_queue(callee);
         if let monitor::Event::Subscribe(_) | monitor::Event::TakeUp(..) = event {
-            let user = self.users.entry(callee.clone()).or_default();
-            if user.monitor.is_none() {
-                user.monitor = Some(Box::new(Monitor::new(user.line)));
+            let Some(user) = self.users.or_default(callee) else {
+                return;
+            };
+            if user.queue.awake().is_none() {
+                user.queue = Queue::Awake(Box::new(Monitor::new(user.line)));
                 user.waited_for = turn.now;
             }
         }
         let user = self.users.get_mut(callee);
         let mut effects = Vec::new();
-        if let Some(monitor) = user.and_then(|user| user.monitor.as_mut()) {
+        if let Some(monitor) = user.and_then(|user| user.queue.awake_mut()) {
             let mut context = Context {
                 policy: &self.settings.monitor,
                 gate: &mut self.gate,
@@ -447,8 +458,11 @@ impl Service {
     }
 
     fn step_agent(&mut self, caller: &Aor, event: agent::Event, turn: &mut Turn<'_>) {
+        self.wake_agent(caller);
         if let agent::Event::Request(_) | agent::Event::TakeUp(..) = event {
-            let user = self.users.entry(caller.clone()).or_default();
+            let Some(user) = self.users.or_default(caller) else {
+                return;
+            };
             let line = user.line;
             user.agent.get_or_insert_with(|| Box::new(Agent::new(line)));
         }
@@ -465,12 +479,13 @@ impl Service {
 
     fn on_user_due(&mut self, aor: &Aor, turn: &mut Turn<'_>) {
         let now = turn.now;
+        self.wake(aor);
         let Some(user) = self.users.get_mut(aor) else {
             return;
         };
         user.due = None;
         let mut queue = Vec::new();
-        if let Some(monitor) = &mut user.monitor {
+        if let Some(monitor) = user.queue.awake_mut() {
             let mut context = Context {
                 policy: &self.settings.monitor,
                 gate: &mut self.gate,
@@ -508,8 +523,17 @@ impl Service {
         let Some(user) = self.users.get_mut(aor) else {
             return;
         };
-        user.monitor.take_if(|monitor| monitor.is_empty());
+        if user.queue.awake().is_some_and(Monitor::is_empty) {
+            user.queue = Queue::default();
+        }
         user.agent.take_if(|agent| agent.is_empty());
+        let context = Context {
+            policy: &self.settings.monitor,
+            gate: &mut self.gate,
+        };
+        let found = (&self.routes, &mut self.completions);
+        lay_queue_to_rest(user, turn.now, &context, found);
+        lay_agent_to_rest(user, &mut self.completions);
         if let Some(count) = user.mail.as_mut().and_then(|mail| mail.take_lamp()) {
             let user = aor.clone();
             turn.out.push(Output::Lamp { user, count });
@@ -526,7 +550,7 @@ impl Service {
             // Nobody tells it any more, so that it would grow old.
             user.line = Line::UNKNOWN;
         }
-        let is_waited_for = user.monitor.is_some();
+        let is_waited_for = user.has_queue();
         if std::mem::replace(&mut user.is_waited_for, is_waited_for) != is_waited_for {
             let user = aor.clone();
             turn.out.push(if is_waited_for {
@@ -535,19 +559,17 @@ impl Service {
                 Output::Unwaited { user }
             });
         }
-        let context = Context {
-            policy: &self.settings.monitor,
-            gate: &mut self.gate,
-        };
-        let monitor = user.monitor.as_ref().and_then(|m| m.poll_timeout(&context));
+        let monitor = user.queue.awake().and_then(|m| m.poll_timeout(&context));
         let agent = user.agent.as_ref().and_then(|agent| agent.poll_timeout());
         let mail = user.mail.as_ref();
         let mail = mail.and_then(|mail| mail.deadline(&user.line));
-        let deadline = [monitor, agent, mail].into_iter().flatten().min();
+        let found = (&self.routes, &self.completions, &self.pairs);
+        let rests = rests_until((aor, user), found);
+        let deadline = [monitor, agent, mail, rests].into_iter().flatten().min();
         if deadline != user.due {
             let before = std::mem::replace(&mut user.due, deadline);
             before.map(|due| self.due.remove(&(due, aor.clone())));
-            self.due.extend(deadline.map(|due| (due, aor.clone())));
+            deadline.map(|due| self.due.insert((due, aor.clone()), ()));
         }
         let fades = user.failed.deadline(self.settings.timing.offer_window);
         if let Some(fades) = fades
@@ -561,10 +583,6 @@ impl Service {
         }
         if user.is_empty() {
             self.users.remove(aor);
-            // A busy hour's memory goes back.
-            if self.users.capacity() > 4096 && self.users.len() < self.users.capacity() / 8 {
-                self.users.shrink_to(self.users.len() * 2);
-            }
         }
     }
 }

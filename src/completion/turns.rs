@@ -37,7 +37,7 @@ impl Service {
     /// Where it stands in a queue of ours.
     fn place_of(&self, completion: &Completion) -> Option<monitor::Stage> {
         let user = self.users.get(&completion.callee)?;
-        user.monitor.as_ref()?.stage(completion.entry?)
+        user.queue.awake()?.stage(completion.entry?)
     }
 
     fn is_selected(&self, completion: &Completion) -> bool {

@@ -2,9 +2,9 @@
 //!
 //! Spec: RFC 6910 §6.1 (what an agent records of a failed call).
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::cc::SubscriptionId;
 use crate::cc::agent::Agent;
 use crate::cc::capsule::is_recent;
 use crate::cc::line::Line;
@@ -22,11 +22,13 @@ pub(super) struct User {
     /// Whether somebody was told that he is waited for.
     pub(super) is_waited_for: bool,
     /// Who waits for him.
-    pub(super) monitor: Option<Box<Monitor>>,
+    pub(super) queue: Queue,
     /// Since when somebody does.
     pub(super) waited_for: Timestamp,
-    /// For whom he waits.
+    /// For whom he waits, if he does more than that.
     pub(super) agent: Option<Box<Agent>>,
+    /// For how many he only waits; none, where there is an agent.
+    pub(super) resting: u16,
     pub(super) failed: FailedCalls,
     /// The texts that wait for him.
     pub(super) mail: Option<Box<Mailbox>>,
@@ -35,7 +37,7 @@ pub(super) struct User {
     /// His deadline, as it is noted.
     pub(super) due: Option<Timestamp>,
     /// How many requests his phones keep up by subscriptions of their own.
-    pub(super) phones_wait: u32,
+    pub(super) phones_wait: u16,
 }
 
 impl Default for User {
@@ -44,9 +46,10 @@ impl Default for User {
             line: Line::UNKNOWN,
             watch: Watch::Off,
             is_waited_for: false,
-            monitor: None,
+            queue: Queue::default(),
             waited_for: Timestamp::START,
             agent: None,
+            resting: 0,
             failed: FailedCalls::default(),
             mail: None,
             fades: None,
@@ -59,7 +62,7 @@ impl Default for User {
 impl User {
     /// Whether his lines matter.
     pub(super) fn wants(&self) -> Watch {
-        let has_machine = self.monitor.is_some() || self.agent.is_some() || self.mail.is_some();
+        let has_machine = self.has_queue() || self.has_requests() || self.mail.is_some();
         if has_machine || self.phones_wait > 0 {
             Watch::On
         } else {
@@ -72,6 +75,53 @@ impl User {
     }
 }
 
+/// Who waits for a user.
+#[derive(Debug)]
+pub(super) enum Queue {
+    /// These do nothing else, in this order; there may be none.
+    Resting(Box<[SubscriptionId]>),
+    Awake(Box<Monitor>),
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self::Resting(Box::default())
+    }
+}
+
+impl Queue {
+    /// The machine, if there is one.
+    pub(super) fn awake_mut(&mut self) -> Option<&mut Monitor> {
+        match self {
+            Self::Awake(monitor) => Some(monitor),
+            Self::Resting(_) => None,
+        }
+    }
+
+    pub(super) fn awake(&self) -> Option<&Monitor> {
+        match self {
+            Self::Awake(monitor) => Some(monitor),
+            Self::Resting(_) => None,
+        }
+    }
+
+    /// Those who only wait.
+    pub(super) fn resting(&self) -> &[SubscriptionId] {
+        match self {
+            Self::Resting(waiting) => waiting,
+            Self::Awake(_) => &[],
+        }
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Resting(waiting) => waiting.len(),
+            Self::Awake(monitor) => monitor.len(),
+        }
+    }
+}
+
 /// Whether somebody tells a user's lines.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Watch {
@@ -81,17 +131,18 @@ pub(super) enum Watch {
 
 /// The last calls of one user that failed, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct FailedCalls(VecDeque<(Timestamp, FailedCall)>);
+pub(super) struct FailedCalls(Box<[(Timestamp, FailedCall)]>);
 
 impl FailedCalls {
     /// CC-07, CC-08: one more; of too many the oldest is forgotten.
     pub(super) fn add(&mut self, now: Timestamp, call: FailedCall, calls_max: usize) {
-        while self.0.len() >= calls_max.max(1) {
-            self.0.pop_front();
-        }
+        let mut calls = std::mem::take(&mut self.0).into_vec();
+        let most = calls_max.max(1) - 1;
+        calls.drain(..calls.len().saturating_sub(most));
         // Most have one.
-        self.0.reserve_exact(1);
-        self.0.push_back((now, call));
+        calls.reserve_exact(1);
+        calls.push((now, call));
+        self.0 = calls.into_boxed_slice();
     }
 
     /// The newest one that may be asked for and meets a condition, and when it failed.
@@ -118,21 +169,26 @@ impl FailedCalls {
 
     /// Forgets those that nobody asks for.
     pub(super) fn remove(&mut self, is_gone: impl Fn(&FailedCall) -> bool) {
-        self.0.retain(|(_, call)| !is_gone(call));
+        self.retain(|(_, call)| !is_gone(call));
     }
 
     /// Forgets what can no longer be asked for.
     pub(super) fn forget(&mut self, now: Timestamp, window: Duration) {
-        while let Some((at, _)) = self.0.front()
-            && *at + window < now
-        {
-            self.0.pop_front();
+        if self.0.first().is_some_and(|(at, _)| *at + window < now) {
+            self.retain(|(at, _)| *at + window >= now);
         }
     }
 
     /// When [`Self::forget`] next has work to do.
     pub(super) fn deadline(&self, window: Duration) -> Option<Timestamp> {
-        let (at, _) = self.0.front()?;
+        let (at, _) = self.0.first()?;
         Some(*at + window + Duration::from_micros(1))
+    }
+
+    /// Who waits for an hour keeps no room for the calls of its first minute.
+    fn retain(&mut self, is_kept: impl Fn(&(Timestamp, FailedCall)) -> bool) {
+        let mut calls = std::mem::take(&mut self.0).into_vec();
+        calls.retain(is_kept);
+        self.0 = calls.into_boxed_slice();
     }
 }

@@ -601,7 +601,7 @@ mod tests {
     #[test]
     fn however_much_is_asked_for_what_gives_back_is_not_lost() {
         let (commands, mut taken) = mpsc::unbounded_channel();
-        let (shown, _) = (watch::Sender::new(SoundCounters::default()), ());
+        let shown = watch::Sender::new(SoundCounters::default());
         let mut slot = Slot {
             commands,
             waiting: Arc::new(AtomicUsize::new(0)),

@@ -104,8 +104,7 @@ impl Shard {
     }
 
     /// An attempt is over; who had been let in has left.
-    pub(super) fn end_attempt(&mut self, now: Timestamp, attempt: AttemptId) {
-        let AttemptId(key, number) = attempt;
+    pub(super) fn end_attempt(&mut self, now: Timestamp, AttemptId(key, number): AttemptId) {
         if let Some(Open { record, .. }) = self.attempts.open.remove(&(key, number)) {
             let end = match record.joined {
                 Some(_) => IntrusionEnd::Joined,
@@ -116,8 +115,12 @@ impl Shard {
     }
 
     /// It was not to be.
-    pub(super) fn deny_attempt(&mut self, now: Timestamp, attempt: AttemptId, denied: Denied) {
-        let AttemptId(key, number) = attempt;
+    pub(super) fn deny_attempt(
+        &mut self,
+        now: Timestamp,
+        AttemptId(key, number): AttemptId,
+        denied: Denied,
+    ) {
         if let Some(Open { record, .. }) = self.attempts.open.remove(&(key, number)) {
             self.write_attempt(now, record, IntrusionEnd::Denied(denied));
         }

@@ -242,7 +242,9 @@ impl Shard {
     /// S-09: the phone takes a code back that waits for a peer.
     pub(super) fn cancel_code(&mut self, now: Timestamp, server: Key) {
         let mut asked = self.desk.asked.values_mut();
-        let Some(asked) = asked.find(|asked| asked.server == server) else {
+        // A CANCEL that comes again takes nothing more back.
+        let is_it = |asked: &&mut Asked| asked.server == server && asked.phone == Phone::Waits;
+        let Some(asked) = asked.find(is_it) else {
             return;
         };
         asked.phone = Phone::HasHungUp;
@@ -342,7 +344,7 @@ impl Shard {
 
 /// One line of a list.
 fn entry(view: &View<'_>) -> String {
-    let dialled = view.dialled.user().unwrap_or_else(|| view.dialled.as_str());
+    let dialled = addr::user_of(view.dialled).unwrap_or(view.dialled);
     let stage = match view.stage {
         Stage::Asked | Stage::Queued if view.mode == Mode::Message => "message",
         Stage::Asked | Stage::Queued => "waiting",

@@ -133,7 +133,7 @@ impl Shard {
     }
 
     /// A call of the same caller's beside his CC call: a call as any other, and no word on how the
-    /// first one fares.
+    /// first one fares, unless it gets through to the callee.
     pub(super) fn on_call_beside(
         &mut self,
         now: Timestamp,
@@ -153,7 +153,7 @@ impl Shard {
             callee,
             ..Parties::default()
         };
-        let about = About::Nothing;
+        let about = About::Beside(cc_call.id);
         self.start_call(now, arrived.request, arrived.flow, &ways, (parties, about))
     }
 
@@ -193,7 +193,7 @@ impl Shard {
         (request, flow): (&Request<'_>, &Flow),
         entry: &View<'_>,
     ) -> Result<Routed, Reject> {
-        let dialled = Uri::parse(entry.dialled.as_str().as_bytes()).ok();
+        let dialled = Uri::parse(entry.dialled.as_bytes()).ok();
         let callee = user_of(entry.callee);
         let behind = self.sources.peer_of(&callee);
         let behind = behind.filter(|_| self.is_behind(&callee));
@@ -224,7 +224,7 @@ impl Shard {
         let cce = str::from_utf8(uri.params.value("cce")?).ok()?;
         let id = self.desk.service.recognise_token(cce.parse().ok()?)?;
         let view = self.desk.service.view(id)?;
-        let dialled = Uri::parse(view.dialled.as_str().as_bytes()).ok()?;
+        let dialled = Uri::parse(view.dialled.as_bytes()).ok()?;
         let is_his = view.caller == caller && dialled.is_equivalent(&Uri::Sip(*uri));
         is_his.then_some(id)
     }
@@ -236,7 +236,8 @@ impl Shard {
             return None;
         }
         let entry = self.desk.service.entry(cce)?;
-        Some(entry.dialled.with_cce(cce))
+        let dialled = addr::AddrSpec::new(entry.dialled).ok()?;
+        Some(dialled.with_cce(cce))
     }
 
     /// The place in a queue of ours that a `cce` parameter names.

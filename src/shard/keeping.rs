@@ -194,6 +194,7 @@ impl Shard {
     /// Takes up what was kept, and drops the dialogs that nobody wants.
     pub(super) fn take_up(&mut self, now: Timestamp, records: Vec<(Key, Stored)>) {
         let count = records.len();
+        self.desk.subscriptions.expect_repeats(now);
         let mut dialogs = Vec::new();
         let reloaded = records.into_iter().map(|(key, stored)| {
             let reloaded = self.revive(key, stored);
@@ -365,7 +366,7 @@ impl Subscriptions {
             id,
             reserved: notifier.cseq(),
             notifier,
-            dials: AddrSpec::new(dials).ok().filter(|_| !dials.is_empty()),
+            dials: AddrSpec::new(dials).ok().map(Box::new),
             asked: None,
             basic: if basic == 0 {
                 Basic::Closed
@@ -373,7 +374,7 @@ impl Subscriptions {
                 Basic::Open
             },
         };
-        let is_placed = self.revive(tag, &[id], Subscription::Monitor(Box::new(monitor)));
+        let is_placed = self.revive(tag, &[id], Subscription::Monitor(monitor));
         if let Some(publication) = publication.filter(|_| is_placed) {
             self.publications.restore(id.0, publication);
         }
@@ -419,7 +420,7 @@ fn put_monitor(
     let basic = publication.map_or(monitor.basic, |(_, basic, _)| basic);
     out.push(0);
     out.extend_from_slice(&monitor.id.0.to_be_bytes());
-    let dials = monitor.dials.as_ref().map(AddrSpec::as_str);
+    let dials = monitor.dials.as_deref().map(AddrSpec::as_str);
     put_text(out, dials.unwrap_or_default().as_bytes());
     out.push(u8::from(basic == Basic::Open));
     out.push(u8::from(publication.is_some()));

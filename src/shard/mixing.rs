@@ -155,6 +155,7 @@ impl Shard {
         let out = match &held.about {
             About::Inward(inward) => inward.out?,
             About::Asker(_)
+            | About::Beside(_)
             | About::CcCall(_)
             | About::Code
             | About::Nothing

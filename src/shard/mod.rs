@@ -55,6 +55,7 @@ pub mod reject;
 mod relayed;
 pub mod relays;
 pub mod report;
+mod resent;
 mod reserve;
 mod screen;
 mod sender;
@@ -531,7 +532,11 @@ impl Shard {
             match held.about {
                 About::Recall(id) => self.on_recall_news(now, held, id, news),
                 About::Asker(_) => self.on_kept_news(now, held, news),
-                About::CcCall(_) | About::Code | About::Inward(_) | About::Nothing => {}
+                About::Beside(_)
+                | About::CcCall(_)
+                | About::Code
+                | About::Inward(_)
+                | About::Nothing => {}
             }
         }
     }
@@ -567,7 +572,11 @@ impl Shard {
             match held.about {
                 About::Recall(id) => self.forget_recall(id, key),
                 About::CcCall(id) => self.forget_cc_call(id, key),
-                About::Asker(_) | About::Code | About::Inward(_) | About::Nothing => {}
+                About::Asker(_)
+                | About::Beside(_)
+                | About::Code
+                | About::Inward(_)
+                | About::Nothing => {}
             }
             self.on_call_over(now, &held);
             self.record_call(now, key, &held);

@@ -51,6 +51,9 @@ impl Shard {
         if !self.settings.completion.enabled {
             return Err(Reject::EventUnknown);
         }
+        if let Some(again) = self.subscribe_again(now, flow, request, &asked) {
+            return again;
+        }
         let key = self
             .desk
             .subscriptions
@@ -114,12 +117,12 @@ impl Shard {
         let monitor = Monitor {
             id: subscription,
             notifier,
-            asked: Some(Subscribing::First(server)),
+            asked: Some(Box::new(Subscribing::First(server))),
             basic: Basic::Open,
             reserved: 0,
             dials: None,
         };
-        let monitor = Subscription::Monitor(Box::new(monitor));
+        let monitor = Subscription::Monitor(monitor);
         self.desk.subscriptions.fill(key, subscription, monitor);
         self.desk.facts.push_back(Input::Subscribe(Subscribe {
             subscription,
@@ -133,7 +136,7 @@ impl Shard {
     }
 
     /// CC-71, R8: whose agent it is; a configured peer may leave it to the token.
-    fn subscriber_name(
+    pub(super) fn subscriber_name(
         &self,
         request: &Request<'_>,
         flow: &Flow,
@@ -199,7 +202,7 @@ impl Shard {
         let server = server.map_err(|_| Reject::TableFull)?;
         // A stream that ended with the process before is found again by its subscriber.
         monitor.notifier.find_again(flow);
-        monitor.asked = Some(Subscribing::Within(server));
+        monitor.asked = Some(Box::new(Subscribing::Within(server)));
         self.desk.facts.push_back(Input::Refresh {
             subscription: monitor.id,
             expires: expires_of(request),
@@ -228,7 +231,7 @@ impl Shard {
                 .notifier
                 .write_accepted(writer, contact.as_bytes(), expires_s);
         };
-        let (server, tag) = match asked {
+        let (server, tag) = match *asked {
             Subscribing::First(server) => (server, reply::Tag::Ours(&tag)),
             Subscribing::Within(server) => (server, reply::Tag::AsReceived),
         };
@@ -255,7 +258,7 @@ impl Shard {
             return;
         };
         let tag = monitor.notifier.tag().text();
-        let (server, tag) = match asked {
+        let (server, tag) = match *asked {
             Subscribing::First(server) => {
                 self.desk.subscriptions.forget(id);
                 (server, reply::Tag::Ours(&tag))
@@ -299,7 +302,7 @@ impl Shard {
         let Some((key, monitor)) = self.desk.subscriptions.monitor_mut(id) else {
             return;
         };
-        monitor.dials = monitor.dials.take().or(dials);
+        monitor.dials = monitor.dials.take().or_else(|| dials.map(Box::new));
         let place = Place {
             host: host_at(&self.hosts, flow.listener),
             transport: None,
@@ -311,7 +314,7 @@ impl Shard {
                     state: Some(notify.state),
                     retention: notify.retention,
                     // CC-70: in all NOTIFYs the same.
-                    uri: monitor.dials.clone().or_else(place),
+                    uri: monitor.dials.as_deref().cloned().or_else(place),
                 };
                 let mut body = Vec::with_capacity(128);
                 document.write(&mut body);
@@ -545,7 +548,7 @@ fn contact(hosts: &[Box<str>], flow: &Flow, cce: CceToken) -> String {
     format!("<{}>", offer::cc_uri(cce, place))
 }
 
-fn expires_of(request: &Request<'_>) -> Option<Duration> {
+pub(super) fn expires_of(request: &Request<'_>) -> Option<Duration> {
     let expires = request.message.first(Name::Expires).and_then(parse_u32);
     expires.map(|seconds| Duration::from_secs(seconds.into()))
 }

@@ -13,8 +13,9 @@ use redb::{
 use crate::store::keep::{Change, Keep, Kept, Unkept};
 use crate::store::{Answer, Epoch, Key, Put, Stored, Version};
 
-/// Enough for the registrations of 50 000 phones; the default of the library is 1 GiB.
-const CACHE_BYTES: usize = 8 * 1024 * 1024;
+/// For the pages of a batch; what else is read, the system has at hand. The default of the library is
+/// 1 GiB.
+const CACHE_BYTES: usize = 2 * 1024 * 1024;
 
 const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("registrations");
 /// By partition and id, so that the keys of one partition lie together; before each record its

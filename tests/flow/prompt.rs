@@ -3,6 +3,7 @@
 //! Spec: RULES R5, R16; RFC 3264 §6; RFC 3261 §13.3.1.1; RFC 6910 §7.1.
 
 mod abused;
+mod never;
 mod texts;
 
 use std::time::Duration;

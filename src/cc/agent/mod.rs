@@ -30,6 +30,7 @@ use crate::time::Timestamp;
 mod event;
 mod leaving;
 mod request;
+mod rest;
 mod steps;
 
 use leaving::{Leaving, Step};
@@ -40,6 +41,7 @@ pub use event::{
     RecallFailure, Resumption, Way, Why,
 };
 pub use request::{Kept, KeptSubscription, Stage};
+pub use rest::Waiting;
 
 /// The requests of one caller.
 #[derive(Debug)]

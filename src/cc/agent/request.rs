@@ -53,7 +53,7 @@ pub(super) enum Hold {
 }
 
 /// One request.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub(super) struct Request {
     pub(super) id: CompletionId,
     pub(super) dialled: AddrSpec,
@@ -118,7 +118,7 @@ pub(super) enum Phase {
 }
 
 /// One subscription to one monitor.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub(super) struct Subscription {
     pub(super) id: SubscriptionId,
     /// The monitor's URI, from Call-Info.
@@ -138,7 +138,7 @@ pub(super) struct Subscription {
 }
 
 /// The addresses that a subscription's NOTIFYs named.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Named {
     cc_uri: Option<AddrSpec>,
     call_info: Option<AddrSpec>,
@@ -153,16 +153,25 @@ pub(super) enum Publishing {
 }
 
 impl Request {
-    pub(super) fn new(now: Timestamp, new: NewRequest, policy: &Policy) -> Self {
+    pub(super) fn new(now: Timestamp, mut new: NewRequest, policy: &Policy) -> Self {
         let timer_n = now + policy.notify_max;
+        let monitors = std::mem::take(&mut new.monitors).into_iter();
         let subscribe = |(id, monitor)| Subscription::new(id, monitor, timer_n);
+        Self {
+            subscriptions: monitors.map(subscribe).collect(),
+            ..Self::unheard(new)
+        }
+    }
+
+    /// One without subscriptions yet.
+    pub(super) fn unheard(new: NewRequest) -> Self {
         Self {
             id: new.id,
             dialled: new.dialled,
             condition: new.condition,
             way: new.way,
             stage: Stage::Pending,
-            subscriptions: new.monitors.into_iter().map(subscribe).collect(),
+            subscriptions: Vec::new(),
             selected: None,
             hold: None,
             shown: Basic::Open,

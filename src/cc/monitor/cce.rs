@@ -119,7 +119,7 @@ pub(super) enum Owed {
 }
 
 /// One caller's place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Cce {
     pub(super) id: SubscriptionId,
     pub(super) caller: Aor,
@@ -219,6 +219,14 @@ impl Cce {
         match self.stage {
             Stage::Queued => RecallState::Queued,
             Stage::Ready { .. } | Stage::Calling { .. } => RecallState::Ready,
+        }
+    }
+
+    /// He has asked again: for a call that has failed since, or for one before, which says nothing of
+    /// how the callee was found meanwhile.
+    pub(super) fn wait_for(&mut self, wait: Wait) {
+        if wait.since > self.wait.since {
+            self.wait = wait;
         }
     }
 

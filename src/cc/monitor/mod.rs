@@ -23,7 +23,6 @@ use std::time::Duration;
 
 use crate::cc::addr::Aor;
 use crate::cc::document::Retention;
-use crate::cc::fork::CallId;
 use crate::cc::line::{Calls, Line, Trigger};
 use crate::cc::pace::Pace;
 use crate::cc::{Condition, RecallState, SubscriptionId};
@@ -32,6 +31,7 @@ use crate::time::Timestamp;
 mod cce;
 mod event;
 mod policy;
+mod rest;
 mod steps;
 
 use cce::{Cce, Owed};
@@ -41,6 +41,7 @@ pub use event::{
     Because, Context, Effect, End, Event, Found, Lifetime, Move, Notice, Reason, Refusal, Why,
 };
 pub use policy::{Policy, Times};
+pub use rest::Waiting;
 
 /// The queue of one callee.
 #[derive(Debug)]
@@ -175,12 +176,6 @@ impl Monitor {
         self.entries.iter().find(|e| e.id == id).map(|e| e.stage)
     }
 
-    /// What of an entry is to outlive the process, and its Call-ID.
-    pub fn place(&self, id: SubscriptionId) -> Option<(Place, CallId)> {
-        let found = self.entries.iter().find(|cce| cce.id == id)?;
-        Some((found.place(), found.call_id))
-    }
-
     /// Entries that are selected: the callee is reserved for them.
     pub fn selected(&self) -> impl Iterator<Item = SubscriptionId> {
         let selected = self.entries.iter().filter(|cce| !cce.is_queued());
@@ -247,7 +242,7 @@ impl Monitor {
         if let Some(cce) = self.find(id)
             && cce.is_queued()
         {
-            cce.wait = wait;
+            cce.wait_for(wait);
         }
     }
 
@@ -584,7 +579,11 @@ impl Cce {
         self.rests_until = Timestamp::START;
         self.owed = Owed::Notify;
         if self.is_queued() {
-            self.wait = newcomer.wait;
+            match self.waiter {
+                Waiter::Subscriber => self.wait_for(newcomer.wait),
+                // How his call ended, the newcomer knows.
+                Waiter::Call => self.wait = newcomer.wait,
+            }
         }
         self.waiter = newcomer.waiter;
         old

@@ -20,8 +20,12 @@ pub struct Notifier {
     package: Package,
     /// What stands behind the package in its Event and is said back in every NOTIFY: S-131, the `id`;
     /// of the dialog package all parameters, for phones that look for them.
-    params: Box<[u8]>,
+    params: Option<Box<EventParams>>,
 }
+
+/// Most have none: a subscription takes no more room for those that have.
+#[derive(Debug)]
+struct EventParams(Box<[u8]>);
 
 /// Longest parameters of an Event that are said back.
 const PARAMS_MAX: usize = 128;
@@ -78,7 +82,7 @@ impl Notifier {
         Ok(Self {
             dialog,
             package,
-            params,
+            params: EventParams::new(&params),
         })
     }
 
@@ -93,7 +97,7 @@ impl Notifier {
         Some(Self {
             dialog: Dialog::take(from, listeners)?,
             package,
-            params: kept::take_text(from)?.into(),
+            params: EventParams::new(kept::take_text(from)?),
         })
     }
 
@@ -105,7 +109,7 @@ impl Notifier {
             Package::MessageSummary => 2,
         });
         self.dialog.put(out, listeners, cseq);
-        kept::put_text(out, &self.params);
+        kept::put_text(out, self.params());
     }
 
     /// Sends its NOTIFYs over the flow by which the SUBSCRIBE came, and no other.
@@ -123,6 +127,15 @@ impl Notifier {
         self.dialog.move_to(flow);
     }
 
+    /// Whether this SUBSCRIBE, which knows no tag of ours, is the one that has made it.
+    pub fn was_made_by(&self, request: &Request<'_>) -> bool {
+        let remote_tag = request.from.tag().unwrap_or_default();
+        let is_first = request.to.tag().is_none();
+        is_first
+            && self.dialog.call_id() == request.call_id
+            && self.dialog.remote_tag() == remote_tag
+    }
+
     /// Goes on over the stream by which its subscriber has come back, if it had one that is gone.
     pub fn find_again(&mut self, flow: &Flow) {
         let before = self.dialog.flow();
@@ -135,7 +148,7 @@ impl Notifier {
 
     /// Takes a SUBSCRIBE within the dialog, or tells the status that refuses it.
     pub fn handle_subscribe(&mut self, subscribe: &Request<'_>) -> Result<(), Status> {
-        let params = Params::parse(&self.params).ok();
+        let params = Params::parse(self.params()).ok();
         let id = params.and_then(|params| params.value("id"));
         check_event(&subscribe.message, self.package, id.unwrap_or_default())?;
         match self.dialog.order(subscribe.cseq.number) {
@@ -167,6 +180,7 @@ impl Notifier {
             package,
             params,
         } = self;
+        let params: &[u8] = params.as_ref().map_or(&[], |params| &params.0);
         let write = |writer: &mut Writer<'_>| {
             writer.header(Name::Contact, notify.contact);
             writer.header_parts(Name::Event, &[package.as_str().as_bytes(), params]);
@@ -185,6 +199,10 @@ impl Notifier {
         writer.header_fmt(Name::Expires, format_args!("{expires_s}"));
         writer.header(Name::Contact, contact);
         writer.header(Name::AllowEvents, self.package.all_with_it().as_bytes());
+    }
+
+    fn params(&self) -> &[u8] {
+        self.params.as_ref().map_or(&[], |params| &params.0)
     }
 
     /// What it tells of.
@@ -227,6 +245,12 @@ impl Notifier {
     /// The way of the next NOTIFY.
     pub fn flow(&self) -> Flow {
         self.dialog.flow()
+    }
+}
+
+impl EventParams {
+    fn new(params: &[u8]) -> Option<Box<Self>> {
+        (!params.is_empty()).then(|| Box::new(Self(params.into())))
     }
 }
 

@@ -477,7 +477,7 @@ impl Shard {
         let mode = mode.ok_or(Refusal::Mode)?;
         let not_offered = Refusal::from(completion::Reject::ModeNotOffered);
         let may_be = self.modes_of_lines().contains(&mode);
-        let is_offered = may_be && !(report.is_completable && !report.modes.contains(&mode));
+        let is_offered = may_be && (!report.is_completable || report.modes.contains(&mode));
         if mode == Mode::Intrude {
             return self.join_call(now, ticket, (call, &report), is_offered);
         }
@@ -528,7 +528,7 @@ impl Shard {
             number: view.number,
             line: plain(view.caller).to_owned(),
             callee: plain(view.callee).to_owned(),
-            dialled: view.dialled.as_str().to_owned(),
+            dialled: view.dialled.to_owned(),
             mode: view.mode,
             text: view.text.map(str::to_owned),
             stage: view.stage,

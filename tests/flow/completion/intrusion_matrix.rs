@@ -137,14 +137,13 @@ impl Scene {
     }
 
     fn ends(&self, talk: Talk) {
-        match talk.dialog {
-            Some(dialog) => hang_up(&self.carol, &dialog, &self.bob),
-            None => {
-                assert_eq!(talk.kind, Kind::Early);
-                self.bob.answers(&talk.rings, 603);
-                self.bob.receives("ACK");
-                refused(&self.carol, &talk.sent, "603");
-            }
+        if let Some(dialog) = talk.dialog {
+            hang_up(&self.carol, &dialog, &self.bob);
+        } else {
+            assert_eq!(talk.kind, Kind::Early);
+            self.bob.answers(&talk.rings, 603);
+            self.bob.receives("ACK");
+            refused(&self.carol, &talk.sent, "603");
         }
         self.world.advance(Duration::from_secs(1));
     }

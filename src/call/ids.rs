@@ -137,12 +137,7 @@ impl Ids<'_> {
 
     /// The value for a `Replaces=…` of a URI that is ours at its end.
     fn beyond(&self, header: &[u8]) -> Option<Vec<u8>> {
-        let equals = header.iter().position(|byte| *byte == b'=')?;
-        let (name, value) = header.split_at(equals);
-        if !unescape(name).eq_ignore_ascii_case(b"Replaces") {
-            return None;
-        }
-        let value = unescape(value.get(1..).unwrap_or_default());
+        let value = replaces_in(header)?;
         let id = DialogId::parse(Name::Replaces, &value)?;
         let leg = self.named(&id, id.end)?;
         leg.beyond.in_place_of(Name::Replaces, &value)
@@ -153,6 +148,22 @@ impl Ids<'_> {
         let own = self.own.and_then(|(call, _)| call.named(id, tag));
         own.or_else(|| self.legs.named(id, tag))
     }
+}
+
+/// The `Replaces` that a Refer-To asks its receiver to send (RFC 5589 §7.3), as it is in an INVITE.
+pub fn replaced_by(refer_to: &[u8]) -> Option<Vec<u8>> {
+    let address = NameAddr::parse(refer_to).ok()?;
+    let headers = address.uri.as_sip()?.headers?;
+    let mut headers = headers.split(|byte| *byte == b'&');
+    headers.find_map(replaces_in)
+}
+
+/// The value of a `Replaces=…` of a URI.
+fn replaces_in(header: &[u8]) -> Option<Vec<u8>> {
+    let equals = header.iter().position(|byte| *byte == b'=')?;
+    let (name, value) = header.split_at(equals);
+    let is_it = unescape(name).eq_ignore_ascii_case(b"Replaces");
+    is_it.then(|| unescape(value.get(1..).unwrap_or_default()).to_vec())
 }
 
 /// How surely a leg leads to somebody.

@@ -16,7 +16,7 @@ use crate::call::mixing::{MixNews, Mixing, Stage, index};
 use crate::call::negotiation::Negotiation;
 use crate::call::recall::ALLOW;
 use crate::call::sdp::{Media, SDP, lines, sdp_of};
-use crate::call::sound::{Audio, Taken, sections};
+use crate::call::sound::{Taken, sections};
 use crate::call::{Call, Part, Side, Turn, end, respond, respond_plainly, session};
 use crate::dialog::Order;
 use crate::dialog::session_timer::Asked;
@@ -51,9 +51,9 @@ impl Call {
             }
             Stage::Mixed | Stage::Kept(..) => {
                 let is_quiet = self.negotiation.is_none() && self.pending_offer(None).is_none();
-                let is_ours = is_quiet
-                    && (self.is_as_agreed(side, &request.message)
-                        || self.only_moves(side, request));
+                let is_known =
+                    offer.is_some_and(is_one_line) && self.is_as_agreed(side, &request.message);
+                let is_ours = is_quiet && (is_known || self.only_moves(side, request));
                 if is_ours {
                     self.refresh_as_mixer(turn, side, request, flow);
                     return true;
@@ -125,11 +125,6 @@ impl Call {
         let line = self.taken_of(side)?.line;
         let taken = Taken::among(offer, source, |each| each == line)?;
         let formats = |sdp| sections(sdp).nth(line).map(|it| it.media.formats);
-        let is_used = |it: &Audio<'_>| it.media.port().is_some_and(|port| port > 0);
-        let mut others = sections(offer)
-            .enumerate()
-            .filter(|(each, _)| *each != line);
-        let is_alone = !others.any(|(_, other)| is_used(&other));
         let is_like = formats(offer)? == formats(before)?
             && sections(offer).count() == sections(before).count()
             // RFC 4568 §7.1.2: what is answered under keys has the tag of its offer, and crosses.
@@ -137,7 +132,7 @@ impl Call {
             && !self.taken_of(side)?.is_secure();
         let version = origin_of(before)?.version;
         let own = with_version(offer, version).into_boxed_slice();
-        (is_alone && is_like && !is_held(offer)).then_some((own, taken))
+        (is_one_line(offer) && is_like && !is_held(offer)).then_some((own, taken))
     }
 
     /// Takes a request that asks for what was agreed on already.
@@ -201,12 +196,16 @@ impl Call {
     /// Whether this describes what was agreed on with that side.
     pub(super) fn is_as_agreed(&self, side: Side, message: &Message<'_>) -> bool {
         let source = self.flow(side).remote.ip();
-        let taken = sdp_of(message).and_then(|sdp| Taken::of(sdp, source));
+        let place = index(side);
         let mixing = self.mixing.as_deref();
-        let agreed = mixing.and_then(|mixing| *mixing.agreed.get(index(side))?);
-        taken
-            .zip(agreed)
-            .is_some_and(|(taken, agreed)| taken.is_as(&agreed))
+        let before =
+            mixing.and_then(|it| Some(((*it.agreed.get(place)?)?, it.described.get(place)?)));
+        let Some(((agreed, described), sdp)) = before.zip(sdp_of(message)) else {
+            return false;
+        };
+        // RFC 3264 §8: of as many lines.
+        sections(sdp).count() == sections(described).count()
+            && Taken::of(sdp, source).is_some_and(|taken| taken.is_as(&agreed))
     }
 }
 
@@ -237,6 +236,12 @@ pub fn mixer_in_place_of(
     let taken = taken_beside(known, own, signalling)?;
     let at = (at, taken.sent_under());
     Some(mixer_sdp(known, version, at, &taken))
+}
+
+/// Whether one line of media is in use, and no other.
+fn is_one_line(sdp: &[u8]) -> bool {
+    let used = sections(sdp).filter(|it| it.media.port().is_some_and(|port| port > 0));
+    used.count() == 1
 }
 
 /// What we take of a side's own description, in a line of audio that is in use on the other side as well.

@@ -120,6 +120,12 @@ impl Call {
         self.mixing.is_some()
     }
 
+    /// Whether somebody joins the two, or has joined them and is still there.
+    pub fn is_mixed(&self) -> bool {
+        let mixing = self.mixing.as_deref();
+        mixing.is_some_and(|mixing| mixing.is_wanted)
+    }
+
     /// Puts a mixer of these addresses, for A and for B, between the two, asking one side first;
     /// whether that has begun. What comes of it is told as [`MixNews`].
     pub fn begin_mix(&mut self, turn: &mut Turn<'_>, at: [SocketAddr; 2], first: Side) -> bool {

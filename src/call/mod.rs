@@ -72,7 +72,7 @@ pub use announce::{Announce, PeerOffers, Silent, Told};
 pub use end::refuse_orphan;
 pub use finals::{is_better, not_the_whole_service};
 pub use held::{Refused, Sent};
-pub use ids::{Ids, Legs, NamedLeg, NoLegs};
+pub use ids::{Ids, Legs, NamedLeg, NoLegs, replaced_by};
 pub use known::with_version;
 pub use mixed::mixer_in_place_of;
 pub use mixing::MixNews;

@@ -98,7 +98,7 @@ impl Call {
         Duration::from_millis(if owns_call_id {
             2_100 + 10 * turn.rng.below(191)
         } else {
-            10 * turn.rng.below(201)
+            10 + 10 * turn.rng.below(200)
         })
     }
 

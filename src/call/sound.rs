@@ -10,7 +10,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use smallvec::SmallVec;
 
-use crate::call::hold::is_held;
 use crate::call::reach::is_reachable;
 use crate::call::sdes::Sdes;
 use crate::call::sdp::{Media, Session, lines, sdp_of};
@@ -21,6 +20,9 @@ use crate::media::stream::Agreed;
 use crate::media::trial::Trust;
 use crate::random::Rng;
 use crate::sip::Message;
+
+/// How many formats of a line are looked at (T22): each is looked for in all that is said of the line.
+const FORMATS_MAX: usize = 64;
 
 /// What we take of an offer.
 #[derive(Clone, Copy, Debug)]
@@ -190,7 +192,10 @@ impl Audio<'_> {
         if !self.hears() {
             return None;
         }
-        let formats = || self.media.formats().filter_map(payload_type);
+        let formats = || {
+            let formats = self.media.formats().take(FORMATS_MAX);
+            formats.filter_map(payload_type)
+        };
         let (payload_type, codec) =
             formats().find_map(|number| Some((number, self.codec_of(number)?)))?;
         let agreed = Agreed {
@@ -452,6 +457,16 @@ mod tests {
             assert!(taken(&OFFER.replace(from, to)).is_none(), "{to}");
         }
         assert!(taken("").is_none());
+    }
+
+    /// T22: ten thousand formats, each looked for in thousands of lines, would take as many milliseconds.
+    #[test]
+    fn no_more_formats_are_looked_at_than_a_phone_has() {
+        for (before, is_taken) in [(FORMATS_MAX - 1, true), (FORMATS_MAX, false)] {
+            let many = " 18".repeat(before);
+            let offer = OFFER.replace("96 8 0 101", &format!("{} 8", many.trim_start()));
+            assert_eq!(taken(&offer).is_some(), is_taken, "{before}");
+        }
     }
 
     #[test]

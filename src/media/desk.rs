@@ -569,6 +569,35 @@ mod tests {
         assert_eq!(desk.counts().skipped, 1);
     }
 
+    /// R17: who describes himself anew is sent to there, and the others are not.
+    #[test]
+    fn who_moves_is_sent_to_where_he_is_and_nobody_else() {
+        let mut desk = opened(ROOM, 20_000, after(0));
+        let other = SocketAddr::from(([192, 0, 2, 2], 4002));
+        let party = |port, remote: SocketAddr| {
+            let agreed = Agreed { remote, ..agreed() };
+            (port, agreed)
+        };
+        let mix = Command::Mix {
+            room: ROOM,
+            parties: Box::new([party(20_002, peer()), party(20_004, peer())]),
+            mix: Mix::unheard(),
+        };
+        desk.handle(after(0), mix);
+        let moved = Command::Move {
+            room: ROOM,
+            party: party(20_002, other),
+        };
+        desk.handle(after(1), moved);
+        let mut sends = Sends::default();
+        desk.handle_timeout(after(20), &mut sends, |_, _| {});
+        let there: BTreeMap<u16, SocketAddr> =
+            sends.iter().map(|(port, to, _)| (port, to)).collect();
+        let expected = [(20_000, peer()), (20_002, other), (20_004, peer())];
+        assert_eq!(there, BTreeMap::from(expected));
+        assert_eq!((desk.counts().streams, desk.counts().ended.streams), (4, 1));
+    }
+
     #[test]
     fn a_room_that_closed_sends_and_hears_nothing() {
         let mut desk = opened(ROOM, 20_000, after(0));

@@ -64,9 +64,10 @@ impl Shard {
         is_offered: bool,
     ) -> Result<(), Refusal> {
         let Some((key, mut held)) = self.take_camp(call) else {
-            let (denied, refusal) = refused(is_offered);
-            self.deny_from_elsewhere(now, report, denied);
-            return Err(refusal);
+            let line = self.line_of(&report.line);
+            let has_level = line.is_ok_and(|line| self.has_level(&line));
+            self.deny_from_elsewhere(now, report, denied(has_level));
+            return Err(refused(is_offered));
         };
         // T29: from here on it is an attempt, whatever is wrong with it.
         let attempt = self.begin_attempt(now, key, &held);
@@ -74,9 +75,10 @@ impl Shard {
             let begun = self.join_as_held(now, (key, ticket), &mut held, attempt);
             begun.map_err(|denied| completion::Reject::IntrusionDenied(denied).into())
         } else {
-            let (denied, refusal) = refused(is_offered);
-            self.deny_attempt(now, attempt, denied);
-            Err(refusal)
+            let caller = held.parties.caller.as_ref();
+            let has_level = caller.is_some_and(|caller| self.has_level(caller));
+            self.deny_attempt(now, attempt, denied(has_level));
+            Err(refused(is_offered))
         };
         self.put_back(now, key, held);
         begun
@@ -273,13 +275,22 @@ impl Shard {
     }
 }
 
-/// What is wrong with a call that joins nothing: who may not, or when.
-fn refused(is_offered: bool) -> (Denied, Refusal) {
-    if is_offered {
-        return (Denied::NoMeans, Refusal::State);
+/// Why a call joins nothing that cannot, or whose line may not.
+fn denied(has_level: bool) -> Denied {
+    if has_level {
+        Denied::NoMeans
+    } else {
+        Denied::NoRight
     }
-    let not_offered = completion::Reject::ModeNotOffered;
-    (Denied::NoRight, not_offered.into())
+}
+
+/// What an application is told of it.
+fn refused(is_offered: bool) -> Refusal {
+    if is_offered {
+        Refusal::State
+    } else {
+        completion::Reject::ModeNotOffered.into()
+    }
 }
 
 /// What the phone said, or what its caller did.

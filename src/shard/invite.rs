@@ -64,12 +64,19 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
-        check_named(request)?;
+        // T31: a call for help is refused for nothing that it names.
+        let is_judged = !self.is_emergency(request);
+        if is_judged {
+            check_named(request)?;
+        }
         if self.is_from_pbx(flow) {
             return self.on_in_pass(now, flow, request);
         }
         let caller = self.sender(flow, request);
-        self.check_joining(now, request, caller.as_ref())?;
+        if is_judged {
+            self.check_replacing(now, (request, flow), caller.as_ref())?;
+            self.check_joining(now, request, caller.as_ref())?;
+        }
         let begun = self.on_call_of(now, flow, request, caller);
         // Or it has become a call, which it ends with.
         self.end_joining(now);

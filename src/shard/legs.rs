@@ -80,8 +80,13 @@ impl Shard {
     pub(super) fn leg_named(&self, request: &Request<'_>, by: &[Name]) -> Option<NamedLeg> {
         by.iter().find_map(|name| {
             let id = DialogId::parse(*name, request.message.first(*name)?)?;
-            let mut tags = [id.end, id.across].into_iter().filter_map(Tag::parse);
-            tags.find_map(|tag| self.calls.named(&id, tag))
+            self.leg_of(&id)
         })
+    }
+
+    /// The leg that has this id, seen from either end.
+    pub(super) fn leg_of(&self, id: &DialogId<'_>) -> Option<NamedLeg> {
+        let mut tags = [id.end, id.across].into_iter().filter_map(Tag::parse);
+        tags.find_map(|tag| self.calls.named(id, tag))
     }
 }

@@ -54,6 +54,7 @@ mod registration;
 pub mod reject;
 mod relayed;
 pub mod relays;
+mod replacing;
 pub mod report;
 mod resent;
 mod reserve;
@@ -197,6 +198,7 @@ pub struct Shard {
     sources: sources::Sources,
     records: Records,
     attempts: audit::Attempts,
+    referred: replacing::Referred,
     /// The phones that show whether texts wait.
     lamps: mwi::Lamps,
     relays: Relays,
@@ -262,6 +264,7 @@ impl Shard {
             sources: sources::Sources::new(settings.completion.service.limits.total_max),
             records: Records::new(settings.records),
             attempts: audit::Attempts::default(),
+            referred: replacing::Referred::default(),
             lamps: mwi::Lamps::new(settings.limits.relayed.subscriptions_max),
             index: Scratch::new(),
             scratch: Vec::with_capacity(4096),
@@ -563,6 +566,7 @@ impl Shard {
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
             self.end_attempts_of(now, key, held.call.answered());
+            self.referred.forget(key);
             if self.keep_challenged(now, key, &mut held) {
                 // Its repetition will be the call.
                 self.records.forget(key);

@@ -256,6 +256,9 @@ impl Shard {
         {
             self.note_bye(tag, request);
         }
+        if let Some(tag) = tag.filter(|_| request.method == Method::Refer) {
+            self.note_referred(now, tag, request);
+        }
         let handled = tag.and_then(|tag| {
             let identity = self.identity_within(tag.call);
             let message = Self::for_other_side(identity, request.message);

@@ -118,6 +118,8 @@ rejects! {
     ProxyCredentialsStale "rejected_proxy_credentials_stale" PROXY_AUTHENTICATION_REQUIRED
     /// A wrong password for a request, or a user whom nobody knows.
     ProxyCredentialsWrong "rejected_proxy_credentials_wrong" PROXY_AUTHENTICATION_REQUIRED
+    /// T30: who takes over a call that is neither his nor referred to him.
+    ReplaceForbidden "rejected_replace_forbidden" FORBIDDEN
     /// A route says that the call is not wanted.
     RouteDeclines "rejected_route_declines" DECLINE
     /// A route says that nobody may.

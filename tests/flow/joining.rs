@@ -1,12 +1,12 @@
-//! An INVITE with a `Join` of its sender's own: no way round the rights of who joins calls.
+//! An INVITE with a `Join` or `Replaces` of its sender's own: to know the id of a call is no right to it.
 //!
-//! Spec: RFC 3911 §4, §8; RFC 3891 §3; RULES R17; threats T30.
+//! Spec: RFC 3911 §4, §8; RFC 3891 §3, §7; RULES R17; threats T30.
 
 use campon::shard::record::{IntrusionRecord, Record};
 
 use super::kit::completion::MOMENT;
 use super::kit::dialog::Dialog;
-use super::kit::draft::{ANSWER, Draft, OFFER, invite, response};
+use super::kit::draft::{ANSWER, Draft, OFFER, invite, response, within};
 use super::kit::message::param;
 use super::kit::party::Party;
 use super::kit::scenes::{Call, call, hang_up, refused};
@@ -19,6 +19,17 @@ fn talk() -> (World, [Party; 3], Call) {
     let parties = ["alice", "bob", "carol"].map(|name| world.phone(name));
     let talk = call(&parties[2], &parties[1]);
     (world, parties, talk)
+}
+
+/// Dave speaks with Erin.
+fn call_to(dave: &Party, erin: &Party) -> Dialog {
+    let sent = dave.sends(invite("erin").with_sdp(OFFER));
+    let rings = erin.receives("INVITE");
+    erin.sends(response(&rings, 200).with_sdp(ANSWER));
+    let answer = dave.receives("200");
+    dave.acks(&sent, &answer);
+    erin.receives("ACK");
+    Dialog::of_caller(&sent, &answer)
 }
 
 /// How a lamp, or the phone itself, shows the call.
@@ -193,5 +204,91 @@ fn an_invite_names_one_call_at_most() {
     }
     assert_eq!(world.counted("rejected_dialogs_too_many"), 3);
     bob.receives_nothing();
+    hang_up(&carol, &talk.caller, &bob);
+}
+
+fn replaces(talk: &Call) -> Draft {
+    let id = id(&talk.caller);
+    invite("bob").with("Replaces", &id).with_sdp(OFFER)
+}
+
+/// A lamp shows the id to many.
+#[test]
+fn who_was_not_referred_to_a_call_does_not_take_it_over() {
+    let (world, [_, bob, carol], talk) = talk();
+    for name in ["erin", "dave"] {
+        let phone = world.phone(name);
+        let sent = phone.sends(replaces(&talk));
+        refused(&phone, &sent, "403");
+    }
+    bob.receives_nothing();
+    assert_eq!(world.counted("rejected_replace_forbidden"), 2);
+    hang_up(&carol, &talk.caller, &bob);
+}
+
+/// Nor does the word of a third one help: only a party may refer to its call.
+#[test]
+fn who_is_referred_to_somebody_elses_call_does_not_take_it_over() {
+    let (world, [_, bob, carol], talk) = talk();
+    let [dave, erin] = ["dave", "erin"].map(|name| world.phone(name));
+    let others = call_to(&dave, &erin);
+    let named = id(&talk.caller).replace('@', "%40").replace(';', "%3B");
+    let named = named.replace('=', "%3D");
+    let target = format!("<sip:bob@192.0.2.1?Replaces={named}>");
+    dave.sends(within(&others, "REFER").with("Refer-To", &target));
+    let asked = erin.receives("REFER");
+    erin.answers(&asked, 202);
+    dave.receives("202");
+    let sent = erin.sends(replaces(&talk));
+    refused(&erin, &sent, "403");
+    bob.receives_nothing();
+    hang_up(&dave, &others, &erin);
+    hang_up(&carol, &talk.caller, &bob);
+}
+
+/// A call that rings may be picked up, and who may join a call may take it over.
+#[test]
+fn who_picks_up_and_who_has_the_level_reaches_the_phone() {
+    let (world, [alice, bob, carol], talk) = talk();
+    let sent = alice.sends(replaces(&talk));
+    let asked = bob.receives("INVITE");
+    assert!(asked.header("Replaces").starts_with(&*talk.callee.call_id));
+    bob.answers(&asked, 603);
+    bob.receives("ACK");
+    refused(&alice, &sent, "603");
+    hang_up(&carol, &talk.caller, &bob);
+    let sent = carol.sends(invite("bob").with_sdp(OFFER));
+    let rings = bob.receives("INVITE");
+    bob.answers(&rings, 180);
+    let ringing = carol.receives("180");
+    let dialog = Dialog::of_caller(&sent, &ringing);
+    let erin = world.phone("erin");
+    let draft = invite("bob").with("Replaces", &format!("{};early-only", id(&dialog)));
+    let picks = erin.sends(draft.with_sdp(OFFER));
+    let asked = bob.receives("INVITE");
+    bob.answers(&asked, 603);
+    bob.receives("ACK");
+    refused(&erin, &picks, "603");
+    bob.answers(&rings, 603);
+    bob.receives("ACK");
+    refused(&carol, &sent, "603");
+}
+
+/// T31: whatever it names, and whether anybody is there.
+#[test]
+fn a_call_for_help_is_refused_for_nothing_that_it_names() {
+    let (world, [_, bob, carol], talk) = talk();
+    let erin = world.phone("erin");
+    let id = id(&talk.caller);
+    for names in [["Join", "Replaces"], ["Join", "X"], ["Replaces", "X"]] {
+        let draft = names
+            .into_iter()
+            .fold(invite("112"), |draft, name| draft.with(name, &id));
+        let sent = erin.sends(draft.with_sdp(OFFER));
+        let refusal = erin.receives_final();
+        erin.acks(&sent, &refusal);
+        assert!(![400, 403].contains(&refusal.status()), "{refusal}");
+    }
+    assert!(audited(&world).is_empty());
     hang_up(&carol, &talk.caller, &bob);
 }

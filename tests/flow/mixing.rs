@@ -4,6 +4,7 @@
 
 mod asked;
 mod audit;
+mod chance;
 mod changes;
 mod media;
 mod refusals;

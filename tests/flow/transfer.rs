@@ -283,6 +283,12 @@ fn who_replaces_by_the_callers_id_reaches_the_callee_with_his_own() {
     let (_world, [alice, bob, carol], with_bob, with_carol) = two_calls();
     // As a watcher learns it from Alice's phone: her end of the dialog is the local one.
     let id = replaces(&with_carol.caller);
+    // T30: and she has referred him to it.
+    let target = format!("<sip:carol@{DOMAIN}?Replaces={}>", escaped(&id));
+    alice.sends(refer(&with_bob.caller, &target));
+    let asked = bob.receives("REFER");
+    bob.answers(&asked, 202);
+    alice.receives("202");
     let draft = invite("carol").with("Replaces", &format!("{id};early-only"));
     let (taken, bobs, _) = takes_over(&bob, &carol, draft);
     let carols = with_carol.callee.seen_across();
@@ -354,7 +360,8 @@ fn ids_of_nobodys_calls_cross_unchanged() {
 #[test]
 fn a_callee_with_all_the_calls_that_she_may_have_is_reached_to_replace_one() {
     let (world, alice, bob) = two_phones();
-    let carol = world.phone("carol");
+    // T30: another phone of hers, whose call it is.
+    let carol = world.phone("alice");
     let call = call(&alice, &bob);
     let busy = carol.sends(invite("bob").with_sdp(OFFER));
     super::kit::scenes::refused(&carol, &busy, "486");

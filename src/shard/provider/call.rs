@@ -378,7 +378,7 @@ fn reason_of(held: &Held, role: Role, completes: Option<CompletionId>) -> CallRe
 
 fn state_of(held: &Held, role: Role, is_recall: bool) -> CallState {
     let call = &held.call;
-    let is_mixed = call.is_joined() || (held.mixed.is_some() && call.has_mixer());
+    let is_mixed = call.is_joined() || (held.mixed.is_some() && call.is_mixed());
     let is_under_way = call.is_placing() || call.is_referring();
     match role {
         // R24: a call that waits stays what it was.

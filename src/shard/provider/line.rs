@@ -37,7 +37,7 @@ pub struct LineReport {
 
 impl Shard {
     /// The line of this name: a user part, an address without scheme, or a URI.
-    pub(super) fn line_of(&self, text: &str) -> Result<Aor, Refusal> {
+    pub(in crate::shard) fn line_of(&self, text: &str) -> Result<Aor, Refusal> {
         let uri = match text.split_once(':') {
             Some(_) => text.to_owned(),
             None if text.contains('@') => format!("sip:{text}"),

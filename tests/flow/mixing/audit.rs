@@ -135,7 +135,8 @@ fn who_asks_from_a_call_that_is_up_leaves_a_line() {
     scene.is_turned_down();
     let found = scene.audited();
     assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!((found[0].0.as_str(), found[0].3), ("carol", NO_MEANS));
+    let no_right = IntrusionEnd::Denied(Denied::NoRight);
+    assert_eq!((found[0].0.as_str(), found[0].3), ("carol", no_right));
     let asked = scene.asks();
     assert_eq!(asked.len(), 2);
     scene.world.hears(scene.room, News::Unreserved);

@@ -576,7 +576,13 @@ fn a_pbx_that_does_not_let_go_of_the_mixer_is_asked_again() {
     pbx.receives("ACK");
     assert!(world.next_sound().is_none());
     world.advance(Duration::from_mins(1));
-    scene.they_have_each_other();
+    // One version was refused.
+    let back = scene.office.changes_carols(&scene.talk);
+    assert_eq!(back.sdp(), ANSWER.replace("bob 7 7", "bob 7 10"));
+    let back = scene.office.bob.receives("INVITE");
+    takes(&scene.office.bob, &back, BOB);
+    let next = world.next_sound();
+    assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
     assert_audited(world, Some("carol@pbx.example"), IntrusionEnd::Joined);
     scene.ends();
 }

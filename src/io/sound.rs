@@ -77,8 +77,8 @@ struct Studio {
     turned_back: u64,
     shown: watch::Sender<SoundCounters>,
     worker: mpsc::Sender<Mail>,
-    /// The rooms that are no more, and whose calls have yet to be told.
-    failed: mpsc::UnboundedSender<RoomId>,
+    /// What calls have yet to be told.
+    untold: mpsc::UnboundedSender<(RoomId, News)>,
 }
 
 /// The way to the thread.
@@ -144,8 +144,8 @@ pub(super) fn start(
     };
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let run = move || {
-        let (failed, told) = mpsc::unbounded_channel();
-        let telling = tell_failed(told, worker.clone());
+        let (untold, told) = mpsc::unbounded_channel();
+        let telling = tell_late(told, worker.clone());
         let studio = Studio {
             clock,
             desk: Desk::new(rng, place.sound.trial),
@@ -157,7 +157,7 @@ pub(super) fn start(
             turned_back: 0,
             shown,
             worker,
-            failed,
+            untold,
         };
         let serving = serve(Rc::new(RefCell::new(studio)), (commands, waiting));
         let local = LocalSet::new();
@@ -199,11 +199,13 @@ async fn serve(
     }
 }
 
-/// Tells of rooms that are no more, however long it takes: a call that did not hear of it would wait
-/// for what never comes.
-async fn tell_failed(mut failed: mpsc::UnboundedReceiver<RoomId>, worker: mpsc::Sender<Mail>) {
-    while let Some(room) = failed.recv().await {
-        let news = News::Failed;
+/// Tells what has to be known, however long it takes: a call that did not hear of it would wait for what
+/// never comes.
+async fn tell_late(
+    mut untold: mpsc::UnboundedReceiver<(RoomId, News)>,
+    worker: mpsc::Sender<Mail>,
+) {
+    while let Some((room, news)) = untold.recv().await {
         if worker.send(Mail::Heard { room, news }).await.is_err() {
             return;
         }
@@ -375,14 +377,21 @@ impl Studio {
     }
 
     fn tell(&self, room: RoomId, news: News) {
+        let told = self.worker.try_send(Mail::Heard { room, news });
         // A worker that is that far behind has more urgent things to do than to hear of a digit.
-        let _is_told = self.worker.try_send(Mail::Heard { room, news });
+        if told.is_err() && !matches!(news, News::Digit(_)) {
+            self.tell_surely(room, news);
+        }
     }
 
     /// A room is no more.
     fn fail(&self, room: RoomId) {
-        // Whoever tells of it ends with this thread.
-        let _is_told = self.failed.send(room);
+        self.tell_surely(room, News::Failed);
+    }
+
+    fn tell_surely(&self, room: RoomId, news: News) {
+        // Whoever tells it ends with this thread.
+        let _is_told = self.untold.send((room, news));
     }
 }
 
@@ -443,6 +452,7 @@ mod tests {
     use super::*;
     use crate::media::clip::Clip;
     use crate::media::codec::Codec;
+    use crate::media::digit::Digit;
     use crate::media::room::{Programme, Repeats};
     use crate::media::stream::Agreed;
     use crate::media::trial::Trust;
@@ -459,8 +469,8 @@ mod tests {
     impl Kit {
         fn new() -> Self {
             let (worker, mail) = mpsc::channel(1);
-            let (failed, told) = mpsc::unbounded_channel();
-            tokio::task::spawn_local(tell_failed(told, worker.clone()));
+            let (untold, told) = mpsc::unbounded_channel();
+            tokio::task::spawn_local(tell_late(told, worker.clone()));
             let shown = watch::Sender::new(SoundCounters::default());
             let subscribed = shown.subscribe();
             let studio = Studio {
@@ -483,7 +493,7 @@ mod tests {
                 turned_back: 0,
                 shown,
                 worker,
-                failed,
+                untold,
             };
             Self {
                 studio: Rc::new(RefCell::new(studio)),
@@ -594,6 +604,30 @@ mod tests {
             assert_eq!(kit.failed(3).await, [1, 2, 3]);
             drop(taken);
             assert_eq!(kit.shown.borrow().sound_ports_refused, 3);
+        });
+    }
+
+    /// The story: a recall whose announcement had ended waited for its callee until its time was over.
+    #[test]
+    fn what_a_call_waits_for_is_told_though_the_mailbox_is_full() {
+        locally(async {
+            let mut kit = Kit::new();
+            for room in 1..=3 {
+                kit.handle(open(room, 21_040 + 2 * u16::try_from(room).expect("few")));
+                kit.studio.borrow().tell(RoomId(room), News::PlayedOut);
+                kit.studio
+                    .borrow()
+                    .tell(RoomId(room), News::Digit(Digit::D5));
+            }
+            let mut told = Vec::new();
+            while told.len() < 3 {
+                let mail = tokio::time::timeout(Duration::from_secs(30), kit.mail.recv());
+                match mail.await.expect("in time") {
+                    Some(Mail::Heard { room, news }) => told.push((room.0, news)),
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(told, [1, 2, 3].map(|room| (room, News::PlayedOut)));
         });
     }
 

@@ -101,14 +101,13 @@ impl Slot {
             return Err((room, refusal));
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
+        let is_gone = self.commands.send(command).is_err();
         // A thread that has ended has no rooms that could be closed.
-        match (self.commands.send(command), refusal) {
-            (Err(_), Some(refusal)) => {
-                self.refused += 1;
-                Err((room, refusal))
-            }
-            (Ok(()) | Err(_), _) => Ok(()),
-        }
+        let Some(refusal) = refusal.filter(|_| is_gone) else {
+            return Ok(());
+        };
+        self.refused += 1;
+        Err((room, refusal))
     }
 
     /// What was counted.

@@ -16,7 +16,7 @@ use campon::media::stream::{Agreed, Junk};
 use campon::random::Rng;
 use campon::time::Timestamp;
 
-use crate::flow::kit::completion::{GUARD, LONG};
+use crate::flow::kit::completion::{GUARD, LONG, MOMENT};
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, invite, response};
 use crate::flow::kit::message::Message;
@@ -161,8 +161,6 @@ fn presses(
     news
 }
 
-/// R17: legs under keys are mixed as plain ones are. The story: a phone that took no second key heard nobody
-/// while three talked, for each leg had a new one; so each has the one under which it hears the other.
 /// The story: she heard our music, and of Bob, whose answer had another key, nothing: her phone keeps the
 /// first one.
 #[test]
@@ -180,6 +178,7 @@ fn who_knows_keys_alone_is_not_offered_to_wait_and_is_called_back() {
     let busy = alice.receives("486");
     alice.acks(&sent, &busy);
     assert!(matches!(world.next_sound(), Some(Command::Close { .. })));
+    world.advance(MOMENT);
     hang_up(&carol, &talk, &bob);
     world.advance(GUARD);
     let recall = alice.receives("INVITE");
@@ -187,6 +186,8 @@ fn who_knows_keys_alone_is_not_offered_to_wait_and_is_called_back() {
     alice.receives("ACK");
 }
 
+/// R17: legs under keys are mixed as plain ones are. The story: a phone that took no second key heard nobody
+/// while three talked, for each leg had a new one; so each has the one under which it hears the other.
 #[test]
 fn a_call_under_keys_is_joined_and_given_back_with_its_own() {
     let world = World::new(Setup::Intruding);

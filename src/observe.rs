@@ -240,6 +240,10 @@ counters! {
         rooms_refused
         /// T32: requests of scanners, which got no answer.
         scanners_dropped
+        /// Descriptions that wanted sound where none may be sent: to a group of hosts, to none, or to this machine.
+        sounds_misdirected
+        /// Parties that were sent no more sound, because nothing came from where they wanted it.
+        sounds_unconfirmed
         /// Times that the store stopped keeping what it was given.
         store_failures
         /// Requests for a subscription that were passed on.
@@ -378,6 +382,8 @@ counters! {
         sound_packets_received
         /// Packets of sound that went out.
         sound_packets_sent
+        /// Packets of sound that were not sent, because they would have come to us.
+        sound_packets_turned_back
         /// Packets of sound that were thrown away, because nobody had agreed on their kind.
         sound_packets_unagreed
         /// Packets of sound that were thrown away, because they were from a stranger.

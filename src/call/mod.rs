@@ -38,7 +38,8 @@ mod mixing;
 mod nat;
 mod negotiation;
 mod policy;
-pub mod recall;
+pub mod reach;
+mod recall;
 mod redirect;
 mod refers;
 pub mod relay;
@@ -77,10 +78,11 @@ pub use mixed::mixer_in_place_of;
 pub use mixing::MixNews;
 pub use nat::{NatMedia, anchored, rewritten};
 pub use policy::{Policy, Reliability, SessionAsks};
+pub use reach::misdirects;
 pub use recall::{Announcement, Invitation, News, NoCall, Party, Refusal};
 pub use session::Asks;
 pub use setup::{Offer, Target, forwards};
-pub use sound::can_hear;
+pub use sound::{can_hear, needs_keys};
 
 /// How long things of a call may take.
 #[derive(Clone, Copy, Debug)]

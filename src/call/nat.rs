@@ -10,10 +10,12 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::call::hold::is_held;
+use crate::call::reach::misdirects;
 use crate::call::sdp::{Media as Line, sdp_of};
 use crate::call::sound::audio_address;
 use crate::call::{Call, Offer, Part, Side};
 use crate::media::anchor::Party;
+use crate::media::trial::Trust;
 use crate::sip::Message;
 use crate::sip::flow::Flow;
 
@@ -46,19 +48,23 @@ pub(super) struct Anchored {
     parties: [Option<Party>; 2],
     /// Which of them have put the other one on hold.
     holds: [bool; 2],
+    /// Whether a side wanted its audio where none may be sent.
+    misdirected: bool,
     is_new: bool,
 }
 
 impl Call {
     /// The body of a message of this side's, as the other side is to see it.
     pub(super) fn body_from<'m>(&self, side: Side, message: &Message<'m>) -> Cow<'m, [u8]> {
-        let Some(sdp) = sdp_of(message) else {
-            return Cow::Borrowed(message.body());
-        };
-        match self.leg(side).media {
-            Media::AsDescribed => Cow::Borrowed(message.body()),
-            Media::Behind(source) => rewritten(sdp, source),
-            Media::Anchored(at) => anchored(sdp, at),
+        // Most cross as they are, whatever they are.
+        let media = self.leg(side).media;
+        let is_touched = media != Media::AsDescribed;
+        match (media, is_touched.then(|| sdp_of(message)).flatten()) {
+            (Media::Behind(source), Some(sdp)) => rewritten(sdp, source),
+            (Media::Anchored(at), Some(sdp)) => anchored(sdp, at),
+            (Media::AsDescribed | Media::Behind(_) | Media::Anchored(_), _) => {
+                Cow::Borrowed(message.body())
+            }
         }
     }
 
@@ -77,6 +83,7 @@ impl Call {
                 self.anchored = Some(Box::new(Anchored {
                     parties: [None; 2],
                     holds: [false; 2],
+                    misdirected: false,
                     is_new: false,
                 }));
                 let source = offer.flow.remote.ip();
@@ -118,10 +125,13 @@ impl Call {
         let Some(sdp) = sdp_of(message) else {
             return;
         };
+        let described = audio_address(sdp, source);
         let party = Party {
-            described: audio_address(sdp, source),
+            described,
             signalling: source,
+            trust: described.map_or(Trust::OnTrial, |it| Trust::of(it.ip(), source)),
         };
+        anchored.misdirected |= misdirects(message, source);
         let place = match side {
             Side::A => anchored.parties.iter_mut().zip(&mut anchored.holds).next(),
             Side::B => anchored.parties.iter_mut().zip(&mut anchored.holds).nth(1),
@@ -140,6 +150,12 @@ impl Call {
     pub fn is_anchor_held(&self) -> bool {
         let anchored = self.anchored.as_deref();
         anchored.is_none_or(|it| it.holds.contains(&true) || it.parties.contains(&None))
+    }
+
+    /// Whether a side has wanted its audio where none may be sent since this was last asked.
+    pub fn take_misdirected(&mut self) -> bool {
+        let anchored = self.anchored.as_deref_mut();
+        anchored.is_some_and(|it| std::mem::take(&mut it.misdirected))
     }
 
     /// Where the audio of the two sides is, as far as is known of both.

@@ -8,12 +8,16 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use smallvec::SmallVec;
+
+use crate::call::reach::is_reachable;
 use crate::call::sdes::Sdes;
 use crate::call::sdp::{Media, Session, lines, sdp_of};
 use crate::call::{Call, Side, Turn};
 use crate::media::codec::{Codec, RATE};
 use crate::media::srtp::MasterKey;
 use crate::media::stream::Agreed;
+use crate::media::trial::Trust;
 use crate::random::Rng;
 use crate::sip::Message;
 
@@ -37,8 +41,11 @@ pub(super) struct Taken {
 pub(super) struct Audio<'s> {
     pub(super) media: Media<'s>,
     /// The lines that belong to it.
-    attributes: Vec<&'s [u8]>,
+    attributes: Attributes<'s>,
 }
+
+/// As many as phones write, without an allocation.
+type Attributes<'s> = SmallVec<[&'s [u8]; 16]>;
 
 impl Taken {
     /// What we take of an offer whose sender's signalling comes from there; `None` if he cannot hear us,
@@ -179,12 +186,10 @@ impl Audio<'_> {
     /// What we take of it, should it be plain.
     fn taken(&self, session: Option<Address>, signalling: IpAddr) -> Option<Taken> {
         let own = self.attributes.iter().find_map(|line| address_in(line));
-        let remote = match own.or(session)? {
-            Address::Ip(address) if address.is_unspecified() => return None,
-            Address::Ip(address) => address,
-            // A name is asked of nobody: who signals from there is most likely to listen there.
-            Address::Name => signalling,
-        };
+        let remote = own.or(session)?.ip(signalling);
+        if !is_reachable(remote, signalling) {
+            return None;
+        }
         let port = self.media.port().filter(|port| *port > 0)?;
         if !self.hears() {
             return None;
@@ -202,6 +207,7 @@ impl Audio<'_> {
             payload_type,
             events: None,
             keys: None,
+            trust: Trust::of(remote, signalling),
         };
         // Beside Opus many a phone has events with the clock of the others.
         let rates = [codec.clock_rate(), RATE];
@@ -254,6 +260,16 @@ impl Audio<'_> {
 /// Where the first audio of a description is, whose sender's signalling comes from there; `None` if there
 /// is none.
 pub(super) fn audio_address(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr> {
+    let at = audio_at(sdp, signalling)?;
+    is_reachable(at.ip(), signalling).then_some(at)
+}
+
+/// The address of it, whatever it is.
+pub(super) fn audio_ip(sdp: &[u8], signalling: IpAddr) -> Option<IpAddr> {
+    audio_at(sdp, signalling).map(|at| at.ip())
+}
+
+fn audio_at(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr> {
     let session = lines(sdp)
         .take_while(|line| !line.starts_with(b"m="))
         .find_map(address_in);
@@ -261,12 +277,13 @@ pub(super) fn audio_address(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr
     let mut audio = sections(sdp).filter(|audio| audio.media.is_audio());
     let audio = audio.find(|audio| port_of(audio).is_some())?;
     let own = audio.attributes.iter().find_map(|line| address_in(line));
-    let ip = match own.or(session)? {
-        Address::Ip(address) if address.is_unspecified() => return None,
-        Address::Ip(address) => address,
-        Address::Name => signalling,
-    };
+    let ip = own.or(session)?.ip(signalling);
     Some(SocketAddr::new(ip, port_of(&audio)?))
+}
+
+/// Whether whoever offers this can be heard, and hear us, under keys alone.
+pub fn needs_keys(offer: &[u8], signalling: IpAddr) -> bool {
+    Taken::of(offer, signalling).is_some_and(|taken| taken.is_secure())
 }
 
 /// Whether we can be heard by whoever sends this message.
@@ -323,7 +340,7 @@ pub(super) fn sections(sdp: &[u8]) -> impl Iterator<Item = Audio<'_>> {
                 break media;
             }
         };
-        let mut attributes = Vec::new();
+        let mut attributes = Attributes::new();
         while let Some(line) = rest.next_if(|line| !line.starts_with(b"m=")) {
             attributes.push(line);
         }
@@ -336,6 +353,16 @@ pub(super) fn sections(sdp: &[u8]) -> impl Iterator<Item = Audio<'_>> {
 enum Address {
     Ip(IpAddr),
     Name,
+}
+
+impl Address {
+    /// A name is asked of nobody: who signals from there is most likely to listen there.
+    fn ip(self, signalling: IpAddr) -> IpAddr {
+        match self {
+            Self::Ip(address) => address,
+            Self::Name => signalling,
+        }
+    }
 }
 
 fn address_in(line: &[u8]) -> Option<Address> {
@@ -417,6 +444,9 @@ mod tests {
             ("a=sendrecv", "a=sendonly"),
             ("a=sendrecv", "a=inactive"),
             ("c=IN IP4 192.0.2.9", "c=IN IP4 0.0.0.0"),
+            ("c=IN IP4 192.0.2.9", "c=IN IP4 224.2.1.1/127"),
+            ("c=IN IP4 192.0.2.9", "c=IN IP4 127.0.0.1"),
+            ("c=IN IP4 192.0.2.9", "c=IN IP6 ff02::1"),
             ("audio 40000", "audio 0"),
             ("audio 40000", "audio port"),
             ("RTP/AVP 96", "RTP/SAVP 96"),

@@ -279,7 +279,9 @@ pub(super) struct RawPrompt {
 pub(super) struct RawMedia {
     pub(super) address: Field<String>,
     pub(super) ports: Field<String>,
+    pub(super) takes_new_keys: Field<bool>,
     pub(super) timeout: Field<String>,
+    pub(super) trial: Field<String>,
     pub(super) voice: Field<String>,
 }
 

@@ -129,7 +129,8 @@ impl Bound {
         let (asking, questions) = mpsc::channel(QUESTIONS_MAX);
         let post = (streams, asking, slot);
         let sound = config.media.as_ref();
-        let sound = sound.map(|media| start_sound(media, clock, mail.clone()));
+        let listeners = config.shard.listeners.iter().map(|it| it.bind).collect();
+        let sound = sound.map(|media| start_sound((media, listeners), clock, mail.clone()));
         let sound = sound.transpose()?;
         let (telling, news) = mpsc::channel(NEWS_MAX);
         let worker = move || {
@@ -279,12 +280,16 @@ fn open_records(config: &Config, clock: Clock) -> Result<Option<(Records, Slot)>
 
 /// Starts the thread for what our calls play and hear; it ends when the worker does.
 fn start_sound(
-    media: &Media,
+    (media, listeners): (&Media, Box<[SocketAddr]>),
     clock: Clock,
     worker: mpsc::Sender<Mail>,
 ) -> Result<sound::Slot, ServeError> {
     let rng = entropy::seeded()?;
-    Ok(sound::start(clock, media.sound.address, rng, worker)?)
+    let place = sound::Place {
+        sound: media.sound.clone(),
+        listeners,
+    };
+    Ok(sound::start(clock, place, rng, worker)?)
 }
 
 pub(super) fn bind<T>(

@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -32,6 +32,7 @@ use crate::media::room::{News, Sends, pair};
 use crate::media::stream::Junk;
 use crate::observe::SoundCounters;
 use crate::random::Rng;
+use crate::shard::settings::Sound;
 use crate::time::Timestamp;
 
 use super::clock::Clock;
@@ -42,19 +43,42 @@ const COMMANDS_MAX: usize = 4096;
 /// Longest datagram that may be audio.
 const DATAGRAM_BYTES: usize = 2048;
 
+/// Where we are.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) sound: Sound,
+    /// Where SIP is spoken.
+    pub(super) listeners: Box<[SocketAddr]>,
+}
+
+impl Place {
+    /// Whether this is an address of ours: what is sent there might go round for ever.
+    fn is_ours(&self, to: SocketAddr) -> bool {
+        let (ip, port) = (to.ip().to_canonical(), to.port());
+        let speaks_sip = |listener: &SocketAddr| {
+            let at = listener.ip();
+            let is_there = at == ip || (at.is_unspecified() && ip == self.sound.address);
+            is_there && listener.port() == port
+        };
+        (ip == self.sound.address && self.sound.ports.contains(&port))
+            || self.listeners.iter().any(speaks_sip)
+    }
+}
+
 /// The thread's state.
 struct Studio {
     clock: Clock,
-    address: IpAddr,
+    place: Place,
     desk: Desk,
     ports: BTreeMap<u16, Port>,
     sends: Sends,
     ports_refused: u64,
     panics: u64,
+    turned_back: u64,
     shown: watch::Sender<SoundCounters>,
     worker: mpsc::Sender<Mail>,
-    /// The rooms that are no more, and whose calls have yet to be told.
-    failed: mpsc::UnboundedSender<RoomId>,
+    /// What calls have yet to be told.
+    untold: mpsc::UnboundedSender<(RoomId, News)>,
 }
 
 /// The way to the thread.
@@ -77,14 +101,13 @@ impl Slot {
             return Err((room, refusal));
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
+        let is_gone = self.commands.send(command).is_err();
         // A thread that has ended has no rooms that could be closed.
-        match (self.commands.send(command), refusal) {
-            (Err(_), Some(refusal)) => {
-                self.refused += 1;
-                Err((room, refusal))
-            }
-            (Ok(()) | Err(_), _) => Ok(()),
-        }
+        let Some(refusal) = refusal.filter(|_| is_gone) else {
+            return Ok(());
+        };
+        self.refused += 1;
+        Err((room, refusal))
     }
 
     /// What was counted.
@@ -105,7 +128,7 @@ struct Port {
 /// Starts the thread; it ends when nobody is left who could ask for something.
 pub(super) fn start(
     clock: Clock,
-    address: IpAddr,
+    place: Place,
     rng: Rng,
     worker: mpsc::Sender<Mail>,
 ) -> io::Result<Slot> {
@@ -120,19 +143,20 @@ pub(super) fn start(
     };
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let run = move || {
-        let (failed, told) = mpsc::unbounded_channel();
-        let telling = tell_failed(told, worker.clone());
+        let (untold, told) = mpsc::unbounded_channel();
+        let telling = tell_late(told, worker.clone());
         let studio = Studio {
             clock,
-            address,
-            desk: Desk::new(rng),
+            desk: Desk::new(rng, place.sound.trial),
+            place,
             ports: BTreeMap::new(),
             sends: Sends::default(),
             ports_refused: 0,
             panics: 0,
+            turned_back: 0,
             shown,
             worker,
-            failed,
+            untold,
         };
         let serving = serve(Rc::new(RefCell::new(studio)), (commands, waiting));
         let local = LocalSet::new();
@@ -174,11 +198,13 @@ async fn serve(
     }
 }
 
-/// Tells of rooms that are no more, however long it takes: a call that did not hear of it would wait
-/// for what never comes.
-async fn tell_failed(mut failed: mpsc::UnboundedReceiver<RoomId>, worker: mpsc::Sender<Mail>) {
-    while let Some(room) = failed.recv().await {
-        let news = News::Failed;
+/// Tells what has to be known, however long it takes: a call that did not hear of it would wait for what
+/// never comes.
+async fn tell_late(
+    mut untold: mpsc::UnboundedReceiver<(RoomId, News)>,
+    worker: mpsc::Sender<Mail>,
+) {
+    while let Some((room, news)) = untold.recv().await {
         if worker.send(Mail::Heard { room, news }).await.is_err() {
             return;
         }
@@ -241,7 +267,7 @@ impl Studio {
                 continue;
             }
             if let Err(error) = self.bind(own, room, port) {
-                let at = SocketAddr::new(self.address, port);
+                let at = SocketAddr::new(self.place.sound.address, port);
                 tracing::warn!(%at, %error, "no port for sound");
                 self.ports_refused += 1;
                 self.show();
@@ -295,6 +321,7 @@ impl Studio {
     /// Shows what was counted, to whoever reads it.
     fn show(&self) {
         self.shown.send_replace(SoundCounters {
+            sound_packets_turned_back: self.turned_back,
             sound_panics: self.panics,
             sound_ports_refused: self.ports_refused,
             ..counters_of(self.desk.counts())
@@ -302,7 +329,7 @@ impl Studio {
     }
 
     fn bind(&mut self, own: &Rc<RefCell<Self>>, room: RoomId, port: u16) -> io::Result<()> {
-        let socket = std::net::UdpSocket::bind((self.address, port))?;
+        let socket = std::net::UdpSocket::bind((self.place.sound.address, port))?;
         socket.set_nonblocking(true)?;
         let socket = Rc::new(UdpSocket::from_std(socket)?);
         let reader = tokio::task::spawn_local(read(own.clone(), Rc::downgrade(&socket), port));
@@ -338,7 +365,9 @@ impl Studio {
 
     fn flush(&mut self) {
         for (port, to, packet) in self.sends.iter() {
-            if let Some(port) = self.ports.get(&port) {
+            if self.place.is_ours(to) {
+                self.turned_back += 1;
+            } else if let Some(port) = self.ports.get(&port) {
                 // A packet that does not leave is one that is lost: the next is 20 ms away.
                 let _lost = port.socket.try_send_to(packet, to);
             }
@@ -347,14 +376,21 @@ impl Studio {
     }
 
     fn tell(&self, room: RoomId, news: News) {
+        let told = self.worker.try_send(Mail::Heard { room, news });
         // A worker that is that far behind has more urgent things to do than to hear of a digit.
-        let _is_told = self.worker.try_send(Mail::Heard { room, news });
+        if told.is_err() && !matches!(news, News::Digit(_)) {
+            self.tell_surely(room, news);
+        }
     }
 
     /// A room is no more.
     fn fail(&self, room: RoomId) {
-        // Whoever tells of it ends with this thread.
-        let _is_told = self.failed.send(room);
+        self.tell_surely(room, News::Failed);
+    }
+
+    fn tell_surely(&self, room: RoomId, news: News) {
+        // Whoever tells it ends with this thread.
+        let _is_told = self.untold.send((room, news));
     }
 }
 
@@ -371,6 +407,7 @@ fn counters_of(counts: &Counts) -> SoundCounters {
         sound_packets_lost: counts.ended.lost,
         sound_packets_received: counts.received,
         sound_packets_sent: counts.sent,
+        sound_packets_turned_back: 0,
         sound_packets_unagreed: dropped(Junk::Payload),
         sound_packets_unknown: dropped(Junk::Source),
         sound_panics: 0,
@@ -408,15 +445,18 @@ async fn read(studio: Rc<RefCell<Studio>>, socket: Weak<UdpSocket>, port: u16) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 
     use super::*;
     use crate::media::clip::Clip;
     use crate::media::codec::Codec;
+    use crate::media::digit::Digit;
     use crate::media::room::{Programme, Repeats};
     use crate::media::stream::Agreed;
+    use crate::media::trial::Trust;
 
-    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 71, 1));
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 71, 1));
 
     /// A studio, what its worker is told, and the news that cannot be lost.
     struct Kit {
@@ -428,21 +468,31 @@ mod tests {
     impl Kit {
         fn new() -> Self {
             let (worker, mail) = mpsc::channel(1);
-            let (failed, told) = mpsc::unbounded_channel();
-            tokio::task::spawn_local(tell_failed(told, worker.clone()));
+            let (untold, told) = mpsc::unbounded_channel();
+            tokio::task::spawn_local(tell_late(told, worker.clone()));
             let shown = watch::Sender::new(SoundCounters::default());
             let subscribed = shown.subscribe();
             let studio = Studio {
                 clock: Clock::start(),
-                address: HERE,
-                desk: Desk::new(Rng::from_number(1)),
+                place: Place {
+                    sound: Sound {
+                        address: HERE,
+                        ports: 21_000..=21_999,
+                        timeout: Duration::from_secs(30),
+                        trial: Duration::from_secs(5),
+                        takes_new_keys: false,
+                    },
+                    listeners: Box::from([SocketAddr::new(HERE, 5060)]),
+                },
+                desk: Desk::new(Rng::from_number(1), Duration::from_secs(5)),
                 ports: BTreeMap::new(),
                 sends: Sends::default(),
                 ports_refused: 0,
                 panics: 0,
+                turned_back: 0,
                 shown,
                 worker,
-                failed,
+                untold,
             };
             Self {
                 studio: Rc::new(RefCell::new(studio)),
@@ -481,6 +531,7 @@ mod tests {
             payload_type: 0,
             events: None,
             keys: None,
+            trust: Trust::Full,
         };
         Command::Open {
             room: RoomId(room),
@@ -555,6 +606,30 @@ mod tests {
         });
     }
 
+    /// The story: a recall whose announcement had ended waited for its callee until its time was over.
+    #[test]
+    fn what_a_call_waits_for_is_told_though_the_mailbox_is_full() {
+        locally(async {
+            let mut kit = Kit::new();
+            for room in 1..=3 {
+                kit.handle(open(room, 21_040 + 2 * u16::try_from(room).expect("few")));
+                kit.studio.borrow().tell(RoomId(room), News::PlayedOut);
+                kit.studio
+                    .borrow()
+                    .tell(RoomId(room), News::Digit(Digit::D5));
+            }
+            let mut told = Vec::new();
+            while told.len() < 3 {
+                let mail = tokio::time::timeout(Duration::from_secs(30), kit.mail.recv());
+                match mail.await.expect("in time") {
+                    Some(Mail::Heard { room, news }) => told.push((room.0, news)),
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(told, [1, 2, 3].map(|room| (room, News::PlayedOut)));
+        });
+    }
+
     /// The story: a room whose closing came when too much was asked for stayed open for ever.
     #[test]
     fn however_much_is_asked_for_what_gives_back_is_not_lost() {
@@ -593,5 +668,47 @@ mod tests {
         drop(taken);
         assert_eq!(slot.put(open(2, 21_022)), Err((RoomId(2), News::Failed)));
         assert_eq!(slot.put(Command::Close { room: RoomId(2) }), Ok(()));
+    }
+
+    /// Two rooms that are described as each other would play for as long as nobody hangs up, and what is
+    /// passed on as it comes would go round for ever.
+    #[test]
+    fn what_would_come_back_to_us_is_not_sent() {
+        locally(async {
+            let kit = Kit::new();
+            let place = kit.studio.borrow().place.clone();
+            for (at, is_ours) in [
+                ("127.0.71.1:21000", true),
+                ("127.0.71.1:21999", true),
+                ("[::ffff:127.0.71.1]:21000", true),
+                ("127.0.71.1:5060", true),
+                ("127.0.71.1:22000", false),
+                ("127.0.71.2:21000", false),
+            ] {
+                let at = at.parse().expect("an address");
+                assert_eq!(place.is_ours(at), is_ours, "{at}");
+            }
+            let hearer = std::net::UdpSocket::bind((HERE, 21_031)).expect("a port");
+            hearer.set_nonblocking(true).expect("a socket");
+            let Command::Open {
+                party: (port, agreed),
+                programme,
+                room,
+            } = open(1, 21_028)
+            else {
+                panic!("it opens");
+            };
+            let remote = SocketAddr::new(HERE, 21_031);
+            let agreed = Agreed { remote, ..agreed };
+            kit.handle(Command::Open {
+                room,
+                party: (port, agreed),
+                programme,
+            });
+            kit.studio.borrow_mut().tick();
+            let heard = hearer.recv(&mut [0; 64]).map_err(|error| error.kind());
+            assert_eq!(heard, Err(io::ErrorKind::WouldBlock));
+            assert_eq!(kit.shown.borrow().sound_packets_turned_back, 1);
+        });
     }
 }

@@ -4,12 +4,14 @@
 //!
 //! - A side's packets are taken from the address of its description or from that of its signalling, and
 //!   what the other one says goes to where its last one came from: so it reaches a phone behind a NAT.
+//! - A side that nothing comes from is sent to for the time of a trial.
 //! - What is in a packet is nobody's business here: it may be encrypted.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::room::pair;
 use super::stream::{Junk, PACKET_MAX, is_peer};
+use super::trial::{Trial, Trust};
 
 /// A side, as far as its signalling tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,6 +20,16 @@ pub struct Party {
     pub described: Option<SocketAddr>,
     /// Where its signalling comes from.
     pub signalling: IpAddr,
+    /// Whether it may be sent to where its description says though nothing comes from there.
+    pub trust: Trust,
+}
+
+impl Party {
+    /// The address that only its description names, if that is so.
+    pub fn tried_at(&self) -> Option<IpAddr> {
+        let described = self.described.filter(|_| self.trust == Trust::OnTrial);
+        described.map(|described| described.ip())
+    }
 }
 
 /// Both sides.
@@ -33,44 +45,66 @@ struct Side {
     party: Party,
     /// Where its audio and its reports came from last.
     seen: [Option<SocketAddr>; 2],
+    trial: Trial,
 }
 
 impl Side {
-    /// Where it is sent to; `place` is 0 for audio and 1 for reports.
-    fn remote(&self, place: usize) -> Option<SocketAddr> {
+    /// Where it is sent one more packet; `place` is 0 for audio and 1 for reports.
+    fn remote(&mut self, place: usize) -> Option<SocketAddr> {
         let described = || {
             let mut described = self.party.described?;
             let [audio, reports] = pair(described.port());
             described.set_port(if place == 0 { audio } else { reports });
             Some(described)
         };
-        self.seen.get(place).copied().flatten().or_else(described)
+        let beside = || {
+            let audio = self.seen.first().copied().flatten()?;
+            let [_, reports] = pair(audio.port());
+            Some(SocketAddr::new(audio.ip(), reports))
+        };
+        let seen = self.seen.get(place).copied().flatten();
+        // Whoever is heard somewhere else than he says has his reports there as well.
+        let to = seen.or_else(beside).or_else(described)?;
+        self.trial.sends().then_some(to)
     }
 }
 
 impl Anchor {
-    /// These ports of ours, each for its party.
-    pub fn new(ports: [u16; 2], parties: [Party; 2]) -> Self {
+    /// These ports of ours, each for its party; who is on trial is sent so many packets.
+    pub fn new(ports: [u16; 2], parties: [Party; 2], trial: u32) -> Self {
         let [first, second] = ports;
         let [a, b] = parties;
         let side = |port, party| Side {
             port,
             party,
             seen: [None; 2],
+            trial: Trial::of(party.trust, trial),
         };
         Self {
             sides: [side(first, a), side(second, b)],
         }
     }
 
-    /// The parties describe themselves anew: whoever moves is sent to where he says, until he is heard.
-    pub fn describe(&mut self, parties: [Party; 2]) {
+    /// The parties describe themselves anew: whoever moves is sent to where he says, until he is heard,
+    /// and so many packets if he is on trial.
+    pub fn describe(&mut self, parties: [Party; 2], trial: u32) {
         for (side, party) in self.sides.iter_mut().zip(parties) {
             if side.party != party {
                 side.party = party;
                 side.seen = [None; 2];
+                side.trial = Trial::of(party.trust, trial);
             }
         }
+    }
+
+    /// The addresses that only a description names.
+    pub fn tried_at(&self) -> impl Iterator<Item = IpAddr> {
+        self.sides.iter().filter_map(|side| side.party.tried_at())
+    }
+
+    /// Whether the trial of a side has ended since this was last asked.
+    pub fn take_end_of_trial(&mut self) -> bool {
+        self.sides.iter_mut().any(|side| side.trial.take_end())
     }
 
     /// All ports of ours.
@@ -104,6 +138,10 @@ impl Anchor {
         if let Some(seen) = side.seen.get_mut(place) {
             *seen = Some(from);
         }
+        // A report of whoever signals does not vouch for whom he has described.
+        if place == 0 || described == Some(from.ip()) {
+            side.trial = Trial::Passed;
+        }
         let [audio, reports] = pair(other.port);
         let leaves = if place == 0 { audio } else { reports };
         Ok(other.remote(place).map(|to| (leaves, to)))
@@ -116,6 +154,8 @@ mod tests {
 
     const RTP: &[u8] = b"\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x09";
 
+    const TRIAL: u32 = 5;
+
     fn at(address: &str) -> SocketAddr {
         address.parse().expect("an address")
     }
@@ -125,12 +165,14 @@ mod tests {
         let phone = Party {
             described: Some(at("192.168.1.7:4000")),
             signalling: at("203.0.113.5:1").ip(),
+            trust: Trust::OnTrial,
         };
         let pbx = Party {
             described: Some(at("198.51.100.1:6000")),
             signalling: at("198.51.100.1:1").ip(),
+            trust: Trust::Full,
         };
-        Anchor::new([20_000, 20_002], [phone, pbx])
+        Anchor::new([20_000, 20_002], [phone, pbx], TRIAL)
     }
 
     #[test]
@@ -176,8 +218,9 @@ mod tests {
         let moved = Party {
             described: Some(at("198.51.100.9:7000")),
             signalling: at("198.51.100.1:1").ip(),
+            trust: Trust::Full,
         };
-        anchor.describe([phone, moved]);
+        anchor.describe([phone, moved], TRIAL);
         let said = anchor.handle(20_000, at("203.0.113.5:61000"), RTP);
         assert_eq!(said, Ok(Some((20_002, at("198.51.100.9:7000")))));
     }
@@ -190,8 +233,25 @@ mod tests {
             described: None,
             ..anchor.sides[1].party
         };
-        anchor.describe([phone, deaf]);
+        anchor.describe([phone, deaf], TRIAL);
         let said = anchor.handle(20_000, at("203.0.113.5:61000"), RTP);
         assert_eq!(said, Ok(None));
+    }
+
+    /// A phone that describes somebody else, and whose calls are music.
+    #[test]
+    fn a_side_that_nothing_comes_from_is_sent_to_for_a_while() {
+        let mut anchor = anchor();
+        let passes = |anchor: &mut Anchor| {
+            let heard = anchor.handle(20_002, at("198.51.100.1:6000"), RTP);
+            heard.expect("taken").is_some()
+        };
+        assert!((0..TRIAL).all(|_| passes(&mut anchor)));
+        assert!(anchor.take_end_of_trial() && !anchor.take_end_of_trial());
+        assert!(!passes(&mut anchor));
+        anchor
+            .handle(20_000, at("203.0.113.5:61000"), RTP)
+            .expect("taken");
+        assert!((0..1000).all(|_| passes(&mut anchor)));
     }
 }

@@ -7,7 +7,7 @@
 //! - A tick that comes late is made up for, up to [`BEHIND_MAX`]; what is older is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use super::anchor::{Anchor, Party};
 use super::room::{Mix, News, Programme, Room, Seat, Sends, TICK, pair};
 use super::stream::{Agreed, Junk, Stream};
+use super::trial::{Trials, packets_in};
 use crate::random::Rng;
 use crate::time::Timestamp;
 
@@ -198,6 +199,9 @@ pub struct Desk {
     by_port: BTreeMap<u16, RoomId>,
     due: BTreeSet<(Timestamp, RoomId)>,
     rng: Rng,
+    /// How many packets are sent to where nothing comes from.
+    trial: u32,
+    trials: Trials,
     counts: Counts,
     /// Whether what happens next panics.
     #[cfg(test)]
@@ -205,14 +209,16 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk without rooms.
-    pub fn new(rng: Rng) -> Self {
+    /// A desk without rooms; whoever is on trial is sent to for so long.
+    pub fn new(rng: Rng, trial: Duration) -> Self {
         Self {
             rooms: BTreeMap::new(),
             anchors: BTreeMap::new(),
             by_port: BTreeMap::new(),
             due: BTreeSet::new(),
             rng,
+            trial: packets_in(trial),
+            trials: Trials::default(),
             counts: Counts::default(),
             #[cfg(test)]
             fails: false,
@@ -225,6 +231,7 @@ impl Desk {
         let anchors = std::mem::take(&mut self.anchors);
         self.by_port.clear();
         self.due.clear();
+        self.trials.clear();
         let streams = rooms.values().map(|(room, _)| room.streams().count());
         let streams = streams.chain(anchors.values().map(|_| 2)).sum::<usize>();
         self.counts.ended.streams += u64::try_from(streams).unwrap_or(u64::MAX);
@@ -300,7 +307,8 @@ impl Desk {
                 }
                 Err(why) => *self.counts.dropped.entry(why).or_default() += 1,
             }
-            return None;
+            let ends = anchored.anchor.take_end_of_trial();
+            return ends.then_some((id, News::Unconfirmed));
         }
         let (room, _) = self.rooms.get_mut(&id)?;
         let begin = sends.count();
@@ -363,8 +371,16 @@ impl Desk {
 
     fn seat(&mut self, (port, agreed): (u16, Agreed)) -> Seat {
         let stream = Stream::new(agreed, &mut self.rng);
+        let packets = self.begin_trials(stream.tried_at());
+        let stream = stream.on_trial(packets);
         self.counts.streams += 1;
         Seat { port, stream }
+    }
+
+    /// How many packets may go to addresses that only descriptions name.
+    fn begin_trials(&mut self, at: impl IntoIterator<Item = IpAddr>) -> u32 {
+        let refused = at.into_iter().filter(|at| !self.trials.begin(*at)).count();
+        if refused == 0 { self.trial } else { 0 }
     }
 
     fn open(&mut self, now: Timestamp, id: RoomId, room: Room) {
@@ -381,10 +397,17 @@ impl Desk {
         ports: [u16; 2],
         parties: [Party; 2],
     ) {
-        if let Some(anchored) = self.anchors.get_mut(&id) {
-            return anchored.anchor.describe(parties);
+        if let Some(anchored) = self.anchors.get(&id) {
+            anchored
+                .anchor
+                .tried_at()
+                .for_each(|at| self.trials.end(at));
         }
-        let anchor = Anchor::new(ports, parties);
+        let trial = self.begin_trials(parties.iter().filter_map(Party::tried_at));
+        if let Some(anchored) = self.anchors.get_mut(&id) {
+            return anchored.anchor.describe(parties, trial);
+        }
+        let anchor = Anchor::new(ports, parties, trial);
         self.counts.streams += 2;
         self.by_port.extend(anchor.ports().map(|port| (port, id)));
         let patience = patience.max(TICK);
@@ -421,6 +444,10 @@ impl Desk {
         };
         if let Some(seat) = left {
             self.counts.ended.add(&seat.stream);
+            seat.stream
+                .tried_at()
+                .into_iter()
+                .for_each(|at| self.trials.end(at));
         }
     }
 
@@ -439,6 +466,7 @@ impl Desk {
     fn close(&mut self, id: RoomId) {
         if let Some(Anchored { anchor, due, .. }) = self.anchors.remove(&id) {
             self.counts.ended.streams += 2;
+            anchor.tried_at().for_each(|at| self.trials.end(at));
             self.due.remove(&(due, id));
             for port in anchor.ports() {
                 self.by_port.remove(&port);
@@ -450,6 +478,10 @@ impl Desk {
         self.due.remove(&(next, id));
         for stream in room.streams() {
             self.counts.ended.add(stream);
+            stream
+                .tried_at()
+                .into_iter()
+                .for_each(|at| self.trials.end(at));
         }
         for port in room.ports() {
             if self.by_port.get(&port) == Some(&id) {
@@ -466,8 +498,10 @@ mod tests {
     use crate::media::codec::Codec;
     use crate::media::digit::Digit;
     use crate::media::room::Repeats;
+    use crate::media::trial::Trust;
 
     const ROOM: RoomId = RoomId(7);
+    const TRIAL: Duration = Duration::from_secs(5);
 
     fn peer() -> SocketAddr {
         "192.0.2.1:4000".parse().expect("an address")
@@ -481,6 +515,7 @@ mod tests {
             payload_type: 0,
             events: Some(101),
             keys: None,
+            trust: Trust::Full,
         }
     }
 
@@ -489,7 +524,7 @@ mod tests {
     }
 
     fn opened(room: RoomId, port: u16, now: Timestamp) -> Desk {
-        let mut desk = Desk::new(Rng::from_number(1));
+        let mut desk = Desk::new(Rng::from_number(1), TRIAL);
         open(&mut desk, room, port, now);
         desk
     }
@@ -640,6 +675,7 @@ mod tests {
         let party = Party {
             described: Some(peer()),
             signalling: peer().ip(),
+            trust: Trust::Full,
         };
         desk.handle(
             now,
@@ -664,7 +700,7 @@ mod tests {
 
     #[test]
     fn a_call_that_passes_us_is_silent_when_nothing_comes_from_either_side() {
-        let mut desk = Desk::new(Rng::from_number(1));
+        let mut desk = Desk::new(Rng::from_number(1), TRIAL);
         anchored(&mut desk, after(0));
         let rtp = event_of(Digit::D1);
         let mut sends = Sends::default();
@@ -690,5 +726,80 @@ mod tests {
         assert_eq!(desk.counts().streams, desk.counts().ended.streams);
         open(&mut desk, ROOM, 20_000, after(1));
         assert_eq!(sent(&mut desk, after(1)), [20_000]);
+    }
+
+    #[test]
+    fn a_trial_ends_after_its_time_and_that_is_told() {
+        let mut desk = Desk::new(Rng::from_number(1), TRIAL);
+        let party = Agreed {
+            trust: Trust::OnTrial,
+            ..agreed()
+        };
+        let programme = Programme::new(Clip::new(vec![500; 160]), Repeats::Forever);
+        desk.handle(
+            after(0),
+            Command::Open {
+                room: ROOM,
+                party: (20_000, party),
+                programme,
+            },
+        );
+        let mut sends = Sends::default();
+        let mut all = Vec::new();
+        for tick in 0..=500 {
+            let now = after(tick * 20);
+            desk.handle_timeout(now, &mut sends, |_, news| all.push((now, news)));
+        }
+        let audio = sends.iter().filter(|(port, ..)| *port == 20_000).count();
+        // A report was one of them.
+        assert_eq!(audio, 249);
+        assert_eq!(all, [(after(4_980), News::Unconfirmed)]);
+        let before = sends.count();
+        desk.handle_packet(
+            after(10_010),
+            20_000,
+            peer(),
+            &event_of(Digit::D5),
+            &mut sends,
+        );
+        desk.handle_timeout(after(10_020), &mut sends, |_, _| ());
+        assert_eq!(sends.count(), before + 1);
+    }
+
+    /// The story: a hundred INVITEs that name one address had a hundred streams sent there.
+    #[test]
+    fn however_many_name_one_address_a_few_streams_go_there_at_once() {
+        let mut desk = Desk::new(Rng::from_number(1), TRIAL);
+        for number in 0..100_u16 {
+            let party = Agreed {
+                trust: Trust::OnTrial,
+                ..agreed()
+            };
+            desk.handle(
+                after(0),
+                Command::Open {
+                    room: RoomId(number.into()),
+                    party: (20_000 + 2 * number, party),
+                    programme: programme(),
+                },
+            );
+        }
+        assert_eq!(sent(&mut desk, after(0)), [20_000, 20_002, 20_004, 20_006]);
+        for number in 0..100 {
+            let room = RoomId(number);
+            desk.handle(after(1), Command::Close { room });
+        }
+        // All of it is forgotten with the rooms.
+        let party = Agreed {
+            trust: Trust::OnTrial,
+            ..agreed()
+        };
+        let open = Command::Open {
+            room: ROOM,
+            party: (20_000, party),
+            programme: programme(),
+        };
+        desk.handle(after(2), open);
+        assert_eq!(sent(&mut desk, after(2)), [20_000]);
     }
 }

@@ -20,3 +20,4 @@ pub mod room;
 pub mod srtp;
 pub mod stream;
 pub mod tone;
+pub mod trial;

@@ -127,7 +127,8 @@ impl Mix {
         let every = every.as_millis() / TICK.as_millis();
         let every = usize::try_from(every)
             .unwrap_or(usize::MAX)
-            .max(warning.frames());
+            // The mix opens in between.
+            .max(warning.frames() + 1);
         Ok(Self {
             warning,
             every: Some(every),
@@ -189,6 +190,8 @@ pub enum News {
     Reserved,
     /// Nothing has come for too long from whoever joined the other two.
     Silent,
+    /// Nothing has come from where a party is sent to, and nothing more is sent there until it does.
+    Unconfirmed,
     /// The ports that were to be reserved are not to be had; whoever is in the room stays.
     Unreserved,
 }
@@ -256,9 +259,10 @@ impl Sends {
     }
 
     fn put(&mut self, seat: &mut Seat, frame: &Frame) {
-        let to = seat.stream.put(frame, &mut self.bytes);
-        let (port, ends) = (seat.port, self.bytes.len());
-        self.each.push(Send { port, to, ends });
+        if let Some(to) = seat.stream.put(frame, &mut self.bytes) {
+            let (port, ends) = (seat.port, self.bytes.len());
+            self.each.push(Send { port, to, ends });
+        }
     }
 
     fn put_event(&mut self, seat: &mut Seat, told: Told) {
@@ -269,10 +273,11 @@ impl Sends {
     }
 
     fn put_report(&mut self, now: Timestamp, seat: &mut Seat) {
-        let to = seat.stream.report(now, &mut self.bytes);
-        let [_, port] = pair(seat.port);
-        let ends = self.bytes.len();
-        self.each.push(Send { port, to, ends });
+        if let Some(to) = seat.stream.report(now, &mut self.bytes) {
+            let [_, port] = pair(seat.port);
+            let ends = self.bytes.len();
+            self.each.push(Send { port, to, ends });
+        }
     }
 }
 
@@ -390,6 +395,13 @@ impl Room {
                 .iter_mut()
                 .for_each(|seat| sends.put_report(now, seat));
         }
+        if self
+            .seats
+            .iter_mut()
+            .any(|seat| seat.stream.take_end_of_trial())
+        {
+            news(News::Unconfirmed);
+        }
         let heard: SmallVec<[Option<Frame>; 3]> = self
             .seats
             .iter_mut()
@@ -449,6 +461,7 @@ mod tests {
     use crate::media::power::Listener;
     use crate::media::stream::Agreed;
     use crate::media::tone::{self, Part};
+    use crate::media::trial::Trust;
     use crate::random::Rng;
 
     const fn ms(ms: u64) -> Duration {
@@ -470,6 +483,7 @@ mod tests {
             payload_type: 8,
             events: None,
             keys: None,
+            trust: Trust::Full,
         }
     }
 
@@ -512,7 +526,7 @@ mod tests {
             for (host, party) in (0_u8..).zip(&mut *parties) {
                 let mut packet = Vec::new();
                 let frame = party.says.frame(index).expect("long enough");
-                party.stream.put(&frame, &mut packet);
+                party.stream.put(&frame, &mut packet).expect("sent");
                 let port = u16::from(host) * 2;
                 take(room, (port, at(host)), &packet).expect("taken");
             }
@@ -824,5 +838,18 @@ mod tests {
     fn three_loud_voices_do_not_wrap() {
         let loud = [30_000; FRAME];
         assert_eq!(sum_of(&[&loud, &loud])[0], i16::MAX);
+    }
+
+    /// The story: a recorded warning of 3 s, to be repeated every 2 s, and the three never heard each other.
+    #[test]
+    fn a_warning_that_is_longer_than_the_time_between_two_opens_the_mix_all_the_same() {
+        let warning = tone::render(&[Part::sine(1400, ms(3000))], 6000);
+        let frames = warning.frames();
+        let mut mix = Mix::new(warning, Duration::from_secs(2)).expect("it can be heard");
+        for _ in 0..frames {
+            assert!(mix.next().is_some() && !mix.is_open);
+        }
+        assert!(mix.next().is_none() && mix.is_open);
+        assert!(mix.next().is_some() && mix.is_open);
     }
 }

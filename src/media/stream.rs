@@ -5,6 +5,7 @@
 //!
 //! - Nothing is sent but where the peer's description says, until a packet comes from there or from
 //!   the address of its signalling; then it goes to where that came from (R14).
+//! - A description that nothing confirms is believed for the time of a trial.
 //! - What comes from elsewhere, is no RTP, or is not under the keys, is counted and dropped: it moves
 //!   nothing.
 
@@ -19,6 +20,7 @@ use super::inband::Ear;
 use super::jitter::Buffer;
 use super::report::{self, Reception, Sending};
 use super::srtp::{Forged, Keys, Shield};
+use super::trial::{Trial, Trust};
 use crate::random::Rng;
 use crate::time::Timestamp;
 
@@ -40,6 +42,8 @@ pub struct Agreed {
     pub events: Option<u8>,
     /// The keys, if it is not to be sent plain audio.
     pub keys: Option<Keys>,
+    /// Whether it may be sent to there though nothing comes.
+    pub trust: Trust,
 }
 
 /// What a packet did not pass.
@@ -79,6 +83,7 @@ pub struct Stream {
     ear: Ear,
     /// Whether the peer sends events: then its audio is not searched for digits.
     sends_events: bool,
+    trial: Trial,
 }
 
 impl From<Forged> for Junk {
@@ -110,6 +115,16 @@ impl Stream {
             passing: Passing::default(),
             ear: Ear::default(),
             sends_events: false,
+            trial: Trial::Passed,
+        }
+    }
+
+    /// The same, which sends so many packets to where nothing comes from, unless its peer is trusted.
+    #[must_use]
+    pub fn on_trial(self, packets: u32) -> Self {
+        Self {
+            trial: Trial::of(self.agreed.trust, packets),
+            ..self
         }
     }
 
@@ -130,6 +145,8 @@ impl Stream {
         };
         let bytes = opened.as_ref().map_or(bytes, AsRef::as_ref);
         let packet = RtpPacket::parse(bytes).map_err(|_| Junk::Malformed)?;
+        // Whatever it is, it comes from where we send to, or would.
+        self.trial = Trial::Passed;
         let payload_type = packet.payload_type();
         let is_event = self.agreed.events == Some(payload_type);
         if !is_event && payload_type != self.agreed.payload_type {
@@ -170,8 +187,13 @@ impl Stream {
         (frame, digit)
     }
 
-    /// Appends the packet that sends this frame to `out`, and says where it goes.
-    pub fn put(&mut self, frame: &Frame, out: &mut Vec<u8>) -> SocketAddr {
+    /// Appends the packet that sends this frame to `out`, and says where it goes; `None` if its trial is
+    /// over.
+    pub fn put(&mut self, frame: &Frame, out: &mut Vec<u8>) -> Option<SocketAddr> {
+        if !self.trial.sends() {
+            self.skip();
+            return None;
+        }
         self.payload.clear();
         self.coder.encode(frame, &mut self.payload);
         let begins = out.len();
@@ -184,7 +206,12 @@ impl Stream {
         self.sending.bytes = self.sending.bytes.wrapping_add(length);
         self.sequence = self.sequence.wrapping_add(1);
         self.skip();
-        self.remote
+        Some(self.remote)
+    }
+
+    /// Whether the trial of its peer has ended since this was last asked.
+    pub fn take_end_of_trial(&mut self) -> bool {
+        self.trial.take_end()
     }
 
     /// What the packet that was taken in last tells of an event.
@@ -196,6 +223,9 @@ impl Stream {
     /// `None` if the peer takes no events.
     pub fn pass(&mut self, told: Told, out: &mut Vec<u8>) -> Option<SocketAddr> {
         let payload_type = self.agreed.events?;
+        if !self.trial.sends() {
+            return None;
+        }
         let (timestamp, is_first) = self.passing.pass(told, self.sending.timestamp);
         let builder = RtpPacketBuilder::<&[u8], &[u8]>::new()
             .payload_type(payload_type)
@@ -233,14 +263,21 @@ impl Stream {
             None => report::is_report(bytes),
         };
         if is_report {
+            if from.ip() == self.remote.ip() {
+                self.trial = Trial::Passed;
+            }
             Ok(())
         } else {
             Err(Junk::Malformed)
         }
     }
 
-    /// Appends a report to `out`, and says where it goes: the port after the one for audio.
-    pub fn report(&mut self, now: Timestamp, out: &mut Vec<u8>) -> SocketAddr {
+    /// Appends a report to `out`, and says where it goes: the port after the one for audio; `None` if its
+    /// trial is over.
+    pub fn report(&mut self, now: Timestamp, out: &mut Vec<u8>) -> Option<SocketAddr> {
+        if !self.trial.sends() {
+            return None;
+        }
         let heard = self.heard.as_mut();
         let heard = heard.map(|(ssrc, reception)| (*ssrc, reception));
         let begins = out.len();
@@ -250,7 +287,12 @@ impl Stream {
         }
         let mut to = self.remote;
         to.set_port(to.port().saturating_add(1));
-        to
+        Some(to)
+    }
+
+    /// The address that only its description names, if that is so.
+    pub fn tried_at(&self) -> Option<IpAddr> {
+        (self.agreed.trust == Trust::OnTrial).then(|| self.agreed.remote.ip())
     }
 
     /// Where it is sent to.
@@ -317,6 +359,7 @@ mod tests {
             payload_type: 0,
             events: Some(101),
             keys: None,
+            trust: Trust::OnTrial,
         }
     }
 
@@ -345,7 +388,7 @@ mod tests {
         let mut bytes = Vec::new();
         for value in [1000_i16, 2000] {
             bytes.clear();
-            let to = ours.put(&[value; FRAME], &mut bytes);
+            let to = ours.put(&[value; FRAME], &mut bytes).expect("sent");
             assert_eq!(to, at("192.0.2.1:4000"));
             assert_eq!(theirs.handle(NOW, to, &bytes), Ok(None));
         }
@@ -489,5 +532,75 @@ mod tests {
         other[11] = 10;
         stream.handle(NOW, peer, &other).expect("taken");
         assert_eq!(stream.take().0, None);
+    }
+
+    /// How many of so many frames are sent.
+    fn sent(stream: &mut Stream, frames: usize) -> usize {
+        let mut bytes = Vec::new();
+        let sent = (0..frames).filter(|_| stream.put(&[0; FRAME], &mut bytes).is_some());
+        sent.count()
+    }
+
+    /// The story: one INVITE that named somebody else's address had 20 s of sound sent there.
+    #[test]
+    fn where_nothing_comes_from_is_sent_to_for_the_time_of_a_trial() {
+        let mut stream = stream().on_trial(250);
+        assert_eq!(sent(&mut stream, 1000), 250);
+        assert!(stream.take_end_of_trial() && !stream.take_end_of_trial());
+        let mut bytes = Vec::new();
+        assert_eq!(stream.report(NOW, &mut bytes), None);
+        let told = Told {
+            timestamp: 0,
+            payload: [5, 10, 0, 160],
+        };
+        assert_eq!(stream.pass(told, &mut bytes), None);
+        assert_eq!(bytes, b"");
+    }
+
+    #[test]
+    fn a_packet_from_there_ends_the_trial_for_good() {
+        for (from, bytes) in [
+            ("192.0.2.1:9", packet(0, 1, &[0; FRAME])),
+            ("198.51.100.1:9", packet(0, 1, &[0; FRAME])),
+            // Silence (RFC 3389) that was not agreed on.
+            ("192.0.2.1:9", packet(13, 1, &[0; 1])),
+        ] {
+            let mut stream = stream().on_trial(2);
+            assert_eq!(sent(&mut stream, 5), 2);
+            let _junk = stream.handle(NOW, at(from), &bytes);
+            assert_eq!(sent(&mut stream, 1000), 1000, "{from}");
+        }
+    }
+
+    #[test]
+    fn what_comes_from_elsewhere_or_is_no_rtp_ends_no_trial() {
+        let mut stream = stream().on_trial(2);
+        let audio = packet(0, 1, &[0; FRAME]);
+        let _junk = stream.handle(NOW, at("203.0.113.5:4000"), &audio);
+        let _junk = stream.handle(NOW, at("192.0.2.1:4000"), b"\x80");
+        assert_eq!(sent(&mut stream, 5), 2);
+    }
+
+    /// Whoever signals could vouch for whom he has described.
+    #[test]
+    fn a_report_ends_the_trial_of_where_it_comes_from_and_of_nobody_else() {
+        let mut theirs = Stream::new(agreed(), &mut Rng::from_number(8));
+        let mut report = Vec::new();
+        theirs.report(NOW, &mut report).expect("a report");
+        let mut stream = stream().on_trial(2);
+        let taken = stream.handle_report(at("198.51.100.1:4001"), &report);
+        assert_eq!((taken, sent(&mut stream, 5)), (Ok(()), 2));
+        let taken = stream.handle_report(at("192.0.2.1:4001"), &report);
+        assert_eq!((taken, sent(&mut stream, 5)), (Ok(()), 5));
+    }
+
+    #[test]
+    fn who_signals_from_where_he_listens_may_be_silent() {
+        let agreed = Agreed {
+            trust: Trust::Full,
+            ..agreed()
+        };
+        let mut stream = Stream::new(agreed, &mut Rng::from_number(7)).on_trial(2);
+        assert_eq!(sent(&mut stream, 1000), 1000);
     }
 }

@@ -9,9 +9,11 @@
 
 use std::net::SocketAddr;
 
-use crate::call::{NatMedia, Offer};
+use crate::call::{NatMedia, Offer, Side};
+use crate::media::anchor::Party;
 use crate::media::desk::RoomId;
-use crate::shard::{Held, Shard};
+use crate::shard::sound::trust_of;
+use crate::shard::{Held, Parties, Shard};
 use crate::table::Key;
 use crate::time::Timestamp;
 
@@ -73,7 +75,11 @@ impl Shard {
         }
         if let Some(parties) = held.call.take_anchor() {
             let ports = at.map(|at| at.port());
+            let parties = trusted(&held.parties, parties);
             self.sounds.anchor(*room, ports, parties);
+        }
+        if held.call.take_misdirected() {
+            self.on_misdirected(held.call.call_id(Side::A));
         }
         if *lasts == Lasts::Lost && held.call.answered().is_some() {
             self.end_anchored(now, held);
@@ -100,4 +106,14 @@ impl Shard {
             self.sounds.close(anchorage.room);
         }
     }
+}
+
+/// The two sides, as far as they may be believed.
+pub(super) fn trusted(known: &Parties, [a, b]: [Party; 2]) -> [Party; 2] {
+    let [from, to] = known.through;
+    let as_known = |party: Party, through| Party {
+        trust: trust_of(through, party.trust),
+        ..party
+    };
+    [as_known(a, from), as_known(b, to)]
 }

@@ -18,6 +18,7 @@ use crate::media::room::{Programme, Repeats};
 use crate::shard::offer::About;
 use crate::shard::prompt::{Prompting, Stage};
 use crate::shard::recall::dialled_user;
+use crate::shard::sound::trust_of;
 use crate::shard::{Held, Shard};
 use crate::time::Timestamp;
 
@@ -49,12 +50,12 @@ impl Shard {
             self.sounds.close(room);
             return false;
         };
-        held.prompting = Some(Prompting {
+        held.prompting = Some(Box::new(Prompting {
             room,
             port: at.port(),
             stage: Stage::Announcing,
             offered: Vec::new(),
-        });
+        }));
         true
     }
 
@@ -73,7 +74,9 @@ impl Shard {
         }
         match prompting.stage {
             Stage::Announcing => match held.call.take_announcement() {
-                Some(Announcement::Heard(agreed)) => {
+                Some(Announcement::Heard(mut agreed)) => {
+                    let [from, _] = held.parties.through;
+                    agreed.trust = trust_of(from, agreed.trust);
                     let party = (prompting.port, agreed);
                     let said = self.announcement(id);
                     self.sounds.open(prompting.room, party, said);

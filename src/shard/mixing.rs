@@ -24,6 +24,7 @@ use crate::media::stream::Agreed;
 use crate::shard::audit::AttemptId;
 use crate::shard::offer::About;
 use crate::shard::prompt::{CLOSING_MAX, Prompting, Stage};
+use crate::shard::sound::trust_of;
 use crate::shard::{Held, Kind, Shard};
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -234,12 +235,12 @@ impl Shard {
         let voice = self.settings.voice.as_ref()?;
         let rings = Programme::new(voice.ringing.clone(), Repeats::Forever);
         let (room, port) = self.open_room(now, key, held, rings)?;
-        held.prompting = Some(Prompting {
+        held.prompting = Some(Box::new(Prompting {
             room,
             port,
             stage: Stage::Saying,
             offered: Vec::new(),
-        });
+        }));
         Some(())
     }
 
@@ -365,7 +366,10 @@ impl Shard {
             return;
         }
         match news {
-            Some(MixNews::Ready(agreed)) => {
+            Some(MixNews::Ready(mut agreed)) => {
+                for (agreed, through) in agreed.iter_mut().zip(held.parties.through) {
+                    agreed.trust = trust_of(through, agreed.trust);
+                }
                 let joined = intruder.zip(room);
                 let is_in = joined
                     .is_some_and(|(intruder, room)| self.let_in(now, intruder, (room, *agreed)));

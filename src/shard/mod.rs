@@ -122,7 +122,7 @@ struct Held {
     asked: Option<CallIdentity>,
     armed: Option<Timestamp>,
     /// What its caller is asked, while he is kept from its failure.
-    prompting: Option<prompt::Prompting>,
+    prompting: Option<Box<prompt::Prompting>>,
     /// The ports that its audio passes, if it passes us.
     anchorage: Option<Box<anchored::Anchorage>>,
     /// What it has to do with an intrusion.

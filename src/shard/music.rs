@@ -36,17 +36,20 @@ impl Shard {
             prompting.stage = stage;
             return self.sounds.play(prompting.room, programme);
         }
+        if !self.may_hear_both(held) {
+            return;
+        }
         let prompt = self.settings.completion.prompt.as_ref();
         let digits = prompt.into_iter().flat_map(|prompt| &prompt.digits);
         let offered = digits.filter(|(_, mode)| *mode == Mode::Callback);
         let offered = offered.copied().collect();
         if let Some((room, port)) = self.open_room(now, key, held, programme) {
-            held.prompting = Some(Prompting {
+            held.prompting = Some(Box::new(Prompting {
                 room,
                 port,
                 stage,
                 offered,
-            });
+            }));
         }
     }
 

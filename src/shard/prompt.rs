@@ -29,6 +29,7 @@ use crate::media::room::{News, Programme, Repeats};
 use crate::shard::desk::name_of;
 use crate::shard::offer::{About, Announcer, Callee};
 use crate::shard::record::Draft;
+use crate::shard::sound::trust_of;
 use crate::shard::ways::Ways;
 use crate::shard::{Held, Parties, Reject, Shard};
 use crate::sip::flow::Flow;
@@ -208,6 +209,10 @@ impl Shard {
     fn begin_prompt(&mut self, now: Timestamp, key: Key, held: &mut Held) -> Option<()> {
         let voice = self.settings.voice.clone()?;
         let reason = held.about.asker()?.failed?;
+        if !held.call.is_kept() && !self.may_hear_both(held) {
+            // His callee's side may answer yet.
+            return None;
+        }
         let offered = self.offered(now, held, reason);
         if offered.is_empty() {
             return None;
@@ -216,12 +221,12 @@ impl Shard {
         let programme = Programme::new(sentence, Repeats::Never);
         let (room, port) = self.open_room(now, key, held, programme)?;
         self.counters.prompts += 1;
-        held.prompting = Some(Prompting {
+        held.prompting = Some(Box::new(Prompting {
             room,
             port,
             stage: Stage::Saying,
             offered,
-        });
+        }));
         Some(())
     }
 
@@ -243,10 +248,12 @@ impl Shard {
             call.tell_held(turn, Status::SESSION_PROGRESS, b"", &answer);
             Some(agreed)
         });
-        let Some(agreed) = told else {
+        let Some(mut agreed) = told else {
             self.sounds.close(room);
             return None;
         };
+        let [from, _] = held.parties.through;
+        agreed.trust = trust_of(from, agreed.trust);
         self.sounds.open(room, (at.port(), agreed), programme);
         Some((room, at.port()))
     }
@@ -259,7 +266,8 @@ impl Shard {
             Mode::Callback => true,
             Mode::CampOn => {
                 let could_camp = |asker| self.could_camp(asker);
-                reason == Condition::Busy && held.about.asker().is_some_and(could_camp)
+                let is_camp = reason == Condition::Busy && self.may_hear_both(held);
+                is_camp && held.about.asker().is_some_and(could_camp)
             }
             Mode::Intrude => reason == Condition::Busy && self.may_intrude(now, held),
             Mode::Message => self.could_leave(held),
@@ -291,6 +299,7 @@ impl Shard {
                 self.close_prompt(&mut held);
             }
             (News::Silent, Some(Stage::Joined)) => self.on_silent(now, &mut held),
+            (News::Unconfirmed, _) => self.on_unconfirmed(&held),
             (News::Silent, None) => self.on_anchor_silent(now, &mut held),
             (News::PlayedOut | News::Reserved | News::Silent | News::Unreserved, Some(_))
             | (News::Digit(_) | News::PlayedOut | News::Reserved | News::Unreserved, None) => {}

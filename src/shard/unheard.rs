@@ -13,7 +13,7 @@
 //! The sound thread gives a room up when the system has no port for it, or after a bug of ours.
 
 use crate::call::{Call, Side};
-use crate::shard::anchored::{Anchorage, Lasts};
+use crate::shard::anchored::{Anchorage, Lasts, trusted};
 use crate::shard::mixing::Mixed;
 use crate::shard::prompt::Stage;
 use crate::shard::{Held, Shard};
@@ -66,6 +66,7 @@ impl Shard {
         };
         *lasts = Lasts::Again;
         let ports = at.map(|at| at.port());
+        let parties = trusted(&held.parties, parties);
         self.sounds.anchor(*room, ports, parties);
     }
 

@@ -16,7 +16,7 @@ use campon::media::stream::{Agreed, Junk};
 use campon::random::Rng;
 use campon::time::Timestamp;
 
-use crate::flow::kit::completion::LONG;
+use crate::flow::kit::completion::{GUARD, LONG, MOMENT};
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, invite, response};
 use crate::flow::kit::message::Message;
@@ -103,7 +103,7 @@ fn a_phone_that_knows_keys_alone_hears_the_prompt_under_ours() {
         ours: ALICE,
         theirs: key_in(progress.sdp()),
     });
-    let mut desk = Desk::new(Rng::from_number(7));
+    let mut desk = Desk::new(Rng::from_number(7), Duration::from_secs(5));
     desk.handle(Timestamp::START, opens);
     let (mut coder, mut heard) = (Coder::new(Codec::Pcmu), Vec::new());
     for tick in 0..50 {
@@ -159,6 +159,31 @@ fn presses(
         });
     }
     news
+}
+
+/// The story: she heard our music, and of Bob, whose answer had another key, nothing: her phone keeps the
+/// first one.
+#[test]
+fn who_knows_keys_alone_is_not_offered_to_wait_and_is_called_back() {
+    let world = World::new(Setup::Prompting);
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
+    let talk = talk(&carol, &bob);
+    let (sent, _, room, _) = asked(&world, &alice);
+    world.hears(room, News::Digit(Digit::D1));
+    alice.receives_nothing();
+    assert!(world.next_sound().is_none());
+    world.hears(room, News::Digit(Digit::D5));
+    assert!(matches!(world.next_sound(), Some(Command::Play { .. })));
+    world.hears(room, News::PlayedOut);
+    let busy = alice.receives("486");
+    alice.acks(&sent, &busy);
+    assert!(matches!(world.next_sound(), Some(Command::Close { .. })));
+    world.advance(MOMENT);
+    hang_up(&carol, &talk, &bob);
+    world.advance(GUARD);
+    let recall = alice.receives("INVITE");
+    alice.answers(&recall, 603);
+    alice.receives("ACK");
 }
 
 /// R17: legs under keys are mixed as plain ones are. The story: a phone that took no second key heard nobody

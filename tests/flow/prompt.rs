@@ -2,6 +2,7 @@
 //!
 //! Spec: RULES R5, R16; RFC 3264 §6; RFC 3261 §13.3.1.1; RFC 6910 §7.1.
 
+mod abused;
 mod never;
 mod texts;
 
@@ -10,10 +11,11 @@ use std::time::Duration;
 use campon::media::desk::{Command, RoomId};
 use campon::media::digit::Digit;
 use campon::media::room::News;
+use campon::media::trial::Trust;
 
 use crate::flow::kit::completion::{GUARD, LONG, MOMENT, offered_uri, talks_after_recall};
 use crate::flow::kit::dialog::Dialog;
-use crate::flow::kit::draft::{ANSWER, OFFER, invite, response, within};
+use crate::flow::kit::draft::{ANSWER, OFFER, invite, reinvite, response, within};
 use crate::flow::kit::message::Message;
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::{Call, call, hang_up, refused};
@@ -70,6 +72,7 @@ impl Asked {
             panic!("a room opens");
         };
         assert_eq!(party.1.remote.to_string(), "192.0.2.10:40000");
+        assert_eq!(party.1.trust, Trust::Full);
         let port = party.0;
         Self {
             world,
@@ -253,6 +256,58 @@ fn without_a_port_the_failure_is_told_at_once() {
     asked.world.hears(asked.room, News::Failed);
     asked.ends_busy();
     asked.comes_to_nothing();
+}
+
+/// T29: nor is anybody else made to hear it.
+#[test]
+fn who_wants_sound_where_none_may_be_sent_gets_his_failure_at_once() {
+    for address in [
+        "IP4 224.2.1.1/127",
+        "IP4 255.255.255.255",
+        "IP4 127.0.0.1",
+        "IP6 ff02::1",
+    ] {
+        let world = World::new(Setup::Prompting);
+        let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
+        let talk = call(&carol, &bob);
+        let sdp = OFFER.replace("c=IN IP4 192.0.2.10", &format!("c=IN {address}"));
+        assert_ne!(sdp, OFFER);
+        let sent = alice.sends(invite("bob").with_sdp(&sdp));
+        offered_uri(&refused(&alice, &sent, "486"));
+        assert!(world.next_sound().is_none(), "{address}");
+        assert_eq!(world.counted("sounds_misdirected"), 1, "{address}");
+        hang_up(&carol, &talk.caller, &bob);
+        world.advance(LONG);
+    }
+}
+
+/// RFC 8445 §19.5.1: what may be somebody else's address is sent to on trial.
+#[test]
+fn who_wants_sound_elsewhere_than_he_signals_from_is_believed_for_a_while() {
+    let asked = Asked::new();
+    let elsewhere = OFFER.replace("c=IN IP4 192.0.2.10", "c=IN IP4 203.0.113.77");
+    let dave = asked.world.phone("dave");
+    let sent = dave.sends(invite("bob").with_sdp(&elsewhere));
+    dave.receives("183");
+    let Some(Command::Open { room, party, .. }) = asked.world.next_sound() else {
+        panic!("a room opens");
+    };
+    assert_eq!(party.1.trust, Trust::OnTrial);
+    asked.world.hears(room, News::Unconfirmed);
+    assert_eq!(asked.world.counted("sounds_unconfirmed"), 1);
+    // What he presses counts as before.
+    asked.world.hears(room, News::Digit(Digit::D5));
+    let next = asked.world.next_sound();
+    assert!(matches!(next, Some(Command::Play { .. })), "{next:?}");
+    asked.world.hears(room, News::PlayedOut);
+    refused(&dave, &sent, "486");
+    let next = asked.world.next_sound();
+    assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+    asked.world.advance(LASTS);
+    asked.ends_busy();
+    asked.bob_is_free();
+    talks_after_recall(&dave, &asked.bob);
+    asked.is_quiet();
 }
 
 /// He is called back, and hears no tone that says so.

@@ -12,6 +12,7 @@ use campon::media::inband::Ear;
 use campon::media::info::digit_in;
 use campon::media::report;
 use campon::media::stream::{Agreed, Stream};
+use campon::media::trial::Trust;
 use campon::random::Rng;
 use campon::time::Timestamp;
 
@@ -33,6 +34,7 @@ pub(super) fn stream(rng: &mut Rng) -> Stream {
         payload_type: AUDIO,
         events: Some(EVENTS),
         keys: None,
+        trust: Trust::Full,
     };
     Stream::new(agreed, rng)
 }

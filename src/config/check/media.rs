@@ -26,6 +26,10 @@ const WARNS: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_
 /// How long nothing may be heard of a party: a phone sends a report every 5 s (RFC 3550 §6.2).
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_mins(10);
 
+/// How long sound goes to where nothing comes from: a second says what it is, and for a minute more is
+/// played than a prompt takes.
+const TRIALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
+
 /// What is heard of us, if `[media]` is written.
 pub(super) fn media(
     source: Source<'_>,
@@ -33,7 +37,7 @@ pub(super) fn media(
     listeners: &[Listener],
 ) -> Result<Option<Media>, Error> {
     let Some(written) = &raw.ports else {
-        let others = [&raw.address, &raw.timeout, &raw.voice]
+        let others = [&raw.address, &raw.timeout, &raw.trial, &raw.voice]
             .into_iter()
             .flatten()
             .next();
@@ -56,12 +60,16 @@ pub(super) fn media(
         return Err(source.error(&written.span(), format!("{taken} is a SIP listener's")));
     }
     let timeout = source.time(raw.timeout.as_ref(), Duration::from_secs(30), TIMEOUTS)?;
+    let trial = source.time(raw.trial.as_ref(), Duration::from_secs(5), TRIALS)?;
+    let takes_new_keys = raw.takes_new_keys.as_ref();
     let voice = raw.voice.as_ref().map(|written| written.get_ref().into());
     Ok(Some(Media {
         sound: Sound {
             address,
             ports,
             timeout,
+            trial,
+            takes_new_keys: takes_new_keys.is_some_and(|written| *written.get_ref()),
         },
         voice,
     }))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use campon::media::desk::{Command, RoomId};
 use campon::media::room::News;
+use campon::media::trial::Trust;
 
 use super::super::kit::dialog::Dialog;
 use super::super::kit::draft::{ANSWER, OFFER, reinvite, request, response};
@@ -202,6 +203,46 @@ impl Talk {
         self.alice.acks(&again, &answer);
         self.pbx.receives("ACK");
     }
+}
+
+#[test]
+fn a_peer_is_believed_where_its_media_is_and_a_phone_behind_a_nat_until_it_is_heard() {
+    let (world, pbx) = edge_with(Setup::EdgeAnchor);
+    let (alice, _) = behind_nat(&world, "alice", &pbx);
+    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
+    let at_pbx = pbx.receives("INVITE");
+    pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    let Some(Command::Anchor { parties, .. }) = world.next_sound() else {
+        panic!("it passes us");
+    };
+    assert_eq!(parties.map(|it| it.trust), [Trust::OnTrial, Trust::Full]);
+    assert_ne!(
+        parties[1].described.map(|it| it.ip()),
+        Some(parties[1].signalling)
+    );
+    alice.acks(&sent, &answer);
+    pbx.receives("ACK");
+    hang_up(&alice, &Dialog::of_caller(&sent, &answer), &pbx);
+    assert!(matches!(world.next_sound(), Some(Command::Close { .. })));
+}
+
+#[test]
+fn a_side_that_wants_its_audio_at_a_group_is_sent_none_until_it_is_heard() {
+    let (world, pbx) = edge_with(Setup::EdgeAnchor);
+    let (alice, _) = behind_nat(&world, "alice", &pbx);
+    let group = private(OFFER).replace("c=IN IP4 192.168.1.10", "c=IN IP4 224.2.1.1/127");
+    let sent = alice.sends(invite("alice", "bob").with_sdp(&group));
+    let at_pbx = pbx.receives("INVITE");
+    pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    let (.., [a, _]) = anchored(&world);
+    assert_eq!(a.0, "");
+    assert_eq!(world.counted("sounds_misdirected"), 1);
+    alice.acks(&sent, &answer);
+    pbx.receives("ACK");
+    hang_up(&alice, &Dialog::of_caller(&sent, &answer), &pbx);
+    assert!(matches!(world.next_sound(), Some(Command::Close { .. })));
 }
 
 /// The story: two phones that had crashed kept their ports until campon was started anew.

@@ -394,6 +394,8 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=20_003,
             timeout: Duration::from_secs(30),
+            trial: Duration::from_secs(5),
+            takes_new_keys: false,
         });
     }
     if matches!(
@@ -413,6 +415,8 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=ports_end,
             timeout: Duration::from_secs(30),
+            trial: Duration::from_secs(5),
+            takes_new_keys: false,
         });
         let own = include_bytes!("../../../src/media/prompts/en/message.wav");
         let voice = Voice::new(|name| match (setup, name) {
@@ -444,6 +448,8 @@ fn prepare_hearing(setup: Setup, settings: &mut Settings) {
             address: DOMAIN.parse().expect("an address"),
             ports: 20_000..=20_003,
             timeout: Duration::from_secs(30),
+            trial: Duration::from_secs(5),
+            takes_new_keys: false,
         });
         settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
         settings.completion.announces_recalls = true;

@@ -33,15 +33,16 @@ impl Service {
         let Some(user) = self.users.get_mut(callee) else {
             return;
         };
-        let entries = match &mut user.queue {
-            Queue::Resting(entries) if !entries.is_empty() => std::mem::take(entries),
-            Queue::Resting(_) | Queue::Awake(_) => return,
-        };
+        let entries = user.queue.resting();
+        if entries.is_empty() {
+            return;
+        }
         let found = entries.iter().filter_map(|id| {
             let completion = entered(&self.routes, &self.completions, *id)?;
             completion.as_entry(*id)
         });
-        user.queue = Queue::Awake(Box::new(Monitor::awake(user.line, found)));
+        let monitor = Monitor::awake(user.line, found);
+        user.queue = Queue::Awake(Box::new(monitor));
     }
 
     /// His agent is there, if he waits for anybody.
@@ -92,8 +93,8 @@ impl Service {
         let user = self.users.get(&completion.callee)?;
         let (place, call_id) = match &user.queue {
             Queue::Awake(monitor) => monitor.place(id)?,
-            Queue::Resting(entries) if !entries.contains(&id) => return None,
-            Queue::Resting(_) => completion.as_entry(id)?.place(),
+            resting if !resting.resting().contains(&id) => return None,
+            Queue::Empty | Queue::One(_) | Queue::Several(_) => completion.as_entry(id)?.place(),
         };
         Some((id, call_id, place))
     }
@@ -139,7 +140,7 @@ pub(super) fn lay_queue_to_rest(
             completion.told = waiting.told;
         }
     }
-    user.queue = Queue::Resting(waiting.iter().map(|waiting| waiting.id).collect());
+    user.queue = Queue::at_rest(waiting.iter().map(|waiting| waiting.id));
 }
 
 /// Lets an agent rest, if all of his requests only wait.

@@ -23,7 +23,7 @@ use crate::completion::agenda::Agenda;
 use crate::completion::entry::{Completion, Life, Stage};
 use crate::completion::history::History;
 use crate::completion::input::{FailedCall, Input, Mode};
-use crate::completion::names::{Names, Pairs, Tokens};
+use crate::completion::names::{Blanks, Names, Pairs, Tokens};
 use crate::completion::output::Output;
 use crate::completion::record::{Roles, WallTime};
 use crate::completion::requests::Completions;
@@ -45,6 +45,7 @@ pub struct Service {
     pub(super) gate: Gate,
     pub(super) users: Users,
     pub(super) completions: Completions,
+    pub(super) blanks: Blanks,
     /// The living ones, by caller and callee.
     pub(super) pairs: Pairs,
     /// The living texts, by caller.
@@ -151,6 +152,7 @@ impl Service {
             rng,
             users: Users::default(),
             completions: Completions::default(),
+            blanks: Blanks::default(),
             pairs: Pairs::default(),
             notes: BTreeSet::new(),
             tokens: Tokens::default(),

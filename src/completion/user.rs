@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::cc::SubscriptionId;
 use crate::cc::agent::Agent;
 use crate::cc::capsule::is_recent;
@@ -76,17 +78,16 @@ impl User {
 }
 
 /// Who waits for a user.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Queue {
-    /// These do nothing else, in this order; there may be none.
-    Resting(Box<[SubscriptionId]>),
+    /// Nobody.
+    #[default]
+    Empty,
+    /// This one does nothing else.
+    One(SubscriptionId),
+    /// Nor do these, in this order.
+    Several(Box<SmallVec<[SubscriptionId; 4]>>),
     Awake(Box<Monitor>),
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self::Resting(Box::default())
-    }
 }
 
 impl Queue {
@@ -94,29 +95,40 @@ impl Queue {
     pub(super) fn awake_mut(&mut self) -> Option<&mut Monitor> {
         match self {
             Self::Awake(monitor) => Some(monitor),
-            Self::Resting(_) => None,
+            Self::Empty | Self::One(_) | Self::Several(_) => None,
         }
     }
 
     pub(super) fn awake(&self) -> Option<&Monitor> {
         match self {
             Self::Awake(monitor) => Some(monitor),
-            Self::Resting(_) => None,
+            Self::Empty | Self::One(_) | Self::Several(_) => None,
+        }
+    }
+
+    /// These only wait.
+    pub(super) fn at_rest(waiting: impl Iterator<Item = SubscriptionId>) -> Self {
+        let waiting: SmallVec<_> = waiting.collect();
+        match &*waiting {
+            [] => Self::Empty,
+            [one] => Self::One(*one),
+            [_, _, ..] => Self::Several(Box::new(waiting)),
         }
     }
 
     /// Those who only wait.
     pub(super) fn resting(&self) -> &[SubscriptionId] {
         match self {
-            Self::Resting(waiting) => waiting,
-            Self::Awake(_) => &[],
+            Self::One(waiting) => std::slice::from_ref(waiting),
+            Self::Several(waiting) => waiting,
+            Self::Empty | Self::Awake(_) => &[],
         }
     }
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Resting(waiting) => waiting.len(),
+            Self::Empty | Self::One(_) | Self::Several(_) => self.resting().len(),
             Self::Awake(monitor) => monitor.len(),
         }
     }

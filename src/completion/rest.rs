@@ -24,6 +24,12 @@ use crate::completion::user::{Queue, User};
 use crate::ledger::Ledger;
 use crate::time::Timestamp;
 
+#[cfg(test)]
+thread_local! {
+    /// Whether nothing rests, for comparison.
+    pub(super) static AWAKE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 /// Where entries are found.
 type Routes = Ledger<SubscriptionId, Route>;
 
@@ -50,7 +56,7 @@ impl Service {
         let Some(user) = self.users.get_mut(caller) else {
             return;
         };
-        if std::mem::take(&mut user.resting) == 0 {
+        if !std::mem::take(&mut user.rests) {
             return;
         }
         let mut found = Vec::new();
@@ -73,6 +79,15 @@ impl Service {
             self.wake_agent(&names.caller);
             self.wake_queue(&names.callee);
         }
+    }
+
+    /// How many machines rest.
+    #[cfg(test)]
+    pub(super) fn resting(&self) -> usize {
+        let users = self.users.values();
+        let counts = users
+            .map(|user| usize::from(!user.queue.resting().is_empty()) + usize::from(user.rests));
+        counts.sum()
     }
 
     /// Both that a user may have.
@@ -113,8 +128,23 @@ impl Service {
     }
 }
 
+/// Lets what a user has rest, if it only waits.
+pub(super) fn lay_to_rest(
+    user: &mut User,
+    now: Timestamp,
+    context: &Context<'_>,
+    (routes, completions): (&Routes, &mut Completions),
+) {
+    #[cfg(test)]
+    if AWAKE.get() {
+        return;
+    }
+    lay_queue_to_rest(user, now, context, (routes, completions));
+    lay_agent_to_rest(user, completions);
+}
+
 /// Lets a queue rest, if all in it only wait.
-pub(super) fn lay_queue_to_rest(
+fn lay_queue_to_rest(
     user: &mut User,
     now: Timestamp,
     context: &Context<'_>,
@@ -144,7 +174,7 @@ pub(super) fn lay_queue_to_rest(
 }
 
 /// Lets an agent rest, if all of his requests only wait.
-pub(super) fn lay_agent_to_rest(user: &mut User, completions: &mut Completions) {
+fn lay_agent_to_rest(user: &mut User, completions: &mut Completions) {
     let Some(agent) = &user.agent else {
         return;
     };
@@ -163,7 +193,7 @@ pub(super) fn lay_agent_to_rest(user: &mut User, completions: &mut Completions) 
     for waiting in &waiting {
         if let Some(completion) = completions.get_mut(&waiting.id) {
             completion.is_at_rest = true;
-            user.resting += 1;
+            user.rests = true;
         }
     }
     user.agent = None;
@@ -177,7 +207,7 @@ pub(super) fn rests_until(
     let entries = user.queue.resting().iter();
     let entries = entries.filter_map(|id| Some(entered(routes, completions, *id)?.ends));
     let queue = entries.min();
-    if user.resting == 0 {
+    if !user.rests {
         return queue;
     }
     let requests = pairs.of_caller(aor).filter_map(|id| completions.get(&id));
@@ -203,7 +233,7 @@ impl User {
 
     /// Whether he waits for anybody.
     pub(super) fn has_requests(&self) -> bool {
-        self.agent.is_some() || self.resting > 0
+        self.agent.is_some() || self.rests
     }
 
     /// How many wait for him.

@@ -27,7 +27,7 @@ use crate::completion::names::{Blanks, Names, Pairs, Tokens};
 use crate::completion::output::Output;
 use crate::completion::record::{Roles, WallTime};
 use crate::completion::requests::Completions;
-use crate::completion::rest::{lay_agent_to_rest, lay_queue_to_rest, rests_until};
+use crate::completion::rest::{lay_to_rest, rests_until};
 use crate::completion::settings::Settings;
 use crate::completion::user::{Queue, Watch};
 use crate::completion::users::Users;
@@ -95,6 +95,9 @@ pub(super) struct Turn<'t> {
 
 /// Most events that one input may cause inside; more means that two machines chase each other.
 const STEPS_MAX: usize = 1024;
+
+/// Room for fewer users with failed calls than this is kept.
+const FADING_KEPT: usize = 4096;
 
 /// The Call-ID that stands for a request inside the process.
 pub(super) fn loop_call_id(subscription: SubscriptionId) -> CallId {
@@ -251,7 +254,8 @@ impl Service {
         while let Some((at, user)) = self.fading.pop_front_if(|(at, _)| *at <= now) {
             self.on_faded(at, &user, turn);
         }
-        if self.fading.len() < self.fading.capacity() / 4 {
+        let room = self.fading.capacity();
+        if room > FADING_KEPT && self.fading.len() < room / 4 {
             // A busy minute's memory goes back.
             self.fading.shrink_to(self.fading.len() * 2);
         }
@@ -534,8 +538,7 @@ impl Service {
             gate: &mut self.gate,
         };
         let found = (&self.routes, &mut self.completions);
-        lay_queue_to_rest(user, turn.now, &context, found);
-        lay_agent_to_rest(user, &mut self.completions);
+        lay_to_rest(user, turn.now, &context, found);
         if let Some(count) = user.mail.as_mut().and_then(|mail| mail.take_lamp()) {
             let user = aor.clone();
             turn.out.push(Output::Lamp { user, count });

@@ -29,8 +29,8 @@ pub(super) struct User {
     pub(super) waited_for: Timestamp,
     /// For whom he waits, if he does more than that.
     pub(super) agent: Option<Box<Agent>>,
-    /// For how many he only waits; none, where there is an agent.
-    pub(super) resting: u16,
+    /// Whether he only waits, and an agent is to be made of his requests.
+    pub(super) rests: bool,
     pub(super) failed: FailedCalls,
     /// The texts that wait for him.
     pub(super) mail: Option<Box<Mailbox>>,
@@ -39,7 +39,7 @@ pub(super) struct User {
     /// His deadline, as it is noted.
     pub(super) due: Option<Timestamp>,
     /// How many requests his phones keep up by subscriptions of their own.
-    pub(super) phones_wait: u16,
+    pub(super) phones_wait: u32,
 }
 
 impl Default for User {
@@ -51,7 +51,7 @@ impl Default for User {
             queue: Queue::default(),
             waited_for: Timestamp::START,
             agent: None,
-            resting: 0,
+            rests: false,
             failed: FailedCalls::default(),
             mail: None,
             fades: None,

@@ -166,7 +166,7 @@ counters! {
         calls_failed_cancelled
         /// Calls that somebody else has joined.
         calls_joined
-        /// Calls that we ended because nothing was heard of who had joined another.
+        /// Calls that we ended because nothing was heard of who had joined another, or of both sides of one whose audio passes us.
         calls_silent
         /// Calls whose INVITE was let in.
         calls_started
@@ -212,6 +212,8 @@ counters! {
         messages_received
         /// Messages that went out.
         messages_sent
+        /// Mixers that a phone does not let go of, though who had joined has left.
+        mixers_kept
         /// Panics that were caught: each one is a bug of ours.
         panics
         /// Phones that have stopped answering.
@@ -358,6 +360,8 @@ counters! {
 counters! {
     /// What the sound thread has counted since the process started.
     SoundCounters {
+        /// Wishes of calls to be heard that were refused, because too many were waiting, or nobody was there to fulfil them.
+        sound_commands_refused
         /// Gaps in what a party said, filled with silence: a packet was not there when its turn came.
         sound_gaps
         /// How unevenly packets came, as the mean deviation of each stream that has ended (RFC 3550 §6.4.1), added up, in microseconds.
@@ -378,6 +382,8 @@ counters! {
         sound_packets_unagreed
         /// Packets of sound that were thrown away, because they were from a stranger.
         sound_packets_unknown
+        /// Panics of sound that were caught: each one is a bug of ours, and has ended all that was heard just then.
+        sound_panics
         /// Conversations that were not heard, because the system gave no port.
         sound_ports_refused
         /// Streams of sound that were opened.

@@ -9,7 +9,11 @@
     clippy::disallowed_types,
     reason = "real processes run in real time"
 )]
-#![allow(clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 #![allow(unreachable_pub, reason = "a test is used by nobody")]
 
 #[path = "sipp/act.rs"]
@@ -44,6 +48,9 @@ mod peers;
 mod player;
 #[path = "sipp/process.rs"]
 mod process;
+#[path = "real/mod.rs"]
+#[allow(dead_code, reason = "real phones play in the other flows")]
+mod real;
 #[path = "sipp/recalls.rs"]
 mod recalls;
 #[path = "sipp/relayed.rs"]
@@ -52,6 +59,8 @@ mod relayed;
 mod scenarios;
 #[path = "sipp/servers.rs"]
 mod servers;
+#[path = "sipp/sound.rs"]
+mod sound;
 #[path = "sipp/stage.rs"]
 mod stage;
 #[path = "sipp/tap.rs"]

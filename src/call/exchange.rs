@@ -294,6 +294,7 @@ impl Call {
             // What it was is not known any more.
             self.note_session(at.side, None);
             self.note_session(at.side.other(), None);
+            self.on_session_crossed();
         }
         if is_success && response.cseq.method == Method::Update && at.early.is_none() {
             self.on_session_answered(turn, at.side.other(), response, None);

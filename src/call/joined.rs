@@ -6,11 +6,14 @@
 //!   held --> Joined (200, again until ACK) --BYE of either--> Ending --> over
 //! ```
 //!
-//! His session is what was agreed on before the answer and stays so: he can leave, and nothing else.
+//! His session is what was agreed on before the answer and stays so: he can refresh it and leave, and
+//! nothing else.
 
+use crate::call::mixing::Mixing;
 use crate::call::negotiation::Negotiation;
 use crate::call::recall::ALLOW;
 use crate::call::sdp::SDP;
+use crate::call::sound::Taken;
 use crate::call::{Call, Phase, Side, Turn, respond};
 use crate::dialog::Tag;
 use crate::sip::{Name, Status, Writer};
@@ -18,8 +21,8 @@ use crate::transaction::reply;
 
 impl Call {
     /// Answers A, who is kept from a failure, with the session that it has with us already, in the same
-    /// dialog; whether that could be done.
-    pub fn join(&mut self, turn: &mut Turn<'_>, sdp: &[u8]) -> bool {
+    /// dialog; `offer` is what he had offered for that. Whether it could be done.
+    pub fn join(&mut self, turn: &mut Turn<'_>, sdp: &[u8], offer: &[u8]) -> bool {
         let Some(tag) = self.held_tag().filter(|_| self.is_held()) else {
             return false;
         };
@@ -32,6 +35,8 @@ impl Call {
         }
         self.cancel_branches(turn, b"");
         self.drop_hold();
+        let taken = Taken::of(offer, self.flow(Side::A).remote.ip());
+        self.mixing = taken.map(|taken| Box::new(Mixing::of_one(&taken, sdp)));
         true
     }
 

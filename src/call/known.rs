@@ -96,8 +96,9 @@ pub(super) fn write_origin(origin: &Origin<'_>, version: u64, out: &mut Vec<u8>)
     out.extend_from_slice(origin.after);
 }
 
-/// The same description as this version of its session.
-pub(super) fn with_version(sdp: &[u8], version: u64) -> Vec<u8> {
+/// The same description as this version of its session (RFC 3264 §8, S-64); as it is, if it has no `o=`
+/// line with a version.
+pub fn with_version(sdp: &[u8], version: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(sdp.len() + 8);
     for line in sdp.split_inclusive(|byte| *byte == b'\n') {
         match origin_of(line) {

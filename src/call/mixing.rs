@@ -1,95 +1,99 @@
-//! A third party joins the two: both are given a mixer of ours, and each other again when he leaves.
+//! A third party joins the two: both are given a mixer of ours.
 //!
 //! Spec: RULES R17; RFC 3264 §8; RFC 3261 §14.1 (S-18, S-19).
 //!
 //! ```text
-//!   Talking --> Asking far --2xx--> Asking near --2xx--> Mixed --> Returning far --> near --> Talking
-//!                  |                   |failure                       ^  | ^
-//!                  |failure            \------------------------------/  \-/ refused: again later
-//!                  v
-//!               Talking, as if nothing had been asked
+//!              2xx                2xx       he leaves
+//!   Asking far ---> Asking near ---> Mixed -----------> Returning, see `returning`
+//!        |               |
+//!        |refused        \--refused: Returning far
+//!        v
+//!   the two talk, as if nothing had been asked
 //! ```
 //!
 //! - The side that may ask for credentials is asked first: what it refuses nobody has noticed.
 //! - What is described to a side is its session with the other one, in versions that rise, whoever
 //!   describes it.
-//! - While a mixer stands between them nobody's session changes: that gives 491, and the mixer goes.
+//! - Nobody's request waits for longer than an INVITE of ours; what a side asks meanwhile is in `mixed`.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::call::known::{origin_of, with_version, write_origin};
+use crate::call::hold::is_held;
+use crate::call::known::origin_of;
+use crate::call::mixed::{mixer_sdp, taken_beside};
 use crate::call::negotiation::{Negotiation, is_end_of_dialog};
 use crate::call::recall::ALLOW;
-use crate::call::sdp::{Media, SDP, sdp_of};
-use crate::call::sound::{Taken, sections};
-use crate::call::{Call, Outcome, Phase, Side, Turn, end, respond, respond_plainly};
-use crate::dialog::Order;
+use crate::call::returning::Waiting;
+use crate::call::sdp::{SDP, sdp_of};
+use crate::call::sound::Taken;
+use crate::call::{Call, Outcome, Phase, Side, Turn, end};
 use crate::media::srtp::MasterKey;
 use crate::media::stream::Agreed;
-use crate::sip::flow::Flow;
-use crate::sip::{Method, Name, Request, Response, Status, Writer};
-use crate::table::Key;
+use crate::random::Rng;
+use crate::sip::{Method, Name, Response, Status, Writer};
 use crate::time::Timestamp;
 use crate::transaction::clients::Failure;
-use crate::transaction::reply;
 
 /// How long a side may take to answer; phones do so by themselves.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// How often a side is asked that has something else to do just then (S-19).
-const TRIES_MAX: u8 = 4;
-
 /// A mixer between the two sides.
 #[derive(Debug)]
 pub(super) struct Mixing {
-    stage: Stage,
+    pub(super) stage: Stage,
     /// Who is asked first.
     first: Side,
     /// Our address for each side.
     at: [SocketAddr; 2],
     /// What we send under to each side that has no plain audio.
     keys: [Option<MasterKey>; 2],
-    /// What each side has agreed to.
-    agreed: [Option<Agreed>; 2],
+    /// What each side has agreed to; nothing any more if the mixer is out of order.
+    pub(super) agreed: [Option<Agreed>; 2],
     /// Which of them have been told to send to us.
-    changed: [bool; 2],
-    /// What was described to each side last.
-    described: [Box<[u8]>; 2],
+    pub(super) changed: [bool; 2],
+    /// What was described to each side last that it has not taken.
+    pub(super) offered: [Option<Box<[u8]>>; 2],
+    /// What each side has taken last.
+    pub(super) described: [Box<[u8]>; 2],
     /// The version that was sent to each side last.
-    versions: [u64; 2],
-    tries: u8,
+    pub(super) versions: [u64; 2],
     is_wanted: bool,
-    news: Option<MixNews>,
+    /// Whether both have been on it at the same time, and so hear each other by it.
+    pub(super) is_heard: bool,
+    /// How often a side has not let go, which is told once.
+    pub(super) kept: u32,
+    pub(super) news: Option<MixNews>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Stage {
+pub(super) enum Stage {
     /// This side is asked to send to us.
     Asking(Side),
     /// Both do.
     Mixed,
-    /// This side is asked to send to the other one again.
-    Returning(Side),
+    /// This side is asked to send to the other one again, and will be until then.
+    Returning(Side, Timestamp),
     /// It was, at a time when it could not be asked.
-    Waiting(Side, Timestamp),
-    /// It does not want to: the mixer stays as long as the call.
-    Stuck,
+    Waiting(Waiting),
+    /// This side, which had been given the other one, is to send to us again: the other side does not.
+    Rejoining(Side),
+    /// Both do, though nobody has joined them any more: this side did not let go, and is asked again.
+    Kept(Side, Timestamp),
 }
 
 /// What has become of a mixer.
 #[derive(Clone, Debug)]
 pub enum MixNews {
-    /// A side wants to change its session: whoever has joined has to leave.
-    Disturbed,
-    /// The two talk as before, with nothing between them.
+    /// The two talk without it: as before, or as one of them has asked the other to.
     Gone,
+    /// It is not needed any more, but a side does not let go of it: the two talk by it.
+    Kept,
     /// This side has left; the other one stays with whoever has joined.
     Left(Side),
     /// Both sides send to us: what was agreed on with A and B.
     Ready(Box<[Agreed; 2]>),
-    /// The mixer is not needed any more, but a side does not let go of it.
-    Stuck,
+    /// Nobody can join: the side that has taken the mixer is given the other one again.
+    Refused,
 }
 
 impl Call {
@@ -105,10 +109,8 @@ impl Call {
 
     /// Whether the session of a side is on hold, as far as it is known.
     pub fn is_on_hold(&self) -> bool {
-        let known = [&self.a, &self.b].into_iter().flat_map(|leg| &leg.known);
-        known
-            .flat_map(|known| sections(&known.sdp))
-            .any(|audio| audio.media.port().is_some_and(|port| port > 0) && !audio.flows())
+        let mut known = [&self.a, &self.b].into_iter().flat_map(|leg| &leg.known);
+        known.any(|known| is_held(&known.sdp))
     }
 
     /// Whether a mixer stands or is to stand between the two.
@@ -134,10 +136,12 @@ impl Call {
             keys,
             agreed: [None; 2],
             changed: [false; 2],
+            offered: [None, None],
             described: Default::default(),
             versions: [a, b],
-            tries: 0,
             is_wanted: true,
+            is_heard: false,
+            kept: 0,
             news: None,
         }));
         let is_sent = self.ask_to_mix(turn, first);
@@ -158,7 +162,7 @@ impl Call {
             self.outcome = Outcome::HungUp(side.other());
             return;
         }
-        if mixing.stage == Stage::Mixed && self.phase == Phase::Talking {
+        if self.phase == Phase::Talking && mixing.stage == Stage::Mixed {
             let first = mixing.first;
             self.give_back(turn, first);
         }
@@ -182,10 +186,11 @@ impl Call {
         self.mixing.as_deref_mut()?.news.take()
     }
 
-    /// A side's audio, by its own description.
-    fn taken_of(&self, side: Side) -> Option<Taken> {
-        let known = self.leg(side.other()).known.as_deref()?;
-        Taken::of(&known.sdp, self.flow(side).remote.ip())
+    /// A side's audio, by its own description, in a line that both use.
+    pub(super) fn taken_of(&self, side: Side) -> Option<Taken> {
+        let own = &self.leg(side.other()).known.as_deref()?.sdp;
+        let known = &self.leg(side).known.as_deref()?.sdp;
+        taken_beside(known, own, self.flow(side).remote.ip())
     }
 
     fn version_of(&self, side: Side) -> Option<u64> {
@@ -193,7 +198,7 @@ impl Call {
     }
 
     /// Asks a side to send to us.
-    fn ask_to_mix(&mut self, turn: &mut Turn<'_>, side: Side) -> bool {
+    pub(super) fn ask_to_mix(&mut self, turn: &mut Turn<'_>, side: Side) -> bool {
         let described = self.mixer_for(side);
         let sent = described.and_then(|sdp| self.describe_anew(turn, side, sdp));
         sent.is_some()
@@ -210,23 +215,13 @@ impl Call {
         Some(mixer_sdp(&known.sdp, version, at, &taken).into_boxed_slice())
     }
 
-    /// Asks a side to send to the other one again.
-    fn give_back(&mut self, turn: &mut Turn<'_>, side: Side) {
-        let place = index(side);
-        let known = self.leg(side).known.as_deref().map(|known| &known.sdp);
-        let mixing = self.mixing.as_deref();
-        let version = mixing.and_then(|mixing| mixing.versions.get(place)?.checked_add(1));
-        let sdp = known.zip(version);
-        let sdp = sdp.map(|(known, version)| with_version(known, version).into_boxed_slice());
-        self.set_mix_stage(Stage::Returning(side));
-        let sent = sdp.and_then(|sdp| self.describe_anew(turn, side, sdp));
-        if sent.is_none() {
-            self.on_not_returned(turn, side);
-        }
-    }
-
     /// Sends an INVITE with this description to a side, which is the next version of its session.
-    fn describe_anew(&mut self, turn: &mut Turn<'_>, side: Side, sdp: Box<[u8]>) -> Option<()> {
+    pub(super) fn describe_anew(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Side,
+        sdp: Box<[u8]>,
+    ) -> Option<()> {
         if self.negotiation.is_some() || self.pending_offer(None).is_some() {
             return None;
         }
@@ -256,7 +251,7 @@ impl Call {
         let place = index(side);
         let mixing = self.mixing.as_deref_mut()?;
         *mixing.versions.get_mut(place)? += 1;
-        *mixing.described.get_mut(place)? = sdp;
+        *mixing.offered.get_mut(place)? = Some(sdp);
         Some(())
     }
 
@@ -280,17 +275,28 @@ impl Call {
         }
         self.leg_mut(side).dialog.refresh_target(&response.message);
         self.on_session_answered(turn, side, response, None);
-        let described = self.mixing.as_deref();
-        if let Some(sdp) = described.and_then(|it| it.described.get(index(side)).cloned()) {
-            self.redescribe(side, &sdp);
-        }
+        self.note_taken(side);
         match self.mix_stage() {
             Some(Stage::Asking(_)) => {
                 let agreed = self.agreed_in(side, response);
                 self.on_agreed(turn, side, agreed);
             }
-            Some(Stage::Returning(_)) => self.on_returned(turn, side),
-            Some(Stage::Mixed | Stage::Waiting(..) | Stage::Stuck) | None => {}
+            Some(Stage::Returning(..)) => self.on_returned(turn, side),
+            Some(Stage::Rejoining(_)) => self.on_rejoined(turn, side, response),
+            Some(Stage::Mixed | Stage::Waiting(_) | Stage::Kept(..)) | None => {}
+        }
+    }
+
+    /// A side has taken what was described to it.
+    fn note_taken(&mut self, side: Side) {
+        let place = index(side);
+        let Some(mixing) = self.mixing.as_deref_mut() else {
+            return;
+        };
+        let offered = mixing.offered.get_mut(place).and_then(Option::take);
+        if let (Some(offered), Some(described)) = (offered, mixing.described.get_mut(place)) {
+            described.clone_from(&offered);
+            self.redescribe(side, &offered);
         }
     }
 
@@ -324,21 +330,31 @@ impl Call {
         {
             (*has, *is_changed) = (agreed, true);
         }
-        let (first, is_wanted) = (mixing.first, mixing.is_wanted && agreed.is_some());
-        if !is_wanted {
+        let first = mixing.first;
+        if !mixing.is_wanted || agreed.is_none() {
             // Also where it has taken what nobody can hear.
-            return self.give_back(turn, first);
+            return self.call_off(turn, first);
         }
         if side == first {
             mixing.stage = Stage::Asking(side.other());
-            mixing.tries = 0;
             if !self.ask_to_mix(turn, side.other()) {
-                self.give_back(turn, first);
+                self.call_off(turn, first);
             }
         } else if let [Some(a), Some(b)] = mixing.agreed {
             mixing.stage = Stage::Mixed;
+            mixing.is_heard = true;
             mixing.news = Some(MixNews::Ready(Box::new([a, b])));
         }
+    }
+
+    /// Nobody joins; who was asked first is given the other side again.
+    fn call_off(&mut self, turn: &mut Turn<'_>, first: Side) {
+        if let Some(mixing) = self.mixing.as_deref_mut()
+            && std::mem::take(&mut mixing.is_wanted)
+        {
+            mixing.news = Some(MixNews::Refused);
+        }
+        self.give_back(turn, first);
     }
 
     /// A side does not want what it was asked.
@@ -352,67 +368,11 @@ impl Call {
             }
             Stage::Asking(_) => {
                 let first = mixing.first;
-                self.give_back(turn, first);
+                self.call_off(turn, first);
             }
-            Stage::Returning(_) if status == Status::REQUEST_PENDING => {
-                self.on_not_returned(turn, side);
-            }
-            Stage::Returning(_) => mixing.give_up(),
-            Stage::Mixed | Stage::Waiting(..) | Stage::Stuck => {}
-        }
-    }
-
-    fn on_not_returned(&mut self, turn: &mut Turn<'_>, side: Side) {
-        let Some(mixing) = self.mixing.as_deref_mut() else {
-            return;
-        };
-        mixing.tries += 1;
-        if mixing.tries >= TRIES_MAX {
-            return mixing.give_up();
-        }
-        // S-19: longer than who owns the Call-ID waits.
-        let wait = Duration::from_millis(2_100 + 10 * turn.rng.below(191));
-        mixing.stage = Stage::Waiting(side, turn.now + wait);
-    }
-
-    /// A side sends to the other one again.
-    fn on_returned(&mut self, turn: &mut Turn<'_>, side: Side) {
-        let place = index(side);
-        let Some(mixing) = self.mixing.as_deref_mut() else {
-            return;
-        };
-        let (first, version) = (mixing.first, mixing.versions.get(place).copied());
-        let other = mixing.changed.get(index(first.other())).copied();
-        // Who was not asked, or has refused, knows of nothing.
-        let is_last = side != first || other != Some(true);
-        mixing.tries = 0;
-        if is_last {
-            mixing.news = Some(MixNews::Gone);
-        }
-        if let (Some(known), Some(version)) = (self.leg_mut(side).known.as_deref_mut(), version) {
-            let before = origin_of(&known.sdp).map_or(0, |origin| origin.version);
-            known.ahead += version.saturating_sub(before);
-            known.sdp = with_version(&known.sdp, version).into_boxed_slice();
-        }
-        if !is_last {
-            self.give_back(turn, first.other());
-        }
-    }
-
-    /// When a side is asked again.
-    pub(super) fn mix_deadline(&self) -> Option<Timestamp> {
-        match self.mix_stage()? {
-            Stage::Waiting(_, again) => Some(again),
-            Stage::Asking(_) | Stage::Mixed | Stage::Returning(_) | Stage::Stuck => None,
-        }
-    }
-
-    /// Asks a side again whose time has come.
-    pub(super) fn on_mix_due(&mut self, turn: &mut Turn<'_>) {
-        if let Some(Stage::Waiting(side, again)) = self.mix_stage()
-            && again <= turn.now
-        {
-            self.give_back(turn, side);
+            Stage::Returning(..) => self.on_not_returned(turn, side, status),
+            Stage::Rejoining(_) => self.part_the_two(turn),
+            Stage::Mixed | Stage::Waiting(_) | Stage::Kept(..) => {}
         }
     }
 
@@ -421,144 +381,44 @@ impl Call {
         self.mixing = None;
     }
 
-    fn mix_stage(&self) -> Option<Stage> {
+    pub(super) fn mix_stage(&self) -> Option<Stage> {
         self.mixing.as_deref().map(|mixing| mixing.stage)
     }
 
-    fn set_mix_stage(&mut self, stage: Stage) {
+    pub(super) fn set_mix_stage(&mut self, stage: Stage) {
         if let Some(mixing) = self.mixing.as_deref_mut() {
             mixing.stage = stage;
         }
     }
 }
 
-/// What a side sends meanwhile.
-impl Call {
-    /// Takes a request that would change the session of a side that has a mixer: one that changes
-    /// nothing is answered by us, and any other has to come again when the mixer is gone. Whether it
-    /// was such a request.
-    pub(super) fn takes_for_mixer(
-        &mut self,
-        turn: &mut Turn<'_>,
-        side: Side,
-        request: &Request<'_>,
-        flow: &Flow,
-    ) -> bool {
-        let is_invite = request.method == Method::Invite;
-        let has_offer = sdp_of(&request.message).is_some();
-        if self.mixing.is_none() || !(is_invite || has_offer) {
-            return false;
-        }
-        let is_same = self.mix_stage() == Some(Stage::Mixed) && self.is_as_agreed(side, request);
-        if !(is_invite && is_same && self.negotiation.is_none()) {
-            let (message, status) = (&request.message, Status::REQUEST_PENDING);
-            turn.layer.refuse(message, flow, status, reply::NOTHING);
-            if let Some(mixing) = self.mixing.as_deref_mut()
-                && mixing.stage == Stage::Mixed
-            {
-                mixing.news = Some(MixNews::Disturbed);
-            }
-            return true;
-        }
-        self.refresh_as_mixer(turn, side, request, flow);
-        true
-    }
-
-    /// Takes an INVITE that asks for what was agreed on already.
-    pub(super) fn refresh_as_mixer(
-        &mut self,
-        turn: &mut Turn<'_>,
-        side: Side,
-        request: &Request<'_>,
-        flow: &Flow,
-    ) {
-        if self.leg_mut(side).dialog.order(request.cseq.number) == Order::OutOfOrder {
-            return end::refuse_for_now(turn, request, flow);
-        }
-        let user = Some(self.user(crate::call::Part::Negotiation));
-        match turn.layer.accept(turn.now, request, flow, user) {
-            Ok(server) => self.answer_as_mixer(turn, (side, server), request),
-            Err(_) => end::refuse_for_now(turn, request, flow),
-        }
-    }
-
-    fn answer_as_mixer(
-        &mut self,
-        turn: &mut Turn<'_>,
-        (side, server): (Side, Key),
-        request: &Request<'_>,
-    ) {
-        self.leg_mut(side).dialog.refresh_target(&request.message);
-        let mixing = self.mixing.as_deref();
-        let sdp = mixing.and_then(|mixing| mixing.described.get(index(side)).cloned());
-        let Some(sdp) = sdp else {
-            let tag = reply::Tag::AsReceived;
-            return respond_plainly(turn, server, Status::SERVER_INTERNAL_ERROR, tag);
-        };
-        let contact = turn.contacts.of(&self.leg(side).dialog.flow());
-        let terms = self.terms(side);
-        let write = |writer: &mut Writer<'_>| {
-            writer.header(Name::Contact, contact);
-            writer.header(Name::Allow, ALLOW);
-            if let Some(terms) = terms {
-                terms.write_answer(writer);
-            }
-            writer.header(Name::ContentType, SDP);
-        };
-        let answer = (Status::OK, &b""[..], reply::Tag::AsReceived);
-        respond(turn, server, answer, write, &sdp);
-        let unacked = Negotiation::settled(turn, (side, server), request.cseq.number);
-        self.negotiation = Some(Box::new(unacked));
-    }
-
-    /// Whether this offer is what was agreed on with that side.
-    pub(super) fn is_as_agreed(&self, side: Side, request: &Request<'_>) -> bool {
-        let source = self.flow(side).remote.ip();
-        let taken = sdp_of(&request.message).and_then(|sdp| Taken::of(sdp, source));
-        let mixing = self.mixing.as_deref();
-        let agreed = mixing.and_then(|mixing| *mixing.agreed.get(index(side))?);
-        taken
-            .zip(agreed)
-            .is_some_and(|(taken, agreed)| taken.is_as(&agreed))
-    }
-}
-
 impl Mixing {
-    fn give_up(&mut self) {
-        self.stage = Stage::Stuck;
-        self.news = Some(MixNews::Stuck);
+    /// The mixer of who has joined, and has no other side: what we took of his offer, and our answer.
+    pub(super) fn of_one(taken: &Taken, sdp: &[u8]) -> Self {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        // He is asked for nothing, so that our keys are of no interest here; his are.
+        let agreed = taken.agreed(taken.key(&mut Rng::from_number(0)));
+        Self {
+            stage: Stage::Mixed,
+            first: Side::A,
+            at: [nowhere; 2],
+            keys: [None; 2],
+            agreed: [Some(agreed), None],
+            changed: [true, false],
+            offered: [None, None],
+            described: [Box::from(sdp), Box::default()],
+            versions: [origin_of(sdp).map_or(0, |origin| origin.version), 0],
+            is_wanted: true,
+            is_heard: true,
+            kept: 0,
+            news: None,
+        }
     }
 }
 
-fn index(side: Side) -> usize {
+pub(super) fn index(side: Side) -> usize {
     match side {
         Side::A => 0,
         Side::B => 1,
     }
-}
-
-/// Our mixer as this version of a session that a side knows so: audio at this address and under this key
-/// in the line that has it, in the codec that the side has, and no other line.
-fn mixer_sdp(
-    known: &[u8],
-    version: u64,
-    (at, ours): (SocketAddr, Option<MasterKey>),
-    taken: &Taken,
-) -> Vec<u8> {
-    let mut out = b"v=0\r\n".to_vec();
-    if let Some(origin) = origin_of(known) {
-        write_origin(&origin, version, &mut out);
-    }
-    let family = if at.is_ipv4() { "IN IP4" } else { "IN IP6" };
-    // Writing to memory cannot fail.
-    let _written = write!(out, "s=-\r\nc={family} {}\r\nt=0 0\r\n", at.ip());
-    for (line, audio) in sections(known).enumerate() {
-        let media: &Media<'_> = &audio.media;
-        if line == taken.line {
-            taken.write(media, at, ours, &mut out);
-        } else {
-            media.write(&mut out, b"0", media.formats);
-        }
-    }
-    out
 }

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::call::hold::is_held;
 use crate::call::sdp::{Media as Line, sdp_of};
 use crate::call::sound::audio_address;
 use crate::call::{Call, Offer, Part, Side};
@@ -43,6 +44,8 @@ pub(super) enum Media {
 #[derive(Debug)]
 pub(super) struct Anchored {
     parties: [Option<Party>; 2],
+    /// Which of them have put the other one on hold.
+    holds: [bool; 2],
     is_new: bool,
 }
 
@@ -73,6 +76,7 @@ impl Call {
                 self.b.media = Media::Anchored(for_a);
                 self.anchored = Some(Box::new(Anchored {
                     parties: [None; 2],
+                    holds: [false; 2],
                     is_new: false,
                 }));
                 let source = offer.flow.remote.ip();
@@ -119,12 +123,30 @@ impl Call {
             signalling: source,
         };
         let place = match side {
-            Side::A => anchored.parties.first_mut(),
-            Side::B => anchored.parties.last_mut(),
+            Side::A => anchored.parties.iter_mut().zip(&mut anchored.holds).next(),
+            Side::B => anchored.parties.iter_mut().zip(&mut anchored.holds).nth(1),
         };
-        if let Some(place) = place.filter(|place| **place != Some(party)) {
+        let Some((place, holds)) = place else {
+            return;
+        };
+        *holds = party.described.is_none() || is_held(sdp);
+        if *place != Some(party) {
             *place = Some(party);
             anchored.is_new = true;
+        }
+    }
+
+    /// Whether a side of a call whose audio passes us is on hold, or has not described itself.
+    pub fn is_anchor_held(&self) -> bool {
+        let anchored = self.anchored.as_deref();
+        anchored.is_none_or(|it| it.holds.contains(&true) || it.parties.contains(&None))
+    }
+
+    /// Where the audio of the two sides is, as far as is known of both.
+    pub fn anchored_parties(&self) -> Option<[Party; 2]> {
+        match self.anchored.as_deref()?.parties {
+            [Some(a), Some(b)] => Some([a, b]),
+            [None, _] | [_, None] => None,
         }
     }
 
@@ -138,9 +160,9 @@ impl Call {
     }
 }
 
-/// The description with the first audio at this address and nothing else; as it is, where the two sides
-/// look for a way by themselves (ICE).
-fn anchored(sdp: &[u8], at: SocketAddr) -> Cow<'_, [u8]> {
+/// The description with the first audio that is in use at this address and nothing else (RULES R14); as it
+/// is, where the two sides look for a way by themselves (ICE).
+pub fn anchored(sdp: &[u8], at: SocketAddr) -> Cow<'_, [u8]> {
     let lines = || sdp.split_inclusive(|byte| *byte == b'\n');
     if lines().any(looks_for_a_way) {
         return Cow::Borrowed(sdp);
@@ -179,9 +201,10 @@ fn looks_for_a_way(line: &[u8]) -> bool {
     attributes.iter().any(|name| line.starts_with(name))
 }
 
-/// The description with `source` in place of private addresses; as it is, where the two sides agree
-/// on addresses by themselves (ICE) or on keys that go with the description.
-fn rewritten(sdp: &[u8], source: IpAddr) -> Cow<'_, [u8]> {
+/// The description with `source` in place of private addresses in its `c=` and `a=rtcp:` lines (RULES
+/// R14); as it is, where the two sides agree on addresses by themselves (ICE) or on keys that go with the
+/// description.
+pub fn rewritten(sdp: &[u8], source: IpAddr) -> Cow<'_, [u8]> {
     let lines = || sdp.split_inclusive(|byte| *byte == b'\n');
     if lines().any(settles_by_itself) || !lines().any(|line| private_in(line, source).is_some()) {
         return Cow::Borrowed(sdp);

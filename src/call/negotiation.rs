@@ -174,7 +174,8 @@ impl Negotiation {
         self.offers
     }
 
-    fn is_settled(&self) -> bool {
+    /// Whether nobody but the asker has a part in it any more.
+    pub(super) fn is_settled(&self) -> bool {
         matches!(
             self.state,
             State::Answered {
@@ -391,6 +392,7 @@ impl Call {
             self.agree_within(turn, asker, asked);
             self.note_sessions(turn, (asker, client), response);
             self.note_description(asker, &response.message);
+            self.on_session_crossed();
             self.leg_mut(answerer)
                 .dialog
                 .refresh_target(&response.message);

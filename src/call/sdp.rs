@@ -217,6 +217,11 @@ impl<'s> Media<'s> {
         self.kind == b"audio"
     }
 
+    /// Whether it offers pictures of pages (T.38, RFC 3362), as fax machines do.
+    pub(super) fn is_fax(&self) -> bool {
+        self.kind == b"image" && self.port != b"0"
+    }
+
     /// The line with another port, and without its end.
     pub(super) fn write_line(&self, out: &mut Vec<u8>, port: u16) {
         let port = port.to_string();

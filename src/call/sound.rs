@@ -38,11 +38,23 @@ pub(super) struct Audio<'s> {
 }
 
 impl Taken {
-    /// What we take of an offer whose sender's signalling comes from there; `None` if he cannot hear us.
+    /// What we take of an offer whose sender's signalling comes from there; `None` if he cannot hear us,
+    /// or is a fax machine.
     pub(super) fn of(offer: &[u8], signalling: IpAddr) -> Option<Self> {
-        let is_cut = |line: &[u8]| line.starts_with(b"m=") && Media::parse(line).is_none();
-        if lines(offer).any(is_cut) {
-            // RFC 3264 §6: the answer would have a line less.
+        Self::among(offer, signalling, |_| true)
+    }
+
+    /// The same of these of its media lines, the first being 0.
+    pub(super) fn among(
+        offer: &[u8],
+        signalling: IpAddr,
+        is_one: impl Fn(usize) -> bool,
+    ) -> Option<Self> {
+        // RFC 3264 §6: where a line is cut, the answer would have one less.
+        let is_useless = |line: &[u8]| {
+            line.starts_with(b"m=") && Media::parse(line).is_none_or(|media| media.is_fax())
+        };
+        if lines(offer).any(is_useless) {
             return None;
         }
         let session_address = lines(offer)
@@ -63,9 +75,12 @@ impl Taken {
                 ..taken
             })
         };
-        let mut all = sections(offer).enumerate();
-        all.find_map(plain)
-            .or_else(|| sections(offer).enumerate().find_map(secure))
+        let all = || {
+            sections(offer)
+                .enumerate()
+                .filter(|(line, _)| is_one(*line))
+        };
+        all().find_map(plain).or_else(|| all().find_map(secure))
     }
 
     /// What is agreed on if we send under this key, should it not be plain.
@@ -186,14 +201,6 @@ impl Audio<'_> {
     fn hears(&self) -> bool {
         let deaf: [&[u8]; 2] = [b"a=sendonly", b"a=inactive"];
         !self.attributes.iter().any(|line| deaf.contains(line))
-    }
-
-    /// Whether it is to be heard in both directions.
-    pub(super) fn flows(&self) -> bool {
-        let is_nowhere = |line: &&[u8]| matches!(address_in(line), Some(Address::Ip(address)) if address.is_unspecified());
-        let one_way: [&[u8]; 3] = [b"a=sendonly", b"a=recvonly", b"a=inactive"];
-        let mut lines = self.attributes.iter();
-        !lines.any(|line| one_way.contains(line) || is_nowhere(line))
     }
 
     fn codec_of(&self, payload_type: u8) -> Option<Codec> {
@@ -390,6 +397,7 @@ mod tests {
             ("96 8 0 101", "96 101"),
             ("m=audio", "m=image"),
             ("m=video 40002 RTP/AVP 97", "m=video 40002"),
+            ("m=video 40002 RTP/AVP 97", "m=image 40002 udptl t38"),
             ("c=IN IP4 192.0.2.9\r\n", ""),
         ] {
             assert!(taken(&OFFER.replace(from, to)).is_none(), "{to}");

@@ -39,7 +39,12 @@ impl Call {
 
     /// Whether the call goes on without this side.
     pub(super) fn could_spare(&self, side: Side) -> bool {
-        self.phase == Phase::Talking && self.leaving.is_none() && self.is_mixed_beyond(side)
+        let pending = self.negotiation.as_deref();
+        // What crosses would give who stays a session with who has left.
+        let is_crossing = pending.is_some_and(|pending| !pending.is_settled());
+        let is_quiet = !is_crossing && self.pending_offer(None).is_none();
+        let is_up = self.phase == Phase::Talking && self.leaving.is_none();
+        is_up && is_quiet && self.is_mixed_beyond(side)
     }
 
     /// This side has left; the other one stays.
@@ -65,10 +70,6 @@ impl Call {
                 .layer
                 .refuse(&request.message, flow, gone, reply::NOTHING);
         }
-        let is_same = request.method == Method::Invite && self.is_as_agreed(side, request);
-        if is_same && self.negotiation.is_none() {
-            return self.refresh_as_mixer(turn, side, request, flow);
-        }
         self.answer_alone(turn, side, request, flow);
     }
 
@@ -80,6 +81,12 @@ impl Call {
         request: &Request<'_>,
         flow: &Flow,
     ) {
+        // Who makes no offer is made ours again.
+        let asks_for_offer = request.method == Method::Invite && !carries_session(&request.message);
+        let is_same = asks_for_offer || self.is_as_agreed(side, &request.message);
+        if is_same && self.negotiation.is_none() && self.mixing.is_some() {
+            return self.refresh_as_mixer(turn, side, request, flow);
+        }
         if self.leg_mut(side).dialog.order(request.cseq.number) == Order::OutOfOrder {
             return end::refuse_for_now(turn, request, flow);
         }

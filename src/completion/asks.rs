@@ -21,7 +21,7 @@ use crate::completion::output::{By, Output};
 use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
 use crate::completion::service::{Route, Service, Turn};
-use crate::completion::user::{User, Watch};
+use crate::completion::user::Watch;
 use crate::completion::wording::Wording;
 use crate::time::Timestamp;
 
@@ -50,8 +50,8 @@ impl Service {
 
     pub(super) fn on_line(&mut self, user: Aor, line: Line, turn: &mut Turn<'_>) {
         // A report that crossed the wish to hear no more.
-        let is_watched = |known: &&User| known.watch == Watch::On;
-        if self.users.get(&user).filter(is_watched).is_none() {
+        let watch = self.users.get(&user).map(|known| known.watch);
+        if watch != Some(Watch::On) {
             return;
         }
         self.wake(&user);

@@ -104,7 +104,7 @@ impl Service {
     /// How many wait for him, in a queue of ours.
     pub fn waiting_for(&self, callee: &Aor) -> usize {
         let user = self.users.get(callee);
-        user.map_or(0, |user| user.queue_len())
+        user.map_or(0, User::queue_len)
     }
 
     /// Whether anybody waits for him, or he waits, or may ask to.

@@ -31,14 +31,11 @@ impl Default for Users {
 impl Users {
     /// The user of this name, who may be new; `None` if there are 2^32 already.
     pub(super) fn or_default(&mut self, name: &Aor) -> Option<&mut User> {
-        let key = match self.by_name.get(name) {
-            Some(key) => *key,
-            None => {
-                let key = self.table.insert(User::default()).ok()?;
-                self.by_name.insert(name.clone(), key);
-                key
-            }
-        };
+        if let Some(key) = self.by_name.get(name) {
+            return self.table.get_mut(*key);
+        }
+        let key = self.table.insert(User::default()).ok()?;
+        self.by_name.insert(name.clone(), key);
         self.table.get_mut(key)
     }
 

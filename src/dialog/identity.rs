@@ -363,7 +363,8 @@ impl Dialog {
         number: u32,
         max_forwards: u8,
     ) {
-        writer.header_fmt(Name::MaxForwards, format_args!("{max_forwards}"));
+        let mut digits = itoa::Buffer::new();
+        writer.header(Name::MaxForwards, digits.format(max_forwards).as_bytes());
         let tag = self.tag.text();
         writer.header_parts(Name::From, &[self.local(), b";tag=", &tag]);
         if self.remote_tag().is_empty() {
@@ -372,7 +373,8 @@ impl Dialog {
             writer.header_parts(Name::To, &[self.remote(), b";tag=", self.remote_tag()]);
         }
         writer.header(Name::CallId, self.call_id());
-        writer.header_fmt(Name::CSeq, format_args!("{number} {method}"));
+        let number = digits.format(number).as_bytes();
+        writer.header_parts(Name::CSeq, &[number, b" ", method.as_str().as_bytes()]);
         self.write_routes(writer);
     }
 

@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Sleep;
 
+use crate::media::desk::RoomId;
+use crate::media::room::News;
 use crate::observe::DatagramCounters;
 use crate::routing::names;
 use crate::shard::provider::{LineEvent, Question};
@@ -94,6 +96,8 @@ struct Post {
     keeper: Option<Keeper>,
     /// What did not leave, for the shard to hear of.
     failed: Vec<(SendId, Flow)>,
+    /// What is not heard, for the shard to hear of.
+    unheard: Vec<(RoomId, News)>,
     counters: DatagramCounters,
     applications: Applications,
 }
@@ -128,6 +132,7 @@ impl Worker {
                 records,
                 keeper: None,
                 failed: Vec::new(),
+                unheard: Vec::new(),
                 counters,
                 applications: Applications::default(),
             },
@@ -308,6 +313,9 @@ impl Worker {
         for (client, flow) in std::mem::take(&mut self.post.failed) {
             self.take_in(self.clock.now(), Input::NotSent { client, flow });
         }
+        for (room, news) in std::mem::take(&mut self.post.unheard) {
+            self.take_in(self.clock.now(), Input::Heard { room, news });
+        }
     }
 
     fn take_in(&mut self, now: Timestamp, input: Input<'_>) {
@@ -316,7 +324,7 @@ impl Worker {
     }
 
     fn poll_more(&mut self, context: &mut Context<'_>, alarm: &mut Alarm) -> Poll<()> {
-        let mut more = !self.post.failed.is_empty();
+        let mut more = !self.post.failed.is_empty() || !self.post.unheard.is_empty();
         for socket in self.post.sockets.iter().flatten() {
             more |= socket.poll_ready(context).is_ready();
         }
@@ -404,9 +412,9 @@ impl Post {
         }
         self.applications.deliver(shard);
         while let Some(command) = shard.poll_sound() {
-            if let Some(sound) = &self.sound {
-                sound.put(command);
-            }
+            let sound = self.sound.as_mut();
+            let refused = sound.and_then(|sound| sound.put(command).err());
+            self.unheard.extend(refused);
         }
         if let Some(records) = &self.records {
             while let Some(record) = shard.poll_record() {

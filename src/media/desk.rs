@@ -36,6 +36,8 @@ pub enum Command {
         ports: [u16; 2],
         /// Who they are.
         parties: [Party; 2],
+        /// How long nothing may come from either: then [`News::Silent`] is told.
+        patience: Duration,
     },
     /// A party hears a programme from here on.
     Play {
@@ -74,7 +76,7 @@ pub enum Command {
         /// Our port for him.
         port: u16,
     },
-    /// A room is to have these ports as well; [`News::Reserved`] or [`News::Failed`] follows.
+    /// A room is to have these ports as well; [`News::Reserved`] or [`News::Unreserved`] follows.
     Reserve {
         /// Its name.
         room: RoomId,
@@ -94,6 +96,17 @@ impl Command {
             | Self::Mix { room, .. }
             | Self::Part { room, .. }
             | Self::Reserve { room, .. } => *room,
+        }
+    }
+
+    /// What its room is told if it is not done; `None` if it gives something back, and has to be.
+    pub fn refusal(&self) -> Option<News> {
+        match self {
+            Self::Anchor { .. } | Self::Play { .. } | Self::Open { .. } | Self::Mix { .. } => {
+                Some(News::Failed)
+            }
+            Self::Reserve { .. } => Some(News::Unreserved),
+            Self::Close { .. } | Self::Part { .. } => None,
         }
     }
 
@@ -154,15 +167,29 @@ impl Ended {
     }
 }
 
+/// A call that passes us.
+#[derive(Debug)]
+struct Anchored {
+    anchor: Anchor,
+    /// When something came of either side.
+    heard: Timestamp,
+    patience: Duration,
+    /// When that is looked at.
+    due: Timestamp,
+}
+
 /// The rooms.
 #[derive(Debug)]
 pub struct Desk {
     rooms: BTreeMap<RoomId, (Room, Timestamp)>,
-    anchors: BTreeMap<RoomId, Anchor>,
+    anchors: BTreeMap<RoomId, Anchored>,
     by_port: BTreeMap<u16, RoomId>,
     due: BTreeSet<(Timestamp, RoomId)>,
     rng: Rng,
     counts: Counts,
+    /// Whether what happens next panics.
+    #[cfg(test)]
+    pub(crate) fails: bool,
 }
 
 impl Desk {
@@ -175,17 +202,40 @@ impl Desk {
             due: BTreeSet::new(),
             rng,
             counts: Counts::default(),
+            #[cfg(test)]
+            fails: false,
         }
+    }
+
+    /// A panic has left it in no state to go on with: it forgets all rooms, and says which.
+    pub fn give_up(&mut self) -> Vec<RoomId> {
+        let rooms = std::mem::take(&mut self.rooms);
+        let anchors = std::mem::take(&mut self.anchors);
+        self.by_port.clear();
+        self.due.clear();
+        let streams = rooms.values().map(|(room, _)| room.streams().count());
+        let streams = streams.chain(anchors.values().map(|_| 2)).sum::<usize>();
+        self.counts.ended.streams += u64::try_from(streams).unwrap_or(u64::MAX);
+        rooms.into_keys().chain(anchors.into_keys()).collect()
+    }
+
+    /// Panics if a test wants so.
+    #[cfg(test)]
+    fn may_fail(&mut self) {
+        assert!(!std::mem::take(&mut self.fails), "failpoint");
     }
 
     /// Does what is asked for.
     pub fn handle(&mut self, now: Timestamp, command: Command) {
+        #[cfg(test)]
+        self.may_fail();
         match command {
             Command::Anchor {
                 room,
                 ports,
                 parties,
-            } => self.anchor(room, ports, parties),
+                patience,
+            } => self.anchor((now, patience), room, ports, parties),
             Command::Play { room, programme } => {
                 if let Some((room, _)) = self.rooms.get_mut(&room) {
                     room.play(programme);
@@ -222,15 +272,19 @@ impl Desk {
         bytes: &[u8],
         sends: &mut Sends,
     ) -> Option<(RoomId, News)> {
+        #[cfg(test)]
+        self.may_fail();
         let id = *self.by_port.get(&port)?;
-        if let Some(anchor) = self.anchors.get_mut(&id) {
-            match anchor.handle(port, from, bytes) {
-                Ok(Some((leaves, to))) => {
+        if let Some(anchored) = self.anchors.get_mut(&id) {
+            match anchored.anchor.handle(port, from, bytes) {
+                Ok(onward) => {
+                    anchored.heard = now;
                     self.counts.received += 1;
-                    self.counts.sent += 1;
-                    sends.pass(leaves, to, bytes);
+                    if let Some((leaves, to)) = onward {
+                        self.counts.sent += 1;
+                        sends.pass(leaves, to, bytes);
+                    }
                 }
-                Ok(None) => self.counts.received += 1,
                 Err(why) => *self.counts.dropped.entry(why).or_default() += 1,
             }
             return None;
@@ -257,9 +311,14 @@ impl Desk {
         sends: &mut Sends,
         mut news: impl FnMut(RoomId, News),
     ) {
+        #[cfg(test)]
+        self.may_fail();
         while let Some((due, id)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             self.due.remove(&(due, id));
             let Some((room, next)) = self.rooms.get_mut(&id) else {
+                if self.check_anchor(now, id) {
+                    news(id, News::Silent);
+                }
                 continue;
             };
             let begin = sends.count();
@@ -302,13 +361,42 @@ impl Desk {
         self.due.insert((now, id));
     }
 
-    fn anchor(&mut self, id: RoomId, ports: [u16; 2], parties: [Party; 2]) {
-        if let Some(anchor) = self.anchors.get_mut(&id) {
-            return anchor.describe(parties);
+    fn anchor(
+        &mut self,
+        (now, patience): (Timestamp, Duration),
+        id: RoomId,
+        ports: [u16; 2],
+        parties: [Party; 2],
+    ) {
+        if let Some(anchored) = self.anchors.get_mut(&id) {
+            return anchored.anchor.describe(parties);
         }
         let anchor = Anchor::new(ports, parties);
+        self.counts.streams += 2;
         self.by_port.extend(anchor.ports().map(|port| (port, id)));
-        self.anchors.insert(id, anchor);
+        let patience = patience.max(TICK);
+        let due = now + patience;
+        self.due.insert((due, id));
+        let anchored = Anchored {
+            anchor,
+            heard: now,
+            patience,
+            due,
+        };
+        self.anchors.insert(id, anchored);
+    }
+
+    /// Whether nothing has come for too long from either side of a call that passes us, whose time it is
+    /// to be looked at.
+    fn check_anchor(&mut self, now: Timestamp, id: RoomId) -> bool {
+        let Some(anchored) = self.anchors.get_mut(&id) else {
+            return false;
+        };
+        let is_silent = now.since(anchored.heard) >= anchored.patience;
+        let from = if is_silent { now } else { anchored.heard };
+        anchored.due = from + anchored.patience;
+        self.due.insert((anchored.due, id));
+        is_silent
     }
 
     fn part(&mut self, id: RoomId, port: u16) {
@@ -324,7 +412,9 @@ impl Desk {
     }
 
     fn close(&mut self, id: RoomId) {
-        if let Some(anchor) = self.anchors.remove(&id) {
+        if let Some(Anchored { anchor, due, .. }) = self.anchors.remove(&id) {
+            self.counts.ended.streams += 2;
+            self.due.remove(&(due, id));
             for port in anchor.ports() {
                 self.by_port.remove(&port);
             }
@@ -490,5 +580,61 @@ mod tests {
             .payload(&payload)
             .write_vec()
             .expect("a packet")
+    }
+
+    fn anchored(desk: &mut Desk, now: Timestamp) {
+        let party = Party {
+            described: Some(peer()),
+            signalling: peer().ip(),
+        };
+        desk.handle(
+            now,
+            Command::Anchor {
+                room: ROOM,
+                ports: [20_000, 20_002],
+                parties: [party; 2],
+                patience: Duration::from_secs(10),
+            },
+        );
+    }
+
+    /// What is told up to now.
+    fn told(desk: &mut Desk, now: Timestamp) -> Vec<News> {
+        let mut all = Vec::new();
+        desk.handle_timeout(now, &mut Sends::default(), |room, news| {
+            assert_eq!(room, ROOM);
+            all.push(news);
+        });
+        all
+    }
+
+    #[test]
+    fn a_call_that_passes_us_is_silent_when_nothing_comes_from_either_side() {
+        let mut desk = Desk::new(Rng::from_number(1));
+        anchored(&mut desk, after(0));
+        let rtp = event_of(Digit::D1);
+        let mut sends = Sends::default();
+        assert!(told(&mut desk, after(9_999)).is_empty());
+        desk.handle_packet(after(9_000), 20_000, peer(), &rtp, &mut sends);
+        assert!(told(&mut desk, after(18_999)).is_empty());
+        assert_eq!(told(&mut desk, after(19_000)), [News::Silent]);
+        // It is told again for as long as it stays so.
+        assert!(told(&mut desk, after(28_999)).is_empty());
+        assert_eq!(told(&mut desk, after(29_000)), [News::Silent]);
+        assert_eq!(desk.counts().streams - desk.counts().ended.streams, 2);
+        desk.handle(after(30_000), Command::Close { room: ROOM });
+        assert_eq!(desk.deadline(), None);
+        assert_eq!(desk.counts().streams - desk.counts().ended.streams, 0);
+    }
+
+    #[test]
+    fn a_desk_that_gives_up_has_nothing_left() {
+        let mut desk = opened(RoomId(8), 20_010, after(0));
+        anchored(&mut desk, after(0));
+        assert_eq!(desk.give_up(), [RoomId(8), ROOM]);
+        assert_eq!((desk.rooms(), desk.deadline()), (0, None));
+        assert_eq!(desk.counts().streams, desk.counts().ended.streams);
+        open(&mut desk, ROOM, 20_000, after(1));
+        assert_eq!(sent(&mut desk, after(1)), [20_000]);
     }
 }

@@ -32,7 +32,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Takes in what a packet of this number holds.
+    /// Takes in what a packet of this number holds; nothing where it holds a digit and no sound.
     pub fn put(&mut self, sequence: u16, payload: &[u8]) {
         let number = self.number_of(sequence);
         match self.next {
@@ -54,7 +54,8 @@ impl Buffer {
 
     /// What is to be heard next; `None` while there is nothing.
     pub fn take(&mut self, coder: &mut Coder) -> Option<Frame> {
-        if self.is_filling && self.packets.len() < DEPTH {
+        let sounds = self.packets.values().filter(|packet| !packet.is_empty());
+        if self.is_filling && sounds.count() < DEPTH {
             return None;
         }
         self.is_filling = false;
@@ -88,6 +89,8 @@ impl Buffer {
             return false;
         };
         match self.packets.remove(&next) {
+            // RFC 4733 §2.5.1.6: digits take numbers of their own, in which there is nothing to miss.
+            Some(packet) if packet.is_empty() => {}
             Some(packet) => coder.decode(&packet, &mut self.samples),
             None if self.packets.is_empty() => return false,
             None => {
@@ -169,6 +172,27 @@ mod tests {
         buffer.put(2, &packet(2));
         assert_eq!(buffer.lost(), (1, 1));
         assert_eq!(heard(&mut buffer), None);
+    }
+
+    /// As many packets as a phone sends of a digit, within what somebody says.
+    #[test]
+    fn a_digit_is_no_gap_and_does_not_delay_what_follows() {
+        let mut buffer = Buffer::default();
+        let mut all = Vec::new();
+        for sequence in 1..=40 {
+            let value = u8::try_from(sequence).expect("small");
+            match sequence {
+                10..25 => buffer.put(sequence, &[]),
+                _ => buffer.put(sequence, &packet(value)),
+            }
+            all.push(heard(&mut buffer));
+        }
+        let said: Vec<_> = all.iter().copied().flatten().collect();
+        let expected: Vec<_> = (1..10).chain(25..40).collect();
+        assert_eq!(said, expected[..said.len()]);
+        // One behind, as before the digit.
+        assert_eq!((all[8], all.last().copied().flatten()), (Some(8), Some(39)));
+        assert_eq!(buffer.lost(), (0, 0));
     }
 
     #[test]

@@ -148,14 +148,18 @@ pub fn write(
     }
 }
 
-/// Whether these bytes are reports.
+/// Whether these bytes are reports, or what else begins a packet of them: phones say goodbye, and open
+/// the way with a packet of their own making, without a report (RFC 5506 §3.4.2).
 pub fn is_report(bytes: &[u8]) -> bool {
     let packets = Compound::parse(bytes);
     packets.is_ok_and(|mut packets| {
         let first = packets.next();
         matches!(
             first,
-            Some(Ok(Packet::Sr(_) | Packet::Rr(_) | Packet::Bye(_)))
+            Some(Ok(Packet::Sr(_)
+                | Packet::Rr(_)
+                | Packet::Bye(_)
+                | Packet::App(_)))
         )
     })
 }
@@ -263,5 +267,14 @@ mod tests {
         assert!(!is_report(b"") && !is_report(&[0x80, 0, 0, 1, 0, 0, 0, 0]));
         bytes.pop();
         assert!(!is_report(&bytes));
+    }
+
+    /// What baresip begins each session with.
+    #[test]
+    fn a_packet_of_a_phones_own_making_is_no_rubbish() {
+        let ping = b"\x80\xcc\x00\x03\x00\x00\x00\x01PINGPOGO";
+        assert!(is_report(ping));
+        assert!(!is_report(b"\x80\x08\x00\x03"));
+        assert!(!is_report(b""));
     }
 }

@@ -181,7 +181,7 @@ fn is_audible(frame: &Frame) -> bool {
 pub enum News {
     /// A party pressed a key.
     Digit(Digit),
-    /// The system gives no port: the room never opened.
+    /// The room is no more: the system gave no port for it, or a bug of ours has ended it.
     Failed,
     /// The programme has ended.
     PlayedOut,
@@ -189,6 +189,8 @@ pub enum News {
     Reserved,
     /// Nothing has come for too long from whoever joined the other two.
     Silent,
+    /// The ports that were to be reserved are not to be had; whoever is in the room stays.
+    Unreserved,
 }
 
 /// A party of a room.

@@ -149,6 +149,7 @@ impl Stream {
         }
         if is_event {
             self.sends_events = true;
+            self.buffer.put(packet.sequence_number(), &[]);
             if let Some(payload) = packet.payload().first_chunk() {
                 self.told = Some(Told {
                     timestamp: packet.timestamp(),

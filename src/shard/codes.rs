@@ -242,7 +242,9 @@ impl Shard {
     /// S-09: the phone takes a code back that waits for a peer.
     pub(super) fn cancel_code(&mut self, now: Timestamp, server: Key) {
         let mut asked = self.desk.asked.values_mut();
-        let Some(asked) = asked.find(|asked| asked.server == server) else {
+        // A CANCEL that comes again takes nothing more back.
+        let is_it = |asked: &&mut Asked| asked.server == server && asked.phone == Phone::Waits;
+        let Some(asked) = asked.find(is_it) else {
             return;
         };
         asked.phone = Phone::HasHungUp;

@@ -388,7 +388,11 @@ impl Shard {
                     edge.challenged.await_camped(now, id, (key, asker));
                 }
             }
-            About::Code | About::Inward(_) | About::Nothing | About::Recall(_) => {}
+            About::Beside(_)
+            | About::Code
+            | About::Inward(_)
+            | About::Nothing
+            | About::Recall(_) => {}
         }
         let displaced = edge.challenged.keep(now, digester, (key, &held.call));
         if let Some(displaced) = displaced {

@@ -133,7 +133,7 @@ impl Shard {
     }
 
     /// A call of the same caller's beside his CC call: a call as any other, and no word on how the
-    /// first one fares.
+    /// first one fares, unless it gets through to the callee.
     pub(super) fn on_call_beside(
         &mut self,
         now: Timestamp,
@@ -153,7 +153,7 @@ impl Shard {
             callee,
             ..Parties::default()
         };
-        let about = About::Nothing;
+        let about = About::Beside(cc_call.id);
         self.start_call(now, arrived.request, arrived.flow, &ways, (parties, about))
     }
 

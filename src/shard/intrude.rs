@@ -18,11 +18,11 @@ use crate::cc::capsule::CallIdentity;
 use crate::completion::intrusion::{Denied, Level};
 use crate::completion::{self, CompletionId, Mode, Outcome as End, Ticket};
 use crate::location::Aor;
+use crate::shard::audit::AttemptId;
 use crate::shard::camping::{Stage, set_stage};
-use crate::shard::mixing::{Bridge, plain};
+use crate::shard::mixing::Bridge;
 use crate::shard::offer::About;
-use crate::shard::provider::Refusal;
-use crate::shard::record::{IntrusionEnd, IntrusionRecord};
+use crate::shard::provider::{CallReport, Refusal};
 use crate::shard::ways::{Way, Ways, targets};
 use crate::shard::{Held, Shard};
 use crate::sip::flow::Flow;
@@ -43,8 +43,8 @@ pub(super) struct Intruding {
 #[derive(Debug)]
 enum By {
     /// The callee's phone, which has yet to answer.
-    Join(IntrusionRecord),
-    /// A mixer of ours, which keeps the record itself.
+    Join(AttemptId),
+    /// A mixer of ours, which keeps the attempt itself.
     Mixer,
 }
 
@@ -54,28 +54,29 @@ impl Shard {
         self.rights_of(user).intrudes > Level::NONE
     }
 
-    /// T29: who has no right is not offered it, and leaves a record all the same.
-    pub(super) fn note_not_offered(&mut self, now: Timestamp, call: CallIdentity) {
-        let key = self.desk.camps.get(&call);
-        if let Some(held) = key.and_then(|key| self.calls.get(*key)) {
-            let record = Self::begin_record(now, held);
-            self.end_record(now, record, IntrusionEnd::Denied(Denied::NoRight));
-        }
-    }
-
-    /// Has a call that is held join the call of its callee: by his phone, or by a mixer.
+    /// An application has a call join the call of its callee, by his phone or by a mixer; `is_offered`
+    /// says whether this is something that its line could do with it.
     pub(super) fn join_call(
         &mut self,
         now: Timestamp,
         ticket: Ticket,
-        call: CallIdentity,
+        (call, report): (CallIdentity, &CallReport),
+        is_offered: bool,
     ) -> Result<(), Refusal> {
-        let (key, mut held) = self.take_camp(call).ok_or(Refusal::State)?;
-        let begun = if held.call.is_held() {
-            let begun = self.join_as_held(now, (key, ticket), &mut held);
+        let Some((key, mut held)) = self.take_camp(call) else {
+            let (denied, refusal) = refused(is_offered);
+            self.deny_from_elsewhere(now, report, denied);
+            return Err(refusal);
+        };
+        // T29: from here on it is an attempt, whatever is wrong with it.
+        let attempt = self.begin_attempt(now, key, &held);
+        let begun = if is_offered && held.call.is_held() {
+            let begun = self.join_as_held(now, (key, ticket), &mut held, attempt);
             begun.map_err(|denied| completion::Reject::IntrusionDenied(denied).into())
         } else {
-            Err(Refusal::State)
+            let (denied, refusal) = refused(is_offered);
+            self.deny_attempt(now, attempt, denied);
+            Err(refusal)
         };
         self.put_back(now, key, held);
         begun
@@ -86,32 +87,29 @@ impl Shard {
         now: Timestamp,
         (key, ticket): (Key, Ticket),
         held: &mut Held,
+        attempt: AttemptId,
     ) -> Result<(), Denied> {
-        let mut record = Self::begin_record(now, held);
         let talk = match self.talk_of(now, held) {
             Ok(talk) => talk,
-            Err((denied, third)) => {
-                record.third = third.as_ref().map(plain);
-                self.end_record(now, record, IntrusionEnd::Denied(denied));
+            Err(denied) => {
+                self.deny_attempt(now, attempt, denied);
                 self.provider.count_end(Mode::Intrude, End::Refused);
                 return Err(denied);
             }
         };
-        record.third = talk.third.as_ref().map(plain);
         let id = CompletionId::random(&mut self.rng);
         let joins = self.calls.get(talk.key);
         let joins = joins.is_some_and(|it| it.call.takes_join(talk.near));
-        if joins {
-            let ticket = Some(ticket);
-            let by = By::Join(record);
-            let intruding = Intruding { id, ticket, by };
-            self.desk.intruding.insert(key, intruding);
-            if self.send_join(now, (key, held), &talk).is_some() {
-                return Ok(());
-            }
-            self.desk.intruding.remove(&key);
+        // One that is under way already goes on.
+        let is_free = held.mixed.is_none();
+        if joins && is_free && self.send_join(now, (key, held), &talk).is_some() {
+            let (ticket, by) = (Some(ticket), By::Join(attempt));
+            self.desk
+                .intruding
+                .insert(key, Intruding { id, ticket, by });
+            return Ok(());
         }
-        if let Err(denied) = self.intrude_in_room(now, key, held) {
+        if let Err(denied) = self.intrude_in_room(now, (key, held), attempt) {
             self.provider.count_end(Mode::Intrude, End::Refused);
             return Err(denied);
         }
@@ -206,7 +204,7 @@ impl Shard {
         };
         let Intruding { id, ticket, by } = intruding;
         match by {
-            By::Join(record) => self.watch_join(now, (key, held), (id, ticket), record),
+            By::Join(attempt) => self.watch_join(now, (key, held), (id, ticket), attempt),
             By::Mixer => self.watch_mixer((key, held), id, ticket),
         }
     }
@@ -216,7 +214,7 @@ impl Shard {
         now: Timestamp,
         (key, held): (Key, &Held),
         (id, mut ticket): (CompletionId, Option<Ticket>),
-        mut record: IntrusionRecord,
+        attempt: AttemptId,
     ) {
         let call = &held.call;
         let is_joined = call.answered().is_some();
@@ -234,18 +232,18 @@ impl Shard {
                 self.desk.facts.push_back(released);
             }
             // When they part is the phone's to know.
-            record.joined = Some(now);
-            self.end_record(now, record, IntrusionEnd::Joined);
+            self.note_joined(now, &attempt);
+            self.end_attempt(now, attempt);
             self.provider.count_end(Mode::Intrude, End::Completed);
         } else if !call.is_up() || call.is_held() {
             if let Some(ticket) = ticket {
                 let reject = completion::Reject::MonitorRefused(status_of(call));
                 self.answer_application(ticket, Err(reject));
             }
-            self.end_record(now, record, IntrusionEnd::Failed);
+            self.end_attempt(now, attempt);
             self.provider.count_end(Mode::Intrude, End::Refused);
         } else {
-            let by = By::Join(record);
+            let by = By::Join(attempt);
             self.desk
                 .intruding
                 .insert(key, Intruding { id, ticket, by });
@@ -273,6 +271,15 @@ impl Shard {
         }
         self.provider.count_end(Mode::Intrude, end);
     }
+}
+
+/// What is wrong with a call that joins nothing: who may not, or when.
+fn refused(is_offered: bool) -> (Denied, Refusal) {
+    if is_offered {
+        return (Denied::NoMeans, Refusal::State);
+    }
+    let not_offered = completion::Reject::ModeNotOffered;
+    (Denied::NoRight, not_offered.into())
 }
 
 /// What the phone said, or what its caller did.

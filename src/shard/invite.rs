@@ -18,6 +18,7 @@ use crate::completion::{Binding, Input};
 use crate::location::Aor;
 use crate::shard::desk::{name_of, user_of};
 use crate::shard::entries::CcCall;
+use crate::shard::joining::check_named;
 use crate::shard::legs::IN_PLACE;
 use crate::shard::offer::{About, Asker, Callee, identity_of};
 use crate::shard::passes::Dialled;
@@ -63,10 +64,25 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
+        check_named(request)?;
         if self.is_from_pbx(flow) {
             return self.on_in_pass(now, flow, request);
         }
         let caller = self.sender(flow, request);
+        self.check_joining(now, request, caller.as_ref())?;
+        let begun = self.on_call_of(now, flow, request, caller);
+        // Or it has become a call, which it ends with.
+        self.end_joining(now);
+        begun
+    }
+
+    fn on_call_of(
+        &mut self,
+        now: Timestamp,
+        flow: &Flow,
+        request: &Request<'_>,
+        caller: Option<Aor>,
+    ) -> Result<(), Reject> {
         if self.is_pressing(request) {
             if let Some(caller) = &caller {
                 // R23: who has called for help is left alone.
@@ -450,6 +466,7 @@ impl Shard {
         self.in_hand = Some((key, parties.clone()));
         let draft = || Draft::of_invite(request, flow, ways);
         self.records.begin(key, &about, draft);
+        self.attempts.become_call(key);
         let arrived = (flow, server, again.as_ref());
         let mut held = self.invite(now, key, request, arrived, (ways, parties, about));
         self.on_news(now, &mut held, false);

@@ -194,6 +194,7 @@ impl Shard {
     /// Takes up what was kept, and drops the dialogs that nobody wants.
     pub(super) fn take_up(&mut self, now: Timestamp, records: Vec<(Key, Stored)>) {
         let count = records.len();
+        self.desk.subscriptions.expect_repeats(now);
         let mut dialogs = Vec::new();
         let reloaded = records.into_iter().map(|(key, stored)| {
             let reloaded = self.revive(key, stored);

@@ -22,6 +22,15 @@ impl Legs for Table<Box<Held>> {
 }
 
 impl Held {
+    /// The users of ours on this side and on the other.
+    pub(super) fn parties_from(&self, side: Side) -> [Option<&Aor>; 2] {
+        match side {
+            Side::A => [Side::A, Side::B],
+            Side::B => [Side::B, Side::A],
+        }
+        .map(|side| self.party(side))
+    }
+
     /// The user of ours on this side, if there is one.
     fn party(&self, side: Side) -> Option<&Aor> {
         match side {
@@ -68,7 +77,7 @@ impl Shard {
         })
     }
 
-    fn leg_named(&self, request: &Request<'_>, by: &[Name]) -> Option<NamedLeg> {
+    pub(super) fn leg_named(&self, request: &Request<'_>, by: &[Name]) -> Option<NamedLeg> {
         by.iter().find_map(|name| {
             let id = DialogId::parse(*name, request.message.first(*name)?)?;
             let mut tags = [id.end, id.across].into_iter().filter_map(Tag::parse);

@@ -10,7 +10,7 @@
 //!
 //! - Nobody is asked for his media before the ports are ours, and nobody is heard before all were warned.
 //! - Whatever goes wrong, the two who talk go on as before, and the caller gets his failure.
-//! - Each attempt leaves one record that names all three, whatever came of it.
+//! - Each attempt leaves one record, see `audit`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,11 +21,9 @@ use crate::location::Aor;
 use crate::media::desk::RoomId;
 use crate::media::room::{Programme, Repeats};
 use crate::media::stream::Agreed;
-use crate::observe::Pii;
-use crate::shard::desk::name_of;
-use crate::shard::offer::{About, Callee};
+use crate::shard::audit::AttemptId;
+use crate::shard::offer::About;
 use crate::shard::prompt::{CLOSING_MAX, Prompting, Stage};
-use crate::shard::record::{IntrusionEnd, IntrusionRecord};
 use crate::shard::{Held, Kind, Shard};
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -41,10 +39,13 @@ pub(super) enum Mixed {
         bridge: Key,
         /// Our addresses for the caller and the callee of that one.
         at: [SocketAddr; 2],
-        record: IntrusionRecord,
+        attempt: AttemptId,
     },
-    /// Somebody joins it, or did: `None` when he has left.
-    Bridge { room: RoomId, intruder: Option<Key> },
+    /// Somebody joins it, or did: `None` when he has left, and without a room if he never came in.
+    Bridge {
+        room: Option<RoomId>,
+        intruder: Option<Key>,
+    },
 }
 
 /// A call that somebody may join.
@@ -62,28 +63,18 @@ impl Shard {
     }
 
     /// The same, if a mixer of ours can be put between the two.
-    fn bridge_for(&self, now: Timestamp, held: &Held) -> Result<Bridge, (Denied, Option<Aor>)> {
+    fn bridge_for(&self, now: Timestamp, held: &Held) -> Result<Bridge, Denied> {
         let found = self.talk_of(now, held)?;
         let talk = self.calls.get(found.key);
-        if talk.is_some_and(|talk| talk.call.could_mix() && !talk.call.has_mixer()) {
-            return Ok(found);
-        }
-        Err((Denied::NoMeans, found.third))
+        let is_free = talk.is_some_and(|talk| talk.call.could_mix() && !talk.call.has_mixer());
+        is_free.then_some(found).ok_or(Denied::NoMeans)
     }
 
-    /// Who may not learns no more of the callee's calls than that.
-    pub(super) fn talk_of(
-        &self,
-        now: Timestamp,
-        held: &Held,
-    ) -> Result<Bridge, (Denied, Option<Aor>)> {
-        let asker = held.about.asker();
-        let callee = asker.and_then(|asker| match &asker.callee {
-            Callee::Ours(callee) => Some(callee),
-            Callee::Behind(..) | Callee::Watched(..) => None,
-        });
-        let parties = held.parties.caller.as_ref().zip(callee);
-        let (caller, callee) = parties.ok_or((Denied::NoMeans, None))?;
+    /// The call of his callee that this caller may join; who may not learns no more of it than that.
+    pub(super) fn talk_of(&self, now: Timestamp, held: &Held) -> Result<Bridge, Denied> {
+        let parties = held.parties.caller.as_ref();
+        let parties = parties.zip(held.about.callee_of_ours());
+        let (caller, callee) = parties.ok_or(Denied::NoMeans)?;
         let mut attempt = Attempt {
             intruder: self.rights_of(caller).intrudes,
             target: self.rights_of(callee).protection,
@@ -91,13 +82,35 @@ impl Shard {
             situation: Situation::Talking,
         };
         // No calls are looked for on behalf of who may not in any case.
-        decide(&attempt).map_err(|denied| (denied, None))?;
+        decide(&attempt)?;
+        let (found, situation) = self.calls_of(now, callee);
+        let third = found.as_ref().and_then(|found| found.third.as_ref());
+        let protection = third.map(|third| self.rights_of(third).protection);
+        attempt.situation = situation;
+        // R17: who has no name here is protected.
+        attempt.third = protection.unwrap_or(Level::FULL);
+        decide(&attempt)?;
+        // Nobody joins his own call.
+        if third == Some(caller) {
+            return Err(Denied::NoMeans);
+        }
+        found.ok_or(Denied::Idle)
+    }
+
+    /// Whom the callee of this caller talks to, for the record.
+    pub(super) fn third_for(&self, now: Timestamp, held: &Held) -> Option<Aor> {
+        let callee = held.about.callee_of_ours()?;
+        self.calls_of(now, callee).0?.third
+    }
+
+    /// A call of this user's, and what it is to who would join it.
+    fn calls_of(&self, now: Timestamp, user: &Aor) -> (Option<Bridge>, Situation) {
         let mut calls = self.calls.iter().filter_map(|(key, held)| {
             let near = [
                 (Side::A, held.parties.caller.as_ref()),
                 (Side::B, held.parties.callee.as_ref()),
             ];
-            let (near, _) = near.into_iter().find(|(_, user)| *user == Some(callee))?;
+            let (near, _) = near.into_iter().find(|(_, other)| *other == Some(user))?;
             // Others who wait for him are no calls of his.
             let is_his = held.call.is_up() && !held.call.is_held();
             is_his.then_some((key, near, held))
@@ -108,28 +121,18 @@ impl Shard {
         // R23: who has called for help is left alone for a while.
         let is_left_alone =
             |user: Option<&Aor>| user.is_some_and(|user| self.users.is_left_alone(now, user));
-        attempt.situation = match first {
-            Some(_) if is_left_alone(Some(callee)) || is_left_alone(third.as_ref()) => {
-                Situation::Emergency
-            }
+        let is_alone = is_left_alone(Some(user)) || is_left_alone(third.as_ref());
+        let situation = match first {
             None => Situation::Idle,
-            Some(_) if !is_only => Situation::Several,
-            Some((_, _, held)) => self.situation_of(held),
+            Some(_) if !is_only && !is_alone => Situation::Several,
+            Some((_, _, held)) => self.situation_of(held, is_alone),
         };
-        let protection = third.as_ref().map(|third| self.rights_of(third).protection);
-        // R17: who has no name here is protected.
-        attempt.third = protection.unwrap_or(Level::FULL);
-        decide(&attempt).map_err(|denied| (denied, third.clone()))?;
-        let (key, near, _) = first.ok_or((Denied::Idle, None))?;
-        // Nobody joins his own call.
-        if third.as_ref() == Some(caller) {
-            return Err((Denied::NoMeans, third));
-        }
-        Ok(Bridge { key, near, third })
+        let found = first.map(|(key, near, _)| Bridge { key, near, third });
+        (found, situation)
     }
 
     /// Whom the callee talks to.
-    fn third_of(&self, near: Side, held: &Held) -> Option<Aor> {
+    pub(super) fn third_of(&self, near: Side, held: &Held) -> Option<Aor> {
         let parties = &held.parties;
         match near {
             Side::A => {
@@ -149,6 +152,7 @@ impl Shard {
         let out = match &held.about {
             About::Inward(inward) => inward.out?,
             About::Asker(_)
+            | About::Beside(_)
             | About::CcCall(_)
             | About::Code
             | About::Nothing
@@ -157,8 +161,12 @@ impl Shard {
         self.calls.get(out).map(Box::as_ref)
     }
 
-    /// A PBX need not pass on what its caller has asked for.
-    fn situation_of(&self, held: &Held) -> Situation {
+    /// What a call is to who would join it, whose parties may have called for help of late. A PBX need not
+    /// pass on what its caller has asked for.
+    pub(super) fn situation_of(&self, held: &Held, is_left_alone: bool) -> Situation {
+        if is_left_alone {
+            return Situation::Emergency;
+        }
         let out = self.out_pass_of(held);
         let beyond = out.map(|out| out.parties.kind).unwrap_or_default();
         match (held.parties.kind, beyond) {
@@ -171,28 +179,51 @@ impl Shard {
     }
 
     /// A caller who is kept from his failure has pressed the digit to join the call of his callee.
-    pub(super) fn intrude(&mut self, now: Timestamp, held: &mut Held) {
-        if self.begin_intrusion(now, held).is_err() {
+    pub(super) fn intrude(&mut self, now: Timestamp, key: Key, held: &mut Held) {
+        let attempt = self.begin_attempt(now, key, held);
+        if self.begin_intrusion(now, held, attempt).is_err() {
             self.refuse_to_join(now, held);
         }
+    }
+
+    /// The same, though it was not offered to him: T29 has it known, and he hears no more of it.
+    pub(super) fn note_unoffered(&mut self, now: Timestamp, key: Key, held: &Held) {
+        let attempt = self.begin_attempt(now, key, held);
+        let denied = self.bridge_for(now, held).err();
+        self.deny_attempt(now, attempt, denied.unwrap_or(Denied::NoMeans));
     }
 
     /// Who asks in another way than by digit, while his call is kept; what comes of it he hears.
     pub(super) fn intrude_in_room(
         &mut self,
         now: Timestamp,
-        key: Key,
-        held: &mut Held,
+        (key, held): (Key, &mut Held),
+        attempt: AttemptId,
     ) -> Result<(), Denied> {
-        if !held.call.is_held() || held.mixed.is_some() {
+        let stage = held.prompting.as_ref().map(|prompting| prompting.stage);
+        let is_free = held.call.is_held() && held.mixed.is_none();
+        let is_ready = match stage {
+            None => is_free && self.open_to_join(now, key, held).is_some(),
+            Some(Stage::Saying | Stage::Choosing | Stage::Waiting(_)) => is_free,
+            // He has asked for something already, which is being done.
+            Some(
+                Stage::Asking(_)
+                | Stage::Closing { .. }
+                | Stage::Ringing(_)
+                | Stage::Turning
+                | Stage::Reserving
+                | Stage::Joining
+                | Stage::Joined
+                | Stage::Announcing
+                | Stage::Announced
+                | Stage::RingingBack,
+            ) => false,
+        };
+        if !is_ready {
+            self.deny_attempt(now, attempt, Denied::NoMeans);
             return Err(Denied::NoMeans);
         }
-        if held.prompting.is_none() && self.open_to_join(now, key, held).is_none() {
-            let record = Self::begin_record(now, held);
-            self.end_record(now, record, IntrusionEnd::Denied(Denied::NoMeans));
-            return Err(Denied::NoMeans);
-        }
-        self.begin_intrusion(now, held)
+        self.begin_intrusion(now, held, attempt)
             .inspect_err(|_| self.refuse_to_join(now, held))
     }
 
@@ -210,22 +241,26 @@ impl Shard {
         Some(())
     }
 
-    fn begin_intrusion(&mut self, now: Timestamp, held: &mut Held) -> Result<(), Denied> {
-        let mut record = Self::begin_record(now, held);
-        let begun = self.bridge_for(now, held).and_then(|bridge| {
-            record.third = bridge.third.as_ref().map(plain);
-            self.reserve(held, &bridge)
-                .ok_or((Denied::NoMeans, bridge.third))
-        });
+    fn begin_intrusion(
+        &mut self,
+        now: Timestamp,
+        held: &mut Held,
+        attempt: AttemptId,
+    ) -> Result<(), Denied> {
+        let begun = self.bridge_for(now, held);
+        let begun = begun.and_then(|bridge| self.reserve(held, &bridge).ok_or(Denied::NoMeans));
         match begun {
             Ok((bridge, at)) => {
-                held.mixed = Some(Box::new(Mixed::Intruder { bridge, at, record }));
+                held.mixed = Some(Box::new(Mixed::Intruder {
+                    bridge,
+                    at,
+                    attempt,
+                }));
                 held.call.hold_until(now + JOINS_IN);
                 Ok(())
             }
-            Err((denied, third)) => {
-                record.third = record.third.or_else(|| third.as_ref().map(plain));
-                self.end_record(now, record, IntrusionEnd::Denied(denied));
+            Err(denied) => {
+                self.deny_attempt(now, attempt, denied);
                 Err(denied)
             }
         }
@@ -266,6 +301,7 @@ impl Shard {
             });
             if begun {
                 let intruder = Some(key);
+                let room = Some(room);
                 bridge.mixed = Some(Box::new(Mixed::Bridge { room, intruder }));
             }
             self.put_back(now, bridge_key, bridge);
@@ -279,8 +315,8 @@ impl Shard {
 
     /// He does not join: he hears so, and gets his failure.
     pub(super) fn fail_to_join(&mut self, now: Timestamp, held: &mut Held) {
-        if let Some(Mixed::Intruder { record, .. }) = held.mixed.take().map(|mixed| *mixed) {
-            self.end_record(now, record, IntrusionEnd::Failed);
+        if let Some(Mixed::Intruder { attempt, .. }) = held.mixed.take().map(|mixed| *mixed) {
+            self.end_attempt(now, attempt);
         }
         self.refuse_to_join(now, held);
     }
@@ -307,7 +343,7 @@ impl Shard {
             }
             Some(Mixed::Bridge { room, intruder }) => {
                 let (room, intruder) = (*room, *intruder);
-                self.attend_bridge(now, (key, room, intruder), held);
+                self.attend_bridge(now, (room, intruder), held);
             }
             None => {}
         }
@@ -316,55 +352,61 @@ impl Shard {
     fn attend_bridge(
         &mut self,
         now: Timestamp,
-        (key, room, intruder): (Key, RoomId, Option<Key>),
+        (room, intruder): (Option<RoomId>, Option<Key>),
         held: &mut Held,
     ) {
         let news = held.call.take_mix_news();
         if !held.call.is_up() {
             held.mixed = None;
-            let is_theirs = intruder.is_none_or(|intruder| self.dismiss(now, intruder));
-            if is_theirs {
-                self.sounds.close(room);
-            }
+            self.end_bridge(now, room, intruder);
             return;
         }
         match news {
             Some(MixNews::Ready(agreed)) => {
-                let is_in =
-                    intruder.is_some_and(|intruder| self.let_in(now, intruder, (room, *agreed)));
+                let joined = intruder.zip(room);
+                let is_in = joined
+                    .is_some_and(|(intruder, room)| self.let_in(now, intruder, (room, *agreed)));
                 if !is_in {
                     self.in_turn(now, held, Call::end_mix);
                 }
             }
-            Some(MixNews::Disturbed) => {
-                // The room is the call's from now on.
-                held.mixed = Some(Box::new(Mixed::Bridge {
-                    room,
-                    intruder: None,
-                }));
-                let port = self.port_of(intruder);
-                self.sounds.part(room, port, key);
-                if let Some(intruder) = intruder {
-                    self.dismiss(now, intruder);
-                }
-                self.in_turn(now, held, Call::end_mix);
-            }
             Some(MixNews::Gone) => {
                 held.call.forget_mix();
                 held.mixed = None;
-                let is_theirs = intruder.is_none_or(|intruder| self.dismiss(now, intruder));
-                if is_theirs {
-                    self.sounds.close(room);
+                self.end_bridge(now, room, intruder);
+            }
+            Some(MixNews::Refused) => {
+                held.mixed = Some(Box::new(Mixed::Bridge {
+                    room: None,
+                    intruder: None,
+                }));
+                if let Some(intruder) = intruder {
+                    self.dismiss(now, intruder);
                 }
             }
-            Some(MixNews::Left(side)) => self.on_left(now, (room, intruder), side, held),
-            Some(MixNews::Stuck) | None => {}
+            Some(MixNews::Left(side)) => self.on_left(now, intruder.zip(room), side, held),
+            Some(MixNews::Kept) => {
+                self.counters.mixers_kept += 1;
+                tracing::warn!(
+                    call_id = %held.call.call_id(Side::A).escape_ascii(),
+                    "a phone does not let go of a mixer: the two talk by it"
+                );
+            }
+            None => {}
         }
     }
 }
 
 /// Who joins, and who leaves.
 impl Shard {
+    /// A call has nothing to do with an intrusion any more.
+    fn end_bridge(&mut self, now: Timestamp, room: Option<RoomId>, intruder: Option<Key>) {
+        let is_theirs = intruder.is_none_or(|intruder| self.dismiss(now, intruder));
+        if let Some(room) = room.filter(|_| is_theirs) {
+            self.sounds.close(room);
+        }
+    }
+
     /// Both legs of the call are on the mixer: whoever is to join it is answered; whether he was.
     fn let_in(
         &mut self,
@@ -378,17 +420,21 @@ impl Shard {
         let mix = self.mix();
         let is_in = mix.is_some_and(|mix| {
             let session = held.call.held_session();
-            let Some(Mixed::Intruder { at, record, .. }) = held.mixed.as_deref_mut() else {
+            let offer = held.about.asker().and_then(|asker| asker.session.clone());
+            let offer = offer.unwrap_or_default();
+            let Some(Mixed::Intruder { at, .. }) = held.mixed.as_deref() else {
                 return false;
             };
             let [a, b] = at.map(|at| at.port());
-            record.joined = Some(now);
             if let Some(dialled) = &mut held.parties.dialled {
                 dialled.note_joined();
             }
-            let is_in = self.in_turn(now, &mut held, |call, turn| call.join(turn, &session));
-            if is_in {
+            let is_in = self.in_turn(now, &mut held, |call, turn| {
+                call.join(turn, &session, &offer)
+            });
+            if let (true, Some(Mixed::Intruder { attempt, .. })) = (is_in, held.mixed.as_deref()) {
                 let [first, second] = agreed;
+                self.note_joined(now, attempt);
                 self.sounds.mix(room, [(a, first), (b, second)], mix);
                 self.counters.calls_joined += 1;
             }
@@ -405,13 +451,6 @@ impl Shard {
         is_in
     }
 
-    /// His port in the room.
-    fn port_of(&self, intruder: Option<Key>) -> u16 {
-        let held = intruder.and_then(|intruder| self.calls.get(intruder));
-        let prompting = held.and_then(|held| held.prompting.as_ref());
-        prompting.map_or(0, |prompting| prompting.port)
-    }
-
     /// Whoever has joined a call, or was about to, is in it no longer; whether the room is left to the
     /// others.
     fn dismiss(&mut self, now: Timestamp, key: Key) -> bool {
@@ -420,8 +459,8 @@ impl Shard {
         };
         let is_in = held.call.is_joined();
         if is_in {
-            if let Some(Mixed::Intruder { record, .. }) = held.mixed.take().map(|mixed| *mixed) {
-                self.end_record(now, record, IntrusionEnd::Joined);
+            if let Some(Mixed::Intruder { attempt, .. }) = held.mixed.take().map(|mixed| *mixed) {
+                self.end_attempt(now, attempt);
             }
             held.prompting = None;
             self.in_turn(now, &mut held, Call::hang_up);
@@ -432,26 +471,12 @@ impl Shard {
         is_in
     }
 
-    /// RFC 3550 §6.3.5 has members time out: nothing has come for long from whoever has joined.
-    pub(super) fn on_silent(&mut self, now: Timestamp, held: &mut Held) {
-        tracing::warn!(
-            call_id = %held.call.call_id(Side::A).escape_ascii(),
-            "nothing is heard of who has joined a call"
-        );
-        self.counters.calls_silent += 1;
-        self.in_turn(now, held, Call::hang_up);
-    }
-
     /// Whoever has joined, or was about to, has gone: the two have each other again.
     fn leave_mix(&mut self, now: Timestamp, (key, bridge): (Key, Key), held: &mut Held) {
-        let Some(Mixed::Intruder { record, .. }) = held.mixed.take().map(|mixed| *mixed) else {
+        let Some(Mixed::Intruder { attempt, .. }) = held.mixed.take().map(|mixed| *mixed) else {
             return;
         };
-        let end = match record.joined {
-            Some(_) => IntrusionEnd::Joined,
-            None => IntrusionEnd::Failed,
-        };
-        self.end_record(now, record, end);
+        self.end_attempt(now, attempt);
         let Some(prompting) = held.prompting.take() else {
             return;
         };
@@ -466,55 +491,10 @@ impl Shard {
         };
         self.sounds.part(room, prompting.port, bridge);
         other.mixed = Some(Box::new(Mixed::Bridge {
-            room,
+            room: Some(room),
             intruder: None,
         }));
         self.in_turn(now, &mut other, Call::end_mix);
         self.put_back(now, bridge, other);
     }
-}
-
-/// What is written down.
-impl Shard {
-    pub(super) fn begin_record(now: Timestamp, held: &Held) -> IntrusionRecord {
-        let asker = held.about.asker();
-        let callee = asker.and_then(|asker| match &asker.callee {
-            Callee::Ours(callee) => Some(plain(callee)),
-            Callee::Behind(..) | Callee::Watched(..) => None,
-        });
-        IntrusionRecord {
-            call_id: String::from_utf8_lossy(held.call.call_id(Side::A)).into_owned(),
-            intruder: held.parties.caller.as_ref().map(plain).unwrap_or_default(),
-            target: callee.unwrap_or_default(),
-            third: None,
-            began: now,
-            joined: None,
-        }
-    }
-
-    pub(super) fn end_record(
-        &mut self,
-        now: Timestamp,
-        record: IntrusionRecord,
-        end: IntrusionEnd,
-    ) {
-        tracing::info!(
-            intruder = %Pii(&record.intruder),
-            target = %Pii(&record.target),
-            third = record.third.as_ref().map(|third| Pii(third).to_string()),
-            outcome = end.as_str(),
-            "intrusion"
-        );
-        match end {
-            IntrusionEnd::Joined => {}
-            IntrusionEnd::Denied(_) => self.counters.intrusions_denied += 1,
-            IntrusionEnd::Failed => self.counters.intrusions_failed += 1,
-        }
-        self.records.on_intrusion(now, record, end);
-    }
-}
-
-/// A user as records name him.
-pub(super) fn plain(user: &Aor) -> String {
-    name_of(user).as_str().trim_end_matches('@').to_owned()
 }

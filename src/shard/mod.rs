@@ -10,6 +10,7 @@
 
 mod anchored;
 mod announcing;
+mod audit;
 mod camping;
 mod challenged;
 mod codes;
@@ -21,6 +22,7 @@ mod facing;
 mod intrude;
 pub mod intrusion;
 mod invite;
+mod joining;
 mod keep_alive;
 mod keeping;
 mod kept;
@@ -53,6 +55,7 @@ pub mod reject;
 mod relayed;
 pub mod relays;
 pub mod report;
+mod resent;
 mod reserve;
 mod screen;
 mod sender;
@@ -68,6 +71,7 @@ mod summaries;
 mod table;
 mod terms;
 mod trunk;
+mod unheard;
 pub mod users;
 mod watchers;
 mod ways;
@@ -192,6 +196,7 @@ pub struct Shard {
     /// What PBXs tell of those who are waited for.
     sources: sources::Sources,
     records: Records,
+    attempts: audit::Attempts,
     /// The phones that show whether texts wait.
     lamps: mwi::Lamps,
     relays: Relays,
@@ -256,6 +261,7 @@ impl Shard {
             provider: provider::Provider::new(&mut provided),
             sources: sources::Sources::new(settings.completion.service.limits.total_max),
             records: Records::new(settings.records),
+            attempts: audit::Attempts::default(),
             lamps: mwi::Lamps::new(settings.limits.relayed.subscriptions_max),
             index: Scratch::new(),
             scratch: Vec::with_capacity(4096),
@@ -399,6 +405,7 @@ impl Shard {
         }
         if let Some((key, parties)) = lost {
             self.records.forget(key);
+            self.end_attempts_of(now, key, None);
             self.calls.discard(key);
             self.sounds.close_all_of(key);
             self.close_pass(&parties, key);
@@ -525,7 +532,11 @@ impl Shard {
             match held.about {
                 About::Recall(id) => self.on_recall_news(now, held, id, news),
                 About::Asker(_) => self.on_kept_news(now, held, news),
-                About::CcCall(_) | About::Code | About::Inward(_) | About::Nothing => {}
+                About::Beside(_)
+                | About::CcCall(_)
+                | About::Code
+                | About::Inward(_)
+                | About::Nothing => {}
             }
         }
     }
@@ -538,7 +549,7 @@ impl Shard {
             self.attend_mix(now, key, &mut held);
         }
         if held.anchorage.is_some() {
-            self.attend_anchor(&mut held);
+            self.attend_anchor(now, &mut held);
         }
         if held.parties.dialled.is_some() {
             self.tell_withheld(now, &mut held);
@@ -551,6 +562,7 @@ impl Shard {
         self.free_who_left(now, &mut held);
         if held.call.is_over() {
             self.close_pass(&held.parties, key);
+            self.end_attempts_of(now, key, held.call.answered());
             if self.keep_challenged(now, key, &mut held) {
                 // Its repetition will be the call.
                 self.records.forget(key);
@@ -560,7 +572,11 @@ impl Shard {
             match held.about {
                 About::Recall(id) => self.forget_recall(id, key),
                 About::CcCall(id) => self.forget_cc_call(id, key),
-                About::Asker(_) | About::Code | About::Inward(_) | About::Nothing => {}
+                About::Asker(_)
+                | About::Beside(_)
+                | About::Code
+                | About::Inward(_)
+                | About::Nothing => {}
             }
             self.on_call_over(now, &held);
             self.record_call(now, key, &held);

@@ -51,6 +51,9 @@ impl Shard {
         if !self.settings.completion.enabled {
             return Err(Reject::EventUnknown);
         }
+        if let Some(again) = self.subscribe_again(now, flow, request, &asked) {
+            return again;
+        }
         let key = self
             .desk
             .subscriptions
@@ -133,7 +136,7 @@ impl Shard {
     }
 
     /// CC-71, R8: whose agent it is; a configured peer may leave it to the token.
-    fn subscriber_name(
+    pub(super) fn subscriber_name(
         &self,
         request: &Request<'_>,
         flow: &Flow,
@@ -299,7 +302,7 @@ impl Shard {
         let Some((key, monitor)) = self.desk.subscriptions.monitor_mut(id) else {
             return;
         };
-        monitor.dials = monitor.dials.take().or(dials.map(Box::new));
+        monitor.dials = monitor.dials.take().or_else(|| dials.map(Box::new));
         let place = Place {
             host: host_at(&self.hosts, flow.listener),
             transport: None,
@@ -545,7 +548,7 @@ fn contact(hosts: &[Box<str>], flow: &Flow, cce: CceToken) -> String {
     format!("<{}>", offer::cc_uri(cce, place))
 }
 
-fn expires_of(request: &Request<'_>) -> Option<Duration> {
+pub(super) fn expires_of(request: &Request<'_>) -> Option<Duration> {
     let expires = request.message.first(Name::Expires).and_then(parse_u32);
     expires.map(|seconds| Duration::from_secs(seconds.into()))
 }

@@ -36,6 +36,9 @@ use crate::time::Timestamp;
 pub(super) enum About {
     /// Its caller may ask for completion, should it fail.
     Asker(Box<Asker>),
+    /// It goes to a place in a queue whose CC call is under way already: answered it completes that
+    /// all the same, and its failure says nothing.
+    Beside(CompletionId),
     /// It completes a call.
     CcCall(CompletionId),
     /// It confirms a code.
@@ -59,6 +62,14 @@ impl About {
         }
     }
 
+    /// Whom he called, if that is a user of ours.
+    pub(super) fn callee_of_ours(&self) -> Option<&Aor> {
+        match &self.asker()?.callee {
+            Callee::Ours(callee) => Some(callee),
+            Callee::Behind(..) | Callee::Watched(..) => None,
+        }
+    }
+
     /// The same, of a call after which nobody may ask.
     pub(super) fn without_asker(self) -> Self {
         match self {
@@ -68,7 +79,11 @@ impl About {
                 out: None,
                 ..inward
             }),
-            other @ (Self::CcCall(_) | Self::Code | Self::Nothing | Self::Recall(_)) => other,
+            other @ (Self::Beside(_)
+            | Self::CcCall(_)
+            | Self::Code
+            | Self::Nothing
+            | Self::Recall(_)) => other,
         }
     }
 }
@@ -194,7 +209,7 @@ impl Announce for Announcer<'_> {
                 PeerOffers::Cross
             }
             About::Nothing => self.offers_across(),
-            other @ (About::Code | About::Recall(_)) => {
+            other @ (About::Beside(_) | About::Code | About::Recall(_)) => {
                 *self.about = other;
                 PeerOffers::Cross
             }

@@ -334,7 +334,11 @@ impl Shard {
                 self.remember_diverted(now, &asker, &dialled.user, condition);
             }
             About::CcCall(id) => self.desk.facts.push_back(Input::CcCallDiverted { id }),
-            About::Code | About::Inward(_) | About::Nothing | About::Recall(_) => {}
+            About::Beside(_)
+            | About::Code
+            | About::Inward(_)
+            | About::Nothing
+            | About::Recall(_) => {}
         }
     }
 

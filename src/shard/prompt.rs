@@ -192,7 +192,7 @@ impl Shard {
             }
             (Some(_), true) => {
                 if let Some(digit) = held.call.take_digit() {
-                    self.on_digit(now, held, digit);
+                    self.on_digit(now, key, held, digit);
                 }
                 self.play_while_waiting(held);
                 self.answer_waiting(now, held);
@@ -270,7 +270,7 @@ impl Shard {
             .collect()
     }
 
-    /// Something was heard in a room of ours, or it could not be opened.
+    /// Something was heard in a room of ours, or it is no more.
     pub(super) fn on_heard(&mut self, now: Timestamp, room: RoomId, news: News) {
         let Some(key) = self.sounds.call_of(room) else {
             return;
@@ -280,31 +280,25 @@ impl Shard {
         };
         let stage = held.prompting.as_ref().map(|prompting| prompting.stage);
         match (news, stage) {
-            (News::Digit(digit), Some(_)) => self.on_digit(now, &mut held, digit),
+            (News::Digit(digit), Some(_)) => self.on_digit(now, key, &mut held, digit),
             (News::Reserved, Some(Stage::Reserving)) => self.put_on_mixer(now, key, &mut held),
-            (News::Failed, Some(Stage::Reserving)) => self.fail_to_join(now, &mut held),
+            (News::Unreserved, Some(Stage::Reserving)) => self.fail_to_join(now, &mut held),
             (News::PlayedOut, Some(Stage::Announcing)) => self.on_announced(&mut held),
-            (News::Failed, Some(Stage::Announcing)) => {
-                self.close_prompt(&mut held);
-                self.on_announced(&mut held);
-            }
-            // It goes on without anything to hear.
-            (
-                News::Failed,
-                Some(Stage::Announced | Stage::RingingBack | Stage::Waiting(_) | Stage::Ringing(_)),
-            ) => self.close_prompt(&mut held),
+            (News::Failed, _) => self.on_unheard(now, &mut held),
             (News::PlayedOut, Some(Stage::Closing { done: true })) => self.let_go(now, &mut held),
-            (News::Failed, Some(_)) | (News::PlayedOut, Some(Stage::Closing { done: false })) => {
+            (News::PlayedOut, Some(Stage::Closing { done: false })) => {
                 self.in_turn(now, &mut held, Call::cease);
                 self.close_prompt(&mut held);
             }
             (News::Silent, Some(Stage::Joined)) => self.on_silent(now, &mut held),
-            (News::PlayedOut | News::Reserved | News::Silent, Some(_)) | (_, None) => {}
+            (News::Silent, None) => self.on_anchor_silent(now, &mut held),
+            (News::PlayedOut | News::Reserved | News::Silent | News::Unreserved, Some(_))
+            | (News::Digit(_) | News::PlayedOut | News::Reserved | News::Unreserved, None) => {}
         }
         self.put_back(now, key, held);
     }
 
-    fn on_digit(&mut self, now: Timestamp, held: &mut Held, digit: Digit) {
+    fn on_digit(&mut self, now: Timestamp, key: Key, held: &mut Held, digit: Digit) {
         let Some(prompting) = held.prompting.as_mut() else {
             return;
         };
@@ -313,10 +307,14 @@ impl Shard {
         }
         let mut offered = prompting.offered.iter();
         let Some((_, mode)) = offered.find(|(each, _)| *each == digit).copied() else {
+            let is_asked = prompting.stage == Stage::Saying;
+            if is_asked && self.is_to_join(digit) {
+                self.note_unoffered(now, key, held);
+            }
             return;
         };
         match prompting.stage {
-            Stage::Saying if mode == Mode::Intrude => self.intrude(now, held),
+            Stage::Saying if mode == Mode::Intrude => self.intrude(now, key, held),
             Stage::Saying if mode == Mode::Message => self.offer_texts(now, held),
             Stage::Saying => self.ask(now, held, Wish::Complete(mode)),
             Stage::Waiting(id) if mode == Mode::Callback => {
@@ -336,6 +334,13 @@ impl Shard {
             | Stage::RingingBack
             | Stage::Closing { .. } => {}
         }
+    }
+
+    /// Whether this is the digit of who may join a call.
+    fn is_to_join(&self, digit: Digit) -> bool {
+        let prompt = self.settings.completion.prompt.as_ref();
+        let digits = prompt.map(|prompt| &prompt.digits);
+        digits.is_some_and(|digits| digits.contains(&(digit, Mode::Intrude)))
     }
 
     /// What a digit asks for.

@@ -138,7 +138,8 @@ impl Shard {
         let dialled = dialled.as_ref().map(|dialled| &dialled.user);
         let callee = callee.as_ref().or(dialled);
         match &held.about {
-            About::CcCall(id) => {
+            // Whoever got through by the name of his place has what he waited for.
+            About::Beside(id) | About::CcCall(id) => {
                 let fact = Input::CcCallAnswered { id: *id };
                 self.desk.facts.push_back(fact);
             }

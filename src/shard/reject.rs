@@ -66,6 +66,8 @@ rejects! {
     CredentialsThrottled "rejected_credentials_throttled" FORBIDDEN
     /// A wrong password for a registration, or a user whom nobody knows.
     CredentialsWrong "rejected_credentials_wrong" UNAUTHORIZED
+    /// T30: an INVITE that names more than one call to join or to replace.
+    DialogsTooMany "rejected_dialogs_too_many" BAD_REQUEST
     /// CC-61: a document that cannot be read.
     DocumentBroken "rejected_document_broken" BAD_REQUEST
     /// We are stopping and take no new calls.
@@ -76,6 +78,8 @@ rejects! {
     EventUnknown "rejected_event_unknown" BAD_EVENT
     /// S-10: an extension is required that we do not have.
     ExtensionUnknown "rejected_extension_unknown" BAD_EXTENSION
+    /// T30: who joins a call without the right to.
+    JoinForbidden "rejected_join_forbidden" FORBIDDEN
     /// R22: the request has been here before, bound for the same place.
     LoopDetected "rejected_loop_detected" LOOP_DETECTED
     /// A body of another media type than the package's.

@@ -85,10 +85,12 @@ impl Sounds {
 
     /// The two sides of a call are heard through these ports of a room.
     pub(super) fn anchor(&mut self, room: RoomId, ports: [u16; 2], parties: [Party; 2]) {
+        let patience = self.sound.as_ref().map(|sound| sound.timeout);
         self.commands.push_back(Command::Anchor {
             room,
             ports,
             parties,
+            patience: patience.unwrap_or_default(),
         });
     }
 

@@ -17,13 +17,13 @@ impl Shard {
     pub(super) fn on_left(
         &mut self,
         now: Timestamp,
-        (room, intruder): (RoomId, Option<Key>),
+        joined: Option<(Key, RoomId)>,
         side: Side,
         held: &mut Held,
     ) {
-        let stays = intruder.and_then(|key| Some((key, self.calls.get(key)?)));
-        let stays = stays.and_then(|(key, held)| Some((key, held.mixed.as_deref()?)));
-        let Some((key, Mixed::Intruder { at: [a, b], .. })) = stays else {
+        let stays = joined.and_then(|(key, room)| Some((key, room, self.calls.get(key)?)));
+        let stays = stays.and_then(|(key, room, held)| Some((key, room, held.mixed.as_deref()?)));
+        let Some((key, room, Mixed::Intruder { at: [a, b], .. })) = stays else {
             return self.in_turn(now, held, Call::hang_up);
         };
         let port = match side {

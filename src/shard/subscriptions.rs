@@ -6,8 +6,10 @@
 //! another is the service's to say; here is what a message needs.
 
 use std::collections::BTreeMap;
+use std::hash::Hasher as _;
 use std::time::Duration;
 
+use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
 use crate::cc::addr::AddrSpec;
@@ -25,13 +27,22 @@ use crate::time::Timestamp;
 use crate::transaction::User;
 use crate::transaction::clients::Failure;
 
+/// How long a SUBSCRIBE that is not answered comes again.
+const REPEATED_FOR: Duration = Duration::from_secs(32);
+
 /// The subscriptions of a worker.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
     table: Table<Subscription>,
     by_id: Ledger<SubscriptionId, (Key, Fork)>,
-    /// Those of a process before this one: where they are now, by the key in our tags.
-    moved: BTreeMap<u64, Key>,
+    /// Those of processes before this one: where they are now, by our tags. Two processes may have had
+    /// theirs in the same place.
+    moved: BTreeMap<Tag, Key>,
+    /// The same to our queues, by a digest of the Call-ID, while a SUBSCRIBE may come again that the
+    /// process before has not answered.
+    unanswered: BTreeMap<u64, Key>,
+    /// When none comes again any more.
+    repeated_until: Timestamp,
     pub(super) publications: Publications,
     /// The PUBLISHs that wait for their answer.
     pub(super) publishing: BTreeMap<Ticket, Publishing>,
@@ -159,6 +170,8 @@ impl Subscriptions {
             table: Table::new(subscriptions_max),
             by_id: Ledger::default(),
             moved: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
+            repeated_until: Timestamp::START,
             publications: Publications::new(limits),
             publishing: BTreeMap::new(),
         }
@@ -193,14 +206,31 @@ impl Subscriptions {
         ids: &[SubscriptionId],
         subscription: Subscription,
     ) -> bool {
+        let asked = match &subscription {
+            Subscription::Monitor(monitor) => Some(digest(monitor.notifier.dialog().call_id())),
+            Subscription::Agent(_) => None,
+        };
         let Ok(key) = self.table.insert(subscription) else {
             return false;
         };
-        self.moved.insert(tag.call.to_bits(), key);
+        self.unanswered.extend(asked.map(|asked| (asked, key)));
+        self.moved.insert(tag, key);
         for (number, id) in (0..).zip(ids) {
             self.by_id.insert(*id, (key, Fork(number)));
         }
         true
+    }
+
+    /// The subscription of a process before this one that this SUBSCRIBE has made, if the process has
+    /// ended before its answer was heard.
+    pub(super) fn made_before(&mut self, request: &Request<'_>) -> Option<&mut Monitor> {
+        let key = *self.unanswered.get(&digest(request.call_id))?;
+        match self.get_mut(key)? {
+            Subscription::Monitor(monitor) if monitor.notifier.was_made_by(request) => {
+                Some(monitor)
+            }
+            Subscription::Monitor(_) | Subscription::Agent(_) => None,
+        }
     }
 
     /// The place of a subscription.
@@ -269,7 +299,7 @@ impl Subscriptions {
     /// The place of the subscription that a request is within.
     pub(super) fn named_by(&self, request: &Request<'_>) -> Option<Key> {
         let tag = request.to.tag().and_then(Tag::parse)?;
-        let moved = self.moved.get(&tag.call.to_bits()).copied();
+        let moved = self.moved.get(&tag).copied();
         let mut places = [Some(tag.call), moved].into_iter().flatten();
         places.find(|key| match self.table.get(*key) {
             Some(Subscription::Agent(agent)) => agent.subscriber.is_named_by(request),
@@ -303,20 +333,30 @@ impl Subscriptions {
         };
         if is_over {
             self.table.remove(key);
-            if let Some(tag) = tag.filter(|tag| self.moved.get(&tag.call.to_bits()) == Some(&key)) {
-                self.moved.remove(&tag.call.to_bits());
+            if let Some(tag) = tag.filter(|tag| self.moved.get(tag) == Some(&key)) {
+                self.moved.remove(&tag);
             }
         }
     }
 
+    /// Those who have asked the process before repeat that for 64 × T1 (RFC 3261 timer F).
+    pub(super) fn expect_repeats(&mut self, now: Timestamp) {
+        self.repeated_until = now + REPEATED_FOR;
+    }
+
     /// Forgets publications that have run out: their suspensions have as well.
     pub(super) fn handle_timeout(&mut self, now: Timestamp) {
+        if now >= self.repeated_until {
+            self.unanswered.clear();
+        }
         while self.publications.handle_timeout(now).is_some() {}
     }
 
     /// When [`Self::handle_timeout`] next has work to do.
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.publications.poll_timeout()
+        let repeats = (!self.unanswered.is_empty()).then_some(self.repeated_until);
+        let publications = self.publications.poll_timeout();
+        publications.into_iter().chain(repeats).min()
     }
 
     /// How many subscriptions to our queues there are.
@@ -330,6 +370,13 @@ impl Subscriptions {
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
+}
+
+/// Two that are alike are told apart by the dialog itself.
+fn digest(call_id: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(call_id);
+    hasher.finish()
 }
 
 /// Seconds for a header field: what has begun counts.

@@ -51,14 +51,40 @@ impl<'m> Host<'m> {
         let begins_well = name
             .first()
             .is_some_and(|byte| !matches!(byte, b'.' | b'-'));
-        let name = str::from_utf8(name)
-            .ok()
-            .filter(|_| begins_well)
-            .ok_or(error)?;
-        let numeric = name.ends_with(|c: char| c.is_ascii_digit());
-        let address = numeric.then(|| name.parse().ok()).flatten();
-        Ok(address.map_or(Self::Name(name), Self::V4))
+        if let Some(address) = parse_v4(name) {
+            return Ok(Self::V4(address));
+        }
+        let name = str::from_utf8(name).ok().filter(|_| begins_well);
+        name.map(Self::Name).ok_or(error)
     }
+}
+
+/// Four decimal numbers without leading zeros, as [`Ipv4Addr`] reads them; most hosts are of this
+/// kind, and each message has several.
+fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
+    let (a, rest) = take_octet(text)?;
+    let (b, rest) = take_octet(rest.strip_prefix(b".")?)?;
+    let (c, rest) = take_octet(rest.strip_prefix(b".")?)?;
+    let (d, rest) = take_octet(rest.strip_prefix(b".")?)?;
+    rest.is_empty().then(|| Ipv4Addr::new(a, b, c, d))
+}
+
+fn take_octet(text: &[u8]) -> Option<(u8, &[u8])> {
+    let (first, mut rest) = text.split_first()?;
+    let mut number = digit(*first)?;
+    while let [next, after @ ..] = rest
+        && number != 0
+        && let Some(digit) = digit(*next)
+    {
+        number = number.checked_mul(10)?.checked_add(digit)?;
+        rest = after;
+    }
+    Some((number, rest))
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    let digit = byte.wrapping_sub(b'0');
+    (digit < 10).then_some(digit)
 }
 
 /// The address in the text, with or without brackets (RFC 5118 §4.5).
@@ -102,7 +128,48 @@ impl fmt::Display for Host<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn an_address_is_one_to_the_standard_library_too(text in "[0-9.a]{0,17}") {
+            prop_assert_eq!(parse_v4(text.as_bytes()), text.parse().ok());
+        }
+
+        #[test]
+        fn every_address_is_read(bits: u32) {
+            let address = Ipv4Addr::from_bits(bits);
+            prop_assert_eq!(parse_v4(address.to_string().as_bytes()), Some(address));
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_an_address_is_none() {
+        for text in [
+            "",
+            ".",
+            "1.2.3",
+            "1.2.3.",
+            ".1.2.3",
+            "1..2.3",
+            "1.2.3.4.",
+            "1.2.3.4.5",
+        ] {
+            assert_eq!(parse_v4(text.as_bytes()), None, "{text}");
+        }
+        for text in [
+            "01.2.3.4",
+            "1.2.3.00",
+            "1.2.3.256",
+            "1.2.3.260",
+            "1.2.3.1000",
+            "1.2.3.4a",
+        ] {
+            assert_eq!(parse_v4(text.as_bytes()), None, "{text}");
+        }
+    }
 
     #[test]
     fn names_are_equal_in_any_case() {

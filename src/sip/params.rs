@@ -32,6 +32,9 @@ impl<'m> Params<'m> {
         mut note: impl FnMut(&'m [u8], Option<&'m [u8]>),
     ) -> Result<Self, ParseError> {
         let text = trim(text);
+        if text.is_empty() {
+            return Ok(Self::NONE);
+        }
         let mut cursor = Cursor::new(text);
         let mut count = 0;
         while cursor.peek().is_some() {
@@ -135,10 +138,23 @@ fn take_one<'m>(cursor: &mut Cursor<'m>) -> Result<(&'m [u8], Option<&'m [u8]>),
         let len = quoted_len(cursor.rest()).ok_or_else(|| cursor.error(What::Quote))?;
         cursor.take(len)
     } else {
-        cursor.take_all(Class::PARAM_VALUE)
+        cursor.take(value_len(cursor.rest()))
     };
     cursor.skip_lws();
     Ok((name, Some(value)))
+}
+
+/// Bytes at the start that an unquoted value may hold; tags and branches are long, hence by eight.
+fn value_len(text: &[u8]) -> usize {
+    let fits = |byte: &u8| Class::PARAM_VALUE.has(*byte);
+    let (eights, _) = text.as_chunks::<8>();
+    let whole = eights.iter().position(|eight| !eight.iter().all(fits));
+    let len = 8 * whole.unwrap_or(eights.len());
+    let rest = text.get(len..).unwrap_or_default();
+    len + rest
+        .iter()
+        .position(|byte| !fits(byte))
+        .unwrap_or(rest.len())
 }
 
 /// Bytes up to the next semicolon outside a quoted string.
@@ -174,6 +190,17 @@ mod tests {
         let params = Params::parse(br#";x="a;b=\"c\"";tag=1"#).unwrap();
         assert_eq!(params.value("x"), Some(&br#""a;b=\"c\"""#[..]));
         assert_eq!(params.value("tag"), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn a_value_ends_before_the_first_byte_that_it_may_not_hold() {
+        for len in 0..20 {
+            let value = "a".repeat(len);
+            for after in ["", ";", ";bbbbbbbb", "\t", "<"] {
+                let text = format!("{value}{after}");
+                assert_eq!(value_len(text.as_bytes()), len, "{text}");
+            }
+        }
     }
 
     #[test]

@@ -106,8 +106,10 @@ pub fn compose(
     } else {
         phrase
     };
-    // Writing to memory cannot fail.
-    let _written = write!(out, "SIP/2.0 {} ", status.code());
+    let mut code = itoa::Buffer::new();
+    out.extend_from_slice(b"SIP/2.0 ");
+    out.extend_from_slice(code.format(status.code()).as_bytes());
+    out.push(b' ');
     out.extend_from_slice(phrase);
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(head);

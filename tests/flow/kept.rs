@@ -179,6 +179,21 @@ fn who_is_busy_again_lets_her_wait_on() {
 }
 
 #[test]
+fn whose_music_fails_waits_on_in_silence() {
+    let kept = Kept::new();
+    kept.world.hears(kept.room, News::Failed);
+    kept.room_closes();
+    kept.alice.receives_nothing();
+    kept.world.advance(Duration::from_secs(20));
+    let rings = kept.bob_is_rung();
+    kept.bob.answers(&rings, 180);
+    let (dialog, _) = connects(&kept.alice, &kept.bob, &rings);
+    assert!(kept.world.next_sound().is_none());
+    hang_up(&kept.alice, &dialog, &kept.bob);
+    kept.is_quiet();
+}
+
+#[test]
 fn who_hangs_up_waits_no_longer() {
     let kept = Kept::new();
     kept.alice.hangs_up(&kept.dialog);

@@ -3,6 +3,11 @@
 //! Spec: RULES R17; RFC 3264 §8; RFC 3261 §14.1; threats T29, T31.
 
 mod asked;
+mod audit;
+mod changes;
+mod media;
+mod refusals;
+mod unheard;
 
 use std::time::Duration;
 
@@ -150,16 +155,49 @@ impl Scene {
         assert_eq!((room, port), (self.room, self.port));
     }
 
+    /// All three were on the mixer, and Alice has left.
+    #[track_caller]
+    fn left() -> Self {
+        let scene = Self::new();
+        scene.joins();
+        let dialog = scene.alice_is_in();
+        scene.alice_leaves(&dialog);
+        scene
+    }
+
+    /// The room is nobody's any more.
+    #[track_caller]
+    fn room_closes(&self) {
+        let next = self.world.next_sound();
+        assert!(
+            matches!(next, Some(Command::Close { room }) if room == self.room),
+            "{next:?}"
+        );
+    }
+
+    /// The call of the two ends, because they cannot be brought together.
+    #[track_caller]
+    fn both_are_hung_up_on(&self) {
+        for phone in [&self.carol, &self.bob] {
+            let bye = phone.receives("BYE");
+            phone.answers(&bye, 200);
+        }
+    }
+
     /// Alice hears that it is not to be, and gets her failure; the other two have noticed nothing more.
     #[track_caller]
     fn is_refused(&self) {
+        self.alice_gets_her_failure();
+        self.ends();
+    }
+
+    #[track_caller]
+    fn alice_gets_her_failure(&self) {
         let next = self.world.next_sound();
         assert!(matches!(next, Some(Command::Play { .. })), "{next:?}");
         self.world.hears(self.room, News::PlayedOut);
         refused(&self.alice, &self.sent, "486");
-        let next = self.world.next_sound();
-        assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
-        self.ends();
+        self.room_closes();
     }
 
     /// All three are on the mixer, and Carol hangs up.
@@ -210,6 +248,13 @@ fn takes(party: &Party, asked: &Message, sdp: &str) {
     party.sends(response(asked, 200).with_sdp(sdp));
     let ack = party.receives("ACK");
     assert_eq!(ack.cseq(), asked.cseq());
+}
+
+/// Does not take one.
+#[track_caller]
+fn refuses(party: &Party, asked: &Message, status: u16) {
+    party.answers(asked, status);
+    party.receives("ACK");
 }
 
 /// Our mixer at this port, as that version of what the party knows.
@@ -311,55 +356,10 @@ fn a_side_that_takes_what_nobody_can_hear_has_refused() {
 }
 
 #[test]
-fn a_side_that_is_busy_with_something_else_is_given_back_later() {
-    let scene = Scene::new();
-    scene.joins();
-    let dialog = scene.alice_is_in();
-    scene.alice_leaves(&dialog);
-    let back = scene.carol.receives("INVITE");
-    scene.carol.answers(&back, 491);
-    scene.carol.receives("ACK");
-    scene.world.advance(Duration::from_secs(2));
-    scene.carol.receives_nothing();
-    for _ in 0..30 {
-        if scene.carol.waiting() == 0 {
-            scene.world.advance(MOMENT);
-        }
-    }
-    let back = scene.carol.receives("INVITE");
-    takes(&scene.carol, &back, CAROL);
-    let back = scene.bob.receives("INVITE");
-    takes(&scene.bob, &back, BOB);
-    assert!(matches!(
-        scene.world.next_sound(),
-        Some(Command::Close { .. })
-    ));
-    scene.ends();
-}
-
-#[test]
-fn a_side_that_does_not_let_go_keeps_the_mixer_until_the_call_ends() {
-    let scene = Scene::new();
-    scene.joins();
-    let dialog = scene.alice_is_in();
-    scene.alice_leaves(&dialog);
-    let back = scene.carol.receives("INVITE");
-    scene.carol.answers(&back, 488);
-    scene.carol.receives("ACK");
-    assert!(scene.world.next_sound().is_none());
-    scene.world.advance(Duration::from_mins(2));
-    scene.ends();
-    assert!(matches!(
-        scene.world.next_sound(),
-        Some(Command::Close { .. })
-    ));
-}
-
-#[test]
 fn without_ports_nobody_is_asked() {
     let scene = Scene::new();
     scene.asks();
-    scene.world.hears(scene.room, News::Failed);
+    scene.world.hears(scene.room, News::Unreserved);
     scene.carol.receives_nothing();
     scene.bob.receives_nothing();
     scene.is_refused();
@@ -532,35 +532,6 @@ fn when_one_of_the_two_hangs_up_meanwhile_the_caller_gets_his_failure() {
     scene.world.quiet();
 }
 
-/// Whoever joined has to leave first, and the wish is repeated when they have each other again.
-#[test]
-fn a_side_that_changes_its_session_is_put_off_until_the_mixer_is_gone() {
-    let scene = Scene::new();
-    scene.joins();
-    scene.alice_is_in();
-    let hold = scene
-        .carol
-        .sends(reinvite(&scene.talk.caller).with_sdp(HOLD));
-    refused(&scene.carol, &hold, "491");
-    scene.leaves_the_mixer();
-    let bye = scene.alice.receives("BYE");
-    scene.alice.answers(&bye, 200);
-    scene.they_have_each_other();
-    // Its versions go on from where ours have been.
-    let version = |version: &str| HOLD.replace("alice 1 2", &format!("alice 1 {version}"));
-    let hold = scene
-        .carol
-        .sends(reinvite(&scene.talk.caller).with_sdp(&version("3")));
-    let asked = scene.bob.receives("INVITE");
-    assert_eq!(asked.sdp(), version("5"));
-    scene.bob.sends(response(&asked, 200).with_sdp(BOB));
-    let answer = scene.carol.receives("200");
-    assert_eq!(answer.sdp(), BOB.replace("bob 7 8", "bob 7 10"));
-    scene.carol.acks(&hold, &answer);
-    scene.bob.receives("ACK");
-    scene.ends();
-}
-
 /// RFC 4028 §7.4: a refresh changes nothing.
 #[test]
 fn a_refresh_of_what_was_agreed_on_is_answered_by_us() {
@@ -586,6 +557,13 @@ fn whoever_has_joined_can_leave_and_do_nothing_else() {
     let dialog = scene.alice_is_in();
     let hold = scene.alice.sends(reinvite(&dialog).with_sdp(HOLD));
     refused(&scene.alice, &hold, "488");
+    // RFC 4028 §7.4: what was agreed on may be asked for again, and asked what it was.
+    for refresh in [reinvite(&dialog).with_sdp(OFFER), reinvite(&dialog)] {
+        let refresh = scene.alice.sends(refresh);
+        let answer = scene.alice.receives("200");
+        assert_eq!(answer.sdp(), scene.progress.sdp());
+        scene.alice.acks(&refresh, &answer);
+    }
     let info = within(&dialog, "INFO").with_body("application/dtmf", b"5");
     scene.alice.sends(info);
     scene.alice.receives("200");

@@ -11,6 +11,7 @@ mod exchanges;
 mod failover;
 mod failures;
 mod forks;
+mod joining;
 mod kept;
 mod keys;
 pub(crate) mod kit;

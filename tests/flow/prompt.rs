@@ -2,6 +2,7 @@
 //!
 //! Spec: RULES R5, R16; RFC 3264 §6; RFC 3261 §13.3.1.1; RFC 6910 §7.1.
 
+mod never;
 mod texts;
 
 use std::time::Duration;
@@ -252,6 +253,34 @@ fn without_a_port_the_failure_is_told_at_once() {
     asked.world.hears(asked.room, News::Failed);
     asked.ends_busy();
     asked.comes_to_nothing();
+}
+
+/// He is called back, and hears no tone that says so.
+#[test]
+fn sound_that_fails_when_all_is_said_lets_the_caller_go_at_once() {
+    let asked = Asked::new();
+    asked.presses(Digit::D5);
+    let next = asked.world.next_sound();
+    assert!(matches!(next, Some(Command::Play { .. })), "{next:?}");
+    asked.world.hears(asked.room, News::Failed);
+    asked.ends_busy();
+    asked.bob_is_free();
+    talks_after_recall(&asked.alice, &asked.bob);
+    asked.is_quiet();
+}
+
+#[test]
+fn sound_that_fails_while_his_callee_rings_leaves_the_caller_his_call() {
+    let asked = Asked::new();
+    asked.waits();
+    let rings = asked.bob_is_rung();
+    asked.bob.answers(&rings, 180);
+    asked.alice.receives("180");
+    asked.hears_more();
+    asked.world.hears(asked.room, News::Failed);
+    asked.room_closes();
+    asked.bob_answers(&rings);
+    asked.is_quiet();
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! seed. `tests/fuzz/run` does so for a minute each; the everyday tests see a few thousand.
 
 mod decoders;
+mod editors;
 mod mutate;
 mod packets;
 mod session;

@@ -25,7 +25,7 @@ const SECURE: &str = "v=0\r\no=alice 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192
     a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:4fl6DT4BjODWT6MsBt5BOQ7Gda1Jiv7rtpYLOqvm|2^31\r\n\
     a=crypto:2 AES_CM_128_HMAC_SHA1_32 inline:4fl6DT4BjODWT6MsBt5BOQ7Gda1Jiv7rtpYLOqvm WSH=64\r\n";
 
-fn seeds() -> [&'static [u8]; 3] {
+pub(super) fn seeds() -> [&'static [u8]; 3] {
     [OFFER.as_bytes(), RICH.as_bytes(), SECURE.as_bytes()]
 }
 

@@ -169,8 +169,10 @@ impl Baresip {
 
     /// Waits until a tone is heard: recordings are written while the call goes on.
     ///
-    /// baresip 1.0.0 records nothing more of what it hears once a re-INVITE has changed the direction
-    /// of the audio; then see [`Self::play_for_a_second`] and the capture.
+    /// baresip 1.0.0 records nothing more of what it hears once the audio was for one direction or
+    /// none when a session was agreed on (its `audio_decoder_set` then drops the filters of what is
+    /// heard, and sets none up while those of what is said are there): so nothing in the talk after a
+    /// recall by flow IV of RFC 3725, and all of it over a re-INVITE to another address.
     pub fn wait_until_heard(&self, hertz: u32) {
         let loudest = || {
             let heard = self.recordings("-dec.wav").into_iter();
@@ -212,6 +214,15 @@ impl Baresip {
         let folder = self.folder.join("rec");
         fs::remove_dir_all(&folder).expect("the folder of its recordings");
         fs::create_dir(&folder).expect("a folder in the target folder");
+    }
+
+    /// The longest of what it heard, and of what it said: a call's each.
+    pub fn longest_recordings(&self) -> [Recording; 2] {
+        ["-dec.wav", "-enc.wav"].map(|end| {
+            let recordings = self.recordings(end).into_iter();
+            let longest = recordings.max_by(|a, b| a.seconds().total_cmp(&b.seconds()));
+            longest.unwrap_or_else(|| panic!("no recording: {}", self.log()))
+        })
     }
 
     fn recordings(&self, end: &str) -> Vec<Recording> {

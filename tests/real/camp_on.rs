@@ -2,16 +2,14 @@
 //!
 //! Spec: RULES R3, R5.
 
-use std::fs;
 use std::time::Duration;
 
-use crate::completion::{assert_counted, ends, talk};
+use crate::completion::{assert_counted, ends, pick_up, talk};
 use crate::edge::Office;
 use crate::process::wait_for;
 use crate::real::baresip::Baresip;
 use crate::real::capture::Wire;
 use crate::real::stage::Stage;
-use crate::real::wav;
 
 /// No tones of a phone's.
 const PROMPT_HERTZ: u32 = 1150;
@@ -39,6 +37,12 @@ fn is_put_through(caller: &mut Baresip, bob: &mut Baresip) {
     bob.wait_for("CALL_ESTABLISHED");
     caller.wait_until_heard(Stage::tone_of("bob"));
     ends(caller, bob);
+}
+
+/// Both hear each other: what each of their phones has recorded of this call says so.
+fn hear_each_other(alice: &Baresip, bob: &Baresip) {
+    alice.wait_until_heard(Stage::tone_of("bob"));
+    bob.wait_until_heard(Stage::tone_of("alice"));
 }
 
 #[test]
@@ -88,18 +92,13 @@ fn calls_wait_before_kamailio_and_its_mailbox_hears_nothing_of_them() {
 /// R5, R16: what Alice hears of us is early media, and what is done for her needs her password.
 #[test]
 fn a_caller_before_kamailio_presses_five_and_is_called_back_or_one_and_hears_music() {
-    let stage = Stage::open("edge_digits", 50);
-    let voice = stage.folder().join("voice");
-    fs::create_dir_all(&voice).expect("a folder in the target folder");
-    for (name, hertz) in [("busy", PROMPT_HERTZ), ("music", MUSIC_HERTZ)] {
-        wav::write_tone(&voice.join(name).with_extension("wav"), hertz, 5);
-    }
+    let stage = Stage::open("edge_digits", 54);
+    let voice = stage.voice(&[("busy", PROMPT_HERTZ), ("music", MUSIC_HERTZ)], 5);
     let kamailio = stage.kamailio();
     let config = format!(
-        "media = {{ ports = \"20100-20119\", voice = \"{}\" }}\n\
+        "media = {{ ports = \"20100-20119\", voice = \"{voice}\" }}\n\
          completion = {{ guard = \"300ms\", camp_on_guard = \"300ms\", \
-         prompt = {{ callback = \"5\", camp_on = \"1\" }} }}\n",
-        voice.display()
+         prompt = {{ callback = \"5\", camp_on = \"1\" }} }}\n"
     );
     let office = Office::before(stage, kamailio, &config);
     let [mut alice, mut bob, mut carol] = office.phones(["alice", "bob", "carol"]);
@@ -110,12 +109,11 @@ fn a_caller_before_kamailio_presses_five_and_is_called_back_or_one_and_hears_mus
     let closed = alice.wait_for("CALL_CLOSED");
     assert!(closed.contains("486"), "{closed}");
     ends(&mut carol, &mut bob);
-    alice.wait_for("CALL_INCOMING");
-    alice.tell("accept", "");
-    bob.wait_for("CALL_INCOMING");
-    bob.tell("accept", "");
-    bob.wait_for("CALL_ESTABLISHED");
-    bob.wait_until_heard(Stage::tone_of("alice"));
+    for phone in [&alice, &bob] {
+        phone.forget_recordings();
+    }
+    pick_up(&mut alice, &mut bob);
+    hear_each_other(&alice, &bob);
     alice.tell("hangup", "");
     bob.wait_for("CALL_CLOSED");
 
@@ -126,7 +124,12 @@ fn a_caller_before_kamailio_presses_five_and_is_called_back_or_one_and_hears_mus
     alice.tell("sndcode", "1");
     alice.wait_until_heard(MUSIC_HERTZ);
     ends(&mut carol, &mut bob);
-    is_put_through(&mut alice, &mut bob);
+    bob.forget_recordings();
+    bob.wait_for("CALL_INCOMING");
+    bob.tell("accept", "");
+    alice.wait_for("CALL_ESTABLISHED");
+    hear_each_other(&alice, &bob);
+    ends(&mut alice, &mut bob);
     assert_counted(&office, &[("accepted", 2), ("completed", 2)]);
     let (captured, stage) = office.close([alice, bob, carol]);
     let (us, a) = (stage.campon_ip(), stage.ip_of("alice"));

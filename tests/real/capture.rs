@@ -1,8 +1,9 @@
 //! What went over the wire of a network: captured by dumpcap, read by field with tshark.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::fs;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -56,19 +57,34 @@ pub struct Capture {
     dumpcap: Running,
     file: PathBuf,
     /// Where a datagram goes that the capture sees.
-    seen_at: Ipv4Addr,
+    seen_at: SocketAddr,
 }
 
 impl Capture {
     /// Begins to capture what has an address of this network, 127.a.b.0/24.
     pub fn start(folder: &Path, network: Ipv4Addr) -> Self {
         let [a, b, c, _] = network.octets();
+        let seen_at = SocketAddr::from(([a, b, c, 254], 9));
+        Self::begin(folder, &format!("net {a}.{b}.{c}.0/24"), seen_at)
+    }
+
+    /// The same of what goes over IPv6 from or to these hundred ports, the last of which is nobody's.
+    pub fn over_ipv6(folder: &Path, first: u16) -> Self {
+        let last = first + 99;
+        let seen_at = SocketAddr::from((Ipv6Addr::LOCALHOST, last));
+        Self::begin(
+            folder,
+            &format!("ip6 and udp portrange {first}-{last}"),
+            seen_at,
+        )
+    }
+
+    fn begin(folder: &Path, filter: &str, seen_at: SocketAddr) -> Self {
         let file = folder.join("lo.pcapng");
         let log = folder.join("dumpcap.log");
         let mut command = Command::new("dumpcap");
-        let filter = format!("net {a}.{b}.{c}.0/24");
         command
-            .args(["-q", "-i", "lo", "-f", &filter, "-w"])
+            .args(["-q", "-i", "lo", "-f", filter, "-w"])
             .arg(&file);
         // A flood is a failure, not a full disk.
         command.args(["-a", "filesize:100000"]);
@@ -82,7 +98,7 @@ impl Capture {
         Self {
             dumpcap,
             file,
-            seen_at: Ipv4Addr::new(a, b, c, 254),
+            seen_at,
         }
     }
 
@@ -104,6 +120,7 @@ impl Capture {
         Captured {
             messages: messages.collect(),
             file: self.file.clone(),
+            packets: OnceCell::new(),
         }
     }
 }
@@ -111,8 +128,12 @@ impl Capture {
 impl Capture {
     /// dumpcap forgets what the kernel has not handed over when it is told to end.
     fn wait_for_the_mark(&self) {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port on loopback");
-        let sent = socket.send_to(MARK.as_bytes(), (self.seen_at, 9));
+        let here = match self.seen_at {
+            SocketAddr::V4(_) => "127.0.0.1:0",
+            SocketAddr::V6(_) => "[::1]:0",
+        };
+        let socket = UdpSocket::bind(here).expect("a free port on loopback");
+        let sent = socket.send_to(MARK.as_bytes(), self.seen_at);
         sent.expect("a route on loopback");
         let written = wait_for(START_MAX, || {
             let file = fs::read(&self.file).unwrap_or_default();
@@ -134,6 +155,8 @@ fn tshark(file: &Path, filter: &str) -> Command {
 pub struct Captured {
     pub messages: Vec<Wire>,
     file: PathBuf,
+    /// The audio, once somebody asks for it.
+    packets: OnceCell<Vec<Packet>>,
 }
 
 /// A SIP message of the capture.
@@ -175,13 +198,7 @@ impl Captured {
     /// The longest time without a packet of A-law audio to these hundred ports, from the first to the
     /// last, in seconds.
     pub fn longest_silence(&self, to: u16) -> f64 {
-        let ports = format!("udp.dstport >= {to} && udp.dstport < {}", to + 100);
-        let filter = format!("rtp.p_type == 8 && {ports}");
-        let mut command = tshark(&self.file, &filter);
-        command.args(["-d", &format!("udp.port=={to}-{},rtp", to + 99)]);
-        command.args(["-T", "fields", "-e", "frame.time_epoch"]);
-        let text = output_of(&mut command, "tshark");
-        let times: Vec<f64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        let (times, _) = self.audio_of(|one| is_of(to, one.ports.1));
         assert!(times.len() > 100, "{} packets", times.len());
         let gaps = times.windows(2).map(|two| two[1] - two[0]);
         gaps.fold(0.0, f64::max)
@@ -189,46 +206,91 @@ impl Captured {
 
     /// When A-law audio went from these hundred ports to those, and what it sounds like.
     pub fn audio_between(&self, from: u16, to: u16) -> (Vec<f64>, Recording) {
-        let is_in = |field: &str, first: u16| {
-            format!("udp.{field} >= {first} && udp.{field} < {}", first + 100)
-        };
-        let filter = format!(
-            "rtp.p_type == 8 && {} && {}",
-            is_in("srcport", from),
-            is_in("dstport", to)
-        );
-        let mut command = tshark(&self.file, &filter);
-        command.args(["-d", &format!("udp.port=={to}-{},rtp", to + 99)]);
-        command.args([
-            "-T",
-            "fields",
-            "-e",
-            "frame.time_epoch",
-            "-e",
-            "rtp.payload",
-        ]);
-        let text = output_of(&mut command, "tshark");
-        let lines = text.lines().filter_map(|line| line.split_once('\t'));
-        let (times, payloads): (Vec<_>, Vec<_>) = lines.unzip();
-        let times = times.into_iter().filter_map(|time: &str| time.parse().ok());
-        (
-            times.collect(),
-            Recording::of_alaw(&bytes_of(&payloads.concat())),
-        )
+        self.audio_of(|one| is_of(from, one.ports.0) && is_of(to, one.ports.1))
+    }
+
+    /// The same of all that went from these hundred ports.
+    pub fn sent_from(&self, first: u16) -> (Vec<f64>, Recording) {
+        self.audio_of(|one| is_of(first, one.ports.0))
+    }
+
+    /// The same from one address to another.
+    pub fn sent(&self, from: Ipv4Addr, to: Ipv4Addr) -> (Vec<f64>, Recording) {
+        self.audio_of(|one| one.from == from && one.to == to)
     }
 
     /// What went there as A-law audio from these hundred ports.
     pub fn audio(&self, from: u16, to: Ipv4Addr) -> Recording {
-        let ports = format!("udp.srcport >= {from} && udp.srcport < {}", from + 100);
-        let filter = format!("rtp.p_type == 8 && {ports} && ip.dst == {to}");
-        let mut command = tshark(&self.file, &filter);
-        // What was agreed under TLS is not seen, so the ports are told.
-        let is_rtp = format!("udp.port=={from}-{},rtp", from + 99);
-        command.args(["-d", &is_rtp, "-T", "fields", "-e", "rtp.payload"]);
-        let text = output_of(&mut command, "tshark");
-        Recording::of_alaw(&bytes_of(&text))
+        self.audio_of(|one| is_of(from, one.ports.0) && one.to == to)
+            .1
+    }
+
+    /// When A-law audio went that way, and what it sounds like.
+    fn audio_of(&self, is_wanted: impl Fn(&Packet) -> bool) -> (Vec<f64>, Recording) {
+        let packets = self.packets.get_or_init(|| packets_in(&self.file));
+        let wanted = packets.iter().filter(|one| is_wanted(one));
+        let (times, payloads): (Vec<_>, Vec<_>) =
+            wanted.map(|one| (one.time, one.payload.as_slice())).unzip();
+        (times, Recording::of_alaw(&payloads.concat()))
     }
 }
+
+/// A packet of A-law audio.
+struct Packet {
+    time: f64,
+    from: IpAddr,
+    to: IpAddr,
+    ports: (u16, u16),
+    payload: Vec<u8>,
+}
+
+/// Whether that port is one of the hundred that begin with this.
+fn is_of(first: u16, port: u16) -> bool {
+    (first..first.saturating_add(100)).contains(&port)
+}
+
+/// All A-law audio of a capture.
+fn packets_in(file: &Path) -> Vec<Packet> {
+    // What an error of ICMP quotes went nowhere.
+    let mut command = tshark(file, "rtp.p_type == 8 && !icmp && !icmpv6");
+    // What was agreed under TLS is not seen, so the ports are told.
+    command.args(["-d", "udp.port==6000-65535,rtp", "-T", "fields"]);
+    for field in PACKET_FIELDS {
+        command.args(["-e", field]);
+    }
+    let text = output_of(&mut command, "tshark");
+    let packets = text.lines().map(|line| {
+        let fields: Vec<_> = line.split('\t').collect();
+        let [time, from, to, from_v6, to_v6, from_port, to_port, payload] = fields.as_slice()
+        else {
+            panic!("not as many fields: {line}");
+        };
+        let address = |v4: &str, v6: &str| [v4, v6].concat().parse().expect("one address");
+        Packet {
+            time: time.parse().expect("a time"),
+            from: address(from, from_v6),
+            to: address(to, to_v6),
+            ports: (
+                from_port.parse().expect("a port"),
+                to_port.parse().expect("a port"),
+            ),
+            payload: bytes_of(payload),
+        }
+    });
+    packets.collect()
+}
+
+/// What is read of each packet of audio.
+const PACKET_FIELDS: [&str; 8] = [
+    "frame.time_epoch",
+    "ip.src",
+    "ip.dst",
+    "ipv6.src",
+    "ipv6.dst",
+    "udp.srcport",
+    "udp.dstport",
+    "rtp.payload",
+];
 
 /// Bytes that tshark has written in hexadecimal digits.
 fn bytes_of(text: &str) -> Vec<u8> {

@@ -1,12 +1,10 @@
 //! The real parties by themselves, and in front of campon's own registrar.
 
-use std::fs;
-
 use crate::completion::{are_heard, pick_up, talk, waits};
 use crate::real::baresip::Baresip;
 use crate::real::capture::{Captured, Wire};
 use crate::real::stage::Stage;
-use crate::real::wav::{self, LOUD_ENOUGH};
+use crate::real::wav::{LOUD_ENOUGH, Recording, Sounding};
 
 /// Without campon: what the other tests stand on.
 #[test]
@@ -69,13 +67,10 @@ fn a_caller_of_a_busy_phone_dials_the_code_and_is_called_back() {
 #[test]
 fn a_caller_of_a_busy_phone_hears_a_prompt_and_presses_a_digit() {
     let stage = Stage::open("digit_on_busy", 45);
-    let voice = stage.folder().join("voice");
-    fs::create_dir_all(&voice).expect("a folder in the target folder");
-    wav::write_tone(&voice.join("busy.wav"), PROMPT_HERTZ, 5);
+    let voice = stage.voice(&[("busy", PROMPT_HERTZ)], 5);
     let config = format!(
-        "{TOUR}\n[media]\nports = \"21000-21099\"\nvoice = \"{}\"\n\n\
-         [completion.prompt]\ncallback = \"5\"\n",
-        voice.display()
+        "{TOUR}\n[media]\nports = \"21000-21099\"\nvoice = \"{voice}\"\n\n\
+         [completion.prompt]\ncallback = \"5\"\n"
     );
     let campon = stage.campon(&config);
     let capture = stage.capture();
@@ -134,15 +129,11 @@ const KEY_5: [u32; 2] = [770, 1336];
 #[test]
 fn a_caller_who_waits_hears_music_and_then_the_callee() {
     let stage = Stage::open("music_on_busy", 46);
-    let voice = stage.folder().join("voice");
-    fs::create_dir_all(&voice).expect("a folder in the target folder");
-    wav::write_tone(&voice.join("busy.wav"), PROMPT_HERTZ, 5);
-    wav::write_tone(&voice.join("music.wav"), MUSIC_HERTZ, 5);
-    wav::write_tone(&voice.join("ringing.wav"), MUSIC_HERTZ, 5);
+    let sounds = ["music", "ringing"].map(|name| (name, MUSIC_HERTZ));
+    let voice = stage.voice(&[&sounds[..], &[("busy", PROMPT_HERTZ)]].concat(), 5);
     let config = format!(
-        "{TOUR}\n[media]\nports = \"21100-21199\"\nvoice = \"{}\"\n\n\
-         [completion.prompt]\ncallback = \"5\"\ncamp_on = \"1\"\n",
-        voice.display()
+        "{TOUR}\n[media]\nports = \"21100-21199\"\nvoice = \"{voice}\"\n\n\
+         [completion.prompt]\ncallback = \"5\"\ncamp_on = \"1\"\n"
     );
     let campon = stage.campon(&config);
     let capture = stage.capture();
@@ -182,14 +173,8 @@ fn a_caller_who_waits_hears_music_and_then_the_callee() {
 #[test]
 fn a_caller_who_is_called_back_hears_whom_for_before_the_callee_is_rung() {
     let stage = Stage::open("announced_recall", 51);
-    let voice = stage.folder().join("voice");
-    fs::create_dir_all(&voice).expect("a folder in the target folder");
-    wav::write_tone(&voice.join("recall.wav"), PROMPT_HERTZ, 2);
-    wav::write_tone(&voice.join("ringing.wav"), MUSIC_HERTZ, 5);
-    let config = format!(
-        "{TOUR}\n[media]\nports = \"21400-21499\"\nvoice = \"{}\"\n",
-        voice.display()
-    );
+    let voice = stage.voice(&[("recall", PROMPT_HERTZ), ("ringing", MUSIC_HERTZ)], 2);
+    let config = format!("{TOUR}\n[media]\nports = \"21400-21499\"\nvoice = \"{voice}\"\n");
     let config = config.replace("[completion]\n", "[completion]\nannounce_recall = true\n");
     let campon = stage.campon(&config);
     let capture = stage.capture();
@@ -239,12 +224,13 @@ fn a_caller_who_is_called_back_hears_whom_for_before_the_callee_is_rung() {
     campon.stop();
 }
 
-// R17, T29: measured on the wire, because what a phone records it may have made itself.
+// R17, T29: measured in what each phone has recorded, and on the wire, which shows whose audio it was.
 #[test]
 fn a_caller_with_the_right_joins_two_phones_and_leaves_them_as_they_were() {
     let stage = Stage::open("intrusion", 47);
+    let voice = stage.voice(&[("busy", PROMPT_HERTZ)], 5);
     let config = format!(
-        "{TOUR}\n[media]\nports = \"21200-21299\"\n\n\
+        "{TOUR}\n[media]\nports = \"21200-21299\"\nvoice = \"{voice}\"\n\n\
          [completion.intrusion]\nintrudes = 1\nprotection = 0\n\n\
          [completion.prompt]\nintrude = \"3\"\n"
     );
@@ -259,23 +245,69 @@ fn a_caller_with_the_right_joins_two_phones_and_leaves_them_as_they_were() {
     campon.stop();
 }
 
-/// Alice joins Bob's call with Carol by the digit, hears both and leaves; they talk on and hang up.
+/// Alice, whom a tone asks, joins Bob's call with Carol by the digit, hears both and leaves; they talk
+/// on and hang up. What each of the three phones has recorded says so.
 pub fn joins_and_leaves(alice: &mut Baresip, (carol, bob): (&mut Baresip, &mut Baresip)) {
     alice.dial("bob");
-    alice.wait_for("CALL_PROGRESS");
-    alice.play_for_a_second();
+    alice.wait_until_heard(PROMPT_HERTZ);
     alice.tell("sndcode", "3");
     alice.wait_for("CALL_ESTABLISHED");
-    alice.play_for_a_second();
-    alice.play_for_a_second();
     for other in ["bob", "carol"] {
         alice.wait_until_heard(Stage::tone_of(other));
     }
+    for phone in [&*carol, &*bob] {
+        phone.wait_until_heard(Stage::tone_of("alice"));
+    }
+    alice.play_for_a_second();
     alice.tell("hangup", "");
     carol.play_for_a_second();
     carol.play_for_a_second();
     carol.tell("hangup", "");
     bob.wait_for("CALL_CLOSED");
+    let [[a, said_by_a], [b, said_by_b], [c, said_by_c]] =
+        [&*alice, &*bob, &*carol].map(Baresip::longest_recordings);
+    assert_joined(&a, &said_by_a);
+    assert_talked_on("bob", &b, &said_by_b, "carol");
+    assert_talked_on("carol", &c, &said_by_c, "bob");
+}
+
+/// What Alice heard and said: she was warned like the others, and had heard neither of them before.
+fn assert_joined(heard: &Recording, said: &Recording) {
+    let [a, b, c] = ["alice", "bob", "carol"].map(Stage::tone_of);
+    let warned = sounds(heard, &[WARNING_HERTZ], &[b, c]);
+    let together = sounds(heard, &[b, c], &[]);
+    assert!(warned.seconds >= 0.2, "{warned:?} of a warning");
+    assert!(together.seconds >= 1.0, "{together:?} together");
+    for other in [b, c] {
+        let first = heard.first_heard(other).expect("who was joined");
+        assert!(first >= warned.first + 0.2, "{other} Hz at {first} s");
+    }
+    assert!(sounds(said, &[a], &[]).seconds >= together.seconds);
+}
+
+/// What somebody heard and said who talked with another when Alice joined them and left: him, the
+/// warning beside him, Alice and him, and him again.
+fn assert_talked_on(user: &str, heard: &Recording, said: &Recording, other: &str) {
+    let [own, alice, other] = [user, "alice", other].map(Stage::tone_of);
+    let before = sounds(heard, &[other], &[WARNING_HERTZ, alice]);
+    let warned = sounds(heard, &[WARNING_HERTZ, other], &[alice]);
+    let together = sounds(heard, &[alice, other], &[WARNING_HERTZ]);
+    let joined = sounds(heard, &[alice], &[]);
+    let after = sounds(&heard.after(joined.last), &[other], &[alice]);
+    let told = format!("{user}: {before:?} {warned:?} {together:?} {after:?}");
+    assert!(before.first + 0.5 < warned.first, "{told}");
+    assert!(warned.seconds >= 0.2, "{told}");
+    assert!(joined.first >= warned.first + 0.2, "{told}");
+    assert!(together.seconds >= 1.0, "{told}");
+    assert!(after.seconds >= 1.0, "{told}");
+    // His own voice is in what he said, all the time.
+    let said = sounds(said, &[own], &[]).seconds;
+    assert!(said > heard.seconds() * 0.8, "{user}: {said} s of his own");
+}
+
+fn sounds(recording: &Recording, all: &[u32], none: &[u32]) -> Sounding {
+    let found = recording.sounding(all, none);
+    found.unwrap_or_else(|| panic!("never {all:?} Hz without {none:?}"))
 }
 
 /// Alice was heard in Bob's call with Carol by way of our ports, after a warning, and then they talked

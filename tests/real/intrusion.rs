@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use crate::completion::talk;
 use crate::edge::Office;
-use crate::harness::{assert_heard_three, joins_and_leaves};
+use crate::harness::{PROMPT_HERTZ, assert_heard_three, joins_and_leaves};
 use crate::pbx::Phone;
 use crate::pbx::completion::intrusion::{asked, asks_to_join, assert_joins};
 use crate::real::stage::Stage;
@@ -23,7 +23,9 @@ completion.prompt = { intrude = "3" }
 fn a_caller_joins_two_phones_behind_kamailio_by_a_digit() {
     let stage = Stage::open("edge_intrusion", 34);
     let (kamailio, mailbox) = stage.kamailio_with_mailbox();
-    let office = Office::before(stage, kamailio, MIXER);
+    let voice = stage.voice(&[("busy", PROMPT_HERTZ)], 5);
+    let config = format!("media.voice = \"{voice}\"\n{MIXER}");
+    let office = Office::before(stage, kamailio, &config);
     let [mut alice, mut bob, mut carol] = office.phones(["alice", "bob", "carol"]);
     talk(&mut carol, &mut bob);
     joins_and_leaves(&mut alice, (&mut carol, &mut bob));

@@ -8,7 +8,7 @@ use super::baresip::{Baresip, Setup};
 use super::capture::{Capture, Captured};
 use super::kamailio::Kamailio;
 use super::softphone::Softphone;
-use super::wav::LOUD_ENOUGH;
+use super::wav::{self, LOUD_ENOUGH};
 use crate::process::{Campon, Turn};
 
 /// Who stands where on the stage: the last number of the address, and the tone of a phone.
@@ -103,6 +103,18 @@ impl Stage {
         let mut phones = users.map(|user| self.phone(user));
         phones.iter_mut().for_each(Baresip::wait_until_registered);
         phones
+    }
+
+    /// The folder for `media.voice` where each of these sounds of ours is a tone of that length, so that it
+    /// can be told from anything else in a recording.
+    pub fn voice(&self, sounds: &[(&str, u32)], seconds: u32) -> String {
+        let folder = self.folder.join("voice");
+        fs::create_dir_all(&folder).expect("a folder in the target folder");
+        for (name, hertz) in sounds {
+            let file = folder.join(name).with_extension("wav");
+            wav::write_tone(&file, *hertz, seconds);
+        }
+        folder.display().to_string()
     }
 
     pub fn capture(&self) -> Capture {

@@ -3,6 +3,7 @@
 use std::f64::consts::TAU;
 use std::fs;
 use std::path::Path;
+use std::slice::ChunksExact;
 
 const RATE: u32 = 8000;
 
@@ -62,6 +63,16 @@ pub fn write_key(file: &Path, hertz: [u32; 2]) {
 /// How loud a tone must be to count as heard.
 pub const LOUD_ENOUGH: f64 = LOUD / 2.0;
 
+/// When something is heard, in seconds from the beginning.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sounding {
+    pub first: f64,
+    /// Where the last of it ends.
+    pub last: f64,
+    /// How long all of it lasts.
+    pub seconds: f64,
+}
+
 /// What a recording holds.
 pub struct Recording {
     samples: Vec<f64>,
@@ -110,31 +121,67 @@ impl Recording {
 
     /// After how many seconds a tone is first heard, to a tenth of one.
     pub fn first_heard(&self, hertz: u32) -> Option<f64> {
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a rate is a small positive number"
-        )]
-        let window = (self.rate / 10.0) as usize;
-        let mut windows = self.samples.chunks_exact(window.max(1));
-        let is_heard = |samples| goertzel(samples, f64::from(hertz) / self.rate) > LOUD / 4.0;
-        let tenths = windows.position(is_heard)?;
+        let is_heard = |samples: &[f64]| self.level(samples, hertz) > LOUD / 4.0;
+        let tenths = self.windows(10).position(is_heard)?;
         #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
         let tenths = tenths as f64;
         Some(tenths / 10.0)
     }
 
-    /// How loud a tone is, of the 8000 with which it was played, in the quarters of a second in which
-    /// it is loudest: the third of them, so that a moment of it is not enough.
-    pub fn loudness(&self, hertz: u32) -> f64 {
+    /// When all these tones sound and none of those does, if ever. What it is measured in is twentieths
+    /// of a second, in which the tones of the stage do not disturb each other: they are multiples of
+    /// 20 Hz.
+    pub fn sounding(&self, all: &[u32], none: &[u32]) -> Option<Sounding> {
+        let mut sounding: Option<Sounding> = None;
+        for (at, window) in (0_u32..).zip(self.windows(20)) {
+            let is_heard = |hertz: &u32| self.level(window, *hertz) > LOUD / 4.0;
+            if all.iter().all(is_heard) && !none.iter().any(is_heard) {
+                let at = f64::from(at) / 20.0;
+                let so_far = sounding.get_or_insert(Sounding {
+                    first: at,
+                    last: at,
+                    seconds: 0.0,
+                });
+                so_far.last = at + 0.05;
+                so_far.seconds += 0.05;
+            }
+        }
+        sounding
+    }
+
+    /// What is left after so many seconds.
+    pub fn after(&self, seconds: f64) -> Self {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a place in the recording"
+        )]
+        let first = (seconds * self.rate) as usize;
+        Self {
+            samples: self.samples.get(first..).unwrap_or_default().to_vec(),
+            rate: self.rate,
+        }
+    }
+
+    /// The windows of which there are so many in a second.
+    fn windows(&self, a_second: u32) -> ChunksExact<'_, f64> {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a rate is a small positive number"
         )]
-        let window = (self.rate / 4.0) as usize;
-        let windows = self.samples.chunks_exact(window.max(1));
-        let levels = windows.map(|samples| goertzel(samples, f64::from(hertz) / self.rate));
+        let window = (self.rate / f64::from(a_second)) as usize;
+        self.samples.chunks_exact(window.max(1))
+    }
+
+    fn level(&self, samples: &[f64], hertz: u32) -> f64 {
+        goertzel(samples, f64::from(hertz) / self.rate)
+    }
+
+    /// How loud a tone is, of the 8000 with which it was played, in the quarters of a second in which
+    /// it is loudest: the third of them, so that a moment of it is not enough.
+    pub fn loudness(&self, hertz: u32) -> f64 {
+        let levels = self.windows(4).map(|samples| self.level(samples, hertz));
         let mut levels: Vec<_> = levels.collect();
         levels.sort_by(f64::total_cmp);
         levels.iter().rev().nth(2).copied().unwrap_or_default()
@@ -172,4 +219,29 @@ fn a_tone_is_heard_and_another_is_not() {
     let recording = Recording::read(&file);
     assert!((recording.loudness(440) - LOUD).abs() < LOUD / 100.0);
     assert!(recording.loudness(880) < LOUD / 100.0);
+}
+
+/// One tone, then both, then the other.
+#[test]
+fn tones_are_told_apart_in_their_times() {
+    let wave = |hertz: f64, at: f64| (TAU * hertz * at).sin() * LOUD;
+    let samples = (0..3 * RATE).map(|n| {
+        let at = f64::from(n) / f64::from(RATE);
+        let first = if at < 2.0 { wave(440.0, at) } else { 0.0 };
+        let second = if at < 1.0 { 0.0 } else { wave(880.0, at) };
+        first + second
+    });
+    let recording = Recording {
+        samples: samples.collect(),
+        rate: f64::from(RATE),
+    };
+    let sounding = |all: &[u32], none: &[u32]| {
+        let found = recording.sounding(all, none)?;
+        Some([found.first, found.last, found.seconds].map(|it| (it * 20.0).round() / 20.0))
+    };
+    assert_eq!(sounding(&[440], &[880]), Some([0.0, 1.0, 1.0]));
+    assert_eq!(sounding(&[440, 880], &[]), Some([1.0, 2.0, 1.0]));
+    assert_eq!(sounding(&[880], &[440]), Some([2.0, 3.0, 1.0]));
+    assert_eq!(sounding(&[1320], &[]), None);
+    assert_eq!(recording.after(2.0).sounding(&[440], &[]), None);
 }

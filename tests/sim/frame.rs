@@ -377,7 +377,10 @@ impl<P> Frame<P> {
         let said = body
             .lines()
             .find(|line| said.iter().any(|what| line.contains(what)));
-        let said = said.unwrap_or_default().trim();
+        let who = message
+            .find("Alert-Info")
+            .and_then(|_| message.find("From"));
+        let said = said.or(who).unwrap_or_default().trim();
         let _ = writeln!(
             self.messages,
             "{time:10.3} {from} → {to} {start} [{id}, {cseq}] {fate} {state} {said}"

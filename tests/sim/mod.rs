@@ -17,7 +17,7 @@ use network::Conditions;
 use world::{Between, Outcome, run, run_shown};
 
 /// Of so many seeds the faults are shown; the first are enough to begin with.
-const FAILURES_SHOWN: usize = 10;
+const FAILURES_SHOWN: usize = 30;
 
 /// Below so many seeds nothing is said of how often things must happen.
 const SEEDS_THAT_COUNT: usize = 20;
@@ -25,13 +25,15 @@ const SEEDS_THAT_COUNT: usize = 20;
 /// Below so many seeds it is luck whether the rarest things happen: one seed in forty has them.
 const SEEDS_THAT_SHOW_ALL: usize = 200;
 
-/// The seeds of a test that has so many by itself: `CAMPON_SEEDS` says how many, `CAMPON_SEED` which one
-/// alone, which then prints its messages.
+/// The seeds of a test that has so many by itself: `CAMPON_SEEDS` says how many, `CAMPON_SEEDS_AFTER`
+/// after which, `CAMPON_SEED` which one alone, which then prints its messages.
 fn seeds(by_itself: usize) -> Vec<u64> {
-    match (asked("CAMPON_SEED"), asked("CAMPON_SEEDS")) {
-        (Some(only), _) => vec![only],
-        (None, many) => (1..=many.unwrap_or(by_itself as u64)).collect(),
+    if let Some(only) = asked("CAMPON_SEED") {
+        return vec![only];
     }
+    let after = asked("CAMPON_SEEDS_AFTER").unwrap_or(0);
+    let many = asked("CAMPON_SEEDS").unwrap_or(by_itself as u64);
+    (after + 1..=after + many).collect()
 }
 
 #[expect(

@@ -2,21 +2,11 @@
 //!
 //! Spec: RULES R17; RFC 3264 §8; RFC 6086.
 
+use crate::keys::config;
+use crate::sound::assert_joined_and_left;
 use crate::stage::Phone::{Alice, Bob, Dave};
 use crate::stage::{Stage, Transport};
 use crate::trace::Trace;
-
-const CONFIG: &str = "
-[media]
-ports = \"22000-22099\"
-
-[completion.intrusion]
-intrudes = 1
-protection = 0
-
-[completion.prompt]
-intrude = \"3\"
-";
 
 /// Twice a phone was asked to change its session: to our mixer, and back to what it had been.
 fn assert_changed_and_back(phone: &Trace, nth: usize, first: &str) {
@@ -34,7 +24,8 @@ fn assert_changed_and_back(phone: &Trace, nth: usize, first: &str) {
 
 #[test]
 fn a_digit_by_info_joins_a_call_and_leaving_restores_it() {
-    let stage = Stage::open_with("intrude_by_mixer", CONFIG);
+    let stage = Stage::open_with("intrude_by_mixer", &config("intrude_by_mixer"));
+    let capture = stage.capture();
     stage.register(&[Alice, Bob, Dave]);
     let mut bob = stage.wait_at("intrude_by_mixer.callee", Bob);
     let dave = stage.start("intrude_by_mixer.third", Dave, Transport::Udp);
@@ -49,5 +40,6 @@ fn a_digit_by_info_joins_a_call_and_leaving_restores_it() {
     let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
     assert_changed_and_back(&bob, 1, &text(offer.body()));
     assert_changed_and_back(&dave, 0, &text(answer.body()));
+    assert_joined_and_left(&stage, &capture.finish());
     stage.close_served(&[]);
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::ladder::Ladder;
 use crate::process::{Script, Sipp, is_bound, wait_for};
 use crate::scenarios;
+use crate::sound;
 use crate::trace::{Direction, Trace, bad_counts};
 
 /// How long a phone may take to open its port.
@@ -35,6 +36,7 @@ pub struct Player {
 
 impl Player {
     pub fn start(script: &Script) -> Self {
+        sound::lay_out(script);
         let own = scenarios::ladder(&script.scenario);
         let ladder = match &script.meanwhile {
             Some(meanwhile) => {

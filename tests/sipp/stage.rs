@@ -45,7 +45,7 @@ pub enum Phone {
 
 impl Phone {
     /// The user part of its address: `[user]` in the scenarios.
-    fn user(self) -> &'static str {
+    pub fn user(self) -> &'static str {
         match self {
             Self::Alice | Self::AliceAtHome => "alice",
             Self::Bob => "bob",
@@ -94,10 +94,19 @@ impl Stage {
 
     /// The same on `::1`, where ports tell the parties apart.
     pub fn open_ipv6(name: &str) -> Self {
+        Self::open_at_ipv6(name, None)
+    }
+
+    /// The same with a configuration.
+    pub fn open_ipv6_with(name: &str, config: &str) -> Self {
+        Self::open_at_ipv6(name, Some(config))
+    }
+
+    fn open_at_ipv6(name: &str, config: Option<&str>) -> Self {
         let [_, _, high, low] = hash(name).to_be_bytes();
         let port = 20_000 + u16::from_be_bytes([high, low]) % 10_000;
         let address = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port);
-        Self::open_at(name, address, address.to_string(), None)
+        Self::open_at(name, address, address.to_string(), config)
     }
 
     fn open_at(name: &str, address: SocketAddr, domain: String, config: Option<&str>) -> Self {
@@ -348,6 +357,11 @@ impl Stage {
         let timeout = Some(CLOSED_MAX);
         stream.set_read_timeout(timeout).expect("a socket option");
         stream
+    }
+
+    /// Where campon is.
+    pub fn campon_address(&self) -> IpAddr {
+        self.address.ip()
     }
 
     pub fn address_of(&self, phone: Phone) -> SocketAddr {

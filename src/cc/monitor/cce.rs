@@ -222,6 +222,14 @@ impl Cce {
         }
     }
 
+    /// He has asked again: for a call that has failed since, or for one before, which says nothing of
+    /// how the callee was found meanwhile.
+    pub(super) fn wait_for(&mut self, wait: Wait) {
+        if wait.since > self.wait.since {
+            self.wait = wait;
+        }
+    }
+
     pub(super) fn is_suspended(&self) -> bool {
         matches!(self.availability, Availability::Suspended { .. })
     }

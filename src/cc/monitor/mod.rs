@@ -242,7 +242,7 @@ impl Monitor {
         if let Some(cce) = self.find(id)
             && cce.is_queued()
         {
-            cce.wait = wait;
+            cce.wait_for(wait);
         }
     }
 
@@ -579,7 +579,11 @@ impl Cce {
         self.rests_until = Timestamp::START;
         self.owed = Owed::Notify;
         if self.is_queued() {
-            self.wait = newcomer.wait;
+            match self.waiter {
+                Waiter::Subscriber => self.wait_for(newcomer.wait),
+                // How his call ended, the newcomer knows.
+                Waiter::Call => self.wait = newcomer.wait,
+            }
         }
         self.waiter = newcomer.waiter;
         old

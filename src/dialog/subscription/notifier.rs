@@ -127,6 +127,15 @@ impl Notifier {
         self.dialog.move_to(flow);
     }
 
+    /// Whether this SUBSCRIBE, which knows no tag of ours, is the one that has made it.
+    pub fn was_made_by(&self, request: &Request<'_>) -> bool {
+        let remote_tag = request.from.tag().unwrap_or_default();
+        let is_first = request.to.tag().is_none();
+        is_first
+            && self.dialog.call_id() == request.call_id
+            && self.dialog.remote_tag() == remote_tag
+    }
+
     /// Goes on over the stream by which its subscriber has come back, if it had one that is gone.
     pub fn find_again(&mut self, flow: &Flow) {
         let before = self.dialog.flow();

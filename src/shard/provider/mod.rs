@@ -477,19 +477,17 @@ impl Shard {
         let mode = mode.ok_or(Refusal::Mode)?;
         let not_offered = Refusal::from(completion::Reject::ModeNotOffered);
         let may_be = self.modes_of_lines().contains(&mode);
-        if !may_be || (report.is_completable && !report.modes.contains(&mode)) {
-            if mode == Mode::Intrude {
-                self.note_not_offered(now, call);
-            }
+        let is_offered = may_be && (!report.is_completable || report.modes.contains(&mode));
+        if mode == Mode::Intrude {
+            return self.join_call(now, ticket, (call, &report), is_offered);
+        }
+        if !is_offered {
             return Err(not_offered);
         }
         if !report.is_completable {
             return Err(Refusal::State);
         }
         let text = self.text_of(mode, message)?;
-        if mode == Mode::Intrude {
-            return self.join_call(now, ticket, call);
-        }
         if mode != Mode::CampOn {
             // R24: who need not wait for the answer is told that there is none.
             self.refuse_ringing(now, call);

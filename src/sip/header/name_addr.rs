@@ -31,6 +31,9 @@ impl<'m> NameAddr<'m> {
     pub fn parse(value: &'m [u8]) -> Result<Self, ParseError> {
         let value = trim(value);
         let mut cursor = Cursor::new(value);
+        if cursor.peek() == Some(b'<') {
+            return Self::bracketed(&[], cursor);
+        }
         if cursor.peek() == Some(b'"') {
             let len = quoted_len(value).ok_or_else(|| ParseError::new(What::Quote, 0))?;
             let quoted = cursor.take(len);

@@ -1,5 +1,6 @@
 //! B busy, A called back: by feature code and by SUBSCRIBE, here and at a peer.
 
+mod again;
 mod agents;
 mod asks;
 mod camp_on;

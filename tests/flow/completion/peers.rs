@@ -3,7 +3,8 @@
 //! Spec: RFC 6910 §7; RULES R8, R11.
 
 use crate::flow::kit::completion::{
-    GUARD, LONG, cc_call, ended, line, offered_uri, publish, subscribe, told, unsubscribe, waits,
+    GUARD, LONG, MOMENT, cc_call, ended, line, offered_uri, publish, refuses, subscribe, told,
+    unsubscribe, waits,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, Draft, OFFER, invite, response};
@@ -61,6 +62,43 @@ fn a_caller_of_a_peer_is_called_through_when_it_is_his_turn() {
     office.acks(&sent, &answer);
     bob.receives("ACK");
     hang_up(&office, &Dialog::of_caller(&sent, &answer), &bob);
+}
+
+/// The CC call that comes first is the one that counts, but who gets through by another one to his place
+/// waits no longer: he was told once more that it was his turn.
+#[test]
+fn a_caller_of_a_peer_who_gets_through_by_a_second_call_waits_no_longer() {
+    let world = World::new(Setup::PeerUnlimited);
+    let (bob, carol) = (world.phone("bob"), world.phone("carol"));
+    let office = world.office();
+    let talk = call(&carol, &bob);
+    let sent = office.sends(invite("bob").with("From", ZOE).with_sdp(OFFER));
+    refuses(&bob, &bob.receives("INVITE"), 486);
+    let busy = refused(&office, &sent, "486");
+    world.advance(GUARD);
+    waits(&office, subscribe_as(ZOE, &office, &busy));
+    hang_up(&carol, &talk.caller, &bob);
+    world.advance(GUARD);
+    let ready = told(&office, "ready");
+    let again = |tag: &str| {
+        let from = format!("<sip:zoe@biloxi.example>;tag={tag}");
+        office.sends(cc_call(&ready).with("From", &from))
+    };
+    let sent = again("z2");
+    let first = bob.receives("INVITE");
+    let beside = again("z3");
+    let second = bob.receives("INVITE");
+    bob.sends(response(&second, 200).with_sdp(ANSWER));
+    let answer = office.receives("200");
+    ended(&office, "noresource"); // CC-46
+    office.acks(&beside, &answer);
+    bob.receives("ACK");
+    refuses(&bob, &first, 486);
+    refused(&office, &sent, "486");
+    world.advance(MOMENT);
+    hang_up(&office, &Dialog::of_caller(&beside, &answer), &bob);
+    world.advance(LONG);
+    world.quiet();
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::flow::kit::completion::{
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, response};
+use crate::flow::kit::message::Message;
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::{call, hang_up};
 use crate::flow::kit::subject::Setup;
@@ -38,6 +39,86 @@ fn completes(scene: &BobIsBusy) {
     alice.acks(&sent, &answer);
     bob.receives("ACK");
     hang_up(alice, &Dialog::of_caller(&sent, &answer), bob);
+}
+
+/// The process before may have told as much as may be told in ten seconds.
+#[track_caller]
+fn told_at_last(subscriber: &Party) -> Message {
+    let notify = subscriber.receives_within(Duration::from_secs(11), "NOTIFY");
+    assert_eq!(line(&notify, "cc-state"), "queued");
+    subscriber.answers(&notify, 200);
+    notify
+}
+
+/// The answer of the process before is lost with it: whoever asked repeats his SUBSCRIBE, and has his
+/// place; somebody else who repeats it has none.
+#[test]
+fn a_subscribe_that_comes_again_after_a_restart_is_answered_as_before() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy { alice, carol, .. } = &scene;
+    let waiting = subscribes(alice, &scene.busy);
+    restarts(&scene);
+    carol.sends_raw(&waiting.sent.raw);
+    carol.receives("403");
+    alice.sends_again(&waiting.sent);
+    let accepted = alice.receives("200");
+    assert_eq!(accepted.tag_of_to(), waiting.accepted.tag_of_to());
+    let queued = told_at_last(alice);
+    assert_eq!(queued.tag_of_from(), waiting.accepted.tag_of_to());
+    bob_is_seen(&scene);
+    completes(&scene);
+}
+
+/// CC-36: a place was taken over, and the process ended before the new dialog was answered; the old
+/// one is gone by then.
+#[test]
+fn a_place_that_was_taken_over_is_not_lost_with_the_answer() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let alice = &scene.alice;
+    let first = subscribes(alice, &scene.busy);
+    let second = alice.sends(subscribe(alice, offered_uri(&scene.busy)));
+    let taken = alice.receives("200");
+    let mut told_both = [alice.receives("NOTIFY"), alice.receives("NOTIFY")];
+    told_both.sort_by_key(|notify| notify.call_id() == first.accepted.call_id());
+    for notify in &told_both {
+        alice.answers(notify, 200);
+    }
+    assert!(
+        told_both[1]
+            .header("Subscription-State")
+            .starts_with("terminated")
+    );
+    restarts(&scene);
+    alice.sends(refresh(&first.dialog, "3000"));
+    alice.receives("481");
+    alice.sends_again(&second);
+    assert_eq!(alice.receives("200").tag_of_to(), taken.tag_of_to());
+    told_at_last(alice);
+    bob_is_seen(&scene);
+    completes(&scene);
+}
+
+/// A dialog of one process and one of the next had the same place in it, and the older one was not found
+/// by a third.
+#[test]
+fn subscriptions_of_two_processes_live_on_in_a_third() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy { world, alice, .. } = &scene;
+    let [dave, erin] = ["dave", "erin"].map(|name| world.phone(name));
+    let before = subscribes(&dave, &finds_busy(&dave));
+    let first = subscribes(alice, &scene.busy);
+    leaves(&dave, &before.dialog);
+    restarts(&scene);
+    erin.registers();
+    let talk = call(&scene.carol, &scene.bob);
+    let second = subscribes(&erin, &finds_busy(&erin));
+    hang_up(&scene.carol, &talk.caller, &scene.bob);
+    restarts(&scene);
+    world.advance(Duration::from_secs(11));
+    for (phone, waiting) in [(alice, &first), (&erin, &second)] {
+        leaves(phone, &waiting.dialog);
+    }
+    assert_eq!(world.completions_kept(), 0);
 }
 
 #[test]

@@ -2,7 +2,10 @@
 //!
 //! Spec: RULES R14; RFC 3264 §5, §6; RFC 4961.
 
+use std::time::Duration;
+
 use campon::media::desk::{Command, RoomId};
+use campon::media::room::News;
 
 use super::super::kit::dialog::Dialog;
 use super::super::kit::draft::{ANSWER, OFFER, reinvite, request, response};
@@ -44,6 +47,7 @@ fn anchored(world: &World) -> (RoomId, [u16; 2], [(String, String); 2]) {
         room,
         ports,
         parties,
+        ..
     }) = next
     else {
         panic!("{next:?}");
@@ -144,4 +148,156 @@ fn without_ports_a_call_goes_on_as_if_there_were_no_nat() {
     }
     let next = world.next_sound();
     assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+}
+
+/// A call of a phone behind a NAT, answered.
+struct Talk {
+    world: World,
+    alice: Party,
+    pbx: Party,
+    dialog: Dialog,
+    room: RoomId,
+}
+
+fn talk() -> Talk {
+    let (world, pbx) = edge_with(Setup::EdgeAnchor);
+    let (alice, _) = behind_nat(&world, "alice", &pbx);
+    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
+    let at_pbx = pbx.receives("INVITE");
+    pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    let (room, ..) = anchored(&world);
+    alice.acks(&sent, &answer);
+    pbx.receives("ACK");
+    let dialog = Dialog::of_caller(&sent, &answer);
+    Talk {
+        world,
+        alice,
+        pbx,
+        dialog,
+        room,
+    }
+}
+
+impl Talk {
+    /// Both sides are told that it is over, and nothing is left.
+    #[track_caller]
+    fn is_ended(&self) {
+        for side in [&self.alice, &self.pbx] {
+            let bye = side.receives("BYE");
+            side.answers(&bye, 200);
+        }
+        closes(&self.world, self.room);
+        self.world.advance(Duration::from_mins(1));
+        assert!(self.world.next_sound().is_none());
+    }
+
+    /// Alice describes herself anew.
+    #[track_caller]
+    fn describes(&self, sdp: &str) {
+        let again = self.alice.sends(reinvite(&self.dialog).with_sdp(sdp));
+        let at_pbx = self.pbx.receives("INVITE");
+        self.pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
+        let answer = self.alice.receives("200");
+        self.alice.acks(&again, &answer);
+        self.pbx.receives("ACK");
+    }
+}
+
+/// The story: two phones that had crashed kept their ports until campon was started anew.
+#[test]
+fn a_call_that_passes_us_is_ended_when_nothing_comes_from_either_side() {
+    let talk = talk();
+    talk.world.hears(talk.room, News::Silent);
+    talk.alice.receives_nothing();
+    talk.world.hears(talk.room, News::Silent);
+    talk.is_ended();
+}
+
+#[test]
+fn a_call_that_passes_us_and_is_on_hold_may_be_silent() {
+    let talk = talk();
+    talk.world.hears(talk.room, News::Silent);
+    let hold = private(OFFER).replace("a=sendrecv", "a=sendonly");
+    assert_ne!(hold, private(OFFER));
+    talk.describes(&hold);
+    for _ in 0..3 {
+        talk.world.hears(talk.room, News::Silent);
+    }
+    talk.describes(&private(OFFER));
+    talk.world.hears(talk.room, News::Silent);
+    talk.alice.receives_nothing();
+    talk.pbx.receives_nothing();
+    talk.world.hears(talk.room, News::Silent);
+    talk.is_ended();
+}
+
+#[test]
+fn a_call_that_passes_us_and_rings_may_be_silent() {
+    let (world, pbx) = edge_with(Setup::EdgeAnchor);
+    let (alice, _) = behind_nat(&world, "alice", &pbx);
+    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
+    let at_pbx = pbx.receives("INVITE");
+    pbx.sends(response(&at_pbx, 183).with_sdp(ANSWER));
+    alice.receives("183");
+    let (room, ..) = anchored(&world);
+    for _ in 0..3 {
+        world.hears(room, News::Silent);
+    }
+    pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    alice.acks(&sent, &answer);
+    pbx.receives("ACK");
+    world.hears(room, News::Silent);
+    hang_up(&alice, &Dialog::of_caller(&sent, &answer), &pbx);
+    closes(&world, room);
+}
+
+#[test]
+fn a_call_that_has_lost_its_ports_has_them_again() {
+    let talk = talk();
+    talk.world.hears(talk.room, News::Failed);
+    let (room, ports, [a, b]) = anchored(&talk.world);
+    assert_eq!(room, talk.room);
+    assert_ne!(ports[0], ports[1]);
+    assert_eq!([a.0, b.0], ["192.168.1.10:40000", "192.0.2.20:50000"]);
+    talk.alice.receives_nothing();
+    hang_up(&talk.alice, &talk.dialog, &talk.pbx);
+    closes(&talk.world, room);
+}
+
+#[test]
+fn a_call_that_cannot_have_its_ports_again_is_ended() {
+    let talk = talk();
+    talk.world.hears(talk.room, News::Failed);
+    anchored(&talk.world);
+    talk.world.hears(talk.room, News::Failed);
+    talk.is_ended();
+}
+
+#[test]
+fn a_call_that_has_lost_its_ports_before_the_answer_is_ended_by_it() {
+    let (world, pbx) = edge_with(Setup::EdgeAnchor);
+    let (alice, _) = behind_nat(&world, "alice", &pbx);
+    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
+    let at_pbx = pbx.receives("INVITE");
+    pbx.sends(response(&at_pbx, 183).with_sdp(ANSWER));
+    alice.receives("183");
+    let (room, ..) = anchored(&world);
+    world.hears(room, News::Failed);
+    anchored(&world);
+    world.hears(room, News::Failed);
+    alice.receives_nothing();
+    pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    alice.acks(&sent, &answer);
+    let bye = alice.receives("BYE");
+    alice.answers(&bye, 200);
+    for _ in 0..2 {
+        let any = pbx.receives_any();
+        if any.start().starts_with("BYE") {
+            pbx.answers(&any, 200);
+        }
+    }
+    closes(&world, room);
 }

@@ -97,6 +97,8 @@ pub(crate) enum Setup {
     Reserving,
     /// Standalone, and what comes from [`OFFICE`] comes from a peer.
     Peer,
+    /// The same, without a limit of calls.
+    PeerUnlimited,
     /// Standalone, and callers dial again by themselves: by REFER and in no other way.
     Refer,
     /// The same, and who cannot is put through to the callee's phones.
@@ -198,6 +200,7 @@ fn upstream(setup: Setup) -> Option<Peer> {
         | Setup::PromptingTexts
         | Setup::PromptingChoice
         | Setup::Peer
+        | Setup::PeerUnlimited
         | Setup::Reserving
         | Setup::Reliable
         | Setup::Timed
@@ -252,6 +255,7 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
             | Setup::Trunk
             | Setup::TrunkTold
             | Setup::Peer
+            | Setup::PeerUnlimited
             | Setup::Edge
             | Setup::EdgeDirect
             | Setup::EdgeOwnCalls
@@ -282,7 +286,10 @@ pub(crate) fn restarted(setup: Setup, seed: u64, started: WallTime) -> Shard {
     }
     prepare_recalls(setup, &mut settings);
     if settings.upstream.is_some()
-        || matches!(setup, Setup::Reliable | Setup::Timed | Setup::Unlimited)
+        || matches!(
+            setup,
+            Setup::PeerUnlimited | Setup::Reliable | Setup::Timed | Setup::Unlimited
+        )
     {
         settings.calls.calls_max = None;
     }

@@ -122,6 +122,20 @@ fn without_a_port_the_callee_is_rung_at_once() {
 }
 
 #[test]
+fn a_caller_whose_sound_fails_while_her_callee_rings_has_her_call() {
+    let (scene, _, room) = hears_us(Setup::Announcing);
+    scene.world.hears(room, News::PlayedOut);
+    let rings = scene.bob.receives("INVITE");
+    scene.bob.answers(&rings, 180);
+    let next = scene.world.next_sound();
+    assert!(matches!(next, Some(Command::Play { .. })), "{next:?}");
+    scene.world.hears(room, News::Failed);
+    closes(&scene, room);
+    let (talk, _) = connects(&scene.alice, &scene.bob, &rings);
+    hang_up(&scene.alice, &talk, &scene.bob);
+}
+
+#[test]
 fn a_caller_who_hangs_up_while_she_is_told_has_refused() {
     let (scene, dialog, room) = hears_us(Setup::Announcing);
     scene.alice.hangs_up(&dialog);

@@ -55,105 +55,147 @@ const MEETINGS: [(&str, &str); 12] = [
     ("caller waits", "goes away"),
 ];
 
-/// Runs every seed, prints what they did, and fails if one broke an invariant.
-fn run_all() -> (Vec<Outcome>, BTreeMap<&'static str, u64>) {
-    let shown = asked("CAMPON_SEED").map_or(Shown::Nothing, |_| Shown::Messages);
-    let seeds = seeds(SEEDS);
-    let (outcomes, steps) = run_apart(&seeds, shown);
-    let mut failed = Vec::new();
-    for (seed, outcome) in seeds.iter().zip(&outcomes) {
-        print!("{}", outcome.messages);
-        if !outcome.faults.is_empty() {
-            failed.push(format!("seed {seed}:\n  {}", outcome.faults.join("\n  ")));
-        }
-    }
-    print_pairs(&outcomes);
-    let medians = print_tallies(&outcomes);
-    let (count, seeds) = (failed.len(), seeds.len());
-    failed.truncate(FAILURES_SHOWN);
-    let shown = failed.join("\n");
-    assert!(failed.is_empty(), "{count} of {seeds} seeds:\n{shown}");
-    table::check(&steps, seeds);
-    (outcomes, medians)
+/// What all seeds did together: of a million of them nothing single is kept but what was wrong.
+#[derive(Default)]
+struct Sum {
+    seeds: usize,
+    /// In how many seeds each thing happened how often.
+    tallies: BTreeMap<&'static str, BTreeMap<u64, usize>>,
+    pairs: BTreeMap<(&'static str, &'static str), u64>,
+    steps: BTreeMap<Step, u64>,
+    wrong: Vec<String>,
 }
 
-/// Runs the seeds, as many at once as there are processors; what each did, in their order, and all
-/// the steps of all of them.
-fn run_apart(seeds: &[u64], shown: Shown) -> (Vec<Outcome>, BTreeMap<Step, u64>) {
+impl Sum {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        print!("{}", outcome.messages);
+        self.seeds += 1;
+        for (name, count) in outcome.tally {
+            let counts = self.tallies.entry(name).or_default();
+            *counts.entry(count).or_default() += 1;
+        }
+        for (pair, count) in outcome.pairs {
+            *self.pairs.entry(pair).or_default() += count;
+        }
+        if !outcome.faults.is_empty() {
+            let faults = outcome.faults.join("\n  ");
+            self.wrong.push(format!("seed {seed}:\n  {faults}"));
+        }
+    }
+
+    fn join(&mut self, other: Self) {
+        self.seeds += other.seeds;
+        for (name, counts) in other.tallies {
+            let all = self.tallies.entry(name).or_default();
+            for (count, seeds) in counts {
+                *all.entry(count).or_default() += seeds;
+            }
+        }
+        for (pair, count) in other.pairs {
+            *self.pairs.entry(pair).or_default() += count;
+        }
+        for (step, count) in other.steps {
+            *self.steps.entry(step).or_default() += count;
+        }
+        self.wrong.extend(other.wrong);
+    }
+
+    /// How often something happened in the seed in the middle.
+    fn median(&self, name: &str) -> u64 {
+        let Some(counts) = self.tallies.get(name) else {
+            return 0;
+        };
+        // A seed that does not speak of it has none.
+        let mut seen = self.seeds - counts.values().sum::<usize>();
+        if seen > self.seeds / 2 {
+            return 0;
+        }
+        let middle = counts.iter().find(|(_, seeds)| {
+            seen += **seeds;
+            seen > self.seeds / 2
+        });
+        middle.map_or(0, |(count, _)| *count)
+    }
+
+    fn total(&self, name: &str) -> u64 {
+        let counts = self.tallies.get(name).into_iter().flatten();
+        counts.map(|(count, seeds)| count * *seeds as u64).sum()
+    }
+
+    /// Prints which event met which stage, and how often; then the median and the sum of all that
+    /// was counted.
+    fn print(&self) {
+        println!("stage, event: how often");
+        for ((stage, event), count) in &self.pairs {
+            println!("{stage:>24}, {event:<16} {count:>8}");
+        }
+        println!("{} seeds; median a seed, total", self.seeds);
+        for name in self.tallies.keys() {
+            let (median, total) = (self.median(name), self.total(name));
+            println!("{name:>26} {median:>6} {total:>8}");
+        }
+    }
+}
+
+/// Runs every seed, prints what they did, and fails if one broke an invariant.
+fn run_all() -> Sum {
+    let shown = asked("CAMPON_SEED").map_or(Shown::Nothing, |_| Shown::Messages);
+    let mut sum = run_apart(&seeds(SEEDS), shown);
+    sum.print();
+    let (count, seeds) = (sum.wrong.len(), sum.seeds);
+    sum.wrong.truncate(FAILURES_SHOWN);
+    let wrong = sum.wrong.join("\n");
+    assert!(wrong.is_empty(), "{count} of {seeds} seeds:\n{wrong}");
+    table::check(&sum.steps, seeds);
+    sum
+}
+
+/// Runs the seeds, as many at once as there are processors.
+fn run_apart(seeds: &[u64], shown: Shown) -> Sum {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let share = seeds.len().div_ceil(processors).max(1);
-    let parts = thread::scope(|scope| {
-        let run_part = |part: &[u64]| part.iter().map(|seed| run(*seed, shown)).collect();
-        let start = |part| scope.spawn(move || recorded::<Vec<_>>(|| run_part(part)));
-        let running: Vec<_> = seeds.chunks(share).map(start).collect();
-        let ended = running.into_iter().map(ScopedJoinHandle::join);
-        ended
-            .map(|part| part.expect("a world that panics says why"))
-            .collect::<Vec<_>>()
-    });
-    let mut outcomes = Vec::new();
-    let mut steps = BTreeMap::new();
-    for (part, seen) in parts {
-        outcomes.extend(part);
-        for (step, count) in seen {
-            *steps.entry(step).or_default() += count;
+    let run_part = |part: &[u64]| {
+        let mut sum = Sum::default();
+        for seed in part {
+            sum.add(*seed, run(*seed, shown));
         }
-    }
-    (outcomes, steps)
-}
-
-/// Prints the median and the sum of all that was counted: the medians.
-fn print_tallies(outcomes: &[Outcome]) -> BTreeMap<&'static str, u64> {
-    let mut names: Vec<_> = outcomes
-        .iter()
-        .flat_map(|o| o.tally.keys())
-        .copied()
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    println!("{} seeds; median a seed, total", outcomes.len());
-    let mut medians = BTreeMap::new();
-    for name in names {
-        let count = |outcome: &Outcome| outcome.tally.get(name).copied().unwrap_or_default();
-        let mut counts: Vec<_> = outcomes.iter().map(count).collect();
-        counts.sort_unstable();
-        let (median, total) = (counts[counts.len() / 2], counts.iter().sum::<u64>());
-        println!("{name:>26} {median:>6} {total:>8}");
-        medians.insert(name, median);
-    }
-    medians
-}
-
-/// Prints which event met which stage, and how often.
-fn print_pairs(outcomes: &[Outcome]) {
-    let mut pairs = BTreeMap::new();
-    for (pair, count) in outcomes.iter().flat_map(|outcome| &outcome.pairs) {
-        *pairs.entry(pair).or_insert(0) += count;
-    }
-    println!("stage, event: how often");
-    for ((stage, event), count) in pairs {
-        println!("{stage:>24}, {event:<16} {count:>8}");
-    }
+        sum
+    };
+    let start = |part: &[u64]| {
+        let (mut sum, steps) = recorded(|| run_part(part));
+        sum.steps = steps;
+        sum
+    };
+    thread::scope(|scope| {
+        let start = &start;
+        let running: Vec<_> = seeds
+            .chunks(share)
+            .map(|part| scope.spawn(move || start(part)))
+            .collect();
+        let mut all = Sum::default();
+        for part in running.into_iter().map(ScopedJoinHandle::join) {
+            all.join(part.expect("a world that panics says why"));
+        }
+        all
+    })
 }
 
 /// The promise of completion, with one datagram in ten lost each way, or up to half of all.
 #[test]
 fn completions_keep_the_invariants() {
-    let (outcomes, medians) = run_all();
-    if outcomes.len() < SEEDS_THAT_COUNT {
+    let sum = run_all();
+    if sum.seeds < SEEDS_THAT_COUNT {
         return;
     }
     for (what, least) in FLOORS {
-        let median = medians.get(what).copied().unwrap_or_default();
+        let median = sum.median(what);
         assert!(median >= least, "{what}: {median} a seed, not {least}");
     }
-    if outcomes.len() < SEEDS {
+    if sum.seeds < SEEDS {
         return;
     }
     for meeting in MEETINGS {
-        let has_met = outcomes
-            .iter()
-            .any(|outcome| outcome.pairs.contains_key(&meeting));
+        let has_met = sum.pairs.contains_key(&meeting);
         assert!(has_met, "{meeting:?} never met");
     }
     for what in [
@@ -162,11 +204,7 @@ fn completions_keep_the_invariants() {
         "completions_expired",
         "turns contested",
     ] {
-        let total: u64 = outcomes
-            .iter()
-            .filter_map(|outcome| outcome.tally.get(what))
-            .sum();
-        assert!(total > 0, "{what} never happened");
+        assert!(sum.total(what) > 0, "{what} never happened");
     }
 }
 

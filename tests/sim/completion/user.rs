@@ -30,10 +30,25 @@ pub(crate) struct User {
     pub(crate) phone: Phone,
     pub(crate) agenda: Vec<(Timestamp, Deed)>,
     is_away: bool,
+    patience: Patience,
+    /// Until when a patient one waits for his recall.
+    waits_until: Timestamp,
 }
 
+/// What a user does while he waits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Patience {
+    /// He goes on calling, him for whom he waits too.
+    None,
+    /// He calls nobody: whose turn it is then is certain.
+    Some,
+}
+
+/// How long a patient user waits.
+const WAITS: Duration = Duration::from_mins(1);
+
 impl User {
-    pub(crate) fn new(mut phone: Phone) -> Self {
+    pub(crate) fn new(mut phone: Phone, patience: Patience) -> Self {
         phone.has_owner = true;
         phone.has_forks = false;
         phone.manners = manners;
@@ -41,6 +56,8 @@ impl User {
             phone,
             agenda: Vec::new(),
             is_away: false,
+            patience,
+            waits_until: Timestamp::START,
         }
     }
 
@@ -55,6 +72,7 @@ impl User {
             }
             // Who is away neither calls nor asks whether he is back.
             Deed::ComesBackTo | Deed::Dials(_) | Deed::DialsCode(_) if self.is_away => {}
+            Deed::Dials(_) if now < self.waits_until => {}
             Deed::Returns | Deed::ComesBackTo => {
                 self.is_away = false;
                 self.phone.register(now, campon());
@@ -90,6 +108,9 @@ impl User {
             return self.phone.count("cancels heard");
         }
         self.phone.count("completions heard");
+        if self.patience == Patience::Some {
+            self.waits_until = now + WAITS;
+        }
         let wait = self.phone.rng.below(25_000);
         match self.phone.rng.below(10) {
             0 | 1 => self.plan(now, wait, Deed::DialsCode(CANCEL_ALL)),

@@ -29,6 +29,9 @@ use turns::Turns;
 /// Timers are as exact as the slots of the wheel; each step rounds up once.
 const SLACK: Duration = Duration::from_millis(50);
 
+/// For so long a failed INVITE is known at least, once its answer is acknowledged (timer I).
+const CONFIRMED: Duration = Duration::from_secs(5);
+
 /// Whoever is no user of campon's.
 const ELSEWHERE: &str = "";
 
@@ -255,11 +258,11 @@ impl Watch {
         }
     }
 
-    /// What repeats an answer after a transaction's time answers a late copy of the request, which is
-    /// a call anew.
+    /// What repeats an answer after a transaction's time may answer a late copy of the request, which
+    /// is a call anew.
     fn on_sent_again(&mut self, message: &Message) {
         let branch = message.branch();
-        let is_late = |it: &Failed| it.branch == branch && self.now.since(it.at) > UNHEARD_MAX;
+        let is_late = |it: &Failed| it.branch == branch && self.now.since(it.at) > CONFIRMED;
         let late = self.failed.iter().position(is_late);
         if let Some(at) = late.filter(|_| !message.is_request()) {
             let again = self.failed.remove(at);
@@ -295,6 +298,7 @@ impl Watch {
             self.legs.open(self.now, ELSEWHERE, invite, None);
         }
         let called = user_of(uri_of(invite.header("To")));
+        let by_other = |callee: &str| self.legs.is_called(callee, ELSEWHERE);
         for seen in self.subscriptions.values_mut() {
             let by_uri = seen
                 .cc_uri
@@ -303,7 +307,8 @@ impl Watch {
             if !self.users.contains_key(&from) && (by_uri || seen.callee == called) {
                 seen.ready_since = None;
             }
-            let is_first = seen.cc_call.is_none();
+            // One that was made before, in the name of a subscription before this one too, is it.
+            let is_first = seen.cc_call.is_none() && !by_other(&seen.callee);
             if by_uri && seen.is_ready && seen.taken_up.is_none() && is_first {
                 seen.cc_call = Some((invite.call_id().to_owned(), self.now));
             } else if seen.callee == called {
@@ -339,6 +344,12 @@ impl Watch {
             self.check_recall(&user, invite);
         } else if is_cc_call {
             self.check_cc_call(&user, invite);
+        } else {
+            // A request that comes after its transaction is a call anew, and perhaps a CC call.
+            let called = self.subscriptions.values_mut();
+            for seen in called.filter(|seen| seen.callee == user) {
+                seen.ready_since = None;
+            }
         }
         let of = match (is_recall, is_cc_call) {
             (true, _) => None,

@@ -188,8 +188,13 @@ impl World {
             phone.network = network;
             phone
         };
+        let patience = match seed % 4 {
+            0 => user::Patience::Some,
+            _ => user::Patience::None,
+        };
         let user = |(n, name): (usize, &&str)| {
-            User::new(phone(name, format!("192.0.2.100:{}", 5060 + n), n as u64))
+            let phone = phone(name, format!("192.0.2.100:{}", 5060 + n), n as u64);
+            User::new(phone, patience)
         };
         let users: Vec<_> = USERS.iter().enumerate().map(user).collect();
         let mut agent = phone(AGENT, format!("{PEER}:5080"), 10);

@@ -1,0 +1,235 @@
+//! What a side asks for while a mixer stands between it and the other one.
+//!
+//! Spec: RULES R17; RFC 3264 §8; RFC 3311 §5.2; RFC 4028 §7.4.
+//!
+//! - What it knows already is answered by us.
+//! - What changes its session crosses, as in any call. If the other side agrees, the two have a session of
+//!   their own by that, and the mixer is gone; if not, all stays as it is.
+//! - What meets an INVITE of ours has to come again (491), and will not for longer than that one lasts.
+
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::call::known::{origin_of, with_version, write_origin};
+use crate::call::mixing::{MixNews, Mixing, Stage, index};
+use crate::call::negotiation::Negotiation;
+use crate::call::recall::ALLOW;
+use crate::call::sdp::{Media, SDP, lines, sdp_of};
+use crate::call::sound::{Taken, sections};
+use crate::call::{Call, Part, Side, Turn, end, respond, respond_plainly, session};
+use crate::dialog::Order;
+use crate::dialog::session_timer::Asked;
+use crate::media::srtp::MasterKey;
+use crate::random::Rng;
+use crate::sip::flow::Flow;
+use crate::sip::{Message, Method, Name, Request, Status, Writer};
+use crate::table::Key;
+use crate::transaction::reply;
+
+impl Call {
+    /// Takes a request about the session of a side that has a mixer: one that changes nothing is answered
+    /// by us, and one that meets an INVITE of ours has to come again. Whether it was such a request; any
+    /// other crosses.
+    pub(super) fn takes_for_mixer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Side,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) -> bool {
+        let offer = sdp_of(&request.message);
+        let is_about = request.method == Method::Invite || offer.is_some();
+        let Some(stage) = self.mix_stage().filter(|_| is_about) else {
+            return false;
+        };
+        match stage {
+            Stage::Asking(_) | Stage::Returning(..) | Stage::Rejoining(_) => {
+                // S-18
+                let (message, status) = (&request.message, Status::REQUEST_PENDING);
+                turn.layer.refuse(message, flow, status, reply::NOTHING);
+                return true;
+            }
+            Stage::Mixed | Stage::Kept(..) => {
+                let is_quiet = self.negotiation.is_none() && self.pending_offer(None).is_none();
+                if is_quiet && self.is_as_agreed(side, &request.message) {
+                    self.refresh_as_mixer(turn, side, request, flow);
+                    return true;
+                }
+            }
+            Stage::Waiting(_) => {}
+        }
+        self.let_cross(side, offer);
+        false
+    }
+
+    /// The two come to a session of their own: what each hears of the other one is later than what it has
+    /// heard of us.
+    fn let_cross(&mut self, side: Side, offer: Option<&[u8]>) {
+        self.count_on(side);
+        self.count_on(side.other());
+        let known = self.leg(side.other()).known.as_deref();
+        let ahead = known.map_or(0, |known| known.ahead);
+        let version = offer.and_then(origin_of).map_or(0, |origin| origin.version);
+        let versions = self
+            .mixing
+            .as_deref_mut()
+            .map(|mixing| &mut mixing.versions);
+        // Refused, it was heard all the same.
+        if let Some(last) = versions.and_then(|it| it.get_mut(index(side.other()))) {
+            *last = (*last).max(version.saturating_add(ahead));
+        }
+    }
+
+    /// The two have come to a session of their own.
+    pub(super) fn on_session_crossed(&mut self) {
+        if self.mixing.is_some() {
+            self.tell_of_mix(MixNews::Gone);
+        }
+    }
+
+    /// Takes a request that asks for what was agreed on already.
+    pub(super) fn refresh_as_mixer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Side,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) {
+        if self.leg_mut(side).dialog.order(request.cseq.number) == Order::OutOfOrder {
+            return end::refuse_for_now(turn, request, flow);
+        }
+        if session::refuse_too_short(turn, request, flow).is_some() {
+            return;
+        }
+        // The 2xx to an INVITE is sent again until its ACK.
+        let is_invite = request.method == Method::Invite;
+        let user = is_invite.then(|| self.user(Part::Negotiation));
+        match turn.layer.accept(turn.now, request, flow, user) {
+            Ok(server) => self.answer_as_mixer(turn, (side, server), request),
+            Err(_) => end::refuse_for_now(turn, request, flow),
+        }
+    }
+
+    fn answer_as_mixer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        (side, server): (Side, Key),
+        request: &Request<'_>,
+    ) {
+        let mixing = self.mixing.as_deref_mut();
+        let Some(sdp) = mixing.and_then(|mixing| mixing.described_again(side)) else {
+            let tag = reply::Tag::AsReceived;
+            return respond_plainly(turn, server, Status::SERVER_INTERNAL_ERROR, tag);
+        };
+        self.leg_mut(side).dialog.refresh_target(&request.message);
+        self.agree_within(turn, side, Asked::of(&request.message));
+        self.redescribe(side, &sdp);
+        let contact = turn.contacts.of(&self.leg(side).dialog.flow());
+        let terms = self.terms(side);
+        let write = |writer: &mut Writer<'_>| {
+            writer.header(Name::Contact, contact);
+            writer.header(Name::Allow, ALLOW);
+            if let Some(terms) = terms {
+                terms.write_answer(writer);
+            }
+            writer.header(Name::ContentType, SDP);
+        };
+        let answer = (Status::OK, &b""[..], reply::Tag::AsReceived);
+        respond(turn, server, answer, write, &sdp);
+        if request.method == Method::Invite {
+            let unacked = Negotiation::settled(turn, (side, server), request.cseq.number);
+            self.negotiation = Some(Box::new(unacked));
+        }
+    }
+
+    /// Whether this describes what was agreed on with that side.
+    pub(super) fn is_as_agreed(&self, side: Side, message: &Message<'_>) -> bool {
+        let source = self.flow(side).remote.ip();
+        let taken = sdp_of(message).and_then(|sdp| Taken::of(sdp, source));
+        let mixing = self.mixing.as_deref();
+        let agreed = mixing.and_then(|mixing| *mixing.agreed.get(index(side))?);
+        taken
+            .zip(agreed)
+            .is_some_and(|(taken, agreed)| taken.is_as(&agreed))
+    }
+}
+
+impl Mixing {
+    /// What a side has taken last, in a version of its own if it has refused another since (S-64).
+    fn described_again(&mut self, side: Side) -> Option<Box<[u8]>> {
+        let place = index(side);
+        let described = self.described.get_mut(place)?;
+        if self.offered.get_mut(place)?.take().is_some() {
+            let version = self.versions.get_mut(place)?;
+            *version = version.checked_add(1)?;
+            *described = with_version(described, *version).into_boxed_slice();
+        }
+        Some(described.clone())
+    }
+}
+
+/// The description that puts a mixer of ours at this address in place of the other side, for a side that
+/// has been told `known` of it, in that version, and that has said `own` of itself, by signalling from
+/// there; under a new key, if it is not plain. `None` if it has no audio that we have, in a line that both
+/// use (RULES R17).
+pub fn mixer_in_place_of(
+    (known, version): (&[u8], u64),
+    (own, signalling): (&[u8], IpAddr),
+    at: SocketAddr,
+    rng: &mut Rng,
+) -> Option<Vec<u8>> {
+    origin_of(known)?;
+    let taken = taken_beside(known, own, signalling)?;
+    let at = (at, taken.key(rng));
+    Some(mixer_sdp(known, version, at, &taken))
+}
+
+/// What we take of a side's own description, in a line of audio that is in use on the other side as well.
+pub(super) fn taken_beside(known: &[u8], own: &[u8], signalling: IpAddr) -> Option<Taken> {
+    let is_cut = |line: &[u8]| line.starts_with(b"m=") && Media::parse(line).is_none();
+    if lines(known).any(is_cut) {
+        // RFC 3264 §8: what we describe would have a line less.
+        return None;
+    }
+    let taken = Taken::among(own, signalling, |line| {
+        let beside = sections(known).nth(line);
+        beside.is_some_and(|it| it.media.is_audio() && it.media.port().is_some_and(|port| port > 0))
+    })?;
+    // RFC 3264 §6: an answer has the protocol of its offer.
+    let beside = sections(known).nth(taken.line)?;
+    let is_alike = if taken.is_secure() {
+        beside.media.is_secure_audio()
+    } else {
+        beside.media.is_plain_audio()
+    };
+    is_alike.then_some(taken)
+}
+
+/// Our mixer as this version of a session that a side knows so: audio at this address and under this key
+/// in the line that has it, in the codec that the side has, and no other line.
+pub(super) fn mixer_sdp(
+    known: &[u8],
+    version: u64,
+    (at, ours): (SocketAddr, Option<MasterKey>),
+    taken: &Taken,
+) -> Vec<u8> {
+    let mut out = b"v=0\r\n".to_vec();
+    if let Some(origin) = origin_of(known) {
+        write_origin(&origin, version, &mut out);
+        if !out.ends_with(b"\n") {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+    let family = if at.is_ipv4() { "IN IP4" } else { "IN IP6" };
+    // Writing to memory cannot fail.
+    let _written = write!(out, "s=-\r\nc={family} {}\r\nt=0 0\r\n", at.ip());
+    for (line, audio) in sections(known).enumerate() {
+        let media: &Media<'_> = &audio.media;
+        if line == taken.line {
+            taken.write(media, at, ours, &mut out);
+        } else {
+            media.write(&mut out, b"0", media.formats);
+        }
+    }
+    out
+}

@@ -177,8 +177,8 @@ pub struct History {
     moments: Moments,
 }
 
-/// How many events lie where the story does: who waits has been asked for, and has a place.
-const FEW: usize = 3;
+/// How many events lie where the story does: most have no more until somebody is recalled twice.
+const FEW: usize = 7;
 
 /// The events of a story.
 #[derive(Clone, Debug, Eq, PartialEq)]

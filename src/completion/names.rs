@@ -29,8 +29,8 @@ pub(super) struct Names {
 #[derive(Debug, Default)]
 pub(super) struct Blanks(Vec<Arc<Names>>);
 
-/// As many as fill a page of memory, and then some.
-const BLANKS: usize = 64;
+/// As many as fill what the allocator cuts into pieces of their size (128 KiB, `.cargo/config.toml`).
+const BLANKS: usize = 1024;
 
 impl Blanks {
     /// These names, to be shared.

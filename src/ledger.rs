@@ -8,7 +8,7 @@
 //! - a page that three quarters have left gives half of its room back.
 
 /// The most entries of a page, which is what an insertion or removal moves at most.
-const PAGE: usize = 32;
+const PAGE: usize = 64;
 
 /// Entries in the order of their keys.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl<K: Ord, V> Ledger<K, V> {
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let at = self.page_of(&key);
         let Some(page) = self.pages.get_mut(at) else {
-            self.pages.push(vec![(key, value)]);
+            self.pages.push(page_of_one((key, value)));
             self.entries += 1;
             return None;
         };
@@ -47,7 +47,7 @@ impl<K: Ord, V> Ledger<K, V> {
             page.insert(place, (key, value));
         } else if place == PAGE {
             // Behind all of them: they stay together.
-            self.pages.insert(at + 1, vec![(key, value)]);
+            self.pages.insert(at + 1, page_of_one((key, value)));
         } else {
             let mut rest = page.split_off(PAGE / 2);
             match place.checked_sub(PAGE / 2) {
@@ -138,6 +138,13 @@ impl<K: Ord, V> Ledger<K, V> {
     }
 }
 
+/// A page that need not move while it fills.
+fn page_of_one<T>(entry: T) -> Vec<T> {
+    let mut page = Vec::with_capacity(PAGE);
+    page.push(entry);
+    page
+}
+
 /// Gives room back that has not been needed for a while.
 fn shrink<T>(list: &mut Vec<T>) {
     if list.len() <= list.capacity() / 4 {
@@ -164,7 +171,7 @@ mod tests {
             ledger.insert(key, ());
         }
         assert!(room(&ledger) <= 1000 + PAGE, "room for {}", room(&ledger));
-        for key in (0..1000).filter(|key| key % 16 != 0) {
+        for key in (0..1000).filter(|key| key % 32 != 0) {
             ledger.remove(&key);
         }
         assert!(room(&ledger) <= 4 * ledger.len(), "{}", room(&ledger));

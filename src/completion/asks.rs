@@ -256,10 +256,11 @@ impl Service {
             // Who asks several times is written once.
             caller: self.users.name(&call.caller),
             callee: self.users.name(&call.callee),
+            wording: Wording::new(&call.from, &call.dialled, &call.identity),
         };
         Box::new(Completion {
             errand: Errand::Callback,
-            names: Arc::new(names),
+            names: self.blanks.fill(names),
             order: self.last_order,
             number: number.unwrap_or(0),
             roles: Roles::Both,
@@ -268,7 +269,6 @@ impl Service {
             told: None,
             is_at_rest: false,
             renewal: Renewal::Shortens,
-            wording: Wording::new(&call.from, &call.dialled, &call.identity),
             binding: call.binding,
             wait: call.wait(at, self.settings.timing.unknown_time),
             life: Life::Asked,

@@ -91,6 +91,8 @@ impl Service {
 
     /// It ends, once: its name is dead from now on.
     pub(super) fn finish(&mut self, id: CompletionId, by_itself: Outcome, turn: &mut Turn<'_>) {
+        // What its machines are made of is about to change.
+        self.wake_pair(id);
         let Some(completion) = self.completions.get_mut(&id) else {
             return;
         };

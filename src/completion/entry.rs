@@ -17,7 +17,6 @@ use crate::completion::input::{Binding, FailedCall, Mode, Monitors, Ticket};
 use crate::completion::names::Names;
 use crate::completion::output::{By, Output};
 use crate::completion::record::Roles;
-use crate::completion::wording::Wording;
 use crate::store::Version;
 use crate::time::Timestamp;
 
@@ -82,7 +81,6 @@ pub(super) struct Completion {
     pub(super) is_at_rest: bool,
     /// What the refreshes of its subscription do.
     pub(super) renewal: Renewal,
-    pub(super) wording: Wording,
     pub(super) binding: Binding,
     /// What it waits for, and since when.
     pub(super) wait: Wait,

@@ -1,6 +1,7 @@
 //! The story of one request, as its caller and the operator read it.
 
 use std::fmt;
+use std::ops::Deref;
 use std::time::Duration;
 
 use crate::cc::Condition;
@@ -173,11 +174,52 @@ const EVENTS_MAX: usize = 32;
 pub struct History {
     /// When it began, in microseconds since the process did; less than zero if it was there before.
     began_us: i64,
-    moments: Box<[Moment]>,
+    moments: Moments,
+}
+
+/// How many events lie where the story does: most have no more until somebody is recalled twice.
+const FEW: usize = 7;
+
+/// The events of a story.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Moments {
+    /// So many of these.
+    Few(u8, [Moment; FEW]),
+    Many(Box<[Moment]>),
+}
+
+impl Default for Moments {
+    fn default() -> Self {
+        Self::Few(0, [Moment::default(); FEW])
+    }
+}
+
+impl From<Vec<Moment>> for Moments {
+    fn from(moments: Vec<Moment>) -> Self {
+        let mut few = [Moment::default(); FEW];
+        match (few.get_mut(..moments.len()), u8::try_from(moments.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(&moments);
+                Self::Few(length, few)
+            }
+            (None, _) | (_, Err(_)) => Self::Many(moments.into_boxed_slice()),
+        }
+    }
+}
+
+impl Deref for Moments {
+    type Target = [Moment];
+
+    fn deref(&self) -> &[Moment] {
+        match self {
+            Self::Few(length, few) => few.get(..usize::from(*length)).unwrap_or(few),
+            Self::Many(many) => many,
+        }
+    }
 }
 
 /// One event of a story.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Moment {
     /// How long after the first, in milliseconds.
     after_ms: u32,
@@ -218,13 +260,12 @@ impl History {
     }
 
     fn push(&mut self, moment: Moment) {
-        let mut moments = std::mem::take(&mut self.moments).into_vec();
+        let mut moments = self.moments.to_vec();
         if moments.len() >= EVENTS_MAX {
             moments.remove(1);
         }
-        moments.reserve_exact(1);
         moments.push(moment);
-        self.moments = moments.into_boxed_slice();
+        self.moments = moments.into();
     }
 
     /// What happened, oldest first; what happened before the process began, at its beginning.
@@ -245,7 +286,7 @@ impl History {
         out.long(started.0.saturating_add_signed(self.began_us));
         // At most EVENTS_MAX.
         out.byte(u8::try_from(self.moments.len()).unwrap_or(u8::MAX));
-        for moment in &self.moments {
+        for moment in self.moments.iter() {
             out.number(moment.after_ms);
             moment.event().write(out);
         }
@@ -264,7 +305,7 @@ impl History {
         }
         Ok(Self {
             began_us,
-            moments: moments.into_boxed_slice(),
+            moments: moments.into(),
         })
     }
 }

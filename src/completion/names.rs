@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::cc::addr::Aor;
 use crate::cc::id::{CceToken, CompletionId};
+use crate::completion::wording::Wording;
 
 /// The names of one completion, which never change; whoever leads to it shares them.
 #[derive(Debug)]
@@ -19,6 +20,44 @@ pub(super) struct Names {
     pub(super) cce: CceToken,
     pub(super) caller: Aor,
     pub(super) callee: Aor,
+    /// What the call said that failed.
+    pub(super) wording: Wording,
+}
+
+/// Names that are yet to be given, so many at a time: as they last for an hour, they would otherwise
+/// hold the memory of all that calls allocate and free between two of them.
+#[derive(Debug, Default)]
+pub(super) struct Blanks(Vec<Arc<Names>>);
+
+/// As many as fill what the allocator cuts into pieces of their size (128 KiB, `.cargo/config.toml`).
+const BLANKS: usize = 1024;
+
+impl Blanks {
+    /// These names, to be shared.
+    pub(super) fn fill(&mut self, names: Names) -> Arc<Names> {
+        if self.0.is_empty() {
+            let nobody = Aor::new("");
+            let blank = || {
+                Arc::new(Names {
+                    id: CompletionId::from_bits(0),
+                    cce: CceToken::from_bits(0),
+                    caller: nobody.clone(),
+                    callee: nobody.clone(),
+                    wording: Wording::default(),
+                })
+            };
+            self.0.extend(std::iter::repeat_with(blank).take(BLANKS));
+        }
+        let Some(mut blank) = self.0.pop() else {
+            return Arc::new(names);
+        };
+        match Arc::get_mut(&mut blank) {
+            Some(place) => *place = names,
+            // Nobody else has it.
+            None => blank = Arc::new(names),
+        }
+        blank
+    }
 }
 
 /// Completions by caller and callee, one for each two.
@@ -179,6 +218,7 @@ mod tests {
             cce: CceToken::from_bits(1_000 - number),
             caller: Aor::new(caller),
             callee: Aor::new(callee),
+            wording: Wording::default(),
         })
     }
 

@@ -1,7 +1,8 @@
 //! The completions of a worker, by name.
 //!
 //! They lie side by side, apart from what calls allocate: what lasts for an hour would otherwise hold
-//! the memory of all that came and went beside it.
+//! the memory of all that came and went beside it. 64 of them take 16 KiB, which the allocator cuts from
+//! pages of their own; in less than 14 KiB they would lie among the transactions of calls.
 
 use crate::cc::id::CompletionId;
 use crate::completion::entry::Completion;

@@ -24,6 +24,12 @@ use crate::completion::user::{Queue, User};
 use crate::ledger::Ledger;
 use crate::time::Timestamp;
 
+#[cfg(test)]
+thread_local! {
+    /// Whether nothing rests, for comparison.
+    pub(super) static AWAKE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 /// Where entries are found.
 type Routes = Ledger<SubscriptionId, Route>;
 
@@ -33,15 +39,16 @@ impl Service {
         let Some(user) = self.users.get_mut(callee) else {
             return;
         };
-        let entries = match &mut user.queue {
-            Queue::Resting(entries) if !entries.is_empty() => std::mem::take(entries),
-            Queue::Resting(_) | Queue::Awake(_) => return,
-        };
+        let entries = user.queue.resting();
+        if entries.is_empty() {
+            return;
+        }
         let found = entries.iter().filter_map(|id| {
             let completion = entered(&self.routes, &self.completions, *id)?;
             completion.as_entry(*id)
         });
-        user.queue = Queue::Awake(Box::new(Monitor::awake(user.line, found)));
+        let monitor = Monitor::awake(user.line, found);
+        user.queue = Queue::Awake(Box::new(monitor));
     }
 
     /// His agent is there, if he waits for anybody.
@@ -49,7 +56,7 @@ impl Service {
         let Some(user) = self.users.get_mut(caller) else {
             return;
         };
-        if std::mem::take(&mut user.resting) == 0 {
+        if !std::mem::take(&mut user.rests) {
             return;
         }
         let mut found = Vec::new();
@@ -74,6 +81,15 @@ impl Service {
         }
     }
 
+    /// How many machines rest.
+    #[cfg(test)]
+    pub(super) fn resting(&self) -> usize {
+        let users = self.users.values();
+        let counts = users
+            .map(|user| usize::from(!user.queue.resting().is_empty()) + usize::from(user.rests));
+        counts.sum()
+    }
+
     /// Both that a user may have.
     pub(super) fn wake(&mut self, user: &Aor) {
         self.wake_queue(user);
@@ -92,8 +108,8 @@ impl Service {
         let user = self.users.get(&completion.callee)?;
         let (place, call_id) = match &user.queue {
             Queue::Awake(monitor) => monitor.place(id)?,
-            Queue::Resting(entries) if !entries.contains(&id) => return None,
-            Queue::Resting(_) => completion.as_entry(id)?.place(),
+            resting if !resting.resting().contains(&id) => return None,
+            Queue::Empty | Queue::One(_) | Queue::Several(_) => completion.as_entry(id)?.place(),
         };
         Some((id, call_id, place))
     }
@@ -112,8 +128,23 @@ impl Service {
     }
 }
 
+/// Lets what a user has rest, if it only waits.
+pub(super) fn lay_to_rest(
+    user: &mut User,
+    now: Timestamp,
+    context: &Context<'_>,
+    (routes, completions): (&Routes, &mut Completions),
+) {
+    #[cfg(test)]
+    if AWAKE.get() {
+        return;
+    }
+    lay_queue_to_rest(user, now, context, (routes, completions));
+    lay_agent_to_rest(user, completions);
+}
+
 /// Lets a queue rest, if all in it only wait.
-pub(super) fn lay_queue_to_rest(
+fn lay_queue_to_rest(
     user: &mut User,
     now: Timestamp,
     context: &Context<'_>,
@@ -139,11 +170,11 @@ pub(super) fn lay_queue_to_rest(
             completion.told = waiting.told;
         }
     }
-    user.queue = Queue::Resting(waiting.iter().map(|waiting| waiting.id).collect());
+    user.queue = Queue::at_rest(waiting.iter().map(|waiting| waiting.id));
 }
 
 /// Lets an agent rest, if all of his requests only wait.
-pub(super) fn lay_agent_to_rest(user: &mut User, completions: &mut Completions) {
+fn lay_agent_to_rest(user: &mut User, completions: &mut Completions) {
     let Some(agent) = &user.agent else {
         return;
     };
@@ -162,7 +193,7 @@ pub(super) fn lay_agent_to_rest(user: &mut User, completions: &mut Completions) 
     for waiting in &waiting {
         if let Some(completion) = completions.get_mut(&waiting.id) {
             completion.is_at_rest = true;
-            user.resting += 1;
+            user.rests = true;
         }
     }
     user.agent = None;
@@ -176,7 +207,7 @@ pub(super) fn rests_until(
     let entries = user.queue.resting().iter();
     let entries = entries.filter_map(|id| Some(entered(routes, completions, *id)?.ends));
     let queue = entries.min();
-    if user.resting == 0 {
+    if !user.rests {
         return queue;
     }
     let requests = pairs.of_caller(aor).filter_map(|id| completions.get(&id));
@@ -202,7 +233,7 @@ impl User {
 
     /// Whether he waits for anybody.
     pub(super) fn has_requests(&self) -> bool {
-        self.agent.is_some() || self.resting > 0
+        self.agent.is_some() || self.rests
     }
 
     /// How many wait for him.

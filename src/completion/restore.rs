@@ -218,7 +218,7 @@ impl Service {
         }
     }
 
-    fn reborn(&self, record: &Record, reloaded: &Reloaded, now: Timestamp) -> Box<Completion> {
+    fn reborn(&mut self, record: &Record, reloaded: &Reloaded, now: Timestamp) -> Box<Completion> {
         let mut history = record.history.clone();
         history.add(now, Event::Restarted);
         let names = Names {
@@ -226,6 +226,7 @@ impl Service {
             cce: record.cce,
             caller: self.users.name(&record.caller),
             callee: self.users.name(&record.callee),
+            wording: Wording::new(&record.from, &record.dialled, &record.identity),
         };
         Box::new(Completion {
             errand: if record.roles == Roles::Text {
@@ -233,7 +234,7 @@ impl Service {
             } else {
                 Errand::Callback
             },
-            names: Arc::new(names),
+            names: self.blanks.fill(names),
             order: record.order,
             number: record.number,
             roles: record.roles,
@@ -242,7 +243,6 @@ impl Service {
             told: None,
             is_at_rest: false,
             renewal: record.renewal,
-            wording: Wording::new(&record.from, &record.dialled, &record.identity),
             binding: record.binding,
             wait: self.wait_anew(record, now),
             life: Life::Accepted,

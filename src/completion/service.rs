@@ -23,11 +23,11 @@ use crate::completion::agenda::Agenda;
 use crate::completion::entry::{Completion, Life, Stage};
 use crate::completion::history::History;
 use crate::completion::input::{FailedCall, Input, Mode};
-use crate::completion::names::{Names, Pairs, Tokens};
+use crate::completion::names::{Blanks, Names, Pairs, Tokens};
 use crate::completion::output::Output;
 use crate::completion::record::{Roles, WallTime};
 use crate::completion::requests::Completions;
-use crate::completion::rest::{lay_agent_to_rest, lay_queue_to_rest, rests_until};
+use crate::completion::rest::{lay_to_rest, rests_until};
 use crate::completion::settings::Settings;
 use crate::completion::user::{Queue, Watch};
 use crate::completion::users::Users;
@@ -45,6 +45,7 @@ pub struct Service {
     pub(super) gate: Gate,
     pub(super) users: Users,
     pub(super) completions: Completions,
+    pub(super) blanks: Blanks,
     /// The living ones, by caller and callee.
     pub(super) pairs: Pairs,
     /// The living texts, by caller.
@@ -94,6 +95,9 @@ pub(super) struct Turn<'t> {
 
 /// Most events that one input may cause inside; more means that two machines chase each other.
 const STEPS_MAX: usize = 1024;
+
+/// Room for fewer users with failed calls than this is kept.
+const FADING_KEPT: usize = 4096;
 
 /// The Call-ID that stands for a request inside the process.
 pub(super) fn loop_call_id(subscription: SubscriptionId) -> CallId {
@@ -151,6 +155,7 @@ impl Service {
             rng,
             users: Users::default(),
             completions: Completions::default(),
+            blanks: Blanks::default(),
             pairs: Pairs::default(),
             notes: BTreeSet::new(),
             tokens: Tokens::default(),
@@ -249,7 +254,8 @@ impl Service {
         while let Some((at, user)) = self.fading.pop_front_if(|(at, _)| *at <= now) {
             self.on_faded(at, &user, turn);
         }
-        if self.fading.len() < self.fading.capacity() / 4 {
+        let room = self.fading.capacity();
+        if room > FADING_KEPT && self.fading.len() < room / 4 {
             // A busy minute's memory goes back.
             self.fading.shrink_to(self.fading.len() * 2);
         }
@@ -532,8 +538,7 @@ impl Service {
             gate: &mut self.gate,
         };
         let found = (&self.routes, &mut self.completions);
-        lay_queue_to_rest(user, turn.now, &context, found);
-        lay_agent_to_rest(user, &mut self.completions);
+        lay_to_rest(user, turn.now, &context, found);
         if let Some(count) = user.mail.as_mut().and_then(|mail| mail.take_lamp()) {
             let user = aor.clone();
             turn.out.push(Output::Lamp { user, count });

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::cc::SubscriptionId;
 use crate::cc::agent::Agent;
 use crate::cc::capsule::is_recent;
@@ -27,8 +29,8 @@ pub(super) struct User {
     pub(super) waited_for: Timestamp,
     /// For whom he waits, if he does more than that.
     pub(super) agent: Option<Box<Agent>>,
-    /// For how many he only waits; none, where there is an agent.
-    pub(super) resting: u16,
+    /// Whether he only waits, and an agent is to be made of his requests.
+    pub(super) rests: bool,
     pub(super) failed: FailedCalls,
     /// The texts that wait for him.
     pub(super) mail: Option<Box<Mailbox>>,
@@ -37,7 +39,7 @@ pub(super) struct User {
     /// His deadline, as it is noted.
     pub(super) due: Option<Timestamp>,
     /// How many requests his phones keep up by subscriptions of their own.
-    pub(super) phones_wait: u16,
+    pub(super) phones_wait: u32,
 }
 
 impl Default for User {
@@ -49,7 +51,7 @@ impl Default for User {
             queue: Queue::default(),
             waited_for: Timestamp::START,
             agent: None,
-            resting: 0,
+            rests: false,
             failed: FailedCalls::default(),
             mail: None,
             fades: None,
@@ -76,17 +78,16 @@ impl User {
 }
 
 /// Who waits for a user.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Queue {
-    /// These do nothing else, in this order; there may be none.
-    Resting(Box<[SubscriptionId]>),
+    /// Nobody.
+    #[default]
+    Empty,
+    /// This one does nothing else.
+    One(SubscriptionId),
+    /// Nor do these, in this order.
+    Several(Box<SmallVec<[SubscriptionId; 4]>>),
     Awake(Box<Monitor>),
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self::Resting(Box::default())
-    }
 }
 
 impl Queue {
@@ -94,29 +95,40 @@ impl Queue {
     pub(super) fn awake_mut(&mut self) -> Option<&mut Monitor> {
         match self {
             Self::Awake(monitor) => Some(monitor),
-            Self::Resting(_) => None,
+            Self::Empty | Self::One(_) | Self::Several(_) => None,
         }
     }
 
     pub(super) fn awake(&self) -> Option<&Monitor> {
         match self {
             Self::Awake(monitor) => Some(monitor),
-            Self::Resting(_) => None,
+            Self::Empty | Self::One(_) | Self::Several(_) => None,
+        }
+    }
+
+    /// These only wait.
+    pub(super) fn at_rest(waiting: impl Iterator<Item = SubscriptionId>) -> Self {
+        let waiting: SmallVec<_> = waiting.collect();
+        match &*waiting {
+            [] => Self::Empty,
+            [one] => Self::One(*one),
+            [_, _, ..] => Self::Several(Box::new(waiting)),
         }
     }
 
     /// Those who only wait.
     pub(super) fn resting(&self) -> &[SubscriptionId] {
         match self {
-            Self::Resting(waiting) => waiting,
-            Self::Awake(_) => &[],
+            Self::One(waiting) => std::slice::from_ref(waiting),
+            Self::Several(waiting) => waiting,
+            Self::Empty | Self::Awake(_) => &[],
         }
     }
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Resting(waiting) => waiting.len(),
+            Self::Empty | Self::One(_) | Self::Several(_) => self.resting().len(),
             Self::Awake(monitor) => monitor.len(),
         }
     }

@@ -2,24 +2,35 @@
 //!
 //! Spec: RFC 6910 §6.1 (CC-08); RULES R13.
 
+use smallvec::SmallVec;
+
 use crate::cc::addr::AddrSpec;
 use crate::completion::identity::Identity;
 
+/// How many bytes lie where the wording does; two addresses are about as long.
+const IN_PLACE: usize = 64;
+
 /// Its From, what was dialled, P-Asserted-Identity and Privacy. Personal data: it does not print itself.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, PartialEq)]
 pub(super) struct Wording {
     /// Each on a line of its own, which neither an address nor a value of a header field breaks; the last
     /// two are missing where both are empty.
-    lines: Box<str>,
+    lines: SmallVec<[u8; IN_PLACE]>,
 }
 
 impl Wording {
     pub(super) fn new(from: &AddrSpec, dialled: &AddrSpec, identity: &Identity) -> Self {
-        let mut lines = [from.as_str(), "\n", dialled.as_str()].concat();
-        if *identity != Identity::default() {
-            lines.extend(["\n", identity.asserted(), "\n", identity.privacy()]);
+        let mut lines = SmallVec::new();
+        let mut add = |line: &str| lines.extend_from_slice(line.as_bytes());
+        for part in [from.as_str(), "\n", dialled.as_str()] {
+            add(part);
         }
-        let lines = lines.into_boxed_str();
+        if *identity != Identity::default() {
+            for part in ["\n", identity.asserted(), "\n", identity.privacy()] {
+                add(part);
+            }
+        }
+        lines.shrink_to_fit();
         Self { lines }
     }
 
@@ -44,7 +55,8 @@ impl Wording {
     }
 
     fn line(&self, number: usize) -> &str {
-        self.lines.split('\n').nth(number).unwrap_or_default()
+        let line = self.lines.split(|byte| *byte == b'\n').nth(number);
+        str::from_utf8(line.unwrap_or_default()).unwrap_or_default()
     }
 }
 

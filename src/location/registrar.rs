@@ -52,9 +52,7 @@ pub struct Registrar {
     /// The records with a binding over a connection.
     connected: BTreeSet<(ConnectionId, Key)>,
     bindings: usize,
-    /// The AORs whose comings and goings somebody wants to hear of.
-    watched: BTreeSet<Aor>,
-    /// Those of them that have come or gone since that was last asked.
+    /// The AORs that have come or gone since that was last asked.
     changed: BTreeSet<Aor>,
 }
 
@@ -81,7 +79,6 @@ impl Registrar {
             gone: BTreeSet::new(),
             connected: BTreeSet::new(),
             bindings: 0,
-            watched: BTreeSet::new(),
             changed: BTreeSet::new(),
         }
     }
@@ -204,24 +201,13 @@ impl Registrar {
         self.forget_surplus();
     }
 
-    /// From here on [`Self::poll_change`] tells when this AOR becomes registered or ceases to be.
-    pub fn watch(&mut self, aor: &Aor) {
-        self.watched.insert(aor.clone());
-    }
-
-    /// Ends [`Self::watch`].
-    pub fn unwatch(&mut self, aor: &Aor) {
-        self.watched.remove(aor);
-        self.changed.remove(aor);
-    }
-
     /// Whether [`Self::poll_change`] has anything to say.
     pub fn has_changed(&self) -> bool {
         !self.changed.is_empty()
     }
 
-    /// A watched AOR that has become registered or has ceased to be, each one once however often
-    /// that happened; [`Self::registered_since`] has the outcome.
+    /// An AOR that has become registered or has ceased to be, each one once however often that
+    /// happened; [`Self::registered_since`] has the outcome.
     pub fn poll_change(&mut self) -> Option<Aor> {
         self.changed.pop_first()
     }
@@ -275,6 +261,13 @@ impl Registrar {
     pub fn registered_since(&self, aor: &Aor) -> Option<Timestamp> {
         let record = self.record(aor)?;
         (!record.bindings.is_empty()).then_some(record.since)
+    }
+
+    /// The AOR as it is written here, and [`Self::registered_since`]: who keeps it shares its text.
+    pub fn known(&self, aor: &Aor) -> Option<(&Aor, Option<Timestamp>)> {
+        let record = self.record(aor)?;
+        let since = (!record.bindings.is_empty()).then_some(record.since);
+        Some((&record.aor, since))
     }
 
     /// Whether the AOR has been registered since the start, as far as we remember.
@@ -400,7 +393,7 @@ impl Registrar {
         if before.is_empty() {
             record.since = now;
         }
-        if before.is_empty() != record.bindings.is_empty() && self.watched.contains(&record.aor) {
+        if before.is_empty() != record.bindings.is_empty() {
             self.changed.insert(record.aor.clone());
         }
         let over = record.connections().map(|connection| (connection, key));
@@ -1033,10 +1026,10 @@ mod tests {
     }
 
     #[test]
-    fn a_watched_user_who_comes_or_goes_is_told_once() {
+    fn a_user_who_comes_or_goes_is_told_once() {
         let (mut rig, mut phone) = registered();
         let alice = rig.aor(ALICE);
-        rig.registrar.watch(&alice);
+        assert_eq!(rig.registrar.poll_change(), Some(alice.clone()));
         rig.register(1, &mut phone, &[CELL]);
         assert_eq!(rig.registrar.poll_change(), None);
         rig.register(2, &mut phone, &["Contact: *", "Expires: 0"]);
@@ -1045,20 +1038,6 @@ mod tests {
         assert_eq!(rig.registrar.poll_change(), None);
         rig.registrar.handle_timeout(at(3_603));
         assert_eq!(rig.registrar.poll_change(), Some(alice));
-    }
-
-    #[test]
-    fn of_users_whom_nobody_watches_nothing_is_kept() {
-        let (mut rig, mut phone) = registered();
-        let alice = rig.aor(ALICE);
-        rig.registrar.watch(&alice);
-        rig.register(1, &mut phone, &[HOME, "Expires: 0"]);
-        rig.registrar.unwatch(&alice);
-        rig.register(2, &mut phone, &[HOME]);
-        let Registrar {
-            watched, changed, ..
-        } = rig.registrar;
-        assert!(watched.is_empty() && changed.is_empty());
     }
 
     #[test]

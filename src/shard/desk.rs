@@ -268,12 +268,10 @@ impl Shard {
             Output::Watch { user } => {
                 let user = user_of(&user);
                 self.users.watch(&user);
-                self.registrar.watch(&user);
             }
             Output::Unwatch { user } => {
                 let user = user_of(&user);
                 self.users.unwatch(now, &user);
-                self.registrar.unwatch(&user);
             }
             Output::WaitedFor { user } => self.watch_far(now, &user_of(&user)),
             Output::Unwaited { user } => self.unwatch_far(now, &user_of(&user)),

@@ -270,10 +270,14 @@ impl Announcer<'_> {
         let is_told_busy = matches!(asker.callee, Callee::Watched(..))
             && condition == Condition::Busy
             && self.users.far(callee).is_none();
+        // As he is written where he is registered: who waits for him for an hour adds no text.
+        let registrar = self.registrar;
+        let (callee, registered) = registrar.known(callee).unwrap_or((callee, None));
+        let name = name_of(callee);
         let calls = if is_told_busy {
             Calls::Engaged
         } else {
-            self.calls_of(callee)
+            self.users.calls_beside(callee, self.legs, registered)
         };
         self.note_busy(asker, callee, told);
         self.write_offer(asker, &name, (condition, calls), writer);

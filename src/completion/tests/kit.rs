@@ -50,6 +50,8 @@ pub(super) struct World {
     pub(super) unrestored: usize,
     /// The subscriptions whose dialogs outlive a restart.
     pub(super) dialogs: Vec<SubscriptionId>,
+    /// All that the service wanted done.
+    pub(super) said: Vec<String>,
     calls: u64,
 }
 
@@ -88,6 +90,7 @@ impl World {
             lines: BTreeMap::new(),
             unrestored: 0,
             dialogs: Vec::new(),
+            said: Vec::new(),
             calls: 0,
         }
     }
@@ -142,6 +145,7 @@ impl World {
     fn follow(&mut self, fresh: Vec<Output>) -> Vec<Output> {
         let mut out = Vec::new();
         for output in fresh {
+            self.said.push(format!("{output:?}"));
             let reply = self.reply_to(&output);
             out.push(output);
             if let Some(reply) = reply {

@@ -10,6 +10,7 @@ use crate::cc::document::Retention;
 use crate::cc::line::Calls;
 use crate::cc::monitor::{Found, Renewal};
 use crate::cc::{Basic, Condition, RecallState, SubscriptionId};
+use crate::completion::rest::AWAKE;
 use crate::completion::{
     Complete, CompletionId, Input, Leave, Mode, Monitors, Offered, Output, Publish, PublishAt,
     Queue, Settings, Subscribe, Taking, Ticket, Which, WhichCall,
@@ -496,4 +497,26 @@ fn random_lives_keep_the_invariants() {
 #[test]
 fn random_lives_with_a_moody_store_end_all_that_was_accepted() {
     lives(Store::Moody, 60, 400);
+}
+
+/// What rests is made anew as it was: nobody could tell that it ever rested.
+#[test]
+fn random_lives_are_the_same_whether_or_not_machines_rest() {
+    let mut rests = 0;
+    for (seed, store) in (0..40).zip([Store::Steady, Store::Moody].into_iter().cycle()) {
+        let [mut sim, mut other] = [0, 1].map(|_| Sim::new(seed, store));
+        for step in 0..400 {
+            sim.act();
+            AWAKE.set(true);
+            other.act();
+            AWAKE.set(false);
+            let said = [&mut sim, &mut other].map(|sim| std::mem::take(&mut sim.world.said));
+            assert_eq!(said[0], said[1], "seed {seed}, step {step}");
+            let due = [&sim, &other].map(|sim| sim.world.service.poll_timeout());
+            assert_eq!(due[0], due[1], "seed {seed}, step {step}");
+            rests += sim.world.service.resting();
+            assert_eq!(other.world.service.resting(), 0);
+        }
+    }
+    assert!(rests > 10_000, "nothing ever rests: {rests}");
 }

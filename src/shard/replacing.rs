@@ -82,7 +82,7 @@ impl Shard {
 
     /// Whether this caller may take the place of the call that his INVITE names, if it names one.
     pub(super) fn check_replacing(
-        &mut self,
+        &self,
         now: Timestamp,
         (request, flow): (&Request<'_>, &Flow),
         caller: Option<&Aor>,

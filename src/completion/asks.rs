@@ -359,8 +359,7 @@ impl Service {
         if completion.ending().is_some() {
             // Asked twice within one input; the first one answers for both.
             if let Some((ticket, ids)) = answer {
-                let result = Ok(ids);
-                self.emit(id, Output::Uncompleted { ticket, result }, turn);
+                self.answer_uncompleted(ticket, ids, turn);
             }
             return;
         }

@@ -11,6 +11,7 @@ use crate::completion::entry::{
     Attempt, Change, Commit, CommitState, Completion, Life, Need, Stage,
 };
 use crate::completion::history::{Event, Outcome};
+use crate::completion::input::Ticket;
 use crate::completion::output::{By, News, Output, Tell};
 use crate::completion::record::{Record, Roles};
 use crate::completion::reject::Reject;
@@ -28,6 +29,45 @@ impl Service {
             Some(completion) if is_down => completion.commit.give_out_unkept(output, turn.out),
             Some(completion) => completion.commit.hold(output),
             None => turn.out.push(output),
+        }
+    }
+
+    /// R18: whoever takes several back is answered when the store knows the end of each.
+    pub(super) fn answer_uncompleted(
+        &mut self,
+        ticket: Ticket,
+        ids: Vec<CompletionId>,
+        turn: &mut Turn<'_>,
+    ) {
+        let is_unkept = |id: &CompletionId| {
+            let known = self.completions.get(id);
+            known.is_some_and(|completion| !completion.commit.is_open())
+        };
+        let unkept = ids.iter().copied().find(is_unkept);
+        let result = Ok(ids);
+        let answer = Output::Uncompleted { ticket, result };
+        match unkept {
+            Some(id) => self.emit(id, answer, turn),
+            None => turn.out.push(answer),
+        }
+    }
+
+    /// Gives out what waited for this completion to be kept.
+    fn release(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+        let mut held = Vec::new();
+        if let Some(completion) = self.completions.get_mut(&id) {
+            completion.commit.release(&mut held);
+        }
+        for output in held {
+            if let Output::Uncompleted {
+                ticket,
+                result: Ok(ids),
+            } = output
+            {
+                self.answer_uncompleted(ticket, ids, turn);
+            } else {
+                turn.out.push(output);
+            }
         }
     }
 
@@ -118,8 +158,7 @@ impl Service {
         }
         let ending = completion.aside().ending.as_mut();
         if let Some((ticket, ids)) = ending.and_then(|ending| ending.answer.take()) {
-            let result = Ok(ids);
-            self.emit(id, Output::Uncompleted { ticket, result }, turn);
+            self.answer_uncompleted(ticket, ids, turn);
         }
     }
 
@@ -210,7 +249,7 @@ impl Service {
             let attempt = (Attempt::First, need);
             turn.out.push(commit.put(key, record, asks, attempt));
         } else {
-            commit.release(turn.out);
+            self.release(id, turn);
         }
     }
 
@@ -318,10 +357,11 @@ impl Service {
         commit.version = (!removed).then_some(version);
         commit.state = CommitState::Idle;
         commit.was_kept = true;
-        if commit.need != Need::Put {
-            commit.release(turn.out);
+        let need = commit.need;
+        if need != Need::Put {
+            self.release(id, turn);
         }
-        if commit.need == Need::Nothing {
+        if need == Need::Nothing {
             self.settle_commit(id);
         } else {
             self.touched.insert(id);

@@ -4,7 +4,7 @@ use crate::cc::Condition;
 use crate::cc::agent::RecallFailure;
 use crate::cc::monitor::Reason;
 use crate::completion::{Input, Outcome, Output, Record, Reject, Ticket, WallTime, Which};
-use crate::store::{Answer, Store as _};
+use crate::store::{Answer, Store as _, Version};
 
 use super::kit::{
     ALICE, BOB, CAROL, QUEUED, StoreMood, World, answer, called, ended, notified, notifies, over,
@@ -43,6 +43,33 @@ fn a_recall_is_counted_before_it_rings() {
         rung(&world.step(Input::Persisted { key, answer })),
         [user(ALICE)]
     );
+}
+
+/// The answer waited for the end of one alone, and a process that ended then left the other to ring.
+#[test]
+fn who_takes_several_back_is_told_when_the_end_of_each_is_kept() {
+    for order in [[0, 1], [1, 0]] {
+        let mut world = World::new();
+        let waiting = [BOB, CAROL].map(|callee| (world.waits(ALICE, callee), callee));
+        world.mood = StoreMood::Silent;
+        let mut out = world.step(Input::Uncomplete {
+            ticket: Ticket(5),
+            caller: user(ALICE),
+            which: Which::All,
+        });
+        let is_told = |out: &[Output]| {
+            let mut answers = out.iter();
+            answers.any(|o| matches!(o, Output::Uncompleted { .. }))
+        };
+        for at in order {
+            assert!(!is_told(&out), "{order:?}");
+            let (id, callee) = waiting[at];
+            let key = Record::key(id, &user(callee));
+            let answer = Answer::Done(Version(9));
+            out = world.step(Input::Persisted { key, answer });
+        }
+        assert!(is_told(&out), "{order:?}");
+    }
 }
 
 #[test]

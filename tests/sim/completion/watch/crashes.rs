@@ -29,6 +29,7 @@ impl Watch {
         }
         let is_recent = last_removal.is_some_and(|at| now.since(at) <= NOTIFY_WINDOW + SLACK);
         let replaced = self.replaced();
+        self.doubt_publications();
         for (id, seen) in &mut self.subscriptions {
             seen.may_be_over |= is_recent || replaced.contains(id);
             seen.ready_since = None;
@@ -64,6 +65,20 @@ impl Watch {
             first.iter().any(|(at, it)| Some(*at) > came && is_his(it))
         });
         replaced.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// What was published last may be kept, and the answer was never sent.
+    fn doubt_publications(&mut self) {
+        let is_open = |(_, it): &&(Timestamp, Message)| {
+            it.kind() == "PUBLISH" && !self.sent.iter().any(|(of, _)| of == it.branch())
+        };
+        let open = self.requests.values().filter(is_open);
+        let open: Vec<_> = open.map(|(_, it)| it.clone()).collect();
+        for request in &open {
+            if let Some(seen) = self.published(request) {
+                seen.suspended_until = None;
+            }
+        }
     }
 
     /// Whether campon has refused a request.

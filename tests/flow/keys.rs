@@ -16,7 +16,7 @@ use campon::media::stream::{Agreed, Junk};
 use campon::random::Rng;
 use campon::time::Timestamp;
 
-use crate::flow::kit::completion::{GUARD, LONG, MOMENT};
+use crate::flow::kit::completion::{GUARD, LONG, MOMENT, talks_after_recall};
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, invite, response};
 use crate::flow::kit::message::Message;
@@ -181,9 +181,7 @@ fn who_knows_keys_alone_is_not_offered_to_wait_and_is_called_back() {
     world.advance(MOMENT);
     hang_up(&carol, &talk, &bob);
     world.advance(GUARD);
-    let recall = alice.receives("INVITE");
-    alice.answers(&recall, 603);
-    alice.receives("ACK");
+    talks_after_recall(&alice, &bob);
 }
 
 /// R17: legs under keys are mixed as plain ones are. The story: a phone that took no second key heard nobody

@@ -2,6 +2,7 @@
 //!
 //! Spec: RULES R5; RFC 3841 §9.1; RFC 3261 §21.1.4. Bob is kept busy by Dave.
 
+use crate::line::listen;
 use crate::stage::Phone::{Alice, Bob};
 use crate::stage::{Stage, Transport};
 use crate::trace::Trace;
@@ -48,7 +49,10 @@ fn a_caller_who_hangs_up_waits_no_longer() {
     let talk = stage.talk();
     let alice = stage.play("camp_on_cancelled.caller", Alice, Transport::Udp);
     assert_queued(&alice);
-    stage.hang_up(talk, None).hang_up();
+    let bob = stage.hang_up(talk, None);
+    // Nobody rings him.
+    listen();
+    bob.hang_up();
     stage.close_served(&[("completions_accepted", 1), ("completions_cancelled", 1)]);
 }
 

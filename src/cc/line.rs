@@ -89,8 +89,14 @@ pub enum Trigger {
     Talked,
     /// He registers.
     Registered,
-    /// Any of these, because nobody knows what happened before the start; or this much time.
+    /// A call of his ends, whatever it was, because nobody knows what happened before the start; or
+    /// this much time. A phone that registers may only refresh, and its user be talking all the while.
     Seen {
+        /// When it no longer matters.
+        by: Timestamp,
+    },
+    /// The same, or he registers: he was not there before the start.
+    Back {
         /// When it no longer matters.
         by: Timestamp,
     },
@@ -110,6 +116,15 @@ impl Trigger {
         }
     }
 
+    /// What a request waits for after a restart, given why its call had failed: nobody knows what the
+    /// callee did meanwhile.
+    pub fn anew(condition: Condition, by: Timestamp) -> Self {
+        match condition {
+            Condition::Busy | Condition::NoReply => Self::Seen { by },
+            Condition::NotLoggedIn => Self::Back { by },
+        }
+    }
+
     /// From when on it counts as having happened after `since`; `None` as long as it has not.
     ///
     /// CC-02: an entry whose condition is not met is not selected.
@@ -118,7 +133,8 @@ impl Trigger {
             Self::Freed => line.freed,
             Self::Talked => line.talked,
             Self::Registered => line.registered,
-            Self::Seen { .. } => line.freed.max(line.talked).max(line.registered),
+            Self::Seen { .. } => line.freed.max(line.talked),
+            Self::Back { .. } => line.freed.max(line.talked).max(line.registered),
         };
         edge.filter(|edge| *edge > since).or_else(|| self.by_time())
     }
@@ -126,9 +142,19 @@ impl Trigger {
     /// When it counts as having happened whether or not anybody saw it.
     pub fn by_time(self) -> Option<Timestamp> {
         match self {
-            Self::Seen { by } => Some(by),
+            Self::Seen { by } | Self::Back { by } => Some(by),
             Self::Freed | Self::Talked | Self::Registered => None,
         }
+    }
+
+    /// When unknown lines count as free: at that time, and to somebody who was not there as soon as
+    /// the callee has come.
+    pub fn unknown_by(self, line: &Line, since: Timestamp) -> Option<Timestamp> {
+        let came = match self {
+            Self::Back { .. } | Self::Registered => line.registered.filter(|it| *it > since),
+            Self::Freed | Self::Seen { .. } | Self::Talked => None,
+        };
+        came.or_else(|| self.by_time())
     }
 }
 
@@ -205,6 +231,27 @@ mod tests {
             ..free()
         };
         assert_eq!(trigger.met_at(&freed, at(0)), Some(at(7)));
+    }
+
+    /// R2: it may be a refresh, in the middle of a talk.
+    #[test]
+    fn after_a_restart_a_registration_is_a_sign_only_of_who_was_not_there() {
+        let back = Line {
+            calls: Calls::Unknown,
+            registered: Some(at(7)),
+            ..Line::UNKNOWN
+        };
+        for condition in [Condition::Busy, Condition::NoReply] {
+            let trigger = Trigger::anew(condition, at(300));
+            assert_eq!(trigger.met_at(&back, at(0)), Some(at(300)));
+            assert_eq!(trigger.unknown_by(&back, at(0)), Some(at(300)));
+        }
+        let trigger = Trigger::anew(Condition::NotLoggedIn, at(300));
+        assert_eq!(trigger.met_at(&back, at(0)), Some(at(7)));
+        assert_eq!(trigger.unknown_by(&back, at(0)), Some(at(7)));
+        // He is registered since before.
+        assert_eq!(trigger.met_at(&back, at(7)), Some(at(300)));
+        assert_eq!(trigger.unknown_by(&back, at(7)), Some(at(300)));
     }
 
     #[test]

@@ -199,7 +199,10 @@ impl Completion {
             status: 0,
             condition: self.wait.condition,
             calls: match self.wait.trigger {
-                Trigger::Freed | Trigger::Registered | Trigger::Seen { .. } => Calls::Engaged,
+                Trigger::Back { .. }
+                | Trigger::Freed
+                | Trigger::Registered
+                | Trigger::Seen { .. } => Calls::Engaged,
                 Trigger::Talked => Calls::Free,
             },
             monitors: Monitors::Own,

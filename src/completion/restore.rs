@@ -209,11 +209,10 @@ impl Service {
 
     /// R2: nobody knows what the callee did meanwhile.
     fn wait_anew(&self, record: &Record, now: Timestamp) -> Wait {
+        let by = now + self.settings.timing.unknown_time;
         Wait {
             condition: record.condition,
-            trigger: Trigger::Seen {
-                by: now + self.settings.timing.unknown_time,
-            },
+            trigger: Trigger::anew(record.condition, by),
             since: now,
         }
     }

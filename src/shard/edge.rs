@@ -105,6 +105,11 @@ impl Edge {
         }
     }
 
+    /// Whether registrations outlive the process.
+    pub(super) fn keeps(&self) -> bool {
+        self.keeps
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         let all = [
             self.relay.poll_timeout(),

@@ -20,6 +20,7 @@ use crate::dialog::Dialog;
 use crate::dialog::kept::{put_flow, put_text, reserved_from, take, take_flow, take_text};
 use crate::dialog::publication::Publisher;
 use crate::dialog::subscription::{Fork, Notifier, Subscriber};
+use crate::shard::edge::Edge;
 use crate::shard::subscriptions::{Agent, Forked, Monitor, Subscription, Subscriptions};
 use crate::shard::{Output, Shard};
 use crate::store::memory::Memory;
@@ -198,6 +199,10 @@ impl Shard {
         if count > 0 {
             let unknown_time = self.settings.completion.service.timing.unknown_time;
             self.sources.await_users(now + unknown_time);
+            if !self.edge.as_deref().is_some_and(Edge::keeps) {
+                self.users
+                    .know_nobody_until(Timestamp::START + unknown_time);
+            }
         }
         let mut dialogs = Vec::new();
         let reloaded = records.into_iter().map(|(key, stored)| {

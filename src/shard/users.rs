@@ -23,6 +23,8 @@ pub struct Users {
     engaged: usize,
     /// R2: until when nobody knows of those who were registered before the start what calls they have.
     unknown_until: Option<Timestamp>,
+    /// Nor who was registered: whoever registers until then may have been.
+    forgot_registrations: bool,
 }
 
 /// How far the furthest of somebody's dialogs is, as his PBX tells.
@@ -182,9 +184,17 @@ impl Users {
         self.unknown_until = Some(until);
     }
 
+    /// R2: the same, and nobody knows either who was registered: a REGISTER may be a refresh of one who
+    /// talks on a call of before.
+    pub fn know_nobody_until(&mut self, until: Timestamp) {
+        self.know_nothing_until(until);
+        self.forgot_registrations = true;
+    }
+
     /// Whether he is one of them, and was not seen to end a talk since.
     fn is_unknown(&self, user: &Aor, registered: Option<Timestamp>) -> bool {
-        let was_registered = registered == Some(Timestamp::START);
+        let was_registered = registered == Some(Timestamp::START)
+            || (self.forgot_registrations && registered.is_some());
         let is_seen = || {
             self.known
                 .get(user)
@@ -494,6 +504,27 @@ mod tests {
         users.handle_timeout(at(300));
         assert_eq!(users.line(&alice(), before).calls, Calls::Free);
         assert_eq!(users.take_changed(), Some(bob()));
+    }
+
+    /// A phone that registered after the start was taken for one that had been away.
+    #[test]
+    fn where_registrations_are_not_kept_whoever_comes_is_unknown_until_he_was_seen() {
+        let mut users = Users::default();
+        let back = Some(at(10));
+        users.watch(&bob());
+        users.know_nobody_until(at(300));
+        assert_eq!(users.line(&bob(), None).calls, Calls::Free);
+        assert_eq!(users.line(&bob(), back).calls, Calls::Unknown);
+        users.engage(&bob());
+        users.release(at(11), &bob());
+        assert_eq!(users.line(&bob(), back).calls, Calls::Unknown);
+        users.engage(&bob());
+        users.answer(&bob());
+        users.release(at(12), &bob());
+        assert_eq!(users.line(&bob(), back).calls, Calls::Free);
+        assert_eq!(users.line(&alice(), back).calls, Calls::Unknown);
+        users.handle_timeout(at(300));
+        assert_eq!(users.line(&alice(), back).calls, Calls::Free);
     }
 
     #[test]

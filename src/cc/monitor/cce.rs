@@ -246,7 +246,8 @@ impl Cce {
             return None;
         }
         let met = self.wait.trigger.met_at(line, self.wait.since)?;
-        let free = line.takes_calls_at(self.wait.trigger.by_time())?;
+        let unknown_by = self.wait.trigger.unknown_by(line, self.wait.since);
+        let free = line.takes_calls_at(unknown_by)?;
         let latest = met
             .max(free)
             .max(line.settles(times.guard(self.waiter)))

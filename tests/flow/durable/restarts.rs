@@ -6,7 +6,7 @@ use crate::flow::kit::completion::{
     BobIsBusy, CANCEL_ALL, GUARD, LONG, MOMENT, REQUEST_LAST, connects, dials, dials_in_vain,
     finds_busy, is_confirmed, picks_up, recalled, refuses, talks_after_recall,
 };
-use crate::flow::kit::draft::{OFFER, invite};
+use crate::flow::kit::draft::{OFFER, invite, register};
 use crate::flow::kit::scenes::{call, hang_up, refused};
 use crate::flow::kit::subject::Setup;
 use crate::flow::kit::vault::Mood;
@@ -158,6 +158,89 @@ fn who_was_being_rung_is_not_rung_again_until_the_callee_is_seen() {
     world.quiet();
     bob_is_seen(&scene);
     talks_after_recall(alice, bob);
+}
+
+/// The process died while Bob talked, and his phone refreshes: he was taken for free, and Alice rung.
+#[test]
+fn a_refresh_after_a_restart_is_no_sign_of_a_callee_who_was_busy() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy { world, alice, .. } = &scene;
+    dials(alice, REQUEST_LAST);
+    restarts_and_registers_later(&scene);
+    world.advance(Duration::from_mins(1));
+    // He talks on, and takes no other call: that one's end is not the end of his talk.
+    bob_refuses_carol(&scene);
+    world.advance(Duration::from_mins(1));
+    world.quiet();
+    bob_is_seen(&scene);
+    talks_after_recall(alice, &scene.bob);
+    assert_eq!(world.completions_kept(), 0);
+}
+
+#[test]
+fn a_callee_who_only_refreshes_after_a_restart_is_tried_when_nobody_can_know_more() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    restarts_and_registers_later(&scene);
+    world.advance(Duration::from_secs(289));
+    world.quiet();
+    world.advance(Duration::from_secs(1));
+    talks_after_recall(alice, bob);
+}
+
+#[test]
+fn a_refresh_does_not_ring_again_who_was_being_rung_at_the_end_of_a_process() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    recalled(alice);
+    restarts_and_registers_later(&scene);
+    world.advance(Duration::from_mins(2));
+    world.quiet();
+    bob_is_seen(&scene);
+    talks_after_recall(alice, bob);
+}
+
+/// His phone was not there, so that it comes with no talk of before.
+#[test]
+fn who_was_not_registered_is_free_when_he_comes_after_a_restart() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    scene.bob_hangs_up();
+    bob.sends(register("bob").with_only("Expires", "0"));
+    bob.receives("200");
+    let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    refused(alice, &sent, "480");
+    world.advance(MOMENT);
+    dials(alice, REQUEST_LAST);
+    restarts_and_registers_later(&scene);
+    world.advance(GUARD);
+    talks_after_recall(alice, bob);
+    assert_eq!(world.completions_kept(), 0);
+}
+
+/// The phones register some time after the start, as those do that refresh.
+fn restarts_and_registers_later(scene: &BobIsBusy) {
+    scene.world.restarts();
+    scene.world.advance(Duration::from_secs(10));
+    for phone in [&scene.alice, &scene.carol, &scene.bob] {
+        phone.registers();
+    }
+}
+
+#[track_caller]
+fn bob_refuses_carol(scene: &BobIsBusy) {
+    let sent = scene.carol.sends(invite("bob").with_sdp(OFFER));
+    refuses(&scene.bob, &scene.bob.receives("INVITE"), 486);
+    refused(&scene.carol, &sent, "486");
 }
 
 #[test]

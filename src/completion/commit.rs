@@ -122,7 +122,9 @@ impl Service {
             let result = Ok(id);
             self.emit(id, Output::Completed { ticket, result }, turn);
         }
-        let count = self.of_caller(&caller).count();
+        // TAPI: what is being taken back for this one is none of his any more.
+        let stays = |it: &&Completion| it.ending().is_none();
+        let count = self.of_caller(&caller).filter(stays).count();
         if let Some(completion) = self.completions.get(&id) {
             let tell = completion.tell(News::Accepted(count));
             self.emit(id, tell, turn);

@@ -203,11 +203,11 @@ impl Service {
         let id = completion.id;
         self.insert(completion);
         self.keep(id);
-        self.accept(id, turn);
         if let Some(callback) = self.pairs.get(&call.caller, &call.callee) {
             // Who leaves word is not called back as well.
             self.take_back(callback, By::Caller, None, turn);
         }
+        self.accept(id, turn);
         self.deliver(&call.callee, turn);
         Ok(())
     }

@@ -394,6 +394,7 @@ impl Shard {
                 }
             }
             About::Beside(_)
+            | About::Camped(_)
             | About::Code
             | About::Inward(_)
             | About::Nothing

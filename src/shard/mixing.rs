@@ -156,6 +156,7 @@ impl Shard {
             About::Inward(inward) => inward.out?,
             About::Asker(_)
             | About::Beside(_)
+            | About::Camped(_)
             | About::CcCall(_)
             | About::Code
             | About::Nothing
@@ -455,6 +456,9 @@ impl Shard {
         match held.prompting.as_mut().filter(|_| is_in) {
             Some(prompting) => {
                 prompting.stage = Stage::Joined;
+                if let Some(asker) = held.about.asker() {
+                    self.forget_completed(asker);
+                }
                 self.give_up_camp(&mut held);
             }
             None => self.fail_to_join(now, &mut held),

@@ -536,6 +536,7 @@ impl Shard {
                 About::Recall(id) => self.on_recall_news(now, held, id, news),
                 About::Asker(_) => self.on_kept_news(now, held, news),
                 About::Beside(_)
+                | About::Camped(_)
                 | About::CcCall(_)
                 | About::Code
                 | About::Inward(_)
@@ -578,6 +579,7 @@ impl Shard {
                 About::CcCall(id) => self.forget_cc_call(id, key),
                 About::Asker(_)
                 | About::Beside(_)
+                | About::Camped(_)
                 | About::Code
                 | About::Inward(_)
                 | About::Nothing => {}

@@ -39,6 +39,8 @@ pub(super) enum About {
     /// It goes to a place in a queue whose CC call is under way already: answered it completes that
     /// all the same, and its failure says nothing.
     Beside(CompletionId),
+    /// It has waited for its callee, who has answered.
+    Camped(CompletionId),
     /// It completes a call.
     CcCall(CompletionId),
     /// It confirms a code.
@@ -80,6 +82,7 @@ impl About {
                 ..inward
             }),
             other @ (Self::Beside(_)
+            | Self::Camped(_)
             | Self::CcCall(_)
             | Self::Code
             | Self::Nothing
@@ -209,7 +212,7 @@ impl Announce for Announcer<'_> {
                 PeerOffers::Cross
             }
             About::Nothing => self.offers_across(),
-            other @ (About::Beside(_) | About::Code | About::Recall(_)) => {
+            other @ (About::Beside(_) | About::Camped(_) | About::Code | About::Recall(_)) => {
                 *self.about = other;
                 PeerOffers::Cross
             }

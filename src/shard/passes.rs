@@ -335,6 +335,7 @@ impl Shard {
             }
             About::CcCall(id) => self.desk.facts.push_back(Input::CcCallDiverted { id }),
             About::Beside(_)
+            | About::Camped(_)
             | About::Code
             | About::Inward(_)
             | About::Nothing

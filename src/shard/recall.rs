@@ -14,7 +14,7 @@ use crate::cc::offer::{self, Alerting, Evidence, InPass, Registration};
 use crate::completion::{CompletionId, Input, Recall};
 use crate::location::{Aor, BindingId};
 use crate::shard::desk::{name_of, user_of};
-use crate::shard::offer::{About, host_at};
+use crate::shard::offer::{About, Asker, host_at};
 use crate::shard::placing::Rung;
 use crate::shard::record::Draft;
 use crate::shard::ways::{Way, Ways, targets};
@@ -152,10 +152,13 @@ impl Shard {
                     let fact = Input::CallAnswered { caller, callee };
                     self.desk.facts.push_back(fact);
                 }
+                if asker.failed.is_some() || asker.is_invited() {
+                    self.forget_completed(asker);
+                }
                 // Nobody asks any more.
-                held.about = About::Nothing;
+                held.about = asker.invited().map_or(About::Nothing, About::Camped);
             }
-            About::Nothing => {
+            About::Camped(_) | About::Nothing => {
                 if let (Some(caller), Some(callee)) = (caller, callee)
                     && self.has_requests()
                 {
@@ -168,6 +171,12 @@ impl Shard {
             About::Code | About::Recall(_) => {}
             About::Inward(inward) => self.note_in_pass_answered(held, *inward),
         }
+    }
+
+    /// TAPI: a call that was completed has not failed, and is not completed again.
+    pub(super) fn forget_completed(&mut self, asker: &Asker) {
+        let service = &mut self.desk.service;
+        service.forget_failed(&asker.caller, asker.call);
     }
 
     fn has_requests(&self) -> bool {

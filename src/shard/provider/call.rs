@@ -13,6 +13,7 @@ use crate::cc::agent::RecallFailure;
 use crate::cc::capsule::CallIdentity;
 use crate::completion::{CompletionId, Failed, Input, Mode};
 use crate::location::Aor;
+use crate::shard::camping::Stage;
 use crate::shard::desk::{name_of, user_of};
 use crate::shard::offer::About;
 use crate::shard::provider::{LISTED_MAX, Refusal, plain};
@@ -339,10 +340,10 @@ impl About {
     }
 
     fn completes(&self) -> Option<CompletionId> {
-        if let Self::CcCall(id) | Self::Recall(id) = self {
-            Some(*id)
-        } else {
-            None
+        match self {
+            Self::Camped(id) | Self::CcCall(id) | Self::Recall(id) => Some(*id),
+            Self::Asker(asker) => place_of(asker.camping.as_deref()?.stage()),
+            Self::Beside(_) | Self::Code | Self::Inward(_) | Self::Nothing => None,
         }
     }
 }
@@ -362,6 +363,16 @@ impl Role {
     fn is_of(self, held: &Held, only: Option<&Aor>) -> bool {
         let line = self.line(held);
         line.is_some_and(|line| only.is_none_or(|only| only == line))
+    }
+}
+
+/// The request by which a call has its place in the queue.
+fn place_of(stage: Stage) -> Option<CompletionId> {
+    match stage {
+        Stage::Waits(id, _) | Stage::Invited(id, _) => Some(id),
+        Stage::Idle | Stage::New | Stage::Open | Stage::Asked | Stage::Joining | Stage::Over => {
+            None
+        }
     }
 }
 

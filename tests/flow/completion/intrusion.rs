@@ -10,7 +10,7 @@ use campon::completion::{CompletionId, Reject};
 use campon::shard::provider::{Answer, Ask, CallReason, CallReport, CallState, Refusal};
 use campon::shard::record::{IntrusionEnd, IntrusionRecord, Record};
 
-use crate::flow::kit::completion::MOMENT;
+use crate::flow::kit::completion::{MOMENT, REQUEST_LAST, dials_in_vain};
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, Draft, OFFER, bye, invite, reinvite, response};
 use crate::flow::kit::message::Message;
@@ -188,6 +188,13 @@ fn a_supervisor_joins_by_the_phone_that_talks() {
     let bye = alice.receives("BYE");
     alice.answers(&bye, 200);
     bob.receives("200");
+    // What was completed has not failed.
+    let answer = world.asks_at_once(Ask::Call(held.call));
+    assert!(
+        matches!(answer, Answer::Refused(Refusal::Call)),
+        "{answer:?}"
+    );
+    dials_in_vain(&alice, REQUEST_LAST, "403");
     talk.ends();
 }
 

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use campon::cc::capsule::CallIdentity;
 use campon::completion::{CompletionId, Mode, Outcome, Reject};
 use campon::shard::provider::{
     Answer, Ask, CallReason, CallReport, CallState, Direction, LineNews, Refusal,
@@ -67,6 +68,23 @@ fn is_gone(world: &World, id: CompletionId) {
     assert_eq!(refusal, Refusal::Completion(Reject::UnknownCompletion));
 }
 
+/// There is no such call any more, and nothing to complete.
+#[track_caller]
+fn is_no_call(world: &World, call: CallIdentity) {
+    let complete = Ask::Complete {
+        call,
+        mode: Some(Mode::Callback),
+        message: None,
+    };
+    for ask in [Ask::Call(call), complete] {
+        let answer = world.asks_at_once(ask);
+        assert!(
+            matches!(answer, Answer::Refused(Refusal::Call)),
+            "{answer:?}"
+        );
+    }
+}
+
 #[test]
 fn a_line_that_is_called_back_hears_each_step() {
     let scene = BobIsBusy::new();
@@ -98,6 +116,43 @@ fn a_line_that_is_called_back_hears_each_step() {
     hang_up(alice, &dialog, bob);
 }
 
+/// Who leaves word is not called back as well, and is told of one request.
+#[test]
+fn a_text_in_place_of_a_callback_is_one_request() {
+    let scene = BobIsBusy::with(Setup::Texts);
+    let BobIsBusy { world, bob, .. } = &scene;
+    news(world);
+    completes(world, Mode::Callback, None);
+    assert_eq!(news(world), ["alice NUMCOMPLETIONS 1"]);
+    let calls = calls_of(world, "alice");
+    let call = calls.first().expect("the call that has failed").call;
+    world.is_asked(Ask::Complete {
+        call,
+        mode: Some(Mode::Message),
+        message: Some(0),
+    });
+    assert!(matches!(world.answers(), Answer::Completed { .. }));
+    for count in news(world) {
+        assert_eq!(count, "alice NUMCOMPLETIONS 1");
+    }
+    let Answer::Line(line) = world.asks_at_once(Ask::Line("alice".into())) else {
+        panic!("no line");
+    };
+    assert_eq!(line.completions, 1);
+    let text = bob.receives("MESSAGE");
+    bob.answers(&text, 200);
+    assert_eq!(news(world), ["alice NUMCOMPLETIONS 0"]);
+    scene.bob_hangs_up();
+}
+
+/// The only call of Alice's that is up.
+#[track_caller]
+fn up(world: &World) -> CallReport {
+    let calls = calls_of(world, "alice").into_iter();
+    let mut up = calls.filter(|call| call.status.is_none());
+    up.next().expect("a call that is up")
+}
+
 #[test]
 fn a_call_that_waits_stays_and_its_callee_sees_that_it_has() {
     let scene = BobIsBusy::new();
@@ -118,6 +173,10 @@ fn a_call_that_waits_stays_and_its_callee_sees_that_it_has() {
             && call.completion.is_some()),
         "{waits:?}"
     );
+    let waits = up(world);
+    let says = |call: &CallReport| (call.state, call.reason, call.completes);
+    let completes = |state| (state, CallReason::Completion, waits.completion);
+    assert_eq!(says(&waits), completes(CallState::Busy));
     world.advance(MOMENT);
     scene.bob_hangs_up();
     world.advance(Duration::from_secs(1));
@@ -130,6 +189,9 @@ fn a_call_that_waits_stays_and_its_callee_sees_that_it_has() {
         (offered.state, offered.reason),
         (CallState::Offering, CallReason::CampedOn)
     );
+    bob.answers(&rings, 180);
+    alice.receives("180");
+    assert_eq!(says(&up(world)), completes(CallState::Ringback));
     bob.sends(response(&rings, 200).with_sdp(ANSWER));
     let answer = alice.receives("200");
     alice.acks(&sent, &answer);
@@ -142,7 +204,10 @@ fn a_call_that_waits_stays_and_its_callee_sees_that_it_has() {
             "alice NUMCOMPLETIONS 0"
         ]
     );
+    assert_eq!(says(&up(world)), completes(CallState::Connected));
     hang_up(alice, &Dialog::of_caller(&sent, &answer), bob);
+    // What was completed has not failed.
+    is_no_call(world, waits.call);
 }
 
 #[test]

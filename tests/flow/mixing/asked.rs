@@ -64,6 +64,8 @@ fn an_application_is_answered_when_its_caller_is_in_the_call() {
         assert_eq!(scene.states(line), [CallState::Conferenced], "{line}");
     }
     scene.alice_leaves(&dialog);
+    // What was completed has not failed.
+    assert!(scene.states("alice").is_empty());
     // Whether they have let go of the mixer or not.
     assert_eq!(scene.states("bob"), [CallState::Connected]);
     scene.they_have_each_other();

@@ -268,6 +268,7 @@ impl Counters {
 /// What a counter counts, as one sentence; `None` if there is none of this name.
 pub fn help(counter: &str) -> Option<&'static str> {
     let all = [
+        ApiCounters::HELP,
         Counters::HELP,
         DatagramCounters::HELP,
         RecordCounters::HELP,
@@ -398,6 +399,14 @@ counters! {
         sound_streams_ended
         /// Times that sound was so late that it went on without making up for it.
         sound_ticks_skipped
+    }
+}
+
+counters! {
+    /// What the API has counted since the process started.
+    ApiCounters {
+        /// Readers of events that were dropped, because too many events waited for them.
+        api_readers_dropped
     }
 }
 

@@ -170,6 +170,9 @@ pub struct Event {
     /// NUMCOMPLETIONS: how many requests it has now. MSGWAITON: how many texts wait for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
+    /// CALLSTATE of a call that `POST /calls` has made: its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<String>,
     /// COMPLCANCEL, CALLSTATE: which request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_id: Option<String>,
@@ -180,7 +183,7 @@ pub struct Event {
     /// `connected` or `busy`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// CALLSTATE: `CALLCOMPLETION`.
+    /// CALLSTATE: `CALLCOMPLETION`; `DIRECT` of a call that `POST /calls` has made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// CALLSTATE: whom the line wanted.
@@ -321,6 +324,7 @@ impl From<&LineEvent> for Event {
             kind: String::new(),
             line: event.line.clone(),
             count: None,
+            call_id: None,
             completion_id: None,
             outcome: None,
             state: None,
@@ -332,6 +336,17 @@ impl From<&LineEvent> for Event {
                 document.state = Some(state_name(*state).to_owned());
                 document.reason = Some("CALLCOMPLETION".to_owned());
                 document.completion_id = Some(id.to_string());
+                document.callee = Some(callee.clone());
+                "CALLSTATE"
+            }
+            LineNews::Connection {
+                call,
+                state,
+                callee,
+            } => {
+                document.state = Some(state_name(*state).to_owned());
+                document.reason = Some("DIRECT".to_owned());
+                document.call_id = Some(call.to_string());
                 document.callee = Some(callee.clone());
                 "CALLSTATE"
             }

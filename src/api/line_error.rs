@@ -55,21 +55,21 @@ impl LineError {
     ];
 
     /// Its name, as TAPI spells it behind `LINEERR_`.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         self.row().0
     }
 
     /// Its value.
-    pub fn value(self) -> u32 {
+    pub const fn value(self) -> u32 {
         self.row().1
     }
 
     /// The HTTP status.
-    pub fn status(self) -> u16 {
+    pub const fn status(self) -> u16 {
         self.row().2
     }
 
-    fn row(self) -> (&'static str, u32, u16) {
+    const fn row(self) -> (&'static str, u32, u16) {
         match self {
             Self::CompletionOverrun => ("COMPLETIONOVERRUN", 0x8000_0006, 409),
             Self::InvalCallComplMode => ("INVALCALLCOMPLMODE", 0x8000_0017, 422),

@@ -32,51 +32,72 @@ pub struct Problem {
 
 impl Problem {
     /// The method is none that the resource has.
-    pub const METHOD: Self = Self::new(405, "Method Not Allowed", "not by this method");
+    pub const METHOD: Self = Self::new(
+        (405, "Method Not Allowed"),
+        LineError::OperationUnavail,
+        "not by this method",
+    );
     /// No resource has that path.
-    pub const PATH: Self = Self::new(404, "Not Found", "see /v1/openapi.json and /metrics");
+    pub const PATH: Self = Self::new(
+        (404, "Not Found"),
+        LineError::OperationUnavail,
+        "see /v1/openapi.json and /metrics",
+    );
     /// The worker gave no answer.
     pub const WORKER: Self = Self::new(
-        503,
-        "Service Unavailable",
+        (503, "Service Unavailable"),
+        LineError::Uninitialized,
         "the worker is stopping, or too busy to answer in time",
     );
     /// Nobody knows who asks.
     pub const TOKEN: Self = Self::new(
-        401,
-        "Unauthorized",
+        (401, "Unauthorized"),
+        LineError::NotOwner,
         "needs a bearer token that stands in [[api.token]]",
     );
     /// The request names a host that is not this one: a page of somebody else's may have made it.
     pub const HOST: Self = Self::new(
-        421,
-        "Misdirected Request",
+        (421, "Misdirected Request"),
+        LineError::OperationUnavail,
         "Host must be localhost or a loopback address",
     );
     /// Too many requests.
-    pub const RATE: Self = Self::new(429, "Too Many Requests", "try again in a second");
+    pub const RATE: Self = Self::new(
+        (429, "Too Many Requests"),
+        LineError::ResourceUnavail,
+        "try again in a second",
+    );
     /// Too many readers of events.
     pub const READERS: Self = Self::new(
-        503,
-        "Service Unavailable",
+        (503, "Service Unavailable"),
+        LineError::ResourceUnavail,
         "too many read /v1/events already",
     );
     /// The body is too long.
-    pub const LENGTH: Self = Self::new(413, "Content Too Large", "16 KiB at most");
+    pub const LENGTH: Self = Self::new(
+        (413, "Content Too Large"),
+        LineError::InvalPointer,
+        "16 KiB at most",
+    );
     /// The body is of another kind.
     pub const KIND: Self = Self::new(
-        415,
-        "Unsupported Media Type",
+        (415, "Unsupported Media Type"),
+        LineError::InvalPointer,
         "the body must be application/json",
     );
 
-    const fn new(status: u16, title: &'static str, detail: &'static str) -> Self {
+    /// The error of a status that is not the one of its own.
+    const fn new(
+        (status, title): (u16, &'static str),
+        error: LineError,
+        detail: &'static str,
+    ) -> Self {
         Self {
             status,
             title: Cow::Borrowed(title),
             detail: Cow::Borrowed(detail),
-            code: None,
-            value: None,
+            code: Some(Cow::Borrowed(error.name())),
+            value: Some(error.value()),
         }
     }
 
@@ -123,8 +144,7 @@ mod tests {
 
     #[test]
     fn a_problem_is_a_document_of_its_status() {
-        let expected =
-            r#"{"status":404,"title":"Not Found","detail":"see /v1/openapi.json and /metrics"}"#;
+        let expected = r#"{"status":404,"title":"Not Found","detail":"see /v1/openapi.json and /metrics","code":"OPERATIONUNAVAIL","value":2147483721}"#;
         assert_eq!(Problem::PATH.to_json(), expected);
     }
 

@@ -81,7 +81,12 @@ impl Call {
     /// Ends the call as if A had, in whatever state it is.
     pub fn disconnect(&mut self, turn: &mut Turn<'_>) {
         if self.phase != Phase::Inviting {
-            return self.hang_up(turn);
+            let before = self.outcome;
+            self.hang_up(turn);
+            if before == Outcome::Open && self.outcome == Outcome::Lost {
+                self.outcome = Outcome::Disconnected;
+            }
+            return;
         }
         self.finish(turn, Status::REQUEST_TERMINATED);
         self.outcome = Outcome::Cancelled;

@@ -323,6 +323,8 @@ pub enum Outcome {
     Cancelled,
     /// It had one leg, and was answered and ended by us.
     Confirmed,
+    /// It was answered, and ended by an application.
+    Disconnected,
     /// It was not answered; this is what A was told, or what a side that was rung said.
     Failed(Status),
     /// A recall whose caller went on to a call of his own.

@@ -172,6 +172,7 @@ impl Beside {
             clock: self.clock,
             mail: self.mail.clone(),
             commands: self.told.commands.clone(),
+            dropped: std::sync::Arc::default(),
             standing,
         };
         // They are read once.

@@ -145,8 +145,8 @@ impl Shard {
                 facts <= facts_max,
                 "the service and the calls chase each other"
             );
-            self.overhear(now, &fact);
             self.follow_connection(now, &fact);
+            self.overhear(now, &fact);
             let mut wishes = std::mem::take(&mut self.desk.wishes);
             self.desk.service.handle(now, fact, &mut wishes);
             self.carry_out_all(now, wishes);

@@ -98,7 +98,7 @@ impl Shard {
         let Some(name) = arrived
             .name
             .as_ref()
-            .filter(|_| service.counts().completions > 0)
+            .filter(|_| service.counts().completions > 0 || self.is_connecting())
             // R5: who waits with this call goes on with it.
             .filter(|_| !self.has_camped(request, flow))
         else {

@@ -300,6 +300,7 @@ fn status_of(call: &Call) -> u16 {
         Outcome::Open
         | Outcome::Cancelled
         | Outcome::Confirmed
+        | Outcome::Disconnected
         | Outcome::HandedOver
         | Outcome::HungUp(_)
         | Outcome::Lost => 487,

@@ -472,7 +472,7 @@ impl Shard {
         self.open_pass(&parties, key);
         self.in_hand = Some((key, parties.clone()));
         let draft = || Draft::of_invite(request, flow, ways);
-        self.records.begin(key, &about, draft);
+        self.records.begin(key, self.request_of(&about), draft);
         self.attempts.become_call(key);
         let arrived = (flow, server, again.as_ref());
         let mut held = self.invite(now, key, request, arrived, (ways, parties, about));

@@ -328,6 +328,7 @@ impl Shard {
 
     /// A CC call is over: nothing is left to withdraw.
     pub(super) fn forget_cc_call(&mut self, id: CompletionId, key: Key) {
+        self.forget_connection(id, key);
         let made = self.desk.cc_calls.get(&id);
         if made.is_some_and(|made| made.key == Some(key)) {
             self.desk.cc_calls.remove(&id);
@@ -352,6 +353,7 @@ impl Shard {
 
     /// A recall is over.
     pub(super) fn forget_recall(&mut self, id: CompletionId, key: Key) {
+        self.forget_connection(id, key);
         let recalls = &self.desk.recalls;
         if recalls.get(&id).is_some_and(|rung| rung.key == key) {
             self.take_recall(id);

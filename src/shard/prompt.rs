@@ -150,7 +150,7 @@ impl Shard {
         self.layer.respond(now, server, &Answer::TRYING);
         self.counters.calls_started += 1;
         let draft = || Draft::of_invite(request, flow, &Ways::new());
-        self.records.begin(key, about, draft);
+        self.records.begin(key, self.request_of(about), draft);
         let parties = Parties {
             caller: caller.cloned(),
             ..Parties::default()

@@ -64,7 +64,7 @@ impl Shard {
         };
         let mut about = About::Recall(recall.id);
         let draft = || Draft::of_recall(&caller_uri, recall.dialled.as_str(), ways);
-        self.records.begin(key, &about, draft);
+        self.records.begin(key, self.request_of(&about), draft);
         let targets = targets(ways);
         let invitation = Invitation {
             targets: &targets,

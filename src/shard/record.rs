@@ -206,14 +206,20 @@ impl Records {
     }
 
     /// Begins the record of a call that has just begun.
-    pub(super) fn begin(&mut self, key: Key, about: &About, draft: impl FnOnce() -> Draft) {
+    /// `request` is the one that it completes.
+    pub(super) fn begin(
+        &mut self,
+        key: Key,
+        request: Option<CompletionId>,
+        draft: impl FnOnce() -> Draft,
+    ) {
         if !self.is_on {
             return;
         }
         let mut draft = draft();
-        if let About::CcCall(id) | About::Recall(id) = about {
-            draft.completion = Some(*id);
-            self.completing.insert(*id, key);
+        draft.completion = request;
+        if let Some(id) = request {
+            self.completing.insert(id, key);
         }
         self.drafts.insert(key, draft);
     }
@@ -485,6 +491,7 @@ fn end_of(outcome: Outcome, answered: Option<Timestamp>) -> End {
             None,
             Outcome::Open
             | Outcome::Confirmed
+            | Outcome::Disconnected
             | Outcome::Failed(_)
             | Outcome::HandedOver
             | Outcome::HungUp(_)
@@ -498,7 +505,11 @@ fn ender(outcome: Outcome, refuser: Option<Ender>) -> Ender {
         Outcome::Cancelled | Outcome::HungUp(Side::A) => Ender::Caller,
         Outcome::HungUp(Side::B) => Ender::Callee,
         Outcome::Failed(_) => refuser.unwrap_or(Ender::Callee),
-        Outcome::Confirmed | Outcome::HandedOver | Outcome::Lost | Outcome::Open => Ender::Campon,
+        Outcome::Confirmed
+        | Outcome::Disconnected
+        | Outcome::HandedOver
+        | Outcome::Lost
+        | Outcome::Open => Ender::Campon,
     }
 }
 
@@ -509,6 +520,7 @@ fn status_of(outcome: Outcome) -> Option<u16> {
         Outcome::Open
         | Outcome::Cancelled
         | Outcome::Confirmed
+        | Outcome::Disconnected
         | Outcome::HandedOver
         | Outcome::HungUp(_)
         | Outcome::Lost => None,
@@ -520,6 +532,7 @@ fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::Open => "open",
         Outcome::Cancelled => "cancelled",
         Outcome::Confirmed => "confirmed",
+        Outcome::Disconnected => "disconnected",
         Outcome::Failed(status) => status.phrase(),
         Outcome::HandedOver => "handed over",
         Outcome::HungUp(Side::A) => "caller hung up",

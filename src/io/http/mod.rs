@@ -9,6 +9,8 @@ mod v1;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,6 +18,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::{Listener, ListenerExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,6 +28,7 @@ use crate::api::access::Access;
 use crate::api::metrics;
 use crate::api::problem::{self, Problem};
 use crate::api::status::{Process, Status};
+use crate::observe::ApiCounters;
 use crate::shard::Report;
 use crate::shard::provider::{Answer, Ask, LineEvent};
 use crate::time::Timestamp;
@@ -40,6 +44,8 @@ use gate::Gate;
 
 /// How long the other threads have to answer: far more than a turn takes.
 const ANSWER: Duration = Duration::from_secs(2);
+/// How long a client may take nothing of what is sent to it, before its connection is reset.
+const STALLED: Duration = Duration::from_secs(30);
 /// What [`announce_ready`] asks.
 const REQUEST: &[u8] = b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 /// Readers of events that wait for their place.
@@ -55,6 +61,8 @@ pub(in crate::io) struct Asker {
     pub(in crate::io) mail: mpsc::Sender<Mail>,
     /// To the streams, which it does not keep from ending.
     pub(in crate::io) commands: mpsc::WeakSender<Command>,
+    /// How many readers of events have been dropped.
+    pub(in crate::io) dropped: Arc<AtomicU64>,
     /// What configuration is in force.
     pub(in crate::io) standing: watch::Receiver<Standing>,
 }
@@ -73,15 +81,30 @@ pub(super) struct SiteApi {
 pub(super) fn start(listener: std::net::TcpListener, sites: Vec<SiteApi>) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let router = sites::router(sites);
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    tokio::spawn(async move { axum::serve(impatient(listener), router).await });
     Ok(())
+}
+
+/// Who does not read what is sent to him loses his connection (RFC 5482): [`STALLED`].
+fn impatient(
+    listener: tokio::net::TcpListener,
+) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
+    listener.tap_io(|stream| {
+        let stream = socket2::SockRef::from(&*stream);
+        if let Err(error) = stream.set_tcp_user_timeout(Some(STALLED)) {
+            tracing::warn!(%error, "a client of the API may stall for ever");
+        }
+    })
 }
 
 /// All resources; to be called on the event loop that they are served on.
 fn router(asker: Asker, gate: Gate, news: mpsc::Receiver<LineEvent>) -> Router {
     let (readers, reading) = mpsc::channel(READERS);
     let calendar = asker.clock.calendar();
-    let hub = Hub::new(calendar.unix_s(Timestamp::START).to_bits());
+    let hub = Hub::new(
+        calendar.unix_s(Timestamp::START).to_bits(),
+        Arc::clone(&asker.dropped),
+    );
     tokio::spawn(hub.run(news, reading));
     let desk = v1::Desk {
         asker: asker.clone(),
@@ -189,6 +212,10 @@ impl Asker {
         let (mut report, streams) = (worker.await.ok()?, streams.await.ok()?);
         report.tables.extend(streams.tables);
         report.counters.extend(streams.counters);
+        let api = ApiCounters {
+            api_readers_dropped: self.dropped.load(Ordering::Relaxed),
+        };
+        report.counters.extend(api.iter());
         Some(report)
     }
 }

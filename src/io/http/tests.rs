@@ -14,6 +14,7 @@ use tower::ServiceExt as _;
 
 mod guesses;
 mod lines;
+mod problems;
 mod texts;
 
 use super::gate::Rate;
@@ -194,6 +195,7 @@ impl Api {
             clock,
             mail,
             commands: commands.downgrade(),
+            dropped: Arc::default(),
             standing,
         };
         Self {
@@ -388,6 +390,7 @@ fn operations() -> Vec<(String, String, Vec<String>)> {
         clock,
         mail,
         commands: commands.downgrade(),
+        dropped: Arc::default(),
         standing,
     };
     let (readers, _) = mpsc::channel(1);

@@ -9,8 +9,11 @@
 
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, FromRequest, Path, RawQuery, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{
+    DefaultBodyLimit, FromRequest, FromRequestParts, Path, RawQuery, Request, State,
+};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{Html, IntoResponse as _, Response};
@@ -123,7 +126,7 @@ async fn lines(
 #[utoipa::path(get, path = "/v1/lines/{line}", params(("line" = String, Path)),
     security(("bearer" = ["read"])),
     responses((status = 200, body = Line), (status = "4XX", body = Problem)))]
-async fn line(State(desk): State<Desk>, Reads(grant): Reads, Path(line): Path<String>) -> Answered {
+async fn line(State(desk): State<Desk>, Reads(grant): Reads, Named(line): Named) -> Answered {
     match desk.ask(&grant, Ask::Line(line.into())).await? {
         Answer::Line(line) => Ok(Json(Line::from(&line)).into_response()),
         other => Err(unexpected(&other)),
@@ -154,7 +157,7 @@ async fn calls(
 #[utoipa::path(get, path = "/v1/calls/{id}", params(("id" = String, Path)),
     security(("bearer" = ["read"])),
     responses((status = 200, body = Call), (status = "4XX", body = Problem)))]
-async fn call(State(desk): State<Desk>, Reads(grant): Reads, Path(id): Path<String>) -> Answered {
+async fn call(State(desk): State<Desk>, Reads(grant): Reads, Named(id): Named) -> Answered {
     match desk.ask(&grant, Ask::Call(call_id(&id)?)).await? {
         Answer::Call(call) => Ok(Json(Call::new(&call, &desk.utc())).into_response()),
         other => Err(unexpected(&other)),
@@ -192,7 +195,7 @@ async fn connect(
 async fn disconnect(
     State(desk): State<Desk>,
     Completes(grant): Completes,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Answered {
     match desk.ask(&grant, Ask::Disconnect(call_id(&id)?)).await? {
         Answer::Done => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -208,7 +211,7 @@ async fn disconnect(
 async fn complete(
     State(desk): State<Desk>,
     Completes(grant): Completes,
-    Path(id): Path<String>,
+    Named(id): Named,
     Body(complete): Body<Complete>,
 ) -> Answered {
     let ask = Ask::Complete {
@@ -255,11 +258,7 @@ async fn completions(
 #[utoipa::path(get, path = "/v1/completions/{id}", params(("id" = String, Path)),
     security(("bearer" = ["read"])),
     responses((status = 200, body = Completion), (status = "4XX", body = Problem)))]
-async fn completion(
-    State(desk): State<Desk>,
-    Reads(grant): Reads,
-    Path(id): Path<String>,
-) -> Answered {
+async fn completion(State(desk): State<Desk>, Reads(grant): Reads, Named(id): Named) -> Answered {
     match desk
         .ask(&grant, Ask::Completion(completion_id(&id)?))
         .await?
@@ -273,11 +272,7 @@ async fn completion(
 #[utoipa::path(delete, path = "/v1/completions/{id}", params(("id" = String, Path)),
     security(("bearer" = ["complete"]), ("bearer" = ["admin"])),
     responses((status = 204), (status = "4XX", body = Problem)))]
-async fn uncomplete(
-    State(desk): State<Desk>,
-    Ends(grant): Ends,
-    Path(id): Path<String>,
-) -> Answered {
+async fn uncomplete(State(desk): State<Desk>, Ends(grant): Ends, Named(id): Named) -> Answered {
     let id = completion_id(&id)?;
     let ask = if grant.may(Scope::Complete) {
         Ask::Uncomplete(id)
@@ -315,7 +310,24 @@ async fn events(State(desk): State<Desk>, Reads(grant): Reads, headers: HeaderMa
     }
     let readable = given.await.map_err(|_| Problem::READERS)?;
     let stream = Sse::new(readable).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    Ok(stream.into_response())
+    let mut response = stream.into_response();
+    // Whoever is dropped is not kept waiting for a stream that has ended.
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    Ok(response)
+}
+
+/// The name in a path.
+struct Named(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let name = Path::from_request_parts(parts, state).await;
+        let name = name.map(|Path(name)| Self(name));
+        name.map_err(|_| Problem::of(LineError::InvalPointer, "the path cannot be read"))
+    }
 }
 
 /// A body of JSON.
@@ -356,10 +368,7 @@ impl Desk {
         match timeout(patience, asked).await {
             Ok(Some(Answer::Refused(refusal))) => Err(Problem::from(refusal)),
             Ok(Some(answer)) => Ok(answer),
-            Ok(None) | Err(_) => {
-                let why = Problem::WORKER.detail;
-                Err(Problem::of(LineError::Uninitialized, why))
-            }
+            Ok(None) | Err(_) => Err(Problem::WORKER),
         }
     }
 

@@ -240,8 +240,7 @@ impl Shard {
             Role::Callee => (parties.caller.as_ref()).map(|it| plain(&name_of(it)).to_owned()),
         };
         let recall = held.about.recall().is_some();
-        let completes = held.about.completes();
-        let completes = completes.filter(|id| !self.provider.connecting.contains_key(id));
+        let completes = self.request_of(&held.about);
         let state = state_of(held, role, recall);
         let may_ask = matches!(held.about, About::Asker(_)) && role == Role::Caller;
         let is_held = may_ask && held.call.is_held();
@@ -339,7 +338,7 @@ impl About {
         }
     }
 
-    fn completes(&self) -> Option<CompletionId> {
+    pub(super) fn completes(&self) -> Option<CompletionId> {
         match self {
             Self::Camped(id) | Self::CcCall(id) | Self::Recall(id) => Some(*id),
             Self::Asker(asker) => place_of(asker.camping.as_deref()?.stage()),

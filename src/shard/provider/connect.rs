@@ -2,7 +2,8 @@
 //!
 //! Spec: TAPI ITBasicCallControl::Connect; RFC 3725; RULES R4, R10, R24.
 //!
-//! It goes the way of a recall, with the methods of a recall, for a request that there is not.
+//! It goes the way of a recall, with the methods of a recall, for a request that there is not. Its line
+//! hears CALLSTATE: offering, proceeding, connected; and idle, however it ends.
 
 use std::time::Duration;
 
@@ -14,10 +15,12 @@ use crate::cc::id::CceToken;
 use crate::completion::{self, Binding, CompletionId, Identity, Input, Recall, Via};
 use crate::location::Aor;
 use crate::shard::desk::name_of;
-use crate::shard::provider::Refusal;
+use crate::shard::offer::About;
+use crate::shard::provider::{CallState, LineNews, Provider, Refusal, plain};
 use crate::shard::recall::uri_of;
 use crate::shard::{Settings, Shard};
 use crate::sip::Uri;
+use crate::table::Key;
 use crate::time::Timestamp;
 
 /// How many connections may be in the making: each turn looks at all of them.
@@ -29,8 +32,40 @@ pub(super) struct Connecting {
     from: Aor,
     callee: Aor,
     dialled: AddrSpec,
+    /// What its line is told of, once it rings.
+    told: Option<Told>,
     /// When what is going on is given up.
     until: Timestamp,
+}
+
+/// What a line is told of a connection.
+#[derive(Clone, Debug)]
+struct Told {
+    call: CallIdentity,
+    line: String,
+    callee: String,
+}
+
+/// A connection whose two talk.
+#[derive(Debug)]
+pub(super) struct Connected {
+    /// Their call.
+    key: Key,
+    told: Told,
+}
+
+impl Provider {
+    fn tell_of(&mut self, told: &Told, state: CallState) {
+        let (call, callee) = (told.call, told.callee.clone());
+        self.tell(
+            &told.line,
+            LineNews::Connection {
+                call,
+                state,
+                callee,
+            },
+        );
+    }
 }
 
 impl Shard {
@@ -41,6 +76,9 @@ impl Shard {
         from: Aor,
         to: &str,
     ) -> Result<CallIdentity, Refusal> {
+        if self.line_report(&from).is_none() {
+            return Err(Refusal::Line);
+        }
         let is_full = self.provider.connecting.len() >= CONNECTING_MAX;
         if self.draining || is_full || self.users.legs(&from) > 0 {
             return Err(Refusal::Phone);
@@ -64,6 +102,7 @@ impl Shard {
             from,
             callee,
             dialled,
+            told: None,
             until: now + ring,
         };
         self.provider.connecting.insert(id, connecting);
@@ -72,7 +111,17 @@ impl Shard {
             self.provider.connecting.remove(&id);
             return Err(Refusal::Phone);
         };
-        Ok(self.caller_call(key))
+        let call = self.caller_call(key);
+        if let Some(connecting) = self.provider.connecting.get_mut(&id) {
+            let told = Told {
+                call,
+                line: plain(&recall.caller).to_owned(),
+                callee: plain(&recall.callee).to_owned(),
+            };
+            connecting.told = Some(told.clone());
+            self.provider.tell_of(&told, CallState::Offering);
+        }
+        Ok(call)
     }
 
     /// What becomes of it, before the service hears of it and finds that it is none of its own.
@@ -81,19 +130,65 @@ impl Shard {
             return;
         }
         if let Input::RecallAnswered { id } = fact {
+            self.tell_state(*id, CallState::Proceeding);
             self.place_connection(now, *id);
         }
         if let Input::CcCallArrived { id } = fact {
             let most = self.settings.completion.service.agent.cc_call_max;
             self.extend(now, *id, most);
         }
-        if let Input::CcCallAnswered { id }
-        | Input::CcCallDiverted { id }
-        | Input::CcCallFailed { id, .. }
-        | Input::RecallFailed { id, .. } = fact
-        {
-            self.provider.connecting.remove(id);
+        if let Input::CcCallAnswered { id } | Input::CcCallDiverted { id } = fact {
+            self.note_connected(*id);
         }
+        if let Input::CcCallFailed { id, .. } | Input::RecallFailed { id, .. } = fact {
+            self.end_connection(*id);
+        }
+    }
+
+    fn tell_state(&mut self, id: CompletionId, state: CallState) {
+        let connecting = self.provider.connecting.get(&id);
+        if let Some(told) = connecting.and_then(|it| it.told.clone()) {
+            self.provider.tell_of(&told, state);
+        }
+    }
+
+    /// It has come to nothing.
+    fn end_connection(&mut self, id: CompletionId) {
+        self.tell_state(id, CallState::Idle);
+        self.provider.connecting.remove(&id);
+    }
+
+    /// The two talk: by the call that we made, or by the one that the phone was asked for.
+    fn note_connected(&mut self, id: CompletionId) {
+        let connecting = self.provider.connecting.remove(&id);
+        let Some(mut told) = connecting.and_then(|it| it.told) else {
+            return;
+        };
+        let rung = self.desk.recalls.get(&id);
+        let key = rung.map(|rung| rung.referred.unwrap_or(rung.key));
+        let Some(key) = key.filter(|key| self.calls.get(*key).is_some()) else {
+            // It is over already.
+            self.provider.tell_of(&told, CallState::Connected);
+            return self.provider.tell_of(&told, CallState::Idle);
+        };
+        told.call = self.caller_call(key);
+        self.provider.tell_of(&told, CallState::Connected);
+        self.provider.connected.insert(id, Connected { key, told });
+    }
+
+    /// A call of ours is over; maybe it was a connection's.
+    pub(in crate::shard) fn forget_connection(&mut self, id: CompletionId, key: Key) {
+        let connected = self.provider.connected.get(&id);
+        if connected.is_some_and(|it| it.key == key)
+            && let Some(over) = self.provider.connected.remove(&id)
+        {
+            self.provider.tell_of(&over.told, CallState::Idle);
+        }
+    }
+
+    /// The request that a call is for.
+    pub(in crate::shard) fn request_of(&self, about: &About) -> Option<CompletionId> {
+        about.completes().filter(|id| !self.is_connection(*id))
     }
 
     fn extend(&mut self, now: Timestamp, id: CompletionId, most: Duration) {
@@ -132,9 +227,15 @@ impl Shard {
         self.place_cc_call(now, &call);
     }
 
+    /// Whether any connection is being made.
+    pub(in crate::shard) fn is_connecting(&self) -> bool {
+        !self.provider.connecting.is_empty()
+    }
+
     /// Whether this is no request, but a connection.
     pub(in crate::shard) fn is_connection(&self, id: CompletionId) -> bool {
-        self.provider.connecting.contains_key(&id)
+        let provider = &self.provider;
+        provider.connecting.contains_key(&id) || provider.connected.contains_key(&id)
     }
 
     /// Gives up what takes too long.
@@ -145,7 +246,7 @@ impl Shard {
             .map(|(id, _)| *id)
             .collect();
         for id in due {
-            self.provider.connecting.remove(&id);
+            self.end_connection(id);
             self.end_recall(now, id, Why::NotReached(RecallFailure::Unanswered));
         }
     }

@@ -26,7 +26,7 @@ use crate::time::Timestamp;
 pub use call::{CallReason, CallReport, CallState, Direction};
 pub use line::LineReport;
 
-use connect::Connecting;
+use connect::{Connected, Connecting};
 
 /// Names a question in its answer; given by who asks.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -221,6 +221,15 @@ pub enum LineNews {
         /// Whom its line wanted.
         callee: String,
     },
+    /// LINE_CALLSTATE of a call that an application has made: reason DIRECT.
+    Connection {
+        /// The call.
+        call: CallIdentity,
+        /// `offering`, `proceeding`, `connected` or `idle`.
+        state: CallState,
+        /// Whom its line is connected with.
+        callee: String,
+    },
     /// LINEDEVSTATE_COMPLCANCEL: a request was ended by somebody else than its line.
     ComplCancel {
         /// Which.
@@ -254,6 +263,7 @@ pub(super) struct Provider {
     answers: VecDeque<(Asking, Answer)>,
     news: VecDeque<LineEvent>,
     connecting: BTreeMap<CompletionId, Connecting>,
+    connected: BTreeMap<CompletionId, Connected>,
     /// How many requests of each mode have ended, and how.
     ends: BTreeMap<(Mode, Outcome), u64>,
 }
@@ -267,6 +277,7 @@ impl Provider {
             answers: VecDeque::new(),
             news: VecDeque::new(),
             connecting: BTreeMap::new(),
+            connected: BTreeMap::new(),
             ends: BTreeMap::new(),
         }
     }

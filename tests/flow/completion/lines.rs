@@ -23,6 +23,7 @@ use crate::flow::kit::world::World;
 fn news(world: &World) -> Vec<String> {
     let named = |line: String, what: LineNews| match what {
         LineNews::CallState { state, .. } => format!("{line} CALLSTATE {state:?}"),
+        LineNews::Connection { state, .. } => format!("{line} CALLSTATE {state:?} DIRECT"),
         LineNews::ComplCancel { outcome, .. } => format!("{line} COMPLCANCEL {outcome:?}"),
         LineNews::MsgWait { count: 0 } => format!("{line} MSGWAITOFF"),
         LineNews::MsgWait { count } => format!("{line} MSGWAITON {count}"),

@@ -5,6 +5,7 @@ mod agents;
 mod asks;
 mod camp_on;
 mod codes;
+mod connections;
 mod intrusion;
 mod intrusion_matrix;
 mod limits;

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use campon::shard::provider::{Answer, Ask, CallReason, CallState, LineNews};
+
 use super::{LAST, MORE_TO_COME, answered, dials_for, is_answered, is_parted, refer_news};
 use super::{takes_refer, tells};
 use crate::flow::kit::completion::{
@@ -16,6 +18,7 @@ use crate::flow::kit::message::Message;
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::{call, hang_up, refused};
 use crate::flow::kit::subject::Setup;
+use crate::flow::kit::world::World;
 
 /// R10: how long the phone may take to dial.
 const INVITE_MAX: Duration = Duration::from_secs(5);
@@ -61,6 +64,52 @@ fn the_phone_that_asked_dials_by_itself() {
     world.quiet();
     hang_up(alice, &talk, bob);
     is_completed(alice);
+}
+
+/// The call that it dials is the one that its line is told of, to its end.
+#[test]
+fn a_phone_that_an_application_connects_dials_by_itself() {
+    let world = World::new(Setup::Refer);
+    let [alice, bob] = ["alice", "bob"].map(|name| world.phone(name));
+    world.is_asked(Ask::Connect {
+        from: "alice".into(),
+        to: "bob".into(),
+    });
+    assert!(matches!(world.answers(), Answer::Connected(_)));
+    let recall = picks_up(&alice, &recalled(&alice));
+    let uri = takes_refer(&alice, &recall);
+    assert_eq!(uri, "sip:bob@192.0.2.1:5060", "nothing is completed");
+    let sent = dials_for(&alice, &uri);
+    let rings = bob.receives("INVITE");
+    let told = || {
+        let news = world.news().into_iter().map(|event| match event.what {
+            LineNews::Connection { call, state, .. } => (state, call),
+            LineNews::CallState { .. }
+            | LineNews::ComplCancel { .. }
+            | LineNews::MsgWait { .. }
+            | LineNews::NumCompletions { .. } => panic!("other news: {:?}", event.what),
+        });
+        news.collect::<Vec<_>>()
+    };
+    let states: Vec<_> = told().iter().map(|(state, _)| *state).collect();
+    assert_eq!(states, [CallState::Offering, CallState::Proceeding]);
+    let (talk, _) = is_answered(&alice, &sent, &bob, &rings);
+    let connected = told();
+    let [(CallState::Connected, call)] = *connected else {
+        panic!("not connected: {connected:?}");
+    };
+    world.advance(INVITE_MAX);
+    is_parted(&alice, &recall);
+    let Answer::Call(report) = world.asks_at_once(Ask::Call(call)) else {
+        panic!("no such call");
+    };
+    assert_eq!(
+        (report.state, report.reason, report.completes),
+        (CallState::Connected, CallReason::Direct, None)
+    );
+    assert_eq!(told(), []);
+    hang_up(&alice, &talk, &bob);
+    assert_eq!(told(), [(CallState::Idle, call)]);
 }
 
 #[test]

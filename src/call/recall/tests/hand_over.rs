@@ -243,3 +243,12 @@ fn when_everything_ends_a_half_made_call_ends_too() {
     rig.receives(ALICE, "BYE");
     assert_eq!(rig.call().outcome(), Outcome::Lost);
 }
+
+#[test]
+fn what_an_application_ends_is_not_lost() {
+    let (mut rig, _, _) = Rig::talking();
+    rig.disconnect();
+    rig.receives(BOB, "BYE");
+    rig.receives(ALICE, "BYE");
+    assert_eq!(rig.call().outcome(), Outcome::Disconnected);
+}

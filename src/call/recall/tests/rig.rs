@@ -171,6 +171,11 @@ impl Rig {
         self.act(Call::hang_up);
     }
 
+    /// An application ends it.
+    pub(super) fn disconnect(&mut self) {
+        self.act(Call::disconnect);
+    }
+
     /// The next message to this peer; it begins so.
     pub(super) fn receives(&mut self, at: &str, start: &str) -> Sent {
         let peer: SocketAddr = at.parse().expect("an address");

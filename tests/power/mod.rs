@@ -85,7 +85,7 @@ fn accepted_requests_outlive_any_loss_of_power() {
     let first: Vec<_> = faults.iter().take(5).map(String::as_str).collect();
     assert!(
         faults.is_empty(),
-        "{} of {count}:\n{}",
+        "{} of {count} schedules:\n{}",
         faults.len(),
         first.join("\n")
     );

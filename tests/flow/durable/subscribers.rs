@@ -55,7 +55,7 @@ fn told_at_last(subscriber: &Party) -> Message {
 #[test]
 fn a_subscribe_that_comes_again_after_a_restart_is_answered_as_before() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { alice, carol, .. } = &scene;
+    let [alice, _, carol] = scene.phones();
     let waiting = subscribes(alice, &scene.busy);
     restarts(&scene);
     carol.sends_raw(&waiting.sent.raw);
@@ -103,7 +103,7 @@ fn a_place_that_was_taken_over_is_not_lost_with_the_answer() {
 #[test]
 fn subscriptions_of_two_processes_live_on_in_a_third() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let [dave, erin] = ["dave", "erin"].map(|name| world.phone(name));
     let before = subscribes(&dave, &finds_busy(&dave));
     let first = subscribes(alice, &scene.busy);
@@ -124,7 +124,7 @@ fn subscriptions_of_two_processes_live_on_in_a_third() {
 #[test]
 fn a_subscription_lives_on_and_its_numbers_with_it() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     let entry = line(&waiting.queued, "cc-URI").to_owned();
     let mut last = waiting.queued.cseq();
@@ -150,7 +150,7 @@ fn a_subscription_lives_on_and_its_numbers_with_it() {
 #[test]
 fn numbers_are_kept_before_a_process_uses_them() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     let mut last = waiting.queued.cseq();
     for _ in 0..3 {
@@ -175,7 +175,7 @@ fn numbers_are_kept_before_a_process_uses_them() {
 #[test]
 fn a_campon_that_stops_leaves_its_subscriptions_to_the_next() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     world.drains();
     scene.bob_is_free();
@@ -191,7 +191,7 @@ fn a_campon_that_stops_leaves_its_subscriptions_to_the_next() {
 #[test]
 fn who_was_told_that_it_is_his_turn_is_told_that_it_is_not() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     subscribes(alice, &scene.busy);
     scene.bob_is_free();
     told(alice, "ready");
@@ -209,7 +209,7 @@ fn who_was_told_that_it_is_his_turn_is_told_that_it_is_not() {
 #[test]
 fn a_subscription_that_its_subscriber_has_forgotten_ends_at_the_first_notify() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     subscribes(alice, &scene.busy);
     restarts(&scene);
     bob_is_seen(&scene);
@@ -223,7 +223,7 @@ fn a_subscription_that_its_subscriber_has_forgotten_ends_at_the_first_notify() {
 #[test]
 fn a_suspension_and_its_entity_tag_outlive_the_process() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     let entry = line(&waiting.queued, "cc-URI").to_owned();
     alice.sends(publish(&entry, "closed"));
@@ -242,7 +242,7 @@ fn a_suspension_and_its_entity_tag_outlive_the_process() {
 #[test]
 fn a_publication_runs_out_by_the_calendar() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     let entry = line(&waiting.queued, "cc-URI").to_owned();
     alice.sends(publish(&entry, "closed").with_only("Expires", "600"));
@@ -263,13 +263,7 @@ fn a_publication_runs_out_by_the_calendar() {
 #[test]
 fn a_place_is_taken_over_after_a_restart() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world,
-        alice,
-        carol,
-        bob,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     let first = subscribes(alice, &scene.busy);
     restarts(&scene);
     world.advance(Duration::from_secs(11));
@@ -299,7 +293,7 @@ fn a_place_is_taken_over_after_a_restart() {
 #[test]
 fn a_place_that_was_taken_over_outlives_the_process_before_younger_ones() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     subscribes(alice, &scene.busy);
     let dave = world.phone("dave");
     let behind = subscribes(&dave, &finds_busy(&dave));

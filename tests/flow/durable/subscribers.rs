@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, LONG, cc_call, ended, finds_busy, line, offered_uri, publish, refresh, subscribe,
-    subscribes, told, unsubscribe,
+    BobIsBusy, LONG, cc_call, ended, finds_busy, line, offered_uri, publish, publish_within,
+    refresh, subscribe, subscribes, told, unsubscribe,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, response};
@@ -236,6 +236,46 @@ fn a_suspension_and_its_entity_tag_outlive_the_process() {
     alice.sends(publish(&entry, "open").with("SIP-If-Match", &tag));
     let again = alice.receives("200").header("SIP-ETag").to_owned();
     assert_ne!(again, tag);
+    completes(&scene);
+}
+
+/// The answer is lost with the process, and whoever published says it again: he was refused, as out of
+/// order, or for an entity-tag that his own request had changed.
+#[test]
+fn a_publish_that_comes_again_after_a_restart_is_answered_as_kept() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let (world, [alice, _, _]) = scene.parts();
+    let waiting = subscribes(alice, &scene.busy);
+    let closed = || publish_within(&waiting.dialog, "closed");
+    let mut tags = Vec::new();
+    for draft in [closed(), closed()] {
+        let matched = tags.last().map(|tag: &String| tag.as_str());
+        let draft = matched.map_or(draft.clone(), |tag| draft.with("SIP-If-Match", tag));
+        let sent = alice.sends(draft);
+        let first = alice.receives("200");
+        restarts(&scene);
+        alice.sends_again(&sent);
+        let again = alice.receives("200");
+        // S-12: the dialog has its tag, and no other beside it.
+        for answer in [&first, &again] {
+            assert_eq!(answer.header("To"), waiting.accepted.header("To"));
+        }
+        let both = [first, again].map(|answer| answer.header("SIP-ETag").to_owned());
+        assert_ne!(both[0], both[1]);
+        tags.extend(both);
+        world.advance(Duration::from_secs(33));
+        // None comes again so late.
+        let late = String::from_utf8_lossy(&sent.raw).replace("branch=", "branch=z9hG4bKlate");
+        alice.sends_raw(late.as_bytes());
+        alice.receives("500");
+    }
+    bob_is_seen(&scene);
+    world.advance(Duration::from_secs(30));
+    world.quiet();
+    for (tag, status) in [(&tags[0], "412"), (&tags[2], "412"), (&tags[3], "200")] {
+        alice.sends(publish_within(&waiting.dialog, "open").with("SIP-If-Match", tag));
+        alice.receives(status);
+    }
     completes(&scene);
 }
 

@@ -91,6 +91,7 @@ fn a_line_that_is_called_back_hears_each_step() {
     let scene = BobIsBusy::new();
     let (world, [alice, bob, _]) = scene.parts();
     news(world);
+    let failed = calls_of(world, "alice").remove(0).call;
     let id = completes(world, Mode::Callback, None);
     assert_eq!(news(world), ["alice NUMCOMPLETIONS 1"]);
     scene.bob_is_free();
@@ -112,6 +113,7 @@ fn a_line_that_is_called_back_hears_each_step() {
         ["alice CALLSTATE Connected", "alice NUMCOMPLETIONS 0"]
     );
     is_gone(world, id);
+    is_no_call(world, failed);
     hang_up(alice, &dialog, bob);
 }
 

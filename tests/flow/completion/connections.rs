@@ -38,6 +38,7 @@ fn told(world: &World, of: CallIdentity) -> Vec<CallState> {
     let states = world.news().into_iter().map(|event| match event.what {
         LineNews::Connection {
             call,
+            asked: None,
             state,
             callee,
         } if call == of && event.line == "alice" && callee == "bob" => state,

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use campon::cc::capsule::CallIdentity;
 use campon::shard::provider::{Answer, Ask, CallReason, CallState, LineNews};
 
 use super::{LAST, MORE_TO_COME, answered, dials_for, is_answered, is_parted, refer_news};
@@ -66,47 +67,99 @@ fn the_phone_that_asked_dials_by_itself() {
 /// The call that it dials is the one that its line is told of, to its end.
 #[test]
 fn a_phone_that_an_application_connects_dials_by_itself() {
+    let ((world, [alice, bob], recall, sent), asked) = is_connected_by_refer();
+    let rings = bob.receives("INVITE");
+    let (talk, _) = is_answered(&alice, &sent, &bob, &rings);
+    let call = talks(&world);
+    assert_eq!(call[1], asked);
+    world.advance(INVITE_MAX);
+    is_parted(&alice, &recall);
+    assert_eq!(told(&world), []);
+    hang_up(&alice, &talk, &bob);
+    assert_eq!(told(&world), [(CallState::Idle, call)]);
+}
+
+/// A phone may part with the call that has asked it as soon as its own is under way: its line was told
+/// that it talked, and in the same breath that it did no more.
+#[test]
+fn a_phone_that_an_application_connects_may_part_with_us_first() {
+    let ((world, [alice, bob], recall, sent), asked) = is_connected_by_refer();
+    let rings = bob.receives("INVITE");
+    bob.answers(&rings, 180);
+    alice.receives("180");
+    alice.leaves(&recall);
+    assert_eq!(told(&world), []);
+    let (talk, _) = is_answered(&alice, &sent, &bob, &rings);
+    let call = talks(&world);
+    assert_eq!(call[1], asked);
+    hang_up(&alice, &talk, &bob);
+    assert_eq!(told(&world), [(CallState::Idle, call)]);
+}
+
+#[test]
+fn a_phone_that_an_application_connects_may_give_up_after_it_has_parted_with_us() {
+    let ((world, [alice, bob], recall, sent), asked) = is_connected_by_refer();
+    let rings = bob.receives("INVITE");
+    bob.answers(&rings, 180);
+    alice.receives("180");
+    alice.leaves(&recall);
+    alice.gives_up(&sent);
+    stops_ringing(&bob, &rings);
+    assert_eq!(told(&world), [(CallState::Idle, [asked, asked])]);
+    world.advance(LONG);
+    assert_eq!(told(&world), []);
+    world.quiet();
+}
+
+/// Alice's phone was asked to dial Bob's number, because an application connects her line, and has done so.
+fn is_connected_by_refer() -> ((World, [Party; 2], Dialog, Message), CallIdentity) {
     let world = World::new(Setup::Refer);
     let [alice, bob] = ["alice", "bob"].map(|name| world.phone(name));
     world.is_asked(Ask::Connect {
         from: "alice".into(),
         to: "bob".into(),
     });
-    assert!(matches!(world.answers(), Answer::Connected(_)));
+    let Answer::Connected(asked) = world.answers() else {
+        panic!("not connected");
+    };
     let recall = picks_up(&alice, &recalled(&alice));
     let uri = takes_refer(&alice, &recall);
     assert_eq!(uri, "sip:bob@192.0.2.1:5060", "nothing is completed");
     let sent = dials_for(&alice, &uri);
-    let rings = bob.receives("INVITE");
-    let told = || {
-        let news = world.news().into_iter().map(|event| match event.what {
-            LineNews::Connection { call, state, .. } => (state, call),
-            LineNews::CallState { .. }
-            | LineNews::ComplCancel { .. }
-            | LineNews::MsgWait { .. }
-            | LineNews::NumCompletions { .. } => panic!("other news: {:?}", event.what),
-        });
-        news.collect::<Vec<_>>()
-    };
-    let states: Vec<_> = told().iter().map(|(state, _)| *state).collect();
-    assert_eq!(states, [CallState::Offering, CallState::Proceeding]);
-    let (talk, _) = is_answered(&alice, &sent, &bob, &rings);
-    let connected = told();
+    let states = [CallState::Offering, CallState::Proceeding];
+    assert_eq!(told(&world), states.map(|state| (state, [asked, asked])));
+    ((world, [alice, bob], recall, sent), asked)
+}
+
+/// What the line was told of the connection, and nothing else.
+fn told(world: &World) -> Vec<(CallState, [CallIdentity; 2])> {
+    let news = world.news().into_iter().map(|event| match event.what {
+        LineNews::Connection {
+            call, asked, state, ..
+        } => (state, [call, asked.unwrap_or(call)]),
+        LineNews::CallState { .. }
+        | LineNews::ComplCancel { .. }
+        | LineNews::MsgWait { .. }
+        | LineNews::NumCompletions { .. } => panic!("other news: {:?}", event.what),
+    });
+    news.collect()
+}
+
+/// The line was told that it talks, by a call that completes nothing.
+#[track_caller]
+fn talks(world: &World) -> [CallIdentity; 2] {
+    let connected = told(world);
     let [(CallState::Connected, call)] = *connected else {
         panic!("not connected: {connected:?}");
     };
-    world.advance(INVITE_MAX);
-    is_parted(&alice, &recall);
-    let Answer::Call(report) = world.asks_at_once(Ask::Call(call)) else {
+    let Answer::Call(report) = world.asks_at_once(Ask::Call(call[0])) else {
         panic!("no such call");
     };
     assert_eq!(
         (report.state, report.reason, report.completes),
         (CallState::Connected, CallReason::Direct, None)
     );
-    assert_eq!(told(), []);
-    hang_up(&alice, &talk, &bob);
-    assert_eq!(told(), [(CallState::Idle, call)]);
+    call
 }
 
 #[test]

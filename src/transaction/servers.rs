@@ -48,6 +48,13 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'static> {
+    /// 200 within a dialog.
+    pub const OK: Self = Self {
+        status: Status::OK,
+        phrase: b"",
+        tag: Tag::AsReceived,
+        rest: reply::NOTHING,
+    };
     /// S-06: 100, which says that the request has come.
     pub const TRYING: Self = Self {
         status: Status::TRYING,

@@ -3,7 +3,7 @@
 //! Spec: RFC 6910 §7; RULES R8, R11.
 
 use crate::flow::kit::completion::{
-    GUARD, MOMENT, cc_call, ended, line, offered_uri, publish, subscribe, told, unsubscribe, waits,
+    GUARD, MOMENT, cc_call, ended, leaves, line, offered_uri, publish, subscribe, told, waits,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, Draft, OFFER, invite, response};
@@ -34,14 +34,6 @@ fn bob_is_busy(from: &str) -> (World, [Party; 3], Call, Message) {
 /// The peer's SUBSCRIBE in somebody's name.
 fn subscribe_as(from: &str, office: &Party, busy: &Message) -> Draft {
     subscribe(office, offered_uri(busy)).with("From", from)
-}
-
-/// Takes a subscription back.
-#[track_caller]
-fn leaves(subscriber: &Party, dialog: &Dialog) {
-    subscriber.sends(unsubscribe(dialog));
-    subscriber.receives("200");
-    ended(subscriber, "timeout");
 }
 
 #[test]

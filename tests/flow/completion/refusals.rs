@@ -3,10 +3,9 @@
 //! Spec: RFC 6910 §7.2, §9.3, §9.7, §11; RFC 6665 §4.2.1; RFC 3903 §6.
 
 use crate::flow::kit::completion::{
-    BobIsBusy, ended, line, offered_uri, publish, publish_within, subscribe, subscribes, told,
-    unsubscribe,
+    BobIsBusy, ended, leaves, line, offered_uri, publish, publish_within, subscribe, subscribes,
+    told, unsubscribe,
 };
-use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{Draft, OFFER, cancel, request, within};
 use crate::flow::kit::message::Message;
 use crate::flow::kit::party::Party;
@@ -29,14 +28,6 @@ fn outline(response: &Message) -> Vec<String> {
         .collect();
     lines.insert(0, response.start().to_owned());
     lines
-}
-
-/// Takes a subscription back.
-#[track_caller]
-fn leaves(subscriber: &Party, dialog: &Dialog) {
-    subscriber.sends(unsubscribe(dialog));
-    subscriber.receives("200");
-    ended(subscriber, "timeout");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, GUARD, LONG, RECALL, cc_call, ended, finds_busy, line, offered_uri, publish,
+    BobIsBusy, GUARD, LONG, RECALL, cc_call, ended, finds_busy, leaves, line, offered_uri, publish,
     subscribe, subscribes, told, unsubscribe, waits,
 };
 use crate::flow::kit::dialog::Dialog;
@@ -33,14 +33,6 @@ fn completes(caller: &Party, callee: &Party, sent: &Message) {
     caller.acks(sent, &answer);
     callee.receives("ACK");
     hang_up(caller, &Dialog::of_caller(sent, &answer), callee);
-}
-
-/// Takes a subscription back.
-#[track_caller]
-fn leaves(subscriber: &Party, dialog: &Dialog) {
-    subscriber.sends(unsubscribe(dialog));
-    subscriber.receives("200");
-    ended(subscriber, "timeout");
 }
 
 /// A PUBLISH is accepted: its entity tag.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::flow::kit::completion::{
     BobIsBusy, CANCEL_ALL, GUARD, MOMENT, REQUEST_LAST, connects, dials, dials_in_vain, finds_busy,
-    offered_uri, picks_up, recalled, subscribe, subscribes, talks_after_recall, told,
+    leaves, offered_uri, picks_up, recalled, subscribe, subscribes, talks_after_recall, told,
 };
 use crate::flow::kit::draft::{OFFER, invite};
 use crate::flow::kit::scenes::{call, hang_up, refused};
@@ -152,5 +152,5 @@ fn a_turn_is_told_when_it_is_kept() {
     world.quiet();
     world.store_is(Mood::Well);
     told(alice, "ready");
-    super::subscribers::leaves(alice, &waiting.dialog);
+    leaves(alice, &waiting.dialog);
 }

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, LONG, cc_call, ended, finds_busy, line, offered_uri, publish, publish_within,
-    refresh, subscribe, subscribes, told, unsubscribe,
+    BobIsBusy, LONG, cc_call, ended, finds_busy, leaves, line, offered_uri, publish,
+    publish_within, refresh, subscribe, subscribes, told,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, response};
@@ -17,14 +17,6 @@ use crate::flow::kit::subject::Setup;
 use crate::flow::kit::vault::Mood;
 
 use super::{bob_is_seen, restarts};
-
-/// Takes a subscription back.
-#[track_caller]
-pub(super) fn leaves(subscriber: &Party, dialog: &Dialog) {
-    subscriber.sends(unsubscribe(dialog));
-    subscriber.receives("200");
-    ended(subscriber, "timeout");
-}
 
 /// The subscriber's CC call is answered by Bob, which ends the subscription.
 #[track_caller]

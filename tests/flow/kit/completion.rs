@@ -233,6 +233,14 @@ pub(crate) fn line<'m>(notify: &'m Message, name: &str) -> &'m str {
         .trim()
 }
 
+/// Takes a subscription back.
+#[track_caller]
+pub(crate) fn leaves(subscriber: &Party, dialog: &Dialog) {
+    subscriber.sends(unsubscribe(dialog));
+    subscriber.receives("200");
+    ended(subscriber, "timeout");
+}
+
 /// Whether a caller can be recalled, as his phone or his PBX publishes it.
 pub(crate) fn publish(uri: &str, basic: &str) -> Draft {
     presence(request("PUBLISH", uri), basic)

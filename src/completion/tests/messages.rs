@@ -9,7 +9,9 @@ use crate::completion::{
     Which, WhichCall,
 };
 
-use super::kit::{ALICE, BOB, CAROL, World, address, answer, ended, peer, seconds, user};
+use super::kit::{
+    ALICE, BOB, CAROL, StoreMood, World, address, answer, ended, peer, rung, seconds, user,
+};
 
 const TEXT: &str = "please call back";
 const MINUTE: Duration = Duration::from_mins(1);
@@ -58,6 +60,20 @@ fn lamps(out: &[Output]) -> Vec<usize> {
         Some(*count)
     });
     lamps.collect()
+}
+
+/// How many requests their caller has, each time that he is told.
+fn counts(out: &[Output]) -> Vec<usize> {
+    let counts = out.iter().filter_map(|output| {
+        let Output::Tell(tell) = output else {
+            return None;
+        };
+        if let News::Accepted(count) | News::Ended { left: count, .. } = tell.news {
+            return Some(count);
+        }
+        None
+    });
+    counts.collect()
 }
 
 fn alice_left_word() -> (World, CompletionId, Vec<Output>) {
@@ -227,6 +243,30 @@ fn a_text_takes_the_place_of_a_callback() {
     assert_eq!(ended(&out), [(callback, Outcome::Cancelled)]);
     world.takes(id, Taking::Taken);
     world.ends_empty();
+}
+
+/// The callback was taken back for a text that nobody had, and its caller told of one that was gone.
+#[test]
+fn a_text_that_is_not_kept_takes_no_place() {
+    let mut world = World::new();
+    let callback = world.waits(ALICE, BOB);
+    world.mood = StoreMood::Taken;
+    let (result, out) = world.leaves(ALICE, TEXT);
+    assert_eq!(result, Err(Reject::StoreUnavailable));
+    assert!(counts(&out).is_empty());
+    world.mood = StoreMood::Well;
+    assert_eq!(rung(&world.frees(BOB)), [user(ALICE)]);
+    world.step(Input::RecallAnswered { id: callback });
+    world.step(Input::CcCallAnswered { id: callback });
+    world.ends_empty();
+}
+
+#[test]
+fn a_text_and_the_callback_that_it_takes_the_place_of_are_one_request() {
+    let mut world = World::new();
+    world.waits(ALICE, BOB);
+    let (_, out) = world.leaves(ALICE, TEXT);
+    assert_eq!(counts(&out), [1, 1]);
 }
 
 #[test]

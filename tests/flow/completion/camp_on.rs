@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, CANCEL_LAST, GUARD, LONG, MOMENT, REQUEST_LAST, dials, just_before, refuses,
+    BobIsBusy, CANCEL_LAST, GUARD, LONG, MOMENT, REQUEST_LAST, dials, just_before,
     talks_after_recall,
 };
 use crate::flow::kit::dialog::Dialog;
@@ -59,9 +59,7 @@ fn talks(caller: &Party, sent: &Message, bob: &Party) {
 #[test]
 fn a_call_waits_and_is_offered_when_the_callee_is_free() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     world.advance(just_before(TELLS));
     alice.receives_nothing();
@@ -79,9 +77,7 @@ fn a_call_waits_and_is_offered_when_the_callee_is_free() {
 #[test]
 fn a_caller_who_hangs_up_waits_no_longer() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     alice.cancels(&sent);
     alice.receives("200");
@@ -94,9 +90,7 @@ fn a_caller_who_hangs_up_waits_no_longer() {
 #[test]
 fn a_call_that_waited_too_long_may_be_called_back() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     world.advance(TELLS);
     alice.receives("182");
@@ -123,14 +117,12 @@ fn who_wants_no_queue_is_told_at_once() {
 #[test]
 fn a_callee_who_is_busy_again_costs_nobody_his_place() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     bob_hangs_up(&scene);
     world.advance(CALL_GUARD);
     let rings = bob.receives("INVITE");
-    refuses(bob, &rings, 486);
+    bob.refuses(&rings, 486);
     world.advance(MOMENT);
     alice.receives("182");
     world.advance(just_before(just_before(TELLS)));
@@ -143,16 +135,14 @@ fn a_callee_who_is_busy_again_costs_nobody_his_place() {
 #[test]
 fn a_callee_who_does_not_answer_has_been_reached() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     bob_hangs_up(&scene);
     world.advance(CALL_GUARD);
     let rings = bob.receives("INVITE");
     bob.answers(&rings, 180);
     alice.receives("180");
-    refuses(bob, &rings, 480);
+    bob.refuses(&rings, 480);
     let failure = refused(alice, &sent, "480");
     assert!(failure.header("Call-Info").ends_with(";m=NR"), "{failure}");
 }
@@ -160,9 +150,7 @@ fn a_callee_who_does_not_answer_has_been_reached() {
 #[test]
 fn a_caller_who_hangs_up_while_the_callee_rings_ends_that_too() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     bob_hangs_up(&scene);
     world.advance(CALL_GUARD);
@@ -181,9 +169,7 @@ fn a_caller_who_hangs_up_while_the_callee_rings_ends_that_too() {
 #[test]
 fn an_answer_that_crosses_a_cancel_is_acknowledged_and_ended() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     bob_hangs_up(&scene);
     world.advance(CALL_GUARD);
@@ -203,16 +189,13 @@ fn an_answer_that_crosses_a_cancel_is_acknowledged_and_ended() {
 #[test]
 fn a_wish_that_is_taken_back_ends_the_call_that_waits() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     let code = alice.sends(invite(CANCEL_LAST).with_sdp(OFFER));
     let [busy, done] = alice.receives_each(["486", "200"]);
     alice.acks(&sent, &busy);
     alice.acks(&code, &done);
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.is_hung_up_on();
     bob_hangs_up(&scene);
     world.advance(GUARD);
     bob.receives_nothing();
@@ -221,9 +204,7 @@ fn a_wish_that_is_taken_back_ends_the_call_that_waits() {
 #[test]
 fn a_caller_who_wants_to_be_sure_acknowledges_that_he_waits() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = alice.sends(queued().with("Supported", "100rel"));
     let told = alice.receives("182");
     assert_eq!(told.header("Require"), "100rel");
@@ -247,9 +228,7 @@ fn a_caller_who_wants_to_be_sure_acknowledges_that_he_waits() {
 #[test]
 fn two_who_call_each_other_are_connected_once() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     bob_hangs_up(&scene);
     let back = bob.sends(
@@ -268,9 +247,7 @@ fn two_who_call_each_other_are_connected_once() {
 #[test]
 fn a_call_in_the_hand_rings_before_those_who_are_called_back() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let dave = world.phone("dave");
     dials(alice, REQUEST_LAST);
     let sent = camps(&dave);

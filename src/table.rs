@@ -35,8 +35,13 @@ impl Key {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
+    /// Where in the table its entry lies, which is another's when it has gone.
+    pub fn slot(self) -> u32 {
+        self.index
+    }
+
     fn place(self) -> (usize, u32) {
-        (to_usize(self.index / CHUNK), self.index % CHUNK)
+        place(self.index)
     }
 }
 
@@ -143,6 +148,30 @@ impl<T> Table<T> {
             Slot::Held { generation, value } if *generation == key.generation => Some(value),
             Slot::Free | Slot::Taken { .. } | Slot::Held { .. } => None,
         }
+    }
+
+    /// The entry in this slot, whichever it is.
+    pub fn at(&self, slot: u32) -> Option<&T> {
+        let (at, slot) = place(slot);
+        self.chunks.get(at)?.slots.get(to_usize(slot))?.held()
+    }
+
+    /// The entry in this slot, to be changed.
+    pub fn at_mut(&mut self, slot: u32) -> Option<&mut T> {
+        let (at, slot) = place(slot);
+        match self.chunks.get_mut(at)?.slots.get_mut(to_usize(slot))? {
+            Slot::Held { value, .. } => Some(value),
+            Slot::Free | Slot::Taken { .. } => None,
+        }
+    }
+
+    /// Takes the entry in this slot out for good.
+    pub fn remove_at(&mut self, slot: u32) -> Option<T> {
+        let (at, place) = place(slot);
+        let held = self.chunks.get(at)?.slots.get(to_usize(place))?;
+        let generation = held.generation()?;
+        let index = slot;
+        self.remove(Key { index, generation })
     }
 
     /// How many entries there are, those that are taken included.
@@ -333,6 +362,20 @@ impl<T> Chunk<T> {
 }
 
 impl<T> Slot<T> {
+    fn held(&self) -> Option<&T> {
+        match self {
+            Self::Held { value, .. } => Some(value),
+            Self::Free | Self::Taken { .. } => None,
+        }
+    }
+
+    fn generation(&self) -> Option<u32> {
+        match self {
+            Self::Held { generation, .. } => Some(*generation),
+            Self::Free | Self::Taken { .. } => None,
+        }
+    }
+
     /// Takes the value of this generation out, and leaves `then`.
     fn take(&mut self, key: Key, then: Self) -> Option<T> {
         match std::mem::replace(self, then) {
@@ -347,6 +390,11 @@ impl<T> Slot<T> {
     fn is_taken(&self, key: Key) -> bool {
         matches!(self, Self::Taken { generation } if *generation == key.generation)
     }
+}
+
+/// The chunk of a slot, and which of its slots it is.
+fn place(slot: u32) -> (usize, u32) {
+    (to_usize(slot / CHUNK), slot % CHUNK)
 }
 
 /// A count of slots as what `Vec` counts with; both are at least 32 bits wide.

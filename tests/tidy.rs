@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("random", &[]),
     ("table", &[]),
     ("ledger", &[]),
+    ("named", &["table"]),
     ("wheel", &["time"]),
     ("observe", &["time"]),
     ("sip", &[]),
@@ -60,7 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "completion",
         &[
-            "cc", "ledger", "observe", "random", "sip::uri", "store", "table", "time",
+            "cc", "ledger", "named", "observe", "random", "sip::uri", "store", "table", "time",
         ],
     ),
     ("store", &["time"]),
@@ -74,6 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "ledger",
             "location",
             "media",
+            "named",
             "observe",
             "random",
             "relay",

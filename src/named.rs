@@ -30,7 +30,7 @@ pub struct Named<N, V> {
 impl<N, V> Default for Named<N, V> {
     fn default() -> Self {
         Self {
-            entries: Table::new(usize::MAX),
+            entries: Table::with_spare(usize::MAX),
             slots: HashTable::new(),
             hasher: RandomState::new(),
         }
@@ -74,6 +74,9 @@ impl<N: Eq + Hash, V> Named<N, V> {
 
     /// Changes an entry, if there is one, which may be its end.
     pub fn change(&mut self, name: &N, change: impl FnOnce(&mut V) -> Fate) {
+        if self.is_empty() {
+            return;
+        }
         let entries = &mut self.entries;
         let is_it = |slot: &u32| entries.at(*slot).is_some_and(|(it, _)| it == name);
         let hash = self.hasher.hash_one(name);
@@ -141,6 +144,9 @@ impl<N: Eq + Hash, V> Named<N, V> {
     }
 
     fn slot_of(&self, name: &N) -> Option<u32> {
+        if self.is_empty() {
+            return None;
+        }
         let is_it = |slot: &u32| self.entries.at(*slot).is_some_and(|(it, _)| it == name);
         self.slots.find(self.hasher.hash_one(name), is_it).copied()
     }

@@ -5,7 +5,7 @@
 //!   entry has gone finds nothing, whoever has its slot now;
 //! - the lowest free slot is reused first, so that what is left of a busy hour gathers in few chunks;
 //! - a chunk without entries is freed, but for one that is kept for the next entry;
-//! - a table without entries has no memory at all.
+//! - a table without entries has no memory at all, unless it is to keep that one.
 
 /// The slots of a chunk, which is what is allocated and freed at once; as many as a word has bits.
 const CHUNK: u32 = u64::BITS;
@@ -58,6 +58,8 @@ pub struct Table<T> {
     open: Vec<u64>,
     /// The chunk that is allocated and has no entries.
     spare: Option<usize>,
+    /// Whether that stays when there are no others.
+    keeps_spare: bool,
     next_generation: u32,
     entries_max: usize,
     entries: usize,
@@ -71,10 +73,20 @@ impl<T> Table<T> {
             chunks: Vec::new(),
             open: Vec::new(),
             spare: None,
+            keeps_spare: false,
             next_generation: 0,
             entries_max: entries_max.min(to_usize(u32::MAX)),
             entries: 0,
             taken: 0,
+        }
+    }
+
+    /// The same, for entries of which the last often goes before the next comes: with those that it has
+    /// had its memory goes back but for a chunk.
+    pub fn with_spare(entries_max: usize) -> Self {
+        Self {
+            keeps_spare: true,
+            ..Self::new(entries_max)
         }
     }
 
@@ -257,7 +269,7 @@ impl<T> Table<T> {
         let is_empty = chunk.free == ALL;
         self.entries -= 1;
         self.set_open(at, true);
-        if self.is_empty() {
+        if self.is_empty() && !self.keeps_spare {
             self.free_all();
         } else if is_empty {
             self.free_chunk(at);
@@ -539,6 +551,23 @@ mod tests {
         }
         assert_eq!((table.chunks.capacity(), table.open.capacity()), (0, 0));
         assert!(table.insert(7).is_ok());
+    }
+
+    #[test]
+    fn an_emptied_table_that_keeps_a_spare_keeps_one_chunk() {
+        let mut table = Table::with_spare(usize::MAX);
+        for round in 0..2 {
+            let keys = (0..20_000).map(|value| table.insert(value).expect("there is room"));
+            let keys: Vec<_> = keys.collect();
+            for &key in &keys {
+                table.remove(key);
+            }
+            assert_eq!(allocated(&table), 1, "round {round}");
+            assert!(table.chunks.capacity() < 16, "round {round}");
+        }
+        let key = table.insert(1).expect("there is room");
+        table.remove(key);
+        assert_eq!(allocated(&table), 1);
     }
 
     #[test]

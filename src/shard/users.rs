@@ -368,6 +368,8 @@ impl Users {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::location::Domains;
     use crate::sip::Uri;
@@ -523,6 +525,36 @@ mod tests {
         assert_eq!(users.line(&alice(), back).calls, Calls::Unknown);
         users.handle_timeout(at(300));
         assert_eq!(users.line(&alice(), back).calls, Calls::Free);
+    }
+
+    #[test]
+    fn who_is_waited_for_is_written_as_whoever_waits_has_him() {
+        let mut users = Users::default();
+        users.engage(&bob());
+        let name = bob();
+        users.watch(&name);
+        let known = users.known.name(&bob()).clone();
+        assert!(Arc::ptr_eq(known.as_arc(), name.as_arc()));
+    }
+
+    /// With his name and what the table adds 64, which fill a page by the page.
+    #[test]
+    fn a_user_takes_40_bytes() {
+        assert!(size_of::<User>() <= 40);
+    }
+
+    #[test]
+    fn who_has_called_for_help_is_left_alone_for_as_long_as_that_lasts() {
+        let mut users = Users::default();
+        users.watch(&bob());
+        users.leave_alone(at(0), &bob(), WINDOW);
+        users.keep(at(0), &bob(), 2 * WINDOW);
+        let quiet_until = users.line(&bob(), None).quiet_until;
+        assert_eq!(quiet_until, Some(at(30)));
+        assert!(users.is_left_alone(at(29), &bob()) && !users.is_left_alone(at(30), &bob()));
+        users.unwatch(at(40), &bob());
+        users.handle_timeout(at(60));
+        assert!(users.is_empty() && users.quiet.is_empty());
     }
 
     #[test]

@@ -223,8 +223,8 @@ impl Service {
         let names = Names {
             id: record.id,
             cce: record.cce,
-            caller: self.users.name(&record.caller),
-            callee: self.users.name(&record.callee),
+            caller: self.users.name(&record.caller).clone(),
+            callee: self.users.name(&record.callee).clone(),
             wording: Wording::new(&record.from, &record.dialled, &record.identity),
         };
         Box::new(Completion {

@@ -215,7 +215,7 @@ mod tests {
                         map.remove(&name);
                     }
                     1 if name < 4 => {
-                        let is_kept = |value: usize| value % 4 > 0;
+                        let is_kept = |value: usize| !value.is_multiple_of(4);
                         named.change_all(|value| if is_kept(*value) { Fate::Stays } else { Fate::Goes });
                         map.retain(|_, value| is_kept(*value));
                     }

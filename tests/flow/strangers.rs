@@ -47,7 +47,7 @@ fn what_is_refused_to_a_stranger_leaves_once() {
     world.advance(Duration::from_secs(40));
     mallory.receives_nothing();
     let length = |message: &Message| {
-        let fields = message.fields().iter();
+        let fields = message.fields();
         let fields = fields.map(|(name, value)| name.len() + value.len() + 4);
         message.start().len() + fields.sum::<usize>() + message.body().len()
     };

@@ -105,8 +105,7 @@ fn who_forwarded_it_and_who_wants_to_be_nobody_cross_as_they_are() {
     });
     let sent = alice.sends(draft.with_sdp(super::kit::draft::OFFER));
     let arrived = bob.receives("INVITE");
-    let crossed = arrived.fields().iter();
-    let crossed = crossed.map(|(name, value)| (name.as_str(), value.as_str()));
+    let crossed = arrived.fields();
     let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
     let crossed: Vec<_> = crossed.filter(|(name, _)| names.contains(name)).collect();
     assert_eq!(crossed, fields);

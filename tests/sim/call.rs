@@ -151,11 +151,13 @@ impl Call {
 
     /// Whether a request within a dialog is for this side.
     pub(crate) fn is_for(&self, request: &Message) -> bool {
-        let ours = format!(";tag={}", request.tag_of_to());
-        let theirs = format!(";tag={}", request.tag_of_from());
+        let is_of = |address: &str, tag: &str| {
+            let before = address.strip_suffix(tag);
+            before.is_some_and(|before| before.ends_with(";tag="))
+        };
         self.id == request.call_id()
-            && self.local.ends_with(&ours)
-            && self.remote.ends_with(&theirs)
+            && is_of(&self.local, request.tag_of_to())
+            && is_of(&self.remote, request.tag_of_from())
     }
 
     /// Whether a reliable response is the next one of its fork, and not one of before.

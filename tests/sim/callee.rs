@@ -142,8 +142,8 @@ impl Phone {
         let tag = self.calls[at].local.rsplit("tag=").next();
         let tag = tag.unwrap_or_default().to_owned();
         let lines = self.adds.clone();
-        let raw = wire::response(self.address, &request, (status, &lines), &tag, &body);
-        let packet = self.servers[found].respond(now, &raw, &mut self.out);
+        let response = wire::response(self.address, &request, (status, &lines), &tag, &body);
+        let packet = self.servers[found].respond(now, &response, &mut self.out);
         match status {
             ..200 => self.count("rings given"),
             200..300 => self.on_answered(now, at, &request, packet),
@@ -176,8 +176,8 @@ impl Phone {
         call.to = self.calls[at].to;
         call.heard_cseq = request.cseq();
         call.cseq = 500;
-        let raw = wire::response(self.address, &request, (200, ""), &tag, &body);
-        let repeat = Repeat::start(now, (call.to, raw), T2, &mut self.out);
+        let response = wire::response(self.address, &request, (200, ""), &tag, &body);
+        let repeat = Repeat::start(now, (call.to, response), T2, &mut self.out);
         call.unacknowledged = Some((request.cseq(), Some(repeat)));
         self.calls.push(call);
     }

@@ -166,8 +166,8 @@ impl Phone {
         let client = client.expect("the INVITE is open");
         client.takes_back(now);
         let invite = &client.request;
-        let (raw, to) = (wire::cancel(invite), self.calls[at].to);
-        self.start(now, call, to, &raw);
+        let (cancel, to) = (wire::cancel(invite), self.calls[at].to);
+        self.start(now, call, to, cancel);
     }
 
     fn on_answer(&mut self, now: Timestamp, at: usize, client: usize, response: &Message) {
@@ -299,9 +299,9 @@ impl Phone {
             lines,
             body,
         };
-        let raw = wire::request(self.address, &parts);
+        let request = wire::request(self.address, &parts);
         let (no, to) = (call.no, call.to);
-        self.start(now, no, to, &raw);
+        self.start(now, no, to, request);
     }
 }
 

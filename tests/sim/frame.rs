@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hasher as _};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use campon::completion::WallTime;
@@ -19,10 +20,13 @@ use crate::flow::kit::message::Message;
 use crate::flow::kit::subject;
 use crate::flow::kit::vault::Vault;
 
-/// Whether the messages are written down.
+/// What is kept of the messages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Shown {
     Nothing,
+    /// A hash of all of them.
+    Trace,
+    /// The text of each, for people.
     Messages,
 }
 
@@ -94,7 +98,7 @@ pub(crate) enum Event<P> {
     Arrives {
         from: SocketAddr,
         to: SocketAddr,
-        bytes: Vec<u8>,
+        message: Message,
     },
     /// What was planned.
     Planned(P),
@@ -152,7 +156,7 @@ impl<P> Frame<P> {
     }
 
     /// The worker takes a datagram in: what it sends.
-    pub(crate) fn receive(&mut self, from: SocketAddr, bytes: &[u8]) -> Vec<Packet> {
+    pub(crate) fn receive(&mut self, from: SocketAddr, message: &Message) -> Vec<Packet> {
         let flow = Flow {
             transport: Transport::Udp,
             listener: ListenerId(0),
@@ -164,7 +168,7 @@ impl<P> Frame<P> {
             *self.tally.entry("sent to nobody").or_default() += 1;
             return Vec::new();
         };
-        let delay = Duration::ZERO;
+        let (bytes, delay) = (&*message.raw, Duration::ZERO);
         shard.handle_input(now, Input::Received { flow, bytes, delay });
         self.sent_by_campon()
     }
@@ -185,10 +189,11 @@ impl<P> Frame<P> {
     }
 
     /// A datagram goes out, and may arrive.
-    pub(crate) fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        self.trace.write_u64(self.now.as_micros());
-        self.trace.write(format!("{from}>{to}").as_bytes());
-        self.trace.write(bytes);
+    pub(crate) fn send(&mut self, from: SocketAddr, to: SocketAddr, message: &Message) {
+        if self.shown == Shown::Trace {
+            let what = (self.now.as_micros(), from, to, &message.raw);
+            what.hash(&mut self.trace);
+        }
         let is_cut = |(whom, until): (SocketAddr, Timestamp)| {
             (whom == from || whom == to) && self.now < until
         };
@@ -203,10 +208,10 @@ impl<P> Frame<P> {
             "carried"
         };
         *self.tally.entry(name).or_default() += 1;
-        self.note(from, to, bytes, name);
+        self.note(from, to, message, name);
         for after in arrivals {
-            let bytes = bytes.to_vec();
-            self.push(self.now + after, Event::Arrives { from, to, bytes });
+            let message = message.clone();
+            self.push(self.now + after, Event::Arrives { from, to, message });
         }
     }
 
@@ -267,7 +272,9 @@ impl<P> Frame<P> {
             };
             let mut sends = None;
             if let Output::Send { flow, bytes, .. } = output {
-                sends = Some((flow.remote, bytes.to_vec()));
+                let read = Message::read(bytes, self.now, None);
+                let whole = read.unwrap_or_else(|why| panic!("{why} in\n{}", bytes.escape_ascii()));
+                sends = Some((flow.remote, whole));
             } else if let Output::Store { opening, order } = output {
                 if let Order::Put(Put { record: None, .. }) = order {
                     self.last_removal = Some(self.now);
@@ -277,7 +284,10 @@ impl<P> Frame<P> {
             if self.ends_here() {
                 break;
             }
-            if sends.as_ref().is_some_and(|(_, bytes)| is_recall(bytes)) {
+            if sends
+                .as_ref()
+                .is_some_and(|(_, message)| is_recall(message))
+            {
                 self.kept.push_back(self.vault.records());
                 if let Some(crashes) = &mut self.crashes {
                     crashes.eager = EAGER;
@@ -364,11 +374,10 @@ impl<P> Frame<P> {
         self.shard = Some(shard);
     }
 
-    fn note(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8], fate: &str) {
-        if self.shown == Shown::Nothing {
+    fn note(&mut self, from: SocketAddr, to: SocketAddr, message: &Message, fate: &str) {
+        if self.shown != Shown::Messages {
             return;
         }
-        let message = Message::read(bytes, self.now, None).expect("it was written whole");
         let time = self.now.since(Timestamp::START).as_secs_f64();
         let (start, id, cseq) = (message.start(), message.call_id(), message.header("CSeq"));
         let state = message.find("Subscription-State").unwrap_or_default();
@@ -394,11 +403,12 @@ impl<P> Frame<P> {
 }
 
 /// Whether this message rings a caller.
-pub(crate) fn is_recall(bytes: &[u8]) -> bool {
-    bytes.windows(10).any(|word| word == b"Alert-Info")
+pub(crate) fn is_recall(message: &Message) -> bool {
+    message.has("Alert-Info")
 }
 
 /// Where campon listens.
 pub(crate) fn campon() -> SocketAddr {
-    subject::listeners()[0]
+    static FIRST: LazyLock<SocketAddr> = LazyLock::new(|| subject::listeners()[0]);
+    *FIRST
 }

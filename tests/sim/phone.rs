@@ -46,6 +46,8 @@ pub(crate) struct Phone {
     pub(crate) domain: String,
     /// Where it is.
     pub(crate) address: SocketAddr,
+    /// The same, as a part of names.
+    place: String,
     pub(crate) rng: Rng,
     pub(crate) clients: Vec<Client>,
     pub(crate) servers: Vec<Server>,
@@ -75,6 +77,7 @@ pub(crate) struct Phone {
 impl Phone {
     pub(crate) fn new(user: String, address: SocketAddr, seed: u64) -> Self {
         Self {
+            place: address.to_string().replace(['.', ':'], "-"),
             user,
             domain: DOMAIN.to_owned(),
             address,
@@ -123,14 +126,12 @@ impl Phone {
             lines,
             body: "",
         };
-        let raw = wire::request(self.address, &parts);
-        self.start(now, 0, registrar, &raw);
+        let request = wire::request(self.address, &parts);
+        self.start(now, 0, registrar, request);
     }
 
     /// A message came.
-    pub(crate) fn handle_message(&mut self, now: Timestamp, from: SocketAddr, raw: &[u8]) {
-        let message = Message::read(raw, now, None)
-            .unwrap_or_else(|why| panic!("{why} in\n{}", String::from_utf8_lossy(raw)));
+    pub(crate) fn handle_message(&mut self, now: Timestamp, from: SocketAddr, message: Message) {
         if let Some(fault) = message.fault() {
             self.faults.push(format!("{fault} in\n{message}"));
             return;
@@ -208,9 +209,7 @@ impl Phone {
     /// Text that no other phone and no other use has.
     pub(crate) fn unique(&mut self, what: &str) -> String {
         self.serial += 1;
-        let port = self.address.port();
-        let host = self.address.ip().to_string().replace(['.', ':'], "-");
-        format!("{what}{host}-{port}-{}", self.serial)
+        format!("{what}{}-{}", self.place, self.serial)
     }
 
     /// Counts.
@@ -219,8 +218,8 @@ impl Phone {
     }
 
     /// Starts a client transaction.
-    pub(crate) fn start(&mut self, now: Timestamp, call: u64, to: SocketAddr, raw: &[u8]) {
-        let client = Client::start(now, call, to, raw, &mut self.out);
+    pub(crate) fn start(&mut self, now: Timestamp, call: u64, to: SocketAddr, request: Message) {
+        let client = Client::start(now, call, to, request, &mut self.out);
         if client.request.kind() == "INVITE" {
             let branch = client.request.branch().to_owned();
             self.verdicts.insert(branch, Verdict::default());
@@ -248,9 +247,9 @@ impl Phone {
         (status, lines): (u16, &str),
     ) -> String {
         let tag = self.unique("t");
-        let raw = wire::response(self.address, &request, (status, lines), &tag, "");
+        let response = wire::response(self.address, &request, (status, lines), &tag, "");
         let mut server = Server::new(request, 0, from);
-        server.respond(now, &raw, &mut self.out);
+        server.respond(now, &response, &mut self.out);
         self.servers.push(server);
         tag
     }

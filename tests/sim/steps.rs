@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fmt::{Debug, Write as _};
+use std::fmt::{self, Debug, Write as _};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -14,6 +14,7 @@ pub(crate) type Step = [String; 3];
 
 thread_local! {
     static SEEN: RefCell<BTreeMap<Step, u64>> = const { RefCell::new(BTreeMap::new()) };
+    static READER: RefCell<Reader> = RefCell::default();
 }
 
 /// Runs something; beside what it gives, how often which step was made meanwhile.
@@ -32,9 +33,14 @@ impl Subscriber for Recorder {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut reader = Reader::default();
-        event.record(&mut reader);
-        SEEN.with_borrow_mut(|seen| *seen.entry(reader.0).or_default() += 1);
+        READER.with_borrow_mut(|reader| {
+            reader.0.iter_mut().for_each(String::clear);
+            event.record(reader);
+            SEEN.with_borrow_mut(|seen| match seen.get_mut(&reader.0) {
+                Some(count) => *count += 1,
+                None => drop(seen.insert(reader.0.clone(), 1)),
+            });
+        });
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -71,10 +77,21 @@ impl Visit for Reader {
     /// A state without what it carries.
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if let Some(slot) = self.slot(field) {
-            let _ = write!(slot, "{value:?}");
-            if let Some(end) = slot.find(' ') {
-                slot.truncate(end);
-            }
+            let _ = write!(FirstWord(slot), "{value:?}");
         }
+    }
+}
+
+/// Takes what comes before the first blank, and refuses the rest.
+struct FirstWord<'s>(&'s mut String);
+
+impl fmt::Write for FirstWord<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let Some((first, _)) = text.split_once(' ') else {
+            self.0.push_str(text);
+            return Ok(());
+        };
+        self.0.push_str(first);
+        Err(fmt::Error)
     }
 }

@@ -20,7 +20,7 @@ pub(crate) const T4: Duration = Duration::from_secs(5);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(32);
 
 /// A datagram on its way out: where to, and what.
-pub(crate) type Packet = (SocketAddr, Vec<u8>);
+pub(crate) type Packet = (SocketAddr, Message);
 
 /// A datagram that is sent again and again until somebody stops it.
 #[derive(Clone, Debug)]
@@ -126,16 +126,15 @@ impl Client {
         now: Timestamp,
         call: u64,
         to: SocketAddr,
-        raw: &[u8],
+        request: Message,
         out: &mut Vec<Packet>,
     ) -> Self {
-        let request = Message::read(raw, now, None).expect("phones write whole messages");
         let longest = if request.kind() == "INVITE" {
             PATIENCE
         } else {
             T2
         };
-        let repeat = Repeat::start(now, (to, raw.to_vec()), longest, out);
+        let repeat = Repeat::start(now, (to, request.clone()), longest, out);
         Self {
             request,
             call,
@@ -256,7 +255,7 @@ pub(crate) struct Server {
     /// The call that it belongs to.
     pub(crate) call: u64,
     from: SocketAddr,
-    last: Option<Vec<u8>>,
+    last: Option<Message>,
     state: ServerState,
 }
 
@@ -309,10 +308,14 @@ impl Server {
     }
 
     /// Sends a response; a 2xx to an INVITE is the user's to repeat.
-    pub(crate) fn respond(&mut self, now: Timestamp, raw: &[u8], out: &mut Vec<Packet>) -> Packet {
-        let response = Message::read(raw, now, None).expect("phones write whole messages");
-        let packet = (self.from, raw.to_vec());
-        self.last = Some(raw.to_vec());
+    pub(crate) fn respond(
+        &mut self,
+        now: Timestamp,
+        response: &Message,
+        out: &mut Vec<Packet>,
+    ) -> Packet {
+        let packet = (self.from, response.clone());
+        self.last = Some(response.clone());
         let is_invite = self.request.kind() == "INVITE";
         match response.status() {
             100..200 => out.push(packet.clone()),

@@ -4,6 +4,8 @@
 
 use std::net::SocketAddr;
 
+use campon::time::Timestamp;
+
 use super::transaction::Client;
 use crate::flow::kit::message::{Message, uri_of};
 
@@ -23,7 +25,7 @@ pub(crate) struct Parts<'p> {
 }
 
 /// A request of the phone at this address.
-pub(crate) fn request(address: SocketAddr, parts: &Parts<'_>) -> Vec<u8> {
+pub(crate) fn request(address: SocketAddr, parts: &Parts<'_>) -> Message {
     let Parts {
         method,
         uri,
@@ -40,12 +42,11 @@ pub(crate) fn request(address: SocketAddr, parts: &Parts<'_>) -> Vec<u8> {
         _ => String::new(),
     };
     let content = content_of(method, body);
-    format!(
+    whole(&format!(
         "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch={branch};rport\r\n\
          Max-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\n\
          CSeq: {cseq} {method}\r\n{contact}{lines}{content}\r\n{body}"
-    )
-    .into_bytes()
+    ))
 }
 
 /// A response of the phone at this address.
@@ -55,7 +56,7 @@ pub(crate) fn response(
     (status, lines): (u16, &str),
     tag: &str,
     body: &str,
-) -> Vec<u8> {
+) -> Message {
     let vias = request.all("Via").join("\r\nVia: ");
     let to = request.header("To");
     let tag = if status == 100 || to.contains(";tag=") {
@@ -72,36 +73,33 @@ pub(crate) fn response(
     let content = content_of(request.kind(), body);
     let (from, call_id) = (request.header("From"), request.call_id());
     let cseq = request.header("CSeq");
-    format!(
+    whole(&format!(
         "SIP/2.0 {status} Simulated\r\nVia: {vias}\r\nFrom: {from}\r\nTo: {to}{tag}\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\n\
          {contact}{lines}{content}\r\n{body}"
-    )
-    .into_bytes()
+    ))
 }
 
 /// The ACK of a transaction that failed.
-pub(crate) fn ack_of_failure(client: &Client, response: &Message) -> Vec<u8> {
+pub(crate) fn ack_of_failure(client: &Client, response: &Message) -> Message {
     let invite = &client.request;
     let (uri, via) = (invite.uri(), invite.header("Via"));
     let (from, to) = (invite.header("From"), response.header("To"));
     let (call_id, cseq) = (invite.call_id(), invite.cseq());
-    format!(
+    whole(&format!(
         "ACK {uri} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\n\
          Call-ID: {call_id}\r\nCSeq: {cseq} ACK\r\nContent-Length: 0\r\n\r\n"
-    )
-    .into_bytes()
+    ))
 }
 
 /// The CANCEL of an INVITE.
-pub(crate) fn cancel(invite: &Message) -> Vec<u8> {
+pub(crate) fn cancel(invite: &Message) -> Message {
     let (uri, via) = (invite.uri(), invite.header("Via"));
     let (from, to) = (invite.header("From"), invite.header("To"));
     let (call_id, cseq) = (invite.call_id(), invite.cseq());
-    format!(
+    whole(&format!(
         "CANCEL {uri} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\n\
          Call-ID: {call_id}\r\nCSeq: {cseq} CANCEL\r\nContent-Length: 0\r\n\r\n"
-    )
-    .into_bytes()
+    ))
 }
 
 /// Who wrote a request: host and port of its top Via.
@@ -135,9 +133,15 @@ pub(crate) fn session(call: &str, version: u32) -> String {
 
 /// The call that a session description names.
 pub(crate) fn session_name(message: &Message) -> Option<String> {
-    let body = String::from_utf8_lossy(message.body());
+    let body = str::from_utf8(message.body()).ok()?;
     let line = body.lines().find_map(|line| line.strip_prefix("s="));
     line.map(str::to_owned)
+}
+
+/// What a phone wrote; the datagram says when it is sent.
+fn whole(text: &str) -> Message {
+    let read = Message::read(text.as_bytes(), Timestamp::START, None);
+    read.expect("phones write whole messages")
 }
 
 fn contact_of(address: SocketAddr) -> String {

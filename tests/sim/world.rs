@@ -12,6 +12,7 @@ use super::frame::{Event, Frame, Shown, campon};
 use super::network::Conditions;
 use super::phone::Phone;
 use super::transaction::Packet;
+use crate::flow::kit::message::Message;
 use crate::flow::kit::subject::{self, DOMAIN, Setup};
 
 /// Calls begin within this time.
@@ -63,7 +64,7 @@ enum Plan {
 
 /// Runs one seed.
 pub(crate) fn run(seed: u64, between: Between, conditions: Conditions) -> Outcome {
-    run_shown(seed, between, conditions, Shown::Nothing)
+    run_shown(seed, between, conditions, Shown::Trace)
 }
 
 /// Runs one seed, and writes its messages down if asked.
@@ -184,7 +185,7 @@ impl World {
     fn happen(&mut self, event: Event<Plan>) {
         let now = self.frame.now;
         match event {
-            Event::Arrives { from, to, bytes } => self.arrive(from, to, &bytes),
+            Event::Arrives { from, to, message } => self.arrive(from, to, message),
             Event::Planned(Plan::Registers(phone)) if self.frame.shard.is_some() => {
                 self.phones[phone].register(now, campon());
                 self.send_from(phone);
@@ -197,14 +198,14 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+    fn arrive(&mut self, from: SocketAddr, to: SocketAddr, message: Message) {
         if to == campon() {
-            let sent = self.frame.receive(from, bytes);
+            let sent = self.frame.receive(from, &message);
             return self.send_from_campon(sent);
         }
         let found = self.phones.iter().position(|phone| phone.address == to);
         let phone = found.unwrap_or_else(|| panic!("nobody is at {to}"));
-        self.phones[phone].handle_message(self.frame.now, from, bytes);
+        self.phones[phone].handle_message(self.frame.now, from, message);
         self.send_from(phone);
     }
 
@@ -222,14 +223,14 @@ impl World {
 
     fn send_from(&mut self, phone: usize) {
         let from = self.phones[phone].address;
-        for (to, bytes) in std::mem::take(&mut self.phones[phone].out) {
-            self.frame.send(from, to, &bytes);
+        for (to, message) in std::mem::take(&mut self.phones[phone].out) {
+            self.frame.send(from, to, &message);
         }
     }
 
     fn send_from_campon(&mut self, sent: Vec<Packet>) {
-        for (to, bytes) in sent {
-            self.frame.send(campon(), to, &bytes);
+        for (to, message) in sent {
+            self.frame.send(campon(), to, &message);
         }
     }
 }

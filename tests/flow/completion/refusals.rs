@@ -22,8 +22,8 @@ fn is_refused(party: &Party, draft: Draft, status: &str) -> Message {
 /// A response without what belongs to its request and to its hour alone.
 fn outline(response: &Message) -> Vec<String> {
     let own = ["Via", "From", "To", "Call-ID", "CSeq"];
-    let fields = response.fields().iter();
-    let fields = fields.filter(|(name, _)| !own.contains(&name.as_str()));
+    let fields = response.fields();
+    let fields = fields.filter(|(name, _)| !own.contains(name));
     let mut lines: Vec<_> = fields
         .map(|(name, value)| format!("{name}: {value}"))
         .collect();

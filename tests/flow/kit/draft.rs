@@ -121,7 +121,7 @@ pub(crate) fn proxied(request: &Message, uri: &str) -> Draft {
     let mut draft = Draft::new(format!("{} {uri} SIP/2.0", request.kind()));
     let hops: u8 = request.header("Max-Forwards").parse().expect("a number");
     for (name, value) in request.fields() {
-        draft = match name.as_str() {
+        draft = match name {
             "Max-Forwards" => draft.with(name, &(hops - 1).to_string()),
             "Content-Length" => draft,
             _ => draft.with(name, value),

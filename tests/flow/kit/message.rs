@@ -3,23 +3,39 @@
 //! Spec: RFC 3261 §7, §8.1.1, §8.2.6; it is strict, because it reads what campon wrote.
 
 use std::fmt;
+use std::ops::Range;
+use std::rc::Rc;
 
 use campon::shard::SendId;
 use campon::sip::flow::{ConnectionId, Flow};
 use campon::time::Timestamp;
 
-/// A message with the instant at which it was sent or came.
+/// A message with the instant at which it was sent or came; a copy of it is cheap.
 #[derive(Clone)]
 pub(crate) struct Message {
     /// The text on the wire.
-    pub(crate) raw: Vec<u8>,
+    pub(crate) raw: Rc<[u8]>,
     /// When it was sent or came.
     pub(crate) at: Timestamp,
     /// Which of campon's senders it came from, and how; none for what a party sent.
     pub(crate) origin: Option<(SendId, Flow)>,
-    start: String,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
+    /// Where the body begins in the text on the wire.
+    body: usize,
+    head: Rc<Head>,
+}
+
+/// The start line and the header fields, and where each stands in them.
+struct Head {
+    text: String,
+    start: Range<usize>,
+    fields: Vec<Field>,
+    /// The branch of the top Via, which is compared again and again.
+    branch: Range<usize>,
+}
+
+struct Field {
+    name: Range<usize>,
+    value: Range<usize>,
 }
 
 impl Message {
@@ -29,46 +45,40 @@ impl Message {
         at: Timestamp,
         origin: Option<(SendId, Flow)>,
     ) -> Result<Self, String> {
-        let end = find(raw, b"\r\n\r\n").ok_or("no empty line ends the headers")?;
-        let head = String::from_utf8_lossy(&raw[..end]).into_owned();
-        let mut lines = head.split("\r\n");
-        let start = lines.next().unwrap_or_default().to_owned();
-        let headers = lines.map(field).collect::<Result<Vec<_>, _>>()?;
-        if head.replace("\r\n", "").contains(['\r', '\n']) {
-            return Err("a CR or LF inside a line".to_owned());
-        }
-        let body = raw[end + 4..].to_vec();
+        let end = end_of_head(raw)?;
+        let head = Head::read(String::from_utf8_lossy(&raw[..end]).into_owned())?;
         Ok(Self {
-            raw: raw.to_vec(),
+            raw: raw.into(),
             at,
             origin,
-            start,
-            headers,
-            body,
+            body: end + 4,
+            head: Rc::new(head),
         })
     }
 
     /// Reads what a party sends: it may fold its headers.
     pub(crate) fn of_party(raw: &[u8], at: Timestamp) -> Result<Self, String> {
-        let text = String::from_utf8_lossy(raw);
+        let end = end_of_head(raw)?;
+        let text = String::from_utf8_lossy(&raw[..end]);
         let unfolded = text.replace("\r\n ", " ").replace("\r\n\t", " ");
-        let mut message = Self::read(unfolded.as_bytes(), at, None)?;
-        message.raw = raw.to_vec();
-        if let Some(end) = find(raw, b"\r\n\r\n") {
-            message.body = raw[end + 4..].to_vec();
-        }
-        Ok(message)
+        Ok(Self {
+            raw: raw.into(),
+            at,
+            origin: None,
+            body: end + 4,
+            head: Rc::new(Head::read(unfolded)?),
+        })
     }
 
     /// Whether it is a request.
     pub(crate) fn is_request(&self) -> bool {
-        !self.start.starts_with("SIP/2.0 ")
+        !self.start().starts_with("SIP/2.0 ")
     }
 
     /// The method of a request, the code of a response: what an arrow is called.
     pub(crate) fn kind(&self) -> &str {
         let nth = usize::from(!self.is_request());
-        self.start.split(' ').nth(nth).unwrap_or_default()
+        self.start().split(' ').nth(nth).unwrap_or_default()
     }
 
     /// The code of a response; 0 for a request.
@@ -81,45 +91,50 @@ impl Message {
 
     /// The phrase of a response.
     pub(crate) fn phrase(&self) -> &str {
-        self.start.splitn(3, ' ').nth(2).unwrap_or_default()
+        self.start().splitn(3, ' ').nth(2).unwrap_or_default()
     }
 
     /// The Request-URI.
     pub(crate) fn uri(&self) -> &str {
         assert!(self.is_request(), "a Request-URI was asked of\n{self}");
-        self.start.split(' ').nth(1).unwrap_or_default()
+        self.start().split(' ').nth(1).unwrap_or_default()
     }
 
     /// The start line.
     pub(crate) fn start(&self) -> &str {
-        &self.start
+        self.head.part(&self.head.start)
     }
 
     /// The body.
     pub(crate) fn body(&self) -> &[u8] {
-        &self.body
+        &self.raw[self.body..]
     }
 
     /// The body as text.
     pub(crate) fn sdp(&self) -> &str {
-        std::str::from_utf8(&self.body).expect("a session description is text")
+        std::str::from_utf8(self.body()).expect("a session description is text")
     }
 
     /// The header fields as they stand, in order.
-    pub(crate) fn fields(&self) -> &[(String, String)] {
-        &self.headers
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        let (fields, part) = (&self.head.fields, |place| self.head.part(place));
+        fields
+            .iter()
+            .map(move |field| (part(&field.name), part(&field.value)))
     }
 
     /// The one field of this name; a failure if there are none or several.
     pub(crate) fn header(&self, name: &str) -> &str {
-        let all = self.all(name);
-        assert_eq!(all.len(), 1, "{name} fields in\n{self}");
-        all[0]
+        let mut all = self.named(name);
+        match (all.next(), all.next()) {
+            (Some(value), None) => value,
+            _ => panic!("{} {name} fields in\n{self}", self.all(name).len()),
+        }
     }
 
     /// The field of this name, if it is there.
     pub(crate) fn find(&self, name: &str) -> Option<&str> {
-        self.all(name).first().copied()
+        self.named(name).next()
     }
 
     /// Whether a field of this name is there.
@@ -129,15 +144,16 @@ impl Message {
 
     /// Each field of this name.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
-        let named = |field: &&(String, String)| field.0.eq_ignore_ascii_case(name);
-        let fields = self.headers.iter().filter(named);
-        fields.map(|field| field.1.as_str()).collect()
+        self.named(name).collect()
+    }
+
+    fn named<'m>(&'m self, name: &str) -> impl Iterator<Item = &'m str> {
+        self.head.named(name)
     }
 
     /// Each value of the fields of this name: lists are split at their commas.
     pub(crate) fn list(&self, name: &str) -> Vec<&str> {
-        let fields = self.all(name);
-        fields.into_iter().flat_map(split_list).collect()
+        self.named(name).flat_map(split_list).collect()
     }
 
     /// Whether a list of tokens holds this one.
@@ -146,11 +162,10 @@ impl Message {
         values.iter().any(|value| value.eq_ignore_ascii_case(token))
     }
 
-    /// The branch of the top Via.
+    /// The branch of the top Via; empty if there is none.
     pub(crate) fn branch(&self) -> &str {
-        let vias = self.list("Via");
-        let top = vias.first().expect("a Via");
-        param(top, "branch").unwrap_or_default()
+        assert!(self.has("Via"), "a Via");
+        self.head.part(&self.head.branch)
     }
 
     /// The Call-ID.
@@ -193,10 +208,10 @@ impl Message {
     /// What is wrong with a message of campon's, whatever the ladder.
     pub(crate) fn fault(&self) -> Option<String> {
         let once = ["From", "To", "Call-ID", "CSeq", "Content-Length"];
-        if let Some(name) = once.iter().find(|name| self.all(name).len() != 1) {
+        if let Some(name) = once.iter().find(|name| self.named(name).count() != 1) {
             return Some(format!("{name} is not there once"));
         }
-        if self.header("Content-Length") != self.body.len().to_string() {
+        if self.header("Content-Length") != self.body().len().to_string() {
             return Some("Content-Length is not the body's".to_owned());
         }
         if self.tag_of_from().is_empty() {
@@ -214,7 +229,7 @@ impl Message {
         let creates_dialog = self.kind() == "INVITE";
         let faults = [
             (
-                !self.start.ends_with(" SIP/2.0"),
+                !self.start().ends_with(" SIP/2.0"),
                 "the version is not SIP/2.0",
             ),
             (self.list("Via").len() != 1, "there is not one Via"), // S-37
@@ -266,6 +281,77 @@ impl Message {
     }
 }
 
+impl Head {
+    fn read(text: String) -> Result<Self, String> {
+        let mut lines = Vec::with_capacity(16);
+        let mut from = 0;
+        for at in memchr::memchr2_iter(b'\r', b'\n', text.as_bytes()) {
+            // The end of a line is two of them.
+            if at < from {
+                continue;
+            }
+            if !text[at..].starts_with("\r\n") {
+                return Err("a CR or LF inside a line".to_owned());
+            }
+            lines.push(from..at);
+            from = at + 2;
+        }
+        lines.push(from..text.len());
+        let mut lines = lines.into_iter();
+        let start = lines.next().unwrap_or_default();
+        let fields = lines.map(|line| Field::read(&text, line));
+        let mut head = Self {
+            fields: fields.collect::<Result<_, _>>()?,
+            start,
+            branch: 0..0,
+            text,
+        };
+        head.branch = head.find_branch().unwrap_or_default();
+        Ok(head)
+    }
+
+    fn find_branch(&self) -> Option<Range<usize>> {
+        let via = self.named("Via").next()?;
+        let top = split_list(via).next()?;
+        let branch = param(top, "branch").filter(|branch| !branch.is_empty())?;
+        Some(self.place(branch))
+    }
+
+    fn named<'h>(&'h self, name: &str) -> impl Iterator<Item = &'h str> {
+        let named = move |field: &&Field| self.part(&field.name).eq_ignore_ascii_case(name);
+        let fields = self.fields.iter().filter(named);
+        fields.map(|field| self.part(&field.value))
+    }
+
+    fn part(&self, place: &Range<usize>) -> &str {
+        &self.text[place.clone()]
+    }
+
+    /// Where a part of the text stands in it.
+    fn place(&self, part: &str) -> Range<usize> {
+        let from = part.as_ptr().addr() - self.text.as_ptr().addr();
+        from..from + part.len()
+    }
+}
+
+impl Field {
+    fn read(text: &str, line: Range<usize>) -> Result<Self, String> {
+        let of_line = &text[line.clone()];
+        let (name, value) = of_line
+            .split_once(':')
+            .ok_or_else(|| format!("no colon in {of_line:?}"))?;
+        if name.is_empty() || name.contains([' ', '\t']) {
+            return Err(format!("no header name in {of_line:?}"));
+        }
+        let after = line.end - value.trim_start().len();
+        let value = value.trim();
+        Ok(Self {
+            name: line.start..line.start + name.len(),
+            value: after..after + value.len(),
+        })
+    }
+}
+
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.raw))
@@ -274,7 +360,7 @@ impl fmt::Display for Message {
 
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.start)
+        f.write_str(self.start())
     }
 }
 
@@ -309,34 +395,23 @@ fn first_true(faults: &[(bool, &str)]) -> Option<String> {
     found.map(|(_, what)| (*what).to_owned())
 }
 
-fn field(line: &str) -> Result<(String, String), String> {
-    let (name, value) = line
-        .split_once(':')
-        .ok_or_else(|| format!("no colon in {line:?}"))?;
-    if name.is_empty() || name.contains([' ', '\t']) {
-        return Err(format!("no header name in {line:?}"));
-    }
-    Ok((name.to_owned(), value.trim().to_owned()))
-}
-
-fn split_list(value: &str) -> Vec<&str> {
+fn split_list(value: &str) -> impl Iterator<Item = &str> {
     let (mut quoted, mut bracketed, mut escaped) = (false, false, false);
-    value
-        .split(|c: char| {
-            let literal = escaped;
-            escaped = quoted && c == '\\' && !literal;
-            match c {
-                '"' if !literal => quoted = !quoted,
-                '<' if !quoted => bracketed = true,
-                '>' if !quoted => bracketed = false,
-                _ => {}
-            }
-            c == ',' && !quoted && !bracketed
-        })
-        .map(str::trim)
-        .collect()
+    let values = value.split(move |c: char| {
+        let literal = escaped;
+        escaped = quoted && c == '\\' && !literal;
+        match c {
+            '"' if !literal => quoted = !quoted,
+            '<' if !quoted => bracketed = true,
+            '>' if !quoted => bracketed = false,
+            _ => {}
+        }
+        c == ',' && !quoted && !bracketed
+    });
+    values.map(str::trim)
 }
 
-fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).position(|window| window == what)
+fn end_of_head(raw: &[u8]) -> Result<usize, String> {
+    let found = memchr::memmem::find(raw, b"\r\n\r\n");
+    found.ok_or_else(|| "no empty line ends the headers".to_owned())
 }

@@ -72,8 +72,8 @@ impl Usage {
             lines: wish.lines,
             body: wish.body,
         };
-        let raw = wire::request(phone.address, &parts);
-        phone.start(now, 0, campon(), &raw);
+        let request = wire::request(phone.address, &parts);
+        phone.start(now, 0, campon(), request);
     }
 
     /// Whether a request is newer than all before it.

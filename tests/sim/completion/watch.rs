@@ -179,14 +179,12 @@ impl Watch {
                 let what = format!("ready while the callee is busy: {id} before {now:?}");
                 self.faults.push(what);
             }
-            // S-124: a subscriber who does not answer may be taken for gone, and is told no more.
-            let unanswered = seen.unanswered.values();
-            let is_lost = unanswered
-                .min()
-                .is_some_and(|at| now.since(*at) >= UNHEARD_MAX);
             if let Some(since) = seen.ready_since
                 && now.since(since) > RECALL + SLACK
             {
+                // S-124: a subscriber who does not answer may be taken for gone, and is told no more.
+                let unanswered = seen.unanswered.values().min();
+                let is_lost = unanswered.is_some_and(|at| now.since(*at) >= UNHEARD_MAX);
                 seen.ready_since = None;
                 if !is_lost {
                     self.faults.push(format!(

@@ -35,6 +35,11 @@ const REGISTRATIONS_END: Duration = Duration::from_hours(3);
 /// The users: two who call, two who are called.
 const USERS: [&str; 4] = ["alice", "anna", "bob", "ben"];
 
+/// All who take part, by number: the users, the agent, the monitor.
+const PARTIES: usize = USERS.len() + 2;
+const AGENT_AT: usize = USERS.len();
+const MONITOR_AT: usize = AGENT_AT + 1;
+
 /// The peer, and the callee and the caller there.
 const PEER: &str = "198.51.100.7";
 const FAR: &str = "fred";
@@ -77,6 +82,8 @@ struct World {
     agent: Agent,
     monitor: Monitor,
     watch: Watch,
+    /// When each of all has something to do.
+    due: [Option<Timestamp>; PARTIES],
     /// Of 1000 seconds, in so many somebody is cut off.
     cut: u64,
     /// When campon will have been started anew.
@@ -222,6 +229,7 @@ impl World {
         Self {
             watch: Watch::new(phones.collect(), is_upstream),
             frame,
+            due: [None; PARTIES],
             down_until: None,
             cut: conditions.cut,
             users,
@@ -254,7 +262,7 @@ impl World {
     fn plan_cuts(&mut self, cut: u64) {
         for second in 0..BUSY.as_secs() {
             if self.frame.rng.below(1000) < cut {
-                let whom = index(self.frame.rng.below(USERS.len() as u64 + 2));
+                let whom = index(self.frame.rng.below(PARTIES as u64));
                 self.frame
                     .at(Duration::from_secs(second), Plan::CutsOff(whom));
             }
@@ -263,12 +271,7 @@ impl World {
 
     fn cut_off(&mut self, whom: usize) {
         let length = Duration::from_millis(500 + self.frame.rng.below(45_000));
-        let phone = match whom.checked_sub(self.users.len()) {
-            None => &self.users[whom].phone,
-            Some(0) => &self.agent.phone,
-            Some(_) => &self.monitor.phone,
-        };
-        let address = phone.address;
+        let address = self.phone(whom).address;
         self.frame.cut_off(address, length);
     }
 
@@ -306,55 +309,49 @@ impl World {
     }
 
     fn next_instant(&self) -> Option<Timestamp> {
-        let users = self.users.iter().flat_map(|user| {
-            let deeds = user.agenda.iter().map(|(at, _)| *at);
-            deeds.chain(user.phone.deadline())
-        });
-        let agent = self.agent.agenda.iter().map(|(at, _)| *at);
-        let monitor = self.monitor.agenda.iter().map(|(at, _)| *at);
-        let all = users.chain(agent).chain(self.agent.phone.deadline());
-        let all = all.chain(monitor).chain(self.monitor.phone.deadline());
-        all.chain(self.frame.next_instant()).min()
+        let due = self.due.iter().copied().flatten();
+        due.chain(self.frame.next_instant()).min()
     }
 
     fn happen(&mut self, event: Event<Plan>) {
         let now = self.frame.now;
         match event {
-            Event::Arrives { from, to, bytes } => self.arrive(from, to, &bytes),
+            Event::Arrives { from, to, message } => self.arrive(from, to, message),
             Event::Planned(Plan::User(user, deed)) => {
                 self.users[user].act(now, deed);
-                self.send_all();
+                self.send_of(user);
             }
             Event::Planned(Plan::CutsOff(whom)) => self.cut_off(whom),
             Event::Planned(Plan::Agent(deed)) => {
                 self.agent.act(now, deed);
-                self.send_all();
+                self.send_of(AGENT_AT);
             }
         }
     }
 
-    fn arrive(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+    fn arrive(&mut self, from: SocketAddr, to: SocketAddr, message: Message) {
         let now = self.frame.now;
         if to == campon() {
-            let message = Message::read(bytes, now, None).expect("phones write whole messages");
             if self.frame.shard.is_some() {
                 self.watch.on_input(now, from, &message);
             }
-            let sent = self.frame.receive(from, bytes);
+            let sent = self.frame.receive(from, &message);
             return self.send_from_campon(sent);
         }
-        if let Some(user) = self.users.iter_mut().find(|user| user.phone.address == to) {
-            user.phone.handle_message(now, from, bytes);
-            user.react(now);
-        } else if self.agent.phone.address == to {
-            self.agent.phone.handle_message(now, from, bytes);
-            self.agent.react(now);
-        } else {
-            assert_eq!(self.monitor.phone.address, to, "nobody is there");
-            self.monitor.phone.handle_message(now, from, bytes);
-            self.monitor.react(now);
+        let whom = match self.users.iter().position(|user| user.phone.address == to) {
+            Some(user) => user,
+            None if self.agent.phone.address == to => AGENT_AT,
+            None => MONITOR_AT,
+        };
+        let phone = self.phone(whom);
+        assert_eq!(phone.address, to, "nobody is there");
+        phone.handle_message(now, from, message);
+        match whom {
+            AGENT_AT => self.agent.react(now),
+            MONITOR_AT => self.monitor.react(now),
+            user => self.users[user].react(now),
         }
-        self.send_all();
+        self.send_of(whom);
     }
 
     fn fall_due(&mut self) {
@@ -365,46 +362,74 @@ impl World {
             self.watch.on_jump(jump);
         }
         self.send_from_campon(sent);
-        for user in &mut self.users {
-            while let Some(deed) = take_due(&mut user.agenda, now) {
-                user.act(now, deed);
+        for whom in 0..PARTIES {
+            if self.due[whom].is_some_and(|due| due <= now) {
+                self.act_on_time(whom);
             }
-            user.phone.handle_timeout(now);
         }
-        while let Some(deed) = take_due(&mut self.agent.agenda, now) {
-            self.agent.act(now, deed);
-        }
-        self.agent.phone.handle_timeout(now);
-        while let Some(moves_on) = take_due(&mut self.monitor.agenda, now) {
-            self.monitor.act(now, moves_on);
-        }
-        self.monitor.phone.handle_timeout(now);
-        self.send_all();
     }
 
-    fn send_all(&mut self) {
-        let users = self.users.iter_mut().map(|user| &mut user.phone);
-        for phone in users.chain([&mut self.agent.phone, &mut self.monitor.phone]) {
-            for (to, bytes) in std::mem::take(&mut phone.out) {
-                self.frame.send(phone.address, to, &bytes);
+    /// Somebody does what he has planned for now, and his phone what is due.
+    fn act_on_time(&mut self, whom: usize) {
+        let now = self.frame.now;
+        match whom {
+            AGENT_AT => {
+                while let Some(deed) = take_due(&mut self.agent.agenda, now) {
+                    self.agent.act(now, deed);
+                }
+            }
+            MONITOR_AT => {
+                while let Some(moves_on) = take_due(&mut self.monitor.agenda, now) {
+                    self.monitor.act(now, moves_on);
+                }
+            }
+            user => {
+                let user = &mut self.users[user];
+                while let Some(deed) = take_due(&mut user.agenda, now) {
+                    user.act(now, deed);
+                }
             }
         }
+        self.phone(whom).handle_timeout(now);
+        self.send_of(whom);
+    }
+
+    fn phone(&mut self, whom: usize) -> &mut Phone {
+        match whom {
+            AGENT_AT => &mut self.agent.phone,
+            MONITOR_AT => &mut self.monitor.phone,
+            user => &mut self.users[user].phone,
+        }
+    }
+
+    /// What somebody has done goes out, and he says when he next has something to do.
+    fn send_of(&mut self, whom: usize) {
+        let phone = self.phone(whom);
+        let (from, mut out) = (phone.address, std::mem::take(&mut phone.out));
+        for (to, message) in out.drain(..) {
+            self.frame.send(from, to, &message);
+        }
+        let phone = self.phone(whom);
+        phone.out = out;
+        let due = phone.deadline();
+        let planned = match whom {
+            AGENT_AT => next_deed(&self.agent.agenda),
+            MONITOR_AT => next_deed(&self.monitor.agenda),
+            user => next_deed(&self.users[user].agenda),
+        };
+        self.due[whom] = due.into_iter().chain(planned).min();
     }
 
     fn send_from_campon(&mut self, sent: Vec<Packet>) {
         let now = self.frame.now;
-        for (to, bytes) in sent {
-            let message = Message::read(&bytes, now, None);
-            if is_recall(&bytes)
+        for (to, message) in sent {
+            if is_recall(&message)
                 && let Some(kept) = self.frame.kept.pop_front()
             {
                 self.watch.note_kept(&kept);
             }
-            match message {
-                Ok(message) => self.watch.on_output(now, to, &message),
-                Err(why) => self.watch.faults.push(why),
-            }
-            self.frame.send(campon(), to, &bytes);
+            self.watch.on_output(now, to, &message);
+            self.frame.send(campon(), to, &message);
         }
         let down_until = self.frame.down_until();
         if down_until.is_some() && down_until != self.down_until {
@@ -426,6 +451,10 @@ impl World {
             self.frame.at(at, Plan::User(user, user::Deed::ComesBackTo));
         }
     }
+}
+
+fn next_deed<D>(agenda: &[(Timestamp, D)]) -> Option<Timestamp> {
+    agenda.iter().map(|(at, _)| *at).min()
 }
 
 fn take_due<D>(agenda: &mut Vec<(Timestamp, D)>, now: Timestamp) -> Option<D> {

@@ -39,7 +39,7 @@ const REFUSALS: [&str; 4] = [
 /// What campon's configuration says of the two.
 pub(super) const PEERS: &str = "[[peer]]\nname = \"north\"\naddress = \"127.84.1.5:5060\"\n\
     completion = \"off\"\n[[peer]]\nname = \"south\"\naddress = \"127.84.1.6:5060\"\n\
-    completion = \"off\"\n[[route]]\nuser = \"9*\"\nto = \"south\"\n";
+    completion = \"off\"\n[[route]]\nuser = \"7*\"\nto = \"south\"\n";
 
 /// When nobody served them, by the length of the caller's log.
 #[derive(Clone, Copy)]
@@ -69,17 +69,27 @@ enum End {
 
 /// What became of all.
 pub(super) struct Outcome {
-    pub(super) calls: usize,
-    pub(super) succeeded: u64,
-    pub(super) failed: u64,
+    calls: usize,
+    succeeded: u64,
+    failed: u64,
     /// How many were up or begun while campon was down.
-    pub(super) touched: usize,
+    touched: usize,
     /// Why those that failed did, by SIPp's own counts.
-    pub(super) reasons: Vec<String>,
+    reasons: Vec<String>,
     /// Of the other side: those that were taken and not ended.
-    pub(super) left: u64,
+    left: u64,
     /// The calls that failed and that no kill had touched.
-    pub(super) untouched: Vec<String>,
+    untouched: Vec<String>,
+}
+
+impl Outcome {
+    /// Demands that so many succeeded at least, and that only those failed which a kill had touched.
+    pub(super) fn check(&self, succeeded_min: u64) {
+        assert_eq!(self.untouched, [""; 0], "campon failed them, and was up");
+        let touched = u64::try_from(self.touched).expect("a count");
+        assert!(self.failed <= touched && self.left <= touched, "{self}");
+        assert!(self.succeeded >= succeeded_min, "{self}");
+    }
 }
 
 impl fmt::Display for Outcome {

@@ -503,3 +503,62 @@ fn a_registration_outlives_its_campon() {
     assert_eq!(office.options(unknown, "unknown"), "SIP/2.0 404 Not Found");
     drop(served);
 }
+
+/// How many connections to the API there may be, and for how long without a request, is configured.
+#[test]
+fn connections_to_the_api_are_bounded_as_configured() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let config = folder.join("few-connections.toml");
+    fs::write(
+        &config,
+        "[api]\nconnections_max = 1\nidle_max = \"100ms\"\n",
+    )
+    .expect("a file");
+    let path = config.to_str().expect("UTF-8");
+    let mut served = Served::spawn(&mut campon(&[
+        "serve",
+        "--listen",
+        "127.81.17.1",
+        "--config",
+        path,
+    ]));
+    served.read_until("campon is ready");
+    let open = |request: &str| {
+        let mut stream = TcpStream::connect("127.81.17.1:5080").expect("the API listens");
+        stream.write_all(request.as_bytes()).expect("open");
+        stream
+    };
+    let events = "GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // Whoever looked whether it is ready has had the place.
+    let reader = loop {
+        let mut reader = open(events);
+        let mut start = [0; 12];
+        reader.read_exact(&mut start).expect("an answer");
+        if &start == b"HTTP/1.1 200" {
+            break reader;
+        }
+    };
+    let mut answer = String::new();
+    open(events).read_to_string(&mut answer).expect("UTF-8");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    drop(reader);
+    // The next one that is let in is closed, for it says nothing.
+    loop {
+        let mut answer = String::new();
+        open("").read_to_string(&mut answer).expect("UTF-8");
+        if !answer.starts_with("HTTP/1.1 503 ") {
+            break;
+        }
+    }
+    let status = loop {
+        let api = "http://127.81.17.1:5080";
+        if let (Some(0), json, _) = run(&["status", "--json", "--api", api]) {
+            break serde_json::from_str::<Value>(&json).expect("JSON");
+        }
+    };
+    let counters = &status["counters"];
+    assert_eq!(counters["api_connections_idle"], 1, "{counters}");
+    assert!(counters["api_connections_refused"].as_u64() >= Some(1));
+    served.signal("TERM");
+    assert_eq!(served.end(), Some(0));
+}

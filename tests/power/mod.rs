@@ -15,6 +15,7 @@
 
 mod full;
 mod kill;
+mod many;
 mod model;
 mod platter;
 mod scene;

@@ -71,8 +71,10 @@ impl Service {
         let mut used = Vec::new();
         for (record, reloaded) in known {
             // R21: before a caller asked for the same callee again, he was told that this one was
-            // refused, as the store had not said that it has it.
-            if latest.get(&pair(&record)) != Some(&record.order) {
+            // refused, as the store had not said that it has it; or a text has taken its place. Of texts
+            // there may be several.
+            let is_latest = latest.get(&pair(&record)) == Some(&record.order);
+            if !is_latest && record.roles != Roles::Text {
                 let gone = removal(reloaded.key, reloaded.stored.version);
                 turn.out.push(Output::Persist(gone));
                 continue;

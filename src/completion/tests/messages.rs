@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::cc::Condition;
 use crate::completion::{
-    CompletionId, Delivery, Input, Leave, Monitors, News, Outcome, Output, Reject, Taking, Ticket,
-    Which, WhichCall,
+    CompletionId, Delivery, Input, Leave, Monitors, News, Outcome, Output, Record, Reject, Taking,
+    Ticket, Which, WhichCall,
 };
+use crate::store::{Epoch, Put, Store as _};
 
 use super::kit::{
     ALICE, BOB, CAROL, StoreMood, World, address, answer, ended, peer, rung, seconds, user,
@@ -210,6 +211,50 @@ fn a_text_outlives_the_process_and_is_sent_when_its_callee_is_seen() {
     assert_eq!(sent_ids(&world.registers(BOB)), [id]);
     let out = world.takes(id, Taking::Taken);
     assert_eq!(ended(&out), [(id, Outcome::Completed)]);
+    world.ends_empty();
+}
+
+/// Of two texts for one callee the first was dropped, and one before a callback was as well.
+#[test]
+fn several_texts_for_one_callee_outlive_the_process_and_a_callback_beside_them() {
+    let mut world = World::new();
+    world.unregisters(BOB);
+    world.fails(ALICE, BOB, Condition::NotLoggedIn);
+    let texts = [TEXT, "it is urgent"].map(|text| world.leaves(ALICE, text).0.expect("room"));
+    let callback = world.asks(ALICE).expect("room");
+    world.restarts(&[BOB]);
+    assert_eq!(world.unrestored, 0);
+    assert_eq!(world.service.messages_for(&user(BOB)), 2);
+    let (result, _) = world.takes_back(ALICE, Which::All);
+    let mut taken = result.expect("they live");
+    taken.sort_unstable();
+    let mut left = [texts[0], texts[1], callback];
+    left.sort_unstable();
+    assert_eq!(taken, left);
+    world.ends_empty();
+}
+
+/// The process ended when the store had the text, and before the callback was gone.
+#[test]
+fn a_callback_that_a_text_has_taken_the_place_of_is_not_taken_up() {
+    let mut world = World::new();
+    let callback = world.waits(ALICE, BOB);
+    let key = Record::key(callback, &user(BOB));
+    let record = world.store.read(key).map(|stored| stored.record);
+    let id = world.leaves(ALICE, TEXT).0.expect("room");
+    assert!(world.store.read(key).is_none());
+    world.store.put(Put {
+        key,
+        expect: None,
+        epoch: Epoch::default(),
+        record,
+    });
+    world.restarts(&[BOB]);
+    assert_eq!(world.unrestored, 1);
+    assert!(world.service.view(callback).is_none());
+    assert!(world.store.read(key).is_none());
+    world.registers(BOB);
+    world.takes(id, Taking::Taken);
     world.ends_empty();
 }
 

@@ -315,6 +315,25 @@ fn a_text_and_the_callback_that_it_takes_the_place_of_are_one_request() {
 }
 
 #[test]
+fn who_has_as_many_requests_as_he_may_have_may_leave_word_in_place_of_one() {
+    let mut world = World::new();
+    for callee in [CAROL, "dan", "erin", "fred", BOB] {
+        world.waits(ALICE, callee);
+    }
+    let id = world.leaves(ALICE, TEXT).0.expect("a place");
+    assert_eq!(
+        world.leaves(ALICE, "tea is ready").0,
+        Err(Reject::CallerLimit)
+    );
+    world.takes(id, Taking::Taken);
+    assert_eq!(
+        world.takes_back(ALICE, Which::All).0.map(|ids| ids.len()),
+        Ok(4)
+    );
+    world.ends_empty();
+}
+
+#[test]
 fn texts_count_among_the_requests_of_their_caller_and_of_their_callee() {
     let mut world = World::new();
     world.unregisters(BOB);

@@ -190,7 +190,8 @@ impl Service {
             self.emit(id, Output::Completed { ticket, result }, turn);
             return Ok(());
         }
-        self.has_room(&call.caller)?;
+        let replaced = self.pairs.get(&call.caller, &call.callee);
+        self.has_room(&call.caller, replaced)?;
         if self.messages_for(&call.callee) >= self.settings.limits.messages_max {
             return Err(Reject::QueueFull);
         }

@@ -179,6 +179,7 @@ impl Shard {
         request: &Request<'_>,
     ) -> Result<(), Reject> {
         let sender = self.sender(flow, request);
+        let is_again = self.desk.subscriptions.was_heard_before(request);
         let monitor = self.desk.subscriptions.monitor_of(request);
         let monitor = monitor.ok_or(Reject::NoSuchCall)?;
         let subscriber = self.desk.service.waits_by(monitor.id);
@@ -189,6 +190,10 @@ impl Shard {
         monitor
             .notifier
             .handle_subscribe(request)
+            .or_else(|status| match status {
+                Status::SERVER_INTERNAL_ERROR if is_again => Ok(()),
+                status => Err(status),
+            })
             .map_err(|status| match status {
                 Status::BAD_EVENT => Reject::EventUnknown,
                 Status::SERVER_INTERNAL_ERROR => Reject::OutOfOrder,

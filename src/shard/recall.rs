@@ -142,7 +142,7 @@ impl Shard {
                     let fact = Input::CallAnswered { caller, callee };
                     self.desk.facts.push_back(fact);
                 }
-                if asker.failed.is_some() || asker.is_invited() {
+                if asker.failed.is_some() {
                     self.forget_completed(asker);
                 }
                 // Nobody asks any more.

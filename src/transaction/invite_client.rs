@@ -222,7 +222,7 @@ mod tests {
         }
     }
 
-    machine!(State::handle_timeout);
+    machine!();
 
     /// The state after these events, all at the start; what they caused is dropped.
     fn after(events: &[Event], reliable: bool) -> State {

@@ -220,7 +220,7 @@ mod tests {
         }
     }
 
-    machine!(|state: State, now, log| state.handle_timeout(now, Timing::default(), log));
+    machine!(Timing::default());
 
     /// The state after these events, all at the start; what they caused is dropped.
     fn after(events: &[Event], reliable: bool) -> State {

@@ -24,9 +24,9 @@ pub(super) trait Machine: Copy + Debug + PartialEq {
     fn due(self) -> Option<Timestamp>;
 }
 
-/// Makes a machine of the `State` in scope: its other methods have the same names in all four.
+/// Makes a machine of the `State` in scope; two of the four ask for the timing when a deadline comes.
 macro_rules! machine {
-    ($on_timeout:expr) => {
+    ($($timing:expr)?) => {
         impl Machine for State {
             type Event = Event;
 
@@ -41,7 +41,7 @@ macro_rules! machine {
             }
 
             fn on_timeout(self, now: Timestamp, log: &mut Log) -> Option<Self> {
-                ($on_timeout)(self, now, log)
+                self.handle_timeout(now, $($timing,)? log)
             }
 
             fn due(self) -> Option<Timestamp> {

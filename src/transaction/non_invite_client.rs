@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    machine!(|state: State, now, log| state.handle_timeout(now, Timing::default(), log));
+    machine!(Timing::default());
 
     fn start(reliable: bool) -> State {
         let mut log = Log::new();

@@ -176,7 +176,7 @@ mod tests {
         }
     }
 
-    machine!(State::handle_timeout);
+    machine!();
 
     fn start() -> State {
         State::start(Timestamp::START, Timing::default())

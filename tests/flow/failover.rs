@@ -195,9 +195,7 @@ fn a_call_that_was_taken_back_goes_nowhere_else() {
     let (world, alice, first, second) = twins();
     let sent = calls(&alice);
     first.receives("INVITE");
-    alice.cancels(&sent);
-    alice.receives("200");
-    refused(&alice, &sent, "487");
+    alice.gives_up(&sent);
     world.advance(Duration::from_secs(40));
     let copies = first.receives_copies("INVITE");
     assert_eq!(copies.len(), 6);

@@ -407,9 +407,7 @@ fn a_refusal_does_not_wait_and_ends_the_repetition() {
 fn a_call_with_unacknowledged_ringing_is_taken_back() {
     let (world, alice, bob) = two_phones();
     let told = told(&alice, &bob, rings);
-    alice.cancels(&told.sent);
-    alice.receives("200");
-    refused(&alice, &told.sent, "487");
+    alice.gives_up(&told.sent);
     // S-54: its acknowledgement may have crossed.
     acknowledges(&alice, &told.early, &told.rings);
     gives_in(&bob, &told.invite);
@@ -422,9 +420,7 @@ fn a_call_whose_answer_waits_is_taken_back_and_hung_up() {
     let (_world, alice, bob) = two_phones();
     let told = told(&alice, &bob, has_early_media);
     bob.sends(response(&told.invite, 200).with_sdp(ANSWER));
-    alice.cancels(&told.sent);
-    alice.receives("200");
-    refused(&alice, &told.sent, "487");
+    alice.gives_up(&told.sent);
     // S-07
     bob.receives("ACK");
     bob.is_hung_up_on();

@@ -89,9 +89,7 @@ fn a_code_that_is_cancelled_twice_was_one_call() {
     alice.refuses(&alice.receives("INVITE"), 486);
     refused(&carol, &call, "486");
     dials(&carol, REQUEST_LAST);
-    let cancel = alice.cancels(&code);
-    alice.receives("200");
-    refused(&alice, &code, "487"); // S-09
+    let cancel = alice.gives_up(&code); // S-09
     alice.sends_again(&cancel);
     alice.receives("200");
     let watch = takes_subscribe(&pbx);

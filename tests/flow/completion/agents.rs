@@ -380,9 +380,7 @@ fn a_subscribe_that_cannot_be_sent_is_refused_at_once() {
 fn a_code_that_is_cancelled_while_the_peer_thinks_leads_to_nothing() {
     let (world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
-    alice.cancels(&code);
-    alice.receives("200");
-    refused(&alice, &code, "487"); // S-09
+    alice.gives_up(&code); // S-09
     let watch = takes_subscribe(&pbx);
     is_taken_back(&pbx, &watch.dialog);
     world.stays_quiet();

@@ -79,9 +79,7 @@ fn a_caller_who_hangs_up_waits_no_longer() {
     let scene = BobIsBusy::new();
     let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
-    alice.cancels(&sent);
-    alice.receives("200");
-    refused(alice, &sent, "487");
+    alice.gives_up(&sent);
     bob_hangs_up(&scene);
     world.advance(LONG);
     bob.receives_nothing();
@@ -127,9 +125,7 @@ fn a_callee_who_is_busy_again_costs_nobody_his_place() {
     alice.receives("182");
     world.advance(just_before(just_before(TELLS)));
     alice.receives_nothing();
-    alice.cancels(&sent);
-    alice.receives("200");
-    refused(alice, &sent, "487");
+    alice.gives_up(&sent);
 }
 
 #[test]
@@ -157,9 +153,7 @@ fn a_caller_who_hangs_up_while_the_callee_rings_ends_that_too() {
     let rings = bob.receives("INVITE");
     bob.answers(&rings, 180);
     alice.receives("180");
-    alice.cancels(&sent);
-    alice.receives("200");
-    refused(alice, &sent, "487");
+    alice.gives_up(&sent);
     gives_in(bob, &rings);
     world.advance(LONG);
     bob.receives_nothing();
@@ -176,9 +170,7 @@ fn an_answer_that_crosses_a_cancel_is_acknowledged_and_ended() {
     let rings = bob.receives("INVITE");
     bob.answers(&rings, 180);
     alice.receives("180");
-    alice.cancels(&sent);
-    alice.receives("200");
-    refused(alice, &sent, "487");
+    alice.gives_up(&sent);
     let cancel = bob.receives("CANCEL");
     bob.sends(response(&rings, 200).with_sdp(ANSWER));
     bob.answers(&cancel, 200);
@@ -217,9 +209,7 @@ fn a_caller_who_wants_to_be_sure_acknowledges_that_he_waits() {
     let rack = format!("{} {} INVITE", again.header("RSeq"), sent.cseq());
     alice.sends(within(&dialog, "PRACK").with("RAck", &rack));
     alice.receives("200");
-    alice.cancels(&sent);
-    alice.receives("200");
-    refused(alice, &sent, "487");
+    alice.gives_up(&sent);
     bob_hangs_up(&scene);
     bob.receives_nothing();
 }

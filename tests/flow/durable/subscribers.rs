@@ -61,6 +61,23 @@ fn a_subscribe_that_comes_again_after_a_restart_is_answered_as_before() {
     completes(&scene);
 }
 
+#[test]
+fn a_refresh_that_comes_again_after_a_restart_is_answered_as_before() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let (world, [alice, _, _]) = scene.parts();
+    let waiting = subscribes(alice, &scene.busy);
+    world.advance(Duration::from_secs(11));
+    let sent = alice.sends(refresh(&waiting.dialog, "3000"));
+    alice.receives("200");
+    told(alice, "queued");
+    restarts(&scene);
+    alice.sends_again(&sent);
+    alice.receives("200");
+    told_at_last(alice);
+    bob_is_seen(&scene);
+    completes(&scene);
+}
+
 /// CC-36: a place was taken over, and the process ended before the new dialog was answered; the old
 /// one is gone by then.
 #[test]

@@ -40,6 +40,15 @@ fn behind_nat(world: &World, name: &str, pbx: &Party) -> (Party, String) {
     (phone, alias)
 }
 
+/// Alice, who is behind a NAT, calls Bob: what she has sent, and what has come to the PBX.
+fn calls() -> (World, [Party; 2], [Message; 2]) {
+    let (world, pbx) = edge_with(Setup::EdgeAnchor);
+    let (alice, _) = behind_nat(&world, "alice", &pbx);
+    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
+    let at_pbx = pbx.receives("INVITE");
+    (world, [alice, pbx], [sent, at_pbx])
+}
+
 /// What the sound thread is told: the ports, where each side says that it is, and where it signals from.
 #[track_caller]
 fn anchored(world: &World) -> (RoomId, [u16; 2], [(String, String); 2]) {
@@ -72,10 +81,7 @@ fn closes(world: &World, room: RoomId) {
 
 #[test]
 fn a_caller_behind_a_nat_is_heard_through_us_and_may_move() {
-    let (world, pbx) = edge_with(Setup::EdgeAnchor);
-    let (alice, _) = behind_nat(&world, "alice", &pbx);
-    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
-    let at_pbx = pbx.receives("INVITE");
+    let (world, [alice, pbx], [sent, at_pbx]) = calls();
     let for_pbx = port_of(&at_pbx);
     assert!(world.next_sound().is_none());
     pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
@@ -159,10 +165,7 @@ struct Talk {
 }
 
 fn talk() -> Talk {
-    let (world, pbx) = edge_with(Setup::EdgeAnchor);
-    let (alice, _) = behind_nat(&world, "alice", &pbx);
-    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
-    let at_pbx = pbx.receives("INVITE");
+    let (world, [alice, pbx], [sent, at_pbx]) = calls();
     pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
     let answer = alice.receives("200");
     let (room, ..) = anchored(&world);
@@ -201,10 +204,7 @@ impl Talk {
 
 #[test]
 fn a_peer_is_believed_where_its_media_is_and_a_phone_behind_a_nat_until_it_is_heard() {
-    let (world, pbx) = edge_with(Setup::EdgeAnchor);
-    let (alice, _) = behind_nat(&world, "alice", &pbx);
-    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
-    let at_pbx = pbx.receives("INVITE");
+    let (world, [alice, pbx], [sent, at_pbx]) = calls();
     pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
     let answer = alice.receives("200");
     let Some(Command::Anchor { parties, .. }) = world.next_sound() else {
@@ -269,10 +269,7 @@ fn a_call_that_passes_us_and_is_on_hold_may_be_silent() {
 
 #[test]
 fn a_call_that_passes_us_and_rings_may_be_silent() {
-    let (world, pbx) = edge_with(Setup::EdgeAnchor);
-    let (alice, _) = behind_nat(&world, "alice", &pbx);
-    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
-    let at_pbx = pbx.receives("INVITE");
+    let (world, [alice, pbx], [sent, at_pbx]) = calls();
     pbx.sends(response(&at_pbx, 183).with_sdp(ANSWER));
     alice.receives("183");
     let (room, ..) = anchored(&world);
@@ -309,10 +306,7 @@ fn a_call_that_cannot_have_its_ports_again_is_ended() {
 
 #[test]
 fn a_call_that_has_lost_its_ports_before_the_answer_is_ended_by_it() {
-    let (world, pbx) = edge_with(Setup::EdgeAnchor);
-    let (alice, _) = behind_nat(&world, "alice", &pbx);
-    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
-    let at_pbx = pbx.receives("INVITE");
+    let (world, [alice, pbx], [sent, at_pbx]) = calls();
     pbx.sends(response(&at_pbx, 183).with_sdp(ANSWER));
     alice.receives("183");
     let (room, ..) = anchored(&world);

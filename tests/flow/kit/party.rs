@@ -88,12 +88,13 @@ impl Party {
         answer
     }
 
-    /// Takes an INVITE back before it is answered.
+    /// Takes an INVITE back before it is answered: the CANCEL.
     #[track_caller]
-    pub(crate) fn gives_up(&self, invite: &Message) {
-        self.cancels(invite);
+    pub(crate) fn gives_up(&self, invite: &Message) -> Message {
+        let cancel = self.cancels(invite);
         let [_, ended] = self.receives_each(["200", "487"]);
         self.acks(invite, &ended);
+        cancel
     }
 
     /// Refuses an INVITE.

@@ -300,9 +300,7 @@ fn a_mailbox_that_answers_when_it_is_the_callers_turn_is_no_success() {
 #[test]
 fn a_caller_who_hangs_up_in_front_of_a_pbx_waits_no_longer() {
     let (office, talk, call) = alice_waits();
-    office.alice.cancels(&call.sent);
-    office.alice.receives("200");
-    refused(&office.alice, &call.sent, "487");
+    office.alice.gives_up(&call.sent);
     office.is_over(&office.carol, &talk);
     office.has_nothing_left();
     office.world.stays_quiet();
@@ -335,9 +333,7 @@ fn a_caller_who_is_quicker_than_the_pbx_leaves_nothing_behind() {
     let talk = office.carol_talks();
     let busy = office.finds_busy(&office.alice, queued("alice"));
     office.alice.receives("182");
-    office.alice.cancels(&busy.0.sent);
-    office.alice.receives("200");
-    refused(&office.alice, &busy.0.sent, "487");
+    office.alice.gives_up(&busy.0.sent);
     office.gives_up(&busy);
     office.world.advance(MOMENT);
     office.is_over(&office.carol, &talk);

@@ -307,12 +307,13 @@ impl Room {
         self.score = Score::Mix(mix);
     }
 
-    /// Who has this port leaves the other two, who hear each other and nothing else.
+    /// Who has this port leaves the other two, who hear each other and nothing else; whom nobody has been
+    /// joined to leaves nobody.
     pub fn part(&mut self, port: u16) -> Option<Seat> {
-        let Score::Mix(mix) = &mut self.score else {
-            return None;
-        };
         let index = self.seats.iter().position(|seat| seat.port == port);
+        let Score::Mix(mix) = &mut self.score else {
+            return index.map(|index| self.seats.remove(index));
+        };
         let index = index.filter(|_| self.seats.len() > 2)?;
         let is_last = index + 1 == self.seats.len();
         let seat = self.seats.remove(index);

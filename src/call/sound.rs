@@ -121,6 +121,12 @@ impl Taken {
         self.sdes.map(|_| MasterKey::random(rng))
     }
 
+    /// Whether sound of ours gets there from this address: there is no way from IPv4 to IPv6.
+    pub(super) fn is_beside(&self, ours: IpAddr) -> bool {
+        let theirs = self.agreed.remote.ip().to_canonical();
+        theirs.is_ipv4() == ours.to_canonical().is_ipv4()
+    }
+
     /// Whether it is under keys.
     pub(super) fn is_secure(&self) -> bool {
         self.sdes.is_some()
@@ -286,9 +292,10 @@ pub fn needs_keys(offer: &[u8], signalling: IpAddr) -> bool {
     Taken::of(offer, signalling).is_some_and(|taken| taken.is_secure())
 }
 
-/// Whether we can be heard by whoever sends this message.
-pub fn can_hear(message: &Message<'_>, signalling: IpAddr) -> bool {
-    sdp_of(message).is_some_and(|offer| Taken::of(offer, signalling).is_some())
+/// Whether we can be heard, from this address of ours, by whoever sends this message.
+pub fn can_hear(message: &Message<'_>, signalling: IpAddr, ours: IpAddr) -> bool {
+    let taken = sdp_of(message).and_then(|offer| Taken::of(offer, signalling));
+    taken.is_some_and(|taken| taken.is_beside(ours))
 }
 
 impl Call {
@@ -301,6 +308,7 @@ impl Call {
     ) -> Option<(Agreed, Vec<u8>)> {
         let towards = self.flow(Side::A);
         let taken = Taken::of(offer, towards.remote.ip())?;
+        let taken = taken.is_beside(at.ip()).then_some(taken)?;
         let sent_by = turn.layer.sent_by(&towards);
         let session = Session::new(turn.rng.below(1 << 31), sent_by);
         let ours = taken.key(turn.rng);
@@ -436,6 +444,24 @@ mod tests {
         let named = OFFER.replace("c=IN IP4 192.0.2.9", "c=IN IP4 phone.example");
         let remote = taken(&named).expect("audio").agreed.remote;
         assert_eq!(remote.to_string(), "198.51.100.7:40000");
+    }
+
+    /// The story: two phones of IPv6 were put on a mixer of IPv4, heard nothing, and were not warned.
+    #[test]
+    fn there_is_no_way_from_one_family_to_the_other() {
+        let six = OFFER.replace("IN IP4 192.0.2.9\r\nt", "IN IP6 2001:db8::9\r\nt");
+        let mapped = OFFER.replace("IN IP4 192.0.2.9\r\nt", "IN IP6 ::ffff:192.0.2.9\r\nt");
+        for (offer, ours, is_beside) in [
+            (OFFER, "192.0.2.1", true),
+            (OFFER, "2001:db8::1", false),
+            (&six[..], "192.0.2.1", false),
+            (&six[..], "2001:db8::1", true),
+            (&mapped[..], "192.0.2.1", true),
+        ] {
+            let ours = ours.parse().expect("an address");
+            let taken = taken(offer).expect("audio");
+            assert_eq!(taken.is_beside(ours), is_beside, "{offer} {ours}");
+        }
     }
 
     #[test]

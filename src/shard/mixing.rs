@@ -68,8 +68,10 @@ impl Shard {
     /// The same, if a mixer of ours can be put between the two.
     fn bridge_for(&self, now: Timestamp, held: &Held) -> Result<Bridge, Denied> {
         let found = self.talk_of(now, held)?;
-        let talk = self.calls.get(found.key);
-        let is_free = talk.is_some_and(|talk| talk.call.could_mix() && !talk.call.has_mixer());
+        let talk = self.calls.get(found.key).zip(self.settings.sound.as_ref());
+        let is_free = talk.is_some_and(|(talk, sound)| {
+            talk.call.could_mix(sound.address) && !talk.call.has_mixer()
+        });
         is_free.then_some(found).ok_or(Denied::NoMeans)
     }
 

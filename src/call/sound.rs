@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use smallvec::SmallVec;
 
+use crate::call::hold::DIRECTIONS;
 use crate::call::reach::is_reachable;
 use crate::call::sdes::Sdes;
 use crate::call::sdp::{Media, Session, lines, sdp_of};
@@ -69,18 +70,18 @@ impl Taken {
             // RFC 3264 §6: the answer would have a line less.
             return None;
         }
-        let session_address = lines(offer)
-            .take_while(|line| !line.starts_with(b"m="))
-            .find_map(address_in);
+        let session = || lines(offer).take_while(|line| !line.starts_with(b"m="));
+        let address = session().find_map(address_in);
+        let direction = session().find(|line| DIRECTIONS.contains(line));
         let plain = |(line, audio): (usize, Audio<'_>)| {
             let is_plain = audio.media.is_plain_audio();
-            let taken = is_plain.then(|| audio.taken(session_address, signalling))??;
+            let taken = is_plain.then(|| audio.taken((address, direction), signalling))??;
             Some(Self { line, ..taken })
         };
         let secure = |(line, audio): (usize, Audio<'_>)| {
             let is_secure = audio.media.is_secure_audio();
             let sdes = Some(is_secure.then(|| Sdes::of(&audio.attributes))??);
-            let taken = audio.taken(session_address, signalling)?;
+            let taken = audio.taken((address, direction), signalling)?;
             Some(Self {
                 line,
                 sdes,
@@ -189,15 +190,19 @@ impl Audio<'_> {
         Sdes::of(&self.attributes)
     }
 
-    /// What we take of it, should it be plain.
-    fn taken(&self, session: Option<Address>, signalling: IpAddr) -> Option<Taken> {
+    /// What we take of it, should it be plain, by what is said of all lines.
+    fn taken(
+        &self,
+        (address, direction): (Option<Address>, Option<&[u8]>),
+        signalling: IpAddr,
+    ) -> Option<Taken> {
         let own = self.attributes.iter().find_map(|line| address_in(line));
-        let remote = own.or(session)?.ip(signalling);
+        let remote = own.or(address)?.ip(signalling);
         if !is_reachable(remote, signalling) {
             return None;
         }
         let port = self.media.port().filter(|port| *port > 0)?;
-        if !self.hears() {
+        if !self.hears(direction) {
             return None;
         }
         let formats = || {
@@ -235,10 +240,12 @@ impl Audio<'_> {
         map.is_some_and(|(name, rate)| name == b"telephone-event" && rate == clock_rate)
     }
 
-    /// Whether it takes audio at all.
-    fn hears(&self) -> bool {
+    /// Whether it takes audio at all; it is as all lines are if it says nothing itself (RFC 8866 §6.7).
+    fn hears(&self, session: Option<&[u8]>) -> bool {
+        let mut own = self.attributes.iter().copied();
+        let own = own.find(|line| DIRECTIONS.contains(line));
         let deaf: [&[u8]; 2] = [b"a=sendonly", b"a=inactive"];
-        !self.attributes.iter().any(|line| deaf.contains(line))
+        own.or(session).is_none_or(|line| !deaf.contains(&line))
     }
 
     fn codec_of(&self, payload_type: u8) -> Option<Codec> {
@@ -485,6 +492,18 @@ mod tests {
             assert!(taken(&OFFER.replace(from, to)).is_none(), "{to}");
         }
         assert!(taken("").is_none());
+    }
+
+    /// RFC 8866 §6.7. The story: a hold that was said of all lines was answered by a mixer that went on.
+    #[test]
+    fn what_is_said_of_all_lines_is_said_of_one_that_says_nothing_itself() {
+        let all = |said: &str| OFFER.replace("t=0 0\r\n", &format!("t=0 0\r\n{said}\r\n"));
+        let own = "a=sendrecv\r\n";
+        for said in ["a=sendonly", "a=inactive"] {
+            assert!(taken(&all(said).replace(own, "")).is_none(), "{said}");
+            assert!(taken(&all(said)).is_some(), "{said}");
+        }
+        assert!(taken(&all("a=recvonly").replace(own, "")).is_some());
     }
 
     /// T22: ten thousand formats, each looked for in thousands of lines, would take as many milliseconds.

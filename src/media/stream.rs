@@ -232,6 +232,11 @@ impl Stream {
         self.trial.take_end()
     }
 
+    /// Whether what is sent gets there, as far as can be known: its peer signals from there, or was heard.
+    pub fn is_confirmed(&self) -> bool {
+        self.trial == Trial::Passed
+    }
+
     /// What the packet that was taken in last tells of an event.
     pub fn told(&self) -> Option<Told> {
         self.told

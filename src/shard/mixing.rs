@@ -243,6 +243,7 @@ impl Shard {
             port,
             stage: Stage::Saying,
             offered: Vec::new(),
+            pressed: None,
         }));
         Some(())
     }

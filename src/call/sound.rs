@@ -36,6 +36,8 @@ pub(super) struct Taken {
     events_rate: u32,
     /// What it is sent under, unless it is plain.
     sdes: Option<Sdes>,
+    /// Whether its sender only hears (`recvonly`).
+    is_mute: bool,
 }
 
 /// What an audio line offers, and where.
@@ -142,7 +144,8 @@ impl Taken {
         is_same && self.sdes.map(|sdes| sdes.key()) == theirs
     }
 
-    /// Writes its media line so that it sends this here, in both directions.
+    /// Writes its media line so that it sends this here, in both directions, unless it only hears
+    /// (RFC 3264 §6.1).
     pub(super) fn write(
         &self,
         media: &Media<'_>,
@@ -180,7 +183,14 @@ impl Taken {
         if let Some((sdes, ours)) = self.sdes.zip(ours) {
             sdes.write(ours, out);
         }
-        out.extend_from_slice(b"a=ptime:20\r\na=sendrecv\r\n");
+        let direction: &[u8] = if self.is_mute {
+            b"a=sendonly"
+        } else {
+            b"a=sendrecv"
+        };
+        out.extend_from_slice(b"a=ptime:20\r\n");
+        out.extend_from_slice(direction);
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -202,7 +212,8 @@ impl Audio<'_> {
             return None;
         }
         let port = self.media.port().filter(|port| *port > 0)?;
-        if !self.hears(direction) {
+        let direction = self.direction().or(direction);
+        if matches!(direction, Some(b"a=sendonly" | b"a=inactive")) {
             return None;
         }
         let formats = || {
@@ -232,6 +243,7 @@ impl Audio<'_> {
             },
             events_rate: events.map_or(RATE, |(_, rate)| rate),
             sdes: None,
+            is_mute: matches!(direction, Some(b"a=recvonly")),
         })
     }
 
@@ -240,12 +252,10 @@ impl Audio<'_> {
         map.is_some_and(|(name, rate)| name == b"telephone-event" && rate == clock_rate)
     }
 
-    /// Whether it takes audio at all; it is as all lines are if it says nothing itself (RFC 8866 §6.7).
-    fn hears(&self, session: Option<&[u8]>) -> bool {
-        let mut own = self.attributes.iter().copied();
-        let own = own.find(|line| DIRECTIONS.contains(line));
-        let deaf: [&[u8]; 2] = [b"a=sendonly", b"a=inactive"];
-        own.or(session).is_none_or(|line| !deaf.contains(&line))
+    /// In which directions it has audio; as all lines have if it says nothing itself (RFC 8866 §6.7).
+    fn direction(&self) -> Option<&[u8]> {
+        let mut lines = self.attributes.iter().copied();
+        lines.find(|line| DIRECTIONS.contains(line))
     }
 
     fn codec_of(&self, payload_type: u8) -> Option<Codec> {
@@ -297,6 +307,11 @@ fn audio_at(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr> {
 /// Whether whoever offers this can be heard, and hear us, under keys alone.
 pub fn needs_keys(offer: &[u8], signalling: IpAddr) -> bool {
     Taken::of(offer, signalling).is_some_and(|taken| taken.is_secure())
+}
+
+/// Whether whoever offers this hears, and says nothing.
+pub fn only_hears(offer: &[u8], signalling: IpAddr) -> bool {
+    Taken::of(offer, signalling).is_some_and(|taken| taken.is_mute)
 }
 
 /// Whether we can be heard, from this address of ours, by whoever sends this message.
@@ -503,7 +518,22 @@ mod tests {
             assert!(taken(&all(said).replace(own, "")).is_none(), "{said}");
             assert!(taken(&all(said)).is_some(), "{said}");
         }
-        assert!(taken(&all("a=recvonly").replace(own, "")).is_some());
+        assert!(taken(&all("a=recvonly").replace(own, "")).is_some_and(|it| it.is_mute));
+    }
+
+    /// RFC 3264 §6.1.
+    #[test]
+    fn who_only_hears_is_sent_to_and_sends_nothing() {
+        let offer = OFFER.replace("a=sendrecv", "a=recvonly");
+        let taken = taken(&offer).expect("audio");
+        let session = Session::new(7, b"192.0.2.1:5060");
+        let at = "192.0.2.1:20000".parse().expect("an address");
+        let answer = session.sound_answer(offer.as_bytes(), (&taken, None), at);
+        let answer = String::from_utf8(answer).expect("text");
+        assert!(answer.contains("a=sendonly\r\n"), "{answer}");
+        assert!(!answer.contains("a=sendrecv"), "{answer}");
+        assert!(only_hears(offer.as_bytes(), signalling()));
+        assert!(!only_hears(OFFER.as_bytes(), signalling()));
     }
 
     /// T22: ten thousand formats, each looked for in thousands of lines, would take as many milliseconds.

@@ -146,6 +146,15 @@ fn nobody_joins_audio_that_we_do_not_have() {
     Scene::described(&offer, &answer, OFFER).is_not_to_be();
 }
 
+/// R17. The story: who offered to hear, and to say nothing, was let in.
+#[test]
+fn nobody_joins_to_listen_only() {
+    let listens = OFFER.replace("sendrecv", "recvonly");
+    let scene = Scene::described(OFFER, ANSWER, &listens);
+    assert!(scene.progress.sdp().contains("a=sendonly"));
+    scene.is_not_to_be();
+}
+
 /// T29. The story: two phones of IPv6 were sent to our address of IPv4, and heard nobody and no warning.
 #[test]
 fn nobody_joins_audio_of_the_other_ip_version() {

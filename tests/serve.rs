@@ -154,6 +154,42 @@ fn an_address_that_is_taken_is_exit_code_1() {
     );
 }
 
+/// The story: with such a configuration all prompts ended as they began, and nobody could join a call.
+#[test]
+fn sound_that_cannot_be_is_exit_code_1() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no_sound");
+    fs::create_dir_all(&folder).expect("cargo's folder for tests can be written");
+    let mut wav = b"RIFF\xa4\x3e\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\
+        \x02\0\x10\0data\x80\x3e\0\0"
+        .to_vec();
+    // A second of silence.
+    wav.resize(wav.len() + 16_000, 0);
+    fs::write(folder.join("warning.wav"), wav).expect("written");
+    let file = folder.join("campon.toml");
+    for (key, value, complaint) in [
+        (
+            "address",
+            "203.0.113.9",
+            "campon: cannot listen on 203.0.113.9:0 by UDP: ",
+        ),
+        (
+            "voice",
+            folder.to_str().expect("UTF-8"),
+            "campon: no sound: warning.wav cannot be played: the warning is shorter",
+        ),
+    ] {
+        let text = format!("[media]\nports = \"20000-20009\"\n{key} = \"{value}\"\n");
+        fs::write(&file, text).expect("written");
+        let file = file.to_str().expect("UTF-8");
+        let (code, _, stderr) = run(&["serve", "--listen", "127.81.12.1", "--config", file]);
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(
+            stderr.lines().any(|line| line.starts_with(complaint)),
+            "{stderr}"
+        );
+    }
+}
+
 #[test]
 fn status_of_nobody_is_exit_code_1() {
     let (code, _, stderr) = run(&["status", "--api", "http://127.81.2.1:5080"]);

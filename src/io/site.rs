@@ -289,6 +289,9 @@ fn start_sound(
     worker: mpsc::Sender<Mail>,
 ) -> Result<sound::Slot, ServeError> {
     let rng = entropy::seeded()?;
+    // An address that is not this machine's would have each prompt end as it begins.
+    let any = SocketAddr::new(media.sound.address, 0);
+    bind(any, "UDP", std::net::UdpSocket::bind)?;
     let place = sound::Place {
         sound: media.sound.clone(),
         listeners,

@@ -291,7 +291,7 @@ fn start_sound(
     let rng = entropy::seeded()?;
     // An address that is not this machine's would have each prompt end as it begins.
     let any = SocketAddr::new(media.sound.address, 0);
-    bind(any, "UDP", std::net::UdpSocket::bind)?;
+    bind(any, "UDP", UdpSocket::bind)?;
     let place = sound::Place {
         sound: media.sound.clone(),
         listeners,

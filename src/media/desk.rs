@@ -276,7 +276,9 @@ impl Desk {
                     joined.join(seats, mix);
                     self.by_port.extend(joined.ports().map(|port| (port, room)));
                 } else {
-                    seats.iter().for_each(|seat| self.end(&seat.stream));
+                    for seat in &seats {
+                        self.end(&seat.stream);
+                    }
                 }
             }
             Command::Move { room, party } => self.move_party(room, party),

@@ -530,7 +530,7 @@ mod tests {
             Some(Digit::D5)
         );
         assert_eq!(told(&mut stream, &packet(101, 1, &[5, 0x8a, 3, 32])), None);
-        let lasts = std::time::Duration::from_millis(200);
+        let lasts = Duration::from_millis(200);
         let parts = [Part::digit(Digit::D5, lasts)];
         let clip = tone::render(&parts, 8000);
         let mut sequence = 2;

@@ -7,6 +7,7 @@ use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use campon::completion::{Record, WallTime};
@@ -17,11 +18,26 @@ const BINARY: &str = env!("CARGO_BIN_EXE_campon");
 /// How long anything may take: nothing, when all goes well.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long another run of the same test may take.
+const TURN_MAX: Duration = Duration::from_mins(3);
+
 pub(super) const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.84.1.1\r\ns=-\r\nc=IN IP4 127.84.1.1\r\nt=0 0\r\n\
     m=audio 4000 RTP/AVP 0\r\na=sendrecv\r\n";
 
 fn ip(net: u8, place: u8) -> String {
     format!("127.84.{net}.{place}")
+}
+
+/// Binds an address when nobody else has it: another clone on this machine may run the same test.
+fn claim(address: &str) -> UdpSocket {
+    let begun = Instant::now();
+    loop {
+        match UdpSocket::bind(address) {
+            Ok(socket) => return socket,
+            Err(error) => assert!(begun.elapsed() < TURN_MAX, "{address}: {error}"),
+        }
+        thread::park_timeout(Duration::from_millis(50));
+    }
 }
 
 /// A campon on this store; killed when it is dropped.
@@ -107,8 +123,7 @@ pub(super) struct Phone {
 
 impl Phone {
     fn new(name: &'static str, net: u8, place: u8) -> Self {
-        let socket = UdpSocket::bind(format!("{}:5060", ip(net, place)));
-        let socket = socket.expect("an address of the test's own");
+        let socket = claim(&format!("{}:5060", ip(net, place)));
         let at = socket.local_addr().expect("it is bound");
         Self {
             name,
@@ -312,13 +327,16 @@ impl Scene {
         );
         fs::write(&config, text).expect("a file in the test's folder");
         let ip = ip(net, 1);
+        // Whose phones they are, has the network.
+        let [alice, bob, carol] = [("alice", 2), ("bob", 3), ("carol", 4)]
+            .map(|(name, place)| Phone::new(name, net, place));
         let mut scene = Self {
             campon: start(&config, &ip),
             config,
             ip,
-            alice: Phone::new("alice", net, 2),
-            bob: Phone::new("bob", net, 3),
-            carol: Phone::new("carol", net, 4),
+            alice,
+            bob,
+            carol,
         };
         scene.register();
         scene

@@ -197,6 +197,28 @@ fn a_text_outlives_the_process_and_is_sent_when_its_callee_is_seen() {
     world.ends_empty();
 }
 
+/// A restart kept the last request of each pair alone: the other text, and the first one of who asked to
+/// be called back after it, were dropped.
+#[test]
+fn texts_and_a_callback_of_the_same_two_outlive_the_process_each() {
+    let mut world = World::new();
+    world.unregisters(BOB);
+    let mut texts = Vec::new();
+    for text in [TEXT, "it is urgent"] {
+        world.fails(ALICE, BOB, Condition::NotLoggedIn);
+        texts.extend(world.leaves(ALICE, text).0);
+    }
+    world.fails(ALICE, BOB, Condition::NotLoggedIn);
+    let callback = world.asks(ALICE).expect("a place in the queue");
+    world.restarts(&[]);
+    let views = world.service.views(&user(ALICE));
+    let ids: Vec<_> = views.iter().map(|it| it.id).collect();
+    assert_eq!(ids, [texts[0], texts[1], callback]);
+    let (result, _) = world.takes_back(ALICE, Which::All);
+    assert_eq!(result.map(|ids| ids.len()), Ok(3));
+    world.ends_empty();
+}
+
 #[test]
 fn the_same_text_is_left_once_and_another_one_beside_it() {
     let (mut world, id, _) = alice_left_word();

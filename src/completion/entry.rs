@@ -152,6 +152,12 @@ impl Completion {
         self.aside.as_ref()?.text.as_ref()
     }
 
+    /// Whether the store is to hear of it: a call that waits ends with the process, but what there is of
+    /// one goes with it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.roles != Roles::Call || self.commit.version.is_some()
+    }
+
     /// Where the monitor is, if not here.
     pub(super) fn peer(&self) -> Option<&Peer> {
         self.aside.as_ref()?.peer.as_ref()

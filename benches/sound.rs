@@ -3,7 +3,8 @@
 //! Arguments: `music` or `mixes`, how many, and for how many seconds, as in
 //! `cargo bench --bench sound -- mixes 500 20`. It starts `target/release/campon`, or what `CAMPON_BIN`
 //! names, on 127.0.0.1 and plays all phones itself. A packet's lateness is how long after its turn it came,
-//! by the earliest packet of its stream; what the driver itself is late counts as well.
+//! by the earliest packet of its stream and by the system's clock at its arrival: what the driver itself
+//! is late does not count. Each phone speaks at a time of its own within the 20 ms, as phones do.
 
 #![allow(
     clippy::disallowed_methods,
@@ -16,11 +17,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use nix::cmsg_space;
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt,
+    sockopt::{RcvBufForce, ReceiveTimestampns},
+};
+use nix::sys::time::TimeSpec;
 use socket2::{Domain, Socket, Type};
 
 const CAMPON: &str = "127.0.0.1:25060";
@@ -30,6 +38,8 @@ const MEDIA: &str = "127.0.0.1:25072";
 const STEP_MAX: Duration = Duration::from_secs(20);
 /// How long a request waits for its answer before it is sent again.
 const T1: Duration = Duration::from_millis(500);
+/// Enough for what comes while the driver does something else.
+const BUFFER_BYTES: usize = 32 << 20;
 /// How far one stream's turns are apart.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -114,12 +124,11 @@ struct Driver {
     answers: BTreeMap<String, String>,
     /// What each phone sends audio to, by its Call-ID and end.
     sends_to: BTreeMap<String, SocketAddr>,
-    sent: u16,
 }
 
 fn socket(address: &str) -> UdpSocket {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).expect("a socket");
-    socket.set_recv_buffer_size(32 << 20).expect("a buffer");
+    socket.set_recv_buffer_size(BUFFER_BYTES).expect("a buffer");
     let address: SocketAddr = address.parse().expect("an address");
     socket.bind(&address.into()).expect("a free port");
     socket
@@ -130,13 +139,16 @@ fn socket(address: &str) -> UdpSocket {
 
 impl Driver {
     fn new() -> Self {
+        let media = socket(MEDIA);
+        setsockopt(&media, ReceiveTimestampns, &true).expect("times of arrival");
+        // More than the system's limit where it may.
+        let _is_more = setsockopt(&media, RcvBufForce, &BUFFER_BYTES);
         Self {
             sip: socket(PHONES),
-            media: socket(MEDIA),
+            media,
             serial: 0,
             answers: BTreeMap::new(),
             sends_to: BTreeMap::new(),
-            sent: 0,
         }
     }
 
@@ -324,23 +336,23 @@ impl Driver {
 
     /// Listens for so long, and says how late packets were.
     fn measure(&mut self, lasts: Duration) -> u64 {
+        let mut streams: BTreeMap<u16, Arrivals> = BTreeMap::new();
+        // What came before is of no interest.
+        while self.hears_media(&mut streams) {}
+        streams.clear();
+        let mut speech = Speech::of(self.sends_to.values().copied());
         let begin = Instant::now();
-        let mut streams: BTreeMap<u16, Vec<i64>> = BTreeMap::new();
-        let mut next = begin;
         while begin.elapsed() < lasts {
-            if Instant::now() >= next {
-                self.speak();
-                next += TICK;
-            }
-            while self.hears_sip() {}
-            if !self.hears_media(begin, &mut streams) {
+            let has_spoken = speech.goes_on(begin.elapsed(), &self.media);
+            let has_heard = self.hears_sip() | self.hears_media(&mut streams);
+            if !has_spoken && !has_heard {
                 std::thread::sleep(Duration::from_micros(100));
             }
         }
         let mut late: Vec<i64> = Vec::new();
-        for each in streams.values() {
-            let least = each.iter().min().copied().unwrap_or_default();
-            late.extend(each.iter().map(|it| it - least));
+        for Arrivals { delays, .. } in streams.values() {
+            let least = delays.iter().min().copied().unwrap_or_default();
+            late.extend(delays.iter().map(|it| it - least));
         }
         late.sort_unstable();
         let at = |part: usize| {
@@ -362,37 +374,43 @@ impl Driver {
         u64::try_from(streams).unwrap_or_default()
     }
 
-    /// Each phone that has a mixer says something for 20 ms.
-    fn speak(&mut self) {
-        self.sent = self.sent.wrapping_add(1);
-        let mut packet = vec![0x80, 0];
-        packet.extend(self.sent.to_be_bytes());
-        packet.extend((u32::from(self.sent) * 160).to_be_bytes());
-        packet.extend([0; 4]);
-        packet.extend(0..160_u8);
-        for (index, to) in (0_u32..).zip(self.sends_to.values()) {
-            packet[8..12].copy_from_slice(&index.to_be_bytes());
-            // One that does not leave is lost, as on any network.
-            let _lost = self.media.send_to(&packet, to);
-        }
-    }
-
     /// Takes what is there; whether there was anything.
-    fn hears_media(&self, begin: Instant, streams: &mut BTreeMap<u16, Vec<i64>>) -> bool {
+    fn hears_media(&self, streams: &mut BTreeMap<u16, Arrivals>) -> bool {
         let mut buffer = [0; 2048];
+        let mut control = cmsg_space!(TimeSpec);
         let mut any = false;
-        while let Ok((length, from)) = self.media.recv_from(&mut buffer) {
+        // Speech has its turn in between.
+        for _ in 0..64 {
+            let mut parts = [IoSliceMut::new(&mut buffer)];
+            let flags = MsgFlags::empty();
+            let fd = self.media.as_raw_fd();
+            let Ok(message) = recvmsg::<SockaddrIn>(fd, &mut parts, Some(&mut control), flags)
+            else {
+                return any;
+            };
             any = true;
-            if length < 12 {
+            let came = message
+                .cmsgs()
+                .expect("times of arrival")
+                .find_map(|it| match it {
+                    ControlMessageOwned::ScmTimestampns(at) => {
+                        Some(at.tv_sec() * 1_000_000 + at.tv_nsec() / 1000)
+                    }
+                    _ => None,
+                });
+            let from = message.address.map_or(0, |it| it.port());
+            let came = came.expect("a time of arrival");
+            if message.bytes < 12 {
                 continue;
             }
-            let came = i64::try_from(begin.elapsed().as_micros()).unwrap_or(i64::MAX);
-            // The clock of the packets counts on over pauses, and 8000 a second.
             let clock = u32::from_be_bytes([buffer[4], buffer[5], buffer[6], buffer[7]]);
-            streams
-                .entry(from.port())
-                .or_default()
-                .push(came - i64::from(clock) * 125);
+            let arrivals = streams.entry(from).or_insert_with(|| Arrivals {
+                first: clock,
+                delays: Vec::new(),
+            });
+            // The clock of the packets counts on over pauses and past its end, and 8000 a second.
+            let turn = i64::from(clock.wrapping_sub(arrivals.first).cast_signed()) * 125;
+            arrivals.delays.push(came - turn);
         }
         any
     }
@@ -409,6 +427,55 @@ impl Driver {
     fn sends(&self, message: &str) {
         let sent = self.sip.send_to(message.as_bytes(), CAMPON);
         sent.expect("campon is there");
+    }
+}
+
+/// When the packets of a stream came.
+struct Arrivals {
+    /// What the clock of the first one said.
+    first: u32,
+    /// The system's time of each, less that of its turn on the stream's clock, in µs.
+    delays: Vec<i64>,
+}
+
+/// What the phones say: one packet each in 20 ms, one after the other.
+struct Speech {
+    phones: Vec<SocketAddr>,
+    /// How many packets have been sent.
+    said: usize,
+    packet: Vec<u8>,
+}
+
+impl Speech {
+    fn of(phones: impl Iterator<Item = SocketAddr>) -> Self {
+        let mut packet = vec![0x80, 0];
+        packet.extend([0; 10]);
+        packet.extend(0..160_u8);
+        Self {
+            phones: phones.collect(),
+            said: 0,
+            packet,
+        }
+    }
+
+    /// Says what is due so long after the beginning; whether there was anything.
+    fn goes_on(&mut self, elapsed: Duration, media: &UdpSocket) -> bool {
+        let turns = elapsed.as_nanos() * self.phones.len() as u128 / TICK.as_nanos();
+        let due = usize::try_from(turns).unwrap_or(usize::MAX);
+        let begun = self.said;
+        // What is to be heard has its turn in between.
+        while self.said < due && self.said < begun + 64 {
+            let (round, index) = (self.said / self.phones.len(), self.said % self.phones.len());
+            let round = u32::try_from(round).unwrap_or_default();
+            let source = u32::try_from(index).unwrap_or_default();
+            self.packet[2..4].copy_from_slice(&round.to_be_bytes()[2..]);
+            self.packet[4..8].copy_from_slice(&(round * 160).to_be_bytes());
+            self.packet[8..12].copy_from_slice(&source.to_be_bytes());
+            // One that does not leave is lost, as on any network.
+            let _lost = media.send_to(&self.packet, self.phones[index]);
+            self.said += 1;
+        }
+        self.said > begun
     }
 }
 

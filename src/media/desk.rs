@@ -4,7 +4,8 @@
 //!
 //! - A room's ticks are 20 ms apart on its own clock, which starts when it opens: rooms that open at
 //!   different times do not all send at once.
-//! - A tick that comes late is made up for, up to [`BEHIND_MAX`]; what is older is left out.
+//! - A tick that comes late is made up for, up to [`BEHIND_MAX`]; what is older is left out, and the clock
+//!   of its packets runs on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -346,9 +347,13 @@ impl Desk {
             room.tick(now, sends, &mut |it| news(id, it));
             self.counts.sent += sends.count() - begin;
             *next = due + TICK;
-            if now.since(*next) > BEHIND_MAX {
-                self.counts.skipped += 1;
-                *next = now;
+            let behind = now.since(*next);
+            if behind > BEHIND_MAX {
+                let missed = u32::try_from(behind.as_millis() / TICK.as_millis());
+                let missed = missed.unwrap_or(u32::MAX);
+                room.skip(missed);
+                self.counts.skipped += u64::from(missed);
+                *next = *next + TICK * missed;
             }
             self.due.insert((*next, id));
         }
@@ -566,7 +571,26 @@ mod tests {
         let mut desk = opened(ROOM, 20_000, after(0));
         let packets = sent(&mut desk, after(2000)).len();
         assert!(packets <= 3, "{packets} packets at once");
-        assert_eq!(desk.counts().skipped, 1);
+        assert_eq!(desk.counts().skipped, 99);
+        assert_eq!(desk.deadline(), Some(after(2020)));
+    }
+
+    /// The story: after a pause of the machine all that followed was late on the clock of its packets.
+    #[test]
+    fn the_clock_of_packets_runs_on_over_what_is_left_out() {
+        let mut desk = opened(ROOM, 20_000, after(0));
+        let mut clocks = Vec::new();
+        for ms in [0, 2000, 2020] {
+            let mut sends = Sends::default();
+            desk.handle_timeout(after(ms), &mut sends, |_, _| ());
+            clocks.extend(sends.iter().map(|(_, _, packet)| {
+                let packet = rtp_types::RtpPacket::parse(packet).expect("RTP");
+                packet.timestamp()
+            }));
+        }
+        let since: Vec<u32> = clocks.iter().map(|it| it.wrapping_sub(clocks[0])).collect();
+        // 8 a millisecond.
+        assert_eq!(since.last(), Some(&(2020 * 8)), "{since:?}");
     }
 
     /// R17: who describes himself anew is sent to there, and the others are not.

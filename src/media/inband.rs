@@ -5,13 +5,13 @@
 
 use super::codec::Frame;
 use super::digit::{Digit, HIGH, LOW};
-use super::power::{Listener, energy_of};
+use super::power::{Listener, energies_in, energy_of};
 
 /// Hears digits, 20 ms at a time.
 #[derive(Debug)]
 pub struct Ear {
-    rows: [Listener; 4],
-    columns: [Listener; 4],
+    /// The four rows of the keypad, then its four columns.
+    tones: [Listener; 8],
     /// What the last frame held, and whether it was told.
     last: Option<Digit>,
     is_told: bool,
@@ -20,8 +20,7 @@ pub struct Ear {
 impl Default for Ear {
     fn default() -> Self {
         Self {
-            rows: LOW.map(|hz| Listener::new(f32::from(hz))),
-            columns: HIGH.map(|hz| Listener::new(f32::from(hz))),
+            tones: tones().map(|hz| Listener::new(f32::from(hz))),
             last: None,
             is_told: false,
         }
@@ -45,16 +44,25 @@ impl Ear {
         const SHARE: f32 = 0.75;
         const TWIST: f32 = 6.3;
         let energy = energy_of(frame);
-        let (row, low) = loudest(&self.rows, frame)?;
-        let (column, high) = loudest(&self.columns, frame)?;
+        if energy <= LEAST {
+            return None;
+        }
+        let energies = energies_in(&self.tones, frame);
+        let (rows, columns) = energies.split_at(LOW.len());
+        let ((row, low), (column, high)) = (loudest(rows)?, loudest(columns)?);
         let is_pair = low + high > SHARE * energy && low < TWIST * high && high < TWIST * low;
-        (energy > LEAST && is_pair).then(|| Digit::at(row, column))?
+        is_pair.then(|| Digit::at(row, column))?
     }
 }
 
-fn loudest(listeners: &[Listener], frame: &Frame) -> Option<(usize, f32)> {
-    let energies = listeners.iter().map(|listener| listener.energy_in(frame));
-    energies.enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b))
+fn tones() -> [u16; 8] {
+    let ([a, b, c, d], [e, f, g, h]) = (LOW, HIGH);
+    [a, b, c, d, e, f, g, h]
+}
+
+fn loudest(energies: &[f32]) -> Option<(usize, f32)> {
+    let energies = energies.iter().copied().enumerate();
+    energies.max_by(|(_, a), (_, b)| a.total_cmp(b))
 }
 
 #[cfg(test)]

@@ -191,7 +191,7 @@ impl Stream {
     /// over.
     pub fn put(&mut self, frame: &Frame, out: &mut Vec<u8>) -> Option<SocketAddr> {
         if !self.trial.sends() {
-            self.skip();
+            self.skip(1);
             return None;
         }
         self.payload.clear();
@@ -205,7 +205,7 @@ impl Stream {
         let length = u32::try_from(self.payload.len()).unwrap_or_default();
         self.sending.bytes = self.sending.bytes.wrapping_add(length);
         self.sequence = self.sequence.wrapping_add(1);
-        self.skip();
+        self.skip(1);
         Some(self.remote)
     }
 
@@ -245,11 +245,12 @@ impl Stream {
         Some(self.remote)
     }
 
-    /// Lets 20 ms pass without a packet.
-    pub fn skip(&mut self) {
+    /// Lets so many times 20 ms pass without a packet.
+    pub fn skip(&mut self, frames: u32) {
         // 50 frames a second.
-        let ticks = self.agreed.codec.clock_rate() / 50;
-        self.sending.timestamp = self.sending.timestamp.wrapping_add(ticks);
+        let each = self.agreed.codec.clock_rate() / 50;
+        let passed = each.wrapping_mul(frames);
+        self.sending.timestamp = self.sending.timestamp.wrapping_add(passed);
     }
 
     /// Takes in what came to the port of reports.
@@ -405,7 +406,7 @@ mod tests {
         let mut sent = Vec::new();
         for is_pause in [false, true, false] {
             if is_pause {
-                stream.skip();
+                stream.skip(1);
                 continue;
             }
             bytes.clear();

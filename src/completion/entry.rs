@@ -342,7 +342,13 @@ impl Commit {
                 return;
             }
         }
-        self.work().held.push(output);
+        let held = &mut self.work().held;
+        if let Output::Notify { subscription, .. } = &output {
+            // CC-67: who is told late is told how it stands, not how that came: each NOTIFY says all.
+            let is_older = |it: &Output| matches!(it, Output::Notify { subscription: of, .. } if of == subscription);
+            held.retain(|it| !is_older(it));
+        }
+        held.push(output);
     }
 
     /// Nobody is rung, called or written to by what is held.

@@ -1049,6 +1049,7 @@ mod tests {
             ..bench.newcomer(ALICE)
         };
         bench.step(Event::Subscribe(call));
+        bench.pass(seconds(20));
         bench.hangs_up();
         bench.pass(seconds(5));
         bench.step(Event::CcCallArrived(ALICE));

@@ -6,7 +6,7 @@ use super::{ELSEWHERE, Life, SLACK, Seen, Watch, user_of};
 use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::completion::agent::line_of;
 use crate::sim::completion::legs::UNHEARD_MAX;
-use crate::sim::completion::world::{CC_CALL_MAX, NOTIFY_WINDOW};
+use crate::sim::completion::settings::{CC_CALL_MAX, NOTIFY_WINDOW};
 
 impl Watch {
     pub(super) fn on_notify_out(&mut self, notify: &Message) {
@@ -69,6 +69,10 @@ impl Watch {
             (
                 becomes_ready && self.is_guarded(&callee),
                 "ready in the guard time",
+            ),
+            (
+                becomes_ready && self.waits_for_a_talk(&callee),
+                "ready while the callee talks on",
             ),
         ];
         for (_, what) in faults.into_iter().filter(|(is_true, _)| *is_true) {

@@ -84,13 +84,15 @@ pub(crate) struct Watch {
     turns: BTreeMap<(String, String), u32>,
     /// The codes of each user that ask for completion and wait for their answer.
     asking: BTreeMap<String, u32>,
+    /// When the last one of each user was answered well.
+    coded: BTreeMap<String, Timestamp>,
     /// The state that each subscription elsewhere was told last, with its CSeq.
     told: BTreeMap<String, (u32, bool)>,
     /// What the store had when the last recall left.
     kept: Vec<Record>,
     /// How many recalls of each request it had counted.
     rung: BTreeMap<CompletionId, u32>,
-    /// Of whom this process has seen a call that was answered.
+    /// Of whom this process has seen a call; whether he was on another is [`Self::talking_on`].
     signs: BTreeSet<String>,
     /// Who is on a call of a process that has ended, as nobody but the two phones can know.
     pub(crate) talking_on: Vec<String>,
@@ -184,6 +186,7 @@ impl Watch {
             texts: Texts::default(),
             turns: BTreeMap::new(),
             asking: BTreeMap::new(),
+            coded: BTreeMap::new(),
             told: BTreeMap::new(),
             kept: Vec::new(),
             rung: BTreeMap::new(),
@@ -231,7 +234,6 @@ impl Watch {
             message.cseq_method().to_owned(),
         );
         if !message.is_request() {
-            self.note_sign(from, message);
             self.note_text_answered(message);
             self.on_notify_answered(message);
             self.note_turns_answered(message);
@@ -312,7 +314,9 @@ impl Watch {
     /// It has ended; what its caller asks for at this moment is another one.
     pub(crate) fn on_ended(&mut self, pair: &Pair) {
         self.texts.on_ended(pair.id);
-        if pair.mode != Mode::Callback {
+        let asked = self.texts.ending(pair.id);
+        let coded = self.coded.get(&pair.caller).copied();
+        if pair.mode != Mode::Callback || coded.is_some_and(|at| Some(at) >= asked) {
             return;
         }
         let is_asking = self
@@ -387,6 +391,7 @@ impl Watch {
 
     fn on_invite_out(&mut self, to: SocketAddr, invite: &Message) {
         let user = self.users.get(&to).cloned().unwrap_or_default();
+        self.signs.insert(user.clone());
         let is_recall = invite
             .find("Alert-Info")
             .is_some_and(|info| info.contains("recall"));
@@ -524,7 +529,6 @@ impl Watch {
             response.branch().to_owned(),
             response.cseq_method().to_owned(),
         );
-        self.note_sign(to, response);
         let Some((came, request)) = self.requests.get(&key).cloned() else {
             return;
         };

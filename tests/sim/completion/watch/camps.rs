@@ -16,8 +16,8 @@ use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::completion::settings::{CC_CALL_MAX, GUARD_CALL};
 use crate::sim::wire;
 
-/// Who waits is told so as often.
-const TOLD_EVERY: Duration = Duration::from_mins(1);
+/// Who waits is told so as often: each minute, by a timer that is as exact as it needs to be.
+const TOLD_EVERY: Duration = Duration::from_secs(61);
 
 /// How much longer than he may, a caller may be kept.
 const TAIL: Duration = Duration::from_secs(2);
@@ -118,11 +118,6 @@ impl Watch {
         };
         match what {
             ("CANCEL", 200) => call.is_taken_back = true,
-            ("INVITE", 183..200 | 101..182) => {
-                if let Some(waits) = &mut call.waits {
-                    waits.told = now;
-                }
-            }
             ("INVITE", 182) => match &mut call.waits {
                 Some(waits) => waits.told = now,
                 None => {
@@ -156,10 +151,12 @@ impl Watch {
             let Some(waits) = &mut call.waits else {
                 continue;
             };
+            // While he is rung it is his phone's to say.
+            let is_queued = waits.rung.is_none_or(|at| waits.told > at);
             let is_rung = |at: Timestamp| now.since(at) < CC_CALL_MAX * 2;
             let faults = [
                 (
-                    now.since(waits.told) > TOLD_EVERY + SLACK,
+                    is_queued && now.since(waits.told) > TOLD_EVERY,
                     "a caller who waits is told nothing for a minute",
                 ),
                 (

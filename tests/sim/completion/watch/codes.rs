@@ -69,6 +69,7 @@ impl Watch {
         let is_sure = *asking == 0 && !is_other;
         let wanted = self.wanted.entry(user.clone()).or_default();
         if code == REQUEST_LAST {
+            self.coded.insert(user.clone(), self.now);
             let is_recent =
                 |it: &&Failed| it.caller == *user && came.since(it.at) <= OFFER_WINDOW + SLACK;
             let recent = self.failed.iter().filter(is_recent);

@@ -50,14 +50,6 @@ impl Watch {
         }
     }
 
-    /// His phone rings, or a call of his has its answer: he is not on a call of before.
-    pub(super) fn note_sign(&mut self, of: SocketAddr, answer: &Message) {
-        let is_answer = answer.cseq_method() == "INVITE" && (101..300).contains(&answer.status());
-        if let Some(user) = self.users.get(&of).filter(|_| is_answer) {
-            self.signs.insert(user.clone());
-        }
-    }
-
     /// Whether a callee talks on whom campon does not know to do so, and a subscriber waits for the end of
     /// a call of his. (Who waits for him to come is told by his REGISTER, talking or not.)
     pub(super) fn waits_for_a_talk(&self, callee: &str) -> bool {

@@ -52,10 +52,18 @@ impl Watch {
         let callee = seen.callee.clone();
         let is_doubted = becomes_ready && !is_calling && self.legs.is_busy(now, &seen.callee);
         seen.doubted = is_doubted.then_some(now);
+        // What waits for a slow store is paced by when it was written.
+        let is_paced = self.store_delay.is_zero();
         let faults = [
             (is_lost && !has_news, "it has ended with its process"),
-            (recent >= 3, "more than three NOTIFYs in a window"),
-            (is_ready && recent >= 2, "ready is the third NOTIFY"),
+            (
+                recent >= 3 && is_paced,
+                "more than three NOTIFYs in a window",
+            ),
+            (
+                is_ready && recent >= 2 && is_paced,
+                "ready is the third NOTIFY",
+            ),
             (!is_newer, "a NOTIFY is numbered as one before"),
             (
                 is_taken_back && !is_over,

@@ -75,6 +75,11 @@ impl Texts {
         self.ending.insert(id, now);
     }
 
+    /// When somebody else wanted a request to end.
+    pub(super) fn ending(&self, id: CompletionId) -> Option<Timestamp> {
+        self.ending.get(&id).copied()
+    }
+
     pub(super) fn on_ended(&mut self, id: CompletionId) {
         self.ended.insert(id);
     }

@@ -8,6 +8,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
+#[path = "tidy/tapi.rs"]
+mod tapi;
+
 /// Which module may use which: all of `sip`, or only `sip::uri`. A module not listed may use nothing
 /// in the crate.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -256,82 +259,28 @@ fn every_requirement_of_the_reference_is_listed() {
     );
 }
 
-/// Each row that the reference has on TAPI has one in the manual, with its form here and tests that
-/// are there. Where the reference is missing, only the manual is looked at.
+/// What can be written in a file is told: each key stands in the README, as code.
 #[test]
-fn every_row_of_tapi_has_a_form_and_a_test() {
-    let manual = fs::read_to_string("src/api/tapi.md").expect("the manual is there");
-    let tests: BTreeSet<_> = all_tests().into_iter().map(|test| test.name).collect();
-    let mut broken = String::new();
-    let mut told = BTreeSet::new();
-    for (number, row) in (1..).zip(manual.lines()).filter(|(_, line)| is_row(line)) {
-        let cells = cells(row);
-        let [name, here, shown_by] = cells.as_slice() else {
-            panic!("src/api/tapi.md:{number}: three cells");
-        };
-        let mut names = shown_by.split('`').skip(1).step_by(2).peekable();
-        let is_shown = names.peek().is_some() && names.all(|name| tests.contains(name));
-        if here.is_empty() || !is_shown {
-            let _ = writeln!(
-                broken,
-                "src/api/tapi.md:{number}: {name}: no form, or no such test"
-            );
+fn every_key_of_the_configuration_stands_in_the_readme() {
+    let raw = fs::read_to_string("src/config/raw.rs").expect("the keys are there");
+    let manual = fs::read_to_string("README.md").expect("the manual is there");
+    let code = manual.split('`').skip(1).step_by(2);
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let told: BTreeSet<_> = code.flat_map(|it| it.split(|c| !is_word(c))).collect();
+    let mut keys = BTreeSet::new();
+    let mut renamed = None;
+    for line in raw.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("#[serde(rename = \"") {
+            renamed = name.split('"').next();
         }
-        if !told.insert((*name).to_owned()) {
-            let _ = writeln!(broken, "src/api/tapi.md:{number}: {name}: twice");
-        }
+        let field = line
+            .strip_prefix("pub(super) ")
+            .and_then(|it| it.split_once(": "));
+        keys.extend(field.map(|(name, _)| renamed.take().unwrap_or(name)));
     }
-    let Some(reference) = reference() else {
-        assert!(broken.is_empty(), "\n{broken}");
-        return;
-    };
-    let (_, tapi) = reference
-        .split_once("\n## 3. TAPI\n")
-        .expect("a part on TAPI");
-    let (tapi, _) = tapi.split_once("\n## ").expect("its end");
-    let mut asked = 0;
-    for row in tapi.lines().filter(|line| is_row(line)) {
-        let cells = cells(row);
-        // The errors are two a row, each with its value.
-        let is_value = |cell: &&str| cell.starts_with("0x8000") && cells.len() == 4;
-        let names = match cells.iter().filter(|cell| is_value(cell)).count() {
-            2 => vec![cells.first(), cells.get(2)],
-            _ => vec![cells.first()],
-        };
-        for name in names.into_iter().flatten() {
-            asked += 1;
-            if !told.contains(*name) {
-                let _ = writeln!(broken, "src/api/tapi.md: no row {name}");
-            }
-        }
-    }
-    assert!(asked > 60, "only {asked} rows of TAPI");
-    assert!(broken.is_empty(), "\n{broken}");
-}
-
-/// A row of a table that is neither its head nor the line below that.
-fn is_row(line: &str) -> bool {
-    const HEADS: [&str; 7] = [
-        "TAPI",
-        "Aspect",
-        "Name",
-        "LINEERR_",
-        "Structure.member",
-        "Mode",
-        "Item",
-    ];
-    let cells = cells(line);
-    let first = cells.first().filter(|_| line.starts_with('|'));
-    first.is_some_and(|first| {
-        // "Mode" is the name of a row as well, which has two cells.
-        let is_head = HEADS.contains(first) && !(*first == "Mode" && cells.len() < 5);
-        !is_head && !first.starts_with("---")
-    })
-}
-
-fn cells(row: &str) -> Vec<&str> {
-    let inside = row.trim().trim_matches('|');
-    inside.split('|').map(str::trim).collect()
+    assert!(keys.len() > 100, "only {} keys", keys.len());
+    let untold: Vec<_> = keys.difference(&told).collect();
+    assert!(untold.is_empty(), "README.md: not told: {untold:?}");
 }
 
 /// What is asked of us, if it stands beside the repository.

@@ -173,6 +173,10 @@ pub struct Event {
     /// CALLSTATE of a call that `POST /calls` has made: its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_id: Option<String>,
+    /// The same where the line's phone has dialled by itself, which is another call: the name that
+    /// `POST /calls` gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub related_call_id: Option<String>,
     /// COMPLCANCEL, CALLSTATE: which request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_id: Option<String>,
@@ -325,6 +329,7 @@ impl From<&LineEvent> for Event {
             line: event.line.clone(),
             count: None,
             call_id: None,
+            related_call_id: None,
             completion_id: None,
             outcome: None,
             state: None,
@@ -341,9 +346,11 @@ impl From<&LineEvent> for Event {
             }
             LineNews::Connection {
                 call,
+                asked,
                 state,
                 callee,
             } => {
+                document.related_call_id = asked.map(|asked| asked.to_string());
                 document.state = Some(state_name(*state).to_owned());
                 document.reason = Some("DIRECT".to_owned());
                 document.call_id = Some(call.to_string());

@@ -136,7 +136,7 @@ impl Service {
             self.again(id, &call, at, complete.ticket, turn);
             return Ok(());
         }
-        self.has_room(&call.caller)?;
+        self.has_room(&call.caller, None)?;
         if complete.mode == Mode::CampOn {
             return self.camp_on((at, call), complete.ticket, turn);
         }
@@ -179,13 +179,18 @@ impl Service {
         }
     }
 
-    /// Whether another request of this caller may be taken.
-    pub(super) fn has_room(&self, caller: &Aor) -> Result<(), Reject> {
+    /// Whether another request of this caller may be taken, maybe in place of one.
+    pub(super) fn has_room(
+        &self,
+        caller: &Aor,
+        replaced: Option<CompletionId>,
+    ) -> Result<(), Reject> {
         if self.is_down {
             return Err(Reject::StoreUnavailable);
         }
         let limits = &self.settings.limits;
-        if self.of_caller(caller).count() >= limits.per_caller_max {
+        let stays = |it: &&Completion| Some(it.id) != replaced;
+        if self.of_caller(caller).filter(stays).count() >= limits.per_caller_max {
             Err(Reject::CallerLimit)
         } else if self.completions.len() >= limits.total_max {
             Err(Reject::ProcessFull)

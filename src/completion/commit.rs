@@ -11,7 +11,7 @@ use crate::completion::entry::{
     Attempt, Change, Commit, CommitState, Completion, Life, Need, Stage,
 };
 use crate::completion::history::{Event, Outcome};
-use crate::completion::input::Ticket;
+use crate::completion::input::{FailedCall, Ticket};
 use crate::completion::output::{By, News, Output, Tell};
 use crate::completion::record::{Record, Roles};
 use crate::completion::reject::Reject;
@@ -118,13 +118,13 @@ impl Service {
         completion.life = Life::Accepted;
         completion.stage = Stage::Queued;
         let tickets = completion.take_asked();
-        let caller = completion.caller.clone();
+        let (caller, replaced) = (completion.caller.clone(), self.replaced_by(id));
         for ticket in tickets {
             let result = Ok(id);
             self.emit(id, Output::Completed { ticket, result }, turn);
         }
-        // TAPI: what is being taken back for this one is none of his any more.
-        let stays = |it: &&Completion| it.ending().is_none();
+        // TAPI: what goes when this one is kept is none of his any more.
+        let stays = |it: &&Completion| Some(it.id) != replaced;
         let count = self.of_caller(&caller).filter(stays).count();
         if let Some(completion) = self.completions.get(&id) {
             let tell = completion.tell(News::Accepted(count));
@@ -146,10 +146,26 @@ impl Service {
         completion.commit.drop_calls();
         let (outcome, by) = completion.outcome(by_itself);
         completion.history.add(turn.now, Event::Ended(outcome));
+        if outcome == Outcome::Completed {
+            self.forget_completed(id);
+        }
         self.delist(id, turn);
         self.keep(id);
         self.answer_ending(id, turn);
         self.tell_end(id, outcome, by, turn);
+    }
+
+    /// TAPI: what was completed has not failed, and is not completed again.
+    fn forget_completed(&mut self, id: CompletionId) {
+        let Some(completion) = self.completions.get(&id) else {
+            return;
+        };
+        let is_done = |call: &FailedCall| call.callee == completion.callee;
+        if completion.roles != Roles::Text
+            && let Some(user) = self.users.get_mut(&completion.caller)
+        {
+            user.failed.remove(is_done);
+        }
     }
 
     fn answer_ending(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
@@ -359,8 +375,12 @@ impl Service {
             matches!(&commit.state, CommitState::Waiting(change) if change.record.is_none());
         commit.version = (!removed).then_some(version);
         commit.state = CommitState::Idle;
-        commit.was_kept = true;
+        let was_kept = std::mem::replace(&mut commit.was_kept, true);
         let need = commit.need;
+        if !was_kept && let Some(callback) = self.replaced_by(id) {
+            // Who leaves word is not called back as well.
+            self.take_back(callback, By::Caller, None, turn);
+        }
         if need != Need::Put {
             self.release(id, turn);
         }
@@ -383,7 +403,7 @@ impl Service {
         completion.commit.state = CommitState::Lost;
         // Whoever asked is answered; nobody is rung.
         completion.commit.drop_calls();
-        completion.commit.release(turn.out);
+        self.release(id, turn);
         self.take_back(id, By::Other, None, turn);
         self.touched.insert(id);
     }

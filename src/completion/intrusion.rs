@@ -133,8 +133,17 @@ impl Denied {
 
     /// The status of the response.
     pub fn status(self) -> u16 {
+        self.answers().0
+    }
+
+    /// The TAPI error that a provider returns for it: OPERATIONUNAVAIL, or RESOURCEUNAVAIL.
+    pub fn line_error(self) -> u32 {
+        self.answers().1
+    }
+
+    fn answers(self) -> (u16, u32) {
         match self {
-            Self::NoMeans => 488,
+            Self::NoMeans => (488, 0x8000_004b),
             // RFC 3911 §4: who is not authorized.
             Self::Emergency
             | Self::Held
@@ -144,23 +153,7 @@ impl Denied {
             | Self::Ringing
             | Self::Several
             | Self::TargetProtected
-            | Self::ThirdProtected => 403,
-        }
-    }
-
-    /// The TAPI error that a provider returns for it: OPERATIONUNAVAIL, or RESOURCEUNAVAIL.
-    pub fn line_error(self) -> u32 {
-        match self {
-            Self::NoMeans => 0x8000_004b,
-            Self::Emergency
-            | Self::Held
-            | Self::Idle
-            | Self::NoRight
-            | Self::Private
-            | Self::Ringing
-            | Self::Several
-            | Self::TargetProtected
-            | Self::ThirdProtected => 0x8000_0049,
+            | Self::ThirdProtected => (403, 0x8000_0049),
         }
     }
 }

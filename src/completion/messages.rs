@@ -18,11 +18,11 @@ use crate::cc::addr::{AddrSpec, Aor};
 use crate::cc::capsule::CallIdentity;
 use crate::cc::id::CompletionId;
 use crate::cc::line::Line;
-use crate::completion::entry::{Completion, Errand};
+use crate::completion::entry::{Completion, Errand, Life};
 use crate::completion::history::{Event, Outcome};
 use crate::completion::identity::Identity;
 use crate::completion::input::{FailedCall, Leave, Monitors, Taking};
-use crate::completion::output::{By, Delivery, Output};
+use crate::completion::output::{Delivery, Output};
 use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
 use crate::completion::service::{Service, Turn};
@@ -190,7 +190,8 @@ impl Service {
             self.emit(id, Output::Completed { ticket, result }, turn);
             return Ok(());
         }
-        self.has_room(&call.caller)?;
+        let replaced = self.pairs.get(&call.caller, &call.callee);
+        self.has_room(&call.caller, replaced)?;
         if self.messages_for(&call.callee) >= self.settings.limits.messages_max {
             return Err(Reject::QueueFull);
         }
@@ -203,13 +204,16 @@ impl Service {
         let id = completion.id;
         self.insert(completion);
         self.keep(id);
-        if let Some(callback) = self.pairs.get(&call.caller, &call.callee) {
-            // Who leaves word is not called back as well.
-            self.take_back(callback, By::Caller, None, turn);
-        }
         self.accept(id, turn);
         self.deliver(&call.callee, turn);
         Ok(())
+    }
+
+    /// The request that a text takes the place of, when it is kept.
+    pub(super) fn replaced_by(&self, id: CompletionId) -> Option<CompletionId> {
+        let text = self.completions.get(&id);
+        let text = text.filter(|it| it.roles == Roles::Text && it.life != Life::Ended)?;
+        self.pairs.get(&text.caller, &text.callee)
     }
 
     /// The same text of the same caller for the same callee, if it waits already.

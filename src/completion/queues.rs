@@ -63,7 +63,7 @@ impl Service {
             Some((_, Some(_))) => {}
             // The same wish went to a monitor elsewhere; he says now where he wants it.
             Some((id, None)) => self.take_back(id, By::Other, None, turn),
-            None => self.has_room(&call.caller)?,
+            None => self.has_room(&call.caller, None)?,
         }
         let mut completion = self.new_completion(&call, since, turn.now);
         completion.roles = Roles::Monitor;

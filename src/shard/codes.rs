@@ -327,17 +327,7 @@ impl Shard {
         let call = self.with_turn(now, &parties, &mut about, |turn| {
             Call::confirm(key, turn, &request, &asked.flow, asked.server)
         });
-        let held = Held {
-            call,
-            parties,
-            about,
-            asked: None,
-            armed: None,
-            prompting: None,
-            mixed: None,
-            anchorage: None,
-        };
-        self.put_back(now, key, Box::new(held));
+        self.put_back(now, key, Held::new(call, parties, about));
         true
     }
 }

@@ -550,15 +550,25 @@ impl Shard {
         let call = self.with_turn(now, &parties, &mut about, |turn| {
             Call::invite(key, turn, &offer)
         });
-        Box::new(Held {
+        let mut held = Held::new(call, parties, about);
+        held.asked = asked;
+        held.anchorage = anchorage.map(Box::new);
+        held
+    }
+}
+
+impl Held {
+    /// A call with nothing beside it.
+    pub(super) fn new(call: Call, parties: Parties, about: About) -> Box<Self> {
+        Box::new(Self {
             call,
             parties,
-            asked,
             about,
+            asked: None,
             armed: None,
             prompting: None,
+            anchorage: None,
             mixed: None,
-            anchorage: anchorage.map(Box::new),
         })
     }
 }

@@ -179,6 +179,7 @@ impl Shard {
         request: &Request<'_>,
     ) -> Result<(), Reject> {
         let sender = self.sender(flow, request);
+        let is_again = self.desk.subscriptions.was_heard_before(request);
         let monitor = self.desk.subscriptions.monitor_of(request);
         let monitor = monitor.ok_or(Reject::NoSuchCall)?;
         let subscriber = self.desk.service.waits_by(monitor.id);
@@ -189,6 +190,10 @@ impl Shard {
         monitor
             .notifier
             .handle_subscribe(request)
+            .or_else(|status| match status {
+                Status::SERVER_INTERNAL_ERROR if is_again => Ok(()),
+                status => Err(status),
+            })
             .map_err(|status| match status {
                 Status::BAD_EVENT => Reject::EventUnknown,
                 Status::SERVER_INTERNAL_ERROR => Reject::OutOfOrder,
@@ -400,7 +405,8 @@ impl Shard {
         }
         let caller = self.subscriber_name(request, flow)?;
         let at = self.published_at(request).ok_or(Reject::NoCompletion)?;
-        self.publish(now, flow, request, (at, caller))
+        let checked = self.desk.subscriptions.publications.check(&request.message);
+        self.publish(now, flow, request, (at, caller, checked))
     }
 
     /// CC-48: what a PUBLISH is about, by its Request-URI.
@@ -426,12 +432,19 @@ impl Shard {
         flow: &Flow,
         request: &Request<'_>,
     ) -> Result<(), Reject> {
-        let monitor = self.desk.subscriptions.monitor_of(request);
+        let subscriptions = &mut self.desk.subscriptions;
+        let is_again = subscriptions.was_heard_before(request);
+        let monitor = subscriptions.monitor_of(request);
         let monitor = monitor.ok_or(Reject::NoSuchCall)?;
-        let in_order = monitor.notifier.handle_other(request);
-        in_order.map_err(|_| Reject::OutOfOrder)?;
         let at = PublishAt::Subscription(monitor.id);
-        self.publish(now, flow, request, (at, None))
+        let checked = if is_again {
+            subscriptions.publications.check_again(&request.message)
+        } else {
+            let in_order = monitor.notifier.handle_other(request);
+            in_order.map_err(|_| Reject::OutOfOrder)?;
+            subscriptions.publications.check(&request.message)
+        };
+        self.publish(now, flow, request, (at, None, checked))
     }
 
     fn publish(
@@ -439,12 +452,12 @@ impl Shard {
         now: Timestamp,
         flow: &Flow,
         request: &Request<'_>,
-        (at, caller): (PublishAt, Option<addr::Aor>),
+        (at, caller, checked): (PublishAt, Option<addr::Aor>, Checked),
     ) -> Result<(), Reject> {
         let owner = self.desk.service.published(&at, caller.as_ref());
         // CC-72: without an entry there is nothing to publish for.
         let owner = owner.ok_or(Reject::NoCompletion)?;
-        let asked = match self.desk.subscriptions.publications.check(&request.message) {
+        let asked = match checked {
             Ok(asked) if asked.owner().is_some_and(|named| named != owner.0) => {
                 return Err(Reject::EntityTagUnknown);
             }
@@ -542,6 +555,9 @@ impl Shard {
         self.layer.respond(now, server, &answer);
     }
 }
+
+/// What a PUBLISH asks for.
+type Checked = Result<publication::Asked, publication::Reject>;
 
 /// CC-48: our Contact names the place, so that a PUBLISH to it finds it.
 fn contact(hosts: &[Box<str>], flow: &Flow, cce: CceToken) -> String {

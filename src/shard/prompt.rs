@@ -169,17 +169,9 @@ impl Shard {
         let call = self.with_turn(now, &parties, &mut about, |turn| {
             Call::hold(key, turn, &refused, lasts)
         });
-        let held = Held {
-            call,
-            parties,
-            about,
-            asked,
-            armed: None,
-            prompting: None,
-            mixed: None,
-            anchorage: None,
-        };
-        self.put_back(now, key, Box::new(held));
+        let mut held = Held::new(call, parties, about);
+        held.asked = asked;
+        self.put_back(now, key, held);
         Ok(true)
     }
 

@@ -91,17 +91,7 @@ impl Shard {
         }
         self.counters.calls_started += 1;
         self.desk.recalls.insert(recall.id, Rung::new(key));
-        let held = Held {
-            call,
-            parties,
-            about,
-            asked: None,
-            armed: None,
-            prompting: None,
-            mixed: None,
-            anchorage: None,
-        };
-        self.put_back(now, key, Box::new(held));
+        self.put_back(now, key, Held::new(call, parties, about));
         true
     }
 
@@ -152,7 +142,7 @@ impl Shard {
                     let fact = Input::CallAnswered { caller, callee };
                     self.desk.facts.push_back(fact);
                 }
-                if asker.failed.is_some() || asker.is_invited() {
+                if asker.failed.is_some() {
                     self.forget_completed(asker);
                 }
                 // Nobody asks any more.

@@ -18,18 +18,15 @@ use crate::dialog::publication::{self, Place};
 use crate::dialog::subscription::{
     Answer as Answered, Ask, Fate, Fork, Notified, Origin, Package, Subscriber, Terms,
 };
-use crate::dialog::{Tag, Turn};
+use crate::dialog::{NotSent, Tag, Turn};
 use crate::shard::subscriptions::{Agent, Forked, Part, Subscription, whole_seconds};
 use crate::shard::{Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{
-    CallInfo, EventReason, Message, Name, NameAddr, Request, Response, Status, Substate,
-};
+use crate::sip::{CallInfo, EventReason, Message, Name, NameAddr, Request, Response, Substate};
 use crate::table::Key;
 use crate::time::Timestamp;
 use crate::transaction::clients::Failure;
 use crate::transaction::fallback::Fallback;
-use crate::transaction::reply;
 use crate::transaction::servers::Answer;
 
 /// CC-54: what a subscription lasts whose notifier does not say.
@@ -91,25 +88,7 @@ impl Shard {
 
     /// R18: ends a subscription; its last NOTIFY follows.
     pub(super) fn send_unsubscribe(&mut self, now: Timestamp, id: SubscriptionId) {
-        let account = self.account_of(id);
-        let Some((key, fork, agent)) = self.desk.subscriptions.agent_mut(id) else {
-            return;
-        };
-        let terms = Terms {
-            package: Package::CallCompletion,
-            contact: self.contacts.of(&agent.flow),
-            accept: document::MEDIA_TYPE,
-            expires_s: 0,
-        };
-        let turn = &mut Turn {
-            now,
-            layer: &mut self.layer,
-            rng: &mut self.rng,
-            scratch: &mut self.scratch,
-        };
-        let user = Some(Part::Subscription.user(key));
-        let whose = (user, account.as_ref());
-        if agent.subscriber.refresh(turn, fork, &terms, whose).is_err() {
+        if let Some(Err(_)) = self.refresh(now, id, Duration::ZERO) {
             self.desk.facts.push_back(Input::Refused {
                 subscription: id,
                 status: 503,
@@ -119,10 +98,24 @@ impl Shard {
 
     /// What was missed while no process was there is told by the NOTIFY that follows.
     pub(super) fn send_refresh(&mut self, now: Timestamp, id: SubscriptionId, expires: Duration) {
+        // One that cannot be sent is none that was missed: it lives until its end.
+        if let Some(Ok(())) = self.refresh(now, id, expires)
+            && let Some((_, fork, agent)) = self.desk.subscriptions.agent_mut(id)
+            && let Some(forked) = agent.forks.get_mut(usize::from(fork.0))
+        {
+            forked.is_refreshed = true;
+        }
+    }
+
+    /// A SUBSCRIBE within a subscription; `None` if there is none of this name.
+    fn refresh(
+        &mut self,
+        now: Timestamp,
+        id: SubscriptionId,
+        expires: Duration,
+    ) -> Option<Result<(), NotSent>> {
         let account = self.account_of(id);
-        let Some((key, fork, agent)) = self.desk.subscriptions.agent_mut(id) else {
-            return;
-        };
+        let (key, fork, agent) = self.desk.subscriptions.agent_mut(id)?;
         let terms = Terms {
             package: Package::CallCompletion,
             contact: self.contacts.of(&agent.flow),
@@ -137,12 +130,7 @@ impl Shard {
         };
         let user = Some(Part::Subscription.user(key));
         let whose = (user, account.as_ref());
-        // One that cannot be sent is none that was missed: it lives until its end.
-        if agent.subscriber.refresh(turn, fork, &terms, whose).is_ok()
-            && let Some(forked) = agent.forks.get_mut(usize::from(fork.0))
-        {
-            forked.is_refreshed = true;
-        }
+        Some(agent.subscriber.refresh(turn, fork, &terms, whose))
     }
 
     /// How our requests of a subscription are proven, should they be challenged.
@@ -282,14 +270,8 @@ impl Shard {
         let notice = notice(&request.message, &notified)?;
         let server = self.layer.accept(now, request, flow, None);
         let server = server.map_err(|_| Reject::TableFull)?;
-        let answer = Answer {
-            status: Status::OK,
-            phrase: b"",
-            tag: reply::Tag::AsReceived,
-            rest: reply::NOTHING,
-        };
         // CC-75: before anything comes of it.
-        self.layer.respond(now, server, &answer);
+        self.layer.respond(now, server, &Answer::OK);
         if let Some(subscription) = subscription {
             self.desk.facts.push_back(Input::Notified {
                 subscription,

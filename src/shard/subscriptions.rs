@@ -235,6 +235,16 @@ impl Subscriptions {
         }
     }
 
+    /// Whether this request within a subscription to a queue of ours is the last that the process
+    /// before has heard in it, and may not have answered.
+    pub(super) fn was_heard_before(&mut self, request: &Request<'_>) -> bool {
+        if self.unanswered.is_empty() || !self.unanswered.contains_key(&digest(request.call_id)) {
+            return false;
+        }
+        let monitor = self.monitor_of(request);
+        monitor.is_some_and(|monitor| monitor.notifier.was_last(request))
+    }
+
     /// The place of a subscription.
     pub(super) fn key_of(&self, id: SubscriptionId) -> Option<Key> {
         self.by_id.get(&id).map(|(key, _)| *key)

@@ -192,11 +192,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transaction::matrix::Log;
-    use crate::transaction::matrix::Machine;
-    use crate::transaction::matrix::at;
-    use crate::transaction::matrix::left_alone;
-    use crate::transaction::matrix::matrix;
+    use crate::transaction::matrix::{Log, Machine, at, left_alone, machine, matrix};
 
     const RINGING: Event = Event::Answer(Class::Provisional);
     const OK: Event = Event::Answer(Class::Success);
@@ -224,27 +220,7 @@ mod tests {
         }
     }
 
-    impl Machine for State {
-        type Event = Event;
-
-        fn on_event(
-            self,
-            now: Timestamp,
-            event: Event,
-            reliable: bool,
-            log: &mut Log,
-        ) -> Option<Self> {
-            self.handle(now, event, Timing::default(), reliable, log)
-        }
-
-        fn on_timeout(self, now: Timestamp, log: &mut Log) -> Option<Self> {
-            self.handle_timeout(now, Timing::default(), log)
-        }
-
-        fn due(self) -> Option<Timestamp> {
-            self.deadline()
-        }
-    }
+    machine!(Timing::default());
 
     /// The state after these events, all at the start; what they caused is dropped.
     fn after(events: &[Event], reliable: bool) -> State {

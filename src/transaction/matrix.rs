@@ -24,6 +24,34 @@ pub(super) trait Machine: Copy + Debug + PartialEq {
     fn due(self) -> Option<Timestamp>;
 }
 
+/// Makes a machine of the `State` in scope; two of the four ask for the timing when a deadline comes.
+macro_rules! machine {
+    ($($timing:expr)?) => {
+        impl Machine for State {
+            type Event = Event;
+
+            fn on_event(
+                self,
+                now: Timestamp,
+                event: Event,
+                reliable: bool,
+                log: &mut Log,
+            ) -> Option<Self> {
+                self.handle(now, event, Timing::default(), reliable, log)
+            }
+
+            fn on_timeout(self, now: Timestamp, log: &mut Log) -> Option<Self> {
+                self.handle_timeout(now, $($timing,)? log)
+            }
+
+            fn due(self) -> Option<Timestamp> {
+                self.deadline()
+            }
+        }
+    };
+}
+pub(super) use machine;
+
 /// This many milliseconds after the start.
 pub(super) fn at(after_ms: u64) -> Timestamp {
     Timestamp::START + Duration::from_millis(after_ms)

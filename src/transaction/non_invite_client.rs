@@ -167,11 +167,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transaction::matrix::Log;
-    use crate::transaction::matrix::Machine;
-    use crate::transaction::matrix::at;
-    use crate::transaction::matrix::left_alone;
-    use crate::transaction::matrix::matrix;
+    use crate::transaction::matrix::{Log, Machine, at, left_alone, machine, matrix};
 
     const PROVISIONAL: Event = Event::Response(Class::Provisional);
     const SUCCESS: Event = Event::Response(Class::Success);
@@ -195,27 +191,7 @@ mod tests {
         }
     }
 
-    impl Machine for State {
-        type Event = Event;
-
-        fn on_event(
-            self,
-            now: Timestamp,
-            event: Event,
-            reliable: bool,
-            log: &mut Log,
-        ) -> Option<Self> {
-            self.handle(now, event, Timing::default(), reliable, log)
-        }
-
-        fn on_timeout(self, now: Timestamp, log: &mut Log) -> Option<Self> {
-            self.handle_timeout(now, Timing::default(), log)
-        }
-
-        fn due(self) -> Option<Timestamp> {
-            self.deadline()
-        }
-    }
+    machine!(Timing::default());
 
     fn start(reliable: bool) -> State {
         let mut log = Log::new();

@@ -140,7 +140,7 @@ fn names_server(rest: &[u8]) -> bool {
 pub enum Tag<'t> {
     /// The request had one, or the response is 100.
     AsReceived,
-    /// Ours.
+    /// Ours, where the request had none.
     Ours(&'t [u8]),
 }
 

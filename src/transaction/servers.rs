@@ -48,6 +48,13 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'static> {
+    /// 200 within a dialog.
+    pub const OK: Self = Self {
+        status: Status::OK,
+        phrase: b"",
+        tag: Tag::AsReceived,
+        rest: reply::NOTHING,
+    };
     /// S-06: 100, which says that the request has come.
     pub const TRYING: Self = Self {
         status: Status::TRYING,
@@ -244,17 +251,13 @@ impl Servers {
     pub fn abandon(&mut self, turn: &mut Turn<'_>, is_gone: impl Fn(User) -> bool) {
         let of_user = |server: &Server| server.is_owing() && server.user.is_some_and(&is_gone);
         let owing = self.table.iter().filter(|(_, server)| of_user(server));
-        let owing: Vec<_> = owing.map(|(key, server)| (key, server.copies)).collect();
-        for (key, is_first) in owing {
+        let owing: Vec<_> = owing.map(|(key, _)| key).collect();
+        for key in owing {
             let tag = hex(turn.rng.bits());
             let answer = Answer {
                 status: Status::SERVER_INTERNAL_ERROR,
                 phrase: b"",
-                tag: if is_first.is_some() {
-                    Tag::Ours(&tag)
-                } else {
-                    Tag::AsReceived
-                },
+                tag: Tag::Ours(&tag),
                 rest: reply::NOTHING,
             };
             self.respond(turn, key, &answer);
@@ -446,8 +449,15 @@ impl Server {
     fn send(&mut self, outbox: &mut Outbox, named: &[u8], answer: &Answer<'_>) {
         let line = (answer.status, answer.phrase);
         let head = (&*self.head, named);
+        // S-12: a request without copies has a tag in To, and no response has two.
+        let is_tagged = self.copies.is_none();
+        let tag = if is_tagged {
+            Tag::AsReceived
+        } else {
+            answer.tag
+        };
         let sent = outbox.write(self.flow, SendId::default(), |out| {
-            reply::compose(out, line, head, answer.tag, answer.rest);
+            reply::compose(out, line, head, tag, answer.rest);
         });
         self.last = Box::from(sent);
         if !answer.status.is_provisional() {

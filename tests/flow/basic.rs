@@ -210,8 +210,7 @@ fn two_calls_between_the_same_two_do_not_mix() {
     // S-13
     assert_ne!(second.invite.call_id(), first.invite.call_id());
     assert_ne!(second.rings.tag_of_to(), first.answer.tag_of_to());
-    bob.answers(&second.invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&second.invite, 486);
     refused(&alice, &second.sent, "486");
 }
 
@@ -219,8 +218,7 @@ fn two_calls_between_the_same_two_do_not_mix() {
 fn a_refusal_bears_the_tag_of_the_ringing_before_it() {
     let (_world, alice, bob) = two_phones();
     let scene = ringing(&alice, &bob);
-    bob.answers(&scene.invite, 603);
-    bob.receives("ACK");
+    bob.refuses(&scene.invite, 603);
     let refusal = refused(&alice, &scene.sent, "603");
     // S-12
     assert_eq!(refusal.tag_of_to(), scene.rings.tag_of_to());
@@ -245,7 +243,6 @@ fn each_100_is_of_one_hop() {
     alice.receives("100");
     bob.answers(&invite, 100);
     assert_eq!(alice.waiting_with_100s(), 0);
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }

@@ -43,8 +43,7 @@ fn who_hangs_up_on_a_phone_that_has_died_is_free() {
     let (world, alice, bob) = two_phones();
     let carol = world.phone("carol");
     let before = call(&alice, &bob);
-    bob.hangs_up(&before.callee);
-    bob.receives("200");
+    bob.leaves(&before.callee);
     alice.receives("BYE");
     let after = call(&carol, &bob);
     // Nor is he freed once more when nobody waits for her any longer.
@@ -62,8 +61,7 @@ fn a_record_ends_with_the_talk_and_not_with_the_last_answer() {
     let (alice, bob) = (world.phone("alice"), world.phone("bob"));
     let talk = call(&alice, &bob);
     world.advance(Duration::from_secs(10));
-    bob.hangs_up(&talk.callee);
-    bob.receives("200");
+    bob.leaves(&talk.callee);
     world.advance(Duration::from_secs(33));
     alice.receives_copies("BYE");
     let Some(Record::Call(record)) = world.next_record() else {
@@ -96,8 +94,7 @@ fn a_bye_before_the_answer_ends_the_call() {
     alice.hangs_up(&Dialog::of_caller(&sent, &rings));
     let cancel = bob.receives("CANCEL");
     bob.answers(&cancel, 200);
-    bob.answers(&invite, 487);
-    bob.receives("ACK");
+    bob.refuses(&invite, 487);
     // S-21
     let [answer, refusal] = alice.receives_each(["200", "487"]);
     assert_eq!(answer.cseq_method(), "BYE");

@@ -74,8 +74,7 @@ fn an_answer_to_a_call_that_was_taken_back_is_hung_up() {
     bob.sends(response(&invite, 200).with_sdp(ANSWER));
     // S-07
     bob.receives("ACK");
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
+    bob.is_hung_up_on();
 }
 
 #[test]
@@ -142,8 +141,7 @@ fn a_cancel_of_a_call_that_is_up_changes_nothing() {
 fn a_cancel_after_the_refusal_changes_nothing() {
     let (_world, alice, bob) = two_phones();
     let (sent, invite) = offered(&alice, &bob);
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     let busy = alice.receives("486");
     alice.cancels(&sent);
     // S-09
@@ -160,8 +158,7 @@ fn a_cancel_of_nothing_is_answered_481() {
     // S-09
     alice.receives("481");
     bob.receives_nothing();
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 

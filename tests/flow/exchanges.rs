@@ -61,8 +61,7 @@ fn an_update_moves_the_media_and_the_target() {
     assert_eq!(alice.receives("200").sdp(), ANSWER);
     bob.hangs_up(&call.callee);
     // S-16
-    let bye = moved.receives("BYE");
-    moved.answers(&bye, 200);
+    moved.is_hung_up_on();
     bob.receives("200");
 }
 
@@ -185,10 +184,8 @@ fn one_that_nobody_answers_ends_the_call_in_silence() {
     bob.receives_copies("INFO");
     world.advance(Duration::from_millis(300));
     // S-47: no 408; S-15: but the dialog is over.
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
+    alice.is_hung_up_on();
+    bob.is_hung_up_on();
 }
 
 #[test]
@@ -215,8 +212,7 @@ fn a_prack_of_a_call_without_reliable_ringing_matches_nothing() {
     alice.receives_nothing();
     bob.receives_nothing();
     alice.sends(in_dialog(&call.caller, "BYE", 1001));
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
+    bob.is_hung_up_on();
     alice.receives("200");
 }
 
@@ -226,8 +222,7 @@ fn one_that_waits_when_the_call_ends_gets_487() {
     let call = call(&alice, &bob);
     alice.sends(digit(&call));
     let info = bob.receives("INFO");
-    bob.hangs_up(&call.callee);
-    bob.receives("200");
+    bob.leaves(&call.callee);
     // S-21
     let [answer, bye] = alice.receives_each(["487", "BYE"]);
     assert_eq!(answer.cseq_method(), "INFO");

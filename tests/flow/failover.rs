@@ -130,8 +130,7 @@ fn a_server_that_answers_too_late_is_hung_up_on() {
     first.sends(response(&at_first, 200).with_sdp(ANSWER));
     // S-07
     first.receives("ACK");
-    let bye = first.receives("BYE");
-    first.answers(&bye, 200);
+    first.is_hung_up_on();
     alice.receives_nothing();
     is_taken(&alice, &sent, &second, &at_second);
     world.quiet();
@@ -159,8 +158,7 @@ fn a_server_that_has_only_tried_may_still_be_followed() {
     // It has the call: only it can say that it cannot take it.
     world.advance(Duration::from_secs(10));
     second.receives_nothing();
-    first.answers(&at_first, 503);
-    first.receives("ACK");
+    first.refuses(&at_first, 503);
     let at_second = second.receives("INVITE");
     is_taken(&alice, &sent, &second, &at_second);
 }
@@ -172,8 +170,7 @@ fn a_call_that_rang_stays_where_it_rang() {
     let at_first = first.receives("INVITE");
     first.answers(&at_first, 183);
     alice.receives("183");
-    first.answers(&at_first, 503);
-    first.receives("ACK");
+    first.refuses(&at_first, 503);
     // S-31
     refused(&alice, &sent, "500");
     second.receives_nothing();
@@ -198,9 +195,7 @@ fn a_call_that_was_taken_back_goes_nowhere_else() {
     let (world, alice, first, second) = twins();
     let sent = calls(&alice);
     first.receives("INVITE");
-    alice.cancels(&sent);
-    alice.receives("200");
-    refused(&alice, &sent, "487");
+    alice.gives_up(&sent);
     world.advance(Duration::from_secs(40));
     let copies = first.receives_copies("INVITE");
     assert_eq!(copies.len(), 6);
@@ -212,8 +207,7 @@ fn a_call_taken_back_at_the_second_server_is_withdrawn_there() {
     let (_world, alice, first, second) = twins();
     let sent = calls(&alice);
     let at_first = first.receives("INVITE");
-    first.answers(&at_first, 503);
-    first.receives("ACK");
+    first.refuses(&at_first, 503);
     let at_second = second.receives("INVITE");
     second.answers(&at_second, 180);
     alice.receives("180");
@@ -232,8 +226,7 @@ fn a_call_that_no_server_takes_is_refused() {
     let sent = calls(&alice);
     for server in [&first, &second] {
         let invite = server.receives("INVITE");
-        server.answers(&invite, 503);
-        server.receives("ACK");
+        server.refuses(&invite, 503);
     }
     // S-31
     refused(&alice, &sent, "500");
@@ -262,8 +255,7 @@ fn a_server_that_failed_is_left_alone_for_a_while() {
     let (world, alice, first, second) = twins();
     let sent = calls(&alice);
     let at_first = first.receives("INVITE");
-    first.answers(&at_first, 503);
-    first.receives("ACK");
+    first.refuses(&at_first, 503);
     let at_second = second.receives("INVITE");
     is_taken(&alice, &sent, &second, &at_second);
     world.advance(Duration::from_secs(29));

@@ -97,8 +97,7 @@ fn a_challenge_and_its_answer_pass_end_to_end() {
     );
     let second = pbx.receives("INVITE");
     assert_eq!(second.header("Proxy-Authorization"), credentials);
-    pbx.answers(&second, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&second, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -118,13 +117,11 @@ fn a_user_who_is_not_registered_is_looked_for_upstream() {
     let sent = alice.sends(invite("sip:carol@pbx.example"));
     let invite_up = pbx.receives("INVITE");
     assert!(invite_up.uri().starts_with("sip:carol@"));
-    pbx.answers(&invite_up, 404);
-    pbx.receives("ACK");
+    pbx.refuses(&invite_up, 404);
     refused(&alice, &sent, "404");
     let (sent, invite) = offered(&alice, &bob);
     pbx.receives_nothing();
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -137,8 +134,7 @@ fn a_call_that_only_rings_ends_by_timer_c() {
     let cancel = bob.receives_within(Duration::from_mins(1), "CANCEL");
     assert_eq!(cancel.branch(), invite.branch());
     bob.answers(&cancel, 200);
-    bob.answers(&invite, 487);
-    bob.receives("ACK");
+    bob.refuses(&invite, 487);
     refused(&alice, &sent, "408");
 }
 

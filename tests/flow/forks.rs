@@ -53,13 +53,9 @@ fn one_busy_phone_does_not_end_the_call() {
     let (_world, alice, desk, cell) = bob_with_two_phones();
     let sent = alice.sends(invite("bob").with_sdp(OFFER));
     let (at_desk, at_cell) = (desk.receives("INVITE"), cell.receives("INVITE"));
-    desk.answers(&at_desk, 486);
-    desk.receives("ACK");
+    desk.refuses(&at_desk, 486);
     alice.receives_nothing();
-    cell.sends(response(&at_cell, 200).with_sdp(ANSWER));
-    let answer = alice.receives("200");
-    alice.acks(&sent, &answer);
-    cell.receives("ACK");
+    let answer = cell.takes_call(&at_cell, &alice, &sent);
     hang_up(&alice, &Dialog::of_caller(&sent, &answer), &cell);
 }
 
@@ -85,8 +81,7 @@ fn a_decline_everywhere_silences_the_other_phones() {
     let (at_desk, at_cell) = (desk.receives("INVITE"), cell.receives("INVITE"));
     cell.answers(&at_cell, 180);
     alice.receives("180");
-    desk.answers(&at_desk, 603);
-    desk.receives("ACK");
+    desk.refuses(&at_desk, 603);
     gives_in(&cell, &at_cell);
     refused(&alice, &sent, "603");
 }
@@ -228,10 +223,7 @@ fn a_phone_that_is_not_there_keeps_nobody_busy() {
     let carol = world.phone("carol");
     let sent = alice.sends(invite("bob").with_sdp(OFFER));
     let at_cell = cell.receives("INVITE");
-    cell.sends(response(&at_cell, 200).with_sdp(ANSWER));
-    let answer = alice.receives("200");
-    alice.acks(&sent, &answer);
-    cell.receives("ACK");
+    let answer = cell.takes_call(&at_cell, &alice, &sent);
     world.advance(Duration::from_secs(2));
     hang_up(&alice, &Dialog::of_caller(&sent, &answer), &cell);
     let sent = carol.sends(invite("bob").with_sdp(OFFER));
@@ -245,9 +237,7 @@ fn a_phone_that_is_not_there_keeps_nobody_busy() {
     desk.sends(response(first, 200).with_sdp(ANSWER));
     let [_ack, bye] = desk.receives_each(["ACK", "BYE"]);
     desk.answers(&bye, 200);
-    carol.cancels(&sent);
-    let [_, ended] = carol.receives_each(["200", "487"]);
-    carol.acks(&sent, &ended);
+    carol.gives_up(&sent);
     gives_in(&cell, &at_cell);
     world.advance(Duration::from_secs(40));
     desk.receives_copies("INVITE");

@@ -25,10 +25,7 @@ fn talk() -> (World, [Party; 3], Call) {
 fn call_to(dave: &Party, erin: &Party) -> Dialog {
     let sent = dave.sends(invite("erin").with_sdp(OFFER));
     let rings = erin.receives("INVITE");
-    erin.sends(response(&rings, 200).with_sdp(ANSWER));
-    let answer = dave.receives("200");
-    dave.acks(&sent, &answer);
-    erin.receives("ACK");
+    let answer = erin.takes_call(&rings, dave, &sent);
     Dialog::of_caller(&sent, &answer)
 }
 
@@ -96,10 +93,7 @@ fn nobody_joins_a_private_call_by_its_id() {
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
     let sent = carol.sends(invite("bob").with("Privacy", "id").with_sdp(OFFER));
     let rings = bob.receives("INVITE");
-    bob.sends(response(&rings, 200).with_sdp(ANSWER));
-    let answer = carol.receives("200");
-    carol.acks(&sent, &answer);
-    bob.receives("ACK");
+    let answer = bob.takes_call(&rings, &carol, &sent);
     let dialog = Dialog::of_caller(&sent, &answer);
     let draft = invite("bob").with("Join", &id(&dialog));
     let joins = alice.sends(draft.with_sdp(OFFER));
@@ -130,8 +124,7 @@ fn who_has_the_right_may_and_it_is_written_down() {
     // What his phone says to it is what she gets.
     let sent = alice.sends(joins(&talk));
     let asked = bob.receives("INVITE");
-    bob.answers(&asked, 488);
-    bob.receives("ACK");
+    bob.refuses(&asked, 488);
     refused(&alice, &sent, "488");
     assert_audited(&world, "alice", "failed");
     assert_ne!(answered.tag_of_to(), "");
@@ -145,8 +138,7 @@ fn whose_call_it_is_may_join_it() {
     let cell = world.phone("carol");
     let sent = cell.sends(joins(&talk));
     let asked = bob.receives("INVITE");
-    bob.answers(&asked, 488);
-    bob.receives("ACK");
+    bob.refuses(&asked, 488);
     refused(&cell, &sent, "488");
     assert!(audited(&world).is_empty());
     hang_up(&carol, &talk.caller, &bob);
@@ -253,8 +245,7 @@ fn who_picks_up_and_who_has_the_level_reaches_the_phone() {
     let sent = alice.sends(replaces(&talk));
     let asked = bob.receives("INVITE");
     assert!(asked.header("Replaces").starts_with(&*talk.callee.call_id));
-    bob.answers(&asked, 603);
-    bob.receives("ACK");
+    bob.refuses(&asked, 603);
     refused(&alice, &sent, "603");
     hang_up(&carol, &talk.caller, &bob);
     let sent = carol.sends(invite("bob").with_sdp(OFFER));
@@ -266,11 +257,9 @@ fn who_picks_up_and_who_has_the_level_reaches_the_phone() {
     let draft = invite("bob").with("Replaces", &format!("{};early-only", id(&dialog)));
     let picks = erin.sends(draft.with_sdp(OFFER));
     let asked = bob.receives("INVITE");
-    bob.answers(&asked, 603);
-    bob.receives("ACK");
+    bob.refuses(&asked, 603);
     refused(&erin, &picks, "603");
-    bob.answers(&rings, 603);
-    bob.receives("ACK");
+    bob.refuses(&rings, 603);
     refused(&carol, &sent, "603");
 }
 

@@ -8,7 +8,7 @@ use campon::media::desk::{Command, RoomId};
 use campon::media::digit::Digit;
 use campon::media::room::News;
 
-use crate::flow::kit::completion::{CANCEL_LAST, LONG, connects, dials_in_vain};
+use crate::flow::kit::completion::{CANCEL_LAST, connects, dials_in_vain};
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, Draft, OFFER, invite, reinvite, response, within};
 use crate::flow::kit::message::Message;
@@ -70,9 +70,7 @@ impl Kept {
         world.advance(Duration::from_secs(1));
         let sent = alice.sends(more(invite("bob").with_sdp(OFFER)));
         let progress = alice.receives("183");
-        let Some(Command::Open { room, .. }) = world.next_sound() else {
-            panic!("a room opens");
-        };
+        let (room, _) = world.opens();
         (world, [alice, bob, carol], talk, sent, progress, room)
     }
 
@@ -120,8 +118,7 @@ impl Kept {
 
     #[track_caller]
     fn is_quiet(&self) {
-        self.world.advance(LONG);
-        self.world.quiet();
+        self.world.stays_quiet();
     }
 }
 
@@ -168,12 +165,10 @@ fn who_is_busy_again_lets_her_wait_on() {
     let rings = kept.bob_is_rung();
     kept.bob.answers(&rings, 180);
     kept.hears_more();
-    kept.bob.answers(&rings, 486);
-    kept.bob.receives("ACK");
+    kept.bob.refuses(&rings, 486);
     kept.hears_more();
     kept.alice.receives_nothing();
-    kept.alice.hangs_up(&kept.dialog);
-    kept.alice.receives("200");
+    kept.alice.leaves(&kept.dialog);
     kept.room_closes();
     kept.is_quiet();
 }
@@ -196,8 +191,7 @@ fn whose_music_fails_waits_on_in_silence() {
 #[test]
 fn who_hangs_up_waits_no_longer() {
     let kept = Kept::new();
-    kept.alice.hangs_up(&kept.dialog);
-    kept.alice.receives("200");
+    kept.alice.leaves(&kept.dialog);
     kept.room_closes();
     kept.world.advance(Duration::from_secs(1));
     hang_up(&kept.carol, &kept.talk.caller, &kept.bob);
@@ -212,12 +206,10 @@ fn who_hangs_up_while_her_callee_rings_is_not_waited_for() {
     let rings = kept.bob_is_rung();
     kept.bob.answers(&rings, 180);
     kept.hears_more();
-    kept.alice.hangs_up(&kept.dialog);
-    kept.alice.receives("200");
+    kept.alice.leaves(&kept.dialog);
     let cancel = kept.bob.receives("CANCEL");
     kept.bob.answers(&cancel, 200);
-    kept.bob.answers(&rings, 487);
-    kept.bob.receives("ACK");
+    kept.bob.refuses(&rings, 487);
     kept.room_closes();
     kept.is_quiet();
 }
@@ -251,8 +243,7 @@ fn who_never_acknowledges_the_answer_waits_no_longer() {
         }
     }
     hang_up(&carol, &talk.caller, &bob);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
@@ -263,8 +254,7 @@ fn while_she_waits_her_session_stays_as_it_is() {
     refused(&kept.alice, &hold, "491");
     kept.alice.sends(within(&kept.dialog, "OPTIONS"));
     kept.alice.receives("500");
-    kept.alice.hangs_up(&kept.dialog);
-    kept.alice.receives("200");
+    kept.alice.leaves(&kept.dialog);
     kept.room_closes();
     assert_eq!(kept.sent.call_id(), kept.dialog.call_id);
     hang_up(&kept.carol, &kept.talk.caller, &kept.bob);
@@ -290,9 +280,7 @@ fn who_takes_reliable_responses_is_answered_when_she_has_acknowledged_them() {
     let answer = answers.iter().find(|one| one.cseq_method() == "INVITE");
     let answer = answer.expect("an answer to the INVITE").clone();
     alice.acks(&sent, &answer);
-    alice.hangs_up(&dialog);
-    alice.receives("200");
+    alice.leaves(&dialog);
     hang_up(&carol, &talk.caller, &bob);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }

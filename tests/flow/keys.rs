@@ -126,9 +126,7 @@ fn a_phone_that_knows_keys_alone_hears_the_prompt_under_ours() {
     let digit = presses(&mut desk, port, remote, Some(&mut hears));
     assert_eq!(digit, Some(News::Digit(Digit::D5)));
 
-    alice.cancels(&sent);
-    let [_, ended] = alice.receives_each(["200", "487"]);
-    alice.acks(&sent, &ended);
+    alice.gives_up(&sent);
     hang_up(&carol, &talk, &bob);
 }
 
@@ -177,7 +175,7 @@ fn who_knows_keys_alone_is_not_offered_to_wait_and_is_called_back() {
     world.hears(room, News::PlayedOut);
     let busy = alice.receives("486");
     alice.acks(&sent, &busy);
-    assert!(matches!(world.next_sound(), Some(Command::Close { .. })));
+    world.closes();
     world.advance(MOMENT);
     hang_up(&carol, &talk, &bob);
     world.advance(GUARD);
@@ -223,8 +221,7 @@ fn a_call_under_keys_is_joined_and_given_back_with_its_own() {
     assert_eq!(party.1.keys.expect("keys").ours, alices);
     assert!(![ALICE, BOB, CAROL].contains(&alices), "her key is new");
 
-    alice.hangs_up(&Dialog::of_caller(&sent, &answer));
-    alice.receives("200");
+    alice.leaves(&Dialog::of_caller(&sent, &answer));
     for (phone, theirs, own, sdp) in [(&carol, BOB, CAROL, OFFER), (&bob, CAROL, BOB, ANSWER)] {
         let back = phone.receives("INVITE");
         assert_eq!(key_in(back.sdp()), theirs);

@@ -14,8 +14,7 @@ use super::kit::world::World;
 fn gets_through(carol: &Party, bob: &Party, draft: super::kit::draft::Draft) {
     let sent = carol.sends(draft.with_sdp(OFFER));
     let invite = bob.receives("INVITE");
-    bob.answers(&invite, 603);
-    bob.receives("ACK");
+    bob.refuses(&invite, 603);
     refused(carol, &sent, "603");
 }
 
@@ -77,8 +76,7 @@ fn who_calls_himself_is_not_offered_to_wait_for_himself() {
     let alice = world.phone("alice");
     let sent = alice.sends(invite("alice").with_sdp(OFFER));
     let ringing = alice.receives("INVITE");
-    alice.answers(&ringing, 486);
-    alice.receives("ACK");
+    alice.refuses(&ringing, 486);
     let busy = refused(&alice, &sent, "486");
     assert!(!busy.has("Call-Info"), "{busy}");
 }
@@ -127,8 +125,7 @@ fn hanging_up_ends_the_calls_that_are_up() {
     call(&alice, &bob);
     world.hangs_up();
     for party in [&alice, &bob] {
-        let bye = party.receives("BYE");
-        party.answers(&bye, 200);
+        party.is_hung_up_on();
     }
 }
 
@@ -176,8 +173,7 @@ fn a_campon_that_is_behind_still_takes_emergency_calls() {
     let sent = alice.sends(invite("urn:service:sos"));
     // S-186, R6
     let invite = pbx.receives("INVITE");
-    pbx.answers(&invite, 480);
-    pbx.receives("ACK");
+    pbx.refuses(&invite, 480);
     refused(&alice, &sent, "480");
 }
 

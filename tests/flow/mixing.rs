@@ -56,12 +56,15 @@ impl Scene {
         Self::of(world, [alice, bob, carol], talk)
     }
 
-    fn of(world: World, [alice, bob, carol]: [Party; 3], talk: Call) -> Self {
-        let sent = alice.sends(invite("bob").with_sdp(OFFER));
+    fn of(world: World, parties: [Party; 3], talk: Call) -> Self {
+        Self::offered(world, parties, talk, OFFER)
+    }
+
+    /// Alice offers this.
+    fn offered(world: World, [alice, bob, carol]: [Party; 3], talk: Call, offer: &str) -> Self {
+        let sent = alice.sends(invite("bob").with_sdp(offer));
         let progress = alice.receives("183");
-        let Some(Command::Open { room, party, .. }) = world.next_sound() else {
-            panic!("a room opens");
-        };
+        let (room, port) = world.opens();
         Self {
             world,
             alice,
@@ -71,7 +74,7 @@ impl Scene {
             sent,
             progress,
             room,
-            port: party.0,
+            port,
         }
     }
 
@@ -134,16 +137,22 @@ impl Scene {
         let back = self.bob.receives("INVITE");
         assert_eq!(back.sdp(), OFFER.replace("alice 1 1", "alice 1 3"));
         takes(&self.bob, &back, BOB);
-        let next = self.world.next_sound();
-        assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+        self.world.closes();
         assert!(self.world.next_sound().is_none());
+    }
+
+    /// Alice leaves what she has joined, and the two talk as before.
+    #[track_caller]
+    fn ends_as_it_was(&self, dialog: &Dialog) {
+        self.alice_leaves(dialog);
+        self.they_have_each_other();
+        self.ends();
     }
 
     /// Alice leaves what she has joined.
     #[track_caller]
     fn alice_leaves(&self, dialog: &Dialog) {
-        self.alice.hangs_up(dialog);
-        self.alice.receives("200");
+        self.alice.leaves(dialog);
         self.leaves_the_mixer();
     }
 
@@ -156,12 +165,19 @@ impl Scene {
         assert_eq!((room, port), (self.room, self.port));
     }
 
-    /// All three were on the mixer, and Alice has left.
+    /// All three are on the mixer: Alice's end.
     #[track_caller]
-    fn left() -> Self {
+    fn joined() -> (Self, Dialog) {
         let scene = Self::new();
         scene.joins();
         let dialog = scene.alice_is_in();
+        (scene, dialog)
+    }
+
+    /// All three were on the mixer, and Alice has left.
+    #[track_caller]
+    fn left() -> Self {
+        let (scene, dialog) = Self::joined();
         scene.alice_leaves(&dialog);
         scene
     }
@@ -180,8 +196,7 @@ impl Scene {
     #[track_caller]
     fn both_are_hung_up_on(&self) {
         for phone in [&self.carol, &self.bob] {
-            let bye = phone.receives("BYE");
-            phone.answers(&bye, 200);
+            phone.is_hung_up_on();
         }
     }
 
@@ -206,8 +221,7 @@ impl Scene {
     fn carol_leaves(&self) -> Dialog {
         let [carols, _] = self.joins();
         let dialog = self.alice_is_in();
-        self.carol.hangs_up(&self.talk.caller);
-        self.carol.receives("200");
+        self.carol.leaves(&self.talk.caller);
         self.bob.receives_nothing();
         self.alice.receives_nothing();
         let next = self.world.next_sound();
@@ -221,19 +235,16 @@ impl Scene {
     /// The room has closed, and nothing is left.
     #[track_caller]
     fn all_is_quiet(&self) {
-        let next = self.world.next_sound();
-        assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+        self.world.closes();
         assert!(self.world.next_sound().is_none());
-        self.world.advance(LONG);
-        self.world.quiet();
+        self.world.stays_quiet();
     }
 
     /// The two talk until Carol hangs up, and nothing is left.
     #[track_caller]
     fn ends(&self) {
         hang_up(&self.carol, &self.talk.caller, &self.bob);
-        self.world.advance(LONG);
-        self.world.quiet();
+        self.world.stays_quiet();
     }
 }
 
@@ -249,13 +260,6 @@ fn takes(party: &Party, asked: &Message, sdp: &str) {
     party.sends(response(asked, 200).with_sdp(sdp));
     let ack = party.receives("ACK");
     assert_eq!(ack.cseq(), asked.cseq());
-}
-
-/// Does not take one.
-#[track_caller]
-fn refuses(party: &Party, asked: &Message, status: u16) {
-    party.answers(asked, status);
-    party.receives("ACK");
 }
 
 /// Our mixer at this port, as that version of what the party knows.
@@ -278,20 +282,14 @@ fn assert_mixer(asked: &Message, version: u32, port: u16) {
 /// T29: nobody is heard before the ports are ours, both legs agree and all were warned.
 #[test]
 fn a_caller_with_the_right_joins_and_leaves_and_the_two_talk_as_before() {
-    let scene = Scene::new();
-    scene.joins();
-    let dialog = scene.alice_is_in();
+    let (scene, dialog) = Scene::joined();
     scene.world.advance(Duration::from_mins(1));
-    scene.alice_leaves(&dialog);
-    scene.they_have_each_other();
-    scene.ends();
+    scene.ends_as_it_was(&dialog);
 }
 
 #[test]
 fn who_has_joined_may_do_so_again() {
-    let scene = Scene::new();
-    scene.joins();
-    let dialog = scene.alice_is_in();
+    let (scene, dialog) = Scene::joined();
     scene.alice_leaves(&dialog);
     scene.they_have_each_other();
     let Scene {
@@ -323,8 +321,7 @@ fn what_the_first_side_refuses_the_second_has_not_noticed() {
     for status in [407, 488, 491] {
         let scene = Scene::new();
         let (asked, _) = scene.carol_is_asked();
-        scene.carol.answers(&asked, status);
-        scene.carol.receives("ACK");
+        scene.carol.refuses(&asked, status);
         scene.bob.receives_nothing();
         scene.is_refused();
     }
@@ -336,8 +333,7 @@ fn what_the_second_side_refuses_the_first_is_told() {
     let (asked, _) = scene.carol_is_asked();
     takes(&scene.carol, &asked, CAROL);
     let asked = scene.bob.receives("INVITE");
-    scene.bob.answers(&asked, 488);
-    scene.bob.receives("ACK");
+    scene.bob.refuses(&asked, 488);
     let back = scene.carol.receives("INVITE");
     assert_eq!(back.sdp(), ANSWER.replace("bob 7 7", "bob 7 9"));
     takes(&scene.carol, &back, CAROL);
@@ -370,31 +366,23 @@ fn without_ports_nobody_is_asked() {
 fn a_caller_who_hangs_up_while_he_waits_to_join_leaves_no_mixer() {
     let scene = Scene::new();
     let (asked, _) = scene.carol_is_asked();
-    scene.alice.cancels(&scene.sent);
-    let [_, ended] = scene.alice.receives_each(["200", "487"]);
-    scene.alice.acks(&scene.sent, &ended);
+    scene.alice.gives_up(&scene.sent);
     scene.leaves_the_mixer();
     takes(&scene.carol, &asked, CAROL);
     let back = scene.carol.receives("INVITE");
     assert_eq!(back.sdp(), ANSWER.replace("bob 7 7", "bob 7 9"));
     takes(&scene.carol, &back, CAROL);
     scene.bob.receives_nothing();
-    assert!(matches!(
-        scene.world.next_sound(),
-        Some(Command::Close { .. })
-    ));
+    scene.world.closes();
     scene.ends();
 }
 
 /// She came for Bob.
 #[test]
 fn when_whom_the_intruder_called_hangs_up_all_is_over() {
-    let scene = Scene::new();
-    scene.joins();
-    scene.alice_is_in();
+    let (scene, _) = Scene::joined();
     hang_up(&scene.bob, &scene.talk.callee, &scene.carol);
-    let bye = scene.alice.receives("BYE");
-    scene.alice.answers(&bye, 200);
+    let bye = scene.alice.is_hung_up_on();
     assert_eq!(bye.call_id(), scene.sent.call_id());
     scene.all_is_quiet();
 }
@@ -405,10 +393,8 @@ fn when_the_other_one_hangs_up_the_intruder_stays_with_whom_he_called() {
     let dialog = scene.carol_leaves();
     scene.world.advance(Duration::from_mins(1));
     scene.bob.receives_nothing();
-    scene.alice.hangs_up(&dialog);
-    scene.alice.receives("200");
-    let bye = scene.bob.receives("BYE");
-    scene.bob.answers(&bye, 200);
+    scene.alice.leaves(&dialog);
+    scene.bob.is_hung_up_on();
     scene.leaves_the_mixer();
     scene.all_is_quiet();
 }
@@ -417,10 +403,8 @@ fn when_the_other_one_hangs_up_the_intruder_stays_with_whom_he_called() {
 fn who_stays_with_an_intruder_can_hang_up() {
     let scene = Scene::new();
     scene.carol_leaves();
-    scene.bob.hangs_up(&scene.talk.callee);
-    scene.bob.receives("200");
-    let bye = scene.alice.receives("BYE");
-    scene.alice.answers(&bye, 200);
+    scene.bob.leaves(&scene.talk.callee);
+    scene.alice.is_hung_up_on();
     scene.all_is_quiet();
 }
 
@@ -432,28 +416,16 @@ fn who_has_left_an_intruder_behind_is_free() {
     let dave = scene.world.phone("dave");
     let sent = dave.sends(invite("carol").with_sdp(OFFER));
     let rings = scene.carol.receives("INVITE");
-    scene.carol.sends(response(&rings, 200).with_sdp(ANSWER));
-    let answer = dave.receives("200");
-    dave.acks(&sent, &answer);
-    scene.carol.receives("ACK");
+    let answer = scene.carol.takes_call(&rings, &dave, &sent);
     hang_up(&dave, &Dialog::of_caller(&sent, &answer), &scene.carol);
     // Bob's is not.
     let sent = dave.sends(invite("bob").with_sdp(OFFER));
     dave.receives("183");
-    let Some(Command::Open { .. }) = scene.world.next_sound() else {
-        panic!("a room opens");
-    };
-    dave.cancels(&sent);
-    let [_, ended] = dave.receives_each(["200", "487"]);
-    dave.acks(&sent, &ended);
-    assert!(matches!(
-        scene.world.next_sound(),
-        Some(Command::Close { .. })
-    ));
-    scene.alice.hangs_up(&dialog);
-    scene.alice.receives("200");
-    let bye = scene.bob.receives("BYE");
-    scene.bob.answers(&bye, 200);
+    scene.world.opens();
+    dave.gives_up(&sent);
+    scene.world.closes();
+    scene.alice.leaves(&dialog);
+    scene.bob.is_hung_up_on();
     scene.leaves_the_mixer();
     scene.all_is_quiet();
 }
@@ -479,37 +451,8 @@ fn who_stays_with_an_intruder_may_refresh_his_session_and_not_change_it() {
     // Carol's leg is gone.
     scene.carol.sends(within(&scene.talk.caller, "OPTIONS"));
     scene.carol.receives("481");
-    scene.bob.hangs_up(&scene.talk.callee);
-    scene.bob.receives("200");
-    let bye = scene.alice.receives("BYE");
-    scene.alice.answers(&bye, 200);
-    scene.all_is_quiet();
-}
-
-/// The story: a softphone that crashed kept a mixer and two callers who heard a warning every 15 s.
-#[test]
-fn an_intruder_of_whom_nothing_is_heard_is_ended_and_the_two_talk_as_before() {
-    let scene = Scene::new();
-    scene.joins();
-    scene.alice_is_in();
-    scene.world.hears(scene.room, News::Silent);
-    let bye = scene.alice.receives("BYE");
-    scene.alice.answers(&bye, 200);
-    scene.leaves_the_mixer();
-    scene.they_have_each_other();
-    scene.ends();
-}
-
-#[test]
-fn an_intruder_of_whom_nothing_is_heard_is_ended_with_who_stayed() {
-    let scene = Scene::new();
-    scene.carol_leaves();
-    scene.world.hears(scene.room, News::Silent);
-    let bye = scene.alice.receives("BYE");
-    scene.alice.answers(&bye, 200);
-    let bye = scene.bob.receives("BYE");
-    scene.bob.answers(&bye, 200);
-    scene.leaves_the_mixer();
+    scene.bob.leaves(&scene.talk.callee);
+    scene.alice.is_hung_up_on();
     scene.all_is_quiet();
 }
 
@@ -518,27 +461,22 @@ fn when_one_of_the_two_hangs_up_meanwhile_the_caller_gets_his_failure() {
     let scene = Scene::new();
     let (asked, _) = scene.carol_is_asked();
     scene.carol.answers(&asked, 100);
-    scene.bob.hangs_up(&scene.talk.callee);
-    scene.bob.receives("200");
+    scene.bob.leaves(&scene.talk.callee);
     let bye = scene.carol.receives_each(["CANCEL", "BYE"]);
     scene.carol.answers(&bye[0], 200);
-    scene.carol.answers(&asked, 487);
-    scene.carol.receives("ACK");
+    scene.carol.refuses(&asked, 487);
     scene.carol.answers(&bye[1], 200);
     let next = scene.world.next_sound();
     assert!(matches!(next, Some(Command::Play { .. })), "{next:?}");
     scene.world.hears(scene.room, News::PlayedOut);
     refused(&scene.alice, &scene.sent, "486");
-    scene.world.advance(LONG);
-    scene.world.quiet();
+    scene.world.stays_quiet();
 }
 
 /// RFC 4028 §7.4: a refresh changes nothing.
 #[test]
 fn a_refresh_of_what_was_agreed_on_is_answered_by_us() {
-    let scene = Scene::new();
-    scene.joins();
-    let dialog = scene.alice_is_in();
+    let (scene, dialog) = Scene::joined();
     let refresh = scene
         .carol
         .sends(reinvite(&scene.talk.caller).with_sdp(CAROL));
@@ -546,16 +484,12 @@ fn a_refresh_of_what_was_agreed_on_is_answered_by_us() {
     assert!(answer.sdp().contains("c=IN IP4 192.0.2.1\r\n"), "{answer}");
     scene.carol.acks(&refresh, &answer);
     scene.bob.receives_nothing();
-    scene.alice_leaves(&dialog);
-    scene.they_have_each_other();
-    scene.ends();
+    scene.ends_as_it_was(&dialog);
 }
 
 #[test]
 fn whoever_has_joined_can_leave_and_do_nothing_else() {
-    let scene = Scene::new();
-    scene.joins();
-    let dialog = scene.alice_is_in();
+    let (scene, dialog) = Scene::joined();
     let hold = scene.alice.sends(reinvite(&dialog).with_sdp(HOLD));
     refused(&scene.alice, &hold, "488");
     // RFC 4028 §7.4: what was agreed on may be asked for again, and asked what it was.
@@ -572,9 +506,7 @@ fn whoever_has_joined_can_leave_and_do_nothing_else() {
         .alice
         .sends(within(&dialog, "REFER").with("Refer-To", "<sip:dave@192.0.2.1>"));
     scene.alice.receives("403");
-    scene.alice_leaves(&dialog);
-    scene.they_have_each_other();
-    scene.ends();
+    scene.ends_as_it_was(&dialog);
 }
 
 /// A caller hears of what he may, and of nothing else.
@@ -582,10 +514,7 @@ fn is_not_offered(setup: Setup, invites: impl FnOnce(Draft) -> Draft, hold: bool
     let (world, [alice, bob, carol]) = parties(setup);
     let sent = carol.sends(invites(invite("bob").with_sdp(OFFER)));
     let rings = bob.receives("INVITE");
-    bob.sends(response(&rings, 200).with_sdp(ANSWER));
-    let answer = carol.receives("200");
-    carol.acks(&sent, &answer);
-    bob.receives("ACK");
+    let answer = bob.takes_call(&rings, &carol, &sent);
     let dialog = Dialog::of_caller(&sent, &answer);
     if hold {
         let sent = carol.sends(reinvite(&dialog).with_sdp(HOLD));
@@ -597,16 +526,13 @@ fn is_not_offered(setup: Setup, invites: impl FnOnce(Draft) -> Draft, hold: bool
     }
     let sent = alice.sends(invite("bob").with_sdp(OFFER));
     alice.receives("183");
-    let Some(Command::Open { room, .. }) = world.next_sound() else {
-        panic!("a room opens");
-    };
+    let (room, _) = world.opens();
     world.hears(room, News::Digit(Digit::D3));
     assert!(world.next_sound().is_none());
     world.advance(Duration::from_secs(20));
     refused(&alice, &sent, "486");
     hang_up(&carol, &dialog, &bob);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
@@ -629,39 +555,27 @@ fn nobody_joins_his_own_call() {
     let talk = call(&alice, &bob);
     let sent = alice.sends(invite("bob").with_sdp(OFFER));
     alice.receives("183");
-    let Some(Command::Open { room, .. }) = world.next_sound() else {
-        panic!("a room opens");
-    };
+    let (room, _) = world.opens();
     world.hears(room, News::Digit(Digit::D3));
     assert!(world.next_sound().is_none());
     world.advance(Duration::from_secs(20));
     refused(&alice, &sent, "486");
     hang_up(&alice, &talk.caller, &bob);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn nobody_joins_a_call_that_two_have_joined() {
-    let scene = Scene::new();
-    scene.joins();
-    let dialog = scene.alice_is_in();
+    let (scene, dialog) = Scene::joined();
     let dave = scene.world.phone("dave");
     let sent = dave.sends(invite("bob").with_sdp(OFFER));
     dave.receives("183");
-    let Some(Command::Open { room, .. }) = scene.world.next_sound() else {
-        panic!("a room opens");
-    };
+    let (room, _) = scene.world.opens();
     scene.world.hears(room, News::Digit(Digit::D3));
     assert!(scene.world.next_sound().is_none());
     scene.world.advance(Duration::from_secs(20));
     refused(&dave, &sent, "486");
-    assert!(matches!(
-        scene.world.next_sound(),
-        Some(Command::Close { .. })
-    ));
+    scene.world.closes();
     scene.world.advance(MOMENT);
-    scene.alice_leaves(&dialog);
-    scene.they_have_each_other();
-    scene.ends();
+    scene.ends_as_it_was(&dialog);
 }

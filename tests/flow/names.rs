@@ -87,8 +87,7 @@ fn calls(alice: &Party) -> Message {
 #[track_caller]
 fn declines(alice: &Party, sent: &Message, server: &Party) -> Message {
     let invite = server.receives("INVITE");
-    server.answers(&invite, 404);
-    server.receives("ACK");
+    server.refuses(&invite, 404);
     refused(alice, sent, "404");
     invite
 }
@@ -124,8 +123,7 @@ fn servers_of_a_name_are_tried_by_priority() {
     answers(&world, zone);
     let sent = calls(&alice);
     let at_first = first.receives("INVITE");
-    first.answers(&at_first, 503);
-    first.receives("ACK");
+    first.refuses(&at_first, 503);
     // S-101
     let at_second = declines(&alice, &sent, &second);
     assert_eq!(at_second.uri(), at_first.uri());

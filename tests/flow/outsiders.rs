@@ -88,8 +88,7 @@ fn a_cancel_that_was_overheard_does_not_end_the_call() {
     // S-09
     mallory.receives("481");
     world.quiet();
-    bob.answers(&scene.invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&scene.invite, 486);
     refused(&alice, &scene.sent, "486");
 }
 
@@ -104,8 +103,7 @@ fn a_forged_response_with_a_guessed_branch_is_dropped() {
     }
     // S-44
     world.quiet();
-    bob.answers(&scene.invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&scene.invite, 486);
     refused(&alice, &scene.sent, "486");
 }
 

@@ -106,6 +106,14 @@ impl Asked {
         assert!(self.world.next_sound().is_none());
     }
 
+    /// Bob hangs up, and Alice is called back.
+    #[track_caller]
+    fn is_called_back(&self) {
+        self.bob_is_free();
+        talks_after_recall(&self.alice, &self.bob);
+        self.is_quiet();
+    }
+
     /// A tone says whether it was done.
     #[track_caller]
     fn hears_a_tone(&self) {
@@ -173,8 +181,7 @@ impl Asked {
     }
 
     fn is_quiet(&self) {
-        self.world.advance(LONG);
-        self.world.quiet();
+        self.world.stays_quiet();
     }
 
     /// Bob is free, and nobody calls anybody back.
@@ -206,9 +213,7 @@ fn five_calls_him_back_and_nothing_was_answered() {
     asked.presses(Digit::D5);
     asked.hears_a_tone();
     asked.ends_busy();
-    asked.bob_is_free();
-    talks_after_recall(&asked.alice, &asked.bob);
-    asked.is_quiet();
+    asked.is_called_back();
 }
 
 #[test]
@@ -221,9 +226,7 @@ fn a_digit_by_info_is_as_good() {
     asked.alice.receives("200");
     asked.hears_a_tone();
     asked.ends_busy();
-    asked.bob_is_free();
-    talks_after_recall(&asked.alice, &asked.bob);
-    asked.is_quiet();
+    asked.is_called_back();
 }
 
 #[test]
@@ -235,17 +238,13 @@ fn another_digit_does_nothing_and_the_same_one_again_no_more() {
     asked.presses(Digit::D5);
     asked.hears_a_tone();
     asked.ends_busy();
-    asked.bob_is_free();
-    talks_after_recall(&asked.alice, &asked.bob);
-    asked.is_quiet();
+    asked.is_called_back();
 }
 
 #[test]
 fn who_hangs_up_while_he_is_asked_is_not_called_back() {
     let asked = Asked::new();
-    asked.alice.cancels(&asked.sent);
-    let [_, ended] = asked.alice.receives_each(["200", "487"]);
-    asked.alice.acks(&asked.sent, &ended);
+    asked.alice.gives_up(&asked.sent);
     asked.room_closes();
     asked.comes_to_nothing();
 }
@@ -301,8 +300,7 @@ fn who_wants_sound_elsewhere_than_he_signals_from_is_believed_for_a_while() {
     assert!(matches!(next, Some(Command::Play { .. })), "{next:?}");
     asked.world.hears(room, News::PlayedOut);
     refused(&dave, &sent, "486");
-    let next = asked.world.next_sound();
-    assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+    asked.world.closes();
     asked.world.advance(LASTS);
     asked.ends_busy();
     asked.bob_is_free();
@@ -319,9 +317,7 @@ fn sound_that_fails_when_all_is_said_lets_the_caller_go_at_once() {
     assert!(matches!(next, Some(Command::Play { .. })), "{next:?}");
     asked.world.hears(asked.room, News::Failed);
     asked.ends_busy();
-    asked.bob_is_free();
-    talks_after_recall(&asked.alice, &asked.bob);
-    asked.is_quiet();
+    asked.is_called_back();
 }
 
 #[test]
@@ -378,15 +374,13 @@ fn a_phone_that_says_busy_itself_is_asked_about_as_well() {
     let [alice, bob] = ["alice", "bob"].map(|name| world.phone(name));
     let sent = alice.sends(invite("bob").with_sdp(OFFER));
     let rings = bob.receives("INVITE");
-    bob.answers(&rings, 486);
-    bob.receives("ACK");
+    bob.refuses(&rings, 486);
     let progress = alice.receives("183");
     assert!(progress.sdp().contains("m=audio 2000"));
     assert!(matches!(world.next_sound(), Some(Command::Open { .. })));
     world.advance(LASTS);
     refused(&alice, &sent, "486");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
@@ -460,14 +454,11 @@ fn who_is_busy_again_lets_the_music_go_on() {
     asked.bob.answers(&rings, 180);
     asked.alice.receives("180");
     asked.hears_more();
-    asked.bob.answers(&rings, 486);
-    asked.bob.receives("ACK");
+    asked.bob.refuses(&rings, 486);
     asked.hears_more();
     asked.world.advance(MOMENT);
     asked.alice.receives("182");
-    asked.alice.cancels(&asked.sent);
-    let [_, ended] = asked.alice.receives_each(["200", "487"]);
-    asked.alice.acks(&asked.sent, &ended);
+    asked.alice.gives_up(&asked.sent);
     asked.room_closes();
     asked.is_quiet();
 }
@@ -483,9 +474,7 @@ fn who_waits_may_ask_to_be_called_back_instead() {
     asked.presses(Digit::D5);
     asked.hears_a_tone();
     asked.ends_busy();
-    asked.bob_is_free();
-    talks_after_recall(&asked.alice, &asked.bob);
-    asked.is_quiet();
+    asked.is_called_back();
 }
 
 #[test]
@@ -539,11 +528,10 @@ fn a_call_that_waits_by_its_own_wish_has_music_as_well() {
     assert!(matches!(world.next_sound(), Some(Command::Play { .. })));
     world.hears(room, News::PlayedOut);
     refused(&alice, &sent, "486");
-    assert!(matches!(world.next_sound(), Some(Command::Close { .. })));
+    world.closes();
     world.advance(Duration::from_secs(1));
     hang_up(&carol, &talk.caller, &bob);
     world.advance(GUARD);
     talks_after_recall(&alice, &bob);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }

@@ -36,8 +36,7 @@ fn a_registration_that_is_refreshed_stays_one() {
     world.advance(Duration::from_mins(45));
     let sent = alice.sends(invite("bob"));
     let invite = bob.receives("INVITE");
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -58,8 +57,7 @@ fn a_phone_that_comes_back_at_another_address_is_called_there_only() {
     let sent = alice.sends(invite("bob"));
     let invite = after.receives("INVITE");
     before.receives_nothing();
-    after.answers(&invite, 486);
-    after.receives("ACK");
+    after.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -79,8 +77,7 @@ fn a_phone_is_called_by_the_transport_that_its_contact_names() {
     let invite = over_tcp.receives("INVITE");
     assert!(invite.header("Via").starts_with("SIP/2.0/TCP "));
     over_udp.receives_nothing();
-    over_tcp.answers(&invite, 486);
-    over_tcp.receives("ACK");
+    over_tcp.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -135,8 +132,7 @@ fn a_user_is_found_however_the_address_is_written() {
         let sent = alice.sends(invite(&uri));
         // S-34
         let invite = bob.receives("INVITE");
-        bob.answers(&invite, 486);
-        bob.receives("ACK");
+        bob.refuses(&invite, 486);
         refused(&alice, &sent, "486");
     }
 }
@@ -160,7 +156,6 @@ fn a_phone_is_called_at_its_contact_with_all_its_parameters() {
     let sent = alice.sends(invite("bob"));
     let invite = bob.receives("INVITE");
     assert_eq!(invite.uri(), uri);
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }

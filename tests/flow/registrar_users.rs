@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::kit::dialog::Dialog;
-use super::kit::draft::{ANSWER, OFFER, bye, invite, register, request, response};
+use super::kit::draft::{OFFER, bye, invite, register, request};
 use super::kit::message::{Message, uri_of};
 use super::kit::party::Party;
 use super::kit::password::{ALICE, BOB, Login, part, repeated};
@@ -37,8 +37,7 @@ fn two_phones() -> (World, Party, Party) {
 /// Bob refuses the call that reaches him.
 fn refuses(bob: &Party) -> Message {
     let invite = bob.receives("INVITE");
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     invite
 }
 
@@ -217,10 +216,7 @@ fn a_user_who_calls_from_elsewhere_proves_himself_and_his_credentials_stay_here(
     let sent = elsewhere.sends(repeated(again, &sent));
     let offered = bob.receives("INVITE");
     assert_eq!(offered.all("Proxy-Authorization"), [others]);
-    bob.sends(response(&offered, 200).with_sdp(ANSWER));
-    let answer = elsewhere.receives("200");
-    elsewhere.acks(&sent, &answer);
-    bob.receives("ACK");
+    let answer = bob.takes_call(&offered, &elsewhere, &sent);
     let dialog = Dialog::of_caller(&sent, &answer);
     elsewhere.sends(bye(&dialog).with("Proxy-Authorization", &credentials));
     let ended = bob.receives("BYE");
@@ -297,8 +293,7 @@ fn a_call_for_help_is_never_asked_for_a_password() {
     let (elsewhere, pbx) = (world.party("alice"), world.upstream());
     let sent = elsewhere.sends(invite("urn:service:sos"));
     let invite = pbx.receives("INVITE");
-    pbx.answers(&invite, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&invite, 486);
     refused(&elsewhere, &sent, "486");
 }
 

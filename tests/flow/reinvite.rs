@@ -49,10 +49,7 @@ fn the_callee_changes_the_call() {
     // S-13
     assert_eq!(change.uri(), alice.uri());
     assert_eq!(change.tag_of_from(), call.answer.tag_of_to());
-    alice.sends(response(&change, 200).with_sdp(ANSWER));
-    let answer = bob.receives("200");
-    bob.acks(&sent, &answer);
-    alice.receives("ACK");
+    alice.takes_call(&change, &bob, &sent);
     hang_up(&bob, &call.callee, &alice);
 }
 
@@ -78,8 +75,7 @@ fn a_refused_change_leaves_the_call_as_it_was() {
     let (world, alice, bob) = two_phones();
     let call = call(&alice, &bob);
     let (sent, change) = holding(&alice, &bob, &call);
-    bob.answers(&change, 488);
-    bob.receives("ACK");
+    bob.refuses(&change, 488);
     refused(&alice, &sent, "488");
     world.advance(Duration::from_mins(2));
     // S-20
@@ -95,8 +91,7 @@ fn changes_from_both_sides_at_once_are_both_put_off() {
     let crossing = bob.sends(reinvite(&call.callee).with_sdp(HOLD));
     // S-18
     refused(&bob, &crossing, "491");
-    bob.answers(&change, 491);
-    bob.receives("ACK");
+    bob.refuses(&change, 491);
     refused(&alice, &sent, "491");
     hang_up(&alice, &call.caller, &bob);
 }
@@ -112,10 +107,7 @@ fn a_second_change_before_the_first_is_answered_is_put_off() {
     let retry: u32 = refusal.header("Retry-After").parse().expect("seconds");
     assert!(retry <= 10, "Retry-After {retry}");
     bob.receives_nothing();
-    bob.sends(response(&change, 200).with_sdp(ANSWER));
-    let answer = alice.receives("200");
-    alice.acks(&sent, &answer);
-    bob.receives("ACK");
+    bob.takes_call(&change, &alice, &sent);
     hang_up(&alice, &call.caller, &bob);
 }
 
@@ -124,16 +116,12 @@ fn a_change_after_a_refused_one_has_a_higher_cseq() {
     let (_world, alice, bob) = two_phones();
     let call = call(&alice, &bob);
     let (sent, first) = holding(&alice, &bob, &call);
-    bob.answers(&first, 491);
-    bob.receives("ACK");
+    bob.refuses(&first, 491);
     refused(&alice, &sent, "491");
     let (sent, second) = holding(&alice, &bob, &call);
     // S-14
     assert_eq!(second.cseq(), first.cseq() + 1);
-    bob.sends(response(&second, 200).with_sdp(ANSWER));
-    let answer = alice.receives("200");
-    alice.acks(&sent, &answer);
-    bob.receives("ACK");
+    bob.takes_call(&second, &alice, &sent);
     hang_up(&alice, &call.caller, &bob);
 }
 
@@ -155,8 +143,7 @@ fn a_change_of_a_call_that_the_callee_has_lost_ends_it() {
     let (_world, alice, bob) = two_phones();
     let call = call(&alice, &bob);
     let (sent, change) = holding(&alice, &bob, &call);
-    bob.answers(&change, 481);
-    bob.receives("ACK");
+    bob.refuses(&change, 481);
     // S-15, S-20
     refused(&alice, &sent, "481");
     for party in [&alice, &bob] {
@@ -175,10 +162,8 @@ fn a_change_that_nobody_answers_ends_the_call() {
     world.advance(Duration::from_millis(300));
     // S-15, S-20
     refused(&alice, &sent, "408");
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
+    alice.is_hung_up_on();
+    bob.is_hung_up_on();
 }
 
 #[test]
@@ -193,8 +178,7 @@ fn a_change_is_taken_back() {
     // S-08
     assert_eq!(cancel.branch(), change.branch());
     bob.answers(&cancel, 200);
-    bob.answers(&change, 487);
-    bob.receives("ACK");
+    bob.refuses(&change, 487);
     refused(&alice, &sent, "487");
     hang_up(&alice, &call.caller, &bob);
 }
@@ -204,10 +188,8 @@ fn the_callee_hangs_up_during_a_change() {
     let (_world, alice, bob) = two_phones();
     let call = call(&alice, &bob);
     let (sent, change) = holding(&alice, &bob, &call);
-    bob.hangs_up(&call.callee);
-    bob.receives("200");
-    bob.answers(&change, 487);
-    bob.receives("ACK");
+    bob.leaves(&call.callee);
+    bob.refuses(&change, 487);
     let [refusal, bye] = alice.receives_each(["487", "BYE"]);
     // S-21
     alice.acks(&sent, &refusal);
@@ -220,10 +202,8 @@ fn the_caller_hangs_up_during_a_change_of_his_own() {
     let call = call(&alice, &bob);
     let (sent, change) = holding(&alice, &bob, &call);
     alice.hangs_up(&call.caller);
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
-    bob.answers(&change, 487);
-    bob.receives("ACK");
+    bob.is_hung_up_on();
+    bob.refuses(&change, 487);
     // S-21
     let [refusal, answer] = alice.receives_each(["487", "200"]);
     assert_eq!(answer.cseq_method(), "BYE");
@@ -242,10 +222,7 @@ fn a_party_that_moves_is_reached_where_it_is() {
             .with_sdp(HOLD),
     );
     let change = bob.receives("INVITE");
-    bob.sends(response(&change, 200).with_sdp(ANSWER));
-    let answer = alice.receives("200");
-    alice.acks(&sent, &answer);
-    bob.receives("ACK");
+    bob.takes_call(&change, &alice, &sent);
     bob.hangs_up(&call.callee);
     // S-16
     let bye = moved.receives("BYE");
@@ -266,9 +243,7 @@ fn an_unacknowledged_change_ends_the_call() {
     assert!(copies.iter().all(|copy| copy.raw == answer.raw));
     world.advance(Duration::from_millis(300));
     // S-05
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.is_hung_up_on();
     bob.receives("ACK");
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
+    bob.is_hung_up_on();
 }

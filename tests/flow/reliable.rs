@@ -102,8 +102,7 @@ fn talk(alice: &Party, bob: &Party, told: &Told) {
 
 #[track_caller]
 fn ends(alice: &Party, bob: &Party, told: &Told) {
-    bob.answers(&told.invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&told.invite, 486);
     refused(alice, &told.sent, "486");
 }
 
@@ -134,8 +133,7 @@ fn each_leg_has_its_own_reliability() {
     assert_eq!(rings.list("Require"), ["100rel"]);
     acknowledges(&alice, &Dialog::of_caller(&sent, &rings), &rings);
     bob.receives_nothing();
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -146,8 +144,7 @@ fn a_caller_who_does_not_ask_is_told_as_ever() {
     bob.sends(has_early_media(&invite));
     // S-51
     assert!(!is_reliable(&alice.receives("183")));
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -159,8 +156,7 @@ fn trying_is_never_reliable() {
     assert!(!is_reliable(&alice.receives("100")));
     bob.answers(&invite, 100);
     alice.receives_nothing();
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -175,8 +171,7 @@ fn a_caller_may_require_reliable_responses_of_campon_but_not_of_the_callee() {
     // S-50
     assert!(is_reliable(&rings));
     acknowledges(&alice, &Dialog::of_caller(&sent, &rings), &rings);
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -395,8 +390,7 @@ fn an_answer_that_the_caller_never_may_have_is_hung_up() {
     refused(&alice, &told.sent, "504");
     // S-07
     bob.receives("ACK");
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
+    bob.is_hung_up_on();
 }
 
 #[test]
@@ -413,9 +407,7 @@ fn a_refusal_does_not_wait_and_ends_the_repetition() {
 fn a_call_with_unacknowledged_ringing_is_taken_back() {
     let (world, alice, bob) = two_phones();
     let told = told(&alice, &bob, rings);
-    alice.cancels(&told.sent);
-    alice.receives("200");
-    refused(&alice, &told.sent, "487");
+    alice.gives_up(&told.sent);
     // S-54: its acknowledgement may have crossed.
     acknowledges(&alice, &told.early, &told.rings);
     gives_in(&bob, &told.invite);
@@ -428,13 +420,10 @@ fn a_call_whose_answer_waits_is_taken_back_and_hung_up() {
     let (_world, alice, bob) = two_phones();
     let told = told(&alice, &bob, has_early_media);
     bob.sends(response(&told.invite, 200).with_sdp(ANSWER));
-    alice.cancels(&told.sent);
-    alice.receives("200");
-    refused(&alice, &told.sent, "487");
+    alice.gives_up(&told.sent);
     // S-07
     bob.receives("ACK");
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
+    bob.is_hung_up_on();
 }
 
 #[test]
@@ -442,8 +431,7 @@ fn a_bye_after_the_acknowledgement_takes_the_call_back() {
     let (_world, alice, bob) = two_phones();
     let told = told(&alice, &bob, rings);
     acknowledges(&alice, &told.early, &told.rings);
-    alice.hangs_up(&told.early);
-    alice.receives("200");
+    alice.leaves(&told.early);
     gives_in(&bob, &told.invite);
     refused(&alice, &told.sent, "487");
 }
@@ -456,8 +444,7 @@ fn hanging_up_ends_a_call_whose_answer_waits() {
     world.hangs_up();
     // S-07
     bob.receives("ACK");
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
+    bob.is_hung_up_on();
     refused(&alice, &told.sent, "503");
 }
 
@@ -542,8 +529,7 @@ fn a_decline_elsewhere_does_not_end_a_call_whose_answer_waits() {
     desk.sends(has_early_media(&at_desk));
     let rings = alice.receives("183");
     desk.sends(response(&at_desk, 200).with_sdp(ANSWER));
-    cell.answers(&at_cell, 603);
-    cell.receives("ACK");
+    cell.refuses(&at_cell, 603);
     // S-55
     alice.receives_nothing();
     let early = Dialog::of_caller(&sent, &rings);
@@ -563,8 +549,7 @@ fn a_caller_who_waits_for_an_offer_is_told_as_ever() {
     bob.sends(response(&invite, 183).with_sdp(ANSWER));
     assert!(!is_reliable(&alice.receives("180")));
     assert!(!is_reliable(&alice.receives("183")));
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -614,10 +599,7 @@ fn a_change_of_the_call_is_never_told_reliably() {
     bob.answers(&invite, 180);
     // S-50: so it is told nothing until the answer.
     alice.receives_nothing();
-    bob.sends(response(&invite, 200).with_sdp(ANSWER));
-    let answer = alice.receives("200");
-    alice.acks(&sent, &answer);
-    bob.receives("ACK");
+    bob.takes_call(&invite, &alice, &sent);
     hang_up(&alice, &call.caller, &bob);
 }
 

@@ -76,8 +76,7 @@ impl Both {
 
     #[track_caller]
     fn busy(&self) {
-        self.bob.answers(&self.invite, 486);
-        self.bob.receives("ACK");
+        self.bob.refuses(&self.invite, 486);
         refused(&self.alice, &self.sent, "486");
     }
 }
@@ -221,10 +220,7 @@ fn campon_acknowledges_for_a_caller_who_does_not() {
     let second = bob.receives("PRACK");
     assert_eq!(second.cseq(), prack.cseq() + 1);
     bob.answers(&second, 200);
-    bob.sends(response(&invite, 200).with_sdp(ANSWER));
-    let answer = alice.receives("200");
-    alice.acks(&sent, &answer);
-    bob.receives("ACK");
+    let answer = bob.takes_call(&invite, &alice, &sent);
     let caller = Dialog::of_caller(&sent, &answer);
     alice.hangs_up(&caller);
     let bye = bob.receives("BYE");
@@ -241,8 +237,7 @@ fn a_callee_is_not_asked_for_an_offer_that_nobody_could_answer() {
     let invite = bob.receives("INVITE");
     // S-71
     assert!(!invite.lists("Supported", "100rel"));
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -269,8 +264,7 @@ fn the_second_forks_ringing_is_acknowledged_by_campon() {
     desk.answers(&crossed, 200);
     alice.receives("200");
     for (phone, invite) in [(&desk, &at_desk), (&cell, &at_cell)] {
-        phone.answers(invite, 486);
-        phone.receives("ACK");
+        phone.refuses(invite, 486);
     }
     refused(&alice, &sent, "486");
 }
@@ -386,8 +380,7 @@ fn a_request_that_waits_when_the_phone_is_busy_gets_487() {
     both.acknowledged(&callers, &heard);
     both.alice.sends(within(&callers, "INFO"));
     let info = both.bob.receives("INFO");
-    both.bob.answers(&both.invite, 486);
-    both.bob.receives("ACK");
+    both.bob.refuses(&both.invite, 486);
     let [refusal, busy] = both.alice.receives_each(["487", "486"]);
     // S-21
     assert_eq!(refusal.cseq_method(), "INFO");

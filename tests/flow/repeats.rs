@@ -27,8 +27,7 @@ fn an_invite_is_repeated_until_the_callee_says_something() {
     bob.answers(&invite, 100);
     world.advance(Duration::from_mins(1));
     bob.receives_nothing();
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -61,16 +60,14 @@ fn an_answer_without_ack_is_repeated_then_the_call_is_cleared() {
     assert_eq!(bye.tag_of_from(), answer.tag_of_to());
     alice.answers(&bye, 200);
     bob.receives("ACK");
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
+    bob.is_hung_up_on();
 }
 
 #[test]
 fn a_refusal_without_ack_is_repeated_then_forgotten() {
     let (world, alice, bob) = two_phones();
     let (_sent, invite) = offered(&alice, &bob);
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     let busy = alice.receives("486");
     world.advance(Duration::from_mins(1));
     // S-03
@@ -81,8 +78,7 @@ fn a_refusal_without_ack_is_repeated_then_forgotten() {
 fn an_ack_ends_the_repetition_of_a_refusal() {
     let (world, alice, bob) = two_phones();
     let (sent, invite) = offered(&alice, &bob);
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     let busy = alice.receives("486");
     world.advance(Duration::from_millis(600));
     assert_eq!(alice.receives("486").raw, busy.raw);
@@ -104,8 +100,7 @@ fn an_invite_heard_twice_is_answered_with_the_last_response() {
     let rings = alice.receives("180");
     alice.sends_again(&sent);
     assert_eq!(alice.receives("180").raw, rings.raw);
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     let busy = alice.receives("486");
     alice.sends_again(&sent);
     assert_eq!(alice.receives("486").raw, busy.raw);
@@ -116,8 +111,7 @@ fn an_invite_heard_twice_is_answered_with_the_last_response() {
 fn an_invite_heard_again_after_the_ack_of_a_refusal_is_absorbed() {
     let (_world, alice, bob) = two_phones();
     let (sent, invite) = offered(&alice, &bob);
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     let busy = alice.receives("486");
     let ack = alice.acks(&sent, &busy);
     alice.sends_again(&sent);
@@ -231,8 +225,7 @@ fn a_bye_heard_twice_is_answered_twice() {
     let (_world, alice, bob) = two_phones();
     let call = call(&alice, &bob);
     let sent = alice.hangs_up(&call.caller);
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
+    bob.is_hung_up_on();
     let answer = alice.receives("200");
     alice.sends_again(&sent);
     // S-01
@@ -261,8 +254,7 @@ fn a_stray_answer_is_not_passed_on() {
     // S-44
     alice.receives_nothing();
     bob.receives_nothing();
-    bob.answers(&scene.invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&scene.invite, 486);
     refused(&alice, &scene.sent, "486");
 }
 
@@ -302,8 +294,7 @@ fn an_answer_to_a_change_is_repeated_though_the_call_has_ended() {
     bob.sends(response(&change, 200).with_sdp(ANSWER));
     let lost = alice.receives("200");
     bob.hangs_up(&call.callee);
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.is_hung_up_on();
     world.advance(Duration::from_millis(600));
     bob.receives_each(["ACK", "200"]);
     // S-05

@@ -117,8 +117,7 @@ fn a_telephone_number_reaches_the_user_who_has_it() {
     let invite = bob.receives("INVITE");
     // S-35
     assert_eq!(invite.uri(), bob.uri());
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -164,8 +163,7 @@ fn a_datagram_without_content_length_ends_where_it_ends() {
     let invite = bob.receives("INVITE");
     // S-26
     assert_eq!(invite.sdp(), super::kit::draft::OFFER);
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 

@@ -55,8 +55,7 @@ fn calls(caller: &Party, whom: &str) -> Message {
 #[track_caller]
 fn arrives(caller: &Party, sent: &Message, at: &Party) -> Message {
     let invite = at.receives("INVITE");
-    at.answers(&invite, 404);
-    at.receives("ACK");
+    at.refuses(&invite, 404);
     refused(caller, sent, "404");
     invite
 }

@@ -57,8 +57,7 @@ fn the_vias_below_the_top_come_back_as_they_were() {
     let invite = bob.receives("INVITE");
     // S-37
     assert_eq!(invite.list("Via").len(), 1);
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     let busy = refused(&alice, &sent, "486");
     assert_eq!(busy.list("Via"), [top, below]);
 }
@@ -161,8 +160,7 @@ fn a_call_uses_up_one_hop() {
         let invite = bob.receives("INVITE");
         // S-22, S-113
         assert_eq!(invite.header("Max-Forwards"), leaves);
-        bob.answers(&invite, 486);
-        bob.receives("ACK");
+        bob.refuses(&invite, 486);
         refused(&alice, &sent, "486");
     }
 }
@@ -174,8 +172,7 @@ fn a_call_without_hop_count_gets_70() {
     let invite = bob.receives("INVITE");
     // S-22, S-113
     assert_eq!(invite.header("Max-Forwards"), "70");
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -197,8 +194,7 @@ fn a_call_that_comes_back_unchanged_is_a_loop() {
     let back = pbx.sends(proxied(&first, first.uri()));
     // R22, S-110
     refused(&pbx, &back, "482");
-    pbx.answers(&first, 482);
-    pbx.receives("ACK");
+    pbx.refuses(&first, 482);
     refused(&alice, &sent, "482");
 }
 
@@ -214,11 +210,9 @@ fn a_call_that_comes_back_for_somebody_else_is_a_spiral() {
     // S-113: a loop through campon uses up its hops.
     assert_eq!(first.header("Max-Forwards"), "69");
     assert_eq!(second.header("Max-Forwards"), "67");
-    bob.answers(&second, 486);
-    bob.receives("ACK");
+    bob.refuses(&second, 486);
     refused(&pbx, &back, "486");
-    pbx.answers(&first, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&first, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -236,8 +230,7 @@ fn a_branch_tells_where_the_request_was_bound_for() {
     for whom in ["carol", "carol", "dave"] {
         let sent = alice.sends(invite(&format!("sip:{whom}@pbx.example")));
         let at_pbx = pbx.receives("INVITE");
-        pbx.answers(&at_pbx, 486);
-        pbx.receives("ACK");
+        pbx.refuses(&at_pbx, 486);
         refused(&alice, &sent, "486");
         seen.push(at_pbx);
     }
@@ -263,8 +256,7 @@ fn the_same_call_by_two_ways_is_taken_once() {
     assert_ne!(again.branch(), sent.branch());
     refused(&alice, &again, "482");
     bob.receives_nothing();
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -286,8 +278,7 @@ fn only_branch_sender_and_method_together_make_a_transaction() {
     // S-01: another method with the same branch and sender is another transaction.
     let sent = alice.sends(invite("bob").with("Via", &first));
     let invite = bob.receives("INVITE");
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -323,8 +314,7 @@ fn what_campon_sends_leaves_by_the_socket_that_it_listens_on() {
         invite.header("Via").contains(&format!("{DOMAIN_V6}:5060;")),
         "{invite}"
     );
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -339,8 +329,7 @@ fn what_a_via_says_of_overload_stays_on_its_leg() {
     let invite = bob.receives("INVITE");
     // S-185
     assert!(!invite.header("Via").contains("oc"), "{invite}");
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -350,7 +339,6 @@ fn an_early_target_is_where_the_call_is_taken_back() {
     let scene = ringing(&alice, &bob);
     // S-13: the 180 makes an early dialog, with campon as its remote target.
     assert!(scene.rings.contact().contains(DOMAIN));
-    bob.answers(&scene.invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&scene.invite, 486);
     refused(&alice, &scene.sent, "486");
 }

@@ -218,8 +218,7 @@ fn campon_refreshes_by_invite_with_what_it_said_last() {
     call.bob.receives("ACK");
     let refresh = call.comes_at(&call.bob, 300, "INVITE");
     assert_eq!(refresh.sdp(), HOLD);
-    call.bob.answers(&refresh, 491);
-    call.bob.receives("ACK");
+    call.bob.refuses(&refresh, 491);
     call.hangs_up();
 }
 

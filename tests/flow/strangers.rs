@@ -104,8 +104,7 @@ fn branches_share_the_breadth_of_their_invite() {
         for phone in [&desk, &cell] {
             let at_phone = phone.receives("INVITE");
             assert_eq!(at_phone.header("Max-Breadth"), shared); // S-112
-            phone.answers(&at_phone, 486);
-            phone.receives("ACK");
+            phone.refuses(&at_phone, 486);
         }
         refused(&alice, &sent, "486");
     }
@@ -126,7 +125,6 @@ fn the_breadth_of_a_call_to_one_phone_crosses() {
     let sent = alice.sends(invite("bob").with("Max-Breadth", "5").with_sdp(OFFER));
     let at_bob = bob.receives("INVITE");
     assert_eq!(at_bob.header("Max-Breadth"), "5"); // S-113
-    bob.answers(&at_bob, 486);
-    bob.receives("ACK");
+    bob.refuses(&at_bob, 486);
     refused(&alice, &sent, "486");
 }

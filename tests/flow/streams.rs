@@ -56,8 +56,7 @@ fn a_refusal_on_a_stream_is_not_repeated() {
     let (world, alice, bob) = alice_and_bob_over_tcp();
     let sent = bob.sends(invite("alice"));
     let invite = alice.receives("INVITE");
-    alice.answers(&invite, 486);
-    alice.receives("ACK");
+    alice.refuses(&invite, 486);
     let busy = bob.receives("486");
     world.advance(Duration::from_secs(20));
     // S-03
@@ -115,8 +114,7 @@ fn a_request_to_a_phone_on_udp_stays_on_udp_however_long_it_is() {
     // R22
     let invite = bob.receives("INVITE");
     assert_eq!(invite.sdp(), long);
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -172,9 +170,7 @@ fn one_user_may_have_a_phone_on_each_transport() {
     let alice = world.phone("alice");
     let sent = alice.sends(invite("bob"));
     let (at_udp, at_tcp) = (udp.receives("INVITE"), tcp.receives("INVITE"));
-    udp.answers(&at_udp, 486);
-    udp.receives("ACK");
-    tcp.answers(&at_tcp, 486);
-    tcp.receives("ACK");
+    udp.refuses(&at_udp, 486);
+    tcp.refuses(&at_tcp, 486);
     refused(&alice, &sent, "486");
 }

@@ -331,8 +331,7 @@ fn a_call_that_rings_is_joined_and_targeted_by_the_receivers_id() {
         (&carol, &joined, &desk, &joins),
         (&carol, &rung, &alice, &sent),
     ] {
-        party.answers(invite, 486);
-        party.receives("ACK");
+        party.refuses(invite, 486);
         super::kit::scenes::refused(caller, sent, "486");
     }
 }

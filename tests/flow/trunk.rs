@@ -80,8 +80,7 @@ fn trunk() -> (World, Party, Party) {
 #[track_caller]
 fn arrives(from: &Party, sent: &Message, at: &Party) -> Message {
     let invite = at.receives("INVITE");
-    at.answers(&invite, 404);
-    at.receives("ACK");
+    at.refuses(&invite, 404);
     refused(from, sent, "404");
     invite
 }
@@ -234,8 +233,7 @@ fn a_caller_behind_the_carrier_waits_for_a_user_of_a_pbx_that_tells() {
     let from_zoe = |draft: Draft| draft.with("From", "<sip:zoe@192.0.2.201>;tag=zoe");
     let sent = carrier.sends(from_zoe(invite("bob").with_sdp(OFFER)));
     let got = pbx.receives("INVITE");
-    pbx.answers(&got, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&got, 486);
     let busy = refused(&carrier, &sent, "486");
     let uri = offered_uri(&busy).to_owned();
     assert!(uri.contains(DOMAIN), "{busy}");

@@ -83,11 +83,7 @@ fn who_called_a_busy_callee_is_recalled_when_he_has_hung_up() {
         told.iter().all(|news| Some(news.cc_uri.as_str()) == cc_uri),
         "{told:?}"
     );
-    stage.close_served(&[
-        ("completions_accepted", 1),
-        ("completions_completed", 1),
-        ("completions_recalled", 1),
-    ]);
+    stage.close_completed();
 }
 
 #[test]
@@ -111,11 +107,7 @@ fn who_called_a_silent_callee_is_recalled_when_he_has_talked_again() {
     // CC-33
     let asked = alice.sent_nth("SUBSCRIBE", 0).request_uri();
     assert_eq!(asked, format!("{};m=NR", uri(late)));
-    stage.close_served(&[
-        ("completions_accepted", 1),
-        ("completions_completed", 1),
-        ("completions_recalled", 1),
-    ]);
+    stage.close_completed();
 }
 
 #[test]
@@ -128,11 +120,7 @@ fn who_called_an_absent_callee_is_recalled_when_he_has_registered() {
     let bob = stage.line("ccnl_recall.line", Bob, ("basic_call.callee", 1));
     let (alice, bob) = (alice.finish(), bob.hang_up());
     assert_cc_call(&alice, &bob);
-    stage.close_served(&[
-        ("completions_accepted", 1),
-        ("completions_completed", 1),
-        ("completions_recalled", 1),
-    ]);
+    stage.close_completed();
 }
 
 #[test]
@@ -212,11 +200,7 @@ fn a_code_asks_for_a_callback_and_the_phone_that_asked_is_put_through() {
     alice.wait_until_heard("200 BYE", 1);
     listen();
     assert_put_through(&alice.hang_up(), &bob.hang_up());
-    stage.close_served(&[
-        ("completions_accepted", 1),
-        ("completions_completed", 1),
-        ("completions_recalled", 1),
-    ]);
+    stage.close_completed();
 }
 
 #[test]
@@ -251,11 +235,7 @@ fn the_phone_that_asked_dials_by_itself_when_it_is_asked_to() {
     let bye = news.received_nth("BYE", 0);
     assert_eq!(bye.call_id(), refer.call_id());
     assert!(!bye.has("Reason"), "{bye}");
-    stage.close_served(&[
-        ("completions_accepted", 1),
-        ("completions_completed", 1),
-        ("completions_recalled", 1),
-    ]);
+    stage.close_completed();
 }
 
 #[test]
@@ -274,11 +254,7 @@ fn a_phone_that_does_not_dial_by_itself_is_put_through() {
     alice.wait_until_heard("200 BYE", 1);
     listen();
     assert_put_through(&alice.hang_up(), &bob.hang_up());
-    stage.close_served(&[
-        ("completions_accepted", 1),
-        ("completions_completed", 1),
-        ("completions_recalled", 1),
-    ]);
+    stage.close_completed();
 }
 
 #[test]

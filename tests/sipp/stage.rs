@@ -197,6 +197,15 @@ impl Stage {
         self.close();
     }
 
+    /// The same after one request that was recalled once and completed.
+    pub fn close_completed(self) {
+        self.close_served(&[
+            ("completions_accepted", 1),
+            ("completions_completed", 1),
+            ("completions_recalled", 1),
+        ]);
+    }
+
     /// The same when all timers have run out: then every table is empty.
     pub fn close_empty(self) {
         let is_empty = || {

@@ -248,11 +248,7 @@ fn a_call_camps_on_when_curl_says_so() {
     let bob = stage.hang_up(talk, Some(("basic_call.callee", 1)));
     alice.finish();
     bob.hang_up();
-    stage.close_served(&[
-        ("completions_accepted", 1),
-        ("completions_completed", 1),
-        ("completions_recalled", 1),
-    ]);
+    stage.close_completed();
 }
 
 /// Everybody has this level, and is protected by one.

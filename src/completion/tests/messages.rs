@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use crate::cc::Condition;
 use crate::completion::{
-    CompletionId, Delivery, Input, Leave, Monitors, News, Outcome, Output, Reject, Taking, Ticket,
-    Which, WhichCall,
+    CompletionId, Delivery, Input, Leave, Monitors, News, Outcome, Output, Record, Reject, Taking,
+    Ticket, Which, WhichCall,
 };
+use crate::store::{Epoch, Put, Store as _};
 
-use super::kit::{ALICE, BOB, CAROL, World, address, answer, ended, peer, seconds, user};
+use super::kit::{
+    ALICE, BOB, CAROL, StoreMood, World, address, answer, ended, peer, rung, seconds, user,
+};
 
 const TEXT: &str = "please call back";
 const MINUTE: Duration = Duration::from_mins(1);
@@ -58,6 +61,20 @@ fn lamps(out: &[Output]) -> Vec<usize> {
         Some(*count)
     });
     lamps.collect()
+}
+
+/// How many requests their caller has, each time that he is told.
+fn counts(out: &[Output]) -> Vec<usize> {
+    let counts = out.iter().filter_map(|output| {
+        let Output::Tell(tell) = output else {
+            return None;
+        };
+        if let News::Accepted(count) | News::Ended { left: count, .. } = tell.news {
+            return Some(count);
+        }
+        None
+    });
+    counts.collect()
 }
 
 fn alice_left_word() -> (World, CompletionId, Vec<Output>) {
@@ -197,25 +214,47 @@ fn a_text_outlives_the_process_and_is_sent_when_its_callee_is_seen() {
     world.ends_empty();
 }
 
-/// A restart kept the last request of each pair alone: the other text, and the first one of who asked to
-/// be called back after it, were dropped.
+/// Of two texts for one callee the first was dropped, and one before a callback was as well.
 #[test]
-fn texts_and_a_callback_of_the_same_two_outlive_the_process_each() {
+fn several_texts_for_one_callee_outlive_the_process_and_a_callback_beside_them() {
     let mut world = World::new();
     world.unregisters(BOB);
-    let mut texts = Vec::new();
-    for text in [TEXT, "it is urgent"] {
-        world.fails(ALICE, BOB, Condition::NotLoggedIn);
-        texts.extend(world.leaves(ALICE, text).0);
-    }
     world.fails(ALICE, BOB, Condition::NotLoggedIn);
-    let callback = world.asks(ALICE).expect("a place in the queue");
-    world.restarts(&[]);
-    let views = world.service.views(&user(ALICE));
-    let ids: Vec<_> = views.iter().map(|it| it.id).collect();
-    assert_eq!(ids, [texts[0], texts[1], callback]);
+    let texts = [TEXT, "it is urgent"].map(|text| world.leaves(ALICE, text).0.expect("room"));
+    let callback = world.asks(ALICE).expect("room");
+    world.restarts(&[BOB]);
+    assert_eq!(world.unrestored, 0);
+    assert_eq!(world.service.messages_for(&user(BOB)), 2);
     let (result, _) = world.takes_back(ALICE, Which::All);
-    assert_eq!(result.map(|ids| ids.len()), Ok(3));
+    let mut taken = result.expect("they live");
+    taken.sort_unstable();
+    let mut left = [texts[0], texts[1], callback];
+    left.sort_unstable();
+    assert_eq!(taken, left);
+    world.ends_empty();
+}
+
+/// The process ended when the store had the text, and before the callback was gone.
+#[test]
+fn a_callback_that_a_text_has_taken_the_place_of_is_not_taken_up() {
+    let mut world = World::new();
+    let callback = world.waits(ALICE, BOB);
+    let key = Record::key(callback, &user(BOB));
+    let record = world.store.read(key).map(|stored| stored.record);
+    let id = world.leaves(ALICE, TEXT).0.expect("room");
+    assert!(world.store.read(key).is_none());
+    world.store.put(Put {
+        key,
+        expect: None,
+        epoch: Epoch::default(),
+        record,
+    });
+    world.restarts(&[BOB]);
+    assert_eq!(world.unrestored, 1);
+    assert!(world.service.view(callback).is_none());
+    assert!(world.store.read(key).is_none());
+    world.registers(BOB);
+    world.takes(id, Taking::Taken);
     world.ends_empty();
 }
 
@@ -248,6 +287,49 @@ fn a_text_takes_the_place_of_a_callback() {
     let id = result.expect("room");
     assert_eq!(ended(&out), [(callback, Outcome::Cancelled)]);
     world.takes(id, Taking::Taken);
+    world.ends_empty();
+}
+
+/// The callback was taken back for a text that nobody had, and its caller told of one that was gone.
+#[test]
+fn a_text_that_is_not_kept_takes_no_place() {
+    let mut world = World::new();
+    let callback = world.waits(ALICE, BOB);
+    world.mood = StoreMood::Taken;
+    let (result, out) = world.leaves(ALICE, TEXT);
+    assert_eq!(result, Err(Reject::StoreUnavailable));
+    assert!(counts(&out).is_empty());
+    world.mood = StoreMood::Well;
+    assert_eq!(rung(&world.frees(BOB)), [user(ALICE)]);
+    world.step(Input::RecallAnswered { id: callback });
+    world.step(Input::CcCallAnswered { id: callback });
+    world.ends_empty();
+}
+
+#[test]
+fn a_text_and_the_callback_that_it_takes_the_place_of_are_one_request() {
+    let mut world = World::new();
+    world.waits(ALICE, BOB);
+    let (_, out) = world.leaves(ALICE, TEXT);
+    assert_eq!(counts(&out), [1, 1]);
+}
+
+#[test]
+fn who_has_as_many_requests_as_he_may_have_may_leave_word_in_place_of_one() {
+    let mut world = World::new();
+    for callee in [CAROL, "dan", "erin", "fred", BOB] {
+        world.waits(ALICE, callee);
+    }
+    let id = world.leaves(ALICE, TEXT).0.expect("a place");
+    assert_eq!(
+        world.leaves(ALICE, "tea is ready").0,
+        Err(Reject::CallerLimit)
+    );
+    world.takes(id, Taking::Taken);
+    assert_eq!(
+        world.takes_back(ALICE, Which::All).0.map(|ids| ids.len()),
+        Ok(4)
+    );
     world.ends_empty();
 }
 

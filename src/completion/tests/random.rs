@@ -13,7 +13,7 @@ use crate::cc::{Basic, Condition, RecallState, SubscriptionId};
 use crate::completion::rest::AWAKE;
 use crate::completion::{
     Complete, CompletionId, Input, Leave, Mode, Monitors, Offered, Output, Publish, PublishAt,
-    Queue, Settings, Subscribe, Taking, Ticket, Which, WhichCall,
+    Queue, Roles, Settings, Subscribe, Taking, Ticket, Which, WhichCall,
 };
 use crate::random::Rng;
 
@@ -497,6 +497,33 @@ fn random_lives_keep_the_invariants() {
 #[test]
 fn random_lives_with_a_moody_store_end_all_that_was_accepted() {
     lives(Store::Moody, 60, 400);
+}
+
+/// DESIGN §11: whenever a process ends, all that it had accepted and that belongs nowhere else is there
+/// in the next one. The story: of several texts for one callee only the last was.
+#[test]
+fn random_lives_go_on_in_the_next_process() {
+    let (mut callbacks, mut texts) = (0, 0);
+    for seed in 0..120 {
+        let mut sim = Sim::new(seed, Store::Steady);
+        for _ in 0..40 + seed {
+            sim.act();
+        }
+        let roles = |id: &CompletionId| Some((*id, sim.world.service.view(*id)?.roles));
+        let lived: Vec<_> = sim.living().iter().filter_map(roles).collect();
+        sim.world.restarts(&LOCAL);
+        for (id, roles) in lived {
+            let count = match roles {
+                Roles::Both => &mut callbacks,
+                Roles::Text => &mut texts,
+                // They end with a dialog, or with the call.
+                Roles::Agent | Roles::Call | Roles::Monitor => continue,
+            };
+            *count += 1;
+            assert!(sim.world.service.view(id).is_some(), "seed {seed}: {id}");
+        }
+    }
+    assert!(callbacks.min(texts) > 20, "{callbacks} and {texts}");
 }
 
 /// What rests is made anew as it was: nobody could tell that it ever rested.

@@ -48,7 +48,14 @@ fn a_recall_is_counted_before_it_rings() {
 /// The answer waited for the end of one alone, and a process that ended then left the other to ring.
 #[test]
 fn who_takes_several_back_is_told_when_the_end_of_each_is_kept() {
-    for order in [[0, 1], [1, 0]] {
+    let (done, lost) = (Answer::Done(Version(9)), Answer::Conflict);
+    let ways = [
+        ([0, 1], done),
+        ([1, 0], done),
+        ([0, 1], lost),
+        ([1, 0], lost),
+    ];
+    for (order, first) in ways {
         let mut world = World::new();
         let waiting = [BOB, CAROL].map(|callee| (world.waits(ALICE, callee), callee));
         world.mood = StoreMood::Silent;
@@ -61,14 +68,13 @@ fn who_takes_several_back_is_told_when_the_end_of_each_is_kept() {
             let mut answers = out.iter();
             answers.any(|o| matches!(o, Output::Uncompleted { .. }))
         };
-        for at in order {
-            assert!(!is_told(&out), "{order:?}");
+        for (at, answer) in order.into_iter().zip([first, done]) {
+            assert!(!is_told(&out), "{order:?} {first:?}");
             let (id, callee) = waiting[at];
             let key = Record::key(id, &user(callee));
-            let answer = Answer::Done(Version(9));
             out = world.step(Input::Persisted { key, answer });
         }
-        assert!(is_told(&out), "{order:?}");
+        assert!(is_told(&out), "{order:?} {first:?}");
     }
 }
 

@@ -128,12 +128,24 @@ impl Publications {
 
     /// Finds out what a PUBLISH asks for; its Request-URI was looked at before (S-150).
     pub fn check(&self, publish: &Message<'_>) -> Result<Asked, Reject> {
-        // Old chan_sip publishes presence under the name of the package that it is for.
-        let event = Event::of(publish).ok_or(Reject::BadEvent)?;
-        if !event.is(PRESENCE) && !event.is(PACKAGE) {
-            return Err(Reject::BadEvent);
+        check_event(publish)?;
+        let tag = if_match(publish)?;
+        if let Some(tag) = tag {
+            self.find(tag).ok_or(Reject::NoMatch)?;
         }
-        let tag = self.matched(publish)?;
+        self.wished(publish, tag)
+    }
+
+    /// The same of a PUBLISH that a process before this one may have carried out already: the
+    /// entity-tag that it names is gone then, and it is about whatever its owner has published.
+    pub fn check_again(&self, publish: &Message<'_>) -> Result<Asked, Reject> {
+        check_event(publish)?;
+        let tag = if_match(publish)?;
+        let asked = self.wished(publish, tag)?;
+        Ok(Asked { tag: None, ..asked })
+    }
+
+    fn wished(&self, publish: &Message<'_>, tag: Option<EntityTag>) -> Result<Asked, Reject> {
         let expires_s = self.expires_s(publish)?;
         let wish = match (tag, publish.body().is_empty(), expires_s) {
             // A document that comes along means nothing.
@@ -231,20 +243,6 @@ impl Publications {
         self.by_owner.is_empty()
     }
 
-    /// The entity-tag of SIP-If-Match, if there is one.
-    fn matched(&self, publish: &Message<'_>) -> Result<Option<EntityTag>, Reject> {
-        let mut values = publish.values(Name::SipIfMatch);
-        let Some(value) = values.next() else {
-            return Ok(None);
-        };
-        if values.next().is_some() {
-            return Err(Reject::BadRequest);
-        }
-        let tag = EntityTag::parse(value).ok_or(Reject::NoMatch)?;
-        self.find(tag).ok_or(Reject::NoMatch)?;
-        Ok(Some(tag))
-    }
-
     fn expires_s(&self, publish: &Message<'_>) -> Result<u32, Reject> {
         let Limits {
             expires_min_s,
@@ -311,6 +309,25 @@ impl Reject {
             Self::BadRequest | Self::Full | Self::NoMatch => {}
         }
     }
+}
+
+fn check_event(publish: &Message<'_>) -> Result<(), Reject> {
+    // Old chan_sip publishes presence under the name of the package that it is for.
+    let event = Event::of(publish).ok_or(Reject::BadEvent)?;
+    let is_known = event.is(PRESENCE) || event.is(PACKAGE);
+    is_known.then_some(()).ok_or(Reject::BadEvent)
+}
+
+/// The entity-tag of SIP-If-Match, if there is one.
+fn if_match(publish: &Message<'_>) -> Result<Option<EntityTag>, Reject> {
+    let mut values = publish.values(Name::SipIfMatch);
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Reject::BadRequest);
+    }
+    EntityTag::parse(value).map(Some).ok_or(Reject::NoMatch)
 }
 
 fn check_type(publish: &Message<'_>) -> Result<(), Reject> {

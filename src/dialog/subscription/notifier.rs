@@ -136,6 +136,11 @@ impl Notifier {
             && self.dialog.remote_tag() == remote_tag
     }
 
+    /// Whether this request within the dialog is the last one that was heard in it.
+    pub fn was_last(&self, request: &Request<'_>) -> bool {
+        self.dialog.remote_cseq() == request.cseq.number
+    }
+
     /// Goes on over the stream by which its subscriber has come back, if it had one that is gone.
     pub fn find_again(&mut self, flow: &Flow) {
         let before = self.dialog.flow();

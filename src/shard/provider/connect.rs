@@ -42,6 +42,8 @@ pub(super) struct Connecting {
 #[derive(Clone, Debug)]
 struct Told {
     call: CallIdentity,
+    /// What the application knows it by, if its phone has dialled and this is another call.
+    asked: Option<CallIdentity>,
     line: String,
     callee: String,
 }
@@ -56,15 +58,13 @@ pub(super) struct Connected {
 
 impl Provider {
     fn tell_of(&mut self, told: &Told, state: CallState) {
-        let (call, callee) = (told.call, told.callee.clone());
-        self.tell(
-            &told.line,
-            LineNews::Connection {
-                call,
-                state,
-                callee,
-            },
-        );
+        let news = LineNews::Connection {
+            call: told.call,
+            asked: told.asked,
+            state,
+            callee: told.callee.clone(),
+        };
+        self.tell(&told.line, news);
     }
 }
 
@@ -115,6 +115,7 @@ impl Shard {
         if let Some(connecting) = self.provider.connecting.get_mut(&id) {
             let told = Told {
                 call,
+                asked: None,
                 line: plain(&recall.caller).to_owned(),
                 callee: plain(&recall.callee).to_owned(),
             };
@@ -164,14 +165,17 @@ impl Shard {
         let Some(mut told) = connecting.and_then(|it| it.told) else {
             return;
         };
-        let rung = self.desk.recalls.get(&id);
-        let key = rung.map(|rung| rung.referred.unwrap_or(rung.key));
+        // A phone that has dialled may have parted with the call that asked it.
+        let dialled = self.desk.cc_calls.get(&id).and_then(|made| made.key);
+        let rung = self.desk.recalls.get(&id).map(|rung| rung.key);
+        let key = dialled.or(rung);
         let Some(key) = key.filter(|key| self.calls.get(*key).is_some()) else {
             // It is over already.
             self.provider.tell_of(&told, CallState::Connected);
             return self.provider.tell_of(&told, CallState::Idle);
         };
-        told.call = self.caller_call(key);
+        let asked = std::mem::replace(&mut told.call, self.caller_call(key));
+        told.asked = Some(asked).filter(|asked| *asked != told.call);
         self.provider.tell_of(&told, CallState::Connected);
         self.provider.connected.insert(id, Connected { key, told });
     }

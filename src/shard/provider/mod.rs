@@ -225,6 +225,8 @@ pub enum LineNews {
     Connection {
         /// The call.
         call: CallIdentity,
+        /// The one that was asked for, if that has led to this one: the line's phone has dialled.
+        asked: Option<CallIdentity>,
         /// `offering`, `proceeding`, `connected` or `idle`.
         state: CallState,
         /// Whom its line is connected with.

@@ -13,7 +13,6 @@ use crate::sip::{EventReason, Method, Name, Request, Response, Status, Substate}
 use crate::sip::{dialog_info, parse_u32};
 use crate::table::Key;
 use crate::time::Timestamp;
-use crate::transaction::reply;
 use crate::transaction::servers::Answer;
 
 impl Shard {
@@ -148,13 +147,7 @@ impl Shard {
         let fork = notified.fork;
         let server = self.layer.accept(now, request, flow, None);
         let server = server.map_err(|_| Reject::TableFull)?;
-        let answer = Answer {
-            status: Status::OK,
-            phrase: b"",
-            tag: reply::Tag::AsReceived,
-            rest: reply::NOTHING,
-        };
-        self.layer.respond(now, server, &answer);
+        self.layer.respond(now, server, &Answer::OK);
         if state.substate == Substate::Terminated {
             let wait = state
                 .retry_after_s

@@ -12,8 +12,7 @@ fn a_monitor_is_asked_as_the_failed_call_was_made() {
     let offer = format!("<{MONITOR}>;purpose=call-completion;m=NR");
     pbx.sends(response(&arrived, 180).with("Call-Info", &offer));
     alice.receives("180");
-    pbx.answers(&arrived, 480);
-    pbx.receives("ACK");
+    pbx.refuses(&arrived, 480);
     refused(alice, &sent, "480");
     let dialled = office.dials(REQUEST_LAST);
     let subscribe = pbx.receives("SUBSCRIBE");

@@ -15,8 +15,7 @@ use crate::flow::kit::world::World;
 fn understood(alice: &Party, sent: &Message) {
     let done = alice.receives("200");
     alice.acks(sent, &done);
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.is_hung_up_on();
 }
 
 fn notify(dialog: &Dialog, body: &str) -> Draft {

@@ -79,10 +79,8 @@ fn a_recall_and_its_call_have_all_their_hops_before_them() {
     alice.receives("ACK");
     let cc_call = pbx.receives("INVITE");
     assert_eq!(cc_call.header("Max-Forwards"), "70"); // S-113
-    pbx.answers(&cc_call, 486);
-    pbx.receives("ACK");
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    pbx.refuses(&cc_call, 486);
+    alice.is_hung_up_on();
     place.tells(ALIVE, QUEUED);
     office.takes_back(&[&place]);
 }
@@ -99,10 +97,8 @@ fn the_call_goes_where_the_monitor_says_with_all_that_it_says() {
     alice.receives("ACK");
     let cc_call = pbx.receives("INVITE");
     assert_eq!(cc_call.uri(), format!("{entry};m=BS")); // CC-22, CC-23, CC-69
-    pbx.answers(&cc_call, 486);
-    pbx.receives("ACK");
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    pbx.refuses(&cc_call, 486);
+    alice.is_hung_up_on();
     place.tells(ALIVE, QUEUED);
     office.takes_back(&[&place]);
 }

@@ -73,8 +73,7 @@ impl Office {
     fn is_done(&self, dialled: &Message) {
         let done = self.alice.receives("200");
         self.alice.acks(dialled, &done);
-        let bye = self.alice.receives("BYE");
-        self.alice.answers(&bye, 200);
+        self.alice.is_hung_up_on();
     }
 
     /// Alice has a place for this callee, and both know it.
@@ -173,6 +172,5 @@ pub(super) fn basic(publication: &Message) -> String {
 #[track_caller]
 pub(super) fn is_busy_for_a_recall(alice: &Party) {
     let recall = alice.receives("INVITE");
-    alice.answers(&recall, 486);
-    alice.receives("ACK");
+    alice.refuses(&recall, 486);
 }

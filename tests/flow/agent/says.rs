@@ -11,10 +11,7 @@ fn talks(office: &Office) -> Dialog {
     let Office { alice, pbx, .. } = office;
     let sent = alice.sends(invite("erik").with_sdp(OFFER));
     let arrived = pbx.receives("INVITE");
-    pbx.sends(response(&arrived, 200).with_sdp(ANSWER));
-    let answer = alice.receives("200");
-    alice.acks(&sent, &answer);
-    pbx.receives("ACK");
+    let answer = pbx.takes_call(&arrived, &alice, &sent);
     Dialog::of_caller(&sent, &answer)
 }
 

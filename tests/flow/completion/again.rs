@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::flow::kit::completion::{
     BobIsBusy, GUARD, LONG, REQUEST_LAST, cc_call, dials, line, offered_uri, picks_up, recalled,
-    refuses, speaks_with, subscribe, subscribes, talks_after_recall, told, unsubscribe,
+    speaks_with, subscribe, subscribes, talks_after_recall, told, unsubscribe,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{OFFER, invite};
@@ -21,25 +21,17 @@ use crate::flow::kit::subject::Setup;
 #[test]
 fn who_asks_again_after_the_callee_refused_waits_for_his_next_call() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
     picks_up(alice, &recall);
     let rings = bob.receives("INVITE");
-    refuses(bob, &rings, 486);
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    bob.refuses(&rings, 486);
+    alice.is_hung_up_on();
     dials(alice, REQUEST_LAST);
     // CC-45
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
     let talk = call(carol, bob);
     hang_up(carol, &talk.caller, bob);
     world.advance(GUARD);
@@ -50,19 +42,13 @@ fn who_asks_again_after_the_callee_refused_waits_for_his_next_call() {
 #[test]
 fn a_place_that_is_taken_over_after_the_callee_refused_waits_for_his_next_call() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     subscribes(alice, &scene.busy);
     scene.bob_is_free();
     let ready = told(alice, "ready");
     let sent = alice.sends(cc_call(&ready));
     let rings = bob.receives("INVITE");
-    refuses(bob, &rings, 486);
+    bob.refuses(&rings, 486);
     refused(alice, &sent, "486");
     told(alice, "queued");
     world.advance(Duration::from_secs(11));
@@ -100,18 +86,15 @@ fn a_code_that_is_cancelled_twice_was_one_call() {
     let talk = speaks_with(&alice, "dave", &dave);
     let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
     let call = carol.sends(invite("alice").with_sdp(OFFER));
-    refuses(&alice, &alice.receives("INVITE"), 486);
+    alice.refuses(&alice.receives("INVITE"), 486);
     refused(&carol, &call, "486");
     dials(&carol, REQUEST_LAST);
-    let cancel = alice.cancels(&code);
-    alice.receives("200");
-    refused(&alice, &code, "487"); // S-09
+    let cancel = alice.gives_up(&code); // S-09
     alice.sends_again(&cancel);
     alice.receives("200");
     let watch = takes_subscribe(&pbx);
     is_taken_back(&pbx, &watch.dialog);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
     hang_up(&alice, &talk, &dave);
     world.advance(GUARD);
     talks_after_recall(&carol, &alice);

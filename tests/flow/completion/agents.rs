@@ -5,15 +5,16 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    CANCEL_ALL, CANCEL_LAST, LONG, REQUEST_LAST, connects, dials, dials_in_vain, is_confirmed,
-    picks_up, recalled, speaks_with, stops_ringing,
+    CANCEL_ALL, CANCEL_LAST, REQUEST_LAST, connects, dials, dials_in_vain, is_confirmed, picks_up,
+    recalled, speaks_with, stops_ringing,
 };
 use crate::flow::kit::dialog::Dialog;
-use crate::flow::kit::draft::{ANSWER, OFFER, invite, response};
+use crate::flow::kit::draft::{OFFER, invite, response};
 use crate::flow::kit::message::Message;
 use crate::flow::kit::monitor::{
-    BOB, ENTRY, MONITOR, PATIENCE, accept, alice_and_peer, call_info, ends, fails_at_peer,
-    is_queued_at_peer, is_taken_back, is_taken_by_peer, notifies, notify, takes_subscribe,
+    BOB, ENTRY, MONITOR, PATIENCE, accept, alice_and_peer, alice_failed_at_peer, call_info, ends,
+    fails_at_peer, is_queued_at_peer, is_taken_back, is_taken_by_peer, notifies, notify,
+    takes_subscribe,
 };
 use crate::flow::kit::party::{Party, assert_came_at};
 use crate::flow::kit::scenes::{hang_up, refused};
@@ -50,8 +51,7 @@ fn the_offer_of_a_peer_is_taken_up_for_its_caller() {
 
 #[test]
 fn a_caller_is_recalled_when_the_peer_says_ready() {
-    let (_world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (_world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let watch = is_queued_at_peer(&alice, &pbx);
     notifies(&pbx, &watch.dialog, "ready");
     let cc_call = is_completed(&alice, &pbx, &watch.dialog);
@@ -88,8 +88,7 @@ fn what_was_dialled_is_dialled_again_whatever_a_peer_says() {
         "sip:bob@192.0.2.200?Route=%3Csip:evil.example%3E",
         "tel:+19005550100",
     ] {
-        let (_world, alice, pbx) = alice_and_peer(Setup::Upstream);
-        fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+        let (_world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
         let watch = is_taken_by_peer(&alice, &pbx);
         let document = format!("cc-state: ready\r\ncc-URI: {stranger}\r\n");
         pbx.sends(notify(&watch.dialog, "active;expires=60", &document));
@@ -121,8 +120,7 @@ fn an_offer_that_names_a_stranger_is_not_taken_up() {
         let refusal = fails_at_peer(&alice, &pbx, BOB, &info);
         assert_eq!(refusal.header("Call-Info"), info);
         dials_in_vain(&alice, REQUEST_LAST, "403");
-        world.advance(LONG);
-        world.quiet();
+        world.stays_quiet();
     }
 }
 
@@ -136,8 +134,7 @@ fn a_refusal_without_an_offer_crosses_untouched() {
 
 #[test]
 fn each_fork_that_answers_is_a_monitor_of_its_own() {
-    let (_world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (_world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let watch = is_queued_at_peer(&alice, &pbx);
     let fork = Dialog::of_notifier(&watch.sent, "fork");
     notifies(&pbx, &fork, "queued"); // CC-19
@@ -175,21 +172,18 @@ fn a_request_that_the_peer_refuses_cannot_be_made() {
         (407, "403"),
         (500, "500"),
     ] {
-        let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-        fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+        let (world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
         let sent = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
         let asked = pbx.receives("SUBSCRIBE");
         pbx.answers(&asked, answer);
         refused(&alice, &sent, code); // CC-20
-        world.advance(LONG);
-        world.quiet();
+        world.stays_quiet();
     }
 }
 
 #[test]
 fn a_peer_that_is_silent_cannot_be_asked() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let sent = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
     let first = pbx.receives("SUBSCRIBE");
     world.advance(Duration::from_secs(4));
@@ -198,15 +192,13 @@ fn a_peer_that_is_silent_cannot_be_asked() {
     world.advance(PATIENCE.saturating_sub(Duration::from_secs(4)));
     pbx.receives_copies("SUBSCRIBE");
     refused(&alice, &sent, "403"); // CC-20
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// Uncomplete: it shows at the peer, and what crosses it comes to nothing.
 #[test]
 fn a_request_taken_back_is_taken_back_at_the_peer() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let watch = is_queued_at_peer(&alice, &pbx);
     dials(&alice, CANCEL_LAST);
     let end = pbx.receives("SUBSCRIBE");
@@ -220,15 +212,13 @@ fn a_request_taken_back_is_taken_back_at_the_peer() {
     let state = "active;expires=60";
     pbx.sends(notify(&watch.dialog, state, "cc-state: ready\r\n"));
     pbx.receives("481");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// R18: a SUBSCRIBE that is not answered yet is ended when it is.
 #[test]
 fn a_request_taken_back_before_the_peer_has_answered_is_ended_after_it() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
     let sent = pbx.receives("SUBSCRIBE");
     let cancel = alice.sends(invite(CANCEL_LAST).with_sdp(OFFER));
@@ -238,14 +228,12 @@ fn a_request_taken_back_before_the_peer_has_answered_is_ended_after_it() {
     let accepted = pbx.sends(accept(&sent, "3600"));
     let dialog = Dialog::of_callee(&sent, &accepted);
     is_taken_back(&pbx, &dialog);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_caller_whose_recall_rings_takes_his_request_back_at_the_peer() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let watch = is_queued_at_peer(&alice, &pbx);
     notifies(&pbx, &watch.dialog, "ready");
     let recall = recalled(&alice);
@@ -253,14 +241,12 @@ fn a_caller_whose_recall_rings_takes_his_request_back_at_the_peer() {
     is_taken_back(&pbx, &watch.dialog);
     is_confirmed(&alice, &code);
     stops_ringing(&alice, &recall); // R18
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_peer_that_withdraws_its_word_stops_the_recall() {
-    let (_world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (_world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let watch = is_queued_at_peer(&alice, &pbx);
     notifies(&pbx, &watch.dialog, "ready");
     let recall = recalled(&alice);
@@ -272,16 +258,14 @@ fn a_peer_that_withdraws_its_word_stops_the_recall() {
 
 #[test]
 fn a_peer_that_ends_the_subscription_ends_the_request() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let watch = is_queued_at_peer(&alice, &pbx);
     ends(&pbx, &watch.dialog, "rejected");
     dials_in_vain(&alice, CANCEL_LAST, "404");
     let state = "active;expires=60";
     pbx.sends(notify(&watch.dialog, state, "cc-state: ready\r\n"));
     pbx.receives("481");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
@@ -305,15 +289,13 @@ fn a_publication_that_is_lost_is_sent_again() {
 
 #[test]
 fn a_cc_call_that_the_peer_refuses_leaves_the_request_in_its_queue() {
-    let (_world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (_world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let watch = is_queued_at_peer(&alice, &pbx);
     notifies(&pbx, &watch.dialog, "ready");
     let recall = recalled(&alice);
     picks_up(&alice, &recall);
     let cc_call = pbx.receives("INVITE");
-    pbx.answers(&cc_call, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&cc_call, 486);
     let bye = alice.receives("BYE");
     assert!(bye.header("Reason").starts_with("SIP;cause=486"));
     alice.answers(&bye, 200);
@@ -326,37 +308,30 @@ fn a_cc_call_that_the_peer_refuses_leaves_the_request_in_its_queue() {
 /// Whether a phone of Bob's has answered, or his voicemail, is known at the peer.
 #[test]
 fn a_call_by_hand_is_for_the_peer_to_judge() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let watch = is_queued_at_peer(&alice, &pbx);
     let talk = speaks_with(&alice, BOB, &pbx);
     pbx.receives_nothing();
     ends(&pbx, &watch.dialog, "noresource");
     hang_up(&alice, &talk, &pbx);
     dials_in_vain(&alice, CANCEL_LAST, "404");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// Her phone rings, and she dials Bob on it.
 #[test]
 fn a_caller_who_dials_while_her_phone_rings_gets_through_to_the_peer() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let watch = is_queued_at_peer(&alice, &pbx);
     notifies(&pbx, &watch.dialog, "ready");
     let recall = recalled(&alice);
     let sent = alice.sends(invite(BOB).with_sdp(OFFER));
     stops_ringing(&alice, &recall);
     let got = pbx.receives("INVITE");
-    pbx.sends(response(&got, 200).with_sdp(ANSWER));
-    let answer = alice.receives("200");
-    alice.acks(&sent, &answer);
-    pbx.receives("ACK");
+    let answer = pbx.takes_call(&got, &alice, &sent);
     ends(&pbx, &watch.dialog, "noresource");
     hang_up(&alice, &Dialog::of_caller(&sent, &answer), &pbx);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// A PBX is meant where a user of ours dials somebody at our own address.
@@ -378,8 +353,7 @@ fn a_callee_dialled_at_our_own_address_is_called_at_the_peers() {
 
 #[test]
 fn a_subscription_that_the_peer_lets_run_out_ends_the_request() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let watch = is_taken_by_peer(&alice, &pbx);
     let state = "active;expires=60";
     pbx.sends(notify(&watch.dialog, state, "cc-state: queued\r\n"));
@@ -388,33 +362,26 @@ fn a_subscription_that_the_peer_lets_run_out_ends_the_request() {
     dials_in_vain(&alice, CANCEL_LAST, "404");
     pbx.sends(notify(&watch.dialog, state, "cc-state: ready\r\n"));
     pbx.receives("481");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_subscribe_that_cannot_be_sent_is_refused_at_once() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
     let asked = pbx.receives("SUBSCRIBE");
     world.could_not_send(&asked);
     refused(&alice, &code, "503"); // CC-20
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// She hangs up before the peer has answered, and never heard that she is queued.
 #[test]
 fn a_code_that_is_cancelled_while_the_peer_thinks_leads_to_nothing() {
-    let (world, alice, pbx) = alice_and_peer(Setup::Upstream);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (world, alice, pbx) = alice_failed_at_peer(Setup::Upstream);
     let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
-    alice.cancels(&code);
-    alice.receives("200");
-    refused(&alice, &code, "487"); // S-09
+    alice.gives_up(&code); // S-09
     let watch = takes_subscribe(&pbx);
     is_taken_back(&pbx, &watch.dialog);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }

@@ -5,9 +5,8 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, CANCEL_ALL, CANCEL_LAST, GUARD, LONG, REQUEST_LAST, cc_call, connects, dials,
-    dials_in_vain, ended, finds_busy, picks_up, recalled, refuses, subscribes, talks_after_recall,
-    told,
+    BobIsBusy, CANCEL_ALL, CANCEL_LAST, GUARD, REQUEST_LAST, cc_call, connects, dials,
+    dials_in_vain, ended, finds_busy, picks_up, recalled, subscribes, talks_after_recall, told,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, invite, register, response, within};
@@ -107,8 +106,7 @@ fn a_call_that_was_declined_is_not_offered() {
     let (_world, alice, bob) = two_phones();
     let sent = alice.sends(invite("bob").with_sdp(OFFER));
     let rings = bob.receives("INVITE");
-    bob.answers(&rings, 603);
-    bob.receives("ACK");
+    bob.refuses(&rings, 603);
     let refusal = refused(&alice, &sent, "603");
     assert!(!refusal.has("Call-Info"));
 }
@@ -116,7 +114,7 @@ fn a_call_that_was_declined_is_not_offered() {
 #[test]
 fn a_caller_who_dialled_the_code_is_called_back_when_the_callee_is_free() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
 
@@ -150,8 +148,7 @@ fn a_call_that_rang_in_vain_is_completed_after_the_callee_has_talked() {
     let carol = world.phone("carol");
     rings_in_vain(&alice, &bob);
     dials(&alice, REQUEST_LAST);
-    world.advance(LONG);
-    world.quiet(); // CC-02
+    world.stays_quiet(); // CC-02
     let talk = call(&carol, &bob);
     world.advance(GUARD);
     hang_up(&carol, &talk.caller, &bob);
@@ -166,12 +163,11 @@ fn a_callee_who_refuses_while_idle_is_called_only_after_he_has_talked() {
     let carol = world.phone("carol");
     let sent = alice.sends(invite("bob").with_sdp(OFFER));
     let rings = bob.receives("INVITE");
-    refuses(&bob, &rings, 486);
+    bob.refuses(&rings, 486);
     let refusal = refused(&alice, &sent, "486");
     assert_eq!(mode_of(&refusal), "BS");
     dials(&alice, REQUEST_LAST);
-    world.advance(LONG);
-    world.quiet(); // CC-02
+    world.stays_quiet(); // CC-02
     let talk = call(&carol, &bob);
     world.advance(GUARD);
     hang_up(&carol, &talk.caller, &bob);
@@ -186,7 +182,7 @@ fn an_engaged_phone_that_refuses_by_itself_is_waited_for() {
     let talk = call(&carol, &bob);
     let sent = alice.sends(invite("bob").with_sdp(OFFER));
     let rings = bob.receives("INVITE");
-    refuses(&bob, &rings, 486);
+    bob.refuses(&rings, 486);
     let refusal = refused(&alice, &sent, "486");
     assert_eq!(mode_of(&refusal), "BS");
     world.advance(GUARD);
@@ -203,8 +199,7 @@ fn an_absent_callee_is_called_when_he_registers() {
     let sent = alice.sends(invite("dave").with_sdp(OFFER));
     refused(&alice, &sent, "480");
     dials(&alice, REQUEST_LAST);
-    world.advance(LONG);
-    world.quiet(); // CC-02
+    world.stays_quiet(); // CC-02
     dave.registers();
     world.advance(GUARD);
     talks_after_recall(&alice, &dave);
@@ -213,7 +208,7 @@ fn an_absent_callee_is_called_when_he_registers() {
 #[test]
 fn a_second_request_for_the_same_callee_is_the_first_one() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     let dave = scene.world.phone("dave");
     dials(alice, REQUEST_LAST);
     finds_busy(&dave);
@@ -226,8 +221,7 @@ fn a_second_request_for_the_same_callee_is_the_first_one() {
     talks_after_recall(alice, bob);
     scene.world.advance(GUARD);
     talks_after_recall(&dave, bob);
-    scene.world.advance(LONG);
-    scene.world.quiet();
+    scene.world.stays_quiet();
 }
 
 #[test]
@@ -237,8 +231,7 @@ fn a_code_comes_too_late_when_the_failed_call_is_forgotten() {
     let refusal = dials_in_vain(&scene.alice, REQUEST_LAST, "403"); // CC-73
     assert_eq!(refusal.phrase(), "no failed call to complete");
     scene.bob_is_free();
-    scene.world.advance(LONG);
-    scene.world.quiet();
+    scene.world.stays_quiet();
 }
 
 #[test]
@@ -248,8 +241,7 @@ fn a_code_is_answered_with_silence_and_ended() {
     dials(&scene.alice, CANCEL_LAST);
     dials_in_vain(&scene.alice, CANCEL_LAST, "404");
     scene.bob_is_free();
-    scene.world.advance(LONG);
-    scene.world.quiet();
+    scene.world.stays_quiet();
 }
 
 #[test]
@@ -279,23 +271,19 @@ fn all_requests_are_taken_back_by_one_code() {
     dials_in_vain(alice, CANCEL_ALL, "404");
     dave.registers();
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_call_by_hand_does_what_was_asked_for() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_hangs_up();
     let talk = call(alice, bob);
     hang_up(alice, &talk.caller, bob);
     dials_in_vain(alice, CANCEL_LAST, "404");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
@@ -312,9 +300,7 @@ fn only_the_phone_that_asked_is_rung() {
 #[test]
 fn another_phone_is_rung_if_the_one_that_asked_is_gone() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let second = world.party("cell");
     second.registers_as("alice");
     dials(alice, REQUEST_LAST);
@@ -356,17 +342,12 @@ fn all_phones_of_the_callee_ring_and_one_of_them_answers() {
 #[test]
 fn who_has_called_for_help_is_left_alone() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, _, carol]) = scene.parts();
     dials(alice, REQUEST_LAST);
     let dave = world.phone("dave");
     let sent = alice.sends(invite("dave").with("Priority", "emergency").with_sdp(OFFER));
     let rings = dave.receives("INVITE");
-    refuses(&dave, &rings, 486);
+    dave.refuses(&rings, 486);
     let refusal = refused(alice, &sent, "486");
     assert!(!refusal.has("Call-Info"));
     scene.bob_is_free();
@@ -379,7 +360,7 @@ fn who_has_called_for_help_is_left_alone() {
 #[test]
 fn a_phone_that_subscribed_is_not_rung_by_a_code_as_well() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     let waiting = subscribes(alice, &scene.busy);
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
@@ -409,7 +390,7 @@ fn a_caller_who_takes_reliable_responses_gets_the_offer_in_one() {
     let rack = format!("{} 314 INVITE", rings.header("RSeq"));
     alice.sends(within(&dialog, "PRACK").with("RAck", &rack));
     alice.receives("200");
-    refuses(&bob, &got, 486);
+    bob.refuses(&got, 486);
     let refusal = refused(&alice, &sent, "486");
     assert_eq!(mode_of(&refusal), "BS");
 }
@@ -461,8 +442,7 @@ fn a_code_that_comes_twice_counts_once() {
     let again = alice.receives_within(Duration::from_secs(1), "200");
     assert_eq!(again.raw, done.raw);
     alice.acks(&sent, &done);
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.is_hung_up_on();
     alice.receives_copies("200");
     dials(alice, CANCEL_LAST);
     dials_in_vain(alice, CANCEL_LAST, "404");
@@ -472,13 +452,7 @@ fn a_code_that_comes_twice_counts_once() {
 #[test]
 fn a_callee_who_has_called_for_help_is_left_alone() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_hangs_up();
     let sent = bob.sends(
@@ -487,7 +461,7 @@ fn a_callee_who_has_called_for_help_is_left_alone() {
             .with_sdp(OFFER),
     );
     let rings = carol.receives("INVITE");
-    refuses(carol, &rings, 486);
+    carol.refuses(&rings, 486);
     refused(bob, &sent, "486");
     // R23
     world.advance(Duration::from_mins(58));

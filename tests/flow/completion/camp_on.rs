@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, CANCEL_LAST, GUARD, LONG, MOMENT, REQUEST_LAST, dials, just_before, refuses,
+    BobIsBusy, CANCEL_LAST, GUARD, LONG, MOMENT, REQUEST_LAST, dials, just_before,
     talks_after_recall,
 };
 use crate::flow::kit::dialog::Dialog;
@@ -60,9 +60,7 @@ fn talks(caller: &Party, sent: &Message, bob: &Party) {
 #[test]
 fn a_call_waits_and_is_offered_when_the_callee_is_free() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     world.advance(just_before(TELLS));
     alice.receives_nothing();
@@ -80,13 +78,9 @@ fn a_call_waits_and_is_offered_when_the_callee_is_free() {
 #[test]
 fn a_caller_who_hangs_up_waits_no_longer() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
-    alice.cancels(&sent);
-    alice.receives("200");
-    refused(alice, &sent, "487");
+    alice.gives_up(&sent);
     bob_hangs_up(&scene);
     world.advance(LONG);
     bob.receives_nothing();
@@ -95,9 +89,7 @@ fn a_caller_who_hangs_up_waits_no_longer() {
 #[test]
 fn a_call_that_waited_too_long_may_be_called_back() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     world.advance(TELLS);
     alice.receives("182");
@@ -124,21 +116,17 @@ fn who_wants_no_queue_is_told_at_once() {
 #[test]
 fn a_callee_who_is_busy_again_costs_nobody_his_place() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     bob_hangs_up(&scene);
     world.advance(CALL_GUARD);
     let rings = bob.receives("INVITE");
-    refuses(bob, &rings, 486);
+    bob.refuses(&rings, 486);
     world.advance(MOMENT);
     alice.receives("182");
     world.advance(just_before(just_before(TELLS)));
     alice.receives_nothing();
-    alice.cancels(&sent);
-    alice.receives("200");
-    refused(alice, &sent, "487");
+    alice.gives_up(&sent);
 }
 
 /// A record was written as the call went back into the queue, and was never removed.
@@ -165,16 +153,14 @@ fn a_call_that_goes_back_into_the_queue_leaves_nothing_in_the_store() {
 #[test]
 fn a_callee_who_does_not_answer_has_been_reached() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     bob_hangs_up(&scene);
     world.advance(CALL_GUARD);
     let rings = bob.receives("INVITE");
     bob.answers(&rings, 180);
     alice.receives("180");
-    refuses(bob, &rings, 480);
+    bob.refuses(&rings, 480);
     let failure = refused(alice, &sent, "480");
     assert!(failure.header("Call-Info").ends_with(";m=NR"), "{failure}");
 }
@@ -182,18 +168,14 @@ fn a_callee_who_does_not_answer_has_been_reached() {
 #[test]
 fn a_caller_who_hangs_up_while_the_callee_rings_ends_that_too() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     bob_hangs_up(&scene);
     world.advance(CALL_GUARD);
     let rings = bob.receives("INVITE");
     bob.answers(&rings, 180);
     alice.receives("180");
-    alice.cancels(&sent);
-    alice.receives("200");
-    refused(alice, &sent, "487");
+    alice.gives_up(&sent);
     gives_in(bob, &rings);
     world.advance(LONG);
     bob.receives_nothing();
@@ -203,18 +185,14 @@ fn a_caller_who_hangs_up_while_the_callee_rings_ends_that_too() {
 #[test]
 fn an_answer_that_crosses_a_cancel_is_acknowledged_and_ended() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     bob_hangs_up(&scene);
     world.advance(CALL_GUARD);
     let rings = bob.receives("INVITE");
     bob.answers(&rings, 180);
     alice.receives("180");
-    alice.cancels(&sent);
-    alice.receives("200");
-    refused(alice, &sent, "487");
+    alice.gives_up(&sent);
     let cancel = bob.receives("CANCEL");
     bob.sends(response(&rings, 200).with_sdp(ANSWER));
     bob.answers(&cancel, 200);
@@ -225,16 +203,13 @@ fn an_answer_that_crosses_a_cancel_is_acknowledged_and_ended() {
 #[test]
 fn a_wish_that_is_taken_back_ends_the_call_that_waits() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     let code = alice.sends(invite(CANCEL_LAST).with_sdp(OFFER));
     let [busy, done] = alice.receives_each(["486", "200"]);
     alice.acks(&sent, &busy);
     alice.acks(&code, &done);
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.is_hung_up_on();
     bob_hangs_up(&scene);
     world.advance(GUARD);
     bob.receives_nothing();
@@ -243,9 +218,7 @@ fn a_wish_that_is_taken_back_ends_the_call_that_waits() {
 #[test]
 fn a_caller_who_wants_to_be_sure_acknowledges_that_he_waits() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = alice.sends(queued().with("Supported", "100rel"));
     let told = alice.receives("182");
     assert_eq!(told.header("Require"), "100rel");
@@ -258,9 +231,7 @@ fn a_caller_who_wants_to_be_sure_acknowledges_that_he_waits() {
     let rack = format!("{} {} INVITE", again.header("RSeq"), sent.cseq());
     alice.sends(within(&dialog, "PRACK").with("RAck", &rack));
     alice.receives("200");
-    alice.cancels(&sent);
-    alice.receives("200");
-    refused(alice, &sent, "487");
+    alice.gives_up(&sent);
     bob_hangs_up(&scene);
     bob.receives_nothing();
 }
@@ -269,9 +240,7 @@ fn a_caller_who_wants_to_be_sure_acknowledges_that_he_waits() {
 #[test]
 fn two_who_call_each_other_are_connected_once() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
     bob_hangs_up(&scene);
     let back = bob.sends(
@@ -290,9 +259,7 @@ fn two_who_call_each_other_are_connected_once() {
 #[test]
 fn a_call_in_the_hand_rings_before_those_who_are_called_back() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let dave = world.phone("dave");
     dials(alice, REQUEST_LAST);
     let sent = camps(&dave);

@@ -5,8 +5,7 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, CANCEL_ALL, LONG, REQUEST_LAST, dials, dials_in_vain, speaks_with,
-    talks_after_recall,
+    BobIsBusy, CANCEL_ALL, REQUEST_LAST, dials, dials_in_vain, speaks_with, talks_after_recall,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{OFFER, invite};
@@ -59,8 +58,7 @@ fn lists(caller: &Party, expected: &str) {
     assert_ne!(text.call_id(), sent.call_id());
     caller.answers(&text, 200);
     caller.acks(&sent, &done);
-    let bye = caller.receives("BYE");
-    caller.answers(&bye, 200);
+    caller.is_hung_up_on();
 }
 
 #[test]
@@ -74,8 +72,7 @@ fn a_code_with_a_number_asks_for_the_call_to_that_number() {
     both.are_free();
     // Dave's was the last one that failed.
     talks_after_recall(alice, bob);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
@@ -87,8 +84,7 @@ fn a_code_with_a_number_that_was_not_called_in_vain_is_refused() {
     world.advance(Duration::from_secs(31));
     dials_in_vain(alice, "*37*bob%23", "403");
     both.are_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
@@ -119,8 +115,7 @@ fn a_code_with_an_index_takes_that_request_back_and_leaves_the_others() {
     lists(alice, "2: bob, waiting");
     both.are_free();
     talks_after_recall(alice, bob);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]

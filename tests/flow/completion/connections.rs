@@ -6,9 +6,7 @@ use campon::cc::capsule::CallIdentity;
 use campon::shard::provider::{Answer, Ask, CallReason, CallReport, CallState, LineNews, Refusal};
 use campon::shard::record::{CallRecord, End, Ender, Record};
 
-use crate::flow::kit::completion::{
-    LONG, RING, connects, picks_up, recalled, refuses, stops_ringing,
-};
+use crate::flow::kit::completion::{LONG, RING, connects, picks_up, recalled, stops_ringing};
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::hang_up;
@@ -40,6 +38,7 @@ fn told(world: &World, of: CallIdentity) -> Vec<CallState> {
     let states = world.news().into_iter().map(|event| match event.what {
         LineNews::Connection {
             call,
+            asked: None,
             state,
             callee,
         } if call == of && event.line == "alice" && callee == "bob" => state,
@@ -112,8 +111,7 @@ fn a_connection_that_is_taken_down_is_told_to_its_line_once() {
     world.is_asked(Ask::Disconnect(call));
     assert!(matches!(world.answers(), Answer::Done));
     for party in &parties {
-        let bye = party.receives("BYE");
-        party.answers(&bye, 200);
+        party.is_hung_up_on();
     }
     assert_eq!(told(&world, call), [CallState::Idle]);
     let record = record(&world);
@@ -129,7 +127,7 @@ fn a_connection_that_comes_to_nothing_is_told_to_its_line_once() {
         let (world, [alice, bob], call) = connecting();
         let rings = recalled(&alice);
         match how {
-            "refused" => refuses(&alice, &rings, 603),
+            "refused" => alice.refuses(&rings, 603),
             "taken back" => {
                 world.is_asked(Ask::Disconnect(call));
                 assert!(matches!(world.answers(), Answer::Done));
@@ -143,9 +141,8 @@ fn a_connection_that_comes_to_nothing_is_told_to_its_line_once() {
                 picks_up(&alice, &rings);
                 let offered = bob.receives("INVITE");
                 assert_eq!(told(&world, call), [CallState::Proceeding]);
-                refuses(&bob, &offered, 486);
-                let bye = alice.receives("BYE");
-                alice.answers(&bye, 200);
+                bob.refuses(&offered, 486);
+                alice.is_hung_up_on();
             }
         }
         assert_eq!(told(&world, call), [CallState::Idle], "{how}");

@@ -185,8 +185,7 @@ fn a_supervisor_joins_by_the_phone_that_talks() {
     };
     assert_eq!(refusal, Refusal::Completion(Reject::UnknownCompletion));
     bob.sends(bye(&Dialog::of_callee(&join, &answered)));
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.is_hung_up_on();
     bob.receives("200");
     // What was completed has not failed.
     let answer = world.asks_at_once(Ask::Call(held.call));
@@ -206,8 +205,7 @@ fn what_the_phone_says_to_it_is_what_the_intruder_gets() {
     let (sent, held) = finds_busy(world, &alice);
     intrudes(world, &held);
     let join = bob.receives("INVITE");
-    bob.answers(&join, 488);
-    bob.receives("ACK");
+    bob.refuses(&join, 488);
     refused(&alice, &sent, "488");
     let Answer::Refused(refusal) = world.answers() else {
         panic!("accepted");
@@ -226,13 +224,10 @@ fn an_intruder_who_hangs_up_joins_nothing() {
     intrudes(world, &held);
     let join = bob.receives("INVITE");
     bob.answers(&join, 100);
-    alice.cancels(&sent);
-    let [_, gone] = alice.receives_each(["200", "487"]);
-    alice.acks(&sent, &gone);
+    alice.gives_up(&sent);
     let cancel = bob.receives("CANCEL");
     bob.answers(&cancel, 200);
-    bob.answers(&join, 487);
-    bob.receives("ACK");
+    bob.refuses(&join, 487);
     assert_eq!(audited(world).1, IntrusionEnd::Failed);
     assert!(matches!(world.answers(), Answer::Refused(_)));
     talk.ends();
@@ -316,8 +311,7 @@ fn nobody_joins_a_call_of_who_has_called_for_help_within_the_hour() {
         let urgent = invite("help").with("Priority", "emergency");
         let sent = caller.sends(urgent.with_sdp(OFFER));
         let rings = help.receives("INVITE");
-        help.answers(&rings, 486);
-        help.receives("ACK");
+        help.refuses(&rings, 486);
         refused(caller, &sent, "486");
         world.advance(Duration::from_mins(30));
         for phone in [&alice, &talk.bob, &talk.with] {
@@ -331,8 +325,7 @@ fn nobody_joins_a_call_of_who_has_called_for_help_within_the_hour() {
         let (sent, held) = finds_busy(world, &alice);
         intrudes(world, &held);
         let join = talk.bob.receives("INVITE");
-        talk.bob.answers(&join, 603);
-        talk.bob.receives("ACK");
+        talk.bob.refuses(&join, 603);
         refused(&alice, &sent, "603");
         assert!(matches!(world.answers(), Answer::Refused(_)));
         talk.ends();
@@ -353,8 +346,7 @@ fn a_call_on_hold_is_not_joined_until_it_goes_on() {
     holds(with, &talk.others, bob, "sendrecv", "sendrecv");
     intrudes(world, &held);
     let join = bob.receives("INVITE");
-    bob.answers(&join, 603);
-    bob.receives("ACK");
+    bob.refuses(&join, 603);
     refused(&alice, &sent, "603");
     assert!(matches!(world.answers(), Answer::Refused(_)));
     talk.ends();
@@ -397,8 +389,7 @@ fn a_call_that_only_rings_is_not_joined() {
     is_denied(&world, Denied::Ringing);
     world.advance(MOMENT);
     hears_busy(&alice, &sent);
-    bob.answers(&invite, 603);
-    bob.receives("ACK");
+    bob.refuses(&invite, 603);
     refused(&carol, &rings, "603");
 }
 

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, CANCEL_ALL, LONG, REQUEST_LAST, dials, dials_in_vain, ended, finds_busy,
-    offered_uri, subscribe, subscribes, talks_after_recall, unsubscribe,
+    BobIsBusy, CANCEL_ALL, REQUEST_LAST, dials, dials_in_vain, ended, finds_busy, offered_uri,
+    subscribe, subscribes, talks_after_recall, unsubscribe,
 };
 use crate::flow::kit::draft::{OFFER, invite, register};
 use crate::flow::kit::message::Message;
@@ -71,6 +71,5 @@ fn a_callee_is_waited_for_by_five_callers() {
     dials(&scene.alice, REQUEST_LAST);
     scene.bob_is_free();
     talks_after_recall(&scene.alice, &scene.bob);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }

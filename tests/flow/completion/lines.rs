@@ -89,10 +89,9 @@ fn is_no_call(world: &World, call: CallIdentity) {
 #[test]
 fn a_line_that_is_called_back_hears_each_step() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     news(world);
+    let failed = calls_of(world, "alice").remove(0).call;
     let id = completes(world, Mode::Callback, None);
     assert_eq!(news(world), ["alice NUMCOMPLETIONS 1"]);
     scene.bob_is_free();
@@ -114,6 +113,7 @@ fn a_line_that_is_called_back_hears_each_step() {
         ["alice CALLSTATE Connected", "alice NUMCOMPLETIONS 0"]
     );
     is_gone(world, id);
+    is_no_call(world, failed);
     hang_up(alice, &dialog, bob);
 }
 
@@ -121,7 +121,7 @@ fn a_line_that_is_called_back_hears_each_step() {
 #[test]
 fn a_text_in_place_of_a_callback_is_one_request() {
     let scene = BobIsBusy::with(Setup::Texts);
-    let BobIsBusy { world, bob, .. } = &scene;
+    let (world, [_, bob, _]) = scene.parts();
     news(world);
     completes(world, Mode::Callback, None);
     assert_eq!(news(world), ["alice NUMCOMPLETIONS 1"]);
@@ -157,9 +157,7 @@ fn up(world: &World) -> CallReport {
 #[test]
 fn a_call_that_waits_stays_and_its_callee_sees_that_it_has() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     news(world);
     let queued = invite("bob")
         .with_sdp(OFFER)
@@ -193,10 +191,7 @@ fn a_call_that_waits_stays_and_its_callee_sees_that_it_has() {
     bob.answers(&rings, 180);
     alice.receives("180");
     assert_eq!(says(&up(world)), completes(CallState::Ringback));
-    bob.sends(response(&rings, 200).with_sdp(ANSWER));
-    let answer = alice.receives("200");
-    alice.acks(&sent, &answer);
-    bob.receives("ACK");
+    let answer = bob.takes_call(&rings, alice, &sent);
     assert_eq!(
         news(world),
         [
@@ -214,7 +209,7 @@ fn a_call_that_waits_stays_and_its_callee_sees_that_it_has() {
 #[test]
 fn a_text_that_lights_a_lamp_is_told_to_both_lines() {
     let scene = BobIsBusy::with(Setup::Texts);
-    let BobIsBusy { world, bob, .. } = &scene;
+    let (world, [_, bob, _]) = scene.parts();
     news(world);
     let id = completes(world, Mode::Message, Some(0));
     assert_eq!(news(world), ["alice NUMCOMPLETIONS 1"]);
@@ -234,7 +229,7 @@ fn a_text_that_lights_a_lamp_is_told_to_both_lines() {
 #[test]
 fn a_request_that_an_operator_ends_is_told_to_its_line() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let id = completes(world, Mode::Callback, None);
     news(world);
     world.is_asked(Ask::Refuse(id));

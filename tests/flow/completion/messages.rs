@@ -114,9 +114,7 @@ fn every_phone_of_the_callee_is_sent_the_text_one_after_the_other() {
 #[test]
 fn a_text_that_is_not_taken_lights_the_lamp_until_it_is() {
     let scene = BobIsBusy::with(Setup::Texts);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let lamp = asks_for_lamp(bob, "no", "0/0");
     world.advance(Duration::from_secs(2));
     let text = leaves(alice, CALL_BACK, bob);
@@ -159,9 +157,7 @@ fn ends_lamp(bob: &Party, lamp: &Dialog) {
 #[test]
 fn a_lamp_is_told_once_a_second_at_most() {
     let scene = BobIsBusy::with(Setup::Texts);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let text = leaves(alice, CALL_BACK, bob);
     bob.answers(&text, 480);
     let lamp = asks_for_lamp(bob, "yes", "1/0");
@@ -190,7 +186,7 @@ fn a_lamp_that_is_not_asked_for_again_goes_out() {
 #[test]
 fn nobody_is_told_of_anothers_lamp_and_none_for_a_moment() {
     let scene = BobIsBusy::with(Setup::Texts);
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     alice.sends(lamp(alice));
     alice.receives("489");
     bob.sends(lamp(bob).with_only("Expires", "59"));
@@ -204,9 +200,7 @@ fn nobody_is_told_of_anothers_lamp_and_none_for_a_moment() {
 #[test]
 fn a_text_that_was_taken_back_is_not_sent_again() {
     let scene = BobIsBusy::with(Setup::Texts);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let text = leaves(alice, CALL_BACK, bob);
     bob.answers(&text, 503);
     dials(alice, CANCEL_LAST);
@@ -236,9 +230,7 @@ fn who_withholds_his_number_leaves_no_text() {
 #[test]
 fn a_text_outlives_the_process_and_comes_when_its_callee_registers() {
     let scene = BobIsBusy::with(Setup::KeptTexts);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let text = leaves(alice, CALL_BACK, bob);
     bob.answers(&text, 480);
     assert_eq!(world.completions_kept(), 1);

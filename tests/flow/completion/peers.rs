@@ -3,8 +3,7 @@
 //! Spec: RFC 6910 §7; RULES R8, R11.
 
 use crate::flow::kit::completion::{
-    GUARD, LONG, MOMENT, cc_call, ended, line, offered_uri, publish, refuses, subscribe, told,
-    unsubscribe, waits,
+    GUARD, MOMENT, cc_call, ended, leaves, line, offered_uri, publish, subscribe, told, waits,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, Draft, OFFER, invite, response};
@@ -37,14 +36,6 @@ fn subscribe_as(from: &str, office: &Party, busy: &Message) -> Draft {
     subscribe(office, offered_uri(busy)).with("From", from)
 }
 
-/// Takes a subscription back.
-#[track_caller]
-fn leaves(subscriber: &Party, dialog: &Dialog) {
-    subscriber.sends(unsubscribe(dialog));
-    subscriber.receives("200");
-    ended(subscriber, "timeout");
-}
-
 #[test]
 fn a_caller_of_a_peer_is_called_through_when_it_is_his_turn() {
     let (world, [office, bob, carol], talk, busy) = bob_is_busy(ZOE);
@@ -73,7 +64,7 @@ fn a_caller_of_a_peer_who_gets_through_by_a_second_call_waits_no_longer() {
     let office = world.office();
     let talk = call(&carol, &bob);
     let sent = office.sends(invite("bob").with("From", ZOE).with_sdp(OFFER));
-    refuses(&bob, &bob.receives("INVITE"), 486);
+    bob.refuses(&bob.receives("INVITE"), 486);
     let busy = refused(&office, &sent, "486");
     world.advance(GUARD);
     waits(&office, subscribe_as(ZOE, &office, &busy));
@@ -93,12 +84,11 @@ fn a_caller_of_a_peer_who_gets_through_by_a_second_call_waits_no_longer() {
     ended(&office, "noresource"); // CC-46
     office.acks(&beside, &answer);
     bob.receives("ACK");
-    refuses(&bob, &first, 486);
+    bob.refuses(&first, 486);
     refused(&office, &sent, "486");
     world.advance(MOMENT);
     hang_up(&office, &Dialog::of_caller(&beside, &answer), &bob);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
@@ -118,8 +108,7 @@ fn who_sends_from_elsewhere_is_not_the_peer() {
     stranger.sends(subscribe_as(ZOE, &stranger, &busy));
     stranger.receives("403"); // CC-53
     hang_up(&carol, &talk.caller, &bob);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]

@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, CANCEL_LAST, GUARD, LONG, MOMENT, RECALL, REQUEST_LAST, RING, cc_call, connects,
-    dials, dials_in_vain, ended, finds_busy, is_confirmed, just_before, picks_up, recalled,
-    refuses, speaks_with, stops_ringing, subscribes, talks_after_recall, told, unsubscribe,
+    BobIsBusy, CANCEL_LAST, GUARD, MOMENT, RECALL, REQUEST_LAST, RING, cc_call, connects, dials,
+    dials_in_vain, ended, finds_busy, is_confirmed, just_before, picks_up, recalled, speaks_with,
+    stops_ringing, subscribes, talks_after_recall, told, unsubscribe,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, bye, invite, response};
-use crate::flow::kit::scenes::{call, gives_in, hang_up, refused};
+use crate::flow::kit::scenes::{gives_in, hang_up, refused};
 
 /// How long a CC call may take.
 const CC_CALL: Duration = Duration::from_mins(3);
@@ -20,7 +20,7 @@ const CC_CALL: Duration = Duration::from_mins(3);
 #[test]
 fn a_request_taken_back_while_ready_is_under_way_ends() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     scene.bob_is_free();
     // The SUBSCRIBE leaves before the NOTIFY is read.
@@ -29,16 +29,13 @@ fn a_request_taken_back_while_ready_is_under_way_ends() {
     assert!(ready.header("Subscription-State").starts_with("active;"));
     assert_eq!(alice.receives("200").header("Expires"), "0");
     ended(alice, "timeout");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn the_next_caller_is_ready_when_the_one_before_takes_his_request_back() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let dave = world.phone("dave");
     let waiting = subscribes(alice, &scene.busy);
     finds_busy(&dave);
@@ -57,15 +54,14 @@ fn the_next_caller_is_ready_when_the_one_before_takes_his_request_back() {
 #[test]
 fn a_code_that_cancels_stops_the_recall() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
     dials(alice, CANCEL_LAST);
     let reason = stops_ringing(alice, &recall);
     assert!(reason.starts_with("SIP;cause=487"), "{reason}");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// The same in the instant in which the INVITE of the recall is not answered yet: no CANCEL without
@@ -73,7 +69,7 @@ fn a_code_that_cancels_stops_the_recall() {
 #[test]
 fn a_recall_is_not_cancelled_before_the_phone_has_said_anything() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = alice.receives("INVITE");
@@ -81,17 +77,14 @@ fn a_recall_is_not_cancelled_before_the_phone_has_said_anything() {
     alice.receives_nothing();
     alice.answers(&recall, 100);
     gives_in(alice, &recall);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// 200 against CANCEL on the recall's leg.
 #[test]
 fn a_recall_answered_while_it_is_taken_back_is_acknowledged_and_ended() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
@@ -100,22 +93,17 @@ fn a_recall_answered_while_it_is_taken_back_is_acknowledged_and_ended() {
     // R18: the phone answers before it has read the CANCEL.
     alice.sends(response(&recall, 200).with_sdp(ANSWER));
     let cancel = alice.receives("CANCEL");
-    alice.answers(&cancel, 481);
-    alice.receives("ACK");
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.refuses(&cancel, 481);
+    alice.is_hung_up_on();
     bob.receives_nothing();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// 200 against CANCEL on the CC call's leg.
 #[test]
 fn a_cc_call_answered_while_it_is_taken_back_is_acknowledged_and_ended() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
@@ -126,26 +114,17 @@ fn a_cc_call_answered_while_it_is_taken_back_is_acknowledged_and_ended() {
     alice.receives("200");
     bob.sends(response(&rings, 200).with_sdp(OFFER));
     let cancel = bob.receives("CANCEL");
-    bob.answers(&cancel, 481);
-    bob.receives("ACK");
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
+    bob.refuses(&cancel, 481);
+    bob.is_hung_up_on();
     dials(alice, CANCEL_LAST);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// Ready against the caller's CANCEL: his phone takes its CC call back.
 #[test]
 fn a_cc_call_that_its_caller_gave_up_leaves_the_request_in_place() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     scene.bob_is_free();
     let ready = told(alice, "ready");
@@ -161,12 +140,8 @@ fn a_cc_call_that_its_caller_gave_up_leaves_the_request_in_place() {
     alice.answers(&notify, 200);
     assert!(notify.sdp().contains("cc-state: queued")); // CC-45
     // The end of that call is no new sign of life of Bob's.
-    world.advance(LONG);
-    world.quiet();
-    let talk = call(carol, bob);
-    world.advance(GUARD);
-    hang_up(carol, &talk.caller, bob);
-    world.advance(GUARD);
+    world.stays_quiet();
+    scene.bob_talks_again();
     told(alice, "ready");
     alice.sends(unsubscribe(&waiting.dialog));
     alice.receives("200");
@@ -177,9 +152,7 @@ fn a_cc_call_that_its_caller_gave_up_leaves_the_request_in_place() {
 #[test]
 fn a_cc_call_answered_in_spite_of_its_cancel_is_ended() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     scene.bob_is_free();
     let ready = told(alice, "ready");
@@ -191,10 +164,8 @@ fn a_cc_call_answered_in_spite_of_its_cancel_is_ended() {
     alice.receives("200");
     bob.sends(response(&rings, 200).with_sdp(ANSWER));
     let cancel = bob.receives("CANCEL");
-    bob.answers(&cancel, 481);
-    bob.receives("ACK");
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
+    bob.refuses(&cancel, 481);
+    bob.is_hung_up_on();
     let [given_up, notify] = alice.receives_each(["487", "NOTIFY"]);
     alice.acks(&sent, &given_up);
     alice.answers(&notify, 200);
@@ -203,27 +174,19 @@ fn a_cc_call_answered_in_spite_of_its_cancel_is_ended() {
     alice.receives("200");
     world.advance(GUARD);
     ended(alice, "timeout");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// The callee's new call against the recall: he dials in the guard time.
 #[test]
 fn a_callee_who_dials_in_the_guard_time_is_not_disturbed() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_hangs_up();
     world.advance(just_before(GUARD));
     let talk = speaks_with(bob, "carol", carol);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
     hang_up(bob, &talk, carol);
     world.advance(GUARD);
     talks_after_recall(alice, bob);
@@ -233,13 +196,7 @@ fn a_callee_who_dials_in_the_guard_time_is_not_disturbed() {
 #[test]
 fn a_callee_who_dials_while_the_caller_is_rung_ends_the_recall() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     let dave = world.phone("dave");
     dials(alice, REQUEST_LAST);
     finds_busy(&dave);
@@ -264,13 +221,7 @@ fn a_callee_who_dials_while_the_caller_is_rung_ends_the_recall() {
 #[test]
 fn a_callee_who_is_called_while_the_caller_is_rung_ends_the_recall() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
@@ -278,7 +229,7 @@ fn a_callee_who_is_called_while_the_caller_is_rung_ends_the_recall() {
     let rings = bob.receives("INVITE");
     stops_ringing(alice, &recall);
     // That call comes to nothing: he was rung, and did not talk; he is free all the same.
-    refuses(bob, &rings, 486);
+    bob.refuses(&rings, 486);
     refused(carol, &sent, "486");
     world.advance(just_before(GUARD));
     alice.receives_nothing();
@@ -290,13 +241,7 @@ fn a_callee_who_is_called_while_the_caller_is_rung_ends_the_recall() {
 #[test]
 fn ready_is_withdrawn_when_the_callee_dials() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     scene.bob_is_free();
     let ready = told(alice, "ready");
@@ -311,27 +256,20 @@ fn ready_is_withdrawn_when_the_callee_dials() {
     alice.receives_nothing(); // CC-65
     world.advance(Duration::from_secs(5));
     ended(alice, "timeout");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// Bob's 486 in the guard time: he is called by hand, and refuses.
 #[test]
 fn a_callee_who_refuses_in_the_guard_time_gets_a_guard_time_anew() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_hangs_up();
     world.advance(Duration::from_secs(3));
     let sent = carol.sends(invite("bob").with_sdp(OFFER));
     let rings = bob.receives("INVITE");
-    refuses(bob, &rings, 486);
+    bob.refuses(&rings, 486);
     refused(carol, &sent, "486");
     world.advance(just_before(GUARD));
     alice.receives_nothing();
@@ -343,13 +281,7 @@ fn a_callee_who_refuses_in_the_guard_time_gets_a_guard_time_anew() {
 #[test]
 fn a_callee_who_refuses_the_cc_call_is_waited_for_again() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let dave = world.phone("dave");
     dials(alice, REQUEST_LAST);
     finds_busy(&dave);
@@ -359,17 +291,13 @@ fn a_callee_who_refuses_the_cc_call_is_waited_for_again() {
     let recall = recalled(alice);
     picks_up(alice, &recall);
     let rings = bob.receives("INVITE");
-    refuses(bob, &rings, 486);
+    bob.refuses(&rings, 486);
     let bye = alice.receives("BYE");
     assert_eq!(bye.header("Reason"), "SIP;cause=486;text=\"Busy Here\"");
     alice.answers(&bye, 200);
     // CC-45: neither she nor the next one is recalled before Bob has talked.
-    world.advance(LONG);
-    world.quiet();
-    let talk = call(carol, bob);
-    world.advance(GUARD);
-    hang_up(carol, &talk.caller, bob);
-    world.advance(GUARD);
+    world.stays_quiet();
+    scene.bob_talks_again();
     dave.receives_nothing();
     talks_after_recall(alice, bob);
     world.advance(GUARD);
@@ -380,13 +308,7 @@ fn a_callee_who_refuses_the_cc_call_is_waited_for_again() {
 #[test]
 fn a_callee_who_is_taken_while_the_caller_picks_up_is_waited_for_again() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
@@ -394,10 +316,8 @@ fn a_callee_who_is_taken_while_the_caller_picks_up_is_waited_for_again() {
     let talk = speaks_with(bob, "carol", carol);
     alice.sends(response(&recall, 200).with_sdp(ANSWER));
     let cancel = alice.receives("CANCEL");
-    alice.answers(&cancel, 481);
-    alice.receives("ACK");
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.refuses(&cancel, 481);
+    alice.is_hung_up_on();
     world.advance(GUARD);
     hang_up(bob, &talk, carol);
     world.advance(GUARD);
@@ -407,32 +327,25 @@ fn a_callee_who_is_taken_while_the_caller_picks_up_is_waited_for_again() {
 #[test]
 fn a_recall_answered_after_its_time_is_acknowledged_and_ended() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
     world.advance(RING);
     alice.sends(response(&recall, 200).with_sdp(ANSWER));
     let cancel = alice.receives("CANCEL");
-    alice.answers(&cancel, 481);
-    alice.receives("ACK");
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.refuses(&cancel, 481);
+    alice.is_hung_up_on();
     bob.receives_nothing();
     dials(alice, CANCEL_LAST);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// A CC call after the recall timer: it is his turn no more, and the line is free all the same.
 #[test]
 fn a_cc_call_after_the_recall_timer_completes_the_request() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     subscribes(alice, &scene.busy);
     scene.bob_is_free();
     let ready = told(alice, "ready");
@@ -452,9 +365,7 @@ fn a_cc_call_after_the_recall_timer_completes_the_request() {
 #[test]
 fn a_caller_who_dials_while_her_phone_rings_needs_no_recall() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
@@ -462,21 +373,17 @@ fn a_caller_who_dials_while_her_phone_rings_needs_no_recall() {
     let rings = bob.receives("INVITE");
     let reason = stops_ringing(alice, &recall);
     assert!(reason.starts_with("SIP;cause=200"), "{reason}");
-    bob.sends(response(&rings, 200).with_sdp(ANSWER));
-    let answer = alice.receives("200");
-    alice.acks(&sent, &answer);
-    bob.receives("ACK");
+    let answer = bob.takes_call(&rings, alice, &sent);
     hang_up(alice, &Dialog::of_caller(&sent, &answer), bob);
     dials_in_vain(alice, CANCEL_LAST, "404");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// Uncomplete when both have answered: too late.
 #[test]
 fn a_call_that_both_have_answered_stays() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
@@ -492,9 +399,7 @@ fn a_call_that_both_have_answered_stays() {
 #[test]
 fn a_request_taken_back_while_the_callee_is_rung_stops_his_phone() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
@@ -507,40 +412,35 @@ fn a_request_taken_back_while_the_callee_is_rung_stops_his_phone() {
     assert!(bye.header("Reason").starts_with("SIP;cause=487")); // R18
     alice.answers(&bye, 200);
     is_confirmed(alice, &code);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn nobody_is_called_back_by_a_campon_that_is_stopping() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     world.drains();
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_recall_is_withdrawn_by_a_campon_that_hangs_up() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
     world.hangs_up();
     gives_in(alice, &recall);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_cc_call_is_withdrawn_by_a_campon_that_hangs_up() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
@@ -549,10 +449,8 @@ fn a_cc_call_is_withdrawn_by_a_campon_that_hangs_up() {
     bob.answers(&rings, 180);
     world.hangs_up();
     gives_in(bob, &rings);
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
-    world.advance(LONG);
-    world.quiet();
+    alice.is_hung_up_on();
+    world.stays_quiet();
 }
 
 /// Bob picks up when his time is almost over, and Alice's phone is slow to take what he offers: the
@@ -560,9 +458,7 @@ fn a_cc_call_is_withdrawn_by_a_campon_that_hangs_up() {
 #[test]
 fn a_callee_who_picks_up_at_the_last_moment_is_not_waited_for_again() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     picks_up(alice, &recalled(alice));
@@ -578,7 +474,6 @@ fn a_callee_who_picks_up_at_the_last_moment_is_not_waited_for_again() {
     alice.receives("ACK");
     bob.receives("ACK");
     hang_up(bob, &Dialog::of_callee(&rings, &answer), alice);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
     dials_in_vain(alice, CANCEL_LAST, "404");
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use crate::flow::kit::completion::{
     BobIsBusy, CANCEL_LAST, GUARD, LONG, MOMENT, REQUEST_LAST, REST, RING, connects, dials,
-    dials_in_vain, finds_busy, just_before, picks_up, recalled, refuses, speaks_with,
-    stops_ringing, talks_after_recall,
+    dials_in_vain, finds_busy, just_before, picks_up, recalled, speaks_with, stops_ringing,
+    talks_after_recall,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, bye, invite, register, response};
 use crate::flow::kit::party::Party;
-use crate::flow::kit::scenes::{call, gives_in, hang_up, refused, two_phones};
+use crate::flow::kit::scenes::{gives_in, hang_up, refused, two_phones};
 
 /// Dave asks for Bob as well, a second after Alice.
 #[track_caller]
@@ -27,9 +27,7 @@ fn dave_asks_too(scene: &BobIsBusy) -> Party {
 #[test]
 fn two_callers_are_called_back_in_the_order_of_their_requests() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     let dave = dave_asks_too(&scene);
     scene.bob_is_free();
@@ -53,16 +51,9 @@ fn two_callers_are_called_back_in_the_order_of_their_requests() {
 #[test]
 fn who_hung_up_on_a_phone_that_has_died_is_called_back_for() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     dials(alice, REQUEST_LAST);
-    bob.hangs_up(&scene.talk.callee);
-    bob.receives("200");
+    bob.leaves(&scene.talk.callee);
     world.advance(GUARD);
     talks_after_recall(alice, bob);
     let byes = carol.receives_copies("BYE");
@@ -72,9 +63,7 @@ fn who_hung_up_on_a_phone_that_has_died_is_called_back_for() {
 #[test]
 fn a_recall_that_nobody_answers_is_over_in_time() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     let dave = dave_asks_too(&scene);
     scene.bob_is_free();
@@ -93,7 +82,7 @@ fn a_recall_that_nobody_answers_is_over_in_time() {
 #[test]
 fn three_recalls_that_nobody_answers_are_enough() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     for nth in 1..=3 {
@@ -106,21 +95,18 @@ fn three_recalls_that_nobody_answers_are_enough() {
         }
     }
     dials_in_vain(alice, CANCEL_LAST, "404");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_caller_whose_phone_is_busy_keeps_his_place_while_the_next_one_is_served() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     let dave = dave_asks_too(&scene);
     scene.bob_is_free();
     let recall = alice.receives("INVITE");
-    refuses(alice, &recall, 486);
+    alice.refuses(&recall, 486);
     talks_after_recall(&dave, bob); // CC-50
     world.advance(REST);
     talks_after_recall(alice, bob); // CC-51
@@ -129,13 +115,7 @@ fn a_caller_whose_phone_is_busy_keeps_his_place_while_the_next_one_is_served() {
 #[test]
 fn a_caller_who_is_on_a_call_is_called_back_after_it() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     dials(alice, REQUEST_LAST);
     let dave = dave_asks_too(&scene);
     scene.bob_hangs_up();
@@ -152,13 +132,11 @@ fn a_caller_who_is_on_a_call_is_called_back_after_it() {
 #[test]
 fn a_caller_who_rejects_his_recall_is_rung_later() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = alice.receives("INVITE");
-    refuses(alice, &recall, 603);
+    alice.refuses(&recall, 603);
     world.advance(just_before(REST));
     alice.receives_nothing();
     world.advance(MOMENT);
@@ -168,12 +146,7 @@ fn a_caller_who_rejects_his_recall_is_rung_later() {
 #[test]
 fn a_recall_that_is_redirected_is_not_followed() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, _, carol]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = alice.receives("INVITE");
@@ -183,14 +156,13 @@ fn a_recall_that_is_redirected_is_not_followed() {
     // R10
     carol.receives_nothing();
     dials(alice, CANCEL_LAST);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_phone_that_says_nothing_is_given_up() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     world.advance(RING);
@@ -200,20 +172,13 @@ fn a_phone_that_says_nothing_is_given_up() {
     dials(alice, CANCEL_LAST);
     world.advance(Duration::from_secs(20));
     alice.receives_copies("INVITE");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_caller_who_hangs_up_before_the_callee_answers_stops_his_phone() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
@@ -224,25 +189,15 @@ fn a_caller_who_hangs_up_before_the_callee_answers_stops_his_phone() {
     alice.receives("200");
     gives_in(bob, &rings);
     // CC-45: the request stays, and waits for another sign of Bob's.
-    world.advance(LONG);
-    world.quiet();
-    let talk = call(carol, bob);
-    world.advance(GUARD);
-    hang_up(carol, &talk.caller, bob);
-    world.advance(GUARD);
+    world.stays_quiet();
+    scene.bob_talks_again();
     talks_after_recall(alice, bob);
 }
 
 #[test]
 fn a_callee_who_does_not_answer_the_cc_call_is_waited_for_again() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
@@ -256,27 +211,20 @@ fn a_callee_who_does_not_answer_the_cc_call_is_waited_for_again() {
     let reason = bye.header("Reason").to_owned();
     assert!(reason.starts_with("SIP;cause=4"), "{reason}");
     alice.answers(&bye, 200);
-    world.advance(LONG);
-    world.quiet();
-    let talk = call(carol, bob);
-    world.advance(GUARD);
-    hang_up(carol, &talk.caller, bob);
-    world.advance(GUARD);
+    world.stays_quiet();
+    scene.bob_talks_again();
     talks_after_recall(alice, bob);
 }
 
 #[test]
 fn a_callee_whose_phones_are_gone_is_called_when_he_is_back() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_hangs_up();
     bob.sends(register("bob").with_only("Expires", "0"));
     bob.receives("200");
-    world.advance(LONG);
-    world.quiet(); // CC-02
+    world.stays_quiet(); // CC-02
     bob.registers();
     world.advance(GUARD);
     talks_after_recall(alice, bob);
@@ -285,13 +233,7 @@ fn a_callee_whose_phones_are_gone_is_called_when_he_is_back() {
 #[test]
 fn a_caller_is_rung_for_one_of_his_requests_at_a_time() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     dials(alice, REQUEST_LAST);
     let sent = alice.sends(invite("carol").with_sdp(OFFER));
     refused(alice, &sent, "486");
@@ -319,27 +261,23 @@ fn a_caller_is_rung_for_one_of_his_requests_at_a_time() {
 #[test]
 fn a_request_lives_as_long_as_its_service() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     world.advance(Duration::from_hours(1));
     dials_in_vain(alice, CANCEL_LAST, "404"); // CC-56
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_caller_whose_phones_are_gone_is_called_back_when_he_is_back() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     alice.sends(register("alice").with_only("Expires", "0"));
     alice.receives("200");
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
     alice.registers();
     world.advance(GUARD);
     let recall = alice.receives_copies("INVITE").remove(0);
@@ -352,9 +290,7 @@ fn a_caller_whose_phones_are_gone_is_called_back_when_he_is_back() {
 #[test]
 fn a_phone_that_asked_is_the_same_after_it_has_registered_anew() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let second = world.party("cell");
     second.registers_as("alice");
     dials(alice, REQUEST_LAST);
@@ -368,7 +304,7 @@ fn a_phone_that_asked_is_the_same_after_it_has_registered_anew() {
 #[test]
 fn a_phone_behind_a_stream_is_rung_on_it() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, bob, .. } = &scene;
+    let (world, [_, bob, _]) = scene.parts();
     let dave = world.party_over_tcp("dave");
     dave.registers();
     finds_busy(&dave);
@@ -381,17 +317,14 @@ fn a_phone_behind_a_stream_is_rung_on_it() {
 #[test]
 fn a_callee_who_leaves_while_the_caller_is_rung_ends_the_recall() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
     bob.sends(register("bob").with_only("Expires", "0"));
     bob.receives("200");
     stops_ringing(alice, &recall); // CC-63
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
     bob.registers();
     world.advance(GUARD);
     talks_after_recall(alice, bob);
@@ -400,9 +333,7 @@ fn a_callee_who_leaves_while_the_caller_is_rung_ends_the_recall() {
 #[test]
 fn a_recall_that_cannot_be_sent_is_no_fault_of_the_callers() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     let dave = dave_asks_too(&scene);
     scene.bob_is_free();
@@ -417,9 +348,7 @@ fn a_recall_that_cannot_be_sent_is_no_fault_of_the_callers() {
 #[test]
 fn a_callee_with_two_phones_is_reached_on_the_one_that_answers() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     let cell = world.party("cell");
     cell.registers_as("bob");
@@ -427,7 +356,7 @@ fn a_callee_with_two_phones_is_reached_on_the_one_that_answers() {
     let recall = recalled(alice);
     picks_up(alice, &recall);
     let [at_desk, in_pocket] = [bob, &cell].map(|phone| phone.receives("INVITE"));
-    refuses(bob, &at_desk, 486);
+    bob.refuses(&at_desk, 486);
     alice.receives_nothing();
     let (dialog, _) = connects(alice, &cell, &in_pocket);
     hang_up(alice, &dialog, &cell);
@@ -437,18 +366,16 @@ fn a_callee_with_two_phones_is_reached_on_the_one_that_answers() {
 fn no_recall_runs_into_the_call_that_asked_for_it() {
     let scene = BobIsBusy::new();
     scene.bob_hangs_up();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     world.advance(GUARD * 2);
     let sent = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
     let done = alice.receives("200");
     // A phone with one line would be busy, and Alice had to wait for her turn again.
     alice.receives_nothing();
     alice.acks(&sent, &done);
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.is_hung_up_on();
     let recall = alice.receives("INVITE"); // CC-24
-    alice.answers(&recall, 486);
-    alice.receives("ACK");
+    alice.refuses(&recall, 486);
     dials(alice, CANCEL_LAST);
 }
 
@@ -476,32 +403,26 @@ fn a_caller_who_asks_while_he_talks_is_called_back_afterwards() {
 #[test]
 fn a_callee_who_calls_back_by_himself_completes_the_request() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_hangs_up();
     let talk = speaks_with(bob, "alice", alice);
     dials_in_vain(alice, CANCEL_LAST, "404");
     hang_up(bob, &talk, alice);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// She is on the phone until she knows that her wish is noted, and no longer.
 #[test]
 fn a_turn_that_comes_while_the_code_is_dialled_is_not_missed() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     scene.bob_is_free();
     let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
     let done = alice.receives("200");
     world.advance(Duration::from_millis(300));
     alice.acks(&code, &done);
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.is_hung_up_on();
     let recall = recalled(alice);
     picks_up(alice, &recall);
     let rings = bob.receives("INVITE");
@@ -513,9 +434,7 @@ fn a_turn_that_comes_while_the_code_is_dialled_is_not_missed() {
 #[test]
 fn a_phone_that_has_restarted_on_another_port_is_called_back() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     let restarted = world.party_at("alice", "192.0.2.10:40001");
     restarted.registers();
@@ -534,7 +453,7 @@ fn a_phone_that_has_restarted_on_another_port_is_called_back() {
 #[test]
 fn who_withholds_his_number_withholds_it_again() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     let sent = alice.sends(
         invite("bob")
             .with("P-Asserted-Identity", "<sip:+4930100@192.0.2.1>")

@@ -3,10 +3,9 @@
 //! Spec: RFC 6910 §7.2, §9.3, §9.7, §11; RFC 6665 §4.2.1; RFC 3903 §6.
 
 use crate::flow::kit::completion::{
-    BobIsBusy, LONG, ended, line, offered_uri, publish, publish_within, subscribe, subscribes,
+    BobIsBusy, ended, leaves, line, offered_uri, publish, publish_within, subscribe, subscribes,
     told, unsubscribe,
 };
-use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{Draft, OFFER, cancel, request, within};
 use crate::flow::kit::message::Message;
 use crate::flow::kit::party::Party;
@@ -29,14 +28,6 @@ fn outline(response: &Message) -> Vec<String> {
         .collect();
     lines.insert(0, response.start().to_owned());
     lines
-}
-
-/// Takes a subscription back.
-#[track_caller]
-fn leaves(subscriber: &Party, dialog: &Dialog) {
-    subscriber.sends(unsubscribe(dialog));
-    subscriber.receives("200");
-    ended(subscriber, "timeout");
 }
 
 #[test]
@@ -69,8 +60,7 @@ fn a_subscription_that_is_too_brief_learns_how_long_it_must_be() {
     let refusal = is_refused(&scene.alice, draft.with_only("Expires", "9"), "423");
     assert_eq!(refusal.header("Min-Expires"), "10"); // S-121
     scene.bob_is_free();
-    scene.world.advance(LONG);
-    scene.world.quiet();
+    scene.world.stays_quiet();
 }
 
 /// Asked without a failed call, with a stranger's, with a made-up or a used-up token, for a busy or
@@ -78,7 +68,7 @@ fn a_subscription_that_is_too_brief_learns_how_long_it_must_be() {
 #[test]
 fn who_may_not_ask_gets_the_same_answer_in_every_case() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let dave = world.phone("dave");
     let stranger = world.party("stranger");
     let alices = offered_uri(&scene.busy);
@@ -104,8 +94,7 @@ fn who_may_not_ask_gets_the_same_answer_in_every_case() {
     }
     assert_eq!(first, ["SIP/2.0 403 Forbidden", "Content-Length: 0"]);
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
@@ -165,7 +154,7 @@ fn a_subscription_that_nobody_knows_is_refused() {
 #[test]
 fn a_subscription_ends_by_nobody_elses_request() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     let stranger = world.party("stranger");
     let end = |tag: &str| {
@@ -186,9 +175,7 @@ fn a_subscription_ends_by_nobody_elses_request() {
 #[test]
 fn the_address_of_an_entry_is_of_use_to_its_caller_alone() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     let uri = line(&waiting.queued, "cc-URI").to_owned();
     scene.bob_is_free();
@@ -211,7 +198,7 @@ fn the_address_of_an_entry_is_of_use_to_its_caller_alone() {
 #[test]
 fn a_publication_must_be_one() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { alice, .. } = &scene;
+    let alice = &scene.alice;
     let waiting = subscribes(alice, &scene.busy);
     let uri = line(&waiting.queued, "cc-URI").to_owned();
     let broken = publish(&uri, "closed").with_only("Event", "message-summary");
@@ -231,8 +218,7 @@ fn a_look_at_the_queue_takes_no_place_in_it() {
     assert_eq!(scene.alice.receives("200").header("Expires"), "0");
     ended(&scene.alice, "timeout");
     scene.bob_is_free();
-    scene.world.advance(LONG);
-    scene.world.quiet();
+    scene.world.stays_quiet();
 }
 
 #[test]
@@ -241,8 +227,7 @@ fn a_subscribe_without_contact_cannot_be_answered_by_notifys() {
     let draft = subscribe(&scene.alice, offered_uri(&scene.busy));
     is_refused(&scene.alice, draft.without("Contact"), "400"); // S-13
     scene.bob_is_free();
-    scene.world.advance(LONG);
-    scene.world.quiet();
+    scene.world.stays_quiet();
 }
 
 /// Threats T03: in the name of a caller who may ask, with his own offer, from fifty places that are not
@@ -261,6 +246,5 @@ fn ten_thousand_spoofed_requests_ring_nobody() {
     }
     assert_eq!(world.counted("completions_accepted"), 0);
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }

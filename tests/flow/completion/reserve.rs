@@ -3,7 +3,7 @@
 //! Spec: RULES R9.
 
 use crate::flow::kit::completion::{
-    BobIsBusy, CANCEL_LAST, REQUEST_LAST, connects, dials, finds_busy, picks_up, recalled, refuses,
+    BobIsBusy, CANCEL_LAST, REQUEST_LAST, connects, dials, finds_busy, picks_up, recalled,
     stops_ringing,
 };
 use crate::flow::kit::draft::{OFFER, invite};
@@ -38,7 +38,7 @@ fn who_is_called_back_for_help_is_kept_from_nobody() {
     let sent = scene.carol.sends(call.with_sdp(OFFER));
     let rings = scene.bob.receives("INVITE");
     stops_ringing(&scene.alice, &recall);
-    refuses(&scene.bob, &rings, 486);
+    scene.bob.refuses(&rings, 486);
     refused(&scene.carol, &sent, "486");
     dials(&scene.alice, CANCEL_LAST);
 }
@@ -49,7 +49,7 @@ fn a_callee_who_calls_himself_is_kept_for_nobody() {
     let sent = scene.bob.sends(invite("carol").with_sdp(OFFER));
     let rings = scene.carol.receives("INVITE");
     stops_ringing(&scene.alice, &recall);
-    refuses(&scene.carol, &rings, 486);
+    scene.carol.refuses(&rings, 486);
     refused(&scene.bob, &sent, "486");
     dials(&scene.alice, CANCEL_LAST);
 }

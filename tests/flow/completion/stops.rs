@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, GUARD, LONG, REQUEST_LAST, cc_call, connects, dials, ended, finds_busy, picks_up,
+    BobIsBusy, GUARD, REQUEST_LAST, cc_call, connects, dials, ended, finds_busy, picks_up,
     recalled, subscribes, told, unsubscribe,
 };
 use crate::flow::kit::dialog::Dialog;
@@ -15,7 +15,7 @@ use crate::flow::kit::scenes::hang_up;
 #[test]
 fn who_waits_in_a_queue_hears_that_it_is_no_more() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     let dave = world.phone("dave");
     let busy = finds_busy(&dave);
@@ -27,30 +27,26 @@ fn who_waits_in_a_queue_hears_that_it_is_no_more() {
     alice.sends(unsubscribe(&waiting.dialog));
     alice.receives("481");
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn last_words_keep_the_pace_and_are_waited_for() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     subscribes(alice, &scene.busy);
     scene.bob_is_free();
     told(alice, "ready");
     world.drains();
     // CC-65: there is room for one more, and a ready that is withdrawn is told at once.
     ended(alice, "noresource");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_cc_call_under_way_is_served_to_its_end() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     subscribes(alice, &scene.busy);
     scene.bob_is_free();
     let ready = told(alice, "ready");
@@ -65,16 +61,13 @@ fn a_cc_call_under_way_is_served_to_its_end() {
     alice.acks(&sent, &answer);
     bob.receives("ACK");
     hang_up(alice, &Dialog::of_caller(&sent, &answer), bob);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_recall_that_has_begun_is_served_to_its_end() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_hangs_up();
     world.advance(GUARD);
@@ -85,6 +78,5 @@ fn a_recall_that_has_begun_is_served_to_its_end() {
     let cc_call = bob.receives("INVITE");
     let (dialog, _) = connects(alice, bob, &cc_call);
     hang_up(alice, &dialog, bob);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, GUARD, LONG, RECALL, cc_call, ended, finds_busy, line, offered_uri, publish,
-    refuses, subscribe, subscribes, told, unsubscribe, waits,
+    BobIsBusy, GUARD, LONG, RECALL, cc_call, ended, finds_busy, leaves, line, offered_uri, publish,
+    subscribe, subscribes, told, unsubscribe, waits,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, invite, response, within};
@@ -35,14 +35,6 @@ fn completes(caller: &Party, callee: &Party, sent: &Message) {
     hang_up(caller, &Dialog::of_caller(sent, &answer), callee);
 }
 
-/// Takes a subscription back.
-#[track_caller]
-fn leaves(subscriber: &Party, dialog: &Dialog) {
-    subscriber.sends(unsubscribe(dialog));
-    subscriber.receives("200");
-    ended(subscriber, "timeout");
-}
-
 /// A PUBLISH is accepted: its entity tag.
 #[track_caller]
 fn is_published(publisher: &Party) -> String {
@@ -53,7 +45,7 @@ fn is_published(publisher: &Party) -> String {
 #[test]
 fn a_phone_that_subscribed_is_told_when_it_is_its_turn() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     subscribes(alice, &scene.busy); // S-122
     scene.bob_is_free();
     let ready = told(alice, "ready"); // CC-38, CC-41
@@ -64,12 +56,11 @@ fn a_phone_that_subscribed_is_told_when_it_is_its_turn() {
 #[test]
 fn a_request_that_was_taken_back_leads_to_nothing() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     leaves(alice, &waiting.dialog); // S-122
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
@@ -86,7 +77,7 @@ fn a_subscription_without_accept_gets_the_one_type_there_is() {
 #[test]
 fn a_call_to_the_callee_by_his_caller_is_the_cc_call() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     subscribes(alice, &scene.busy);
     scene.bob_is_free();
     told(alice, "ready");
@@ -97,15 +88,13 @@ fn a_call_to_the_callee_by_his_caller_is_the_cc_call() {
 #[test]
 fn a_cc_call_that_is_refused_costs_nobody_his_place() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     scene.bob_is_free();
     let ready = told(alice, "ready");
     let sent = alice.sends(cc_call(&ready));
     let rings = bob.receives("INVITE");
-    refuses(bob, &rings, 486);
+    bob.refuses(&rings, 486);
     refused(alice, &sent, "486");
     told(alice, "queued"); // CC-45
     world.advance(LONG);
@@ -119,7 +108,7 @@ fn a_cc_call_that_is_refused_costs_nobody_his_place() {
 fn a_second_call_beside_the_cc_call_says_nothing_of_it() {
     for names in [Names::Callee, Names::Place] {
         let scene = BobIsBusy::new();
-        let BobIsBusy { alice, bob, .. } = &scene;
+        let [alice, bob, _] = scene.phones();
         subscribes(alice, &scene.busy);
         scene.bob_is_free();
         let ready = told(alice, "ready");
@@ -151,7 +140,7 @@ fn a_call_by_the_name_of_the_place_is_the_cc_call_rather_than_one_before() {
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
     let talk = call(&carol, &bob);
     let sent = alice.sends(invite("bob").with_sdp(OFFER));
-    refuses(&bob, &bob.receives("INVITE"), 486);
+    bob.refuses(&bob.receives("INVITE"), 486);
     let busy = refused(&alice, &sent, "486");
     world.advance(GUARD);
     subscribes(&alice, &busy);
@@ -162,7 +151,7 @@ fn a_call_by_the_name_of_the_place_is_the_cc_call_rather_than_one_before() {
     let first = bob.receives("INVITE");
     let by_name = alice.sends(cc_call(&ready)); // CC-22
     let second = bob.receives("INVITE");
-    refuses(&bob, &first, 486);
+    bob.refuses(&first, 486);
     refused(&alice, &by_number, "486");
     alice.receives_nothing();
     bob.sends(response(&second, 200).with_sdp(ANSWER));
@@ -176,7 +165,7 @@ fn a_call_by_the_name_of_the_place_is_the_cc_call_rather_than_one_before() {
 #[test]
 fn a_publication_of_a_stale_version_is_refused() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { alice, .. } = &scene;
+    let alice = &scene.alice;
     let waiting = subscribes(alice, &scene.busy);
     let uri = line(&waiting.queued, "cc-URI");
     alice.sends(publish(uri, "closed"));
@@ -197,7 +186,7 @@ fn a_publication_of_a_stale_version_is_refused() {
 #[test]
 fn a_publication_moves_nothing() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { alice, .. } = &scene;
+    let alice = &scene.alice;
     let waiting = subscribes(alice, &scene.busy);
     let uri = line(&waiting.queued, "cc-URI");
     let draft = publish(uri, "open").with("Contact", "<sip:elsewhere@192.0.2.88:5060>");
@@ -224,7 +213,7 @@ fn a_subscription_is_answered_before_anybody_is_asked() {
 #[test]
 fn a_notify_that_is_lost_is_sent_again() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     scene.bob_is_free();
     let first = alice.receives("NOTIFY");
@@ -239,7 +228,7 @@ fn a_notify_that_is_lost_is_sent_again() {
 #[test]
 fn a_subscribe_that_comes_twice_is_answered_twice_and_counts_once() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { alice, .. } = &scene;
+    let alice = &scene.alice;
     let waiting = subscribes(alice, &scene.busy);
     alice.sends_again(&waiting.sent);
     let again = alice.receives("200");
@@ -252,7 +241,7 @@ fn a_subscribe_that_comes_twice_is_answered_twice_and_counts_once() {
 #[test]
 fn a_publish_that_comes_twice_is_answered_twice_and_counts_once() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { alice, .. } = &scene;
+    let alice = &scene.alice;
     let waiting = subscribes(alice, &scene.busy);
     let sent = alice.sends(publish(line(&waiting.queued, "cc-URI"), "closed"));
     let done = alice.receives("200");
@@ -277,7 +266,7 @@ fn the_offers_address_is_made_for_one_caller_and_one_callee() {
 #[test]
 fn a_notify_that_fails_for_now_costs_nobody_his_place() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     scene.bob_is_free();
     let ready = alice.receives("NOTIFY");

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, CANCEL_LAST, GUARD, LONG, MOMENT, RECALL, dials, finds_busy, just_before, refuses,
-    speaks_with, subscribe,
+    BobIsBusy, CANCEL_LAST, GUARD, MOMENT, RECALL, dials, finds_busy, just_before, speaks_with,
+    subscribe,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, Draft, OFFER, invite, response, within};
@@ -95,9 +95,7 @@ fn talks(caller: &Party, bob: &Party) {
 #[test]
 fn phones_that_watch_are_served_one_after_the_other() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let dave = world.phone("dave");
     watches(alice);
     finds_busy(&dave);
@@ -113,14 +111,13 @@ fn phones_that_watch_are_served_one_after_the_other() {
     world.advance(GUARD);
     sees(&dave, "terminated");
     talks(&dave, bob);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_phone_keeps_its_wish_up_by_a_refresh_and_takes_it_back_without_one() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let dialog = watches(alice);
     for _ in 0..5 {
         world.advance(Duration::from_secs(50));
@@ -132,26 +129,24 @@ fn a_phone_keeps_its_wish_up_by_a_refresh_and_takes_it_back_without_one() {
     world.advance(Duration::from_mins(1));
     is_ended(alice, "timeout");
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_phone_takes_its_wish_back() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let dialog = watches(alice);
     refreshes(alice, &dialog, "0");
     is_ended(alice, "timeout");
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_wish_taken_back_by_code_ends_the_phones_subscription() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     watches(alice);
     let sent = alice.sends(invite(CANCEL_LAST).with_sdp(OFFER));
     let [done, last] = alice.receives_each(["200", "NOTIFY"]);
@@ -160,17 +155,15 @@ fn a_wish_taken_back_by_code_ends_the_phones_subscription() {
     assert_eq!(state, "terminated;reason=noresource");
     assert!(last.sdp().contains("<state>confirmed</state>"), "{last}");
     alice.acks(&sent, &done);
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.is_hung_up_on();
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn documents_are_counted_and_name_one_made_up_dialog() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let sent = alice.sends(watch(alice));
     let accepted = alice.receives("200");
     // S-140: one that the phone can read, and (S-144) no more than that he is on a call.
@@ -192,7 +185,7 @@ fn documents_are_counted_and_name_one_made_up_dialog() {
 #[test]
 fn the_parameters_of_a_phones_event_come_back() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { alice, .. } = &scene;
+    let alice = &scene.alice;
     let event = "dialog;purpose=call-completion";
     let draft = watch(alice).with_only("Event", event);
     let sent = alice.sends(draft.with_only("Expires", "3600"));
@@ -227,9 +220,7 @@ fn who_has_not_called_is_told_nothing() {
 #[test]
 fn a_watcher_on_another_call_keeps_his_place_and_another_is_served() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let [dave, erin] = ["dave", "erin"].map(|name| world.phone(name));
     watches(alice);
     finds_busy(&dave);
@@ -250,15 +241,13 @@ fn a_watcher_on_another_call_keeps_his_place_and_another_is_served() {
 #[test]
 fn a_call_that_is_refused_costs_a_watcher_nothing() {
     let scene = BobIsBusy::new();
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let dialog = watches(alice);
     scene.bob_is_free();
     sees(alice, "terminated");
     let sent = alice.sends(invite("bob").with_sdp(OFFER));
     let rings = bob.receives("INVITE");
-    refuses(bob, &rings, 486);
+    bob.refuses(&rings, 486);
     refused(alice, &sent, "486");
     sees(alice, "confirmed");
     refreshes(alice, &dialog, "0");
@@ -270,20 +259,19 @@ fn a_call_that_is_refused_costs_a_watcher_nothing() {
 #[test]
 fn a_phone_and_a_code_are_one_wish() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     dials(alice, "*37%23");
     watches(alice);
     dials(alice, CANCEL_LAST);
     is_ended(alice, "noresource");
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_subscription_to_completion_takes_the_place_of_the_phones_own() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { alice, .. } = &scene;
+    let alice = &scene.alice;
     watches(alice);
     let draft = subscribe(
         alice,
@@ -311,7 +299,7 @@ fn a_subscription_to_completion_takes_the_place_of_the_phones_own() {
 #[test]
 fn a_phone_that_subscribes_anew_keeps_its_place() {
     let scene = BobIsBusy::new();
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     watches(alice);
     let dave = world.phone("dave");
     finds_busy(&dave);

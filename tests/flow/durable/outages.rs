@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, CANCEL_ALL, GUARD, LONG, MOMENT, REQUEST_LAST, connects, dials, dials_in_vain,
-    finds_busy, offered_uri, picks_up, recalled, subscribe, subscribes, talks_after_recall, told,
+    BobIsBusy, CANCEL_ALL, GUARD, MOMENT, REQUEST_LAST, connects, dials, dials_in_vain, finds_busy,
+    leaves, offered_uri, picks_up, recalled, subscribe, subscribes, talks_after_recall, told,
 };
 use crate::flow::kit::draft::{OFFER, invite};
 use crate::flow::kit::scenes::{call, hang_up, refused};
@@ -16,13 +16,7 @@ use super::{bob_is_seen, restarts};
 #[test]
 fn while_nothing_is_kept_new_requests_are_refused_and_calls_go_on() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     world.store_is(Mood::Down);
     dials_in_vain(alice, REQUEST_LAST, "503");
     alice.sends(subscribe(alice, offered_uri(&scene.busy)));
@@ -47,9 +41,7 @@ fn while_nothing_is_kept_new_requests_are_refused_and_calls_go_on() {
 #[test]
 fn a_recall_that_rings_is_carried_through_while_nothing_is_kept() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
@@ -66,9 +58,7 @@ fn a_recall_that_rings_is_carried_through_while_nothing_is_kept() {
 #[test]
 fn nobody_is_selected_while_nothing_is_kept_and_then_he_is() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     world.store_is(Mood::Down);
     scene.bob_is_free();
@@ -83,7 +73,7 @@ fn nobody_is_selected_while_nothing_is_kept_and_then_he_is() {
 #[test]
 fn a_request_that_the_store_failed_on_is_refused_and_leaves_nothing() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     world.store_is(Mood::Slow);
     let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
     world.store_is(Mood::Down);
@@ -91,31 +81,27 @@ fn a_request_that_the_store_failed_on_is_refused_and_leaves_nothing() {
     world.store_is(Mood::Well);
     assert_eq!(world.completions_kept(), 0);
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// The request has ended, and its caller knows that a restart might bring it back.
 #[test]
 fn who_takes_his_request_back_meanwhile_is_told_503_and_is_not_rung() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     world.store_is(Mood::Down);
     dials_in_vain(alice, CANCEL_ALL, "503");
     world.store_is(Mood::Well);
     assert_eq!(world.completions_kept(), 0);
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn what_changed_while_nothing_was_kept_is_kept_afterwards() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     world.store_is(Mood::Down);
     world.advance(Duration::from_mins(1));
@@ -128,7 +114,7 @@ fn what_changed_while_nothing_was_kept_is_kept_afterwards() {
 #[test]
 fn a_store_that_does_not_answer_refuses_after_a_while_and_forgets_what_it_did_not_say() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     world.store_is(Mood::Slow);
     let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
     world.advance(Duration::from_secs(4));
@@ -136,20 +122,13 @@ fn a_store_that_does_not_answer_refuses_after_a_while_and_forgets_what_it_did_no
     world.store_is(Mood::Well);
     assert_eq!(world.completions_kept(), 0);
     scene.bob_is_free();
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn a_store_that_is_slow_delays_a_recall_and_no_call() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     dials(alice, REQUEST_LAST);
     world.store_is(Mood::Slow);
     scene.bob_is_free();
@@ -166,12 +145,12 @@ fn a_store_that_is_slow_delays_a_recall_and_no_call() {
 #[test]
 fn a_turn_is_told_when_it_is_kept() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     world.store_is(Mood::Slow);
     scene.bob_is_free();
     world.quiet();
     world.store_is(Mood::Well);
     told(alice, "ready");
-    super::subscribers::leaves(alice, &waiting.dialog);
+    leaves(alice, &waiting.dialog);
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, CANCEL_ALL, GUARD, LONG, MOMENT, REQUEST_LAST, connects, dials, dials_in_vain,
-    finds_busy, is_confirmed, picks_up, recalled, refuses, talks_after_recall,
+    BobIsBusy, CANCEL_ALL, GUARD, MOMENT, REQUEST_LAST, connects, dials, dials_in_vain, finds_busy,
+    is_confirmed, picks_up, recalled, talks_after_recall,
 };
 use crate::flow::kit::draft::{OFFER, invite, register};
 use crate::flow::kit::scenes::{call, hang_up, refused};
@@ -17,7 +17,7 @@ use super::{bob_is_seen, restarts};
 #[test]
 fn a_code_is_answered_when_what_it_asks_for_is_kept() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     world.store_is(Mood::Slow);
     let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
     world.advance(Duration::from_secs(3));
@@ -34,9 +34,7 @@ fn a_code_is_answered_when_what_it_asks_for_is_kept() {
 #[test]
 fn a_request_outlives_its_process_and_ends_once() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     restarts(&scene);
     world.advance(Duration::from_mins(1));
@@ -46,8 +44,7 @@ fn a_request_outlives_its_process_and_ends_once() {
     assert_eq!(world.completions_kept(), 0);
     restarts(&scene);
     bob_is_seen(&scene);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// Nobody asked: its caller was never told that it was accepted.
@@ -59,7 +56,7 @@ fn a_request_for_a_user_outlives_its_process_beside_an_upstream() {
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
     let talk = call(&carol, &bob);
     let sent = alice.sends(invite("bob").with_sdp(OFFER));
-    refuses(&bob, &bob.receives("INVITE"), 486);
+    bob.refuses(&bob.receives("INVITE"), 486);
     refused(&alice, &sent, "486");
     world.advance(MOMENT);
     dials(&alice, REQUEST_LAST);
@@ -81,21 +78,18 @@ fn a_request_for_a_user_outlives_its_process_beside_an_upstream() {
 #[test]
 fn what_was_not_kept_yet_is_gone_with_its_process() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     world.store_is(Mood::Slow);
     alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
     restarts(&scene);
     bob_is_seen(&scene);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn who_waits_longest_is_first_after_a_restart_as_before() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let others = ["dave", "erin", "fred"].map(|name| world.phone(name));
     let waiting: Vec<_> = others.iter().chain([alice]).collect();
     for caller in &waiting {
@@ -119,7 +113,7 @@ fn who_waits_longest_is_first_after_a_restart_as_before() {
 #[test]
 fn a_request_grows_old_while_no_process_is_there() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     world.advance(Duration::from_mins(58));
     restarts(&scene);
@@ -133,7 +127,7 @@ fn a_request_grows_old_while_no_process_is_there() {
 #[test]
 fn a_request_whose_time_is_over_at_a_restart_has_ended() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     world.store_is(Mood::Well);
     dials(alice, REQUEST_LAST);
     world.advance(Duration::from_mins(59));
@@ -147,9 +141,7 @@ fn a_request_whose_time_is_over_at_a_restart_has_ended() {
 #[test]
 fn who_was_being_rung_is_not_rung_again_until_the_callee_is_seen() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     recalled(alice);
@@ -164,7 +156,7 @@ fn who_was_being_rung_is_not_rung_again_until_the_callee_is_seen() {
 #[test]
 fn a_refresh_after_a_restart_is_no_sign_of_a_callee_who_was_busy() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     restarts_and_registers_later(&scene);
     world.advance(Duration::from_mins(1));
@@ -180,9 +172,7 @@ fn a_refresh_after_a_restart_is_no_sign_of_a_callee_who_was_busy() {
 #[test]
 fn a_callee_who_only_refreshes_after_a_restart_is_tried_when_nobody_can_know_more() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     restarts_and_registers_later(&scene);
     world.advance(Duration::from_secs(289));
@@ -194,9 +184,7 @@ fn a_callee_who_only_refreshes_after_a_restart_is_tried_when_nobody_can_know_mor
 #[test]
 fn a_refresh_does_not_ring_again_who_was_being_rung_at_the_end_of_a_process() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     recalled(alice);
@@ -211,9 +199,7 @@ fn a_refresh_does_not_ring_again_who_was_being_rung_at_the_end_of_a_process() {
 #[test]
 fn who_was_not_registered_is_free_when_he_comes_after_a_restart() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     scene.bob_hangs_up();
     bob.sends(register("bob").with_only("Expires", "0"));
     bob.receives("200");
@@ -239,16 +225,14 @@ fn restarts_and_registers_later(scene: &BobIsBusy) {
 #[track_caller]
 fn bob_refuses_carol(scene: &BobIsBusy) {
     let sent = scene.carol.sends(invite("bob").with_sdp(OFFER));
-    refuses(&scene.bob, &scene.bob.receives("INVITE"), 486);
+    scene.bob.refuses(&scene.bob.receives("INVITE"), 486);
     refused(&scene.carol, &sent, "486");
 }
 
 #[test]
 fn a_call_that_completes_a_request_ends_it_for_good() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     scene.bob_is_free();
     let recall = recalled(alice);
@@ -258,19 +242,17 @@ fn a_call_that_completes_a_request_ends_it_for_good() {
     hang_up(alice, &dialog, bob);
     restarts(&scene);
     bob_is_seen(&scene);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]
 fn what_was_taken_back_stays_taken_back() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
     restarts(&scene);
     dials(alice, CANCEL_ALL);
     restarts(&scene);
     bob_is_seen(&scene);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }

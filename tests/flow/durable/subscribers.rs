@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, LONG, cc_call, ended, finds_busy, line, offered_uri, publish, refresh, subscribe,
-    subscribes, told, unsubscribe,
+    BobIsBusy, LONG, cc_call, ended, finds_busy, leaves, line, offered_uri, publish,
+    publish_within, refresh, subscribe, subscribes, told,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, response};
@@ -17,14 +17,6 @@ use crate::flow::kit::subject::Setup;
 use crate::flow::kit::vault::Mood;
 
 use super::{bob_is_seen, restarts};
-
-/// Takes a subscription back.
-#[track_caller]
-pub(super) fn leaves(subscriber: &Party, dialog: &Dialog) {
-    subscriber.sends(unsubscribe(dialog));
-    subscriber.receives("200");
-    ended(subscriber, "timeout");
-}
 
 /// The subscriber's CC call is answered by Bob, which ends the subscription.
 #[track_caller]
@@ -55,7 +47,7 @@ fn told_at_last(subscriber: &Party) -> Message {
 #[test]
 fn a_subscribe_that_comes_again_after_a_restart_is_answered_as_before() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { alice, carol, .. } = &scene;
+    let [alice, _, carol] = scene.phones();
     let waiting = subscribes(alice, &scene.busy);
     restarts(&scene);
     carol.sends_raw(&waiting.sent.raw);
@@ -65,6 +57,23 @@ fn a_subscribe_that_comes_again_after_a_restart_is_answered_as_before() {
     assert_eq!(accepted.tag_of_to(), waiting.accepted.tag_of_to());
     let queued = told_at_last(alice);
     assert_eq!(queued.tag_of_from(), waiting.accepted.tag_of_to());
+    bob_is_seen(&scene);
+    completes(&scene);
+}
+
+#[test]
+fn a_refresh_that_comes_again_after_a_restart_is_answered_as_before() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let (world, [alice, _, _]) = scene.parts();
+    let waiting = subscribes(alice, &scene.busy);
+    world.advance(Duration::from_secs(11));
+    let sent = alice.sends(refresh(&waiting.dialog, "3000"));
+    alice.receives("200");
+    told(alice, "queued");
+    restarts(&scene);
+    alice.sends_again(&sent);
+    alice.receives("200");
+    told_at_last(alice);
     bob_is_seen(&scene);
     completes(&scene);
 }
@@ -103,7 +112,7 @@ fn a_place_that_was_taken_over_is_not_lost_with_the_answer() {
 #[test]
 fn subscriptions_of_two_processes_live_on_in_a_third() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let [dave, erin] = ["dave", "erin"].map(|name| world.phone(name));
     let before = subscribes(&dave, &finds_busy(&dave));
     let first = subscribes(alice, &scene.busy);
@@ -124,7 +133,7 @@ fn subscriptions_of_two_processes_live_on_in_a_third() {
 #[test]
 fn a_subscription_lives_on_and_its_numbers_with_it() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     let entry = line(&waiting.queued, "cc-URI").to_owned();
     let mut last = waiting.queued.cseq();
@@ -150,7 +159,7 @@ fn a_subscription_lives_on_and_its_numbers_with_it() {
 #[test]
 fn numbers_are_kept_before_a_process_uses_them() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     let mut last = waiting.queued.cseq();
     for _ in 0..3 {
@@ -175,7 +184,7 @@ fn numbers_are_kept_before_a_process_uses_them() {
 #[test]
 fn a_campon_that_stops_leaves_its_subscriptions_to_the_next() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     world.drains();
     scene.bob_is_free();
@@ -191,7 +200,7 @@ fn a_campon_that_stops_leaves_its_subscriptions_to_the_next() {
 #[test]
 fn who_was_told_that_it_is_his_turn_is_told_that_it_is_not() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     subscribes(alice, &scene.busy);
     scene.bob_is_free();
     told(alice, "ready");
@@ -209,7 +218,7 @@ fn who_was_told_that_it_is_his_turn_is_told_that_it_is_not() {
 #[test]
 fn a_subscription_that_its_subscriber_has_forgotten_ends_at_the_first_notify() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     subscribes(alice, &scene.busy);
     restarts(&scene);
     bob_is_seen(&scene);
@@ -223,7 +232,7 @@ fn a_subscription_that_its_subscriber_has_forgotten_ends_at_the_first_notify() {
 #[test]
 fn a_suspension_and_its_entity_tag_outlive_the_process() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     let entry = line(&waiting.queued, "cc-URI").to_owned();
     alice.sends(publish(&entry, "closed"));
@@ -239,10 +248,50 @@ fn a_suspension_and_its_entity_tag_outlive_the_process() {
     completes(&scene);
 }
 
+/// The answer is lost with the process, and whoever published says it again: he was refused, as out of
+/// order, or for an entity-tag that his own request had changed.
+#[test]
+fn a_publish_that_comes_again_after_a_restart_is_answered_as_kept() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let (world, [alice, _, _]) = scene.parts();
+    let waiting = subscribes(alice, &scene.busy);
+    let closed = || publish_within(&waiting.dialog, "closed");
+    let mut tags = Vec::new();
+    for draft in [closed(), closed()] {
+        let matched = tags.last().map(|tag: &String| tag.as_str());
+        let draft = matched.map_or(draft.clone(), |tag| draft.with("SIP-If-Match", tag));
+        let sent = alice.sends(draft);
+        let first = alice.receives("200");
+        restarts(&scene);
+        alice.sends_again(&sent);
+        let again = alice.receives("200");
+        // S-12: the dialog has its tag, and no other beside it.
+        for answer in [&first, &again] {
+            assert_eq!(answer.header("To"), waiting.accepted.header("To"));
+        }
+        let both = [first, again].map(|answer| answer.header("SIP-ETag").to_owned());
+        assert_ne!(both[0], both[1]);
+        tags.extend(both);
+        world.advance(Duration::from_secs(33));
+        // None comes again so late.
+        let late = String::from_utf8_lossy(&sent.raw).replace("branch=", "branch=z9hG4bKlate");
+        alice.sends_raw(late.as_bytes());
+        alice.receives("500");
+    }
+    bob_is_seen(&scene);
+    world.advance(Duration::from_secs(30));
+    world.quiet();
+    for (tag, status) in [(&tags[0], "412"), (&tags[2], "412"), (&tags[3], "200")] {
+        alice.sends(publish_within(&waiting.dialog, "open").with("SIP-If-Match", tag));
+        alice.receives(status);
+    }
+    completes(&scene);
+}
+
 #[test]
 fn a_publication_runs_out_by_the_calendar() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     let waiting = subscribes(alice, &scene.busy);
     let entry = line(&waiting.queued, "cc-URI").to_owned();
     alice.sends(publish(&entry, "closed").with_only("Expires", "600"));
@@ -263,13 +312,7 @@ fn a_publication_runs_out_by_the_calendar() {
 #[test]
 fn a_place_is_taken_over_after_a_restart() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        world,
-        alice,
-        carol,
-        bob,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     let first = subscribes(alice, &scene.busy);
     restarts(&scene);
     world.advance(Duration::from_secs(11));
@@ -299,7 +342,7 @@ fn a_place_is_taken_over_after_a_restart() {
 #[test]
 fn a_place_that_was_taken_over_outlives_the_process_before_younger_ones() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy { world, alice, .. } = &scene;
+    let (world, [alice, _, _]) = scene.parts();
     subscribes(alice, &scene.busy);
     let dave = world.phone("dave");
     let behind = subscribes(&dave, &finds_busy(&dave));

@@ -40,6 +40,15 @@ fn behind_nat(world: &World, name: &str, pbx: &Party) -> (Party, String) {
     (phone, alias)
 }
 
+/// Alice, who is behind a NAT, calls Bob: what she has sent, and what has come to the PBX.
+fn calls() -> (World, [Party; 2], [Message; 2]) {
+    let (world, pbx) = edge_with(Setup::EdgeAnchor);
+    let (alice, _) = behind_nat(&world, "alice", &pbx);
+    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
+    let at_pbx = pbx.receives("INVITE");
+    (world, [alice, pbx], [sent, at_pbx])
+}
+
 /// What the sound thread is told: the ports, where each side says that it is, and where it signals from.
 #[track_caller]
 fn anchored(world: &World) -> (RoomId, [u16; 2], [(String, String); 2]) {
@@ -72,10 +81,7 @@ fn closes(world: &World, room: RoomId) {
 
 #[test]
 fn a_caller_behind_a_nat_is_heard_through_us_and_may_move() {
-    let (world, pbx) = edge_with(Setup::EdgeAnchor);
-    let (alice, _) = behind_nat(&world, "alice", &pbx);
-    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
-    let at_pbx = pbx.receives("INVITE");
+    let (world, [alice, pbx], [sent, at_pbx]) = calls();
     let for_pbx = port_of(&at_pbx);
     assert!(world.next_sound().is_none());
     pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
@@ -142,13 +148,11 @@ fn without_ports_a_call_goes_on_as_if_there_were_no_nat() {
     let other = pbx.receives("INVITE");
     assert_eq!(other.sdp(), private(OFFER));
     for (sent, asked) in [(first, at_pbx), (second, other)] {
-        pbx.answers(&asked, 486);
-        pbx.receives("ACK");
+        pbx.refuses(&asked, 486);
         let refusal = alice.receives("486");
         alice.acks(&sent, &refusal);
     }
-    let next = world.next_sound();
-    assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+    world.closes();
 }
 
 /// A call of a phone behind a NAT, answered.
@@ -161,10 +165,7 @@ struct Talk {
 }
 
 fn talk() -> Talk {
-    let (world, pbx) = edge_with(Setup::EdgeAnchor);
-    let (alice, _) = behind_nat(&world, "alice", &pbx);
-    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
-    let at_pbx = pbx.receives("INVITE");
+    let (world, [alice, pbx], [sent, at_pbx]) = calls();
     pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
     let answer = alice.receives("200");
     let (room, ..) = anchored(&world);
@@ -185,8 +186,7 @@ impl Talk {
     #[track_caller]
     fn is_ended(&self) {
         for side in [&self.alice, &self.pbx] {
-            let bye = side.receives("BYE");
-            side.answers(&bye, 200);
+            side.is_hung_up_on();
         }
         closes(&self.world, self.room);
         self.world.advance(Duration::from_mins(1));
@@ -198,19 +198,13 @@ impl Talk {
     fn describes(&self, sdp: &str) {
         let again = self.alice.sends(reinvite(&self.dialog).with_sdp(sdp));
         let at_pbx = self.pbx.receives("INVITE");
-        self.pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
-        let answer = self.alice.receives("200");
-        self.alice.acks(&again, &answer);
-        self.pbx.receives("ACK");
+        self.pbx.takes_call(&at_pbx, &self.alice, &again);
     }
 }
 
 #[test]
 fn a_peer_is_believed_where_its_media_is_and_a_phone_behind_a_nat_until_it_is_heard() {
-    let (world, pbx) = edge_with(Setup::EdgeAnchor);
-    let (alice, _) = behind_nat(&world, "alice", &pbx);
-    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
-    let at_pbx = pbx.receives("INVITE");
+    let (world, [alice, pbx], [sent, at_pbx]) = calls();
     pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
     let answer = alice.receives("200");
     let Some(Command::Anchor { parties, .. }) = world.next_sound() else {
@@ -224,7 +218,7 @@ fn a_peer_is_believed_where_its_media_is_and_a_phone_behind_a_nat_until_it_is_he
     alice.acks(&sent, &answer);
     pbx.receives("ACK");
     hang_up(&alice, &Dialog::of_caller(&sent, &answer), &pbx);
-    assert!(matches!(world.next_sound(), Some(Command::Close { .. })));
+    world.closes();
 }
 
 #[test]
@@ -242,7 +236,7 @@ fn a_side_that_wants_its_audio_at_a_group_is_sent_none_until_it_is_heard() {
     alice.acks(&sent, &answer);
     pbx.receives("ACK");
     hang_up(&alice, &Dialog::of_caller(&sent, &answer), &pbx);
-    assert!(matches!(world.next_sound(), Some(Command::Close { .. })));
+    world.closes();
 }
 
 /// The story: two phones that had crashed kept their ports until campon was started anew.
@@ -275,20 +269,14 @@ fn a_call_that_passes_us_and_is_on_hold_may_be_silent() {
 
 #[test]
 fn a_call_that_passes_us_and_rings_may_be_silent() {
-    let (world, pbx) = edge_with(Setup::EdgeAnchor);
-    let (alice, _) = behind_nat(&world, "alice", &pbx);
-    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
-    let at_pbx = pbx.receives("INVITE");
+    let (world, [alice, pbx], [sent, at_pbx]) = calls();
     pbx.sends(response(&at_pbx, 183).with_sdp(ANSWER));
     alice.receives("183");
     let (room, ..) = anchored(&world);
     for _ in 0..3 {
         world.hears(room, News::Silent);
     }
-    pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
-    let answer = alice.receives("200");
-    alice.acks(&sent, &answer);
-    pbx.receives("ACK");
+    let answer = pbx.takes_call(&at_pbx, &alice, &sent);
     world.hears(room, News::Silent);
     hang_up(&alice, &Dialog::of_caller(&sent, &answer), &pbx);
     closes(&world, room);
@@ -318,10 +306,7 @@ fn a_call_that_cannot_have_its_ports_again_is_ended() {
 
 #[test]
 fn a_call_that_has_lost_its_ports_before_the_answer_is_ended_by_it() {
-    let (world, pbx) = edge_with(Setup::EdgeAnchor);
-    let (alice, _) = behind_nat(&world, "alice", &pbx);
-    let sent = alice.sends(invite("alice", "bob").with_sdp(&private(OFFER)));
-    let at_pbx = pbx.receives("INVITE");
+    let (world, [alice, pbx], [sent, at_pbx]) = calls();
     pbx.sends(response(&at_pbx, 183).with_sdp(ANSWER));
     alice.receives("183");
     let (room, ..) = anchored(&world);
@@ -332,8 +317,7 @@ fn a_call_that_has_lost_its_ports_before_the_answer_is_ended_by_it() {
     pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
     let answer = alice.receives("200");
     alice.acks(&sent, &answer);
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.is_hung_up_on();
     for _ in 0..2 {
         let any = pbx.receives_any();
         if any.start().starts_with("BYE") {

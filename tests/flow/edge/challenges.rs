@@ -91,8 +91,7 @@ fn a_call_that_is_not_repeated_is_forgotten() {
     let sent = alice.sends(repeated(&sent));
     let late = pbx.receives("INVITE");
     assert_ne!(late.call_id(), first.call_id());
-    pbx.answers(&late, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&late, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -162,8 +161,7 @@ fn byes_that_cross_end_the_call_once() {
     let (own, at_pbx) = talking(&alice, &pbx);
     alice.hangs_up(&own);
     let of_alice = pbx.receives("BYE");
-    pbx.hangs_up(&at_pbx);
-    pbx.receives("200");
+    pbx.leaves(&at_pbx);
     let [_, of_pbx] = alice.receives_each(["200", "BYE"]);
     pbx.answers(&of_alice, 200);
     alice.answers(&of_pbx, 200);
@@ -186,10 +184,7 @@ fn a_reinvite_and_its_challenge_pass_and_it_comes_again() {
     let sent = alice.sends(again.with_sdp(OFFER));
     let second = pbx.receives("INVITE");
     assert_eq!(second.cseq(), first.cseq() + 1);
-    pbx.sends(response(&second, 200).with_sdp(ANSWER));
-    let answer = alice.receives("200");
-    alice.acks(&sent, &answer);
-    pbx.receives("ACK");
+    pbx.takes_call(&second, &alice, &sent);
     hang_up(&alice, &own, &pbx);
 }
 
@@ -211,13 +206,11 @@ fn nobody_else_takes_up_a_challenged_call() {
     let theirs = mallory.sends(stolen);
     let at_pbx = pbx.receives("INVITE");
     assert_ne!(at_pbx.call_id(), first.call_id());
-    pbx.answers(&at_pbx, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&at_pbx, 486);
     refused(&mallory, &theirs, "486");
     let sent = alice.sends(repeated(&sent));
     let own = pbx.receives("INVITE");
     assert_eq!(own.call_id(), first.call_id());
-    pbx.answers(&own, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&own, 486);
     refused(&alice, &sent, "486");
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::super::kit::completion::{
     CANCEL_LAST, GUARD, LONG, MOMENT, REQUEST_LAST, connects, is_confirmed, just_before, picks_up,
-    recalled, refuses, stops_ringing,
+    recalled, stops_ringing,
 };
 use super::super::kit::dialog::Dialog;
 use super::super::kit::dialogs::is_watched;
@@ -135,12 +135,10 @@ impl Office {
     fn is_over(&self, caller: &Party, talk: &Talk) {
         let (pbx, bob) = (&self.pbx, &self.bob);
         caller.hangs_up(&talk.caller);
-        let bye = pbx.receives("BYE");
-        pbx.answers(&bye, 200);
+        pbx.is_hung_up_on();
         caller.receives_each(["200"]);
         pbx.hangs_up(&talk.inward);
-        let bye = bob.receives("BYE");
-        bob.answers(&bye, 200);
+        bob.is_hung_up_on();
         pbx.receives("200");
     }
 
@@ -155,12 +153,11 @@ impl Office {
     #[track_caller]
     fn is_refused(&self, caller: &Party, call: &Passing, status: u16) -> Message {
         let pbx = &self.pbx;
-        refuses(&self.bob, &call.arrived, status);
+        self.bob.refuses(&call.arrived, status);
         let refusal = pbx.receives(&status.to_string());
         assert!(!refusal.has("Call-Info"), "{refusal}"); // R1
         pbx.acks(&call.back, &refusal);
-        pbx.answers(&call.out, status);
-        pbx.receives("ACK");
+        pbx.refuses(&call.out, status);
         refused(caller, &call.sent, &status.to_string())
     }
 
@@ -258,8 +255,7 @@ fn who_was_busy_behind_a_pbx_is_dialled_by_the_callers_own_phone() {
     assert_eq!(office.tells(&recall, "SIP/2.0 200 OK\r\n"), "");
     office.is_over(&office.alice, &talk);
     office.has_nothing_left();
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 #[test]
@@ -322,7 +318,7 @@ fn a_call_that_voicemail_answered_can_be_completed() {
     let office = Office::new(Setup::Edge);
     let talk = office.carol_talks();
     let call = office.passes(&office.alice, invite("alice", "bob"));
-    refuses(&office.bob, &call.arrived, 486);
+    office.bob.refuses(&call.arrived, 486);
     let busy = office.pbx.receives("486");
     office.pbx.acks(&call.back, &busy);
     let voicemail = office.is_diverted(&call);
@@ -345,7 +341,7 @@ impl Office {
     #[track_caller]
     fn is_recalled_in_vain(&self) {
         let recall = recalled(&self.alice);
-        refuses(&self.alice, &recall, 486);
+        self.alice.refuses(&recall, 486);
         self.dials(CANCEL_LAST);
     }
 
@@ -369,15 +365,12 @@ fn a_cc_call_that_voicemail_answers_is_none_that_completes() {
     office.bob.answers(&call.arrived, 180);
     office.pbx.receives("180");
     // The PBX has let it ring for long enough.
-    office.pbx.cancels(&call.back);
-    let [_, ended] = office.pbx.receives_each(["200", "487"]);
-    office.pbx.acks(&call.back, &ended);
+    office.pbx.gives_up(&call.back);
     stops_ringing(&office.bob, &call.arrived);
     let voicemail = office.is_diverted(&call);
     office.tells(&recall, "SIP/2.0 200 OK\r\n");
     // R9: the call stays.
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
     hang_up(&office.alice, &voicemail, &office.pbx);
     // She is called back when Bob has talked again.
     let talk = office.carol_talks();
@@ -423,16 +416,14 @@ fn a_request_taken_back_while_the_phone_dials_is_withdrawn_at_the_pbx() {
     office.pbx.answers(&call.out, 180);
     let cancel = office.pbx.receives("CANCEL");
     office.pbx.answers(&cancel, 200);
-    office.pbx.answers(&call.out, 487);
-    office.pbx.receives("ACK");
+    office.pbx.refuses(&call.out, 487);
     office.pbx.cancels(&call.back);
     office.bob.answers(&call.arrived, 180);
     let [_, ended] = office.pbx.receives_each(["200", "487"]);
     office.pbx.acks(&call.back, &ended);
     let cancel = office.bob.receives("CANCEL");
     office.bob.answers(&cancel, 200);
-    office.bob.answers(&call.arrived, 487);
-    office.bob.receives("ACK");
+    office.bob.refuses(&call.arrived, 487);
     let [ended] = office.alice.receives_each(["487"]);
     office.alice.acks(&call.sent, &ended);
     let [bye] = office.alice.receives_each(["BYE"]);
@@ -519,10 +510,7 @@ fn is_put_through(office: &Office, side: &Party, asks: impl Fn(&Message) -> Opti
         .with_sdp(OFFER);
     let back = office.pbx.sends(onward);
     let arrived = office.bob.receives("INVITE");
-    office.bob.sends(response(&arrived, 200).with_sdp(ANSWER));
-    let answered = office.pbx.receives("200");
-    office.pbx.acks(&back, &answered);
-    office.bob.receives("ACK");
+    let answered = office.bob.takes_call(&arrived, &office.pbx, &back);
     connects(&office.alice, side, &out);
     hang_up(&office.alice, &recall, side);
     hang_up(
@@ -576,8 +564,7 @@ fn who_reaches_the_callee_by_himself_needs_no_recall() {
     let talk = office.is_answered(&office.alice, &call);
     office.is_over(&office.alice, &talk);
     office.has_nothing_left();
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 /// R2: Bob talks on a phone that we do not see, and the PBX tells.
@@ -589,8 +576,7 @@ fn a_talk_on_a_phone_that_only_the_pbx_sees_is_waited_for() {
     } = &office;
     let sent = alice.sends(invite("alice", "bob").with_sdp(OFFER));
     let out = pbx.receives("INVITE");
-    pbx.answers(&out, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&out, 486);
     refused(alice, &sent, "486");
     let draft = from(request("INVITE", &address(REQUEST_LAST)), "alice");
     let code = alice.sends(draft.with_sdp(OFFER));
@@ -602,7 +588,7 @@ fn a_talk_on_a_phone_that_only_the_pbx_sees_is_waited_for() {
     watch.tells(pbx, 1, "partial", &[("1", "terminated")]);
     world.advance(GUARD);
     let recall = recalled(alice);
-    refuses(alice, &recall, 486);
+    alice.refuses(&recall, 486);
     let draft = from(request("INVITE", &address(CANCEL_LAST)), "alice");
     let code = alice.sends(draft.with_sdp(OFFER));
     watch.is_left(pbx);
@@ -644,8 +630,7 @@ fn a_callee_whose_caller_rings_is_busy_to_the_calls_of_other_phones() {
     let back = pbx.sends(proxied(&out, &office.to_bob));
     let busy = pbx.receives("486");
     pbx.acks(&back, &busy);
-    pbx.answers(&out, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&out, 486);
     let busy = refused(&office.carol, &sent, "486");
     assert!(busy.has("Call-Info"), "{busy}");
     bob.receives_nothing();
@@ -657,9 +642,8 @@ fn a_callee_whose_caller_rings_is_busy_to_the_calls_of_other_phones() {
     let rings = bob.receives("INVITE");
     let [cancel] = alice.receives_each(["CANCEL"]);
     alice.answers(&cancel, 200);
-    alice.answers(&recall, 487);
-    alice.receives("ACK");
-    refuses(bob, &rings, 486);
+    alice.refuses(&recall, 487);
+    bob.refuses(&rings, 486);
     let busy = pbx.receives("486");
     pbx.acks(&back, &busy);
     office.dials(CANCEL_LAST);

@@ -80,8 +80,7 @@ impl Scene {
     /// Bob's phone refuses; what the PBX is told. Nothing is added there.
     #[track_caller]
     fn bob_refuses(&self, inward: &Inward, status: u16) {
-        self.bob.answers(&inward.at_bob, status);
-        self.bob.receives("ACK");
+        self.bob.refuses(&inward.at_bob, status);
         let refusal = refused(&self.pbx, &inward.sent, &status.to_string());
         assert!(!refusal.has("Call-Info"), "{refusal}");
     }
@@ -100,8 +99,7 @@ impl Scene {
     /// The PBX gives the call up; what Alice is told.
     #[track_caller]
     fn fails(&self, out: &Out, status: u16) -> Message {
-        self.pbx.answers(&out.at_pbx, status);
-        self.pbx.receives("ACK");
+        self.pbx.refuses(&out.at_pbx, status);
         refused(&self.alice, &out.sent, &status.to_string())
     }
 
@@ -126,8 +124,7 @@ impl Scene {
         let answer = self.alice.receives_final();
         self.alice.acks(&sent, &answer);
         if answer.status() == 200 {
-            let bye = self.alice.receives("BYE");
-            self.alice.answers(&bye, 200);
+            self.alice.is_hung_up_on();
         }
         self.pbx.receives_nothing();
         answer.status()
@@ -140,8 +137,7 @@ impl Scene {
         let sent = self.alice.sends(invite("alice", code).with_sdp(OFFER));
         let [done] = self.alice.receives_each(["200"]);
         self.alice.acks(&sent, &done);
-        let bye = self.alice.receives("BYE");
-        self.alice.answers(&bye, 200);
+        self.alice.is_hung_up_on();
     }
 }
 

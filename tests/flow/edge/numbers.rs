@@ -2,7 +2,7 @@
 //!
 //! Spec: RULES R1.
 
-use super::super::kit::completion::{CANCEL_ALL, GUARD, REQUEST_LAST, is_confirmed, refuses};
+use super::super::kit::completion::{CANCEL_ALL, GUARD, REQUEST_LAST, is_confirmed};
 use super::super::kit::draft::{Draft, OFFER, proxied, request};
 use super::super::kit::message::Message;
 use super::super::kit::party::Party;
@@ -23,11 +23,10 @@ fn is_refused(
     let out = pbx.receives("INVITE");
     let back = pbx.sends(onward(&out));
     let arrived = bob.receives("INVITE");
-    refuses(bob, &arrived, 486);
+    bob.refuses(&arrived, 486);
     let busy = pbx.receives("486");
     pbx.acks(&back, &busy);
-    pbx.answers(&out, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&out, 486);
     refused(alice, &sent, "486")
 }
 
@@ -89,12 +88,11 @@ fn numbers_of_the_configuration_join_the_passes_of_a_b2bua() {
     let out = pbx.receives("INVITE");
     let back = pbx.sends(onward(&out));
     let arrived = bob.receives("INVITE");
-    refuses(&bob, &arrived, 486);
+    bob.refuses(&arrived, 486);
     let busy = pbx.receives("486");
     pbx.acks(&back, &busy);
     // R19: the nearest evidence is that of his phone, whatever the PBX says.
-    pbx.answers(&out, 500);
-    pbx.receives("ACK");
+    pbx.refuses(&out, 500);
     let failure = refused(&alice, &sent, "500");
     assert!(offers(&failure), "{failure}");
     let again = is_refused(parties, "bob", onward);

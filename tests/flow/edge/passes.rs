@@ -24,10 +24,7 @@ fn a_call_of_a_phone_goes_to_the_pbx_as_the_phone_wrote_it() {
     assert_eq!(uri_of(at_pbx.header("From")), address("alice"));
     assert_eq!(uri_of(at_pbx.header("To")), address("bob"));
     assert_ne!(at_pbx.call_id(), sent.call_id());
-    pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
-    let answer = alice.receives("200");
-    alice.acks(&sent, &answer);
-    pbx.receives("ACK");
+    let answer = pbx.takes_call(&at_pbx, &alice, &sent);
     bob.receives_nothing();
     hang_up(&alice, &Dialog::of_caller(&sent, &answer), &pbx);
 }
@@ -42,8 +39,7 @@ fn a_request_uri_with_our_address_is_left_alone() {
     let sent = alice.sends(super::from(request("INVITE", &ours), "alice"));
     let at_pbx = pbx.receives("INVITE");
     assert_eq!(at_pbx.uri(), ours);
-    pbx.answers(&at_pbx, 404);
-    pbx.receives("ACK");
+    pbx.refuses(&at_pbx, 404);
     refused(&alice, &sent, "404");
 }
 
@@ -79,8 +75,7 @@ fn a_phone_on_a_connection_is_called_over_that_connection_alone() {
     let sent = pbx.sends(request("INVITE", &alias).with_sdp(OFFER));
     let at_bob = bob.receives("INVITE");
     assert!(at_bob.connection().is_some());
-    bob.answers(&at_bob, 486);
-    bob.receives("ACK");
+    bob.refuses(&at_bob, 486);
     refused(&pbx, &sent, "486");
     bob.disconnects();
     let sent = pbx.sends(request("INVITE", &alias).with_sdp(OFFER));
@@ -117,10 +112,7 @@ fn a_call_between_two_phones_crosses_twice() {
     let rings = pbx.receives("180");
     pbx.sends(response(&out, 180).tagged(rings.tag_of_to()));
     alice.receives("180");
-    bob.sends(response(&at_bob, 200).with_sdp(ANSWER));
-    let answered = pbx.receives("200");
-    pbx.acks(&back, &answered);
-    bob.receives("ACK");
+    let answered = bob.takes_call(&at_bob, &pbx, &back);
     pbx.sends(
         response(&out, 200)
             .tagged(answered.tag_of_to())
@@ -130,12 +122,10 @@ fn a_call_between_two_phones_crosses_twice() {
     alice.acks(&sent, &answer);
     pbx.receives("ACK");
     alice.hangs_up(&Dialog::of_caller(&sent, &answer));
-    let bye = pbx.receives("BYE");
-    pbx.answers(&bye, 200);
+    pbx.is_hung_up_on();
     alice.receives("200");
     pbx.hangs_up(&Dialog::of_caller(&back, &answered));
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
+    bob.is_hung_up_on();
     pbx.receives("200");
 }
 
@@ -164,8 +154,7 @@ fn both_phones_of_a_user_ring_when_the_pbx_forks() {
     pbx.acks(&sent[1], &ended);
     let cancel = cell.receives("CANCEL");
     cell.answers(&cancel, 200);
-    cell.answers(&at_cell, 487);
-    cell.receives("ACK");
+    cell.refuses(&at_cell, 487);
     hang_up(&pbx, &Dialog::of_caller(&sent[0], &answer), &desk);
 }
 

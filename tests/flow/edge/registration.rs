@@ -349,8 +349,7 @@ fn a_phone_that_counts_anew_is_there_if_the_pbx_says_so() {
         assert_eq!(told.header("Contact"), format!("{contact};expires=60"));
         let sent = pbx.sends(request("INVITE", at_pbx.contact()).with_sdp(OFFER));
         let at_phone = phone.receives("INVITE");
-        phone.answers(&at_phone, 486);
-        phone.receives("ACK");
+        phone.refuses(&at_phone, 486);
         refused(&pbx, &sent, "486");
     }
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::super::kit::completion::{
-    CANCEL_ALL, LONG, MOMENT, REQUEST_LAST, is_confirmed, just_before, recalled, refuses,
+    CANCEL_ALL, LONG, MOMENT, REQUEST_LAST, is_confirmed, just_before, recalled,
 };
 use super::super::kit::draft::{OFFER, proxied, request};
 use super::super::kit::message::{Message, param};
@@ -109,14 +109,12 @@ fn a_phone_is_called_after_a_restart_as_before() {
     let sent = pbx.sends(request("INVITE", &alias).with_sdp(OFFER));
     let at_alice = alice.receives("INVITE");
     assert_eq!(at_alice.uri(), alice.uri());
-    alice.answers(&at_alice, 486);
-    alice.receives("ACK");
+    alice.refuses(&at_alice, 486);
     refused(&pbx, &sent, "486");
     // R8: and it may call.
     let sent = alice.sends(invite("alice", "bob").with_sdp(OFFER));
     let at_pbx = pbx.receives("INVITE");
-    pbx.answers(&at_pbx, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&at_pbx, 486);
     refused(&alice, &sent, "486");
     // The PBX has it for an hour, of which 20 s are over.
     alice.sends(numbered("one", 2));
@@ -193,11 +191,10 @@ fn a_callee_of_whom_nothing_is_known_after_a_restart_is_called_in_the_end() {
         let out = pbx.receives("INVITE");
         let back = pbx.sends(proxied(&out, &to_bob));
         let arrived = bob.receives("INVITE");
-        refuses(&bob, &arrived, 486);
+        bob.refuses(&arrived, 486);
         let busy = pbx.receives("486");
         pbx.acks(&back, &busy);
-        pbx.answers(&out, 486);
-        pbx.receives("ACK");
+        pbx.refuses(&out, 486);
         refused(phone, &sent, "486");
     }
     let code = from(request("INVITE", &address(REQUEST_LAST)), "alice");
@@ -207,7 +204,7 @@ fn a_callee_of_whom_nothing_is_known_after_a_restart_is_called_in_the_end() {
     alice.receives_nothing();
     world.advance(MOMENT);
     let recall = recalled(&alice);
-    refuses(&alice, &recall, 486);
+    alice.refuses(&recall, 486);
     let code = from(request("INVITE", &address(CANCEL_ALL)), "alice");
     let code = alice.sends(code.with_sdp(OFFER));
     is_confirmed(&alice, &code);

@@ -193,8 +193,7 @@ fn a_registered_phone_calls_through_the_pbx() {
     let (_world, pbx, alice) = with_alice();
     let sent = alice.sends(invite("alice", "bob").with_sdp(OFFER));
     let at_pbx = pbx.receives("INVITE");
-    pbx.answers(&at_pbx, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&at_pbx, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -221,8 +220,7 @@ fn a_phone_that_withholds_its_number_calls_in_the_name_that_the_pbx_is_told() {
         at_pbx.header("P-Preferred-Identity"),
         format!("<{}>", address("alice"))
     );
-    pbx.answers(&at_pbx, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&at_pbx, 486);
     refused(&alice, &sent, "486");
     let mallory = world.party("mallory");
     registers(&mallory, "mallory", &pbx);
@@ -240,8 +238,7 @@ fn a_peer_calls_through_the_pbx() {
     let call = invite("carol", "bob").with("From", "<sip:carol@office.example>;tag=1");
     let sent = office.sends(call.with_only("From", "<sip:carol@office.example>;tag=1"));
     let at_pbx = pbx.receives("INVITE");
-    pbx.answers(&at_pbx, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&at_pbx, 486);
     refused(&office, &sent, "486");
 }
 
@@ -273,8 +270,7 @@ fn a_call_for_help_is_let_in_from_anywhere() {
     let sent = stranger.sends(request("INVITE", "urn:service:sos").with_sdp(OFFER));
     let at_pbx = pbx.receives("INVITE");
     assert_eq!(at_pbx.uri(), "urn:service:sos");
-    pbx.answers(&at_pbx, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&at_pbx, 486);
     refused(&stranger, &sent, "486");
 }
 

@@ -73,13 +73,32 @@ impl BobIsBusy {
         }
     }
 
+    /// The world, and Alice, Bob and Carol.
+    pub(crate) fn parts(&self) -> (&World, [&Party; 3]) {
+        (&self.world, self.phones())
+    }
+
+    /// Alice, Bob and Carol.
+    pub(crate) fn phones(&self) -> [&Party; 3] {
+        [&self.alice, &self.bob, &self.carol]
+    }
+
     /// Carol and Bob have said all they had to say.
     #[track_caller]
     pub(crate) fn bob_hangs_up(&self) {
         hang_up(&self.carol, &self.talk.caller, &self.bob);
     }
 
-    /// That, and nobody disturbs Bob in his guard time.
+    /// They talk once more, and nobody disturbs Bob in his guard time.
+    #[track_caller]
+    pub(crate) fn bob_talks_again(&self) {
+        let talk = call(&self.carol, &self.bob);
+        self.world.advance(GUARD);
+        hang_up(&self.carol, &talk.caller, &self.bob);
+        self.world.advance(GUARD);
+    }
+
+    /// They have said all they had to say, and nobody disturbs Bob in his guard time.
     #[track_caller]
     pub(crate) fn bob_is_free(&self) {
         self.bob_hangs_up();
@@ -214,6 +233,14 @@ pub(crate) fn line<'m>(notify: &'m Message, name: &str) -> &'m str {
         .trim()
 }
 
+/// Takes a subscription back.
+#[track_caller]
+pub(crate) fn leaves(subscriber: &Party, dialog: &Dialog) {
+    subscriber.sends(unsubscribe(dialog));
+    subscriber.receives("200");
+    ended(subscriber, "timeout");
+}
+
 /// Whether a caller can be recalled, as his phone or his PBX publishes it.
 pub(crate) fn publish(uri: &str, basic: &str) -> Draft {
     presence(request("PUBLISH", uri), basic)
@@ -296,16 +323,6 @@ pub(crate) fn cc_call(ready: &Message) -> Draft {
 pub(crate) fn speaks_with(caller: &Party, user: &str, phone: &Party) -> Dialog {
     let sent = caller.sends(invite(user).with_sdp(OFFER));
     let rings = phone.receives("INVITE");
-    phone.sends(response(&rings, 200).with_sdp(ANSWER));
-    let answer = caller.receives("200");
-    caller.acks(&sent, &answer);
-    phone.receives("ACK");
+    let answer = phone.takes_call(&rings, caller, &sent);
     Dialog::of_caller(&sent, &answer)
-}
-
-/// A phone refuses what rings with it.
-#[track_caller]
-pub(crate) fn refuses(phone: &Party, invite: &Message, status: u16) {
-    phone.answers(invite, status);
-    phone.receives("ACK");
 }

@@ -217,6 +217,10 @@ impl Message {
         if self.tag_of_from().is_empty() {
             return Some("From has no tag".to_owned());
         }
+        let is_tagged_twice = |name: &&&str| self.header(name).matches(";tag=").count() > 1;
+        if let Some(name) = ["From", "To"].iter().find(is_tagged_twice) {
+            return Some(format!("{name} has two tags")); // S-12
+        }
         if self.is_request() {
             self.fault_of_request()
         } else {

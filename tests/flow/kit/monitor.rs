@@ -38,6 +38,14 @@ pub(crate) fn alice_and_peer(setup: Setup) -> (World, Party, Party) {
     (world, alice, pbx)
 }
 
+/// The same, and Alice has called Bob, who is busy there and may be waited for.
+#[track_caller]
+pub(crate) fn alice_failed_at_peer(setup: Setup) -> (World, Party, Party) {
+    let (world, alice, pbx) = alice_and_peer(setup);
+    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    (world, alice, pbx)
+}
+
 /// The offer in a Call-Info.
 pub(crate) fn call_info(uri: &str) -> String {
     format!("<{uri}>;purpose=call-completion;m=BS")

@@ -71,6 +71,47 @@ impl Party {
         self.sends(draft::bye(dialog))
     }
 
+    /// Hangs up, and campon has heard it.
+    #[track_caller]
+    pub(crate) fn leaves(&self, dialog: &Dialog) {
+        self.hangs_up(dialog);
+        self.receives("200");
+    }
+
+    /// Takes a call: the 200 as its caller got it.
+    #[track_caller]
+    pub(crate) fn takes_call(&self, invite: &Message, caller: &Self, sent: &Message) -> Message {
+        self.sends(draft::response(invite, 200).with_sdp(draft::ANSWER));
+        let answer = caller.receives("200");
+        caller.acks(sent, &answer);
+        self.receives("ACK");
+        answer
+    }
+
+    /// Takes an INVITE back before it is answered: the CANCEL.
+    #[track_caller]
+    pub(crate) fn gives_up(&self, invite: &Message) -> Message {
+        let cancel = self.cancels(invite);
+        let [_, ended] = self.receives_each(["200", "487"]);
+        self.acks(invite, &ended);
+        cancel
+    }
+
+    /// Refuses an INVITE.
+    #[track_caller]
+    pub(crate) fn refuses(&self, invite: &Message, status: u16) {
+        self.answers(invite, status);
+        self.receives("ACK");
+    }
+
+    /// Takes a BYE.
+    #[track_caller]
+    pub(crate) fn is_hung_up_on(&self) -> Message {
+        let bye = self.receives("BYE");
+        self.answers(&bye, 200);
+        bye
+    }
+
     /// Takes the next message: a method, or a code. A 100 on the way is passed over unless asked for.
     #[track_caller]
     pub(crate) fn receives(&self, kind: &str) -> Message {

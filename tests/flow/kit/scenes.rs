@@ -99,8 +99,7 @@ pub(crate) fn call(alice: &Party, bob: &Party) -> Call {
 pub(crate) fn gives_in(party: &Party, invite: &Message) -> Message {
     let cancel = party.receives("CANCEL");
     party.answers(&cancel, 200);
-    party.answers(invite, 487);
-    party.receives("ACK");
+    party.refuses(invite, 487);
     cancel
 }
 
@@ -117,7 +116,6 @@ pub(crate) fn refused(caller: &Party, sent: &Message, code: &str) -> Message {
 #[track_caller]
 pub(crate) fn hang_up(from: &Party, dialog: &Dialog, to: &Party) {
     from.hangs_up(dialog);
-    let bye = to.receives("BYE");
-    to.answers(&bye, 200);
+    to.is_hung_up_on();
     from.receives("200");
 }

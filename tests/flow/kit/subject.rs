@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use campon::call::{NatMedia, Reliability, SessionAsks};
@@ -11,6 +11,7 @@ use campon::cc::trust::Dials;
 use campon::completion::intrusion::{Level, Rights};
 use campon::completion::{Codes, Mode, RawCodes, WallTime};
 use campon::location::{Access, Account, Accounts, Aor};
+use campon::media::clip::Clip;
 use campon::media::digit::Digit;
 use campon::media::prompts::Voice;
 use campon::random::Rng;
@@ -418,13 +419,7 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
             trial: Duration::from_secs(5),
             takes_new_keys: false,
         });
-        let own = include_bytes!("../../../src/media/prompts/en/message.wav");
-        let voice = Voice::new(|name| match (setup, name) {
-            (Setup::PromptingChoice, "text_0" | "text_1") => Some(own.to_vec()),
-            (Setup::Unwarned, "warning") => Some(silence()),
-            _ => None,
-        });
-        settings.voice = Some(voice.expect("a voice"));
+        settings.voice = Some(voice(setup));
         settings.completion.prompt = Some(Prompt {
             digits: vec![
                 (Digit::D5, Mode::Callback),
@@ -440,6 +435,24 @@ fn prepare_prompts(setup: Setup, settings: &mut Settings) {
     }
 }
 
+/// What is said in a campon of this setup; the shipped files are read once, as that takes longer than
+/// many a ladder.
+fn voice(setup: Setup) -> Voice {
+    static SHIPPED: LazyLock<Voice> =
+        LazyLock::new(|| Voice::new(|_| None).expect("the shipped voice"));
+    if matches!(setup, Setup::PromptingChoice) {
+        let own = include_bytes!("../../../src/media/prompts/en/message.wav");
+        let is_text = |name: &str| matches!(name, "text_0" | "text_1");
+        let voice = Voice::new(|name| is_text(name).then(|| own.to_vec()));
+        return voice.expect("a voice with texts");
+    }
+    let mut voice = SHIPPED.clone();
+    if matches!(setup, Setup::Unwarned) {
+        voice.warning = Clip::new(vec![0; 8_000]);
+    }
+    voice
+}
+
 /// What callers hear who wait or are called back.
 fn prepare_hearing(setup: Setup, settings: &mut Settings) {
     settings.completion.camp_on_answered = matches!(setup, Setup::Answering);
@@ -451,7 +464,7 @@ fn prepare_hearing(setup: Setup, settings: &mut Settings) {
             trial: Duration::from_secs(5),
             takes_new_keys: false,
         });
-        settings.voice = Some(Voice::new(|_| None).expect("the shipped voice"));
+        settings.voice = Some(voice(setup));
         settings.completion.announces_recalls = true;
     }
 }
@@ -472,26 +485,6 @@ fn rights([intruder, target, third]: [u8; 3]) -> BTreeMap<Aor, Rights> {
         (Aor::of_user(name.as_bytes()), rights)
     });
     each.collect()
-}
-
-/// A second of nothing, as a file (WAV of 8 kHz, 16 bits, mono).
-fn silence() -> Vec<u8> {
-    let data = vec![0; 16_000];
-    let length = |bytes: usize| u32::try_from(bytes).expect("a second").to_le_bytes();
-    let head = [
-        &b"RIFF"[..],
-        &length(36 + data.len()),
-        b"WAVEfmt ",
-        &16_u32.to_le_bytes(),
-        &[1, 0, 1, 0],
-        &8000_u32.to_le_bytes(),
-        &16_000_u32.to_le_bytes(),
-        &[2, 0, 16, 0],
-        b"data",
-        &length(data.len()),
-        &data,
-    ];
-    head.concat()
 }
 
 /// What callers dial.

@@ -17,6 +17,7 @@ use campon::shard::{Input, Output, SendId, Shard};
 use campon::sip::flow::{ConnectionId, Flow, ListenerId, Transport};
 use campon::time::Timestamp;
 
+use super::completion::LONG;
 use super::message::Message;
 use super::party::Party;
 use super::subject::{self, OFFICE, OWN_CALLS_LISTENER, SECOND, Setup, UPSTREAM};
@@ -314,6 +315,30 @@ impl World {
     /// What the sound thread is to do next.
     pub(crate) fn next_sound(&self) -> Option<Command> {
         self.0.borrow_mut().sounds.pop_front()
+    }
+
+    /// Long afterwards nothing has come that the test did not take.
+    #[track_caller]
+    pub(crate) fn stays_quiet(&self) {
+        self.advance(LONG);
+        self.quiet();
+    }
+
+    /// A room opens: its name, and the port of who is to hear something in it.
+    #[track_caller]
+    pub(crate) fn opens(&self) -> (RoomId, u16) {
+        let next = self.next_sound();
+        let Some(Command::Open { room, party, .. }) = next else {
+            panic!("no room opens: {next:?}");
+        };
+        (room, party.0)
+    }
+
+    /// A room closes.
+    #[track_caller]
+    pub(crate) fn closes(&self) {
+        let next = self.next_sound();
+        assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
     }
 
     /// Something was heard in a room.

@@ -77,8 +77,7 @@ fn an_application_is_answered_when_its_caller_is_in_the_call() {
 fn an_application_is_told_what_a_phone_has_refused() {
     let scene = Scene::new();
     let asked = scene.is_asked_for();
-    scene.carol.answers(&asked, 488);
-    scene.carol.receives("ACK");
+    scene.carol.refuses(&asked, 488);
     scene.is_told_that_there_is_no_way();
     scene.is_refused();
 }
@@ -87,9 +86,7 @@ fn an_application_is_told_what_a_phone_has_refused() {
 fn an_application_is_told_that_its_caller_has_gone() {
     let scene = Scene::new();
     let asked = scene.is_asked_for();
-    scene.alice.cancels(&scene.sent);
-    let [_, ended] = scene.alice.receives_each(["200", "487"]);
-    scene.alice.acks(&scene.sent, &ended);
+    scene.alice.gives_up(&scene.sent);
     scene.is_told_that_there_is_no_way();
     takes(&scene.carol, &asked, CAROL);
     let back = scene.carol.receives("INVITE");

@@ -104,9 +104,7 @@ fn a_second_intruder_leaves_a_line_for_each_time_that_he_asks() {
     let dave = scene.world.phone("dave");
     let sent = dave.sends(invite("bob").with_sdp(OFFER));
     dave.receives("183");
-    let Some(Command::Open { room, .. }) = scene.world.next_sound() else {
-        panic!("a room opens");
-    };
+    let (room, _) = scene.world.opens();
     for _ in 0..2 {
         scene.world.hears(room, News::Digit(Digit::D3));
         scene.assert_audited(&[("dave", NO_MEANS)]);
@@ -119,8 +117,7 @@ fn a_second_intruder_leaves_a_line_for_each_time_that_he_asks() {
     assert!(matches!(next, Some(Command::Play { .. })), "{next:?}");
     scene.world.hears(room, News::PlayedOut);
     refused(&dave, &sent, "486");
-    let next = scene.world.next_sound();
-    assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+    scene.world.closes();
     scene.alice_leaves(&dialog);
     scene.assert_audited(&[("alice", IntrusionEnd::Joined)]);
     scene.they_have_each_other();
@@ -159,7 +156,7 @@ fn who_hangs_up_at_any_step_leaves_one_line() {
             takes(&scene.carol, &invite, CAROL);
             let asked = scene.bob.receives("INVITE");
             scene.alice.cancels(&scene.sent);
-            refuses(&scene.bob, &asked, 488);
+            scene.bob.refuses(&asked, 488);
         } else {
             scene.alice.cancels(&scene.sent);
         }
@@ -185,18 +182,16 @@ fn each_end_of_the_call_that_was_joined_leaves_one_line() {
     scene.joins();
     scene.alice_is_in();
     hang_up(&scene.bob, &scene.talk.callee, &scene.carol);
-    let bye = scene.alice.receives("BYE");
-    scene.alice.answers(&bye, 200);
+    scene.alice.is_hung_up_on();
     scene.assert_audited(&[("alice", IntrusionEnd::Joined)]);
     scene.all_is_quiet();
     assert!(scene.audited().is_empty());
 
     let scene = Scene::recorded();
     let (asked, _) = scene.carol_is_asked();
-    refuses(&scene.carol, &asked, 481);
+    scene.carol.refuses(&asked, 481);
     scene.both_are_hung_up_on();
     scene.assert_audited(&[("alice", IntrusionEnd::Failed)]);
     scene.alice_gets_her_failure();
-    scene.world.advance(LONG);
-    scene.world.quiet();
+    scene.world.stays_quiet();
 }

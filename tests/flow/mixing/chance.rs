@@ -220,8 +220,7 @@ fn whatever_phones_do_nobody_is_left_on_a_mixer() {
         if !chance.phones.iter().any(|phone| phone.is_over) {
             hang_up(&scene.carol, &scene.talk.caller, &scene.bob);
         }
-        scene.world.advance(LONG);
-        scene.world.quiet();
+        scene.world.stays_quiet();
     }
     assert!(mixed > 10, "{mixed} of {LADDERS} ladders were mixes");
 }

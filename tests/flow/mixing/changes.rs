@@ -19,8 +19,7 @@ impl Scene {
     /// Alice is told that she has to go, and the room closes.
     #[track_caller]
     fn alice_has_to_go(&self) {
-        let bye = self.alice.receives("BYE");
-        self.alice.answers(&bye, 200);
+        self.alice.is_hung_up_on();
         self.room_closes();
         assert!(self.world.next_sound().is_none());
     }
@@ -44,9 +43,7 @@ impl Scene {
 /// has to go. What they hear of each other is later than what they have heard of us.
 #[test]
 fn who_puts_the_other_on_hold_ends_the_mix_by_that() {
-    let scene = Scene::new();
-    scene.joins();
-    scene.alice_is_in();
+    let (scene, _) = Scene::joined();
     let [asked, heard] = scene.carol_asks(&carols(3, "sendonly"), &bobs(9, "recvonly"));
     assert_eq!(asked.sdp(), carols(4, "sendonly"));
     assert_eq!(heard.sdp(), bobs(10, "recvonly"));
@@ -60,9 +57,7 @@ fn who_puts_the_other_on_hold_ends_the_mix_by_that() {
 
 #[test]
 fn whom_the_intruder_came_for_may_do_so_too() {
-    let scene = Scene::new();
-    scene.joins();
-    scene.alice_is_in();
+    let (scene, _) = Scene::joined();
     let hold = scene
         .bob
         .sends(reinvite(&scene.talk.callee).with_sdp(&bobs(9, "sendonly")));
@@ -82,14 +77,12 @@ fn whom_the_intruder_came_for_may_do_so_too() {
 /// RFC 3261 §14.1: a refused change leaves the session as it is, and so the mix.
 #[test]
 fn a_change_that_the_other_side_refuses_leaves_all_three_as_they_are() {
-    let scene = Scene::new();
-    scene.joins();
-    let dialog = scene.alice_is_in();
+    let (scene, dialog) = Scene::joined();
     let hold = scene
         .carol
         .sends(reinvite(&scene.talk.caller).with_sdp(&carols(3, "sendonly")));
     let asked = scene.bob.receives("INVITE");
-    refuses(&scene.bob, &asked, 488);
+    scene.bob.refuses(&asked, 488);
     refused(&scene.carol, &hold, "488");
     scene.alice.receives_nothing();
     assert!(scene.world.next_sound().is_none());
@@ -108,9 +101,7 @@ fn a_change_that_the_other_side_refuses_leaves_all_three_as_they_are() {
 #[test]
 fn who_leaves_while_the_two_agree_on_something_else_is_not_waited_for() {
     for status in [200, 488] {
-        let scene = Scene::new();
-        scene.joins();
-        let dialog = scene.alice_is_in();
+        let (scene, dialog) = Scene::joined();
         let hold = scene
             .carol
             .sends(reinvite(&scene.talk.caller).with_sdp(&carols(3, "sendonly")));
@@ -127,7 +118,7 @@ fn who_leaves_while_the_two_agree_on_something_else_is_not_waited_for() {
             scene.carol.acks(&hold, &heard);
             scene.bob.receives("ACK");
         } else {
-            refuses(&scene.bob, &asked, status);
+            scene.bob.refuses(&asked, status);
             refused(&scene.carol, &hold, "488");
             let back = scene
                 .carol
@@ -144,9 +135,7 @@ fn who_leaves_while_the_two_agree_on_something_else_is_not_waited_for() {
 
 #[test]
 fn a_change_by_update_crosses_and_ends_the_mix() {
-    let scene = Scene::new();
-    scene.joins();
-    scene.alice_is_in();
+    let (scene, _) = Scene::joined();
     let update = within(&scene.talk.caller, "UPDATE").with_sdp(&carols(3, "sendonly"));
     scene.carol.sends(update);
     let asked = scene.bob.receives("UPDATE");
@@ -162,9 +151,7 @@ fn a_change_by_update_crosses_and_ends_the_mix() {
 
 #[test]
 fn an_update_that_changes_nothing_is_answered_by_us() {
-    let scene = Scene::new();
-    scene.joins();
-    let dialog = scene.alice_is_in();
+    let (scene, dialog) = Scene::joined();
     let sides = [
         (&scene.carol, &scene.talk.caller, CAROL),
         (&scene.bob, &scene.talk.callee, BOB),
@@ -180,17 +167,13 @@ fn an_update_that_changes_nothing_is_answered_by_us() {
     scene.bob.answers(&asked, 200);
     scene.carol.receives("200");
     scene.alice.receives_nothing();
-    scene.alice_leaves(&dialog);
-    scene.they_have_each_other();
-    scene.ends();
+    scene.ends_as_it_was(&dialog);
 }
 
 /// RFC 3261 §14.2: who makes no offer wants one, which is the other side's to make.
 #[test]
 fn who_asks_for_an_offer_gets_the_other_sides() {
-    let scene = Scene::new();
-    scene.joins();
-    scene.alice_is_in();
+    let (scene, _) = Scene::joined();
     let sent = scene.carol.sends(reinvite(&scene.talk.caller));
     let asked = scene.bob.receives("INVITE");
     scene
@@ -255,7 +238,7 @@ fn what_meets_an_invite_of_ours_has_to_come_again() {
 fn who_is_kept_on_a_mixer_leaves_it_by_a_change_of_his_own() {
     let scene = Scene::left();
     let back = scene.carol.receives("INVITE");
-    refuses(&scene.carol, &back, 488);
+    scene.carol.refuses(&back, 488);
     let [asked, _] = scene.carol_asks(&carols(3, "sendonly"), &bobs(9, "recvonly"));
     assert_eq!(asked.sdp(), carols(4, "sendonly"));
     scene.room_closes();
@@ -267,7 +250,7 @@ fn who_is_kept_on_a_mixer_leaves_it_by_a_change_of_his_own() {
 fn who_waits_to_be_asked_back_leaves_the_mixer_by_a_change_of_his_own() {
     let scene = Scene::left();
     let back = scene.carol.receives("INVITE");
-    refuses(&scene.carol, &back, 503);
+    scene.carol.refuses(&back, 503);
     // What he knows of the mixer is a change like any other by now.
     scene.carol_asks(&carols(3, "sendrecv"), &bobs(9, "sendrecv"));
     scene.room_closes();
@@ -278,9 +261,7 @@ fn who_waits_to_be_asked_back_leaves_the_mixer_by_a_change_of_his_own() {
 /// She would be given a session with whom she has left.
 #[test]
 fn who_hangs_up_while_her_change_is_under_way_ends_the_call() {
-    let scene = Scene::new();
-    scene.joins();
-    scene.alice_is_in();
+    let (scene, _) = Scene::joined();
     let hold = scene
         .carol
         .sends(reinvite(&scene.talk.caller).with_sdp(&carols(3, "sendonly")));
@@ -291,20 +272,17 @@ fn who_hangs_up_while_her_change_is_under_way_ends_the_call() {
     scene.carol.acks(&hold, &ended);
     let [cancel, bye] = scene.bob.receives_each(["CANCEL", "BYE"]);
     scene.bob.answers(&cancel, 200);
-    refuses(&scene.bob, &asked, 487);
+    scene.bob.refuses(&asked, 487);
     scene.bob.answers(&bye, 200);
     scene.alice_has_to_go();
-    scene.world.advance(LONG);
-    scene.world.quiet();
+    scene.world.stays_quiet();
 }
 
 /// Bob's phone is sent to Dave: it calls him, and Carol leaves. The intruder stays with Bob until he
 /// takes the new call up.
 #[test]
 fn a_transfer_crosses_and_who_is_transferred_ends_the_mix() {
-    let scene = Scene::new();
-    scene.joins();
-    scene.alice_is_in();
+    let (scene, _) = Scene::joined();
     let refers = within(&scene.talk.caller, "REFER").with("Refer-To", "<sip:dave@192.0.2.1>");
     scene.carol.sends(refers);
     let referred = scene.bob.receives("REFER");
@@ -340,22 +318,16 @@ fn who_is_replaced_leaves_as_if_she_had_hung_up() {
     );
     let sent = dave.sends(invite("carol").with("Replaces", &id).with_sdp(OFFER));
     let taken = scene.carol.receives("INVITE");
-    scene.carol.sends(response(&taken, 200).with_sdp(ANSWER));
-    let answer = dave.receives("200");
-    dave.acks(&sent, &answer);
-    scene.carol.receives("ACK");
-    scene.carol.hangs_up(&scene.talk.caller);
-    scene.carol.receives("200");
+    let answer = scene.carol.takes_call(&taken, &dave, &sent);
+    scene.carol.leaves(&scene.talk.caller);
     let next = scene.world.next_sound();
     assert!(
         matches!(next, Some(Command::Part { port, .. }) if port == carols_port),
         "{next:?}"
     );
     hang_up(&dave, &Dialog::of_caller(&sent, &answer), &scene.carol);
-    scene.alice.hangs_up(&dialog);
-    scene.alice.receives("200");
-    let bye = scene.bob.receives("BYE");
-    scene.bob.answers(&bye, 200);
+    scene.alice.leaves(&dialog);
+    scene.bob.is_hung_up_on();
     scene.leaves_the_mixer();
     scene.all_is_quiet();
 }
@@ -404,9 +376,7 @@ fn who_changes_more_than_his_address_asks_the_other_side() {
     let codec = moved.replace("AVP 0 8", "AVP 8");
     let picture = format!("{moved}m=video 40002 RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\n");
     for offer in [codec, picture] {
-        let scene = Scene::new();
-        scene.joins();
-        scene.alice_is_in();
+        let (scene, _) = Scene::joined();
         scene.carol_asks(&offer, &bobs(9, "sendrecv"));
         scene.alice_has_to_go();
         scene.ends();
@@ -426,10 +396,8 @@ fn who_stays_with_an_intruder_may_move() {
     scene.bob.acks(&sent, &answer);
     let next = scene.world.next_sound();
     assert!(matches!(next, Some(Command::Move { .. })), "{next:?}");
-    scene.alice.hangs_up(&dialog);
-    scene.alice.receives("200");
-    let bye = scene.bob.receives("BYE");
-    scene.bob.answers(&bye, 200);
+    scene.alice.leaves(&dialog);
+    scene.bob.is_hung_up_on();
     scene.leaves_the_mixer();
     scene.all_is_quiet();
 }

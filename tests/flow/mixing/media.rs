@@ -41,22 +41,7 @@ impl Scene {
     fn described(offer: &str, answer: &str, alices: &str) -> Self {
         let (world, [alice, bob, carol]) = parties(Setup::Intruding);
         let talk = call_as(&carol, &bob, offer, answer);
-        let sent = alice.sends(invite("bob").with_sdp(alices));
-        let progress = alice.receives("183");
-        let Some(Command::Open { room, party, .. }) = world.next_sound() else {
-            panic!("a room opens");
-        };
-        Self {
-            world,
-            alice,
-            bob,
-            carol,
-            talk,
-            sent,
-            progress,
-            room,
-            port: party.0,
-        }
+        Self::offered(world, [alice, bob, carol], talk, alices)
     }
 
     /// Both take the mixer so; what they were asked.
@@ -235,9 +220,7 @@ fn an_answer_is_taken_for_what_it_says() {
     let asked = scene.bob.receives("INVITE");
     takes(&scene.bob, &asked, ANSWER);
     let dialog = scene.alice_is_in();
-    scene.alice_leaves(&dialog);
-    scene.they_have_each_other();
-    scene.ends();
+    scene.ends_as_it_was(&dialog);
 
     let scene = Scene::new();
     let (asked, _) = scene.carol_is_asked();

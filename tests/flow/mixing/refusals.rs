@@ -20,7 +20,7 @@ fn refuses_all(world: &World, party: &Party, status: u16) -> u32 {
             idle += MOMENT;
         } else {
             let invite = party.receives("INVITE");
-            refuses(party, &invite, status);
+            party.refuses(&invite, status);
             asked += 1;
             idle = Duration::ZERO;
         }
@@ -74,19 +74,17 @@ fn who_is_asked_to_come_and_knows_of_no_call_has_none() {
     for status in [408, 481] {
         let scene = Scene::new();
         let (asked, _) = scene.carol_is_asked();
-        refuses(&scene.carol, &asked, status);
+        scene.carol.refuses(&asked, status);
         scene.both_are_hung_up_on();
         scene.alice_gets_her_failure();
-        scene.world.advance(LONG);
-        scene.world.quiet();
+        scene.world.stays_quiet();
 
         let scene = Scene::new();
         let asked = scene.bob_is_asked();
-        refuses(&scene.bob, &asked, status);
+        scene.bob.refuses(&asked, status);
         scene.both_are_hung_up_on();
         scene.alice_gets_her_failure();
-        scene.world.advance(LONG);
-        scene.world.quiet();
+        scene.world.stays_quiet();
     }
 }
 
@@ -109,8 +107,7 @@ fn who_does_not_answer_at_all_is_gone_and_the_caller_has_had_his_failure() {
     };
     scene.carol.answers(&bye, 200);
     while scene.world.next_sound().is_some() {}
-    scene.world.advance(LONG);
-    scene.world.quiet();
+    scene.world.stays_quiet();
 }
 
 /// Its user is asked, or it is slow: five seconds, and the question is withdrawn.
@@ -123,7 +120,7 @@ fn who_only_says_that_he_is_trying_is_asked_no_longer_and_all_is_as_before() {
         .carol
         .receives_within(Duration::from_secs(6), "CANCEL");
     scene.carol.answers(&cancel, 200);
-    refuses(&scene.carol, &asked, 487);
+    scene.carol.refuses(&asked, 487);
     scene.bob.receives_nothing();
     scene.is_refused();
 
@@ -132,7 +129,7 @@ fn who_only_says_that_he_is_trying_is_asked_no_longer_and_all_is_as_before() {
     scene.bob.answers(&asked, 100);
     let cancel = scene.bob.receives_within(Duration::from_secs(6), "CANCEL");
     scene.bob.answers(&cancel, 200);
-    refuses(&scene.bob, &asked, 487);
+    scene.bob.refuses(&asked, 487);
     let back = scene.carol.receives("INVITE");
     takes(&scene.carol, &back, CAROL);
     scene.is_refused();
@@ -144,10 +141,10 @@ fn what_the_second_side_refuses_the_caller_hears_at_once() {
     for status in [407, 488, 491, 500, 503] {
         let scene = Scene::new();
         let asked = scene.bob_is_asked();
-        refuses(&scene.bob, &asked, status);
+        scene.bob.refuses(&asked, status);
         scene.alice_gets_her_failure();
         let back = scene.carol.receives("INVITE");
-        refuses(&scene.carol, &back, 491);
+        scene.carol.refuses(&back, 491);
         let back = asked_within(&scene.carol, Duration::from_secs(2));
         assert_eq!(back.sdp(), ANSWER.replace("bob 7 7", "bob 7 10"));
         takes(&scene.carol, &back, CAROL);
@@ -163,7 +160,7 @@ fn a_side_that_came_alone_and_does_not_go_back_is_hung_up_on_in_the_end() {
     for (status, times) in [(488, 7..=8), (491, 20..=60)] {
         let scene = Scene::new();
         let asked = scene.bob_is_asked();
-        refuses(&scene.bob, &asked, 488);
+        scene.bob.refuses(&asked, 488);
         scene.alice_gets_her_failure();
         let began = scene.world.now();
         let mut asked = 0;
@@ -173,7 +170,7 @@ fn a_side_that_came_alone_and_does_not_go_back_is_hung_up_on_in_the_end() {
                 continue;
             }
             let back = scene.carol.receives("INVITE");
-            refuses(&scene.carol, &back, status);
+            scene.carol.refuses(&back, status);
             asked += 1;
         }
         assert!(times.contains(&asked), "{status}: {asked} times");
@@ -181,11 +178,9 @@ fn a_side_that_came_alone_and_does_not_go_back_is_hung_up_on_in_the_end() {
         let bye = scene.bob.receives("BYE");
         assert!(bye.header("Reason").contains("cause=488"), "{bye}");
         scene.bob.answers(&bye, 200);
-        let bye = scene.carol.receives("BYE");
-        scene.carol.answers(&bye, 200);
+        scene.carol.is_hung_up_on();
         assert!(scene.world.next_sound().is_none());
-        scene.world.advance(LONG);
-        scene.world.quiet();
+        scene.world.stays_quiet();
     }
 }
 
@@ -194,11 +189,11 @@ fn a_side_that_came_alone_and_does_not_go_back_is_hung_up_on_in_the_end() {
 fn a_side_whose_request_has_met_ours_is_asked_again_after_the_time_of_its_leg() {
     let scene = Scene::left();
     let back = scene.carol.receives("INVITE");
-    refuses(&scene.carol, &back, 491);
+    scene.carol.refuses(&back, 491);
     let back = asked_within(&scene.carol, Duration::from_secs(2));
     takes(&scene.carol, &back, CAROL);
     let back = scene.bob.receives("INVITE");
-    refuses(&scene.bob, &back, 491);
+    scene.bob.refuses(&back, 491);
     scene.world.advance(Duration::from_millis(2_090));
     scene.bob.receives_nothing();
     let back = asked_within(&scene.bob, Duration::from_secs(2));
@@ -212,12 +207,12 @@ fn a_side_that_fails_to_let_go_is_asked_again_after_four_seconds() {
     for status in [500, 503] {
         let scene = Scene::left();
         let back = scene.carol.receives("INVITE");
-        refuses(&scene.carol, &back, status);
+        scene.carol.refuses(&back, status);
         scene.world.advance(Duration::from_millis(3_990));
         scene.carol.receives_nothing();
         scene.world.advance(Duration::from_millis(10));
         let back = scene.bob_is_asked_back();
-        refuses(&scene.bob, &back, status);
+        scene.bob.refuses(&back, status);
         scene.world.advance(Duration::from_secs(4));
         let back = scene.bob.receives("INVITE");
         takes(&scene.bob, &back, BOB);
@@ -231,19 +226,17 @@ fn who_is_given_back_and_knows_of_no_call_has_none() {
     for status in [408, 481] {
         let scene = Scene::left();
         let back = scene.carol.receives("INVITE");
-        refuses(&scene.carol, &back, status);
+        scene.carol.refuses(&back, status);
         scene.both_are_hung_up_on();
         scene.room_closes();
-        scene.world.advance(LONG);
-        scene.world.quiet();
+        scene.world.stays_quiet();
 
         let scene = Scene::left();
         let back = scene.bob_is_asked_back();
-        refuses(&scene.bob, &back, status);
+        scene.bob.refuses(&back, status);
         scene.both_are_hung_up_on();
         scene.room_closes();
-        scene.world.advance(LONG);
-        scene.world.quiet();
+        scene.world.stays_quiet();
     }
 }
 
@@ -258,7 +251,7 @@ fn a_side_that_does_not_let_go_is_kept_on_the_mixer_and_asked_each_minute() {
         scene.the_two_are_kept();
         // One refusal is enough to know.
         let back = asked_within(&scene.carol, KEPT_FOR);
-        refuses(&scene.carol, &back, status);
+        scene.carol.refuses(&back, status);
         scene.world.advance(Duration::from_secs(50));
         scene.carol.receives_nothing();
         scene.the_two_are_kept();
@@ -276,14 +269,14 @@ fn who_was_given_back_comes_again_if_the_other_one_does_not_let_go() {
     for status in [488, 491] {
         let scene = Scene::left();
         let back = scene.bob_is_asked_back();
-        refuses(&scene.bob, &back, status);
+        scene.bob.refuses(&back, status);
         while scene.carol.waiting() == 0 {
             if scene.bob.waiting() == 0 {
                 scene.world.advance(MOMENT);
                 continue;
             }
             let back = scene.bob.receives("INVITE");
-            refuses(&scene.bob, &back, status);
+            scene.bob.refuses(&back, status);
         }
         let again = scene.carol.receives("INVITE");
         assert!(again.sdp().contains("c=IN IP4 192.0.2.1\r\n"), "{again}");
@@ -306,17 +299,16 @@ fn who_does_not_come_again_is_hung_up_on_with_who_did_not_let_go() {
     for sdp in [None, Some(others.as_str())] {
         let scene = Scene::left();
         let back = scene.bob_is_asked_back();
-        refuses(&scene.bob, &back, 488);
+        scene.bob.refuses(&back, 488);
         let again = scene.carol.receives("INVITE");
         match sdp {
-            None => refuses(&scene.carol, &again, 488),
+            None => scene.carol.refuses(&again, 488),
             // Where the mixer does not send to.
             Some(sdp) => takes(&scene.carol, &again, sdp),
         }
         scene.both_are_hung_up_on();
         scene.room_closes();
-        scene.world.advance(LONG);
-        scene.world.quiet();
+        scene.world.stays_quiet();
     }
 }
 
@@ -337,8 +329,7 @@ fn each_hangs_up_while_he_is_asked_back() {
         };
         from.hangs_up(dialog);
         if is_carol {
-            let bye = to.receives("BYE");
-            to.answers(&bye, 200);
+            to.is_hung_up_on();
             let [cancel, _] = from.receives_each(["CANCEL", "200"]);
             from.answers(&cancel, 200);
         } else {
@@ -347,10 +338,9 @@ fn each_hangs_up_while_he_is_asked_back() {
             to.answers(&bye, 200);
             from.receives("200");
         }
-        refuses(&scene.carol, &back, 487);
+        scene.carol.refuses(&back, 487);
         scene.room_closes();
-        scene.world.advance(LONG);
-        scene.world.quiet();
+        scene.world.stays_quiet();
     }
 }
 
@@ -359,14 +349,13 @@ fn each_hangs_up_while_he_waits_to_be_asked_back() {
     for is_carol in [true, false] {
         let scene = Scene::left();
         let back = scene.carol.receives("INVITE");
-        refuses(&scene.carol, &back, 503);
+        scene.carol.refuses(&back, 503);
         if is_carol {
             hang_up(&scene.carol, &scene.talk.caller, &scene.bob);
         } else {
             hang_up(&scene.bob, &scene.talk.callee, &scene.carol);
         }
         scene.room_closes();
-        scene.world.advance(LONG);
-        scene.world.quiet();
+        scene.world.stays_quiet();
     }
 }

@@ -21,8 +21,7 @@ use crate::flow::kit::world::World;
 fn finds_busy(alice: &Party, pbx: &Party) -> Message {
     let sent = alice.sends(invite(BOB).with_sdp(OFFER));
     let got = pbx.receives("INVITE");
-    pbx.answers(&got, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&got, 486);
     refused(alice, &sent, "486")
 }
 
@@ -79,8 +78,7 @@ fn a_callee_who_rings_or_talks_again_is_not_free() {
     lamp.tells(&pbx, 2, "partial", &[("2", "terminated")]);
     world.advance(GUARD);
     let recall = recalled(&alice);
-    alice.answers(&recall, 486);
-    alice.receives("ACK");
+    alice.refuses(&recall, 486);
     takes_back(&alice, &pbx, &lamp);
 }
 
@@ -99,8 +97,7 @@ fn a_callee_found_free_is_called_back() {
     picks_up(&alice, &recall);
     let rings = pbx.receives("INVITE");
     // He does not want to be disturbed: that he has no calls is no news.
-    pbx.answers(&rings, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&rings, 486);
     let [bye] = alice.receives_each(["BYE"]);
     alice.answers(&bye, 200);
     lamp.tells(&pbx, 1, "full", &[("9", "early")]);
@@ -128,8 +125,7 @@ fn a_callee_who_was_told_to_be_free_is_not_called_back_at_once() {
     lamp.tells(&pbx, 3, "full", &[]);
     world.advance(GUARD);
     let recall = recalled(&dora);
-    dora.answers(&recall, 486);
-    dora.receives("ACK");
+    dora.refuses(&recall, 486);
     takes_back(&dora, &pbx, &lamp);
 }
 
@@ -157,8 +153,7 @@ fn a_pbx_that_was_started_anew_is_asked_anew() {
     fresh.tells(&pbx, 0, "full", &[]);
     world.advance(GUARD);
     let recall = recalled(&alice);
-    alice.answers(&recall, 486);
-    alice.receives("ACK");
+    alice.refuses(&recall, 486);
     takes_back(&alice, &pbx, &fresh);
 }
 
@@ -178,8 +173,7 @@ fn a_server_that_is_up_again_is_asked_about_whom_is_watched() {
     first.sends(response(&got, 503).with("Retry-After", "60"));
     first.receives("ACK");
     let got = second.receives("INVITE");
-    second.answers(&got, 603);
-    second.receives("ACK");
+    second.refuses(&got, 603);
     refused(&alice, &sent, "603");
     world.advance(Duration::from_secs(58));
     assert_eq!(world.servers_down().len(), 1);
@@ -198,8 +192,7 @@ fn a_server_that_is_up_again_is_asked_about_whom_is_watched() {
     fresh.tells(&first, 0, "full", &[]);
     world.advance(GUARD);
     let recall = recalled(&alice);
-    alice.answers(&recall, 486);
-    alice.receives("ACK");
+    alice.refuses(&recall, 486);
     takes_back(&alice, &first, &fresh);
 }
 
@@ -213,8 +206,7 @@ fn a_document_that_is_missing_is_asked_for() {
     lamp.tells(&pbx, 6, "full", &[]);
     world.advance(GUARD);
     let recall = recalled(&alice);
-    alice.answers(&recall, 486);
-    alice.receives("ACK");
+    alice.refuses(&recall, 486);
     takes_back(&alice, &pbx, &lamp);
 }
 

@@ -20,10 +20,7 @@ fn every_change_of_a_place_is_told_at_once() {
     // The third within ten seconds, for which there was room.
     assert_came_at(&[withdrawn], ready.at, &[1_000]); // CC-66
     let other = scene.dave.receives("INVITE");
-    scene.dave.sends(response(&other, 200).with_sdp(ANSWER));
-    let answer = bob.receives("200");
-    bob.acks(&sent, &answer);
-    scene.dave.receives("ACK");
+    let answer = scene.dave.takes_call(&other, bob, &sent);
     scene.world.advance(WINDOW);
     hang_up(bob, &Dialog::of_caller(&sent, &answer), &scene.dave);
     scene.world.advance(GUARD);
@@ -185,8 +182,7 @@ fn a_call_that_meets_a_busy_callee_again_waits_for_his_next_change() {
     scene.frees_bob();
     news(alice);
     let (sent, invite) = place.rings(bob);
-    bob.answers(&invite, 486);
-    bob.receives("ACK");
+    bob.refuses(&invite, 486);
     let [busy, back] = alice.receives_each(["486", "NOTIFY"]);
     alice.acks(&sent, &busy);
     alice.answers(&back, 200);

@@ -21,8 +21,7 @@ fn an_offer_is_told_reliably_to_who_asks_for_that() {
     assert!(offer(&rings).1.contains("purpose=call-completion"));
     assert_eq!(rings.header("Require"), "100rel"); // CC-01
     assert!(rings.header("RSeq").parse::<u32>().is_ok());
-    bob.answers(&arrived, 486);
-    bob.receives("ACK");
+    bob.refuses(&arrived, 486);
     refused(&alice, &sent, "486");
 }
 
@@ -36,8 +35,7 @@ fn an_offer_is_made_while_it_rings_and_when_it_has_failed() {
         let (_, form) = offer(&told);
         assert_eq!(form, "<sip:cc->;purpose=call-completion;m=NR"); // CC-30
     }
-    bob.answers(&arrived, 486);
-    bob.receives("ACK");
+    bob.refuses(&arrived, 486);
     let busy = refused(&alice, &sent, "486");
     let (uri, form) = offer(&busy);
     assert_eq!(form, "<sip:cc->;purpose=call-completion;m=BS"); // CC-30
@@ -50,8 +48,7 @@ fn every_address_that_was_offered_leads_to_the_queue_and_so_does_the_callees_own
     let (sent, arrived) = offered(&alice, &bob);
     bob.answers(&arrived, 180);
     let (early, _) = offer(&alice.receives("180"));
-    bob.answers(&arrived, 486);
-    bob.receives("ACK");
+    bob.refuses(&arrived, 486);
     let (late, _) = offer(&refused(&alice, &sent, "486"));
     assert_ne!(early, late);
     for queue in [early, late, format!("sip:bob@{DOMAIN}")] {

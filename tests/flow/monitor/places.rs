@@ -260,8 +260,7 @@ fn what_the_callee_did_before_a_call_failed_recalls_nobody() {
     scene.frees_bob();
     let sent = alice.sends(invite("bob").with_sdp(OFFER));
     let arrived = bob.receives("INVITE");
-    bob.answers(&arrived, 486);
-    bob.receives("ACK");
+    bob.refuses(&arrived, 486);
     let busy = refused(alice, &sent, "486");
     let place = Place::taken(alice, subscribe(alice, uri_of(busy.header("Call-Info"))));
     world.advance(SECOND * 60);

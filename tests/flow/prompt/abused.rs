@@ -12,9 +12,7 @@ impl Asked {
     /// Alice hangs up before anything was answered.
     #[track_caller]
     fn is_given_up(&self) {
-        self.alice.cancels(&self.sent);
-        let [_, ended] = self.alice.receives_each(["200", "487"]);
-        self.alice.acks(&self.sent, &ended);
+        self.alice.gives_up(&self.sent);
         self.room_closes();
     }
 
@@ -33,9 +31,7 @@ fn who_hangs_up_while_he_hears_the_tone_is_called_back_all_the_same() {
     let next = asked.world.next_sound();
     assert!(matches!(next, Some(Command::Play { .. })), "{next:?}");
     asked.is_given_up();
-    asked.bob_is_free();
-    talks_after_recall(&asked.alice, &asked.bob);
-    asked.is_quiet();
+    asked.is_called_back();
 }
 
 #[test]
@@ -58,8 +54,7 @@ fn who_hangs_up_while_his_callee_rings_leaves_nothing() {
     asked.alice.receives("200");
     let cancel = asked.bob.receives("CANCEL");
     asked.bob.answers(&cancel, 200);
-    asked.bob.answers(&rings, 487);
-    asked.bob.receives("ACK");
+    asked.bob.refuses(&rings, 487);
     let ended = asked.alice.receives("487");
     asked.alice.acks(&asked.sent, &ended);
     asked.room_closes();
@@ -88,9 +83,7 @@ fn an_invite_within_the_dialog_of_the_prompt_changes_nothing() {
     asked.presses(Digit::D5);
     asked.hears_a_tone();
     asked.ends_busy();
-    asked.bob_is_free();
-    talks_after_recall(&asked.alice, &asked.bob);
-    asked.is_quiet();
+    asked.is_called_back();
 }
 
 /// RFC 3311 §5.2: what it offers is not acceptable while the prompt is heard.

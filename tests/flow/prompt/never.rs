@@ -17,12 +17,10 @@ fn is_not_asked(draft: Draft) {
     let [alice, bob] = ["alice", "bob"].map(|name| world.phone(name));
     let sent = alice.sends(draft);
     let rings = bob.receives("INVITE");
-    bob.answers(&rings, 486);
-    bob.receives("ACK");
+    bob.refuses(&rings, 486);
     refused(&alice, &sent, "486");
     assert!(world.next_sound().is_none());
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 #[test]

@@ -59,12 +59,9 @@ fn a_text_may_be_left_for_who_does_not_answer_and_is_there_again() {
     let rings = bob.receives("INVITE");
     bob.answers(&rings, 180);
     alice.receives("180");
-    bob.answers(&rings, 480);
-    bob.receives("ACK");
+    bob.refuses(&rings, 480);
     alice.receives("183");
-    let Some(Command::Open { room, .. }) = world.next_sound() else {
-        panic!("a room opens");
-    };
+    let (room, _) = world.opens();
     world.hears(room, News::Digit(Digit::D4));
     let message = bob.receives("MESSAGE");
     assert_eq!(message.sdp(), "alice: please call back");
@@ -81,9 +78,7 @@ fn who_withholds_his_number_is_not_asked_for_a_text() {
     let talk = call(&carol, &bob);
     let sent = alice.sends(invite("bob").with_sdp(OFFER).with("Privacy", "id"));
     alice.receives("183");
-    let Some(Command::Open { room, .. }) = world.next_sound() else {
-        panic!("a room opens");
-    };
+    let (room, _) = world.opens();
     world.hears(room, News::Digit(Digit::D4));
     assert!(world.next_sound().is_none());
     world.advance(LASTS);

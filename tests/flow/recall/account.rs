@@ -7,8 +7,8 @@ use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, invite, reinvite, response, within};
 use crate::flow::kit::message::Message;
 use crate::flow::kit::monitor::{
-    BOB, MONITOR, Watch, accept, alice_and_peer, call_info, ends, fails_at_peer, is_queued_at_peer,
-    notifies,
+    BOB, MONITOR, Watch, accept, alice_and_peer, alice_failed_at_peer, call_info, ends,
+    fails_at_peer, is_queued_at_peer, notifies,
 };
 use crate::flow::kit::party::Party;
 use crate::flow::kit::password::CAMPON;
@@ -55,8 +55,7 @@ fn comes_again(pbx: &Party, before: &Message, field: &str, challenge: &str) -> M
 
 #[test]
 fn each_request_of_our_own_is_proven_when_it_is_asked_for() {
-    let (_world, alice, pbx) = alice_and_peer(Setup::OwnAccount);
-    fails_at_peer(&alice, &pbx, BOB, &call_info(MONITOR));
+    let (_world, alice, pbx) = alice_failed_at_peer(Setup::OwnAccount);
     let code = alice.sends(invite(REQUEST_LAST).with_sdp(OFFER));
     let sent = pbx.receives("SUBSCRIBE");
     // S-171: the first that we know.
@@ -234,12 +233,10 @@ fn what_was_proven_can_be_taken_back() {
     asks(&pbx, &first, 407, &[MD5]);
     let second = comes_again(&pbx, &first, "Proxy-Authorization", MD5);
     pbx.answers(&second, 180);
-    alice.hangs_up(&recall);
-    alice.receives("200");
+    alice.leaves(&recall);
     let [cancel] = pbx.receives_each(["CANCEL"]);
     assert_eq!(cancel.header("Via"), second.header("Via"));
     assert_eq!(cancel.cseq(), second.cseq());
     pbx.answers(&cancel, 200);
-    pbx.answers(&second, 487);
-    pbx.receives("ACK");
+    pbx.refuses(&second, 487);
 }

@@ -6,9 +6,7 @@ use campon::media::desk::{Command, RoomId};
 use campon::media::room::News;
 
 use super::{answered, takes_refer};
-use crate::flow::kit::completion::{
-    BobIsBusy, CANCEL_LAST, LONG, REST, connects, dials, dials_in_vain,
-};
+use crate::flow::kit::completion::{BobIsBusy, CANCEL_LAST, REST, connects, dials, dials_in_vain};
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, response};
 use crate::flow::kit::scenes::hang_up;
@@ -50,9 +48,7 @@ fn closes(scene: &BobIsBusy, room: RoomId) {
 #[test]
 fn the_callee_is_rung_when_his_caller_has_heard_whom_for() {
     let (scene, dialog, room) = hears_us(Setup::Announcing);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     world.hears(room, News::PlayedOut);
     let rings = bob.receives("INVITE");
     assert!(world.next_sound().is_none());
@@ -64,8 +60,7 @@ fn the_callee_is_rung_when_his_caller_has_heard_whom_for() {
     closes(&scene, room);
     hang_up(alice, &talk, bob);
     dials_in_vain(alice, CANCEL_LAST, "404");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// R10: her phone dials by itself when it has heard it.
@@ -76,8 +71,7 @@ fn the_callers_phone_is_asked_to_dial_when_she_has_heard_whom_for() {
     scene.world.hears(room, News::PlayedOut);
     takes_refer(&scene.alice, &dialog);
     closes(&scene, room);
-    scene.alice.hangs_up(&dialog);
-    scene.alice.receives("200");
+    scene.alice.leaves(&dialog);
     // She has time to dial, and does not.
     scene.world.advance(REST / 2);
     dials(&scene.alice, CANCEL_LAST);
@@ -88,10 +82,8 @@ fn a_phone_that_does_not_want_to_hear_us_is_put_through_at_once() {
     for status in [488, 491, 500] {
         let (scene, _) = answered(Setup::Announcing);
         let asked = scene.alice.receives("INVITE");
-        scene.alice.answers(&asked, status);
-        scene.alice.receives("ACK");
-        let next = scene.world.next_sound();
-        assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+        scene.alice.refuses(&asked, status);
+        scene.world.closes();
         assert!(scene.world.next_sound().is_none());
         let rings = scene.bob.receives("INVITE");
         let (talk, _) = connects(&scene.alice, &scene.bob, &rings);
@@ -138,8 +130,7 @@ fn a_caller_whose_sound_fails_while_her_callee_rings_has_her_call() {
 #[test]
 fn a_caller_who_hangs_up_while_she_is_told_has_refused() {
     let (scene, dialog, room) = hears_us(Setup::Announcing);
-    scene.alice.hangs_up(&dialog);
-    scene.alice.receives("200");
+    scene.alice.leaves(&dialog);
     closes(&scene, room);
     scene.world.advance(REST / 2);
     scene.bob.receives_nothing();
@@ -151,8 +142,7 @@ fn a_caller_who_hangs_up_while_she_is_told_has_refused() {
 fn a_caller_who_is_gone_when_she_is_asked_to_hear_us_has_refused() {
     let (scene, _) = answered(Setup::Announcing);
     let asked = scene.alice.receives("INVITE");
-    scene.alice.answers(&asked, 481);
-    scene.alice.receives("ACK");
+    scene.alice.refuses(&asked, 481);
     scene.world.advance(REST / 2);
     scene.bob.receives_nothing();
     // R21: it counts as one that was let pass.
@@ -181,9 +171,7 @@ fn when_the_callee_is_busy_again_the_room_closes() {
     let (scene, _, room) = hears_us(Setup::Announcing);
     scene.world.hears(room, News::PlayedOut);
     let rings = scene.bob.receives("INVITE");
-    scene.bob.answers(&rings, 486);
-    scene.bob.receives("ACK");
-    let bye = scene.alice.receives("BYE");
-    scene.alice.answers(&bye, 200);
+    scene.bob.refuses(&rings, 486);
+    scene.alice.is_hung_up_on();
     closes(&scene, room);
 }

@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
+use campon::cc::capsule::CallIdentity;
 use campon::shard::provider::{Answer, Ask, CallReason, CallState, LineNews};
 
 use super::{LAST, MORE_TO_COME, answered, dials_for, is_answered, is_parted, refer_news};
 use super::{takes_refer, tells};
 use crate::flow::kit::completion::{
     BobIsBusy, CANCEL_LAST, GUARD, LONG, MOMENT, REQUEST_LAST, REST, connects, dials,
-    dials_in_vain, just_before, picks_up, recalled, refuses, stops_ringing, talks_after_recall,
+    dials_in_vain, just_before, picks_up, recalled, stops_ringing, talks_after_recall,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, bye, reinvite, response};
@@ -40,9 +41,7 @@ fn is_completed(alice: &Party) {
 #[test]
 fn the_phone_that_asked_dials_by_itself() {
     let (scene, recall) = answered(Setup::ReferOrDirect);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let uri = takes_refer(alice, &recall);
     let cce = uri.strip_prefix("sip:bob@192.0.2.1;m=BS;cce=");
     assert_eq!(cce.map(str::len), Some(26), "{uri}"); // CC-23
@@ -60,8 +59,7 @@ fn the_phone_that_asked_dials_by_itself() {
     alice.receives_nothing();
     tells(alice, &recall, "SIP/2.0 200 OK", LAST);
     assert_eq!(is_parted(alice, &recall), "");
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
     hang_up(alice, &talk, bob);
     is_completed(alice);
 }
@@ -69,55 +67,105 @@ fn the_phone_that_asked_dials_by_itself() {
 /// The call that it dials is the one that its line is told of, to its end.
 #[test]
 fn a_phone_that_an_application_connects_dials_by_itself() {
+    let ((world, [alice, bob], recall, sent), asked) = is_connected_by_refer();
+    let rings = bob.receives("INVITE");
+    let (talk, _) = is_answered(&alice, &sent, &bob, &rings);
+    let call = talks(&world);
+    assert_eq!(call[1], asked);
+    world.advance(INVITE_MAX);
+    is_parted(&alice, &recall);
+    assert_eq!(told(&world), []);
+    hang_up(&alice, &talk, &bob);
+    assert_eq!(told(&world), [(CallState::Idle, call)]);
+}
+
+/// A phone may part with the call that has asked it as soon as its own is under way: its line was told
+/// that it talked, and in the same breath that it did no more.
+#[test]
+fn a_phone_that_an_application_connects_may_part_with_us_first() {
+    let ((world, [alice, bob], recall, sent), asked) = is_connected_by_refer();
+    let rings = bob.receives("INVITE");
+    bob.answers(&rings, 180);
+    alice.receives("180");
+    alice.leaves(&recall);
+    assert_eq!(told(&world), []);
+    let (talk, _) = is_answered(&alice, &sent, &bob, &rings);
+    let call = talks(&world);
+    assert_eq!(call[1], asked);
+    hang_up(&alice, &talk, &bob);
+    assert_eq!(told(&world), [(CallState::Idle, call)]);
+}
+
+#[test]
+fn a_phone_that_an_application_connects_may_give_up_after_it_has_parted_with_us() {
+    let ((world, [alice, bob], recall, sent), asked) = is_connected_by_refer();
+    let rings = bob.receives("INVITE");
+    bob.answers(&rings, 180);
+    alice.receives("180");
+    alice.leaves(&recall);
+    alice.gives_up(&sent);
+    stops_ringing(&bob, &rings);
+    assert_eq!(told(&world), [(CallState::Idle, [asked, asked])]);
+    world.advance(LONG);
+    assert_eq!(told(&world), []);
+    world.quiet();
+}
+
+/// Alice's phone was asked to dial Bob's number, because an application connects her line, and has done so.
+fn is_connected_by_refer() -> ((World, [Party; 2], Dialog, Message), CallIdentity) {
     let world = World::new(Setup::Refer);
     let [alice, bob] = ["alice", "bob"].map(|name| world.phone(name));
     world.is_asked(Ask::Connect {
         from: "alice".into(),
         to: "bob".into(),
     });
-    assert!(matches!(world.answers(), Answer::Connected(_)));
+    let Answer::Connected(asked) = world.answers() else {
+        panic!("not connected");
+    };
     let recall = picks_up(&alice, &recalled(&alice));
     let uri = takes_refer(&alice, &recall);
     assert_eq!(uri, "sip:bob@192.0.2.1:5060", "nothing is completed");
     let sent = dials_for(&alice, &uri);
-    let rings = bob.receives("INVITE");
-    let told = || {
-        let news = world.news().into_iter().map(|event| match event.what {
-            LineNews::Connection { call, state, .. } => (state, call),
-            LineNews::CallState { .. }
-            | LineNews::ComplCancel { .. }
-            | LineNews::MsgWait { .. }
-            | LineNews::NumCompletions { .. } => panic!("other news: {:?}", event.what),
-        });
-        news.collect::<Vec<_>>()
-    };
-    let states: Vec<_> = told().iter().map(|(state, _)| *state).collect();
-    assert_eq!(states, [CallState::Offering, CallState::Proceeding]);
-    let (talk, _) = is_answered(&alice, &sent, &bob, &rings);
-    let connected = told();
+    let states = [CallState::Offering, CallState::Proceeding];
+    assert_eq!(told(&world), states.map(|state| (state, [asked, asked])));
+    ((world, [alice, bob], recall, sent), asked)
+}
+
+/// What the line was told of the connection, and nothing else.
+fn told(world: &World) -> Vec<(CallState, [CallIdentity; 2])> {
+    let news = world.news().into_iter().map(|event| match event.what {
+        LineNews::Connection {
+            call, asked, state, ..
+        } => (state, [call, asked.unwrap_or(call)]),
+        LineNews::CallState { .. }
+        | LineNews::ComplCancel { .. }
+        | LineNews::MsgWait { .. }
+        | LineNews::NumCompletions { .. } => panic!("other news: {:?}", event.what),
+    });
+    news.collect()
+}
+
+/// The line was told that it talks, by a call that completes nothing.
+#[track_caller]
+fn talks(world: &World) -> [CallIdentity; 2] {
+    let connected = told(world);
     let [(CallState::Connected, call)] = *connected else {
         panic!("not connected: {connected:?}");
     };
-    world.advance(INVITE_MAX);
-    is_parted(&alice, &recall);
-    let Answer::Call(report) = world.asks_at_once(Ask::Call(call)) else {
+    let Answer::Call(report) = world.asks_at_once(Ask::Call(call[0])) else {
         panic!("no such call");
     };
     assert_eq!(
         (report.state, report.reason, report.completes),
         (CallState::Connected, CallReason::Direct, None)
     );
-    assert_eq!(told(), []);
-    hang_up(&alice, &talk, &bob);
-    assert_eq!(told(), [(CallState::Idle, call)]);
+    call
 }
 
 #[test]
 fn a_phone_that_says_nothing_of_its_call_is_parted_with_soon_after_the_answer() {
     let (scene, recall) = answered(Setup::Refer);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let sent = dials_for(alice, &takes_refer(alice, &recall));
     let rings = bob.receives("INVITE");
     let (talk, _) = is_answered(alice, &sent, bob, &rings);
@@ -132,7 +180,7 @@ fn a_phone_that_says_nothing_of_its_call_is_parted_with_soon_after_the_answer() 
 fn a_phone_that_refuses_to_dial_is_put_through() {
     for status in [405, 501, 603, 407] {
         let (scene, recall) = answered(Setup::ReferOrDirect);
-        let BobIsBusy { alice, bob, .. } = &scene;
+        let [alice, bob, _] = scene.phones();
         let refer = alice.receives("REFER");
         assert_eq!(refer.call_id(), recall.call_id);
         alice.answers(&refer, status);
@@ -148,7 +196,7 @@ fn a_phone_that_does_not_allow_refer_is_not_asked() {
         ("INVITE, ACK, BYE, REFER", true),
     ] {
         let scene = BobIsBusy::with(Setup::ReferOrDirect);
-        let BobIsBusy { alice, bob, .. } = &scene;
+        let [alice, bob, _] = scene.phones();
         dials(alice, REQUEST_LAST);
         scene.bob_is_free();
         let recall = recalled(alice);
@@ -166,9 +214,7 @@ fn a_phone_that_does_not_allow_refer_is_not_asked() {
 #[test]
 fn a_phone_that_does_not_dial_in_time_is_put_through() {
     let (scene, recall) = answered(Setup::ReferOrDirect);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     takes_refer(alice, &recall);
     world.advance(just_before(INVITE_MAX));
     bob.receives_nothing();
@@ -185,7 +231,7 @@ fn a_phone_that_does_not_dial_in_time_is_put_through() {
 #[test]
 fn a_phone_whose_call_fails_before_it_leaves_is_put_through() {
     let (scene, recall) = answered(Setup::ReferOrDirect);
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     takes_refer(alice, &recall);
     tells(alice, &recall, "SIP/2.0 503 Service Unavailable", LAST);
     is_put_through(alice, &recall, bob);
@@ -194,7 +240,7 @@ fn a_phone_whose_call_fails_before_it_leaves_is_put_through() {
 #[test]
 fn a_phone_that_follows_its_call_no_longer_may_still_dial() {
     let (scene, recall) = answered(Setup::ReferOrDirect);
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     let uri = takes_refer(alice, &recall);
     tells(alice, &recall, "SIP/2.0 100 Trying", LAST);
     alice.receives_nothing();
@@ -209,9 +255,7 @@ fn a_phone_that_follows_its_call_no_longer_may_still_dial() {
 #[test]
 fn a_caller_who_cannot_be_connected_is_let_go() {
     let (scene, recall) = answered(Setup::Refer);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let refer = alice.receives("REFER");
     alice.answers(&refer, 405);
     let reason = is_parted(alice, &recall);
@@ -224,9 +268,7 @@ fn a_caller_who_cannot_be_connected_is_let_go() {
 #[test]
 fn a_late_call_of_the_phone_counts_as_one_by_hand() {
     let (scene, recall) = answered(Setup::Refer);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let uri = takes_refer(alice, &recall);
     world.advance(INVITE_MAX);
     is_parted(alice, &recall);
@@ -241,9 +283,7 @@ fn a_late_call_of_the_phone_counts_as_one_by_hand() {
 #[test]
 fn a_late_call_of_the_phone_takes_the_place_of_ours() {
     let (scene, recall) = answered(Setup::ReferOrDirect);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let uri = takes_refer(alice, &recall);
     world.advance(INVITE_MAX);
     let ours = bob.receives("INVITE");
@@ -251,8 +291,7 @@ fn a_late_call_of_the_phone_takes_the_place_of_ours() {
     let sent = dials_for(alice, &uri);
     let [cancel, hers] = bob.receives_each(["CANCEL", "INVITE"]);
     bob.answers(&cancel, 200);
-    bob.answers(&ours, 487);
-    bob.receives("ACK");
+    bob.refuses(&ours, 487);
     let reason = is_parted(alice, &recall);
     assert!(reason.starts_with("SIP;cause=200"), "{reason}");
     let (talk, _) = is_answered(alice, &sent, bob, &hers);
@@ -263,22 +302,15 @@ fn a_late_call_of_the_phone_takes_the_place_of_ours() {
 #[test]
 fn a_call_of_the_phone_that_meets_a_busy_callee_is_tried_again_later() {
     let (scene, recall) = answered(Setup::ReferOrDirect);
-    let BobIsBusy {
-        world,
-        alice,
-        bob,
-        carol,
-        ..
-    } = &scene;
+    let (world, [alice, bob, carol]) = scene.parts();
     let sent = dials_for(alice, &takes_refer(alice, &recall));
     let rings = bob.receives("INVITE");
-    refuses(bob, &rings, 486);
+    bob.refuses(&rings, 486);
     refused(alice, &sent, "486");
     tells(alice, &recall, "SIP/2.0 486 Busy Here", LAST);
     let reason = is_parted(alice, &recall);
     assert!(reason.starts_with("SIP;cause=486"), "{reason}");
-    world.advance(LONG);
-    world.quiet(); // CC-45
+    world.stays_quiet(); // CC-45
     let talk = call(carol, bob);
     hang_up(carol, &talk.caller, bob);
     world.advance(GUARD);
@@ -306,7 +338,7 @@ fn is_held(alice: &Party, recall: &Dialog) -> Message {
 #[test]
 fn a_phone_may_hold_the_recall_before_it_dials() {
     let (scene, recall) = answered(Setup::Refer);
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     let uri = takes_refer(alice, &recall);
     is_held(alice, &recall);
     let sent = dials_for(alice, &uri);
@@ -320,10 +352,9 @@ fn a_phone_may_hold_the_recall_before_it_dials() {
 #[test]
 fn a_phone_may_leave_the_recall_as_soon_as_it_dials() {
     let (scene, recall) = answered(Setup::Refer);
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     let uri = takes_refer(alice, &recall);
-    alice.hangs_up(&recall);
-    alice.receives("200");
+    alice.leaves(&recall);
     let sent = dials_for(alice, &uri);
     let rings = bob.receives("INVITE");
     let (talk, _) = is_answered(alice, &sent, bob, &rings);
@@ -336,9 +367,7 @@ fn a_phone_may_leave_the_recall_as_soon_as_it_dials() {
 #[test]
 fn a_caller_who_hangs_up_and_does_not_dial_is_left_alone() {
     let (scene, recall) = answered(Setup::ReferOrDirect);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     takes_refer(alice, &recall);
     alice.sends(bye(&recall));
     alice.receives("200");
@@ -359,7 +388,7 @@ fn a_caller_who_hangs_up_and_does_not_dial_is_left_alone() {
 #[test]
 fn news_of_somebody_elses_transfer_cross() {
     let (scene, recall) = answered(Setup::ReferOrDirect);
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     let refer = alice.receives("REFER");
     alice.answers(&refer, 405);
     let rings = bob.receives("INVITE");
@@ -384,7 +413,7 @@ fn a_standalone_campon_puts_through() {
 #[test]
 fn a_phone_that_rings_elsewhere_is_told_why_it_stops() {
     let (scene, recall) = answered(Setup::ReferOrDirect);
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     let refer = alice.receives("REFER");
     alice.answers(&refer, 405);
     let rings = bob.receives("INVITE");

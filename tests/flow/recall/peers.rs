@@ -113,8 +113,7 @@ fn nothing_is_relayed_by_way_of_the_address_of_our_own_calls() {
     let sent = alice.sends(invite("urn:service:sos").with_sdp(OFFER));
     let help = pbx.receives("INVITE");
     assert!(!help.header("Via").contains(OWN_CALLS), "{help}");
-    pbx.answers(&help, 404);
-    pbx.receives("ACK");
+    pbx.refuses(&help, 404);
     let refusal = alice.receives("404");
     alice.acks(&sent, &refusal);
 }

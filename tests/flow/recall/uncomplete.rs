@@ -31,9 +31,7 @@ fn is_done(cell: &Party, code: &Message) {
 #[test]
 fn a_phone_that_was_asked_to_dial_is_let_go() {
     let (scene, recall) = answered(Setup::ReferOrDirect);
-    let BobIsBusy {
-        world, alice, bob, ..
-    } = &scene;
+    let (world, [alice, bob, _]) = scene.parts();
     let cell = cell(&scene);
     takes_refer(alice, &recall);
     let code = takes_back(&cell);
@@ -47,7 +45,7 @@ fn a_phone_that_was_asked_to_dial_is_let_go() {
 #[test]
 fn a_call_that_the_phone_was_asked_for_is_withdrawn() {
     let (scene, recall) = answered(Setup::ReferOrDirect);
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     let cell = cell(&scene);
     let sent = dials_for(alice, &takes_refer(alice, &recall));
     let rings = bob.receives("INVITE");
@@ -64,7 +62,7 @@ fn a_call_that_the_phone_was_asked_for_is_withdrawn() {
 #[test]
 fn a_call_that_the_callee_has_answered_stays() {
     let (scene, recall) = answered(Setup::ReferOrDirect);
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     let cell = cell(&scene);
     let sent = dials_for(alice, &takes_refer(alice, &recall));
     let rings = bob.receives("INVITE");
@@ -80,7 +78,7 @@ fn a_call_that_the_callee_has_answered_stays() {
 #[test]
 fn a_call_by_hand_is_not_withdrawn() {
     let scene = BobIsBusy::with(Setup::Refer);
-    let BobIsBusy { alice, bob, .. } = &scene;
+    let [alice, bob, _] = scene.phones();
     crate::flow::kit::completion::dials(alice, crate::flow::kit::completion::REQUEST_LAST);
     let cell = cell(&scene);
     scene.bob_is_free();

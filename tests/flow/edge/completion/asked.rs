@@ -9,7 +9,7 @@ use campon::media::desk::{Command, RoomId};
 use campon::media::digit::Digit;
 use campon::media::room::News;
 
-use super::super::super::kit::completion::{GUARD, LONG, MOMENT, refuses};
+use super::super::super::kit::completion::{GUARD, MOMENT};
 use super::super::super::kit::message::Message;
 use super::super::super::kit::scenes::{hang_up, refused};
 use super::super::super::kit::subject::Setup;
@@ -33,16 +33,14 @@ impl Asked {
         let talk = office.carol_talks();
         let call = office.passes(&office.alice, invite("alice", "bob"));
         office.pbx.answers(&call.out, 100);
-        refuses(&office.bob, &call.arrived, 486);
+        office.bob.refuses(&call.arrived, 486);
         let progress = office.alice.receives("183");
         assert!(
             progress.header("Call-Info").ends_with(";m=BS"),
             "{progress}"
         ); // CC-30
         office.pbx.receives_nothing();
-        let Some(Command::Open { room, .. }) = office.world.next_sound() else {
-            panic!("a room opens");
-        };
+        let (room, _) = office.world.opens();
         Self {
             office,
             talk,
@@ -94,8 +92,7 @@ fn who_presses_nothing_reaches_the_mailbox() {
     let mailbox = office.is_diverted(&asked.call);
     hang_up(&office.alice, &mailbox, &office.pbx);
     office.is_over(&office.carol, &asked.talk);
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 #[test]
@@ -105,12 +102,10 @@ fn who_presses_nothing_hears_what_the_pbx_says() {
     office.world.advance(LASTS);
     asked.room_closes();
     asked.pbx_is_told();
-    office.pbx.answers(&asked.call.out, 486);
-    office.pbx.receives("ACK");
+    office.pbx.refuses(&asked.call.out, 486);
     asked.is_busy();
     office.is_over(&office.carol, &asked.talk);
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 #[test]
@@ -167,24 +162,19 @@ fn a_pbx_that_has_rung_for_long_enough_goes_on_without_an_answer() {
     let asked = Asked::new();
     let office = &asked.office;
     office.world.advance(Duration::from_secs(10));
-    office.pbx.cancels(&asked.call.back);
-    let [_, ended] = office.pbx.receives_each(["200", "487"]);
-    office.pbx.acks(&asked.call.back, &ended);
+    office.pbx.gives_up(&asked.call.back);
     let mailbox = office.is_diverted(&asked.call);
     asked.room_closes();
     hang_up(&office.alice, &mailbox, &office.pbx);
     office.is_over(&office.carol, &asked.talk);
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 #[test]
 fn who_hangs_up_while_he_is_asked_leaves_the_pbx_as_well() {
     let asked = Asked::new();
     let office = &asked.office;
-    office.alice.cancels(&asked.call.sent);
-    let [_, ended] = office.alice.receives_each(["200", "487"]);
-    office.alice.acks(&asked.call.sent, &ended);
+    office.alice.gives_up(&asked.call.sent);
     asked.room_closes();
     let cancel = office.pbx.receives("CANCEL");
     let Asked {
@@ -192,8 +182,7 @@ fn who_hangs_up_while_he_is_asked_leaves_the_pbx_as_well() {
     } = asked;
     office.gives_up(&(call, cancel));
     office.is_over(&office.carol, &talk);
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 /// No port is free, or the phone cannot hear it: the PBX is told at once.
@@ -204,10 +193,8 @@ fn who_cannot_be_asked_costs_the_pbx_no_time() {
     asked.room_closes();
     asked.pbx_is_told();
     let office = &asked.office;
-    office.pbx.answers(&asked.call.out, 486);
-    office.pbx.receives("ACK");
+    office.pbx.refuses(&asked.call.out, 486);
     asked.is_busy();
     office.is_over(&office.carol, &asked.talk);
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }

@@ -4,9 +4,7 @@
 
 use std::time::Duration;
 
-use super::super::super::kit::completion::{
-    GUARD, LONG, MOMENT, RECALL, just_before, recalled, refuses,
-};
+use super::super::super::kit::completion::{GUARD, LONG, MOMENT, RECALL, just_before, recalled};
 use super::super::super::kit::draft::{ANSWER, Draft, OFFER, proxied, request, response};
 use super::super::super::kit::message::Message;
 use super::super::super::kit::party::Party;
@@ -35,7 +33,7 @@ impl Office {
     fn finds_busy(&self, caller: &Party, draft: Draft) -> (Passing, Message) {
         let call = self.passes(caller, draft);
         self.pbx.answers(&call.out, 100);
-        refuses(&self.bob, &call.arrived, 486);
+        self.bob.refuses(&call.arrived, 486);
         // R5: first the CANCEL; who knows of no refusal has no mailbox to answer it with.
         let cancel = self.pbx.receives("CANCEL");
         assert_eq!(cancel.call_id(), call.out.call_id());
@@ -144,8 +142,7 @@ fn a_call_in_front_of_a_pbx_waits_and_is_dialled_anew() {
     let (office, call, anew) = it_is_her_turn();
     office.is_put_through(&call, anew);
     office.has_nothing_left();
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 /// A proxy gives up by cancelling what it passed on.
@@ -156,11 +153,8 @@ fn a_pbx_that_cancels_the_callee_hears_no_refusal() {
     let (call, cancel) = office.finds_busy(&office.alice, queued("alice"));
     office.alice.receives("182");
     office.pbx.answers(&cancel, 200);
-    office.pbx.cancels(&call.back);
-    let [_, ended] = office.pbx.receives_each(["200", "487"]);
-    office.pbx.acks(&call.back, &ended);
-    office.pbx.answers(&call.out, 487);
-    office.pbx.receives("ACK");
+    office.pbx.gives_up(&call.back);
+    office.pbx.refuses(&call.out, 487);
     office.world.advance(GIVES_UP);
     office.pbx.receives_nothing();
     let anew = office.is_dialled_anew(&talk, &call);
@@ -200,8 +194,7 @@ fn a_pbx_that_does_not_give_up_hears_the_refusal_all_the_same() {
     office.world.advance(MOMENT);
     let refusal = office.pbx.receives("486");
     office.pbx.acks(&call.back, &refusal);
-    office.pbx.answers(&call.out, 486);
-    office.pbx.receives("ACK");
+    office.pbx.refuses(&call.out, 486);
     let anew = office.is_dialled_anew(&talk, &call);
     office.is_put_through(&call, anew);
 }
@@ -218,8 +211,7 @@ fn a_phone_that_is_asked_again_when_it_is_its_turn_goes_on_with_its_call() {
     let talk = office.is_answered(&office.alice, &call);
     office.is_over(&office.alice, &talk);
     office.has_nothing_left();
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 /// It keeps its place, and waits on with the call that came with the password.
@@ -281,8 +273,7 @@ fn a_callback_that_was_a_call_is_taken_back_like_any() {
     office.world.advance(REPEATS_IN);
     office.is_recalled_in_vain();
     office.has_nothing_left();
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 /// R9: she talks to the mailbox, and is called back when Bob is there again.
@@ -292,9 +283,7 @@ fn a_mailbox_that_answers_when_it_is_the_callers_turn_is_no_success() {
     let call = office.passes_anew(&call, anew);
     office.bob.answers(&call.arrived, 180);
     office.pbx.receives("180");
-    office.pbx.cancels(&call.back);
-    let [_, ended] = office.pbx.receives_each(["200", "487"]);
-    office.pbx.acks(&call.back, &ended);
+    office.pbx.gives_up(&call.back);
     super::stops_ringing(&office.bob, &call.arrived);
     let mailbox = office.is_diverted(&call);
     office.world.advance(RECALL);
@@ -311,13 +300,10 @@ fn a_mailbox_that_answers_when_it_is_the_callers_turn_is_no_success() {
 #[test]
 fn a_caller_who_hangs_up_in_front_of_a_pbx_waits_no_longer() {
     let (office, talk, call) = alice_waits();
-    office.alice.cancels(&call.sent);
-    office.alice.receives("200");
-    refused(&office.alice, &call.sent, "487");
+    office.alice.gives_up(&call.sent);
     office.is_over(&office.carol, &talk);
     office.has_nothing_left();
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 /// Her phone has lost its connection, and its call with it: Bob would answer to nobody.
@@ -347,15 +333,12 @@ fn a_caller_who_is_quicker_than_the_pbx_leaves_nothing_behind() {
     let talk = office.carol_talks();
     let busy = office.finds_busy(&office.alice, queued("alice"));
     office.alice.receives("182");
-    office.alice.cancels(&busy.0.sent);
-    office.alice.receives("200");
-    refused(&office.alice, &busy.0.sent, "487");
+    office.alice.gives_up(&busy.0.sent);
     office.gives_up(&busy);
     office.world.advance(MOMENT);
     office.is_over(&office.carol, &talk);
     office.has_nothing_left();
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 #[test]
@@ -386,14 +369,12 @@ fn two_who_call_each_other_through_a_pbx_are_connected_once() {
     );
     let out = office.pbx.receives("INVITE");
     // The PBX's own word: her only line is taken.
-    office.pbx.answers(&out, 486);
-    office.pbx.receives("ACK");
+    office.pbx.refuses(&out, 486);
     refused(&office.bob, &back, "486");
     office.world.advance(CALL_GUARD);
     let anew = office.pbx.receives("INVITE");
     office.is_put_through(&call, anew);
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 /// R1: whose call it is that comes back nobody knows; the PBX's own word is enough.
@@ -407,12 +388,11 @@ fn a_call_whose_other_half_is_unknown_waits_if_the_pbx_says_busy() {
     let back = request("INVITE", &office.to_bob).with("From", from);
     let back = office.pbx.sends(back.with_sdp(OFFER));
     let arrived = office.bob.receives("INVITE");
-    refuses(&office.bob, &arrived, 486);
+    office.bob.refuses(&arrived, 486);
     let refusal = office.pbx.receives("486");
     office.pbx.acks(&back, &refusal);
     office.alice.receives_nothing();
-    office.pbx.answers(&out, 486);
-    office.pbx.receives("ACK");
+    office.pbx.refuses(&out, 486);
     office.alice.receives("182");
     office.world.advance(MOMENT);
     let call = Passing {
@@ -438,12 +418,12 @@ fn nothing_is_withheld_while_another_phone_rings() {
     let rings = home.receives("INVITE");
     home.answers(&rings, 180);
     office.pbx.receives("180");
-    refuses(&office.bob, &call.arrived, 486);
+    office.bob.refuses(&call.arrived, 486);
     let refusal = office.pbx.receives("486");
     office.pbx.acks(&call.back, &refusal);
     office.alice.receives_nothing();
     // That one is not taken either.
-    refuses(&home, &rings, 486);
+    home.refuses(&rings, 486);
     let cancel = office.pbx.receives("CANCEL");
     office.pbx.receives_nothing();
     office.alice.receives("182");
@@ -470,8 +450,7 @@ fn a_call_for_help_never_waits() {
     office.pbx.answers(&call.out, 100);
     office.is_refused(&office.alice, &call, 486);
     office.is_over(&office.carol, &talk);
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 /// A PBX that plays its own tone to her says no more in that dialog.
@@ -484,7 +463,7 @@ fn a_tone_of_the_pbx_is_over_when_the_call_waits() {
         .pbx
         .sends(response(&call.out, 183).tagged("tone").with_sdp(ANSWER));
     let early = office.alice.receives("183");
-    refuses(&office.bob, &call.arrived, 486);
+    office.bob.refuses(&call.arrived, 486);
     let cancel = office.pbx.receives("CANCEL");
     let waits = office.alice.receives("182");
     // R16: what campon says is a fork of its own.

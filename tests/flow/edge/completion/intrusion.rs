@@ -18,7 +18,6 @@ use campon::media::room::News;
 use campon::shard::provider::{Answer, Ask, CallReport, CallState, Refusal};
 use campon::shard::record::{IntrusionEnd, IntrusionRecord, Record};
 
-use super::super::super::kit::completion::{LONG, refuses};
 use super::super::super::kit::dialog::Dialog;
 use super::super::super::kit::draft::{ANSWER, Draft, OFFER, bye, proxied, reinvite, response};
 use super::super::super::kit::message::Message;
@@ -60,11 +59,9 @@ impl Scene {
         let talk = office.is_answered(&office.carol, &first);
         let call = office.passes(&office.alice, invite("alice", "bob"));
         office.pbx.answers(&call.out, 100);
-        refuses(&office.bob, &call.arrived, 486);
+        office.bob.refuses(&call.arrived, 486);
         let progress = office.alice.receives("183");
-        let Some(Command::Open { room, .. }) = office.world.next_sound() else {
-            panic!("a room opens");
-        };
+        let (room, _) = office.world.opens();
         office.world.hears(room, News::Digit(Digit::D3));
         let next = office.world.next_sound();
         let Some(Command::Reserve { ports, .. }) = next else {
@@ -114,8 +111,7 @@ impl Scene {
         let back = office.bob.receives("INVITE");
         assert_eq!(back.sdp(), OFFER.replace("alice 1 1", "alice 1 3"));
         takes(&office.bob, &back, BOB);
-        let next = office.world.next_sound();
-        assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+        office.world.closes();
     }
 
     /// The PBX has been told to forget Alice's call, and hears afterwards that Bob is busy.
@@ -140,19 +136,16 @@ impl Scene {
         office.world.hears(self.room, News::PlayedOut);
         let refusal = office.pbx.receives("486");
         office.pbx.acks(&self.call.back, &refusal);
-        office.pbx.answers(&self.call.out, 486);
-        office.pbx.receives("ACK");
+        office.pbx.refuses(&self.call.out, 486);
         refused(&office.alice, &self.call.sent, "486");
-        let next = office.world.next_sound();
-        assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+        office.world.closes();
     }
 
     #[track_caller]
     fn ends(&self) {
         let office = &self.office;
         office.is_over(&office.carol, &self.talk);
-        office.world.advance(LONG);
-        office.world.quiet();
+        office.world.stays_quiet();
     }
 }
 
@@ -240,8 +233,7 @@ fn a_digit_puts_the_in_pass_of_the_callee_on_a_mixer() {
     scene.pbx_gives_up();
     let Office { world, alice, .. } = &scene.office;
     world.advance(Duration::from_mins(1));
-    alice.hangs_up(&dialog);
-    alice.receives("200");
+    alice.leaves(&dialog);
     let next = world.next_sound();
     assert!(matches!(next, Some(Command::Part { .. })), "{next:?}");
     scene.they_have_each_other();
@@ -264,11 +256,9 @@ fn when_the_other_party_hangs_up_the_intruder_stays_with_whom_she_called() {
         ..
     } = &scene.office;
     carol.hangs_up(&scene.talk.caller);
-    let bye = pbx.receives("BYE");
-    pbx.answers(&bye, 200);
+    pbx.is_hung_up_on();
     carol.receives_each(["200"]);
-    pbx.hangs_up(&scene.talk.inward);
-    pbx.receives("200");
+    pbx.leaves(&scene.talk.inward);
     bob.receives_nothing();
     alice.receives_nothing();
     let next = world.next_sound();
@@ -277,18 +267,14 @@ fn when_the_other_party_hangs_up_the_intruder_stays_with_whom_she_called() {
         "{next:?}"
     );
     world.advance(Duration::from_mins(1));
-    alice.hangs_up(&dialog);
-    alice.receives("200");
-    let bye = bob.receives("BYE");
-    bob.answers(&bye, 200);
+    alice.leaves(&dialog);
+    bob.is_hung_up_on();
     pbx.receives_nothing();
     let next = world.next_sound();
     assert!(matches!(next, Some(Command::Part { .. })), "{next:?}");
-    let next = world.next_sound();
-    assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+    world.closes();
     assert_audited(world, Some("carol@pbx.example"), IntrusionEnd::Joined);
-    world.advance(LONG);
-    world.quiet();
+    world.stays_quiet();
 }
 
 /// Its 200 crosses the CANCEL: nobody talks to the mailbox.
@@ -307,8 +293,7 @@ fn a_mailbox_that_answers_who_has_joined_is_hung_up_on() {
     pbx.answers(&bye, 200);
     pbx.acks(&scene.call.back, &refusal);
     alice.receives_nothing();
-    alice.hangs_up(&dialog);
-    alice.receives("200");
+    alice.leaves(&dialog);
     world.next_sound();
     scene.they_have_each_other();
     scene.ends();
@@ -327,8 +312,7 @@ fn what_the_pbx_refuses_leaves_all_as_it_was() {
             ..
         } = &scene.office;
         let asked = pbx.receives("INVITE");
-        pbx.answers(&asked, status);
-        pbx.receives("ACK");
+        pbx.refuses(&asked, status);
         bob.receives_nothing();
         carol.receives_nothing();
         scene.is_refused();
@@ -343,8 +327,7 @@ fn the_mailbox_is_there_for_who_does_not_join() {
     let scene = Scene::new();
     let office = &scene.office;
     let asked = office.pbx.receives("INVITE");
-    office.pbx.answers(&asked, 488);
-    office.pbx.receives("ACK");
+    office.pbx.refuses(&asked, 488);
     office.world.next_sound();
     office.world.hears(scene.room, News::PlayedOut);
     let refusal = office.pbx.receives("486");
@@ -379,7 +362,7 @@ impl Asking {
         let call = office.passes(&office.alice, proven);
         assert_eq!(call.out.header("Proxy-Authorization"), PROOF);
         office.pbx.answers(&call.out, 100);
-        refuses(&office.bob, &call.arrived, 486);
+        office.bob.refuses(&call.arrived, 486);
         office.alice.receives("100");
         office.pbx.receives("100");
         office.pbx.receives_nothing();
@@ -408,8 +391,7 @@ impl Asking {
     fn ends(&self) {
         let office = &self.office;
         office.is_over(&office.carol, &self.talk);
-        office.world.advance(LONG);
-        office.world.quiet();
+        office.world.stays_quiet();
     }
 }
 
@@ -459,8 +441,7 @@ fn the_callees_phone_joins_without_the_pbx() {
     bob.receives("ACK");
     assert_audited(world, Some("carol@pbx.example"), IntrusionEnd::Joined);
     bob.sends(bye(&Dialog::of_callee(&join, &answered)));
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
+    alice.is_hung_up_on();
     bob.receives("200");
     pbx.receives_nothing();
     asking.ends();
@@ -472,7 +453,7 @@ fn what_the_phone_says_to_a_join_is_what_the_caller_gets() {
     let Asking { office, call, .. } = &asking;
     let join = office.bob.receives("INVITE");
     let cancel = office.pbx.receives("CANCEL");
-    refuses(&office.bob, &join, 488);
+    office.bob.refuses(&join, 488);
     refused(&office.alice, &call.sent, "488");
     office.pbx.answers(&cancel, 200);
     office.pbx.answers(&call.out, 487);
@@ -517,8 +498,7 @@ fn a_private_call_through_a_pbx_is_joined_by_nobody() {
     assert_eq!(held.state, CallState::Busy);
     let refusal = pbx.receives_within(ASK_TIME, "486");
     pbx.acks(&call.back, &refusal);
-    pbx.answers(&call.out, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&call.out, 486);
     refused(alice, &call.sent, "486");
     asking.ends();
 }
@@ -550,10 +530,8 @@ fn what_the_pbx_asks_for_meanwhile_is_answered_by_the_mixer_or_crosses() {
     let answer = pbx.receives("200");
     pbx.acks(&hold, &answer);
     bob.receives("ACK");
-    let bye = alice.receives("BYE");
-    alice.answers(&bye, 200);
-    let next = world.next_sound();
-    assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+    alice.is_hung_up_on();
+    world.closes();
     assert_audited(world, Some("carol@pbx.example"), IntrusionEnd::Joined);
     scene.ends();
 }
@@ -567,13 +545,11 @@ fn a_pbx_that_does_not_let_go_of_the_mixer_is_asked_again() {
     let Office {
         world, alice, pbx, ..
     } = &scene.office;
-    alice.hangs_up(&dialog);
-    alice.receives("200");
+    alice.leaves(&dialog);
     let next = world.next_sound();
     assert!(matches!(next, Some(Command::Part { .. })), "{next:?}");
     let back = pbx.receives("INVITE");
-    pbx.answers(&back, 488);
-    pbx.receives("ACK");
+    pbx.refuses(&back, 488);
     assert!(world.next_sound().is_none());
     world.advance(Duration::from_mins(1));
     // One version was refused.
@@ -581,8 +557,7 @@ fn a_pbx_that_does_not_let_go_of_the_mixer_is_asked_again() {
     assert_eq!(back.sdp(), ANSWER.replace("bob 7 7", "bob 7 10"));
     let back = scene.office.bob.receives("INVITE");
     takes(&scene.office.bob, &back, BOB);
-    let next = world.next_sound();
-    assert!(matches!(next, Some(Command::Close { .. })), "{next:?}");
+    world.closes();
     assert_audited(world, Some("carol@pbx.example"), IntrusionEnd::Joined);
     scene.ends();
 }
@@ -596,18 +571,14 @@ fn a_digit_that_is_not_offered_behind_a_pbx_leaves_its_line() {
     let talk = office.is_answered(&office.carol, &first);
     let call = office.passes(&office.alice, invite("alice", "bob"));
     office.pbx.answers(&call.out, 100);
-    refuses(&office.bob, &call.arrived, 486);
+    office.bob.refuses(&call.arrived, 486);
     office.alice.receives("183");
-    let Some(Command::Open { room, .. }) = office.world.next_sound() else {
-        panic!("a room opens");
-    };
+    let (room, _) = office.world.opens();
     office.world.hears(room, News::Digit(Digit::D3));
     assert!(office.world.next_sound().is_none());
     let denied = IntrusionEnd::Denied(Denied::Private);
     assert_audited(&office.world, Some("carol@pbx.example"), denied);
-    office.alice.cancels(&call.sent);
-    let [_, ended] = office.alice.receives_each(["200", "487"]);
-    office.alice.acks(&call.sent, &ended);
+    office.alice.gives_up(&call.sent);
     let cancel = office.pbx.receives("CANCEL");
     office.pbx.answers(&cancel, 200);
     office.pbx.answers(&call.out, 487);
@@ -615,6 +586,5 @@ fn a_digit_that_is_not_offered_behind_a_pbx_leaves_its_line() {
     office.pbx.acks(&call.back, &refusal);
     office.world.next_sound();
     office.is_over(&office.carol, &talk);
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }

@@ -6,7 +6,7 @@
 use super::Office;
 use crate::flow::edge::{address, from, invite};
 use crate::flow::kit::completion::{
-    GUARD, LONG, REQUEST_LAST, cc_call, ended, is_confirmed, line, offered_uri, picks_up, publish,
+    GUARD, REQUEST_LAST, cc_call, ended, is_confirmed, line, offered_uri, picks_up, publish,
     recalled, subscribe, told, waits,
 };
 use crate::flow::kit::dialog::Dialog;
@@ -99,8 +99,7 @@ fn one_waits_at_the_pbx_while_a_caller_of_a_peer_waits_here() {
     assert_eq!(leaves.header("Expires"), "0");
     let pbx = &office.pbx;
     pbx.sends(response(&leaves, 200).with("Expires", "0"));
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 #[test]
@@ -134,6 +133,5 @@ fn a_phone_of_the_pbxs_dials_in_its_turn_what_it_has_dialled_at_first() {
     assert_eq!(line(&last, "cc-URI"), uri);
     office.is_over(alice, &talk);
     office.has_nothing_left();
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }

@@ -4,7 +4,7 @@
 
 use super::Office;
 use crate::flow::edge::{address, from, registers};
-use crate::flow::kit::completion::{GUARD, LONG, REQUEST_LAST, recalled, refuses};
+use crate::flow::kit::completion::{GUARD, LONG, REQUEST_LAST, recalled};
 use crate::flow::kit::draft::{OFFER, request};
 use crate::flow::kit::message::uri_of;
 use crate::flow::kit::party::Party;
@@ -77,9 +77,8 @@ fn the_name_of_somebodys_place_opens_nothing() {
     let uri = format!("{};m=BS;cce=AAAAAAAAAAAAAAAAAAAAAAAAAA", address("bob"));
     let sent = member.sends(from(request("INVITE", &uri), "dave").with_sdp(OFFER));
     let out = pbx.receives("INVITE");
-    pbx.answers(&out, 486);
-    pbx.receives("ACK");
+    pbx.refuses(&out, 486);
     refused(&member, &sent, "486");
-    refuses(&office.alice, &recall, 486);
+    office.alice.refuses(&recall, 486);
     office.dials(crate::flow::kit::completion::CANCEL_LAST);
 }

@@ -4,7 +4,7 @@
 
 use super::Office;
 use crate::flow::edge::{address, from, invite};
-use crate::flow::kit::completion::{GUARD, LONG};
+use crate::flow::kit::completion::GUARD;
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{Draft, within};
 use crate::flow::kit::party::Party;
@@ -45,8 +45,7 @@ fn a_phone_that_waits_for_who_is_busy_is_told_by_campon_and_not_by_the_pbx() {
     sees(alice, "confirmed");
     office.is_over(alice, &talk);
     office.has_nothing_left();
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 #[test]
@@ -68,8 +67,7 @@ fn a_lamp_is_the_pbxs_to_light_whoever_was_called_before() {
     ends(pbx, &lamp.far, alice);
     office.is_over(&office.carol, &talk);
     // Nobody has asked to be called back.
-    office.world.advance(LONG);
-    office.world.quiet();
+    office.world.stays_quiet();
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn a_call_that_goes_back_into_the_queue_leaves_nothing_in_the_store() {
     bob_hangs_up(&scene);
     world.advance(CALL_GUARD);
     let rings = bob.receives("INVITE");
-    refuses(bob, &rings, 486);
+    bob.refuses(&rings, 486);
     world.advance(MOMENT);
     alice.receives("182");
     assert_eq!(world.completions_kept(), 0);

@@ -147,6 +147,11 @@ impl Watch {
             *count -= 1;
             return;
         }
+        // One that is on its way may still be read, and is not asked about any more.
+        let mut open = self.texts.open.values_mut();
+        if let Some((sent, ..)) = open.find(|(sent, ..)| is(&text, sent)) {
+            *sent = Text::default();
+        }
         let is_taken_late = self.texts.taken_late.iter().any(|it| is(&text, it));
         let is_recent = |at: Option<&Timestamp>| at.is_some_and(|at| now.since(*at) < TAKES);
         let is_withdrawn = is_recent(self.texts.taken_back.get(&text.0))

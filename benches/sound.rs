@@ -389,17 +389,15 @@ impl Driver {
                 return any;
             };
             any = true;
-            let came = message
-                .cmsgs()
-                .expect("times of arrival")
-                .find_map(|it| match it {
-                    ControlMessageOwned::ScmTimestampns(at) => {
-                        Some(at.tv_sec() * 1_000_000 + at.tv_nsec() / 1000)
-                    }
-                    _ => None,
-                });
+            let arrivals = message.cmsgs().expect("times of arrival");
+            let came = arrivals.filter_map(|it| {
+                let ControlMessageOwned::ScmTimestampns(at) = it else {
+                    return None;
+                };
+                Some(at.tv_sec() * 1_000_000 + at.tv_nsec() / 1000)
+            });
+            let came = came.last().expect("a time of arrival");
             let from = message.address.map_or(0, |it| it.port());
-            let came = came.expect("a time of arrival");
             if message.bytes < 12 {
                 continue;
             }

@@ -1,7 +1,7 @@
 //! An ordered map for keys that mostly come in their order, which leaves no room between them.
 //!
-//! A B-tree that grows at its end leaves its nodes half empty; here the pages that are left behind are
-//! full. Otherwise it is one of two levels.
+//! A B-tree that grows at its end, or just before it, leaves its nodes half empty; here the pages that
+//! are left behind are full. Otherwise it is one of two levels.
 //!
 //! Invariants:
 //! - no page is empty, and the pages are in the order of their keys;
@@ -49,10 +49,17 @@ impl<K: Ord, V> Ledger<K, V> {
             // Behind all of them: they stay together.
             self.pages.insert(at + 1, page_of_one((key, value)));
         } else {
-            let mut rest = page.split_off(PAGE / 2);
-            match place.checked_sub(PAGE / 2) {
-                Some(place) => rest.insert(place, (key, value)),
-                None => page.insert(place, (key, value)),
+            let cut = if place > PAGE / 4 * 3 {
+                place
+            } else {
+                PAGE / 2
+            };
+            let mut rest = Vec::with_capacity(PAGE);
+            rest.extend(page.drain(cut..));
+            if place > cut {
+                rest.insert(place - cut, (key, value));
+            } else {
+                page.insert(place, (key, value));
             }
             self.pages.insert(at + 1, rest);
         }
@@ -177,6 +184,22 @@ mod tests {
         assert!(room(&ledger) <= 4 * ledger.len(), "{}", room(&ledger));
         while ledger.pop_first().is_some() {}
         assert_eq!((room(&ledger), ledger.pages.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn what_comes_before_a_few_that_stay_last_leaves_no_room_either() {
+        let mut ledger = Ledger::default();
+        for last in 0..10 {
+            ledger.insert(u64::MAX - last, ());
+        }
+        for key in 0..1000_u64 {
+            ledger.insert(key, ());
+        }
+        assert!(
+            room(&ledger) <= 1010 + 2 * PAGE,
+            "room for {}",
+            room(&ledger)
+        );
     }
 
     proptest! {

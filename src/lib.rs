@@ -11,7 +11,7 @@
 //!   completion ─► cc ─► sip::uri; store: what is to be completed
 //!   tls ─► sip: certificates, and the names in them
 //!   media: sound, as call and io need it
-//!   time, table, ledger, wheel, random, observe: leaves that the others stand on
+//!   time, table, named, ledger, wheel, random, observe: leaves that the others stand on
 //! ```
 //!
 //! - Only [`io`] reads a clock, opens a socket, starts a thread or awaits. All else takes inputs and
@@ -31,6 +31,7 @@ pub mod io;
 pub mod ledger;
 pub mod location;
 pub mod media;
+pub mod named;
 pub mod observe;
 pub mod random;
 pub mod relay;

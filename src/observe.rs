@@ -405,6 +405,12 @@ counters! {
 counters! {
     /// What the API has counted since the process started.
     ApiCounters {
+        /// Connections that were let in.
+        api_connections_accepted
+        /// Connections that were closed, because no request came in time.
+        api_connections_idle
+        /// Connections that were not let in: too many.
+        api_connections_refused
         /// Readers of events that were dropped, because too many events waited for them.
         api_readers_dropped
     }

@@ -5,7 +5,7 @@
 //!   entry has gone finds nothing, whoever has its slot now;
 //! - the lowest free slot is reused first, so that what is left of a busy hour gathers in few chunks;
 //! - a chunk without entries is freed, but for one that is kept for the next entry;
-//! - a table without entries has no memory at all.
+//! - a table without entries has no memory at all, unless it is to keep that one.
 
 /// The slots of a chunk, which is what is allocated and freed at once; as many as a word has bits.
 const CHUNK: u32 = u64::BITS;
@@ -35,8 +35,13 @@ impl Key {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
+    /// Where in the table its entry lies, which is another's when it has gone.
+    pub fn slot(self) -> u32 {
+        self.index
+    }
+
     fn place(self) -> (usize, u32) {
-        (to_usize(self.index / CHUNK), self.index % CHUNK)
+        place(self.index)
     }
 }
 
@@ -53,6 +58,8 @@ pub struct Table<T> {
     open: Vec<u64>,
     /// The chunk that is allocated and has no entries.
     spare: Option<usize>,
+    /// Whether that stays when there are no others.
+    keeps_spare: bool,
     next_generation: u32,
     entries_max: usize,
     entries: usize,
@@ -66,10 +73,20 @@ impl<T> Table<T> {
             chunks: Vec::new(),
             open: Vec::new(),
             spare: None,
+            keeps_spare: false,
             next_generation: 0,
             entries_max: entries_max.min(to_usize(u32::MAX)),
             entries: 0,
             taken: 0,
+        }
+    }
+
+    /// The same, for entries of which the last often goes before the next comes: with those that it has
+    /// had its memory goes back but for a chunk.
+    pub fn with_spare(entries_max: usize) -> Self {
+        Self {
+            keeps_spare: true,
+            ..Self::new(entries_max)
         }
     }
 
@@ -143,6 +160,30 @@ impl<T> Table<T> {
             Slot::Held { generation, value } if *generation == key.generation => Some(value),
             Slot::Free | Slot::Taken { .. } | Slot::Held { .. } => None,
         }
+    }
+
+    /// The entry in this slot, whichever it is.
+    pub fn at(&self, slot: u32) -> Option<&T> {
+        let (at, slot) = place(slot);
+        self.chunks.get(at)?.slots.get(to_usize(slot))?.held()
+    }
+
+    /// The entry in this slot, to be changed.
+    pub fn at_mut(&mut self, slot: u32) -> Option<&mut T> {
+        let (at, slot) = place(slot);
+        match self.chunks.get_mut(at)?.slots.get_mut(to_usize(slot))? {
+            Slot::Held { value, .. } => Some(value),
+            Slot::Free | Slot::Taken { .. } => None,
+        }
+    }
+
+    /// Takes the entry in this slot out for good.
+    pub fn remove_at(&mut self, slot: u32) -> Option<T> {
+        let (at, place) = place(slot);
+        let held = self.chunks.get(at)?.slots.get(to_usize(place))?;
+        let generation = held.generation()?;
+        let index = slot;
+        self.remove(Key { index, generation })
     }
 
     /// How many entries there are, those that are taken included.
@@ -228,7 +269,7 @@ impl<T> Table<T> {
         let is_empty = chunk.free == ALL;
         self.entries -= 1;
         self.set_open(at, true);
-        if self.is_empty() {
+        if self.is_empty() && !self.keeps_spare {
             self.free_all();
         } else if is_empty {
             self.free_chunk(at);
@@ -333,6 +374,20 @@ impl<T> Chunk<T> {
 }
 
 impl<T> Slot<T> {
+    fn held(&self) -> Option<&T> {
+        match self {
+            Self::Held { value, .. } => Some(value),
+            Self::Free | Self::Taken { .. } => None,
+        }
+    }
+
+    fn generation(&self) -> Option<u32> {
+        match self {
+            Self::Held { generation, .. } => Some(*generation),
+            Self::Free | Self::Taken { .. } => None,
+        }
+    }
+
     /// Takes the value of this generation out, and leaves `then`.
     fn take(&mut self, key: Key, then: Self) -> Option<T> {
         match std::mem::replace(self, then) {
@@ -347,6 +402,11 @@ impl<T> Slot<T> {
     fn is_taken(&self, key: Key) -> bool {
         matches!(self, Self::Taken { generation } if *generation == key.generation)
     }
+}
+
+/// The chunk of a slot, and which of its slots it is.
+fn place(slot: u32) -> (usize, u32) {
+    (to_usize(slot / CHUNK), slot % CHUNK)
 }
 
 /// A count of slots as what `Vec` counts with; both are at least 32 bits wide.
@@ -491,6 +551,23 @@ mod tests {
         }
         assert_eq!((table.chunks.capacity(), table.open.capacity()), (0, 0));
         assert!(table.insert(7).is_ok());
+    }
+
+    #[test]
+    fn an_emptied_table_that_keeps_a_spare_keeps_one_chunk() {
+        let mut table = Table::with_spare(usize::MAX);
+        for round in 0..2 {
+            let keys = (0..20_000).map(|value| table.insert(value).expect("there is room"));
+            let keys: Vec<_> = keys.collect();
+            for &key in &keys {
+                table.remove(key);
+            }
+            assert_eq!(allocated(&table), 1, "round {round}");
+            assert!(table.chunks.capacity() < 16, "round {round}");
+        }
+        let key = table.insert(1).expect("there is room");
+        table.remove(key);
+        assert_eq!(allocated(&table), 1);
     }
 
     #[test]

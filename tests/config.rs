@@ -319,6 +319,13 @@ fn the_least_session_of_the_standard_is_the_default() {
 fn no_file_is_a_standalone_registrar_on_loopback() {
     let config = parse("").expect("valid");
     assert_eq!(config.mode(), "standalone");
+    let api = config.api_connections;
+    assert_eq!((api.all_max, api.idle_max), (256, Duration::from_mins(1)));
+    // Most of the files that the system allows are the phones'.
+    assert_eq!(
+        [10_000, 100, 0].map(|files| api.within(files).all_max),
+        [256, 25, 1]
+    );
     let addresses: Vec<_> = config
         .shard
         .listeners

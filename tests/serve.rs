@@ -154,6 +154,42 @@ fn an_address_that_is_taken_is_exit_code_1() {
     );
 }
 
+/// The story: with such a configuration all prompts ended as they began, and nobody could join a call.
+#[test]
+fn sound_that_cannot_be_is_exit_code_1() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no_sound");
+    fs::create_dir_all(&folder).expect("cargo's folder for tests can be written");
+    let mut wav = b"RIFF\xa4\x3e\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\
+        \x02\0\x10\0data\x80\x3e\0\0"
+        .to_vec();
+    // A second of silence.
+    wav.resize(wav.len() + 16_000, 0);
+    fs::write(folder.join("warning.wav"), wav).expect("written");
+    let file = folder.join("campon.toml");
+    for (key, value, complaint) in [
+        (
+            "address",
+            "203.0.113.9",
+            "campon: cannot listen on 203.0.113.9:0 by UDP: ",
+        ),
+        (
+            "voice",
+            folder.to_str().expect("UTF-8"),
+            "campon: no sound: warning.wav cannot be played: the warning is shorter",
+        ),
+    ] {
+        let text = format!("[media]\nports = \"20000-20009\"\n{key} = \"{value}\"\n");
+        fs::write(&file, text).expect("written");
+        let file = file.to_str().expect("UTF-8");
+        let (code, _, stderr) = run(&["serve", "--listen", "127.81.12.1", "--config", file]);
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(
+            stderr.lines().any(|line| line.starts_with(complaint)),
+            "{stderr}"
+        );
+    }
+}
+
 #[test]
 fn status_of_nobody_is_exit_code_1() {
     let (code, _, stderr) = run(&["status", "--api", "http://127.81.2.1:5080"]);
@@ -502,4 +538,63 @@ fn a_registration_outlives_its_campon() {
     let unknown = "sip:reg-000000000000000000000000@127.81.11.1";
     assert_eq!(office.options(unknown, "unknown"), "SIP/2.0 404 Not Found");
     drop(served);
+}
+
+/// How many connections to the API there may be, and for how long without a request, is configured.
+#[test]
+fn connections_to_the_api_are_bounded_as_configured() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let config = folder.join("few-connections.toml");
+    fs::write(
+        &config,
+        "[api]\nconnections_max = 1\nidle_max = \"100ms\"\n",
+    )
+    .expect("a file");
+    let path = config.to_str().expect("UTF-8");
+    let mut served = Served::spawn(&mut campon(&[
+        "serve",
+        "--listen",
+        "127.81.17.1",
+        "--config",
+        path,
+    ]));
+    served.read_until("campon is ready");
+    let open = |request: &str| {
+        let mut stream = TcpStream::connect("127.81.17.1:5080").expect("the API listens");
+        stream.write_all(request.as_bytes()).expect("open");
+        stream
+    };
+    let events = "GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // Whoever looked whether it is ready has had the place.
+    let reader = loop {
+        let mut reader = open(events);
+        let mut start = [0; 12];
+        reader.read_exact(&mut start).expect("an answer");
+        if &start == b"HTTP/1.1 200" {
+            break reader;
+        }
+    };
+    let mut answer = String::new();
+    open(events).read_to_string(&mut answer).expect("UTF-8");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    drop(reader);
+    // The next one that is let in is closed, for it says nothing.
+    loop {
+        let mut answer = String::new();
+        open("").read_to_string(&mut answer).expect("UTF-8");
+        if !answer.starts_with("HTTP/1.1 503 ") {
+            break;
+        }
+    }
+    let status = loop {
+        let api = "http://127.81.17.1:5080";
+        if let (Some(0), json, _) = run(&["status", "--json", "--api", api]) {
+            break serde_json::from_str::<Value>(&json).expect("JSON");
+        }
+    };
+    let counters = &status["counters"];
+    assert_eq!(counters["api_connections_idle"], 1, "{counters}");
+    assert!(counters["api_connections_refused"].as_u64() >= Some(1));
+    served.signal("TERM");
+    assert_eq!(served.end(), Some(0));
 }

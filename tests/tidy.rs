@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("random", &[]),
     ("table", &[]),
     ("ledger", &[]),
+    ("named", &["table"]),
     ("wheel", &["time"]),
     ("observe", &["time"]),
     ("sip", &[]),
@@ -63,7 +64,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "completion",
         &[
-            "cc", "ledger", "observe", "random", "sip::uri", "store", "table", "time",
+            "cc", "ledger", "named", "observe", "random", "sip::uri", "store", "table", "time",
         ],
     ),
     ("store", &["time"]),
@@ -77,6 +78,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "ledger",
             "location",
             "media",
+            "named",
             "observe",
             "random",
             "relay",

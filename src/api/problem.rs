@@ -67,6 +67,18 @@ impl Problem {
         LineError::ResourceUnavail,
         "try again in a second",
     );
+    /// Too many connections.
+    pub const CONNECTIONS: Self = Self::new(
+        (503, "Service Unavailable"),
+        LineError::ResourceUnavail,
+        "too many connections already; see api.connections_max",
+    );
+    /// The body does not come.
+    pub const SLOW: Self = Self::new(
+        (408, "Request Timeout"),
+        LineError::InvalPointer,
+        "the body did not come in time",
+    );
     /// Too many readers of events.
     pub const READERS: Self = Self::new(
         (503, "Service Unavailable"),

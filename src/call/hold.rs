@@ -5,7 +5,9 @@
 
 use crate::call::sdp::{Media, lines};
 
-const DIRECTIONS: [&[u8]; 4] = [b"a=sendrecv", b"a=sendonly", b"a=recvonly", b"a=inactive"];
+/// How a line, or all of them, say in which directions there is audio.
+pub(super) const DIRECTIONS: [&[u8]; 4] =
+    [b"a=sendrecv", b"a=sendonly", b"a=recvonly", b"a=inactive"];
 
 /// What is said of a media line, or of all.
 #[derive(Clone, Copy, Debug, Default)]

@@ -16,7 +16,7 @@
 //!   describes it.
 //! - Nobody's request waits for longer than an INVITE of ours; what a side asks meanwhile is in `mixed`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::call::hold::is_held;
@@ -99,14 +99,15 @@ pub enum MixNews {
 }
 
 impl Call {
-    /// Whether a mixer could stand between the two: both have audio that we know, both hear and are
-    /// heard.
-    pub fn could_mix(&self) -> bool {
+    /// Whether a mixer at this address could stand between the two: both have audio that we know, both hear
+    /// and are heard there.
+    pub fn could_mix(&self, at: IpAddr) -> bool {
+        let could = |side| {
+            let taken = self.taken_of(side);
+            taken.is_some_and(|taken| taken.is_beside(at)) && self.version_of(side).is_some()
+        };
         // What passes us already is not known by its own addresses.
-        !self.is_anchored()
-            && [Side::A, Side::B]
-                .into_iter()
-                .all(|side| self.taken_of(side).is_some() && self.version_of(side).is_some())
+        !self.is_anchored() && [Side::A, Side::B].into_iter().all(could)
     }
 
     /// Whether the session of a side is on hold, as far as it is known.
@@ -130,9 +131,10 @@ impl Call {
     /// whether that has begun. What comes of it is told as [`MixNews`].
     pub fn begin_mix(&mut self, turn: &mut Turn<'_>, at: [SocketAddr; 2], first: Side) -> bool {
         let is_quiet = self.negotiation.is_none() && self.exchanges.is_empty();
-        let is_free = self.phase == Phase::Talking && is_quiet && self.mixing.is_none();
+        let could = at.iter().all(|at| self.could_mix(at.ip()));
+        let is_free = self.phase == Phase::Talking && is_quiet && could && self.mixing.is_none();
         let versions = [Side::A, Side::B].map(|side| self.version_of(side));
-        let ([Some(a), Some(b)], true) = (versions, is_free && self.could_mix()) else {
+        let ([Some(a), Some(b)], true) = (versions, is_free) else {
             return false;
         };
         let taken = [Side::A, Side::B].map(|side| self.taken_of(side));
@@ -312,9 +314,11 @@ impl Call {
     fn agreed_in(&self, side: Side, response: &Response<'_>) -> Option<Agreed> {
         let source = self.flow(side).remote.ip();
         let taken = Taken::of(sdp_of(&response.message)?, source)?;
-        let ours = *self.mixing.as_deref()?.keys.get(index(side))?;
+        let mixing = self.mixing.as_deref()?;
+        let (ours, at) = (*mixing.keys.get(index(side))?, mixing.at.get(index(side))?);
         // Who was offered keys has to have some, and who was not, none.
-        (taken.is_secure() == ours.is_some()).then(|| taken.agreed(ours))
+        let is_fit = taken.is_secure() == ours.is_some() && taken.is_beside(at.ip());
+        is_fit.then(|| taken.agreed(ours))
     }
 
     /// A side has not answered what it was asked.

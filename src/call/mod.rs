@@ -82,7 +82,7 @@ pub use reach::misdirects;
 pub use recall::{Announcement, Invitation, News, NoCall, Party, Refusal};
 pub use session::Asks;
 pub use setup::{Offer, Target, forwards};
-pub use sound::{can_hear, needs_keys};
+pub use sound::{can_hear, needs_keys, only_hears};
 
 /// How long things of a call may take.
 #[derive(Clone, Copy, Debug)]

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use smallvec::SmallVec;
 
+use crate::call::hold::DIRECTIONS;
 use crate::call::reach::is_reachable;
 use crate::call::sdes::Sdes;
 use crate::call::sdp::{Media, Session, lines, sdp_of};
@@ -35,6 +36,8 @@ pub(super) struct Taken {
     events_rate: u32,
     /// What it is sent under, unless it is plain.
     sdes: Option<Sdes>,
+    /// Whether its sender only hears (`recvonly`).
+    is_mute: bool,
 }
 
 /// What an audio line offers, and where.
@@ -69,18 +72,18 @@ impl Taken {
             // RFC 3264 §6: the answer would have a line less.
             return None;
         }
-        let session_address = lines(offer)
-            .take_while(|line| !line.starts_with(b"m="))
-            .find_map(address_in);
+        let session = || lines(offer).take_while(|line| !line.starts_with(b"m="));
+        let address = session().find_map(address_in);
+        let direction = session().find(|line| DIRECTIONS.contains(line));
         let plain = |(line, audio): (usize, Audio<'_>)| {
             let is_plain = audio.media.is_plain_audio();
-            let taken = is_plain.then(|| audio.taken(session_address, signalling))??;
+            let taken = is_plain.then(|| audio.taken((address, direction), signalling))??;
             Some(Self { line, ..taken })
         };
         let secure = |(line, audio): (usize, Audio<'_>)| {
             let is_secure = audio.media.is_secure_audio();
             let sdes = Some(is_secure.then(|| Sdes::of(&audio.attributes))??);
-            let taken = audio.taken(session_address, signalling)?;
+            let taken = audio.taken((address, direction), signalling)?;
             Some(Self {
                 line,
                 sdes,
@@ -121,6 +124,12 @@ impl Taken {
         self.sdes.map(|_| MasterKey::random(rng))
     }
 
+    /// Whether sound of ours gets there from this address: there is no way from IPv4 to IPv6.
+    pub(super) fn is_beside(&self, ours: IpAddr) -> bool {
+        let theirs = self.agreed.remote.ip().to_canonical();
+        theirs.is_ipv4() == ours.to_canonical().is_ipv4()
+    }
+
     /// Whether it is under keys.
     pub(super) fn is_secure(&self) -> bool {
         self.sdes.is_some()
@@ -135,7 +144,8 @@ impl Taken {
         is_same && self.sdes.map(|sdes| sdes.key()) == theirs
     }
 
-    /// Writes its media line so that it sends this here, in both directions.
+    /// Writes its media line so that it sends this here, in both directions, unless it only hears
+    /// (RFC 3264 §6.1).
     pub(super) fn write(
         &self,
         media: &Media<'_>,
@@ -173,7 +183,14 @@ impl Taken {
         if let Some((sdes, ours)) = self.sdes.zip(ours) {
             sdes.write(ours, out);
         }
-        out.extend_from_slice(b"a=ptime:20\r\na=sendrecv\r\n");
+        let direction: &[u8] = if self.is_mute {
+            b"a=sendonly"
+        } else {
+            b"a=sendrecv"
+        };
+        out.extend_from_slice(b"a=ptime:20\r\n");
+        out.extend_from_slice(direction);
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -183,15 +200,20 @@ impl Audio<'_> {
         Sdes::of(&self.attributes)
     }
 
-    /// What we take of it, should it be plain.
-    fn taken(&self, session: Option<Address>, signalling: IpAddr) -> Option<Taken> {
+    /// What we take of it, should it be plain, by what is said of all lines.
+    fn taken(
+        &self,
+        (address, direction): (Option<Address>, Option<&[u8]>),
+        signalling: IpAddr,
+    ) -> Option<Taken> {
         let own = self.attributes.iter().find_map(|line| address_in(line));
-        let remote = own.or(session)?.ip(signalling);
+        let remote = own.or(address)?.ip(signalling);
         if !is_reachable(remote, signalling) {
             return None;
         }
         let port = self.media.port().filter(|port| *port > 0)?;
-        if !self.hears() {
+        let direction = self.direction().or(direction);
+        if matches!(direction, Some(b"a=sendonly" | b"a=inactive")) {
             return None;
         }
         let formats = || {
@@ -221,6 +243,7 @@ impl Audio<'_> {
             },
             events_rate: events.map_or(RATE, |(_, rate)| rate),
             sdes: None,
+            is_mute: matches!(direction, Some(b"a=recvonly")),
         })
     }
 
@@ -229,10 +252,10 @@ impl Audio<'_> {
         map.is_some_and(|(name, rate)| name == b"telephone-event" && rate == clock_rate)
     }
 
-    /// Whether it takes audio at all.
-    fn hears(&self) -> bool {
-        let deaf: [&[u8]; 2] = [b"a=sendonly", b"a=inactive"];
-        !self.attributes.iter().any(|line| deaf.contains(line))
+    /// In which directions it has audio; as all lines have if it says nothing itself (RFC 8866 §6.7).
+    fn direction(&self) -> Option<&[u8]> {
+        let mut lines = self.attributes.iter().copied();
+        lines.find(|line| DIRECTIONS.contains(line))
     }
 
     fn codec_of(&self, payload_type: u8) -> Option<Codec> {
@@ -286,9 +309,15 @@ pub fn needs_keys(offer: &[u8], signalling: IpAddr) -> bool {
     Taken::of(offer, signalling).is_some_and(|taken| taken.is_secure())
 }
 
-/// Whether we can be heard by whoever sends this message.
-pub fn can_hear(message: &Message<'_>, signalling: IpAddr) -> bool {
-    sdp_of(message).is_some_and(|offer| Taken::of(offer, signalling).is_some())
+/// Whether whoever offers this hears, and says nothing.
+pub fn only_hears(offer: &[u8], signalling: IpAddr) -> bool {
+    Taken::of(offer, signalling).is_some_and(|taken| taken.is_mute)
+}
+
+/// Whether we can be heard, from this address of ours, by whoever sends this message.
+pub fn can_hear(message: &Message<'_>, signalling: IpAddr, ours: IpAddr) -> bool {
+    let taken = sdp_of(message).and_then(|offer| Taken::of(offer, signalling));
+    taken.is_some_and(|taken| taken.is_beside(ours))
 }
 
 impl Call {
@@ -301,6 +330,7 @@ impl Call {
     ) -> Option<(Agreed, Vec<u8>)> {
         let towards = self.flow(Side::A);
         let taken = Taken::of(offer, towards.remote.ip())?;
+        let taken = taken.is_beside(at.ip()).then_some(taken)?;
         let sent_by = turn.layer.sent_by(&towards);
         let session = Session::new(turn.rng.below(1 << 31), sent_by);
         let ours = taken.key(turn.rng);
@@ -438,6 +468,24 @@ mod tests {
         assert_eq!(remote.to_string(), "198.51.100.7:40000");
     }
 
+    /// The story: two phones of IPv6 were put on a mixer of IPv4, heard nothing, and were not warned.
+    #[test]
+    fn there_is_no_way_from_one_family_to_the_other() {
+        let six = OFFER.replace("IN IP4 192.0.2.9\r\nt", "IN IP6 2001:db8::9\r\nt");
+        let mapped = OFFER.replace("IN IP4 192.0.2.9\r\nt", "IN IP6 ::ffff:192.0.2.9\r\nt");
+        for (offer, ours, is_beside) in [
+            (OFFER, "192.0.2.1", true),
+            (OFFER, "2001:db8::1", false),
+            (&six[..], "192.0.2.1", false),
+            (&six[..], "2001:db8::1", true),
+            (&mapped[..], "192.0.2.1", true),
+        ] {
+            let ours = ours.parse().expect("an address");
+            let taken = taken(offer).expect("audio");
+            assert_eq!(taken.is_beside(ours), is_beside, "{offer} {ours}");
+        }
+    }
+
     #[test]
     fn who_cannot_hear_us_is_played_nothing() {
         for (from, to) in [
@@ -459,6 +507,33 @@ mod tests {
             assert!(taken(&OFFER.replace(from, to)).is_none(), "{to}");
         }
         assert!(taken("").is_none());
+    }
+
+    /// RFC 8866 §6.7. The story: a hold that was said of all lines was answered by a mixer that went on.
+    #[test]
+    fn what_is_said_of_all_lines_is_said_of_one_that_says_nothing_itself() {
+        let all = |said: &str| OFFER.replace("t=0 0\r\n", &format!("t=0 0\r\n{said}\r\n"));
+        let own = "a=sendrecv\r\n";
+        for said in ["a=sendonly", "a=inactive"] {
+            assert!(taken(&all(said).replace(own, "")).is_none(), "{said}");
+            assert!(taken(&all(said)).is_some(), "{said}");
+        }
+        assert!(taken(&all("a=recvonly").replace(own, "")).is_some_and(|it| it.is_mute));
+    }
+
+    /// RFC 3264 §6.1.
+    #[test]
+    fn who_only_hears_is_sent_to_and_sends_nothing() {
+        let offer = OFFER.replace("a=sendrecv", "a=recvonly");
+        let taken = taken(&offer).expect("audio");
+        let session = Session::new(7, b"192.0.2.1:5060");
+        let at = "192.0.2.1:20000".parse().expect("an address");
+        let answer = session.sound_answer(offer.as_bytes(), (&taken, None), at);
+        let answer = String::from_utf8(answer).expect("text");
+        assert!(answer.contains("a=sendonly\r\n"), "{answer}");
+        assert!(!answer.contains("a=sendrecv"), "{answer}");
+        assert!(only_hears(offer.as_bytes(), signalling()));
+        assert!(!only_hears(OFFER.as_bytes(), signalling()));
     }
 
     /// T22: ten thousand formats, each looked for in thousands of lines, would take as many milliseconds.

@@ -259,8 +259,8 @@ impl Service {
             id: CompletionId::random(&mut self.rng),
             cce: CceToken::random(&mut self.rng),
             // Who asks several times is written once.
-            caller: self.users.name(&call.caller),
-            callee: self.users.name(&call.callee),
+            caller: self.users.name(&call.caller).clone(),
+            callee: self.users.name(&call.callee).clone(),
             wording: Wording::new(&call.from, &call.dialled, &call.identity),
         };
         Box::new(Completion {

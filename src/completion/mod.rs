@@ -41,7 +41,6 @@ mod service;
 mod settings;
 mod turns;
 mod user;
-mod users;
 mod wording;
 
 pub use crate::cc::Condition;

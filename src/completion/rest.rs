@@ -84,7 +84,7 @@ impl Service {
     /// How many machines rest.
     #[cfg(test)]
     pub(super) fn resting(&self) -> usize {
-        let users = self.users.values();
+        let users = self.users.iter().map(|(_, user)| user);
         let counts = users
             .map(|user| usize::from(!user.queue.resting().is_empty()) + usize::from(user.rests));
         counts.sum()

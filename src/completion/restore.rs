@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cc::SubscriptionId;
+use crate::cc::addr::Aor;
 use crate::cc::agent::{self, Kept, NewRequest, Way};
 use crate::cc::fork::CallId;
 use crate::cc::id::CompletionId;
@@ -65,16 +66,12 @@ impl Service {
         }
         // Queues are in the order of their coming.
         known.sort_by_key(|(record, _)| record.order);
-        let pair = |record: &Record| (record.caller.clone(), record.callee.clone());
-        let latest = known.iter().map(|(record, _)| (pair(record), record.order));
-        let latest: BTreeMap<_, _> = latest.collect();
+        let latest = latest(&known);
         let mut used = Vec::new();
         for (record, reloaded) in known {
             // R21: before a caller asked for the same callee again, he was told that this one was
-            // refused, as the store had not said that it has it; or a text has taken its place. Of texts
-            // there may be several.
-            let is_latest = latest.get(&pair(&record)) == Some(&record.order);
-            if !is_latest && record.roles != Roles::Text {
+            // refused, as the store had not said that it has it.
+            if latest.get(&wish(&record)) != Some(&record.order) {
                 let gone = removal(reloaded.key, reloaded.stored.version);
                 turn.out.push(Output::Persist(gone));
                 continue;
@@ -225,8 +222,8 @@ impl Service {
         let names = Names {
             id: record.id,
             cce: record.cce,
-            caller: self.users.name(&record.caller),
-            callee: self.users.name(&record.callee),
+            caller: self.users.name(&record.caller).clone(),
+            callee: self.users.name(&record.callee).clone(),
             wording: Wording::new(&record.from, &record.dialled, &record.identity),
         };
         Box::new(Completion {
@@ -257,6 +254,27 @@ impl Service {
             aside: Aside::of(record.text.clone(), reloaded.peer.clone()),
         })
     }
+}
+
+/// What a caller has once: a text of these words for a callee, or a call back from him.
+type Wish = (Aor, Aor, Option<Arc<str>>);
+
+fn wish(record: &Record) -> Wish {
+    let text = record.text.clone();
+    (record.caller.clone(), record.callee.clone(), text)
+}
+
+/// The last record of each wish, oldest first as they come; who leaves word is not called back as well.
+fn latest(known: &[(Record, Reloaded)]) -> BTreeMap<Wish, u64> {
+    let mut latest = BTreeMap::new();
+    for (record, _) in known {
+        let (caller, callee, text) = wish(record);
+        if text.is_some() {
+            latest.insert((caller.clone(), callee.clone(), text), record.order);
+        }
+        latest.insert((caller, callee, None), record.order);
+    }
+    latest
 }
 
 /// What belongs to a completion elsewhere.

@@ -72,7 +72,7 @@ impl Service {
 
     /// Everybody's, the newest first, at most so many.
     pub fn all_failed_calls(&self, now: Timestamp, most: usize) -> Vec<Failed<'_>> {
-        let all = self.users.values();
+        let all = self.users.iter().map(|(_, user)| user);
         let mut all: Vec<_> = all.flat_map(|user| self.failed_of(now, user)).collect();
         all.sort_unstable_by_key(|failed| (Reverse(failed.at), failed.call));
         all.truncate(most);
@@ -109,12 +109,12 @@ impl Service {
 
     /// Whether anybody waits for him, or he waits, or may ask to.
     pub fn knows(&self, user: &Aor) -> bool {
-        self.users.contains_key(user)
+        self.users.contains(user)
     }
 
     /// Whom anybody waits for, who waits, or who may ask to; in no order.
     pub fn users(&self) -> impl Iterator<Item = &Aor> {
-        self.users.keys()
+        self.users.iter().map(|(name, _)| name)
     }
 
     fn failed_of<'s>(&'s self, now: Timestamp, user: &'s User) -> Vec<Failed<'s>> {

@@ -29,9 +29,9 @@ use crate::completion::record::{Roles, WallTime};
 use crate::completion::requests::Completions;
 use crate::completion::rest::{lay_to_rest, rests_until};
 use crate::completion::settings::Settings;
-use crate::completion::user::{Queue, Watch};
-use crate::completion::users::Users;
+use crate::completion::user::{Queue, User, Watch};
 use crate::ledger::Ledger;
+use crate::named::Named;
 use crate::random::Rng;
 use crate::time::Timestamp;
 
@@ -43,7 +43,8 @@ pub struct Service {
     pub(super) rng: Rng,
     pub(super) sealer: Sealer,
     pub(super) gate: Gate,
-    pub(super) users: Users,
+    /// Side by side, as completions are.
+    pub(super) users: Named<Aor, User>,
     pub(super) completions: Completions,
     pub(super) blanks: Blanks,
     /// The living ones, by caller and callee.
@@ -153,7 +154,7 @@ impl Service {
             settings,
             started,
             rng,
-            users: Users::default(),
+            users: Named::default(),
             completions: Completions::default(),
             blanks: Blanks::default(),
             pairs: Pairs::default(),
@@ -517,8 +518,8 @@ impl Service {
         let window = self.settings.timing.offer_window;
         let user = self.users.get_mut(aor);
         // Somebody of that name who was forgotten meanwhile had another time.
-        if let Some(user) = user.filter(|user| user.fades == Some(at)) {
-            user.fades = None;
+        if let Some(user) = user.filter(|user| user.failed.fades() == Some(at)) {
+            user.failed.set_fades(None);
             user.failed.forget(turn.now, window);
             self.rekey(aor, turn);
         }
@@ -578,12 +579,12 @@ impl Service {
         }
         let fades = user.failed.deadline(self.settings.timing.offer_window);
         if let Some(fades) = fades
-            && user.fades.is_none()
+            && user.failed.fades().is_none()
         {
             // In their order, so that whoever comes after others may be looked at late.
             let last = self.fading.back().map(|(at, _)| *at);
             let fades = last.into_iter().fold(fades, Timestamp::max);
-            user.fades = Some(fades);
+            user.failed.set_fades(Some(fades));
             self.fading.push_back((fades, aor.clone()));
         }
         if user.is_empty() {

@@ -34,8 +34,6 @@ pub(super) struct User {
     pub(super) failed: FailedCalls,
     /// The texts that wait for him.
     pub(super) mail: Option<Box<Mailbox>>,
-    /// When those are looked at.
-    pub(super) fades: Option<Timestamp>,
     /// His deadline, as it is noted.
     pub(super) due: Option<Timestamp>,
     /// How many requests his phones keep up by subscriptions of their own.
@@ -54,7 +52,6 @@ impl Default for User {
             rests: false,
             failed: FailedCalls::default(),
             mail: None,
-            fades: None,
             due: None,
             phones_wait: 0,
         }
@@ -73,7 +70,7 @@ impl User {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.wants() == Watch::Off && self.failed.0.is_empty()
+        self.wants() == Watch::Off && self.failed.calls().is_empty()
     }
 }
 
@@ -141,20 +138,43 @@ pub(super) enum Watch {
     On,
 }
 
-/// The last calls of one user that failed, oldest first.
+/// The last calls of one user that failed. Who waits for an hour keeps no room for those of its first
+/// minute.
 #[derive(Debug, Default)]
-pub(super) struct FailedCalls(Box<[(Timestamp, FailedCall)]>);
+pub(super) struct FailedCalls(Option<Box<Failed>>);
+
+#[derive(Debug, Default)]
+struct Failed {
+    /// Oldest first, and when each failed; most have one.
+    calls: SmallVec<[(Timestamp, FailedCall); 1]>,
+    /// When they are looked at.
+    fades: Option<Timestamp>,
+}
 
 impl FailedCalls {
     /// CC-07, CC-08: one more; of too many the oldest is forgotten.
     pub(super) fn add(&mut self, now: Timestamp, call: FailedCall, calls_max: usize) {
-        let mut calls = std::mem::take(&mut self.0).into_vec();
+        let calls = &mut self.0.get_or_insert_default().calls;
         let most = calls_max.max(1) - 1;
         calls.drain(..calls.len().saturating_sub(most));
-        // Most have one.
-        calls.reserve_exact(1);
         calls.push((now, call));
-        self.0 = calls.into_boxed_slice();
+    }
+
+    /// They are looked at then, or at no time.
+    pub(super) fn set_fades(&mut self, at: Option<Timestamp>) {
+        if let Some(failed) = &mut self.0 {
+            failed.fades = at;
+        }
+        self.drop_empty();
+    }
+
+    /// When they are looked at.
+    pub(super) fn fades(&self) -> Option<Timestamp> {
+        self.0.as_ref()?.fades
+    }
+
+    fn calls(&self) -> &[(Timestamp, FailedCall)] {
+        self.0.as_ref().map_or(&[], |failed| &failed.calls)
     }
 
     /// The newest one that may be asked for and meets a condition, and when it failed.
@@ -164,7 +184,7 @@ impl FailedCalls {
         wanted: impl Fn(&FailedCall) -> bool,
     ) -> Option<(Timestamp, &FailedCall)> {
         let recent = |(at, _): &&(Timestamp, _)| is_recent(*at, now, window);
-        let mut recent = self.0.iter().rev().filter(recent);
+        let mut recent = self.calls().iter().rev().filter(recent);
         let (at, call) = recent.find(|(_, call)| wanted(call))?;
         Some((*at, call))
     }
@@ -174,7 +194,7 @@ impl FailedCalls {
         &self,
         (now, window): (Timestamp, Duration),
     ) -> impl Iterator<Item = (Timestamp, &FailedCall)> {
-        let all = self.0.iter().rev();
+        let all = self.calls().iter().rev();
         let fresh = all.filter(move |(at, _)| is_recent(*at, now, window));
         fresh.map(|(at, call)| (*at, call))
     }
@@ -186,21 +206,27 @@ impl FailedCalls {
 
     /// Forgets what can no longer be asked for.
     pub(super) fn forget(&mut self, now: Timestamp, window: Duration) {
-        if self.0.first().is_some_and(|(at, _)| *at + window < now) {
+        let oldest = self.calls().first();
+        if oldest.is_some_and(|(at, _)| *at + window < now) {
             self.retain(|(at, _)| *at + window >= now);
         }
     }
 
     /// When [`Self::forget`] next has work to do.
     pub(super) fn deadline(&self, window: Duration) -> Option<Timestamp> {
-        let (at, _) = self.0.first()?;
+        let (at, _) = self.calls().first()?;
         Some(*at + window + Duration::from_micros(1))
     }
 
-    /// Who waits for an hour keeps no room for the calls of its first minute.
     fn retain(&mut self, is_kept: impl Fn(&(Timestamp, FailedCall)) -> bool) {
-        let mut calls = std::mem::take(&mut self.0).into_vec();
-        calls.retain(is_kept);
-        self.0 = calls.into_boxed_slice();
+        if let Some(failed) = &mut self.0 {
+            failed.calls.retain(|call| is_kept(call));
+        }
+        self.drop_empty();
+    }
+
+    fn drop_empty(&mut self) {
+        let is_empty = |failed: &Failed| failed.calls.is_empty() && failed.fades.is_none();
+        self.0.take_if(|failed| is_empty(failed));
     }
 }

@@ -89,6 +89,7 @@ impl Config {
         self.shard.listeners.clone_from(&running.shard.listeners);
         self.log.format = running.log.format;
         self.api = running.api;
+        self.api_connections = running.api_connections;
         self.tokens.clone_from(&running.tokens);
         self.records.clone_from(&running.records);
         self.connections = running.connections;

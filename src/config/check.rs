@@ -3,6 +3,7 @@
 //! Spec: RFC 3261 §10.3 (expiry), §16.6 (timer C), appendix A (T1, T2, T4).
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,7 +21,9 @@ use super::error::{Error, Place, Source};
 use super::raw::{self, RawConfig};
 use super::users;
 use super::value;
-use super::{Arguments, Config, Connections, Format, Level, Log, Media, api_beside};
+use super::{
+    ApiConnections, Arguments, Config, Connections, Format, Level, Log, Media, api_beside,
+};
 
 mod calls;
 mod completion;
@@ -37,6 +40,9 @@ use peers::Us;
 
 /// Timer C is longer than three minutes.
 const RING_MAX_LEAST_S: u32 = 181;
+
+/// Who connects to the API needs some time to ask; and one who says nothing for an hour is not there.
+const IDLE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 
 /// Checks everything, and gives each site; stops at the first error.
 pub(super) fn check_all(
@@ -124,6 +130,7 @@ fn check(
         resolver: source.read_all(&common.resolver.servers, value::dns_server)?,
         log,
         api,
+        api_connections: api_connections(source, &common.api)?,
         tokens: tokens::tokens(source, &common.api.token, raw.name.as_ref())?,
         records,
     })
@@ -353,6 +360,15 @@ fn api(
             return Err(format!("{address} is a SIP listener's"));
         }
         Ok(address)
+    })
+}
+
+/// What connections to the API there may be: one at least, for whoever asks for the status.
+fn api_connections(source: Source<'_>, raw: &raw::RawApi) -> Result<ApiConnections, Error> {
+    let ApiConnections { all_max, idle_max } = ApiConnections::default();
+    Ok(ApiConnections {
+        all_max: source.amount(raw.connections_max.as_ref(), all_max)?,
+        idle_max: source.time(raw.idle_max.as_ref(), idle_max, IDLE)?,
     })
 }
 

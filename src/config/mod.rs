@@ -15,6 +15,7 @@ mod warnings;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::api::access::Token;
 use crate::shard;
@@ -43,6 +44,8 @@ pub struct Config {
     pub log: Log,
     /// Where the status API listens; always a loopback address.
     pub api: SocketAddr,
+    /// What connections to it there may be.
+    pub api_connections: ApiConnections,
     /// Who may ask the API for what; the file's hashes of bearer tokens.
     pub tokens: Vec<Token>,
     /// The file that call records are appended to, if there are to be any.
@@ -78,6 +81,37 @@ impl Default for Connections {
             all_max: 10_000,
             // A NAT with a few hundred phones behind it, and room for each to connect again.
             of_source_max: 2_000,
+        }
+    }
+}
+
+/// What connections to the API there may be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ApiConnections {
+    /// How many in all, readers of events included.
+    pub all_max: usize,
+    /// How long one may take from a request to the end of the next one's head.
+    pub idle_max: Duration,
+}
+
+impl ApiConnections {
+    /// Those of them that the system allows, of so many files: phones go first.
+    #[must_use]
+    pub fn within(self, files_max: usize) -> Self {
+        Self {
+            all_max: self.all_max.min(files_max / 4).max(1),
+            ..self
+        }
+    }
+}
+
+impl Default for ApiConnections {
+    fn default() -> Self {
+        Self {
+            // A desktop for each of a hundred people, with one that reads events, and room for others.
+            all_max: 256,
+            // More than most monitors let pass between two looks.
+            idle_max: Duration::from_mins(1),
         }
     }
 }

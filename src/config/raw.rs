@@ -341,6 +341,8 @@ pub(super) struct RawLog {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawApi {
     pub(super) listen: Field<String>,
+    pub(super) connections_max: Field<u32>,
+    pub(super) idle_max: Field<String>,
     pub(super) token: Vec<Spanned<RawToken>>,
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::api::status::left_in_tables;
-use crate::config::{Config, Origin};
+use crate::config::{ApiConnections, Config, Origin};
 use crate::media::prompts::BadPart;
 use crate::shard::Report;
 use crate::shard::settings::Peer;
@@ -111,8 +111,9 @@ fn serve_logged(sites: Vec<Config>, origin: Origin, pen: Pen) -> Result<End, Ser
     sites.iter().for_each(announce);
     let bound = sites.iter().cloned().map(Bound::new);
     let bound = bound.collect::<Result<Vec<_>, _>>()?;
-    let api = sites.first().map(|first| first.api);
-    let api = bind(api.expect("there is a site"), "HTTP", socket::bind_tcp)?;
+    let first = sites.first().expect("there is a site");
+    let limits = first.api_connections.within(socket::files_max());
+    let api = (bind(first.api, "HTTP", socket::bind_tcp)?, limits);
     let clock = Clock::start();
     let number = bound.len();
     let started = bound.into_iter().map(|site| site.start(clock, number));
@@ -128,7 +129,7 @@ fn serve_logged(sites: Vec<Config>, origin: Origin, pen: Pen) -> Result<End, Ser
 
 /// What the main thread does, until all workers have ended; what they leave.
 async fn serve_beside(
-    api: std::net::TcpListener,
+    (api, limits): (std::net::TcpListener, ApiConnections),
     threads: Vec<Site>,
     mut beside: Vec<Beside>,
     (reloader, standing): (Reloader, Vec<watch::Receiver<Standing>>),
@@ -142,6 +143,7 @@ async fn serve_beside(
     http::start(
         api,
         desks.map(|(site, standing)| site.api(standing)).collect(),
+        limits,
     )?;
     let mut ends = JoinSet::new();
     for (site, threads) in beside.into_iter().zip(threads) {

@@ -143,7 +143,9 @@ impl Bound {
             records,
             store,
         };
-        let files_max = socket::files_max() / sites.max(1);
+        let files_max = socket::files_max();
+        let of_api = config.api_connections.within(files_max).all_max;
+        let files_max = files_max.saturating_sub(of_api) / sites.max(1);
         let beside = Beside {
             clock,
             has_names: config.shard.peers().any(|(_, peer)| peer.has_names()),
@@ -173,6 +175,7 @@ impl Beside {
             mail: self.mail.clone(),
             commands: self.told.commands.clone(),
             dropped: std::sync::Arc::default(),
+            door: std::sync::Arc::default(),
             standing,
         };
         // They are read once.
@@ -286,6 +289,9 @@ fn start_sound(
     worker: mpsc::Sender<Mail>,
 ) -> Result<sound::Slot, ServeError> {
     let rng = entropy::seeded()?;
+    // An address that is not this machine's would have each prompt end as it begins.
+    let any = SocketAddr::new(media.sound.address, 0);
+    bind(any, "UDP", std::net::UdpSocket::bind)?;
     let place = sound::Place {
         sound: media.sound.clone(),
         listeners,

@@ -26,9 +26,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
 
 use crate::config::Media;
+use crate::media::clip::ClipError;
 use crate::media::desk::{Command, Counts, Desk, RoomId};
 use crate::media::prompts::{BadPart, Voice};
-use crate::media::room::{News, Sends, pair};
+use crate::media::room::{Mix, News, Sends, TICK, pair};
 use crate::media::stream::Junk;
 use crate::observe::SoundCounters;
 use crate::random::Rng;
@@ -179,9 +180,15 @@ pub(super) fn start(
 
 /// What is said and played: what the operator's folder does not have is ours.
 pub(super) fn voice(media: &Media) -> Result<Voice, BadPart> {
-    Voice::new(|name| {
+    let voice = Voice::new(|name| {
         let folder = media.voice.as_deref()?;
         std::fs::read(folder.join(name).with_extension("wav")).ok()
+    })?;
+    // T29: with it nobody could join a call, and nobody would be told why.
+    let warning = Mix::new(voice.warning.clone(), TICK);
+    warning.map(|_| voice).map_err(|why| BadPart {
+        name: "warning",
+        source: ClipError::Faint(why),
     })
 }
 

@@ -245,9 +245,7 @@ impl Registrar {
 
     /// The binding of the AOR that was made over this very flow.
     pub fn binding_at(&self, aor: &Aor, flow: &Flow) -> Option<BindingId> {
-        let mut bindings = self.record(aor)?.bindings.iter();
-        let binding = bindings.find(|binding| binding.flow() == flow)?;
-        Some(binding.id())
+        Some(self.record(aor)?.binding_at(flow)?.id())
     }
 
     /// The flow over UDP of a phone of the AOR's that has this address.
@@ -275,9 +273,15 @@ impl Registrar {
         self.by_aor.contains_key(aor)
     }
 
+    /// The AOR as it is written here, if a binding of it was made over this very flow.
+    pub fn registered_at(&self, aor: &Aor, flow: &Flow) -> Option<&Aor> {
+        let record = self.record(aor)?;
+        record.binding_at(flow).map(|_| &record.aor)
+    }
+
     /// Whether a binding of the AOR was made over this very flow.
     pub fn is_registered_at(&self, aor: &Aor, flow: &Flow) -> bool {
-        self.binding_at(aor, flow).is_some()
+        self.registered_at(aor, flow).is_some()
     }
 
     /// The AOR that is known under this name: itself, or the only one with the same user part,
@@ -434,6 +438,11 @@ impl Registrar {
 }
 
 impl Record {
+    fn binding_at(&self, flow: &Flow) -> Option<&Binding> {
+        let mut bindings = self.bindings.iter();
+        bindings.find(|binding| binding.flow() == flow)
+    }
+
     fn current(&self, now: Timestamp) -> impl Iterator<Item = &Binding> {
         self.bindings
             .iter()

@@ -14,6 +14,7 @@ use rubato::{
 };
 
 use super::codec::{FRAME, Frame, RATE, SILENCE};
+use super::room::NoWarning;
 use super::tone::to_sample;
 
 /// Longest sound that is taken, in samples at its own rate: an hour at 48 kHz.
@@ -29,6 +30,9 @@ pub enum ClipError {
     /// There is nothing to hear in it.
     #[error("it has no samples")]
     Empty,
+    /// Nobody would be warned by it (T29).
+    #[error("{0}")]
+    Faint(NoWarning),
     /// It is longer than an hour.
     #[error("it is longer than an hour")]
     Long,

@@ -275,6 +275,8 @@ impl Desk {
                 if let Some((joined, _)) = self.rooms.get_mut(&room) {
                     joined.join(seats, mix);
                     self.by_port.extend(joined.ports().map(|port| (port, room)));
+                } else {
+                    seats.iter().for_each(|seat| self.end(&seat.stream));
                 }
             }
             Command::Move { room, party } => self.move_party(room, party),
@@ -448,11 +450,7 @@ impl Desk {
             None => Some(seat),
         };
         if let Some(seat) = left {
-            self.counts.ended.add(&seat.stream);
-            seat.stream
-                .tried_at()
-                .into_iter()
-                .for_each(|at| self.trials.end(at));
+            self.end(&seat.stream);
         }
     }
 
@@ -461,10 +459,18 @@ impl Desk {
             return;
         };
         if let Some(seat) = room.part(port) {
-            self.counts.ended.add(&seat.stream);
+            self.end(&seat.stream);
             for port in pair(port) {
                 self.by_port.remove(&port);
             }
+        }
+    }
+
+    /// A stream is no more.
+    fn end(&mut self, stream: &Stream) {
+        self.counts.ended.add(stream);
+        if let Some(at) = stream.tried_at() {
+            self.trials.end(at);
         }
     }
 
@@ -481,13 +487,7 @@ impl Desk {
             return;
         };
         self.due.remove(&(next, id));
-        for stream in room.streams() {
-            self.counts.ended.add(stream);
-            stream
-                .tried_at()
-                .into_iter()
-                .for_each(|at| self.trials.end(at));
-        }
+        room.streams().for_each(|stream| self.end(stream));
         for port in room.ports() {
             if self.by_port.get(&port) == Some(&id) {
                 self.by_port.remove(&port);
@@ -591,6 +591,50 @@ mod tests {
         let since: Vec<u32> = clocks.iter().map(|it| it.wrapping_sub(clocks[0])).collect();
         // 8 a millisecond.
         assert_eq!(since.last(), Some(&(2020 * 8)), "{since:?}");
+    }
+
+    /// The story: whoever called from an address that four had joined calls from heard no prompt any more.
+    #[test]
+    fn the_trial_of_who_has_left_a_mix_is_over() {
+        let on_trial = Agreed {
+            trust: Trust::OnTrial,
+            ..agreed()
+        };
+        let mut desk = Desk::new(Rng::from_number(1), TRIAL);
+        for number in 0..10 {
+            let room = RoomId(number);
+            let open = Command::Open {
+                room,
+                party: (20_000, on_trial),
+                programme: programme(),
+            };
+            desk.handle(after(number), open);
+            assert_eq!(sent(&mut desk, after(number)), [20_000], "{number}");
+            let mix = Command::Mix {
+                room,
+                parties: Box::new([(20_002, agreed()), (20_004, agreed())]),
+                mix: Mix::unheard(),
+            };
+            desk.handle(after(number), mix);
+            let port = 20_000;
+            desk.handle(after(number), Command::Part { room, port });
+            desk.handle(after(number), Command::Close { room });
+        }
+    }
+
+    /// The story: who hung up before he had joined was played to from a port that was another one's by then.
+    #[test]
+    fn who_leaves_before_he_has_joined_is_sent_nothing() {
+        let mut desk = opened(ROOM, 20_000, after(0));
+        let part = Command::Part {
+            room: ROOM,
+            port: 20_000,
+        };
+        desk.handle(after(1), part);
+        assert!(sent(&mut desk, after(500)).is_empty());
+        assert_eq!((desk.counts().streams, desk.counts().ended.streams), (1, 1));
+        desk.handle(after(501), Command::Close { room: ROOM });
+        assert_eq!((desk.deadline(), desk.counts().ended.streams), (None, 1));
     }
 
     /// R17: who describes himself anew is sent to there, and the others are not.

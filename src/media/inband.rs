@@ -10,8 +10,8 @@ use super::power::{Listener, energies_in, energy_of};
 /// Hears digits, 20 ms at a time.
 #[derive(Debug)]
 pub struct Ear {
-    /// The four rows of the keypad, then its four columns.
-    tones: [Listener; 8],
+    rows: [Listener; 4],
+    columns: [Listener; 4],
     /// What the last frame held, and whether it was told.
     last: Option<Digit>,
     is_told: bool,
@@ -20,7 +20,8 @@ pub struct Ear {
 impl Default for Ear {
     fn default() -> Self {
         Self {
-            tones: tones().map(|hz| Listener::new(f32::from(hz))),
+            rows: LOW.map(|hz| Listener::new(f32::from(hz))),
+            columns: HIGH.map(|hz| Listener::new(f32::from(hz))),
             last: None,
             is_told: false,
         }
@@ -47,21 +48,15 @@ impl Ear {
         if energy <= LEAST {
             return None;
         }
-        let energies = energies_in(&self.tones, frame);
-        let (rows, columns) = energies.split_at(LOW.len());
-        let ((row, low), (column, high)) = (loudest(rows)?, loudest(columns)?);
+        let (row, low) = loudest(energies_in(&self.rows, frame))?;
+        let (column, high) = loudest(energies_in(&self.columns, frame))?;
         let is_pair = low + high > SHARE * energy && low < TWIST * high && high < TWIST * low;
         is_pair.then(|| Digit::at(row, column))?
     }
 }
 
-fn tones() -> [u16; 8] {
-    let ([a, b, c, d], [e, f, g, h]) = (LOW, HIGH);
-    [a, b, c, d, e, f, g, h]
-}
-
-fn loudest(energies: &[f32]) -> Option<(usize, f32)> {
-    let energies = energies.iter().copied().enumerate();
+fn loudest(energies: [f32; 4]) -> Option<(usize, f32)> {
+    let energies = energies.into_iter().enumerate();
     energies.max_by(|(_, a), (_, b)| a.total_cmp(b))
 }
 

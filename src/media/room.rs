@@ -9,7 +9,8 @@
 //! ```
 //!
 //! - What the first two press, each tells the other as an event (RFC 4733); an intruder has no keys.
-//! - Nobody hears an intruder, nor does he hear anybody, before all have been warned (T29).
+//! - Nobody hears an intruder, nor does he hear anybody, before all have been warned (T29), and that begins
+//!   when packets of ours get to all, as far as can be known: a phone behind a NAT has to be heard first.
 //! - Every 20 ms of the room's own time each party is sent one packet, or none if there is nothing.
 
 use std::net::SocketAddr;
@@ -163,9 +164,12 @@ impl Mix {
         }
     }
 
-    /// What all hear besides each other.
-    fn next(&mut self) -> Option<Frame> {
+    /// What all hear besides each other; nothing before it is heard by all.
+    fn next(&mut self, reaches_all: bool) -> Option<Frame> {
         let every = self.every?;
+        if !reaches_all && self.at == 0 && !self.is_open {
+            return None;
+        }
         let frame = self.warning.frame(self.at);
         self.is_open |= frame.is_none();
         self.at = (self.at + 1) % every;
@@ -307,12 +311,13 @@ impl Room {
         self.score = Score::Mix(mix);
     }
 
-    /// Who has this port leaves the other two, who hear each other and nothing else.
+    /// Who has this port leaves the other two, who hear each other and nothing else; whom nobody has been
+    /// joined to leaves nobody.
     pub fn part(&mut self, port: u16) -> Option<Seat> {
-        let Score::Mix(mix) = &mut self.score else {
-            return None;
-        };
         let index = self.seats.iter().position(|seat| seat.port == port);
+        let Score::Mix(mix) = &mut self.score else {
+            return index.map(|index| self.seats.remove(index));
+        };
         let index = index.filter(|_| self.seats.len() > 2)?;
         let is_last = index + 1 == self.seats.len();
         let seat = self.seats.remove(index);
@@ -433,7 +438,8 @@ impl Room {
                 if mix.watch.as_mut().is_some_and(Watch::tick) {
                     news(News::Silent);
                 }
-                let tone = mix.next();
+                let reaches_all = self.seats.iter().all(|seat| seat.stream.is_confirmed());
+                let tone = mix.next(reaches_all);
                 let outsider = if mix.is_open {
                     None
                 } else {
@@ -593,6 +599,42 @@ mod tests {
             assert!(others.iter().all(|hz| share(open, *hz) > 0.4));
             assert!(share(open, own) < 0.01 && share(open, 1400.0) < 0.01);
         }
+    }
+
+    /// The story: a phone behind a NAT that took 600 ms to send its first packet heard an intruder at once, and
+    /// no warning for 15 s.
+    #[test]
+    fn nobody_is_warned_before_all_can_hear_it() {
+        let (mut room, parties) = mixed();
+        let behind_nat = Agreed {
+            trust: Trust::OnTrial,
+            ..agreed(at(0), CODECS[0])
+        };
+        let stream = Stream::new(behind_nat, &mut Rng::from_number(7));
+        room.seats[0].stream = stream.on_trial(250);
+        let [b, c, a] = parties;
+        // Bob says nothing yet.
+        let mut others = [Party::new(1, CODECS[0]), c, a];
+        for index in 0..30 {
+            for host in [1_u8, 2] {
+                let party = &mut others[usize::from(host)];
+                let mut packet = Vec::new();
+                let frame = party.says.frame(index).expect("long enough");
+                party.stream.put(&frame, &mut packet).expect("sent");
+                take(&mut room, (u16::from(host) * 2, at(host)), &packet).expect("taken");
+            }
+            let mut sends = Sends::default();
+            room.tick(Timestamp::START, &mut sends, &mut |_| ());
+            assert!(matches!(&room.score, Score::Mix(mix) if !mix.is_open && mix.at == 0));
+        }
+        let [_, c, a] = others;
+        let mut all = [b, c, a];
+        run(&mut room, &mut all, 30..50);
+        let [b, ..] = &all;
+        assert!(share(&b.hears, 1400.0) > 0.4 && share(&b.hears, 1100.0) < 0.01);
+        run(&mut room, &mut all, 50..90);
+        let open = &all[0].hears[30 * FRAME..];
+        assert!(share(open, 1100.0) > 0.4 && share(open, 1400.0) < 0.01);
     }
 
     #[test]
@@ -854,9 +896,9 @@ mod tests {
         let frames = warning.frames();
         let mut mix = Mix::new(warning, Duration::from_secs(2)).expect("it can be heard");
         for _ in 0..frames {
-            assert!(mix.next().is_some() && !mix.is_open);
+            assert!(mix.next(true).is_some() && !mix.is_open);
         }
-        assert!(mix.next().is_none() && mix.is_open);
-        assert!(mix.next().is_some() && mix.is_open);
+        assert!(mix.next(true).is_none() && mix.is_open);
+        assert!(mix.next(true).is_some() && mix.is_open);
     }
 }

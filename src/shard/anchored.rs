@@ -2,8 +2,8 @@
 //!
 //! Spec: RULES R14; RFC 3550 §6.3.5.
 //!
-//! - A call has its ports before its INVITE goes out, and for as long as it is up. Without ports it goes
-//!   on as if no phone were behind a NAT.
+//! - A call has its ports before its INVITE goes out, and for as long as it is up. Without ports, or ports
+//!   of its phone's family, it goes on as if no phone were behind a NAT.
 //! - One that is answered, not on hold, and of whose two sides nothing comes, is ended: nobody may be
 //!   left who would hang up. It takes `media.timeout`, and twice that at most. One that lost its ports for good is ended when it is answered.
 
@@ -47,7 +47,12 @@ impl Shard {
         has: Option<Anchorage>,
         offer: &mut Offer<'_>,
     ) -> Option<Anchorage> {
-        if offer.nat_media != NatMedia::Anchor || offer.phone.is_none() {
+        let phone = offer.phone.as_ref().map(|(_, flow)| flow.remote.ip());
+        let ours = self.settings.sound.as_ref().map(|sound| sound.address);
+        // There is no way from IPv4 to IPv6: whom we could not hear the PBX hears as he is.
+        let both = phone.zip(ours);
+        let is_beside = both.is_some_and(|(one, other)| one.is_ipv4() == other.is_ipv4());
+        if offer.nat_media != NatMedia::Anchor || !is_beside {
             return has;
         }
         let anchorage = has.or_else(|| {

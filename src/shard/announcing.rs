@@ -55,6 +55,7 @@ impl Shard {
             port: at.port(),
             stage: Stage::Announcing,
             offered: Vec::new(),
+            pressed: None,
         }));
         true
     }

@@ -15,7 +15,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::call::{Call, MixNews, Side};
+use crate::call::{Call, MixNews, Side, only_hears};
 use crate::completion::intrusion::{Attempt, Denied, Level, Situation, decide};
 use crate::location::Aor;
 use crate::media::desk::RoomId;
@@ -68,8 +68,16 @@ impl Shard {
     /// The same, if a mixer of ours can be put between the two.
     fn bridge_for(&self, now: Timestamp, held: &Held) -> Result<Bridge, Denied> {
         let found = self.talk_of(now, held)?;
-        let talk = self.calls.get(found.key);
-        let is_free = talk.is_some_and(|talk| talk.call.could_mix() && !talk.call.has_mixer());
+        let session = held.about.asker().and_then(|it| it.session.as_deref());
+        let source = held.call.flow(Side::A).remote.ip();
+        // R17: nobody joins to listen only.
+        if session.is_some_and(|session| only_hears(session, source)) {
+            return Err(Denied::NoMeans);
+        }
+        let talk = self.calls.get(found.key).zip(self.settings.sound.as_ref());
+        let is_free = talk.is_some_and(|(talk, sound)| {
+            talk.call.could_mix(sound.address) && !talk.call.has_mixer()
+        });
         is_free.then_some(found).ok_or(Denied::NoMeans)
     }
 
@@ -241,6 +249,7 @@ impl Shard {
             port,
             stage: Stage::Saying,
             offered: Vec::new(),
+            pressed: None,
         }));
         Some(())
     }

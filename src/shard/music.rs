@@ -49,6 +49,7 @@ impl Shard {
                 port,
                 stage,
                 offered,
+                pressed: None,
             }));
         }
     }

@@ -41,6 +41,8 @@ use crate::transaction::servers::Answer;
 
 /// How long the last tone may take, and the network to let it through.
 pub(super) const CLOSING_MAX: Duration = Duration::from_secs(3);
+/// Many a phone tells a key twice, as an event and by INFO: for so long the same one is the same press.
+const PRESS_MAX: Duration = Duration::from_millis(500);
 
 /// A caller who is asked.
 #[derive(Debug)]
@@ -51,6 +53,8 @@ pub(super) struct Prompting {
     pub(super) stage: Stage,
     /// Which digits do what.
     pub(super) offered: Vec<(Digit, Mode)>,
+    /// What was pressed last, and when.
+    pub(super) pressed: Option<(Digit, Timestamp)>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -218,6 +222,7 @@ impl Shard {
             port,
             stage: Stage::Saying,
             offered,
+            pressed: None,
         }));
         Some(())
     }
@@ -303,6 +308,10 @@ impl Shard {
         let Some(prompting) = held.prompting.as_mut() else {
             return;
         };
+        let before = prompting.pressed.replace((digit, now));
+        if before.is_some_and(|(same, at)| same == digit && now.since(at) < PRESS_MAX) {
+            return;
+        }
         if prompting.stage == Stage::Choosing {
             return self.choose_text(now, held, digit);
         }

@@ -48,6 +48,10 @@ impl Shard {
     /// R8: the user of ours who sends a request that was let in, by his flow or by his password.
     pub(super) fn sender(&self, flow: &Flow, request: &Request<'_>) -> Option<Aor> {
         let user = self.named_user(request)?;
+        if let Some(registered) = self.registrar.registered_at(&user, flow) {
+            // As he is written there: whoever keeps his name adds no text.
+            return Some(registered.clone());
+        }
         let asks = self
             .gate
             .as_ref()

@@ -222,8 +222,9 @@ impl Shard {
         if settings.prompt.is_none() && !has_music {
             return None;
         }
+        let ours = self.settings.sound.as_ref()?.address;
         let (message, source) = (&request.message, flow.remote.ip());
-        if call::can_hear(message, source) {
+        if call::can_hear(message, source, ours) {
             return Some(message.body().into());
         }
         if call::misdirects(message, source) {

@@ -5,21 +5,24 @@
 //! A user is *engaged* while a leg on one of his registered flows exists, alerting included. Users
 //! without legs are not kept, unless somebody waits for them or may soon ask to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::cc::line::{Calls, Line};
 use crate::location::Aor;
+use crate::named::{Fate, Named};
 use crate::time::Timestamp;
 
 /// The users that are in calls, or waited for.
 #[derive(Debug, Default)]
 pub struct Users {
-    known: HashMap<Aor, User>,
+    known: Named<Aor, User>,
     /// Those that are kept for a while, each once, by when that is looked at.
     kept: BTreeSet<(Timestamp, Aor)>,
     /// Watched users whose lines are not what was told last.
     changed: BTreeSet<Aor>,
+    /// R23: who is left alone, and until when; they are kept at least as long.
+    quiet: BTreeMap<Aor, Timestamp>,
     engaged: usize,
     /// R2: until when nobody knows of those who were registered before the start what calls they have.
     unknown_until: Option<Timestamp>,
@@ -50,7 +53,6 @@ struct User {
     has_talked: bool,
     freed: Option<Timestamp>,
     talked: Option<Timestamp>,
-    quiet_until: Option<Timestamp>,
     kept_until: Option<Timestamp>,
 }
 
@@ -59,12 +61,23 @@ impl User {
         let is_kept = self.kept_until.is_some_and(|until| until > now);
         self.legs > 0 || self.is_watched || is_kept
     }
+
+    /// What becomes of him after something has changed.
+    fn fate(&self, now: Timestamp) -> Fate {
+        if self.is_needed(now) {
+            Fate::Stays
+        } else {
+            Fate::Goes
+        }
+    }
 }
 
 impl Users {
     /// One more leg.
     pub fn engage(&mut self, user: &Aor) {
-        let known = self.known.entry(user.clone()).or_default();
+        let Some(known) = self.known.or_default(user) else {
+            return;
+        };
         self.engaged += usize::from(known.legs == 0);
         known.legs += 1;
         if known.is_watched {
@@ -100,24 +113,24 @@ impl Users {
 
     /// One leg less.
     pub fn release(&mut self, now: Timestamp, user: &Aor) {
-        let known = self.known.get_mut(user).filter(|known| known.legs > 0);
-        let Some(known) = known else {
-            return;
-        };
-        known.legs -= 1;
-        if known.legs == 0 {
-            self.engaged -= 1;
-            known.freed = Some(now);
-            if std::mem::take(&mut known.has_talked) {
-                known.talked = Some(now);
+        let (engaged, changed) = (&mut self.engaged, &mut self.changed);
+        self.known.change(user, |known| {
+            if known.legs == 0 {
+                return Fate::Stays;
             }
-        }
-        if known.is_watched {
-            self.changed.insert(user.clone());
-        }
-        if !known.is_needed(now) {
-            self.forget(user);
-        }
+            known.legs -= 1;
+            if known.legs == 0 {
+                *engaged -= 1;
+                known.freed = Some(now);
+                if std::mem::take(&mut known.has_talked) {
+                    known.talked = Some(now);
+                }
+            }
+            if known.is_watched {
+                changed.insert(user.clone());
+            }
+            known.fate(now)
+        });
     }
 
     /// How many legs he has.
@@ -207,7 +220,9 @@ impl Users {
     /// offered to.
     pub fn keep(&mut self, now: Timestamp, user: &Aor, time: Duration) {
         let until = now + time;
-        let known = self.known.entry(user.clone()).or_default();
+        let Some(known) = self.known.or_default(user) else {
+            return;
+        };
         if known.kept_until.is_some_and(|longer| longer >= until) {
             return;
         }
@@ -220,39 +235,43 @@ impl Users {
     /// R23: leaves him alone for this long, as he has called for help.
     pub fn leave_alone(&mut self, now: Timestamp, user: &Aor, time: Duration) {
         self.keep(now, user, time);
-        if let Some(known) = self.known.get_mut(user) {
-            known.quiet_until = Some(now + time);
-        }
+        self.quiet.insert(user.clone(), now + time);
         self.note_change(user);
     }
 
     /// Whether he is left alone.
     pub fn is_left_alone(&self, now: Timestamp, user: &Aor) -> bool {
-        let known = self.known.get(user);
-        known.is_some_and(|known| known.quiet_until.is_some_and(|until| until > now))
+        self.quiet.get(user).is_some_and(|until| *until > now)
     }
 
-    /// His lines are told from now on, the first time at once.
+    /// His lines are told from now on, the first time at once; his name is kept in this very piece.
     pub fn watch(&mut self, user: &Aor) {
-        self.known.entry(user.clone()).or_default().is_watched = true;
-        self.note_change(user);
+        if let Some(known) = self.known.or_default(user) {
+            known.is_watched = true;
+            self.known.rename(user);
+            self.changed.insert(user.clone());
+        }
     }
 
     /// His lines are told no more.
     pub fn unwatch(&mut self, now: Timestamp, user: &Aor) {
-        if let Some(known) = self.known.get_mut(user) {
+        self.known.change(user, |known| {
             known.is_watched = false;
-        }
-        self.drop_unneeded(now, user);
+            known.fate(now)
+        });
     }
 
     /// Nobody's lines are told any more.
     pub fn unwatch_all(&mut self) {
         self.changed.clear();
-        self.known.retain(|_, known| {
+        self.known.change_all(|known| {
             known.is_watched = false;
             known.far = None;
-            known.legs > 0 || known.kept_until.is_some()
+            if known.legs > 0 || known.kept_until.is_some() {
+                Fate::Stays
+            } else {
+                Fate::Goes
+            }
         });
     }
 
@@ -291,7 +310,7 @@ impl Users {
         Line {
             freed: known.freed,
             talked: known.talked,
-            quiet_until: known.quiet_until,
+            quiet_until: self.quiet.get(user).copied(),
             ..line
         }
     }
@@ -299,37 +318,30 @@ impl Users {
     /// Forgets those who were kept long enough.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         if self.unknown_until.take_if(|until| *until <= now).is_some() {
-            let watched = self.watched();
-            self.changed.extend(watched);
+            let watched = self.known.iter().filter(|(_, user)| user.is_watched);
+            self.changed.extend(watched.map(|(user, _)| user.clone()));
         }
         while self.kept.first().is_some_and(|(until, _)| *until <= now) {
             if let Some((_, user)) = self.kept.pop_first() {
-                self.look_at_kept(now, user);
+                self.look_at_kept(now, &user);
             }
         }
     }
 
-    fn look_at_kept(&mut self, now: Timestamp, user: Aor) {
-        let Some(known) = self.known.get_mut(&user) else {
-            return;
-        };
-        if let Some(until) = known.kept_until.filter(|until| *until > now) {
-            self.kept.insert((until, user));
-        } else {
-            known.kept_until = None;
-            self.drop_unneeded(now, &user);
+    fn look_at_kept(&mut self, now: Timestamp, user: &Aor) {
+        let (kept, quiet) = (&mut self.kept, &mut self.quiet);
+        if !self.known.contains(user) {
+            quiet.remove(user);
         }
-    }
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "once in the life of a process, and they are put in order"
-    )]
-    fn watched(&self) -> Vec<Aor> {
-        let watched = self.known.iter().filter(|(_, user)| user.is_watched);
-        let mut watched: Vec<Aor> = watched.map(|(user, _)| user.clone()).collect();
-        watched.sort_unstable();
-        watched
+        self.known.change(user, |known| {
+            if let Some(until) = known.kept_until.filter(|until| *until > now) {
+                kept.insert((until, user.clone()));
+            } else {
+                known.kept_until = None;
+                quiet.remove(user);
+            }
+            known.fate(now)
+        });
     }
 
     /// When [`Self::handle_timeout`] next has work to do.
@@ -352,24 +364,12 @@ impl Users {
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
-
-    fn drop_unneeded(&mut self, now: Timestamp, user: &Aor) {
-        let known = self.known.get(user);
-        if known.is_none_or(|known| !known.is_needed(now)) {
-            self.forget(user);
-        }
-    }
-
-    fn forget(&mut self, user: &Aor) {
-        self.known.remove(user);
-        if self.known.capacity() > 512 && self.known.len() < self.known.capacity() / 8 {
-            self.known.shrink_to(self.known.len() * 2);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::location::Domains;
     use crate::sip::Uri;
@@ -525,6 +525,36 @@ mod tests {
         assert_eq!(users.line(&alice(), back).calls, Calls::Unknown);
         users.handle_timeout(at(300));
         assert_eq!(users.line(&alice(), back).calls, Calls::Free);
+    }
+
+    #[test]
+    fn who_is_waited_for_is_written_as_whoever_waits_has_him() {
+        let mut users = Users::default();
+        users.engage(&bob());
+        let name = bob();
+        users.watch(&name);
+        let known = users.known.name(&bob()).clone();
+        assert!(Arc::ptr_eq(known.as_arc(), name.as_arc()));
+    }
+
+    /// With his name and what the table adds 64, which fill a page by the page.
+    #[test]
+    fn a_user_takes_40_bytes() {
+        assert!(size_of::<User>() <= 40);
+    }
+
+    #[test]
+    fn who_has_called_for_help_is_left_alone_for_as_long_as_that_lasts() {
+        let mut users = Users::default();
+        users.watch(&bob());
+        users.leave_alone(at(0), &bob(), WINDOW);
+        users.keep(at(0), &bob(), 2 * WINDOW);
+        let quiet_until = users.line(&bob(), None).quiet_until;
+        assert_eq!(quiet_until, Some(at(30)));
+        assert!(users.is_left_alone(at(29), &bob()) && !users.is_left_alone(at(30), &bob()));
+        users.unwatch(at(40), &bob());
+        users.handle_timeout(at(60));
+        assert!(users.is_empty() && users.quiet.is_empty());
     }
 
     #[test]

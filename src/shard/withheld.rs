@@ -203,8 +203,10 @@ impl Shard {
 
     fn take_camped(&mut self, key: Key, request: &Request<'_>, flow: &Flow) -> Option<Box<Asker>> {
         let mut asker = self.edge.as_deref_mut()?.challenged.take_camped(key)?;
+        let ours = self.settings.sound.as_ref().map(|sound| sound.address);
         let is_wanted = self.desk.service.camp_of(asker.call).is_some();
-        let hears = call::can_hear(&request.message, flow.remote.ip());
+        let hears = |ours| call::can_hear(&request.message, flow.remote.ip(), ours);
+        let hears = ours.is_some_and(hears);
         asker.session =
             (asker.session.take().filter(|_| hears)).map(|_| Box::from(request.message.body()));
         if let Some(camping) = asker.camping.as_deref_mut() {

@@ -354,6 +354,8 @@ fn who_could_not_hear_us_is_not_asked() {
         OFFER.replace("RTP/AVP", "RTP/SAVP"),
         OFFER.replace("a=sendrecv", "a=inactive"),
         OFFER.replace("RTP/AVP 0 8", "RTP/AVP 96"),
+        // Our ports are of IPv4.
+        OFFER.replace("c=IN IP4 192.0.2.10", "c=IN IP6 2001:db8::10"),
     ] {
         let world = World::new(Setup::Prompting);
         let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));

@@ -214,7 +214,7 @@ fn a_mixer_stands_in_the_line_that_both_use_and_in_no_other() {
         let bytes = message(&sdp);
         let mut scratch = Scratch::new();
         let message = Message::parse(&bytes, &mut scratch).expect("a message");
-        assert!(can_hear(&message, at.ip()), "{}", shown(&sdp));
+        assert!(can_hear(&message, at.ip(), at.ip()), "{}", shown(&sdp));
     });
     assert!(mixed > 0, "no case was a mix");
 }

@@ -43,7 +43,7 @@ fn who_can_be_heard_is_decided_for_any_description() {
         message.extend(&sdp);
         let mut scratch = Scratch::new();
         let message = Message::parse(&message, &mut scratch).expect("a message");
-        if can_hear(&message, signalling) {
+        if can_hear(&message, signalling, signalling) {
             let has_line = |line: &[u8]| sdp.windows(line.len()).any(|it| it == line);
             assert!(has_line(b"m=audio "), "{}", sdp.escape_ascii());
         }

@@ -39,7 +39,7 @@ fn a_full_disk_refuses_requests_and_no_calls_until_there_is_room() {
     let disk = folder.join("disk");
     fs::create_dir_all(&disk).expect("a folder");
     let small = |config: &Path, ip: &str| Campon::start_on_small_disk(config, ip, &disk);
-    let scene = Scene::open(2, &folder, &disk.join("store"), small);
+    let scene = Scene::open(2, &folder, (&disk.join("store"), ""), small);
     goes_on_without(scene, &disk.join("filler"));
     drop(fs::remove_dir_all(&folder));
 }
@@ -51,7 +51,7 @@ fn a_disk_that_fails_to_sync_refuses_requests_and_no_calls_until_it_works_again(
     let room = folder.join("room");
     fs::create_dir_all(&room).expect("a folder");
     let thin = |config: &Path, ip: &str| Campon::start_on_thin_disk(config, ip, &room);
-    let scene = Scene::open(3, &folder, &room.join("disk/store"), thin);
+    let scene = Scene::open(3, &folder, (&room.join("disk/store"), ""), thin);
     goes_on_without(scene, &room.join("filler"));
     drop(fs::remove_dir_all(&folder));
 }

@@ -15,6 +15,7 @@
 
 mod full;
 mod kill;
+mod many;
 mod model;
 mod platter;
 mod scene;
@@ -85,7 +86,7 @@ fn accepted_requests_outlive_any_loss_of_power() {
     let first: Vec<_> = faults.iter().take(5).map(String::as_str).collect();
     assert!(
         faults.is_empty(),
-        "{} of {count}:\n{}",
+        "{} of {count} schedules:\n{}",
         faults.len(),
         first.join("\n")
     );

@@ -2,12 +2,14 @@
 //!
 //! The phones are sockets of the test's own, with no more of SIP than they need.
 
+use std::cell::RefCell;
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use campon::completion::{Record, WallTime};
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_campon");
@@ -78,6 +80,20 @@ impl Drop for Campon {
     }
 }
 
+/// Which way a message went.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    Heard,
+    Sent,
+}
+
+/// What a phone has said or heard, in its order.
+pub(super) struct Line {
+    pub(super) at: Instant,
+    pub(super) way: Way,
+    pub(super) text: String,
+}
+
 /// A phone: a socket, and how many requests it has sent.
 pub(super) struct Phone {
     name: &'static str,
@@ -86,6 +102,7 @@ pub(super) struct Phone {
     /// Where campon is.
     home: String,
     sent: u32,
+    journal: RefCell<Vec<Line>>,
 }
 
 impl Phone {
@@ -99,10 +116,22 @@ impl Phone {
             at,
             home: ip(net, 1),
             sent: 0,
+            journal: RefCell::default(),
         }
     }
 
+    fn note(&self, way: Way, text: &str) {
+        let (at, text) = (Instant::now(), text.to_owned());
+        self.journal.borrow_mut().push(Line { at, way, text });
+    }
+
+    /// What it has said and heard since it was asked last.
+    pub(super) fn journal(&self) -> Vec<Line> {
+        self.journal.take()
+    }
+
     pub(super) fn send(&self, text: &str) {
+        self.note(Way::Sent, text);
         // A campon that is dead refuses.
         let at = (self.home.as_str(), 5060);
         let _refused = self.socket.send_to(text.as_bytes(), at);
@@ -140,6 +169,7 @@ impl Phone {
         loop {
             let (length, _) = self.socket.recv_from(&mut buffer).ok()?;
             let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            self.note(Way::Heard, &text);
             if text.starts_with(start) {
                 return Some(text);
             }
@@ -157,10 +187,10 @@ impl Phone {
 
     /// Sends it until it is answered by a final response: a campon that starts hears it at last.
     pub(super) fn asks(&self, request: &str) -> String {
-        for _ in 0..150 {
+        for _ in 0..750 {
             self.send(request);
             let id = value(request, "Call-ID");
-            while let Some(text) = self.awaits(Duration::from_millis(200), "SIP/2.0 ") {
+            while let Some(text) = self.awaits(Duration::from_millis(40), "SIP/2.0 ") {
                 if value(&text, "Call-ID") == id && !text.starts_with("SIP/2.0 1") {
                     return text;
                 }
@@ -245,6 +275,15 @@ pub(super) fn answer(request: &str, status: &str, body: &str) -> String {
     )
 }
 
+/// A request as a worker has it stored: its record after its length, and what comes behind.
+pub(super) fn opened(stored: &[u8]) -> (Record, &[u8]) {
+    let (length, rest) = stored.split_first_chunk().expect("a length");
+    let length = usize::try_from(u32::from_be_bytes(*length)).expect("a length");
+    let (record, rest) = rest.split_at_checked(length).expect("a whole record");
+    let record = Record::decode(record, WallTime::default());
+    (record.expect("a record"), rest)
+}
+
 /// Campon, and who calls by it.
 pub(super) struct Scene {
     pub(super) campon: Campon,
@@ -256,11 +295,11 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// In a network of its own, with a store at this place.
+    /// In a network of its own, with a store at this place, and more of a configuration.
     pub(super) fn open(
         net: u8,
         folder: &Path,
-        store: &Path,
+        (store, more): (&Path, &str),
         start: impl FnOnce(&Path, &str) -> Campon,
     ) -> Self {
         let config = folder.join("campon.toml");
@@ -268,7 +307,7 @@ impl Scene {
             "[store]\npath = \"{}\"\n[overload]\ndelay_target_ms = 60000\n\
              [completion]\nguard = \"100ms\"\nrest = \"1s\"\n\
              [completion.codes]\nrequest_last = \"*37#\"\ncancel_last = \"#37*#\"\n\
-             cancel_all = \"#37#\"\n",
+             cancel_all = \"#37#\"\n{more}",
             store.display()
         );
         fs::write(&config, text).expect("a file in the test's folder");
@@ -347,17 +386,22 @@ impl Scene {
 
     /// Waits until no request is left: its end is kept.
     pub(super) fn is_ended(&self) {
+        self.holds(0);
+    }
+
+    /// Waits until there are so many requests.
+    pub(super) fn holds(&self, requests: u64) {
         let ask = || {
             let mut command = Command::new(BINARY);
             let api = format!("http://{}:5080", self.ip);
             command.args(["status", "--json", "--api", &api]);
             let out = command.output().expect("the binary runs");
             let status: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
-            status["tables"]["completions"]["entries"] == 0
+            status["tables"]["completions"]["entries"] == requests
         };
-        let pause = Duration::from_millis(100);
-        let mut looks = (0..300).map(|_| (ask(), self.carol.awaits(pause, "nothing")));
-        assert!(looks.any(|(ended, _)| ended), "the request does not end");
+        let pause = Duration::from_millis(20);
+        let mut looks = (0..1500).map(|_| ask() || self.carol.awaits(pause, "nothing").is_some());
+        assert!(looks.any(|is_so| is_so), "not {requests} requests");
     }
 
     /// Bob is seen on the phone, so that whoever waits for him is rung.

@@ -77,7 +77,8 @@ fn every_scenario_is_played_by_a_test() {
         include_str!("recalls.rs"),
         include_str!("relayed.rs"),
         include_str!("tour.rs"),
-        include_str!("ways.rs")
+        include_str!("ways.rs"),
+        include_str!("../power/kill/traffic.rs")
     );
     let tests: String = code_lines(tests).collect();
     assert!(!tests.contains("#[ignore"), "an ignored test plays nothing");

@@ -214,47 +214,25 @@ fn a_text_outlives_the_process_and_is_sent_when_its_callee_is_seen() {
     world.ends_empty();
 }
 
-/// Of two texts for one callee the first was dropped, and one before a callback was as well.
+/// A restart kept the last request of each pair alone: the other text, and the first one of who asked to
+/// be called back after it, were dropped.
 #[test]
-fn several_texts_for_one_callee_outlive_the_process_and_a_callback_beside_them() {
+fn texts_and_a_callback_of_the_same_two_outlive_the_process_each() {
     let mut world = World::new();
     world.unregisters(BOB);
+    let mut texts = Vec::new();
+    for text in [TEXT, "it is urgent"] {
+        world.fails(ALICE, BOB, Condition::NotLoggedIn);
+        texts.extend(world.leaves(ALICE, text).0);
+    }
     world.fails(ALICE, BOB, Condition::NotLoggedIn);
-    let texts = [TEXT, "it is urgent"].map(|text| world.leaves(ALICE, text).0.expect("room"));
-    let callback = world.asks(ALICE).expect("room");
-    world.restarts(&[BOB]);
-    assert_eq!(world.unrestored, 0);
-    assert_eq!(world.service.messages_for(&user(BOB)), 2);
+    let callback = world.asks(ALICE).expect("a place in the queue");
+    world.restarts(&[]);
+    let views = world.service.views(&user(ALICE));
+    let ids: Vec<_> = views.iter().map(|it| it.id).collect();
+    assert_eq!(ids, [texts[0], texts[1], callback]);
     let (result, _) = world.takes_back(ALICE, Which::All);
-    let mut taken = result.expect("they live");
-    taken.sort_unstable();
-    let mut left = [texts[0], texts[1], callback];
-    left.sort_unstable();
-    assert_eq!(taken, left);
-    world.ends_empty();
-}
-
-/// The process ended when the store had the text, and before the callback was gone.
-#[test]
-fn a_callback_that_a_text_has_taken_the_place_of_is_not_taken_up() {
-    let mut world = World::new();
-    let callback = world.waits(ALICE, BOB);
-    let key = Record::key(callback, &user(BOB));
-    let record = world.store.read(key).map(|stored| stored.record);
-    let id = world.leaves(ALICE, TEXT).0.expect("room");
-    assert!(world.store.read(key).is_none());
-    world.store.put(Put {
-        key,
-        expect: None,
-        epoch: Epoch::default(),
-        record,
-    });
-    world.restarts(&[BOB]);
-    assert_eq!(world.unrestored, 1);
-    assert!(world.service.view(callback).is_none());
-    assert!(world.store.read(key).is_none());
-    world.registers(BOB);
-    world.takes(id, Taking::Taken);
+    assert_eq!(result.map(|ids| ids.len()), Ok(3));
     world.ends_empty();
 }
 
@@ -286,6 +264,30 @@ fn a_text_takes_the_place_of_a_callback() {
     let (result, out) = world.leaves(ALICE, TEXT);
     let id = result.expect("room");
     assert_eq!(ended(&out), [(callback, Outcome::Cancelled)]);
+    world.takes(id, Taking::Taken);
+    world.ends_empty();
+}
+
+/// The process ended when the store had the text, and before the callback was gone.
+#[test]
+fn a_callback_that_a_text_has_taken_the_place_of_is_not_taken_up() {
+    let mut world = World::new();
+    let callback = world.waits(ALICE, BOB);
+    let key = Record::key(callback, &user(BOB));
+    let record = world.store.read(key).map(|stored| stored.record);
+    let id = world.leaves(ALICE, TEXT).0.expect("room");
+    assert!(world.store.read(key).is_none());
+    world.store.put(Put {
+        key,
+        expect: None,
+        epoch: Epoch::default(),
+        record,
+    });
+    world.restarts(&[BOB]);
+    assert_eq!(world.unrestored, 1);
+    assert!(world.service.view(callback).is_none());
+    assert!(world.store.read(key).is_none());
+    world.registers(BOB);
     world.takes(id, Taking::Taken);
     world.ends_empty();
 }

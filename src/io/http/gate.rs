@@ -1,6 +1,6 @@
-//! Who comes in to `/v1`: Host, bearer token, rate.
+//! Who comes in to `/v1`: Host, bearer token, rate, and what he brings.
 //!
-//! Spec: RFC 6750 §2.1, §3; RFC 9110 §7.2; RFC 6585 §4.
+//! Spec: RFC 6750 §2.1, §3; RFC 9110 §7.2, §15.5.9, §15.5.14; RFC 6585 §4.
 
 #![expect(
     clippy::disallowed_types,
@@ -9,12 +9,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::time::timeout;
 
 use crate::api::access::{Access, Grant, Scope};
 use crate::api::line_error::LineError;
@@ -25,13 +28,18 @@ use crate::io::clock::Clock;
 
 use super::refuse;
 
-/// How much may be asked.
+/// The longest body, in bytes.
+const BODY_MAX: usize = 16 * 1024;
+
+/// How much may be asked, and how slowly.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rate {
     /// Requests a second with each token.
     pub(super) per_second: u32,
     /// How many may come at once.
     pub(super) burst: u32,
+    /// How long the body of a request may take.
+    pub(super) body_max: Duration,
 }
 
 impl Default for Rate {
@@ -40,6 +48,7 @@ impl Default for Rate {
         Self {
             per_second: 100,
             burst: 200,
+            body_max: Duration::from_secs(10),
         }
     }
 }
@@ -128,15 +137,20 @@ fn is_here(host: &HeaderValue) -> bool {
     port.parse::<u16>().is_ok() && (name.eq_ignore_ascii_case("localhost") || is_loopback)
 }
 
-/// Puts the [`Grant`] to the request, or refuses it.
-pub(super) async fn check(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    match gate.admit(request.headers()) {
-        Ok(grant) => {
-            request.extensions_mut().insert(grant);
-            next.run(request).await
-        }
-        Err(problem) => problem.into_response(),
-    }
+/// Puts the [`Grant`] to the request, and all of its body; or refuses it.
+pub(super) async fn check(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let grant = match gate.admit(request.headers()) {
+        Ok(grant) => grant,
+        Err(problem) => return problem.into_response(),
+    };
+    let (mut parts, body) = request.into_parts();
+    let body = match timeout(gate.rate.body_max, to_bytes(body, BODY_MAX)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return Problem::LENGTH.into_response(),
+        Err(_) => return Problem::SLOW.into_response(),
+    };
+    parts.extensions.insert(grant);
+    next.run(Request::from_parts(parts, Body::from(body))).await
 }
 
 impl IntoResponse for Problem {
@@ -204,8 +218,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Ends {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -235,6 +247,7 @@ mod tests {
         let rate = Rate {
             per_second: 2,
             burst: 3,
+            body_max: Duration::ZERO,
         };
         let mut bucket = Bucket {
             left: 3 * ONE,

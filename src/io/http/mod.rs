@@ -2,6 +2,7 @@
 //!
 //! Spec: RFC 9110 §9.3.1, §15; RFC 9457.
 
+mod door;
 mod events;
 mod gate;
 mod sites;
@@ -28,6 +29,7 @@ use crate::api::access::Access;
 use crate::api::metrics;
 use crate::api::problem::{self, Problem};
 use crate::api::status::{Process, Status};
+use crate::config::ApiConnections;
 use crate::observe::ApiCounters;
 use crate::shard::Report;
 use crate::shard::provider::{Answer, Ask, LineEvent};
@@ -39,6 +41,7 @@ use crate::io::process;
 use crate::io::reload::Standing;
 use crate::io::systemd;
 
+use door::Tally;
 use events::Hub;
 use gate::Gate;
 
@@ -63,6 +66,8 @@ pub(in crate::io) struct Asker {
     pub(in crate::io) commands: mpsc::WeakSender<Command>,
     /// How many readers of events have been dropped.
     pub(in crate::io) dropped: Arc<AtomicU64>,
+    /// What has happened at the door; of several sites the first one's is in use, as they share it.
+    pub(in crate::io) door: Arc<Tally>,
     /// What configuration is in force.
     pub(in crate::io) standing: watch::Receiver<Standing>,
 }
@@ -78,10 +83,22 @@ pub(super) struct SiteApi {
 }
 
 /// Answers requests for as long as the event loop of this thread runs.
-pub(super) fn start(listener: std::net::TcpListener, sites: Vec<SiteApi>) -> io::Result<()> {
+pub(super) fn start(
+    listener: std::net::TcpListener,
+    sites: Vec<SiteApi>,
+    limits: ApiConnections,
+) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let first = sites.first();
+    let tally = first.map(|first| Arc::clone(&first.asker.door));
     let router = sites::router(sites);
-    tokio::spawn(async move { axum::serve(impatient(listener), router).await });
+    let serving = door::serve(
+        impatient(listener),
+        router,
+        limits,
+        tally.unwrap_or_default(),
+    );
+    tokio::spawn(serving);
     Ok(())
 }
 
@@ -212,8 +229,12 @@ impl Asker {
         let (mut report, streams) = (worker.await.ok()?, streams.await.ok()?);
         report.tables.extend(streams.tables);
         report.counters.extend(streams.counters);
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
         let api = ApiCounters {
-            api_readers_dropped: self.dropped.load(Ordering::Relaxed),
+            api_connections_accepted: count(&self.door.accepted),
+            api_connections_idle: count(&self.door.idle),
+            api_connections_refused: count(&self.door.refused),
+            api_readers_dropped: count(&self.dropped),
         };
         report.counters.extend(api.iter());
         Some(report)

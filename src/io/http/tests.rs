@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
 
+mod door;
 mod guesses;
 mod lines;
 mod problems;
@@ -196,6 +197,7 @@ impl Api {
             mail,
             commands: commands.downgrade(),
             dropped: Arc::default(),
+            door: Arc::default(),
             standing,
         };
         Self {
@@ -217,6 +219,7 @@ impl Api {
         let rate = Rate {
             per_second: 1_000_000,
             burst: 1_000_000,
+            ..Rate::default()
         };
         let access = Access {
             tokens: tokens(),
@@ -391,6 +394,7 @@ fn operations() -> Vec<(String, String, Vec<String>)> {
         mail,
         commands: commands.downgrade(),
         dropped: Arc::default(),
+        door: Arc::default(),
         standing,
     };
     let (readers, _) = mpsc::channel(1);
@@ -535,6 +539,7 @@ fn who_asks_too_much_or_by_another_name_is_turned_away() {
         let rate = Rate {
             per_second: 1,
             burst: 3,
+            ..Rate::default()
         };
         let access = Access {
             tokens: Vec::new(),

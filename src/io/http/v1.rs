@@ -9,9 +9,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{
-    DefaultBodyLimit, FromRequest, FromRequestParts, Path, RawQuery, Request, State,
-};
+use axum::extract::{FromRequest, FromRequestParts, Path, RawQuery, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware;
@@ -43,8 +41,6 @@ use super::events::Reader;
 use super::gate::{self, Completes, Ends, Gate, Reads};
 use super::{ANSWER, Asker, JSON, refuse, respond};
 
-/// The longest body, in bytes.
-const BODY_MAX: usize = 16 * 1024;
 /// How long a monitor elsewhere may take: longer than a request of SIP (timer F) and its NOTIFY.
 const ACCEPTED: Duration = Duration::from_secs(40);
 /// How often a reader of events who hears nothing is told that he is still heard.
@@ -76,7 +72,6 @@ pub(super) fn routes(desk: Desk, gate: Gate) -> (Router, OpenApi) {
     let (router, openapi) = described.split_for_parts();
     let router: Router = router
         .method_not_allowed_fallback(async || refuse(&Problem::METHOD))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn_with_state(gate, gate::check))
         .with_state(desk);
     let text = openapi.to_pretty_json().unwrap_or_default();

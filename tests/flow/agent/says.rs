@@ -11,7 +11,7 @@ fn talks(office: &Office) -> Dialog {
     let Office { alice, pbx, .. } = office;
     let sent = alice.sends(invite("erik").with_sdp(OFFER));
     let arrived = pbx.receives("INVITE");
-    let answer = pbx.takes_call(&arrived, &alice, &sent);
+    let answer = pbx.takes_call(&arrived, alice, &sent);
     Dialog::of_caller(&sent, &answer)
 }
 

@@ -259,7 +259,10 @@ fn a_publish_that_comes_again_after_a_restart_is_answered_as_kept() {
     let mut tags = Vec::new();
     for draft in [closed(), closed()] {
         let matched = tags.last().map(|tag: &String| tag.as_str());
-        let draft = matched.map_or(draft.clone(), |tag| draft.with("SIP-If-Match", tag));
+        let draft = match matched {
+            Some(tag) => draft.with("SIP-If-Match", tag),
+            None => draft,
+        };
         let sent = alice.sends(draft);
         let first = alice.receives("200");
         restarts(&scene);

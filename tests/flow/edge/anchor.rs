@@ -113,6 +113,25 @@ fn a_caller_behind_a_nat_is_heard_through_us_and_may_move() {
     closes(&world, room);
 }
 
+/// The story: a phone and a PBX that both have IPv6 were given our address of IPv4, and heard nothing.
+#[test]
+fn a_phone_of_the_other_ip_version_is_heard_without_us() {
+    let (world, pbx) = edge_with(Setup::EdgeAnchor);
+    let alice = world.party_at("alice", "[2001:db8::10]:5060");
+    registers(&alice, "alice", &pbx);
+    let six = OFFER.replace("c=IN IP4 192.0.2.10", "c=IN IP6 2001:db8::10");
+    let sent = alice.sends(invite("alice", "bob").with_sdp(&six));
+    let at_pbx = pbx.receives("INVITE");
+    assert_eq!(at_pbx.sdp(), six);
+    pbx.sends(response(&at_pbx, 200).with_sdp(ANSWER));
+    let answer = alice.receives("200");
+    assert_eq!(answer.sdp(), ANSWER);
+    alice.acks(&sent, &answer);
+    pbx.receives("ACK");
+    hang_up(&alice, &Dialog::of_caller(&sent, &answer), &pbx);
+    assert!(world.next_sound().is_none());
+}
+
 #[test]
 fn a_callee_behind_a_nat_is_heard_through_us_before_he_answers() {
     let (world, pbx) = edge_with(Setup::EdgeAnchor);

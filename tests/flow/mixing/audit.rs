@@ -108,6 +108,11 @@ fn a_second_intruder_leaves_a_line_for_each_time_that_he_asks() {
     for _ in 0..2 {
         scene.world.hears(room, News::Digit(Digit::D3));
         scene.assert_audited(&[("dave", NO_MEANS)]);
+        // The same press, which his phone tells by INFO as well.
+        scene.world.advance(Duration::from_millis(200));
+        scene.world.hears(room, News::Digit(Digit::D3));
+        scene.assert_audited(&[]);
+        scene.world.advance(Duration::from_secs(1));
     }
     scene.asked_for("dave", CallState::Busy);
     scene.is_turned_down();

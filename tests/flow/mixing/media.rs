@@ -131,6 +131,28 @@ fn nobody_joins_audio_that_we_do_not_have() {
     Scene::described(&offer, &answer, OFFER).is_not_to_be();
 }
 
+/// R17. The story: who offered to hear, and to say nothing, was let in.
+#[test]
+fn nobody_joins_to_listen_only() {
+    let listens = OFFER.replace("sendrecv", "recvonly");
+    let scene = Scene::described(OFFER, ANSWER, &listens);
+    assert!(scene.progress.sdp().contains("a=sendonly"));
+    scene.is_not_to_be();
+}
+
+/// T29. The story: two phones of IPv6 were sent to our address of IPv4, and heard nobody and no warning.
+#[test]
+fn nobody_joins_audio_of_the_other_ip_version() {
+    let six = |sdp: &str| {
+        let caller = sdp.replace("c=IN IP4 192.0.2.10", "c=IN IP6 2001:db8::10");
+        caller.replace("c=IN IP4 192.0.2.20", "c=IN IP6 2001:db8::20")
+    };
+    let described = [(six(OFFER), six(ANSWER)), (OFFER.to_owned(), six(ANSWER))];
+    for (offer, answer) in &described {
+        Scene::described(offer, answer, OFFER).is_not_to_be();
+    }
+}
+
 /// The mixer has no picture: it is refused for the time (RFC 3264 §8.2), and comes back.
 #[test]
 fn a_picture_stops_while_three_talk_and_comes_back() {

@@ -74,7 +74,9 @@ impl Service {
     /// The store is to know what is new of this completion, and nothing waits for that.
     pub(super) fn keep_later(&mut self, id: CompletionId) {
         if let Some(completion) = self.completions.get_mut(&id) {
-            completion.commit.need = completion.commit.need.max(Need::Later);
+            if completion.is_kept() {
+                completion.commit.need = completion.commit.need.max(Need::Later);
+            }
             self.touched.insert(id);
         }
     }
@@ -82,8 +84,7 @@ impl Service {
     /// The store must know this completion before more of it is given out.
     pub(super) fn keep(&mut self, id: CompletionId) {
         if let Some(completion) = self.completions.get_mut(&id) {
-            // A call that waits ends with the process.
-            if completion.roles != Roles::Call {
+            if completion.is_kept() {
                 completion.commit.need = Need::Put;
             }
             self.touched.insert(id);

@@ -152,6 +152,12 @@ impl Completion {
         self.aside.as_ref()?.text.as_ref()
     }
 
+    /// Whether the store is to hear of it: a call that waits ends with the process, but what there is of
+    /// one goes with it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.roles != Roles::Call || self.commit.version.is_some()
+    }
+
     /// Where the monitor is, if not here.
     pub(super) fn peer(&self) -> Option<&Peer> {
         self.aside.as_ref()?.peer.as_ref()
@@ -336,7 +342,13 @@ impl Commit {
                 return;
             }
         }
-        self.work().held.push(output);
+        let held = &mut self.work().held;
+        if let Output::Notify { subscription, .. } = &output {
+            // CC-67: who is told late is told how it stands, not how that came: each NOTIFY says all.
+            let is_older = |it: &Output| matches!(it, Output::Notify { subscription: of, .. } if of == subscription);
+            held.retain(|it| !is_older(it));
+        }
+        held.push(output);
     }
 
     /// Nobody is rung, called or written to by what is held.

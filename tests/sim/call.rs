@@ -25,6 +25,8 @@ pub(crate) struct Errand {
     pub(crate) changes: Vec<Duration>,
     /// Whether the callee makes the offer.
     pub(crate) offers_late: bool,
+    /// Further header lines of the INVITE.
+    pub(crate) lines: &'static str,
 }
 
 /// What somebody does at an instant of his own choosing.
@@ -118,8 +120,12 @@ pub(crate) struct Call {
     pub(crate) unanswered: Option<String>,
     pub(crate) talks: Duration,
     pub(crate) changes: Vec<Duration>,
+    /// Further header lines of the first INVITE.
+    pub(crate) lines: &'static str,
     /// What was heard of the end.
     pub(crate) end: End,
+    /// Whether the process between the two has ended since: nobody else knows of the call.
+    pub(crate) is_orphaned: bool,
 }
 
 impl Call {
@@ -145,7 +151,9 @@ impl Call {
             unanswered: None,
             talks: Duration::ZERO,
             changes: Vec::new(),
+            lines: "",
             end: End::Unheard,
+            is_orphaned: false,
         }
     }
 

@@ -25,6 +25,7 @@ impl Phone {
         call.session = self.unique("session");
         call.talks = errand.talks;
         call.changes.clone_from(&errand.changes);
+        call.lines = errand.lines;
         call.takes_reliable = self.rng.below(2) == 0;
         call.plan(now + errand.patience, Act::Cancel);
         self.calls.push(call);
@@ -43,6 +44,10 @@ impl Phone {
             }
             (Act::HangUp, Phase::Up) => self.hang_up(now, at),
             (Act::Change, Phase::Up) => self.change(now, at),
+            // Who talks picks up no other call.
+            (Act::Answer(200), Phase::Offered) if self.talks_on() => {
+                self.respond_to_invite(now, at, 486);
+            }
             (Act::Ring(status) | Act::Answer(status), Phase::Offered) => {
                 self.respond_to_invite(now, at, status);
             }
@@ -136,12 +141,13 @@ impl Phone {
             wire::session(&self.calls[at].session, self.calls[at].cseq)
         };
         let is_new = !self.calls[at].remote.contains(";tag=");
-        let lines = if is_new && self.calls[at].takes_reliable {
-            "Supported: 100rel\r\n"
-        } else {
-            ""
+        let call = &self.calls[at];
+        let lines = match (is_new, call.takes_reliable) {
+            (true, true) => format!("Supported: 100rel\r\n{}", call.lines),
+            (true, false) => call.lines.to_owned(),
+            (false, _) => String::new(),
         };
-        self.request_within(now, at, "INVITE", (lines, &body));
+        self.request_within(now, at, "INVITE", (&lines, &body));
     }
 
     fn take_back(&mut self, now: Timestamp, at: usize, taking: Taking) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use campon::completion::WallTime;
 use campon::random::Rng;
+use campon::shard::provider::{Answer, Asking};
 use campon::shard::{Input, Output, Report, Shard};
 use campon::sip::flow::{Flow, ListenerId, Transport};
 use campon::store::{Key, Order, Put, Stored};
@@ -18,7 +19,7 @@ use super::network::Conditions;
 use super::transaction::Packet;
 use crate::flow::kit::message::Message;
 use crate::flow::kit::subject;
-use crate::flow::kit::vault::Vault;
+use crate::flow::kit::vault::{Mood, Vault};
 
 /// What is kept of the messages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,8 +43,12 @@ pub(crate) struct Frame<P> {
     pub(crate) vault: Vault,
     /// How far the clock was set forwards at the last start, if anybody has yet to hear of it.
     pub(crate) jump: Option<Duration>,
+    /// What applications were answered, as long as nobody has taken it.
+    pub(crate) answers: Vec<(Asking, Answer)>,
     /// What was kept as each recall left, of those that have left in this step.
     pub(crate) kept: VecDeque<Vec<(Key, Stored)>>,
+    /// The records that were removed in this step.
+    pub(crate) removed: Vec<Stored>,
     /// When a record was to be removed last.
     pub(crate) last_removal: Option<Timestamp>,
     crashes: Option<Crashes>,
@@ -113,7 +118,9 @@ impl<P> Frame<P> {
             born: Timestamp::START,
             vault: Vault::default(),
             jump: None,
+            answers: Vec::new(),
             kept: VecDeque::new(),
+            removed: Vec::new(),
             last_removal: None,
             crashes: None,
             tally: BTreeMap::new(),
@@ -171,6 +178,37 @@ impl<P> Frame<P> {
         let (bytes, delay) = (&*message.raw, Duration::ZERO);
         shard.handle_input(now, Input::Received { flow, bytes, delay });
         self.sent_by_campon()
+    }
+
+    /// The worker is told something else than a datagram: what it sends.
+    pub(crate) fn tell(&mut self, input: Input<'_>) -> Vec<Packet> {
+        let now = self.campons_now();
+        if let Some(shard) = self.shard.as_mut() {
+            shard.handle_input(now, input);
+        }
+        self.sent_by_campon()
+    }
+
+    /// The store does this from here on: what the worker sends.
+    pub(crate) fn store_is(&mut self, mood: Mood) -> Vec<Packet> {
+        self.vault.set_mood(mood);
+        *self.tally.entry("troubles of the store").or_default() += u64::from(mood != Mood::Well);
+        self.sent_by_campon()
+    }
+
+    /// The process ends by itself, as it was told to: what it still sends. It is started again.
+    pub(crate) fn stop(&mut self) -> Vec<Packet> {
+        let sent = self.tell(Input::HangUp);
+        if self.shard.is_some() && self.crashes.is_some() {
+            self.end_process();
+            *self.tally.entry("stops").or_default() += 1;
+        }
+        sent
+    }
+
+    /// Which process runs, if one does: when it was started.
+    pub(crate) fn process(&self) -> Option<Timestamp> {
+        self.shard.as_ref().map(|_| self.born)
     }
 
     /// The worker acts on what is due: what it sends.
@@ -276,26 +314,36 @@ impl<P> Frame<P> {
                 let whole = read.unwrap_or_else(|why| panic!("{why} in\n{}", bytes.escape_ascii()));
                 sends = Some((flow.remote, whole));
             } else if let Output::Store { opening, order } = output {
-                if let Order::Put(Put { record: None, .. }) = order {
+                if let Order::Put(Put {
+                    record: None, key, ..
+                }) = order
+                {
                     self.last_removal = Some(self.now);
+                    let mut kept = self.vault.records().into_iter();
+                    let found = kept.find(|(other, _)| other == key);
+                    self.removed.extend(found.map(|(_, stored)| stored));
                 }
                 self.vault.put_in(opening, order);
             }
             if self.ends_here() {
                 break;
             }
-            if sends
-                .as_ref()
-                .is_some_and(|(_, message)| is_recall(message))
-            {
+            let sent_now = sends.as_ref().map(|(_, message)| message);
+            if sent_now.is_some_and(is_for_kept) {
                 self.kept.push_back(self.vault.records());
-                if let Some(crashes) = &mut self.crashes {
-                    crashes.eager = EAGER;
-                }
+            }
+            if sent_now.is_some_and(is_recall)
+                && let Some(crashes) = &mut self.crashes
+            {
+                crashes.eager = EAGER;
             }
             sent.extend(sends);
         }
         *self.tally.entry("sent by campon").or_default() += sent.len() as u64;
+        if let Some(shard) = &mut self.shard {
+            self.answers
+                .extend(std::iter::from_fn(|| shard.poll_answer()));
+        }
         sent
     }
 
@@ -323,20 +371,26 @@ impl<P> Frame<P> {
         if self.rng.below(10_000) >= crashes.odds * weight {
             return false;
         }
+        crashes.left -= 1;
+        self.end_process();
+        *self.tally.entry("crashes").or_default() += 1;
+        true
+    }
+
+    /// Nothing is left of it but what it kept and what it has counted, and it is started again.
+    fn end_process(&mut self) {
         let counted = self.counted();
         let longest = [200, 8_000, 8_000][usize::try_from(self.rng.below(3)).expect("small")];
         let down = Duration::from_millis(self.rng.below(longest));
-        let crashes = self.crashes.as_mut().expect("it has them");
-        crashes.left -= 1;
-        crashes.down_until = Some(self.now + down);
-        crashes.counted = counted;
+        if let Some(crashes) = &mut self.crashes {
+            crashes.down_until = Some(self.now + down);
+            crashes.counted = counted;
+        }
         self.shard = None;
-        *self.tally.entry("crashes").or_default() += 1;
         if self.shown == Shown::Messages {
             let time = self.now.since(Timestamp::START).as_secs_f64();
-            let _ = writeln!(self.messages, "{time:10.3} campon crashes");
+            let _ = writeln!(self.messages, "{time:10.3} campon ends");
         }
-        true
     }
 
     /// The next process begins with what the last one kept.
@@ -405,6 +459,15 @@ impl<P> Frame<P> {
 /// Whether this message rings a caller.
 pub(crate) fn is_recall(message: &Message) -> bool {
     message.has("Alert-Info")
+}
+
+/// Whether a message is sent for something that the store must know of.
+pub(crate) fn is_for_kept(message: &Message) -> bool {
+    match message.kind() {
+        "MESSAGE" => true,
+        "NOTIFY" => message.body().starts_with(b"cc-state: ready"),
+        _ => is_recall(message),
+    }
 }
 
 /// Where campon listens.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use campon::random::Rng;
 use campon::time::Timestamp;
@@ -71,6 +72,8 @@ pub(crate) struct Phone {
     pub(crate) asked: Vec<(SocketAddr, Message)>,
     /// The first final response to each request, after it.
     pub(crate) told: Vec<(Message, Message)>,
+    /// Responses that are due later.
+    late: Vec<(Timestamp, Message)>,
     serial: u64,
 }
 
@@ -96,6 +99,7 @@ impl Phone {
             has_owner: false,
             asked: Vec::new(),
             told: Vec::new(),
+            late: Vec::new(),
             serial: 0,
         }
     }
@@ -154,6 +158,7 @@ impl Phone {
         clients.retain(|client| !client.is_gone());
         clients.append(&mut self.clients);
         self.clients = clients;
+        self.answer_late(now);
         for server in &mut self.servers {
             server.handle_timeout(now, &mut self.out);
         }
@@ -171,7 +176,8 @@ impl Phone {
         let clients = self.clients.iter().filter_map(Client::deadline);
         let servers = self.servers.iter().filter_map(Server::deadline);
         let calls = self.calls.iter().filter_map(Call::deadline);
-        clients.chain(servers).chain(calls).min()
+        let late = self.late.iter().map(|(at, _)| *at);
+        clients.chain(servers).chain(calls).chain(late).min()
     }
 
     /// What must hold once all is quiet.
@@ -248,15 +254,51 @@ impl Phone {
     ) -> String {
         let tag = self.unique("t");
         let response = wire::response(self.address, &request, (status, lines), &tag, "");
+        let takes_time = self.has_owner && request.kind() != "CANCEL" && self.rng.below(25) == 0;
+        let trying = wire::response(self.address, &request, (100, ""), &tag, "");
         let mut server = Server::new(request, 0, from);
-        server.respond(now, &response, &mut self.out);
+        if takes_time {
+            // RFC 4320 §4.1: who needs longer says so, and answers in time.
+            server.respond(now, &trying, &mut self.out);
+            let at = now + Duration::from_millis(200 + self.rng.below(6_000));
+            self.late.push((at, response));
+        } else {
+            server.respond(now, &response, &mut self.out);
+        }
         self.servers.push(server);
         tag
+    }
+
+    /// Gives the answers that have taken their time.
+    fn answer_late(&mut self, now: Timestamp) {
+        let is_due = |(at, _): &mut (Timestamp, Message)| *at <= now;
+        let due: Vec<_> = self.late.extract_if(.., is_due).collect();
+        for (_, response) in due {
+            let is_for = |it: &&mut Server| it.is_answered_by(&response);
+            if let Some(server) = self.servers.iter_mut().find(is_for) {
+                server.respond(now, &response, &mut self.out);
+            }
+        }
     }
 
     /// The place of a call in [`Self::calls`].
     pub(crate) fn call_at(&self, no: u64) -> Option<usize> {
         self.calls.iter().position(|call| call.no == no)
+    }
+
+    /// The process that its calls cross has ended; they have not, but those with the process itself.
+    pub(crate) fn on_crash(&mut self) {
+        let is_up = |call: &Call| call.phase == Phase::Up && call.unacknowledged.is_none();
+        let talks = |call: &&mut Call| is_up(call) && !call.remote.contains("%23");
+        for call in self.calls.iter_mut().filter(talks) {
+            call.is_orphaned = true;
+        }
+    }
+
+    /// Whether its user talks on, on a call that campon does not know any more.
+    pub(crate) fn talks_on(&self) -> bool {
+        let talks_on = |call: &Call| call.is_orphaned && call.phase == Phase::Up;
+        self.calls.iter().any(talks_on)
     }
 
     /// A number for a new call.
@@ -280,11 +322,21 @@ impl Phone {
             ("CANCEL", _) => self.on_cancel(now, from, request),
             ("BYE", _) => self.on_bye(now, from, request),
             ("OPTIONS", _) => self.answer(now, from, request, 200),
+            ("MESSAGE", _) if self.has_owner => self.read(now, from, request),
             ("NOTIFY" | "PUBLISH" | "SUBSCRIBE", _) if self.has_owner => {
                 self.asked.push((from, request));
             }
             _ => self.answer(now, from, request, 405),
         }
+    }
+
+    /// As a rule it shows what it is sent.
+    fn read(&mut self, now: Timestamp, from: SocketAddr, request: Message) {
+        let status = [200, 200, 200, 480][usize::try_from(self.rng.below(4)).expect("small")];
+        if status == 200 {
+            self.count("texts read");
+        }
+        self.answer(now, from, request, status);
     }
 
     fn on_response(&mut self, now: Timestamp, response: &Message) {

@@ -296,6 +296,12 @@ impl Server {
             && wire::sent_by(&self.request) == wire::sent_by(request)
     }
 
+    /// Whether a response is to its request.
+    pub(crate) fn is_answered_by(&self, response: &Message) -> bool {
+        let request = &self.request;
+        request.branch() == response.branch() && request.kind() == response.cseq_method()
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, ServerState::Open)
     }

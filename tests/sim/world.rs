@@ -163,6 +163,7 @@ impl World {
             talks: Duration::from_millis(300 + self.frame.rng.below(20_000)),
             changes,
             offers_late: self.frame.rng.below(5) == 0,
+            lines: "",
         };
         (index(from), errand)
     }

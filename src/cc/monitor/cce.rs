@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::cc::addr::Aor;
 use crate::cc::fork::CallId;
 use crate::cc::line::{Line, Trigger};
+use crate::cc::monitor::event::Refusal;
 use crate::cc::monitor::policy::Times;
 use crate::cc::pace::{Medium, Pace};
 use crate::cc::{Condition, RecallState, SubscriptionId};
@@ -227,6 +228,20 @@ impl Cce {
     pub(super) fn wait_for(&mut self, wait: Wait) {
         if wait.since > self.wait.since {
             self.wait = wait;
+        }
+    }
+
+    /// Why this newcomer of the same caller does not take its place over.
+    pub(super) fn keeps_from(&self, newcomer: &Newcomer) -> Option<Refusal> {
+        let is_call = self.waiter == Waiter::Call && newcomer.waiter == Waiter::Subscriber;
+        if self.call_id == newcomer.call_id {
+            // CC-35: a fork of the SUBSCRIBE that made the entry.
+            Some(Refusal::Merged)
+        } else if is_call && matches!(self.stage, Stage::Calling { .. }) {
+            // R5: the call with which he waits is at the callee's right now, and would end.
+            Some(Refusal::Full)
+        } else {
+            None
         }
     }
 

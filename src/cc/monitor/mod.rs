@@ -206,8 +206,7 @@ impl Monitor {
         // A call costs no messages while it waits.
         let is_too_brief = is_brief && newcomer.waiter == Waiter::Subscriber;
         let refusal = match twin.and_then(|at| self.entries.get(at)) {
-            // CC-35: a fork of the SUBSCRIBE that made the entry.
-            Some(twin) if twin.call_id == newcomer.call_id => Some(Refusal::Merged),
+            Some(twin) if twin.keeps_from(&newcomer).is_some() => twin.keeps_from(&newcomer),
             _ if is_too_brief => Some(Refusal::TooBrief),
             // CC-60: full for now; who has a place already may have it again.
             None if !self.has_place(turn.policy) => Some(Refusal::Full),
@@ -1039,6 +1038,32 @@ mod tests {
         // CC-35
         let expected = [Effect::Refuse(CAROL, Refusal::Merged)];
         assert_eq!(bench.step(Event::Subscribe(fork)), expected);
+    }
+
+    /// Who subscribed while his own call, which had waited, rang the callee had that call ended.
+    #[test]
+    fn who_has_a_call_at_the_callee_does_not_subscribe_in_its_place() {
+        let mut bench = Bench::new(Policy::default());
+        let call = Newcomer {
+            waiter: Waiter::Call,
+            ..bench.newcomer(ALICE)
+        };
+        bench.step(Event::Subscribe(call));
+        bench.pass(seconds(20));
+        bench.hangs_up();
+        bench.pass(seconds(5));
+        bench.step(Event::CcCallArrived(ALICE));
+        let again = |bench: &Bench| Newcomer {
+            id: DAVE,
+            call_id: "another".into(),
+            ..bench.newcomer(ALICE)
+        };
+        let subscribe = Event::Subscribe(again(&bench));
+        assert_eq!(bench.step(subscribe), [Effect::Refuse(DAVE, Refusal::Full)]);
+        bench.engaged();
+        bench.step(Event::CcCallFailed(ALICE, Some(BUSY)));
+        let subscribe = Event::Subscribe(again(&bench));
+        assert_eq!(bench.step(subscribe)[0], Effect::TookOver(ALICE, DAVE));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use crate::cc::Condition;
 use crate::cc::capsule::CallIdentity;
+use crate::cc::line::Calls;
+use crate::cc::monitor::Found;
 use crate::completion::{
     Complete, CompletionId, Input, Lost, Mode, Outcome, Output, Ticket, WhichCall,
 };
@@ -58,6 +60,25 @@ fn a_call_that_is_lost_becomes_a_callback_that_is_kept() {
     world.step(Input::CcCallArrived { id });
     let out = world.step(Input::CcCallAnswered { id });
     assert_eq!(ended(&out), [(id, Outcome::Completed)]);
+    world.ends_empty();
+}
+
+/// A record was written as the call went back, and was never removed.
+#[test]
+fn a_call_that_goes_back_into_the_queue_is_not_kept() {
+    let mut world = World::new();
+    let (_, id) = is_connected(&mut world);
+    let found = Some(Found {
+        condition: Condition::Busy,
+        calls: Calls::Engaged,
+    });
+    world.engaged(BOB);
+    world.step(Input::CcCallFailed { id, found });
+    assert!(world.store.is_empty(), "a call outlives no process");
+    world
+        .takes_back(ALICE, crate::completion::Which::Id(id))
+        .0
+        .expect("it waits");
     world.ends_empty();
 }
 

@@ -97,6 +97,20 @@ fn who_was_not_rung_yet_is_not_rung_after_he_took_it_back() {
     world.ends_empty();
 }
 
+/// All NOTIFYs that had waited left at once: ready, queued and ready again.
+#[test]
+fn who_is_told_late_is_told_how_it_stands() {
+    let mut world = World::new();
+    let id = world.waits_elsewhere(ALICE, BOB);
+    world.mood = StoreMood::Silent;
+    let mut out = world.frees(BOB);
+    out.extend(world.engaged(BOB));
+    // CC-67
+    assert_eq!(notified(&out, id), []);
+    world.mood = StoreMood::Well;
+    assert_eq!(notified(&world.pass(seconds(10)), id), [QUEUED]);
+}
+
 #[test]
 fn a_store_that_does_not_know_is_read_before_anything_is_decided() {
     let mut world = World::new();

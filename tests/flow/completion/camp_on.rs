@@ -13,6 +13,7 @@ use crate::flow::kit::draft::{ANSWER, Draft, OFFER, invite, response, within};
 use crate::flow::kit::message::Message;
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::{gives_in, hang_up, refused};
+use crate::flow::kit::subject::Setup;
 
 /// How long Bob's phone is left alone before the call that waits is offered to it.
 const CALL_GUARD: Duration = Duration::from_secs(1);
@@ -126,6 +127,27 @@ fn a_callee_who_is_busy_again_costs_nobody_his_place() {
     world.advance(just_before(just_before(TELLS)));
     alice.receives_nothing();
     alice.gives_up(&sent);
+}
+
+/// A record was written as the call went back into the queue, and was never removed.
+#[test]
+fn a_call_that_goes_back_into_the_queue_leaves_nothing_in_the_store() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let BobIsBusy {
+        alice, bob, world, ..
+    } = &scene;
+    let sent = camps(alice);
+    bob_hangs_up(&scene);
+    world.advance(CALL_GUARD);
+    let rings = bob.receives("INVITE");
+    bob.refuses(&rings, 486);
+    world.advance(MOMENT);
+    alice.receives("182");
+    assert_eq!(world.completions_kept(), 0);
+    alice.cancels(&sent);
+    alice.receives("200");
+    refused(alice, &sent, "487");
+    assert_eq!(world.completions_kept(), 0);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::flow::kit::completion::{
-    BobIsBusy, CANCEL_LAST, MOMENT, dials, dials_in_vain, is_confirmed,
+    BobIsBusy, CANCEL_LAST, MOMENT, dials, dials_in_vain, finds_busy, is_confirmed,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{Draft, OFFER, invite, request, within};
@@ -242,5 +242,29 @@ fn a_text_outlives_the_process_and_comes_when_its_callee_registers() {
     let text = bob.receives("MESSAGE");
     assert_eq!(text.sdp(), "alice: please call back");
     bob.answers(&text, 200);
+    assert_eq!(world.completions_kept(), 0);
+}
+
+/// A restart kept the last request of each pair alone, and the first of two texts was lost.
+#[test]
+fn two_texts_of_one_caller_outlive_the_process() {
+    let scene = BobIsBusy::with(Setup::KeptTexts);
+    let BobIsBusy {
+        world, alice, bob, ..
+    } = &scene;
+    let text = leaves(alice, CALL_BACK, bob);
+    bob.answers(&text, 480);
+    finds_busy(alice);
+    dials(alice, URGENT);
+    assert_eq!(world.completions_kept(), 2);
+    world.restarts();
+    assert_eq!(world.completions_kept(), 2);
+    bob.registers();
+    let first = bob.receives("MESSAGE");
+    assert_eq!(first.sdp(), "alice: please call back");
+    bob.answers(&first, 200);
+    let second = bob.receives("MESSAGE");
+    assert_ne!(second.sdp(), first.sdp());
+    bob.answers(&second, 200);
     assert_eq!(world.completions_kept(), 0);
 }

@@ -125,6 +125,12 @@ impl Legs {
         self.open.last().map(|leg| leg.call)
     }
 
+    /// The call of this leg.
+    pub(super) fn call_of(&self, call_id: &str) -> Option<u64> {
+        let found = self.open.iter().find(|leg| leg.call_id == call_id);
+        found.map(|leg| leg.call)
+    }
+
     /// The call that recalls a user.
     pub(super) fn of_recall(&self, user: &str) -> Option<u64> {
         let mut recalls = self
@@ -142,6 +148,15 @@ impl Legs {
     /// Whether a user may have a call.
     pub(super) fn has_any(&self, user: &str) -> bool {
         self.open.iter().any(|leg| leg.user == user)
+    }
+
+    /// Whether a user certainly had a call before this moment: what begins in it may still be taken back.
+    pub(super) fn was_busy(&self, now: Timestamp, user: &str) -> bool {
+        let is_up = |leg: &Leg| leg.is_heard || now.since(leg.since) < UNHEARD_MAX;
+        let is_older = |leg: &Leg| leg.since < now && is_up(leg);
+        self.open
+            .iter()
+            .any(|leg| leg.user == user && is_older(leg))
     }
 
     /// Whether a user certainly has a call.

@@ -4,8 +4,11 @@
 //! there again, and the clock may have been set.
 
 mod agent;
+mod fate;
 mod legs;
 mod monitor;
+mod operator;
+mod settings;
 mod table;
 mod usage;
 mod user;
@@ -26,7 +29,7 @@ use world::{Outcome, run};
 const SEEDS: usize = 100;
 
 /// What the seed in the middle must have done at least; below that seeds count for nothing.
-const FLOORS: [(&str, u64); 9] = [
+const FLOORS: [(&str, u64); 12] = [
     ("CC calls answered", 1),
     ("cancels heard", 1),
     ("calls", 40),
@@ -36,6 +39,9 @@ const FLOORS: [(&str, u64); 9] = [
     ("codes", 8),
     ("SUBSCRIBEs accepted", 3),
     ("crashes", 1),
+    ("ended by others", 1),
+    ("calls that wait", 1),
+    ("texts read", 1),
 ];
 
 /// Meetings of a stage and an event that some seed must have shown. What is told to users while
@@ -202,6 +208,12 @@ fn completions_keep_the_invariants() {
         "completions_cancelled",
         "completions_completed",
         "completions_expired",
+        "completions_refused",
+        "calls that waited to the end",
+        "texts taken back",
+        "calls that waited and were answered",
+        "stops",
+        "troubles of the store",
         "turns contested",
     ] {
         assert!(sum.total(what) > 0, "{what} never happened");

@@ -13,6 +13,9 @@ use crate::sim::phone::{Network, Phone};
 pub(crate) const REQUEST_LAST: &str = "*37%23";
 pub(crate) const CANCEL_LAST: &str = "%2337*%23";
 pub(crate) const CANCEL_ALL: &str = "%2337%23";
+pub(crate) const RESUME: &str = "*38%23";
+/// One of the texts is left for the callee of the last call.
+pub(crate) const LEAVE: [&str; 2] = ["*39*0%23", "*39*1%23"];
 
 /// What a user does.
 #[derive(Clone, Debug)]
@@ -51,7 +54,10 @@ impl User {
     pub(crate) fn new(mut phone: Phone, patience: Patience) -> Self {
         phone.has_owner = true;
         phone.has_forks = false;
-        phone.manners = manners;
+        phone.manners = match patience {
+            Patience::None => manners,
+            Patience::Some => manners_of_contested,
+        };
         Self {
             phone,
             agenda: Vec::new(),
@@ -59,6 +65,10 @@ impl User {
             patience,
             waits_until: Timestamp::START,
         }
+    }
+
+    pub(crate) fn is_patient(&self) -> bool {
+        self.patience == Patience::Some
     }
 
     pub(crate) fn act(&mut self, now: Timestamp, deed: Deed) {
@@ -73,6 +83,7 @@ impl User {
             // Who is away neither calls nor asks whether he is back.
             Deed::ComesBackTo | Deed::Dials(_) | Deed::DialsCode(_) if self.is_away => {}
             Deed::Dials(_) if now < self.waits_until => {}
+            Deed::Dials(_) | Deed::DialsCode(_) if self.phone.talks_on() => {}
             Deed::Returns | Deed::ComesBackTo => {
                 self.is_away = false;
                 self.phone.register(now, campon());
@@ -95,15 +106,28 @@ impl User {
             let wait = 50 + self.phone.rng.below(3_000);
             match (request.uri().contains("%23"), response.status()) {
                 (true, 200) => self.after_code(now, request.uri()),
-                (false, 400..) if self.phone.rng.below(100) < 80 => {
-                    self.plan(now, wait, Deed::DialsCode(REQUEST_LAST));
-                }
+                (false, 400..) => match self.phone.rng.below(100) {
+                    0..15 if self.patience == Patience::None => {
+                        let text = LEAVE[index(self.phone.rng.below(2))];
+                        self.plan(now, wait, Deed::DialsCode(text));
+                    }
+                    0..85 => self.plan(now, wait, Deed::DialsCode(REQUEST_LAST)),
+                    _ => {}
+                },
                 _ => {}
             }
         }
     }
 
     fn after_code(&mut self, now: Timestamp, uri: &str) {
+        if LEAVE.iter().any(|text| uri.contains(text)) {
+            self.phone.count("texts left");
+            let wait = self.phone.rng.below(25_000);
+            if self.phone.rng.below(4) == 0 {
+                self.plan(now, wait, Deed::DialsCode(CANCEL_ALL));
+            }
+            return;
+        }
         if !uri.contains(REQUEST_LAST) {
             return self.phone.count("cancels heard");
         }
@@ -115,6 +139,7 @@ impl User {
         match self.phone.rng.below(10) {
             0 | 1 => self.plan(now, wait, Deed::DialsCode(CANCEL_ALL)),
             2 => self.plan(now, wait, Deed::DialsCode(CANCEL_LAST)),
+            3 => self.plan(now, wait, Deed::DialsCode(RESUME)),
             _ => {}
         }
     }
@@ -134,7 +159,26 @@ pub(crate) fn errand(uri: String, patience_ms: u64, talk_ms: u64) -> Errand {
         talks: Duration::from_millis(talk_ms),
         changes: Vec::new(),
         offers_late: false,
+        lines: "",
     }
+}
+
+/// A call that is to wait where its callee is busy (RFC 3841 §9.1), and whose caller does so for long.
+pub(crate) fn waits(errand: Errand) -> Errand {
+    Errand {
+        patience: errand.patience * 6,
+        lines: "Request-Disposition: queue\r\n",
+        ..errand
+    }
+}
+
+/// The same where callers wait for their turns: the callee has often taken another call meanwhile.
+fn manners_of_contested(phone: &mut Phone, now: Timestamp, invite: &Message, call: &mut Call) {
+    let is_cc_call = invite.body().is_empty() && !invite.has("Alert-Info");
+    if is_cc_call && phone.rng.below(2) == 0 {
+        return call.plan(now, Act::Answer(486));
+    }
+    manners(phone, now, invite, call);
 }
 
 /// How users take calls and recalls.
@@ -142,6 +186,10 @@ pub(crate) fn manners(phone: &mut Phone, now: Timestamp, invite: &Message, call:
     let after = |ms: u64| now + Duration::from_millis(ms);
     let soon = phone.rng.below(200);
     let later = soon + 100 + phone.rng.below(2_500);
+    if phone.talks_on() {
+        phone.count("busy with a call of before");
+        return call.plan(now, Act::Answer(486));
+    }
     let is_recall = invite.has("Alert-Info");
     if is_recall {
         phone.count("recalls received");

@@ -4,26 +4,33 @@
 //!
 //! He reads messages alone. Where they leave open what campon knows, he lets it pass.
 
+mod camps;
+mod codes;
 mod crashes;
 mod kept;
 mod meetings;
 mod notices;
+mod texts;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use campon::completion::{CompletionId, Record};
+use campon::completion::{CompletionId, Mode, Record};
+use campon::shard::Settings;
 use campon::time::Timestamp;
 
 use super::agent::line_of;
 use super::legs::{Legs, UNHEARD_MAX};
-use super::user::{CANCEL_ALL, CANCEL_LAST, REQUEST_LAST};
-use super::world::{GUARD, NOTIFY_WINDOW, OFFER_WINDOW, RECALL};
+use super::operator::Pair;
+use super::settings::{GUARD, NOTIFY_WINDOW, RECALL};
 use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::wire;
 
+use camps::Camps;
+pub(super) use kept::read;
+use texts::Texts;
 use turns::Turns;
 
 /// Timers are as exact as the slots of the wheel; each step rounds up once.
@@ -44,6 +51,10 @@ pub(crate) struct Watch {
     now: Timestamp,
     /// Whether the peer is the upstream, so that users' calls reach it.
     has_upstream: bool,
+    /// Whether requests outlive the process, and the store does at once what it is told.
+    pub(crate) is_kept: bool,
+    /// How long it may take otherwise.
+    pub(crate) store_delay: Duration,
     users: BTreeMap<SocketAddr, String>,
     here: BTreeSet<SocketAddr>,
     /// The requests that came in, and when, by branch and method.
@@ -65,18 +76,26 @@ pub(crate) struct Watch {
     talked: Option<(String, String, Timestamp)>,
     /// Whose turn it is at campon's own queues.
     turns_of: Turns,
+    /// The calls that callers make, and which of them wait.
+    camps: Camps,
+    /// What callers have left for callees to read.
+    texts: Texts,
     /// Turns that a monitor elsewhere gave to each user for each callee, and that led to no recall yet.
     turns: BTreeMap<(String, String), u32>,
     /// The codes of each user that ask for completion and wait for their answer.
     asking: BTreeMap<String, u32>,
+    /// When the last one of each user was answered well.
+    coded: BTreeMap<String, Timestamp>,
     /// The state that each subscription elsewhere was told last, with its CSeq.
     told: BTreeMap<String, (u32, bool)>,
     /// What the store had when the last recall left.
     kept: Vec<Record>,
     /// How many recalls of each request it had counted.
     rung: BTreeMap<CompletionId, u32>,
-    /// Of whom this process has seen a message.
+    /// Of whom this process has seen a call; whether he was on another is [`Self::talking_on`].
     signs: BTreeSet<String>,
+    /// Who is on a call of a process that has ended, as nobody but the two phones can know.
+    pub(crate) talking_on: Vec<String>,
     /// When the process before this one ended.
     crashed: Option<Timestamp>,
 }
@@ -141,13 +160,15 @@ struct Recall {
 }
 
 impl Watch {
-    pub(crate) fn new(users: BTreeMap<SocketAddr, String>, has_upstream: bool) -> Self {
+    pub(crate) fn new(users: BTreeMap<SocketAddr, String>, settings: &Settings) -> Self {
         Self {
             faults: Vec::new(),
             pairs: BTreeMap::new(),
             talks: 0,
             now: Timestamp::START,
-            has_upstream,
+            has_upstream: settings.upstream.is_some(),
+            is_kept: settings.completion.keeps,
+            store_delay: Duration::ZERO,
             users,
             here: BTreeSet::new(),
             requests: BTreeMap::new(),
@@ -161,12 +182,16 @@ impl Watch {
             renewed: BTreeSet::new(),
             talked: None,
             turns_of: Turns::default(),
+            camps: Camps::new(settings),
+            texts: Texts::default(),
             turns: BTreeMap::new(),
             asking: BTreeMap::new(),
+            coded: BTreeMap::new(),
             told: BTreeMap::new(),
             kept: Vec::new(),
             rung: BTreeMap::new(),
             signs: BTreeSet::new(),
+            talking_on: Vec::new(),
             crashed: None,
         }
     }
@@ -174,13 +199,14 @@ impl Watch {
     /// Time has passed.
     pub(crate) fn on_time(&mut self, now: Timestamp) {
         self.now = now;
+        self.check_camps();
         for (id, seen) in &mut self.subscriptions {
             if seen.doubted.take_if(|at| *at < now).is_some() {
                 let what = format!("ready while the callee is busy: {id} before {now:?}");
                 self.faults.push(what);
             }
             if let Some(since) = seen.ready_since
-                && now.since(since) > RECALL + SLACK
+                && now.since(since) > RECALL + SLACK + self.store_delay
             {
                 // S-124: a subscriber who does not answer may be taken for gone, and is told no more.
                 let unanswered = seen.unanswered.values().min();
@@ -203,17 +229,23 @@ impl Watch {
     /// A datagram comes in.
     pub(crate) fn on_input(&mut self, now: Timestamp, from: SocketAddr, message: &Message) {
         self.on_time(now);
-        self.note_sign(from);
         let key = (
             message.branch().to_owned(),
             message.cseq_method().to_owned(),
         );
         if !message.is_request() {
+            self.note_text_answered(message);
             self.on_notify_answered(message);
             self.note_turns_answered(message);
             return self.on_response_in(&key.0, message);
         }
-        if self.requests.contains_key(&key) {
+        if self.requests.contains_key(&key) && !self.is_code_anew(&key, message) {
+            // A copy may come so late that it is a request anew.
+            match message.kind() {
+                "INVITE" => self.note_camps_in(from, message),
+                "PUBLISH" => self.on_publish_in(message),
+                _ => {}
+            }
             return;
         }
         self.requests.insert(key, (now, message.clone()));
@@ -234,6 +266,7 @@ impl Watch {
     /// A datagram goes out.
     pub(crate) fn on_output(&mut self, now: Timestamp, to: SocketAddr, message: &Message) {
         self.on_time(now);
+        self.note_camps_out(message);
         let kind = message.kind().to_owned();
         let key = (
             message.branch().to_owned(),
@@ -251,6 +284,7 @@ impl Watch {
             (true, "CANCEL") => self.legs.close(message.call_id()),
             (true, "ACK") => self.on_ack_out(message),
             (true, "NOTIFY") => self.on_notify_out(message),
+            (true, "MESSAGE") => self.check_text(to, message),
             (true, _) => {}
             (false, _) => self.on_response_out(to, message),
         }
@@ -269,6 +303,32 @@ impl Watch {
         }
     }
 
+    /// Somebody else than its caller wants a request to end.
+    pub(crate) fn on_ending(&mut self, now: Timestamp, pair: &Pair) {
+        self.texts.on_ending(now, pair.id);
+        if pair.mode == Mode::Callback {
+            self.turns_of.forget(&pair.caller, Some(&pair.callee));
+        }
+    }
+
+    /// It has ended; what its caller asks for at this moment is another one.
+    pub(crate) fn on_ended(&mut self, pair: &Pair) {
+        self.texts.on_ended(pair.id);
+        let asked = self.texts.ending(pair.id);
+        let coded = self.coded.get(&pair.caller).copied();
+        if pair.mode != Mode::Callback || coded.is_some_and(|at| Some(at) >= asked) {
+            return;
+        }
+        let is_asking = self
+            .asking
+            .get(&pair.caller)
+            .is_some_and(|codes| *codes > 0);
+        if let Some(wanted) = self.wanted.get_mut(&pair.caller).filter(|_| !is_asking) {
+            wanted.remove(&pair.callee);
+        }
+        self.turns_of.forget(&pair.caller, Some(&pair.callee));
+    }
+
     /// How often somebody had his turn while somebody else waited for the same callee.
     pub(crate) fn contested(&self) -> u64 {
         self.turns_of.contested
@@ -283,6 +343,11 @@ impl Watch {
 
     fn on_invite_in(&mut self, from: SocketAddr, invite: &Message) {
         let uri = invite.uri();
+        self.note_camps_in(from, invite);
+        if let Some(user) = self.users.get(&from) {
+            // Who dials is not on a call of before.
+            self.signs.insert(user.clone());
+        }
         if uri.contains("%23") {
             return self.on_code_in(from, uri);
         }
@@ -324,16 +389,9 @@ impl Watch {
         }
     }
 
-    fn on_code_in(&mut self, from: SocketAddr, uri: &str) {
-        if user_of(uri) == REQUEST_LAST
-            && let Some(user) = self.users.get(&from)
-        {
-            *self.asking.entry(user.clone()).or_default() += 1;
-        }
-    }
-
     fn on_invite_out(&mut self, to: SocketAddr, invite: &Message) {
         let user = self.users.get(&to).cloned().unwrap_or_default();
+        self.signs.insert(user.clone());
         let is_recall = invite
             .find("Alert-Info")
             .is_some_and(|info| info.contains("recall"));
@@ -343,6 +401,7 @@ impl Watch {
         } else if is_cc_call {
             self.check_cc_call(&user, invite);
         } else {
+            self.check_camped(&user, invite);
             // A request that comes after its transaction is a call anew, and perhaps a CC call.
             let called = self.subscriptions.values_mut();
             for seen in called.filter(|seen| seen.callee == user) {
@@ -352,7 +411,7 @@ impl Watch {
         let of = match (is_recall, is_cc_call) {
             (true, _) => None,
             (_, true) => self.legs.of_recall(&user_of(uri_of(invite.header("From")))),
-            _ => self.legs.last(),
+            _ => self.call_behind(invite),
         };
         self.legs.open(self.now, &user, invite, of);
         if is_recall {
@@ -378,6 +437,10 @@ impl Watch {
             self.fault("a second recall for one ready", invite);
         } else if self.is_guarded(&callee) {
             self.fault("a recall in the guard time", invite);
+        } else if self.legs.was_busy(self.now, &callee) {
+            self.fault("a recall while the callee is busy", invite);
+        } else if self.passes_a_call(user, &callee) {
+            self.fault("a recall passes a call that waits", invite);
         }
         self.check_kept((user, &callee), invite);
         let mut before = self.recalls.iter().rev();
@@ -430,7 +493,7 @@ impl Watch {
         if count > 1 {
             self.fault("a second CC call for one recall", invite);
         }
-        if took > RECALL + SLACK {
+        if took > RECALL + SLACK + self.store_delay {
             self.fault("a CC call after the recall timer", invite);
         }
     }
@@ -501,59 +564,10 @@ impl Watch {
             self.failed.push(Failed {
                 caller: user.clone(),
                 callee,
-                is_busy: status == 486,
+                is_busy: status == 486 && request.find("Request-Disposition").is_none(),
                 branch: request.branch().to_owned(),
                 at: self.now,
             });
-        }
-    }
-
-    /// A code has its answer: campon's own, or, from a phone that is not registered, a callee's
-    /// who took it for a number. What it is about was decided when it came.
-    fn on_code(
-        &mut self,
-        to: SocketAddr,
-        (came, request): (Timestamp, &Message),
-        response: &Message,
-    ) {
-        let Some(user) = self.users.get(&to) else {
-            return;
-        };
-        let asking = self.asking.entry(user.clone()).or_default();
-        let code = user_of(request.uri());
-        if code == REQUEST_LAST {
-            *asking = asking.saturating_sub(1);
-        }
-        if response.status() >= 300 {
-            self.turns_of.on_code_over(request.call_id());
-        }
-        let is_own = wire::session_name(response).is_some_and(|name| name == "-");
-        if response.status() != 200 || !is_own {
-            return;
-        }
-        // What is taken back last may be what has not been answered yet.
-        let is_sure = *asking == 0;
-        let wanted = self.wanted.entry(user.clone()).or_default();
-        if code == REQUEST_LAST {
-            let is_recent =
-                |it: &&Failed| it.caller == *user && came.since(it.at) <= OFFER_WINDOW + SLACK;
-            let recent = self.failed.iter().filter(is_recent);
-            wanted.extend(recent.clone().map(|it| it.callee.clone()));
-            let is_his = |(caller, _): &&(String, String)| caller == user;
-            let his = self.cc_calls.iter().filter(|(_, pair)| is_his(pair));
-            self.renewed.extend(his.map(|(id, _)| id.clone()));
-            if let Some(last) = recent.clone().next_back() {
-                // A call that he has may be one with the callee, which is all he wants.
-                let is_certain = !self.legs.has_any(user)
-                    && recent.clone().all(|it| it.callee == last.callee)
-                    && came.since(last.at) + SLACK < OFFER_WINDOW;
-                let failed = Some(last.at).filter(|_| is_certain && last.is_busy);
-                self.turns_of
-                    .on_accepted(self.now, (user, &last.callee), failed);
-            }
-        } else if code == CANCEL_ALL || code == CANCEL_LAST && wanted.len() == 1 && is_sure {
-            wanted.clear();
-            self.turns_of.forget(user, None);
         }
     }
 

@@ -4,23 +4,24 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use campon::cc::trust::Dials;
-use campon::completion::{Codes, RawCodes, WallTime};
+use campon::completion::WallTime;
 use campon::random::Rng;
-use campon::shard::settings::Peer;
-use campon::shard::{Listener, Settings, Shard};
-use campon::sip::flow::Transport;
+use campon::shard::provider::{Answer, Ask};
+use campon::shard::{Input, Shard};
 use campon::time::Timestamp;
 
 use super::agent::{self, Agent};
+use super::fate::Fate;
 use super::monitor::Monitor;
+use super::operator::Operator;
+use super::settings::settings;
 use super::user::{self, User, errand, index};
-use super::watch::Watch;
+use super::watch::{Watch, read};
 use crate::flow::kit::message::Message;
 use crate::flow::kit::subject::{self, DOMAIN};
-use crate::sim::frame::{Crashes, Event, Frame, Shown, campon, is_recall};
-use crate::sim::network::Conditions;
-use crate::sim::phone::{Network, Phone};
+use crate::flow::kit::vault::Mood;
+use crate::sim::frame::{Crashes, Event, Frame, Shown, campon, is_for_kept};
+use crate::sim::phone::Phone;
 use crate::sim::transaction::Packet;
 
 /// Calls begin within this time.
@@ -41,25 +42,18 @@ const AGENT_AT: usize = USERS.len();
 const MONITOR_AT: usize = AGENT_AT + 1;
 
 /// The peer, and the callee and the caller there.
-const PEER: &str = "198.51.100.7";
+pub(super) const PEER: &str = "198.51.100.7";
 const FAR: &str = "fred";
 const AGENT: &str = "rita";
 
 /// Calls that are made in a world, those that complete others apart.
 const CALLS: u64 = 40;
 
-/// How long the callee's free lines are left to himself.
-pub(super) const GUARD: Duration = Duration::from_millis(300);
-/// How long a recall may take without a CC call.
-pub(super) const RECALL: Duration = Duration::from_secs(4);
-/// How long a CC call may take.
-pub(super) const CC_CALL_MAX: Duration = Duration::from_secs(20);
-/// How long a caller is rung.
-pub(super) const RING: Duration = Duration::from_secs(3);
-/// In which a subscription gets at most three NOTIFYs.
-pub(super) const NOTIFY_WINDOW: Duration = Duration::from_secs(3);
-/// How long a failed call may be completed.
-pub(super) const OFFER_WINDOW: Duration = Duration::from_secs(15);
+/// How long the store is slow or fails at most.
+const STORE_DELAY_MS: u64 = 6_000;
+
+/// How long a process waits at most for its calls, once it was told to stop.
+const STOPS_WITHIN_MS: u64 = 8_000;
 
 /// What a seed did.
 #[derive(Debug)]
@@ -81,17 +75,25 @@ struct World {
     users: Vec<User>,
     agent: Agent,
     monitor: Monitor,
+    operator: Operator,
     watch: Watch,
     /// When each of all has something to do.
     due: [Option<Timestamp>; PARTIES],
-    /// Of 1000 seconds, in so many somebody is cut off.
-    cut: u64,
+    fate: Fate,
     /// When campon will have been started anew.
     down_until: Option<Timestamp>,
 }
 
 enum Plan {
     User(usize, user::Deed),
+    /// A request is ended by somebody else than its caller.
+    EndsRequest,
+    /// The store gets slow, or fails, or is well again.
+    StoreIs(Mood),
+    /// Campon takes nothing new.
+    Drains,
+    /// It hangs up and ends, if it is this process.
+    Stops(Timestamp),
     Agent(agent::Deed),
     CutsOff(usize),
 }
@@ -101,7 +103,8 @@ pub(crate) fn run(seed: u64, shown: Shown) -> Outcome {
     let mut world = World::new(seed);
     world.frame.show(shown);
     world.plan();
-    world.plan_cuts(world.cut);
+    world.plan_cuts(world.fate.conditions.cut);
+    world.plan_operator();
     world.run_until(Timestamp::START + BUSY + QUIET);
     let mut faults = world.frame.held(subject::held_by_calls);
     world.run_until(Timestamp::START + BUSY + QUIET + REGISTRATIONS_END);
@@ -116,6 +119,8 @@ pub(crate) fn run(seed: u64, shown: Shown) -> Outcome {
     }
     tally.insert("CC calls answered", world.watch.talks);
     tally.insert("turns contested", world.watch.contested());
+    tally.extend(world.watch.camped());
+    tally.insert("texts taken back", world.watch.texts_withdrawn());
     let pairs = std::mem::take(&mut world.watch.pairs);
     let users = world.users.iter_mut().map(|user| &mut user.phone);
     for phone in users.chain([&mut world.agent.phone, &mut world.monitor.phone]) {
@@ -150,15 +155,17 @@ impl World {
             .sum();
         let accepted = count("completions_accepted");
         let panics = count("panics");
-        let kept = self.frame.vault.len();
+        let kept = self.frame.vault.records();
+        let kept: Vec<_> = kept.iter().map(|(_, stored)| read(stored)).collect();
         // A process that ends between a change and its count counts it not, or its heir does again.
-        let has_crashed = self.frame.tally.contains_key("crashes");
+        let ends = ["crashes", "stops"];
+        let has_crashed = ends.iter().any(|end| self.frame.tally.contains_key(end));
         let faults = [
             (
                 accepted != ended && !has_crashed,
                 format!("{accepted} accepted, {ended} ended"),
             ),
-            (kept > 0, format!("{kept} records are left")),
+            (!kept.is_empty(), format!("records are left: {kept:?}")),
             (panics > 0, format!("{panics} panics")),
         ];
         let found = faults.into_iter().filter(|(is_true, _)| *is_true);
@@ -173,26 +180,14 @@ impl World {
             settings.started = started;
             Shard::new(settings, Rng::from_number(bits ^ started.0))
         };
-        let is_upstream = settings(&mut Rng::from_number(wishes)).upstream.is_some();
+        let drawn = settings(&mut Rng::from_number(wishes));
         let mut shard = start(subject::STARTED);
         shard.take_over(Timestamp::START, Vec::new());
-        let conditions = match rng.below(3) {
-            0 => Conditions::worst(&mut rng),
-            _ => Conditions::BAD,
-        };
-        // Two worlds in three crash, of whatever network.
-        let crashes = rng.below(3) > 0;
-        let network = if conditions.stale > 0 || crashes {
-            Network::Haunts
-        } else if conditions.is_hopeless() {
-            Network::Loses
-        } else {
-            Network::Mends
-        };
+        let fate = Fate::drawn(&mut rng, drawn.completion.keeps);
         let phone = |user: &str, address: String, n: u64| {
             let address = address.parse().expect("an address");
             let mut phone = Phone::new(user.to_owned(), address, seed ^ (n << 32));
-            phone.network = network;
+            phone.network = fate.network();
             phone
         };
         let patience = match seed % 4 {
@@ -208,7 +203,7 @@ impl World {
         PEER.clone_into(&mut agent.domain);
         let mut monitor = phone(FAR, format!("{PEER}:5060"), 11);
         PEER.clone_into(&mut monitor.domain);
-        let mut frame = Frame::new(rng, conditions, Some(shard));
+        let mut frame = Frame::new(rng, fate.conditions, Some(shard));
         let rng = &mut frame.rng;
         let crash = Crashes {
             start: Box::new(start),
@@ -223,17 +218,23 @@ impl World {
         let phones = users
             .iter()
             .map(|user| (user.phone.address, user.phone.user.clone()));
-        if crashes {
+        if fate.crashes() {
             frame.may_crash(crash);
         }
+        let mut watch = Watch::new(phones.collect(), &drawn);
+        if fate.troubles > 0 {
+            watch.is_kept = false;
+            watch.store_delay = Duration::from_millis(STORE_DELAY_MS);
+        }
         Self {
-            watch: Watch::new(phones.collect(), is_upstream),
+            watch,
             frame,
             due: [None; PARTIES],
             down_until: None,
-            cut: conditions.cut,
+            fate,
             users,
             agent: Agent::new(agent),
+            operator: Operator::default(),
             monitor: Monitor::new(monitor, cc_uri, Timestamp::START + BUSY),
         }
     }
@@ -269,6 +270,32 @@ impl World {
         }
     }
 
+    /// Draws when requests are ended by others, and when campon is stopped.
+    fn plan_operator(&mut self) {
+        let busy_ms = u64::try_from(BUSY.as_millis()).expect("short");
+        let any = |rng: &mut Rng| Duration::from_millis(10_000 + rng.below(busy_ms));
+        for _ in 0..self.frame.rng.below(8) {
+            let at = any(&mut self.frame.rng);
+            self.frame.at(at, Plan::EndsRequest);
+        }
+        for _ in 0..self.fate.troubles {
+            let (at, length) = (
+                any(&mut self.frame.rng),
+                self.frame.rng.below(STORE_DELAY_MS),
+            );
+            let mood = [Mood::Slow, Mood::Down][index(self.frame.rng.below(2))];
+            self.frame.at(at, Plan::StoreIs(mood));
+            self.frame.at(
+                at + Duration::from_millis(length),
+                Plan::StoreIs(Mood::Well),
+            );
+        }
+        if self.fate.stops() {
+            let at = any(&mut self.frame.rng);
+            self.frame.at(at, Plan::Drains);
+        }
+    }
+
     fn cut_off(&mut self, whom: usize) {
         let length = Duration::from_millis(500 + self.frame.rng.below(45_000));
         let address = self.phone(whom).address;
@@ -276,11 +303,18 @@ impl World {
     }
 
     fn call(&mut self) -> Plan {
+        let is_contested = self.users.iter().all(User::is_patient);
         let rng = &mut self.frame.rng;
         let patience = 1_000 + rng.below(9_000);
         let talk = 500 + rng.below(15_000);
-        let to = |name: &str, host: &str| errand(format!("sip:{name}@{host}"), patience, talk);
-        let callee = USERS[2 + index(rng.below(2))];
+        let waits = rng.below(4) == 0 && !is_contested;
+        let to = |name: &str, host: &str| {
+            let errand = errand(format!("sip:{name}@{host}"), patience, talk);
+            if waits { user::waits(errand) } else { errand }
+        };
+        // Where turns are looked at, most want the same one.
+        let others = if is_contested { 5 } else { 2 };
+        let callee = USERS[2 + usize::from(rng.below(others) == 0)];
         match rng.below(20) {
             0..6 => Plan::Agent(agent::Deed::Dials(to(callee, DOMAIN))),
             6..9 => Plan::User(index(rng.below(2)), user::Deed::Dials(to(FAR, PEER))),
@@ -322,10 +356,49 @@ impl World {
                 self.send_of(user);
             }
             Event::Planned(Plan::CutsOff(whom)) => self.cut_off(whom),
+            Event::Planned(Plan::EndsRequest) => self.end_request(),
+            Event::Planned(Plan::StoreIs(mood)) => {
+                let sent = self.frame.store_is(mood);
+                self.send_from_campon(sent);
+            }
+            Event::Planned(Plan::Drains) => self.drain(),
+            Event::Planned(Plan::Stops(born)) if self.frame.process() == Some(born) => {
+                let sent = self.frame.stop();
+                self.send_from_campon(sent);
+            }
+            Event::Planned(Plan::Stops(_)) => {}
             Event::Planned(Plan::Agent(deed)) => {
                 self.agent.act(now, deed);
                 self.send_of(AGENT_AT);
             }
+        }
+    }
+
+    fn end_request(&mut self) {
+        let now = self.frame.now;
+        let list = self.operator.question(Ask::Completions(None));
+        let sent = self.frame.tell(Input::Asked(&list));
+        // A list is answered at once.
+        let listed = self.frame.answers.pop();
+        self.send_from_campon(sent);
+        let Some((_, Answer::Completions(requests))) = listed else {
+            return;
+        };
+        if let Some((pair, question)) = self.operator.ends_one(&mut self.frame.rng, &requests) {
+            *self.frame.tally.entry("ended by others").or_default() += 1;
+            self.watch.on_ending(now, &pair);
+            let sent = self.frame.tell(Input::Asked(&question));
+            self.send_from_campon(sent);
+        }
+    }
+
+    fn drain(&mut self) {
+        let sent = self.frame.tell(Input::Drain);
+        self.send_from_campon(sent);
+        if let Some(born) = self.frame.process() {
+            let waits = Duration::from_millis(self.frame.rng.below(STOPS_WITHIN_MS));
+            let at = (self.frame.now + waits).since(Timestamp::START);
+            self.frame.at(at, Plan::Stops(born));
         }
     }
 
@@ -423,13 +496,26 @@ impl World {
     fn send_from_campon(&mut self, sent: Vec<Packet>) {
         let now = self.frame.now;
         for (to, message) in sent {
-            if is_recall(&message)
+            if matches!(message.kind(), "INVITE" | "NOTIFY") {
+                let talking_on = self.users.iter().filter(|user| user.phone.talks_on());
+                let talking_on = talking_on.map(|user| user.phone.user.clone());
+                self.watch.talking_on = talking_on.collect();
+            }
+            if is_for_kept(&message)
                 && let Some(kept) = self.frame.kept.pop_front()
             {
                 self.watch.note_kept(&kept);
             }
             self.watch.on_output(now, to, &message);
             self.frame.send(campon(), to, &message);
+        }
+        for stored in std::mem::take(&mut self.frame.removed) {
+            self.watch.on_removed(now, &stored);
+        }
+        for (asking, answer) in std::mem::take(&mut self.frame.answers) {
+            if let Some(pair) = self.operator.hears(asking, &answer) {
+                self.watch.on_ended(&pair);
+            }
         }
         let down_until = self.frame.down_until();
         if down_until.is_some() && down_until != self.down_until {
@@ -442,6 +528,11 @@ impl World {
     fn on_crash(&mut self) {
         let now = self.frame.now;
         self.watch.on_crash(now, self.frame.last_removal);
+        self.operator.on_crash();
+        self.frame.answers.clear();
+        for user in &mut self.users {
+            user.phone.on_crash();
+        }
         let back = self.frame.down_until().unwrap_or(now);
         for user in 0..self.users.len() {
             // As if he was still known, or when his phone notices.
@@ -460,55 +551,4 @@ fn next_deed<D>(agenda: &[(Timestamp, D)]) -> Option<Timestamp> {
 fn take_due<D>(agenda: &mut Vec<(Timestamp, D)>, now: Timestamp) -> Option<D> {
     let due = agenda.iter().position(|(at, _)| *at <= now)?;
     Some(agenda.remove(due).1)
-}
-
-/// A worker whose times are so short that a seed sees several completions; its peer is the
-/// upstream in one half of the worlds.
-fn settings(rng: &mut Rng) -> Settings {
-    let listeners = subject::listeners().map(Listener::at);
-    let address = format!("{PEER}:5060").parse().expect("an address");
-    let mut peer = Peer::new("office", Transport::Udp, address);
-    if rng.below(2) == 0 {
-        peer.dials = Dials::Tokens;
-    }
-    let (upstream, peers) = if rng.below(2) == 0 {
-        (Some(peer), Vec::new())
-    } else {
-        (None, vec![peer])
-    };
-    let mut settings = Settings {
-        listeners: listeners.to_vec(),
-        upstream,
-        peers,
-        ..Settings::default()
-    };
-    if rng.below(3) == 0 {
-        settings.calls.calls_max = None;
-    }
-    let codes = RawCodes {
-        request_last: Some("*37#".to_owned()),
-        cancel_last: Some("#37*#".to_owned()),
-        cancel_all: Some("#37#".to_owned()),
-        ..RawCodes::default()
-    };
-    settings.completion.keeps = true;
-    settings.completion.codes = Codes::new(&codes, &[]).expect("codes that can be dialled");
-    let service = &mut settings.completion.service;
-    service.timing.offer_window = OFFER_WINDOW;
-    let times = &mut service.monitor.times;
-    times.guard = GUARD;
-    times.recall = RECALL;
-    times.notify_window = NOTIFY_WINDOW;
-    times.cc_call_max = CC_CALL_MAX;
-    times.rest = Duration::from_secs(5);
-    times.aftermath = Duration::from_millis(500);
-    times.service_busy = Duration::from_mins(2);
-    times.service_no_reply = Duration::from_mins(3);
-    times.service_not_logged_in = Duration::from_mins(5);
-    let agent = &mut service.agent;
-    agent.ring = RING;
-    agent.cc_call_max = CC_CALL_MAX;
-    agent.rest = Duration::from_secs(5);
-    agent.aftermath = Duration::from_millis(500);
-    settings
 }

@@ -8,7 +8,7 @@ use campon::time::Timestamp;
 use super::{Life, SLACK, Watch, user_of};
 use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::completion::legs::Legs;
-use crate::sim::completion::world::NOTIFY_WINDOW;
+use crate::sim::completion::settings::NOTIFY_WINDOW;
 
 impl Watch {
     /// The process ends. What it kept is there again; what it only knew is not.
@@ -39,6 +39,8 @@ impl Watch {
             seen.taken_up = Some(now);
         }
         self.legs = Legs::default();
+        self.camps.on_crash();
+        self.texts.on_crash();
         self.turns_of.on_crash();
         self.here.clear();
         self.requests.clear();
@@ -93,6 +95,7 @@ impl Watch {
     pub(crate) fn on_jump(&mut self, by: Duration) {
         // What came while no process ran, nobody has seen.
         self.signs.clear();
+        self.texts.on_jump(by);
         let earlier = |at: Timestamp| {
             let since = at.since(Timestamp::START).saturating_sub(by);
             Timestamp::START + since

@@ -1,11 +1,13 @@
 //! What the store knows when a caller is rung, and what a new process rings him for.
 //!
 //! Spec: DESIGN §11 (selected for the n-th time: committed before the effect leaves; a selected entry with
-//! no recorded end is queued again, not rung).
+//! no recorded end is queued again, not rung); RULES R2 (a new process takes nobody for free whom it has
+//! not seen on the phone).
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use campon::cc::Condition;
 use campon::completion::{Record, Roles};
 use campon::store::{Key, Stored};
 
@@ -24,6 +26,9 @@ impl Watch {
 
     /// A recall is counted in the store before it rings.
     pub(super) fn check_kept(&mut self, (caller, callee): (&str, &str), recall: &Message) {
+        if !self.is_kept {
+            return;
+        }
         let is_pair = |it: &&Record| {
             let names = [&it.caller, &it.callee].map(|name| name.as_str().split('@').next());
             names == [Some(caller), Some(callee)] && it.roles != Roles::Text
@@ -34,34 +39,48 @@ impl Watch {
             return self.fault("a recall of which the store knows nothing", recall);
         };
         let (id, recalls, roles) = (record.id, record.recalls, record.roles);
+        let condition = record.condition;
         let before = self.rung.insert(id, recalls).unwrap_or_default();
         if recalls <= before {
             self.fault("a recall that the store does not count", recall);
         }
         // Elsewhere the monitor says anew that it is his turn.
         if roles == Roles::Both {
-            self.check_sign(callee, recall);
+            self.check_sign((callee, condition), recall);
         }
     }
 
-    /// A message of his or to him.
-    pub(super) fn note_sign(&mut self, of: SocketAddr) {
-        if let Some(user) = self.users.get(&of) {
-            self.signs.insert(user.clone());
-        }
+    /// Whether a callee talks on whom campon does not know to do so, and a subscriber waits for the end of
+    /// a call of his. (Who waits for him to come is told by his REGISTER, talking or not.)
+    pub(super) fn waits_for_a_talk(&self, callee: &str) -> bool {
+        let waits = |record: &Record| {
+            let user = record.callee.as_str().split('@').next();
+            let is_his = user == Some(callee) && record.roles == Roles::Monitor;
+            is_his && record.condition != Condition::NotLoggedIn
+        };
+        self.talking_on.iter().any(|user| user == callee) && self.kept.iter().any(waits)
     }
 
-    /// R2: nobody is recalled by a new process before that has seen anything of the callee.
-    fn check_sign(&mut self, callee: &str, recall: &Message) {
+    /// R2: nobody is recalled by a new process before that has seen the callee on the phone; or he has
+    /// come, who was not there.
+    fn check_sign(&mut self, (callee, condition): (&str, Condition), recall: &Message) {
         let is_new = |crashed| self.now.since(crashed) < UNKNOWN;
-        if self.crashed.is_some_and(is_new) && !self.signs.contains(callee) {
+        if !self.crashed.is_some_and(is_new) {
+            return;
+        }
+        let is_here = |(at, user): (&SocketAddr, &String)| user == callee && self.here.contains(at);
+        let has_come = condition == Condition::NotLoggedIn && self.users.iter().any(is_here);
+        if !has_come && !self.signs.contains(callee) {
             self.fault("a recall goes on as if no process had ended", recall);
+        }
+        if !has_come && self.talking_on.iter().any(|user| user == callee) {
+            self.fault("a recall for a callee who talks on", recall);
         }
     }
 }
 
 /// The record of a completion, without the dialogs that are stored with it.
-fn read(stored: &Stored) -> Record {
+pub(in crate::sim::completion) fn read(stored: &Stored) -> Record {
     let (length, rest) = stored.record.split_first_chunk().expect("a length");
     let length = usize::try_from(u32::from_be_bytes(*length)).expect("short");
     Record::decode(&rest[..length], subject::STARTED).expect("what campon wrote")

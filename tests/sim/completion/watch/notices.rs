@@ -6,7 +6,7 @@ use super::{ELSEWHERE, Life, SLACK, Seen, Watch, user_of};
 use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::completion::agent::line_of;
 use crate::sim::completion::legs::UNHEARD_MAX;
-use crate::sim::completion::world::{CC_CALL_MAX, NOTIFY_WINDOW};
+use crate::sim::completion::settings::{CC_CALL_MAX, NOTIFY_WINDOW};
 
 impl Watch {
     pub(super) fn on_notify_out(&mut self, notify: &Message) {
@@ -52,10 +52,18 @@ impl Watch {
         let callee = seen.callee.clone();
         let is_doubted = becomes_ready && !is_calling && self.legs.is_busy(now, &seen.callee);
         seen.doubted = is_doubted.then_some(now);
+        // What waits for a slow store is paced by when it was written.
+        let is_paced = self.store_delay.is_zero();
         let faults = [
             (is_lost && !has_news, "it has ended with its process"),
-            (recent >= 3, "more than three NOTIFYs in a window"),
-            (is_ready && recent >= 2, "ready is the third NOTIFY"),
+            (
+                recent >= 3 && is_paced,
+                "more than three NOTIFYs in a window",
+            ),
+            (
+                is_ready && recent >= 2 && is_paced,
+                "ready is the third NOTIFY",
+            ),
             (!is_newer, "a NOTIFY is numbered as one before"),
             (
                 is_taken_back && !is_over,
@@ -69,6 +77,10 @@ impl Watch {
             (
                 becomes_ready && self.is_guarded(&callee),
                 "ready in the guard time",
+            ),
+            (
+                becomes_ready && self.waits_for_a_talk(&callee),
+                "ready while the callee talks on",
             ),
         ];
         for (_, what) in faults.into_iter().filter(|(is_true, _)| *is_true) {

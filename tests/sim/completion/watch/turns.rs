@@ -14,7 +14,7 @@ use campon::time::Timestamp;
 
 use super::{Recall, SLACK, Watch, user_of};
 use crate::flow::kit::message::{Message, uri_of};
-use crate::sim::completion::world::{GUARD, RING};
+use crate::sim::completion::settings::{GUARD, RING};
 
 /// How long a request certainly lives.
 const LIVES: Duration = Duration::from_secs(100);
@@ -58,6 +58,11 @@ impl Turns {
         self.waiting.clear();
         self.open.clear();
         self.codes.clear();
+    }
+
+    /// When a callee was last rung.
+    pub(super) fn rung(&self, callee: &str) -> Option<Timestamp> {
+        self.rung.get(callee).copied()
     }
 
     /// A code is refused, or its call ends.

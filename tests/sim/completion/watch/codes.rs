@@ -1,0 +1,94 @@
+//! What is asked for and taken back by code, as far as the answers tell.
+
+use std::net::SocketAddr;
+
+use campon::time::Timestamp;
+
+use super::{Failed, SLACK, Watch, user_of};
+use crate::flow::kit::message::Message;
+use crate::sim::completion::legs::UNHEARD_MAX;
+use crate::sim::completion::settings::OFFER_WINDOW;
+use crate::sim::completion::user::{CANCEL_ALL, CANCEL_LAST, LEAVE, REQUEST_LAST};
+use crate::sim::wire;
+
+impl Watch {
+    /// Whether a code comes once more when its first copy is forgotten, so that its answers are not
+    /// those to the first one.
+    pub(super) fn is_code_anew(&mut self, key: &(String, String), request: &Message) -> bool {
+        let is_code = request.kind() == "INVITE" && request.uri().contains("%23");
+        let came = self.requests.get(key).map(|(came, _)| *came);
+        let is_anew = is_code && came.is_some_and(|came| self.now.since(came) > UNHEARD_MAX);
+        if is_anew {
+            self.sent.retain(|(branch, _)| *branch != key.0);
+        }
+        is_anew
+    }
+
+    pub(super) fn on_code_in(&mut self, from: SocketAddr, uri: &str) {
+        let code = user_of(uri);
+        if (code == CANCEL_ALL || code == CANCEL_LAST)
+            && let Some(user) = self.users.get(&from)
+        {
+            self.texts.on_taken_back(self.now, user);
+        }
+        if code == REQUEST_LAST
+            && let Some(user) = self.users.get(&from)
+        {
+            *self.asking.entry(user.clone()).or_default() += 1;
+        }
+    }
+
+    /// A code has its answer: campon's own, or, from a phone that is not registered, a callee's
+    /// who took it for a number. What it is about was decided when it came.
+    pub(super) fn on_code(
+        &mut self,
+        to: SocketAddr,
+        (came, request): (Timestamp, &Message),
+        response: &Message,
+    ) {
+        let Some(user) = self.users.get(&to) else {
+            return;
+        };
+        let asking = self.asking.entry(user.clone()).or_default();
+        let code = user_of(request.uri());
+        if code == REQUEST_LAST {
+            *asking = asking.saturating_sub(1);
+        }
+        if response.status() >= 300 {
+            self.turns_of.on_code_over(request.call_id());
+        }
+        let is_own = wire::session_name(response).is_some_and(|name| name == "-");
+        if response.status() != 200 || !is_own {
+            return;
+        }
+        if LEAVE.contains(&&*code) {
+            self.texts.on_left(user);
+        }
+        // What is taken back last may be what has not been answered yet, or a text, or a call that waits.
+        let is_other = self.texts.has_left(user) || self.camps.has_waited(user, came);
+        let is_sure = *asking == 0 && !is_other;
+        let wanted = self.wanted.entry(user.clone()).or_default();
+        if code == REQUEST_LAST {
+            self.coded.insert(user.clone(), self.now);
+            let is_recent =
+                |it: &&Failed| it.caller == *user && came.since(it.at) <= OFFER_WINDOW + SLACK;
+            let recent = self.failed.iter().filter(is_recent);
+            wanted.extend(recent.clone().map(|it| it.callee.clone()));
+            let is_his = |(caller, _): &&(String, String)| caller == user;
+            let his = self.cc_calls.iter().filter(|(_, pair)| is_his(pair));
+            self.renewed.extend(his.map(|(id, _)| id.clone()));
+            if let Some(last) = recent.clone().next_back() {
+                // A call that he has may be one with the callee, which is all he wants.
+                let is_certain = !self.legs.has_any(user)
+                    && recent.clone().all(|it| it.callee == last.callee)
+                    && came.since(last.at) + SLACK < OFFER_WINDOW;
+                let failed = Some(last.at).filter(|_| is_certain && last.is_busy);
+                self.turns_of
+                    .on_accepted(self.now, (user, &last.callee), failed);
+            }
+        } else if code == CANCEL_ALL || code == CANCEL_LAST && wanted.len() == 1 && is_sure {
+            wanted.clear();
+            self.turns_of.forget(user, None);
+        }
+    }
+}

@@ -124,8 +124,16 @@ pub(crate) struct Call {
     pub(crate) lines: &'static str,
     /// What was heard of the end.
     pub(crate) end: End,
-    /// Whether the process between the two has ended since: nobody else knows of the call.
-    pub(crate) is_orphaned: bool,
+    pub(crate) between: Between,
+}
+
+/// The process between the two sides.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Between {
+    /// It leads the call.
+    There,
+    /// It has ended since: nobody else knows of the call.
+    Gone,
 }
 
 impl Call {
@@ -153,7 +161,7 @@ impl Call {
             changes: Vec::new(),
             lines: "",
             end: End::Unheard,
-            is_orphaned: false,
+            between: Between::There,
         }
     }
 

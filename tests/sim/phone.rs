@@ -9,7 +9,7 @@ use std::time::Duration;
 use campon::random::Rng;
 use campon::time::Timestamp;
 
-use super::call::{Call, End, Phase};
+use super::call::{Between, Call, End, Phase};
 use super::transaction::{Client, Due, Heard, Packet, Repeat, Server};
 use super::wire::{self, Parts};
 use crate::flow::kit::message::Message;
@@ -291,13 +291,13 @@ impl Phone {
         let is_up = |call: &Call| call.phase == Phase::Up && call.unacknowledged.is_none();
         let talks = |call: &&mut Call| is_up(call) && !call.remote.contains("%23");
         for call in self.calls.iter_mut().filter(talks) {
-            call.is_orphaned = true;
+            call.between = Between::Gone;
         }
     }
 
     /// Whether its user talks on, on a call that campon does not know any more.
     pub(crate) fn talks_on(&self) -> bool {
-        let talks_on = |call: &Call| call.is_orphaned && call.phase == Phase::Up;
+        let talks_on = |call: &Call| call.between == Between::Gone && call.phase == Phase::Up;
         self.calls.iter().any(talks_on)
     }
 

@@ -118,17 +118,18 @@ impl Watch {
         };
         match what {
             ("CANCEL", 200) => call.is_taken_back = true,
-            ("INVITE", 182) => match &mut call.waits {
-                Some(waits) => waits.told = now,
-                None => {
-                    call.waits = Some(Waits {
-                        since: now,
-                        told: now,
-                        rung: None,
-                    });
+            ("INVITE", 182) => {
+                let is_new = call.waits.is_none();
+                let waits = call.waits.get_or_insert(Waits {
+                    since: now,
+                    told: now,
+                    rung: None,
+                });
+                waits.told = now;
+                if is_new {
                     self.camps.count("calls that wait");
                 }
-            },
+            }
             ("INVITE", status @ 200..) => {
                 let waited = call.waits.is_some();
                 if waited {

@@ -2,11 +2,27 @@
 
 use std::time::Duration;
 
+use campon::time::Timestamp;
+
 use super::{ELSEWHERE, Life, SLACK, Seen, Watch, user_of};
 use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::completion::agent::line_of;
 use crate::sim::completion::legs::UNHEARD_MAX;
 use crate::sim::completion::settings::{CC_CALL_MAX, NOTIFY_WINDOW};
+
+impl Seen {
+    /// How many NOTIFYs it was sent within a window before now.
+    fn recent(&self, now: Timestamp) -> usize {
+        let is_recent = |at: &&Timestamp| now.since(**at) < NOTIFY_WINDOW;
+        self.notified.iter().filter(is_recent).count()
+    }
+
+    /// Whether its caller has answered its recall and may be ringing the callee.
+    fn is_calling_back(&self, now: Timestamp) -> bool {
+        let since = self.cc_call.as_ref().map(|(_, since)| *since);
+        since.is_some_and(|since| now.since(since) + SLACK < CC_CALL_MAX)
+    }
+}
 
 impl Watch {
     pub(super) fn on_notify_out(&mut self, notify: &Message) {
@@ -23,11 +39,7 @@ impl Watch {
         seen.unanswered.insert(notify.cseq(), now);
         // What its caller's own call does to it is told late if it must be.
         let is_calling = self.legs.is_called(&seen.callee, ELSEWHERE);
-        let recent = seen
-            .notified
-            .iter()
-            .filter(|at| now.since(**at) < NOTIFY_WINDOW);
-        let recent = recent.count();
+        let recent = seen.recent(now);
         seen.notified.push(now);
         let is_kept = seen.life == Life::Live && !seen.may_be_over;
         let is_lost = seen.taken_up.take().is_some() && is_kept && standing.ends_with("noresource");
@@ -43,8 +55,7 @@ impl Watch {
         };
         let is_suspended = seen.suspended_until.is_some_and(|until| until > now);
         let is_taken_back = seen.life == Life::TakenBack;
-        let is_calling_back = (seen.cc_call.as_ref())
-            .is_some_and(|(_, since)| now.since(*since) + SLACK < CC_CALL_MAX);
+        let is_calling_back = seen.is_calling_back(now);
         if is_over {
             seen.life = Life::Over;
             seen.unknown = None;

@@ -156,38 +156,53 @@ fn an_address_that_is_taken_is_exit_code_1() {
 
 /// The story: with such a configuration all prompts ended as they began, and nobody could join a call.
 #[test]
-fn sound_that_cannot_be_is_exit_code_1() {
+fn sound_at_an_address_that_is_not_here_is_exit_code_1() {
+    let file = sound_file("sound_elsewhere", "address", "203.0.113.9");
+    let (code, _, stderr) = run(&["serve", "--listen", "127.81.12.1", "--config", &file]);
+    assert_eq!(code, Some(1), "{stderr}");
+    let complaint = "campon: cannot listen on 203.0.113.9:0 by UDP: ";
+    assert!(
+        stderr.lines().any(|line| line.starts_with(complaint)),
+        "{stderr}"
+    );
+}
+
+/// The story: `check` called a configuration fine that `serve` did not start with.
+#[test]
+fn recordings_that_cannot_be_played_are_exit_code_2_before_and_at_the_start() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no_sound");
     fs::create_dir_all(&folder).expect("cargo's folder for tests can be written");
-    let mut wav = b"RIFF\xa4\x3e\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\
+    let mut silence = b"RIFF\xa4\x3e\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\
         \x02\0\x10\0data\x80\x3e\0\0"
         .to_vec();
-    // A second of silence.
-    wav.resize(wav.len() + 16_000, 0);
-    fs::write(folder.join("warning.wav"), wav).expect("written");
-    let file = folder.join("campon.toml");
-    for (key, value, complaint) in [
-        (
-            "address",
-            "203.0.113.9",
-            "campon: cannot listen on 203.0.113.9:0 by UDP: ",
-        ),
-        (
-            "voice",
-            folder.to_str().expect("UTF-8"),
-            "campon: no sound: warning.wav cannot be played: the warning is shorter",
-        ),
+    // A second of it.
+    silence.resize(silence.len() + 16_000, 0);
+    for (name, wav, why) in [
+        ("warning.wav", silence, "the warning is shorter than 200 ms"),
+        ("busy.wav", b"RIFF".to_vec(), "it is no WAV file"),
     ] {
-        let text = format!("[media]\nports = \"20000-20009\"\n{key} = \"{value}\"\n");
-        fs::write(&file, text).expect("written");
-        let file = file.to_str().expect("UTF-8");
-        let (code, _, stderr) = run(&["serve", "--listen", "127.81.12.1", "--config", file]);
-        assert_eq!(code, Some(1), "{stderr}");
-        assert!(
-            stderr.lines().any(|line| line.starts_with(complaint)),
-            "{stderr}"
-        );
+        fs::write(folder.join(name), wav).expect("written");
+        let voice = folder.to_str().expect("UTF-8");
+        let file = sound_file("no_sound", "voice", voice);
+        let complaint = format!("campon: {file}:3: media.voice: {name} cannot be played: {why}");
+        for arguments in [
+            &["check", &file][..],
+            &["serve", "--listen", "127.81.12.1", "--config", &file],
+        ] {
+            let (code, _, stderr) = run(arguments);
+            assert_eq!(code, Some(2), "{stderr}");
+            assert!(stderr.starts_with(&complaint), "{stderr}");
+        }
+        fs::remove_file(folder.join(name)).expect("removed");
     }
+}
+
+/// A configuration with sound of which this is said.
+fn sound_file(name: &str, key: &str, value: &str) -> String {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.toml"));
+    let text = format!("[media]\nports = \"20000-20009\"\n{key} = \"{value}\"\n");
+    fs::write(&file, text).expect("written");
+    file.to_str().expect("UTF-8").to_owned()
 }
 
 #[test]

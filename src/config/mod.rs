@@ -11,6 +11,7 @@ mod raw;
 mod summary;
 mod users;
 mod value;
+pub mod voice;
 mod warnings;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::api::status::left_in_tables;
+use crate::config::voice::BadVoice;
 use crate::config::{ApiConnections, Config, Origin};
-use crate::media::prompts::BadPart;
 use crate::shard::Report;
 use crate::shard::settings::Peer;
 use crate::tls;
@@ -71,7 +71,7 @@ pub enum ServeError {
     Start(#[from] io::Error),
     /// A recording cannot be played.
     #[error("no sound: {0}")]
-    Sound(#[from] BadPart),
+    Sound(#[from] BadVoice),
     /// A certificate or key cannot be used.
     #[error("no TLS: {0}")]
     Tls(#[from] tls::Error),

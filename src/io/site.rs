@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::api::access::Access;
 use crate::completion::WallTime;
-use crate::config::{Config, Media};
+use crate::config::{Config, Media, voice};
 use crate::routing::names::Question;
 use crate::shard::settings::Carries;
 use crate::shard::{Report, Shard};
@@ -111,7 +111,8 @@ impl Bound {
         } = self;
         let (records, slot) = open_records(&config, clock)?.unzip();
         config.shard.started = WallTime(clock.started());
-        config.shard.voice = config.media.as_ref().map(sound::voice).transpose()?;
+        let folder = config.media.as_ref().map(|media| media.voice.as_deref());
+        config.shard.voice = folder.map(voice::load).transpose()?;
         let mut shard = Shard::new(config.shard.clone(), entropy::seeded()?);
         let (mail, mailbox) = mpsc::channel(MAIL_MAX);
         let (keeper, store) = store

@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -12,7 +13,7 @@ use crate::completion::Mode;
 use crate::completion::intrusion::{Level, Rights};
 use crate::config::error::{Error, Source};
 use crate::config::raw::{Field, RawIntrusion, RawMedia, RawPrompt};
-use crate::config::{Media, value};
+use crate::config::{Media, voice};
 use crate::media::digit::Digit;
 use crate::shard::intrusion::Intrusion;
 use crate::shard::settings::{Carries, Listener, Prompt, Sound};
@@ -62,7 +63,10 @@ pub(super) fn media(
     let timeout = source.time(raw.timeout.as_ref(), Duration::from_secs(30), TIMEOUTS)?;
     let trial = source.time(raw.trial.as_ref(), Duration::from_secs(5), TRIALS)?;
     let takes_new_keys = raw.takes_new_keys.as_ref();
-    let voice = raw.voice.as_ref().map(|written| written.get_ref().into());
+    let voice = raw.voice.as_ref();
+    let voice = voice
+        .map(|written| source.read(written, folder))
+        .transpose()?;
     Ok(Some(Media {
         sound: Sound {
             address,
@@ -179,18 +183,31 @@ fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     let (first, last) = text.split_once('-').ok_or_else(wrong)?;
     let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port >= 1024);
     let (first, last) = port(first).zip(port(last)).ok_or_else(wrong)?;
-    if last < first + 1 {
+    if last <= first {
         return Err(wrong());
+    }
+    // RFC 3550 §11: an even one and the next.
+    if last - first == 1 && !first.is_multiple_of(2) {
+        return Err(format!("`{text}` has no even port with the one after it"));
     }
     Ok(first..=last)
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {
-    let socket: SocketAddr = value::listen_address(text, 1)?;
-    if socket.ip().is_unspecified() {
-        return Err(format!("{text} is not an address that phones can send to"));
+    let inside = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let ip = inside.unwrap_or(text).parse::<IpAddr>();
+    let ip = ip.map_err(|_| format!("`{text}` is not an IP address"))?;
+    if ip.is_unspecified() || ip.is_multicast() {
+        return Err(format!("{ip} is not an address that phones can send to"));
     }
-    Ok(socket.ip())
+    Ok(ip)
+}
+
+/// A folder whose recordings can all be played.
+fn folder(text: &str) -> Result<PathBuf, String> {
+    let folder = PathBuf::from(text);
+    voice::load(Some(&folder)).map_err(|why| why.to_string())?;
+    Ok(folder)
 }
 
 fn digit(text: &str) -> Result<Digit, String> {

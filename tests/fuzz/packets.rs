@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use campon::media::codec::{Codec, FRAME, Frame};
 use campon::media::digit::Digit;
-use campon::media::event::Events;
+use campon::media::event::{Events, Format};
 use campon::media::inband::Ear;
 use campon::media::info::digit_in;
 use campon::media::report;
@@ -32,7 +32,8 @@ pub(super) fn stream(rng: &mut Rng) -> Stream {
         signalling: peer().ip(),
         codec: Codec::Pcmu,
         payload_type: AUDIO,
-        events: Some(EVENTS),
+        events: Some(Format::at_8000(EVENTS)),
+        is_on_hold: false,
         keys: None,
         trust: Trust::Full,
     };

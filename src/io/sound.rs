@@ -25,11 +25,8 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
 
-use crate::config::Media;
-use crate::media::clip::ClipError;
 use crate::media::desk::{Command, Counts, Desk, RoomId};
-use crate::media::prompts::{BadPart, Voice};
-use crate::media::room::{Mix, News, Sends, TICK, pair};
+use crate::media::room::{News, Sends, pair};
 use crate::media::stream::Junk;
 use crate::observe::SoundCounters;
 use crate::random::Rng;
@@ -84,6 +81,8 @@ struct Studio {
     sends: Sends,
     ports_refused: u64,
     panics: u64,
+    /// Packets that have left.
+    sent: u64,
     turned_back: u64,
     shown: watch::Sender<SoundCounters>,
     worker: mpsc::Sender<Mail>,
@@ -163,6 +162,7 @@ pub(super) fn start(
             sends: Sends::default(),
             ports_refused: 0,
             panics: 0,
+            sent: 0,
             turned_back: 0,
             shown,
             worker,
@@ -176,20 +176,6 @@ pub(super) fn start(
     // It ends when the worker does.
     let _thread = thread::Builder::new().name("sound".to_owned()).spawn(run)?;
     Ok(slot)
-}
-
-/// What is said and played: what the operator's folder does not have is ours.
-pub(super) fn voice(media: &Media) -> Result<Voice, BadPart> {
-    let voice = Voice::new(|name| {
-        let folder = media.voice.as_deref()?;
-        std::fs::read(folder.join(name).with_extension("wav")).ok()
-    })?;
-    // T29: with it nobody could join a call, and nobody would be told why.
-    let warning = Mix::new(voice.warning.clone(), TICK);
-    warning.map(|_| voice).map_err(|why| BadPart {
-        name: "warning",
-        source: ClipError::Faint(why),
-    })
 }
 
 async fn serve(
@@ -337,6 +323,7 @@ impl Studio {
     /// Shows what was counted, to whoever reads it.
     fn show(&self) {
         self.shown.send_replace(SoundCounters {
+            sound_packets_sent: self.sent,
             sound_packets_turned_back: self.turned_back,
             sound_panics: self.panics,
             sound_ports_refused: self.ports_refused,
@@ -386,7 +373,8 @@ impl Studio {
                 self.turned_back += 1;
             } else if let Some(port) = self.ports.get(&port) {
                 // A packet that does not leave is one that is lost: the next is 20 ms away.
-                let _lost = port.socket.try_send_to(packet, to);
+                let is_sent = port.socket.try_send_to(packet, to).is_ok();
+                self.sent += u64::from(is_sent);
             }
         }
         self.sends.clear();
@@ -423,7 +411,7 @@ fn counters_of(counts: &Counts) -> SoundCounters {
         sound_packets_late: counts.ended.late,
         sound_packets_lost: counts.ended.lost,
         sound_packets_received: counts.received,
-        sound_packets_sent: counts.sent,
+        sound_packets_sent: 0,
         sound_packets_turned_back: 0,
         sound_packets_unagreed: dropped(Junk::Payload),
         sound_packets_unknown: dropped(Junk::Source),
@@ -506,6 +494,7 @@ mod tests {
                 sends: Sends::default(),
                 ports_refused: 0,
                 panics: 0,
+                sent: 0,
                 turned_back: 0,
                 shown,
                 worker,
@@ -547,6 +536,7 @@ mod tests {
             codec: Codec::Pcmu,
             payload_type: 0,
             events: None,
+            is_on_hold: false,
             keys: None,
             trust: Trust::Full,
         };
@@ -554,6 +544,21 @@ mod tests {
             room: RoomId(room),
             party: (port, agreed),
             programme: Programme::new(Clip::new(vec![500; 1600]), Repeats::Forever),
+        }
+    }
+
+    fn open_towards(room: u64, port: u16, remote: SocketAddr) -> Command {
+        match open(room, port) {
+            Command::Open {
+                room,
+                party: (port, agreed),
+                programme,
+            } => Command::Open {
+                room,
+                party: (port, Agreed { remote, ..agreed }),
+                programme,
+            },
+            other => other,
         }
     }
 
@@ -711,25 +716,33 @@ mod tests {
             }
             let listener = std::net::UdpSocket::bind((HERE, 5060)).expect("a port");
             listener.set_nonblocking(true).expect("a socket");
-            let Command::Open {
-                party: (port, agreed),
-                programme,
-                room,
-            } = open(1, 21_028)
-            else {
-                panic!("it opens");
-            };
-            let remote = SocketAddr::new(HERE, 5060);
-            let agreed = Agreed { remote, ..agreed };
-            kit.handle(Command::Open {
-                room,
-                party: (port, agreed),
-                programme,
-            });
+            kit.handle(open_towards(1, 21_028, SocketAddr::new(HERE, 5060)));
             kit.studio.borrow_mut().tick();
             let heard = listener.recv(&mut [0; 64]).map_err(|error| error.kind());
             assert_eq!(heard, Err(io::ErrorKind::WouldBlock));
             assert_eq!(kit.shown.borrow().sound_packets_turned_back, 1);
+        });
+    }
+
+    /// There is no way from loopback to another network.
+    #[test]
+    fn what_does_not_leave_is_not_counted_as_sent() {
+        locally(async {
+            let kit = Kit::new();
+            let listener = std::net::UdpSocket::bind((HERE, 0)).expect("a port");
+            let here = listener.local_addr().expect("an address");
+            let elsewhere = "192.0.2.77:4000".parse().expect("an address");
+            for (number, port, remote, leaves) in
+                [(1, 21_032, elsewhere, false), (2, 21_034, here, true)]
+            {
+                kit.handle(open_towards(number, port, remote));
+                let socket = kit.studio.borrow().ports[&port].socket.clone();
+                socket.writable().await.expect("a socket");
+                kit.studio.borrow_mut().tick();
+                assert_eq!(kit.shown.borrow().sound_packets_sent > 0, leaves);
+                let room = RoomId(number);
+                kit.handle(Command::Close { room });
+            }
         });
     }
 }

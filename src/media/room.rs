@@ -244,11 +244,6 @@ impl Sends {
         })
     }
 
-    /// How many.
-    pub fn count(&self) -> u64 {
-        u64::try_from(self.each.len()).unwrap_or(u64::MAX)
-    }
-
     /// Forgets them.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -471,6 +466,7 @@ fn sum_of(frames: &[&Frame]) -> Frame {
 mod tests {
     use super::*;
     use crate::media::codec::{Codec, Coder, FRAME};
+    use crate::media::event::Format;
     use crate::media::power::Listener;
     use crate::media::stream::Agreed;
     use crate::media::tone::{self, Part};
@@ -495,6 +491,7 @@ mod tests {
             codec,
             payload_type: 8,
             events: None,
+            is_on_hold: false,
             keys: None,
             trust: Trust::Full,
         }
@@ -529,7 +526,7 @@ mod tests {
     fn take(room: &mut Room, at: (u16, SocketAddr), packet: &[u8]) -> Result<Option<News>, Junk> {
         let mut passed = Sends::default();
         let taken = room.handle(Timestamp::START, at, packet, &mut passed);
-        assert_eq!(passed.count(), 0);
+        assert_eq!(passed.iter().count(), 0);
         taken
     }
 
@@ -665,7 +662,7 @@ mod tests {
 
     fn with_events(host: u8) -> Stream {
         let agreed = Agreed {
-            events: Some(90 + host),
+            events: Some(Format::at_8000(90 + host)),
             ..agreed(at(host), Codec::Pcma)
         };
         Stream::new(agreed, &mut Rng::from_number(u64::from(host)))

@@ -41,15 +41,17 @@ pub enum Announcement {
 }
 
 impl Call {
-    /// Asks A, who has answered, to hear us at this address; whether that could be sent.
+    /// Asks A, who has answered, to hear us at this address; whether that could be sent, and there is a way
+    /// from there to his phone.
     ///
     /// [`Call::take_announcement`] tells what A says.
     pub fn announce(&mut self, turn: &mut Turn<'_>, at: SocketAddr) -> bool {
-        let is_answered = self
-            .recall
-            .as_deref()
-            .is_some_and(super::Recall::is_answered);
-        let sent = is_answered.then(|| self.send_announcement(turn, at));
+        let source = self.flow(Side::A).remote.ip();
+        let is_free = self.recall.as_deref().is_some_and(|recall| {
+            let theirs = recall.audio.unwrap_or(source).to_canonical();
+            recall.is_answered() && theirs.is_ipv4() == at.is_ipv4()
+        });
+        let sent = is_free.then(|| self.send_announcement(turn, at));
         let Some((client, number)) = sent.flatten() else {
             return false;
         };

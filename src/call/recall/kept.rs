@@ -48,6 +48,7 @@ impl Call {
             has_answered: true,
             session,
             news: None,
+            audio: None,
             announced: None,
             owner: Owner::Listens,
             takes_refer: false,

@@ -31,6 +31,7 @@ mod ring;
 mod tests;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::call::sdp::{Session, sdp_of};
@@ -132,6 +133,8 @@ pub(super) struct Recall {
     /// Ours with A.
     session: Session,
     news: Option<News>,
+    /// Where A's audio is, by what his 200 says.
+    audio: Option<IpAddr>,
     /// What A said to an announcement.
     announced: Option<Announcement>,
     owner: Owner,
@@ -239,6 +242,7 @@ impl Call {
             has_answered: false,
             session: Session::new(turn.rng.below(1 << 31), b""),
             news: None,
+            audio: None,
             announced: None,
             owner: Owner::Listens,
             takes_refer: false,

@@ -9,6 +9,7 @@ use crate::call::finals::is_better;
 use crate::call::recall::{ALLOW, Invitation, News, NoCall, Recall, Refusal, Stage, reason};
 use crate::call::sdp::{SDP, sdp_of};
 use crate::call::setup::ANSWERED_ELSEWHERE;
+use crate::call::sound::audio_ip;
 use crate::call::{Call, FORKS_MAX, Outcome, Part, Phase, Side, Target, Turn, end};
 use crate::dialog::{Dialog, Reach};
 use crate::sip::flow::Flow;
@@ -278,6 +279,8 @@ impl Call {
             let message = &response.message;
             recall.takes_refer =
                 message.first(Name::Allow).is_none() || message.has_option(Name::Allow, "REFER");
+            let source = branch.flow.remote.ip();
+            recall.audio = sdp_of(message).and_then(|sdp| audio_ip(sdp, source));
             recall.session.move_to(turn.layer.sent_by(&branch.flow));
             recall.stage = Stage::Answered {
                 until: turn.now + turn.timing.t1 * 64,

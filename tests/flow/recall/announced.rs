@@ -6,7 +6,9 @@ use campon::media::desk::{Command, RoomId};
 use campon::media::room::News;
 
 use super::{answered, takes_refer};
-use crate::flow::kit::completion::{BobIsBusy, CANCEL_LAST, REST, connects, dials, dials_in_vain};
+use crate::flow::kit::completion::{
+    BobIsBusy, CANCEL_LAST, REQUEST_LAST, REST, connects, dials, dials_in_vain, recalled,
+};
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, response};
 use crate::flow::kit::scenes::hang_up;
@@ -101,6 +103,26 @@ fn a_phone_that_takes_what_it_does_not_hear_is_put_through_at_once() {
     scene.alice.receives("ACK");
     let rings = scene.bob.receives("INVITE");
     let (talk, _) = connects(&scene.alice, &scene.bob, &rings);
+    hang_up(&scene.alice, &talk, &scene.bob);
+}
+
+/// The story: a phone of IPv6 was offered sound at an address of IPv4.
+#[test]
+fn a_phone_of_the_other_ip_version_is_put_through_at_once() {
+    let scene = BobIsBusy::with(Setup::Announcing);
+    dials(&scene.alice, REQUEST_LAST);
+    scene.bob_is_free();
+    let recall = recalled(&scene.alice);
+    let six = ANSWER.replace("c=IN IP4 192.0.2.20", "c=IN IP6 2001:db8::20");
+    assert_ne!(six, ANSWER);
+    let answer = scene.alice.sends(response(&recall, 200).with_sdp(&six));
+    scene.alice.receives("ACK");
+    scene.alice.receives_nothing();
+    scene.world.closes();
+    assert!(scene.world.next_sound().is_none());
+    let rings = scene.bob.receives("INVITE");
+    let (talk, _) = connects(&scene.alice, &scene.bob, &rings);
+    assert_eq!(talk.call_id, answer.call_id());
     hang_up(&scene.alice, &talk, &scene.bob);
 }
 

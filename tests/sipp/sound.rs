@@ -145,6 +145,19 @@ pub fn assert_talked(stage: &Stage, captured: &Captured, [a, b]: [Phone; 2]) {
     }
 }
 
+/// Demands that this phone heard the warning of campon 200 ms at least before it heard who joins (T29).
+pub fn assert_warned_first(stage: &Stage, captured: &Captured, phone: Phone, joining: Phone) {
+    let heard = Heard::of_campon(stage, captured, phone);
+    let hertz = u32::from(tone_of(joining.user()));
+    let warned = heard.sounding(&[WARNING_HERTZ], &[hertz]);
+    assert!(warned.seconds >= 0.2, "{phone:?}: {warned:?}");
+    let joined = heard.sounding(&[hertz], &[]);
+    assert!(
+        joined.first >= warned.first + 0.2,
+        "{phone:?}: {hertz} Hz at {joined:?}, {warned:?}"
+    );
+}
+
 /// Demands that Alice joined Bob and Dave and left them: that each of the three heard the warning
 /// 200 ms at least before anybody new, then both others, all of it from campon; and that then the two
 /// heard each other from phone to phone again (R17, T29).
@@ -157,17 +170,10 @@ pub fn assert_joined_and_left(stage: &Stage, captured: &Captured) {
         (dave, [bob, alice], vec![alice]),
     ] {
         let heard = Heard::of_campon(stage, captured, phone);
-        let new: Vec<_> = new.into_iter().map(tone).collect();
-        let warned = heard.sounding(&[WARNING_HERTZ], &new);
         let together = heard.sounding(&others.map(tone), &[WARNING_HERTZ]);
-        assert!(warned.seconds >= 0.2, "{phone:?}: {warned:?}");
         assert!(together.seconds >= 0.5, "{phone:?}: {together:?}");
-        for hertz in new {
-            let joined = heard.sounding(&[hertz], &[]);
-            assert!(
-                joined.first >= warned.first + 0.2,
-                "{phone:?}: {hertz} Hz at {joined:?}, {warned:?}"
-            );
+        for joining in new {
+            assert_warned_first(stage, captured, phone, joining);
         }
     }
     for (from, to) in [(bob, dave), (dave, bob)] {

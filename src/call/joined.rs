@@ -6,8 +6,7 @@
 //!   held --> Joined (200, again until ACK) --BYE of either--> Ending --> over
 //! ```
 //!
-//! His session is what was agreed on before the answer and stays so: he can refresh it and leave, and
-//! nothing else.
+//! His session is one with the mixer: it may be refreshed, moved, held and ended (`staying`).
 
 use crate::call::mixing::Mixing;
 use crate::call::negotiation::Negotiation;

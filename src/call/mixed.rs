@@ -153,7 +153,7 @@ impl Call {
         let is_invite = request.method == Method::Invite;
         let user = is_invite.then(|| self.user(Part::Negotiation));
         match turn.layer.accept(turn.now, request, flow, user) {
-            Ok(server) => self.answer_as_mixer(turn, (side, server), request),
+            Ok(server) => self.answer_as_mixer(turn, (side, server), request, flow),
             Err(_) => end::refuse_for_now(turn, request, flow),
         }
     }
@@ -163,15 +163,18 @@ impl Call {
         turn: &mut Turn<'_>,
         (side, server): (Side, Key),
         request: &Request<'_>,
+        flow: &Flow,
     ) {
+        if self.lone() == Some(side) {
+            self.move_alone(turn, side, request, flow);
+        } else if !self.is_as_agreed(side, &request.message) {
+            self.move_side(side, request);
+        }
         let mixing = self.mixing.as_deref_mut();
         let Some(sdp) = mixing.and_then(|mixing| mixing.described_again(side)) else {
             let tag = reply::Tag::AsReceived;
             return respond_plainly(turn, server, Status::SERVER_INTERNAL_ERROR, tag);
         };
-        if !self.is_as_agreed(side, &request.message) {
-            self.move_side(side, request);
-        }
         self.leg_mut(side).dialog.refresh_target(&request.message);
         self.agree_within(turn, side, Asked::of(&request.message));
         self.redescribe(side, &sdp);
@@ -275,6 +278,16 @@ pub(super) fn mixer_sdp(
     (at, ours): (SocketAddr, Option<MasterKey>),
     taken: &Taken,
 ) -> Vec<u8> {
+    mixer_beside((known, version), known, (at, ours), taken)
+}
+
+/// The same as the answer to an offer, in a session that is known so, in that version.
+pub(super) fn mixer_beside(
+    (known, version): (&[u8], u64),
+    offer: &[u8],
+    (at, ours): (SocketAddr, Option<MasterKey>),
+    taken: &Taken,
+) -> Vec<u8> {
     let mut out = b"v=0\r\n".to_vec();
     if let Some(origin) = origin_of(known) {
         write_origin(&origin, version, &mut out);
@@ -285,7 +298,7 @@ pub(super) fn mixer_sdp(
     let family = if at.is_ipv4() { "IN IP4" } else { "IN IP6" };
     // Writing to memory cannot fail.
     let _written = write!(out, "s=-\r\nc={family} {}\r\nt=0 0\r\n", at.ip());
-    for (line, audio) in sections(known).enumerate() {
+    for (line, audio) in sections(offer).enumerate() {
         let media: &Media<'_> = &audio.media;
         if line == taken.line {
             taken.write(media, at, ours, &mut out);

@@ -26,7 +26,7 @@ use crate::call::negotiation::{Negotiation, is_end_of_dialog};
 use crate::call::recall::ALLOW;
 use crate::call::returning::Waiting;
 use crate::call::sdp::{SDP, sdp_of};
-use crate::call::sound::Taken;
+use crate::call::sound::{Taken, audio_at};
 use crate::call::{Call, Outcome, Phase, Side, Turn, end};
 use crate::media::srtp::MasterKey;
 use crate::media::stream::Agreed;
@@ -408,12 +408,13 @@ impl Mixing {
     /// The mixer of who has joined, and has no other side: what we took of his offer, and our answer.
     pub(super) fn of_one(taken: &Taken, sdp: &[u8]) -> Self {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let ours = audio_at(sdp, nowhere.ip()).unwrap_or(nowhere);
         // He is asked for nothing, so that our keys are of no interest here; his are.
         let agreed = taken.agreed(taken.key(&mut Rng::from_number(0)));
         Self {
             stage: Stage::Mixed,
             first: Side::A,
-            at: [nowhere; 2],
+            at: [ours, nowhere],
             keys: [None; 2],
             agreed: [Some(agreed), None],
             changed: [true, false],

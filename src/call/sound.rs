@@ -16,6 +16,7 @@ use crate::call::sdes::Sdes;
 use crate::call::sdp::{Media, Session, lines, sdp_of};
 use crate::call::{Call, Side, Turn};
 use crate::media::codec::{Codec, RATE};
+use crate::media::event::Format;
 use crate::media::srtp::MasterKey;
 use crate::media::stream::Agreed;
 use crate::media::trial::Trust;
@@ -32,12 +33,48 @@ pub(super) struct Taken {
     pub(super) line: usize,
     /// But for the keys.
     agreed: Agreed,
-    /// The clock rate of the events, if it sends them.
-    events_rate: u32,
     /// What it is sent under, unless it is plain.
     sdes: Option<Sdes>,
-    /// Whether its sender only hears (`recvonly`).
-    is_mute: bool,
+    way: Way,
+}
+
+/// What its sender does with it (RFC 8866 §6.7).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    /// He speaks and hears.
+    Both,
+    /// He only hears.
+    Hears,
+    /// He only speaks: he has put us on hold (RFC 3264 §8.4).
+    Speaks,
+    /// Neither, for now.
+    Neither,
+}
+
+impl Way {
+    /// By the attribute, and whether there is an address where he hears.
+    fn of(direction: Option<&[u8]>, is_somewhere: bool) -> Self {
+        match (direction, is_somewhere) {
+            (Some(b"a=inactive"), _) | (Some(b"a=recvonly"), false) => Self::Neither,
+            (Some(b"a=recvonly"), true) => Self::Hears,
+            (Some(b"a=sendonly"), _) | (_, false) => Self::Speaks,
+            (_, true) => Self::Both,
+        }
+    }
+
+    fn hears(self) -> bool {
+        matches!(self, Self::Both | Self::Hears)
+    }
+
+    /// What the answer says of us (RFC 3264 §6.1).
+    fn answer(self) -> &'static [u8] {
+        match self {
+            Self::Both => b"a=sendrecv",
+            Self::Hears => b"a=sendonly",
+            Self::Speaks => b"a=recvonly",
+            Self::Neither => b"a=inactive",
+        }
+    }
 }
 
 /// What an audio line offers, and where.
@@ -61,11 +98,25 @@ impl Taken {
         Self::among(offer, signalling, |_| true)
     }
 
+    /// The same, or what we take of it for when its sender hears us again, if he has put us on hold.
+    pub(super) fn of_holder(offer: &[u8], signalling: IpAddr) -> Option<Self> {
+        let held = || Self::found(offer, signalling, |_, way| !way.hears());
+        Self::of(offer, signalling).or_else(held)
+    }
+
     /// The same of these of its media lines, the first being 0, whatever the others are.
     pub(super) fn among(
         offer: &[u8],
         signalling: IpAddr,
         is_one: impl Fn(usize) -> bool,
+    ) -> Option<Self> {
+        Self::found(offer, signalling, |line, way| is_one(line) && way.hears())
+    }
+
+    fn found(
+        offer: &[u8],
+        signalling: IpAddr,
+        is_one: impl Fn(usize, Way) -> bool,
     ) -> Option<Self> {
         let is_cut = |line: &[u8]| line.starts_with(b"m=") && Media::parse(line).is_none();
         if lines(offer).any(is_cut) {
@@ -90,12 +141,11 @@ impl Taken {
                 ..taken
             })
         };
-        let all = || {
-            sections(offer)
-                .enumerate()
-                .filter(|(line, _)| is_one(*line))
-        };
-        all().find_map(plain).or_else(|| all().find_map(secure))
+        let all = || sections(offer).enumerate();
+        let is_one = |taken: &Self| is_one(taken.line, taken.way);
+        let mut plain = all().filter_map(plain).filter(is_one);
+        let secure = || all().filter_map(secure).find(is_one);
+        plain.next().or_else(secure)
     }
 
     /// What is agreed on if we send under this key, should it not be plain.
@@ -141,7 +191,9 @@ impl Taken {
         let theirs = agreed.keys.map(|keys| keys.theirs);
         let is_same = (new.remote, new.codec, new.payload_type)
             == (agreed.remote, agreed.codec, agreed.payload_type);
-        is_same && self.sdes.map(|sdes| sdes.key()) == theirs
+        // RFC 3264 §6.1: nobody joins, or is joined, who does not speak and hear.
+        let is_open = self.way == Way::Both && !agreed.is_on_hold;
+        is_same && is_open && self.sdes.map(|sdes| sdes.key()) == theirs
     }
 
     /// Writes its media line so that it sends this here, in both directions, unless it only hears
@@ -159,7 +211,7 @@ impl Taken {
             events,
             ..
         } = self.agreed;
-        let formats = events.map_or(String::new(), |number| format!(" {number}"));
+        let formats = events.map_or(String::new(), |it| format!(" {}", it.payload_type));
         let formats = format!("{payload_type}{formats}");
         let port = at.port().to_string();
         media.write(out, port.as_bytes(), formats.as_bytes());
@@ -174,7 +226,7 @@ impl Taken {
             let _written = write!(out, "a=fmtp:{payload_type} {parameters}\r\n");
         }
         if let Some(events) = events {
-            let rate = self.events_rate;
+            let (events, rate) = (events.payload_type, events.clock_rate);
             let _written = write!(
                 out,
                 "a=rtpmap:{events} telephone-event/{rate}\r\na=fmtp:{events} 0-15\r\n"
@@ -183,13 +235,8 @@ impl Taken {
         if let Some((sdes, ours)) = self.sdes.zip(ours) {
             sdes.write(ours, out);
         }
-        let direction: &[u8] = if self.is_mute {
-            b"a=sendonly"
-        } else {
-            b"a=sendrecv"
-        };
         out.extend_from_slice(b"a=ptime:20\r\n");
-        out.extend_from_slice(direction);
+        out.extend_from_slice(self.way.answer());
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -208,14 +255,13 @@ impl Audio<'_> {
     ) -> Option<Taken> {
         let own = self.attributes.iter().find_map(|line| address_in(line));
         let remote = own.or(address)?.ip(signalling);
-        if !is_reachable(remote, signalling) {
+        // RFC 3264 §8.4: the old way to say that somebody is on hold.
+        let is_somewhere = !remote.is_unspecified();
+        if is_somewhere && !is_reachable(remote, signalling) {
             return None;
         }
         let port = self.media.port().filter(|port| *port > 0)?;
-        let direction = self.direction().or(direction);
-        if matches!(direction, Some(b"a=sendonly" | b"a=inactive")) {
-            return None;
-        }
+        let way = Way::of(self.direction().or(direction), is_somewhere);
         let formats = || {
             let formats = self.media.formats().take(FORMATS_MAX);
             formats.filter_map(payload_type)
@@ -230,20 +276,23 @@ impl Audio<'_> {
             events: None,
             keys: None,
             trust: Trust::of(remote, signalling),
+            is_on_hold: !way.hears(),
         };
         // Beside Opus many a phone has events with the clock of the others.
         let rates = [codec.clock_rate(), RATE];
-        let events = |rate| Some((formats().find(|it| self.is_events(*it, rate))?, rate));
+        let events = |clock_rate| {
+            let payload_type = formats().find(|it| self.is_events(*it, clock_rate))?;
+            Some(Format {
+                payload_type,
+                clock_rate,
+            })
+        };
         let events = rates.into_iter().find_map(events);
         Some(Taken {
             line: 0,
-            agreed: Agreed {
-                events: events.map(|(number, _)| number),
-                ..agreed
-            },
-            events_rate: events.map_or(RATE, |(_, rate)| rate),
+            agreed: Agreed { events, ..agreed },
             sdes: None,
-            is_mute: matches!(direction, Some(b"a=recvonly")),
+            way,
         })
     }
 
@@ -292,7 +341,8 @@ pub(super) fn audio_ip(sdp: &[u8], signalling: IpAddr) -> Option<IpAddr> {
     audio_at(sdp, signalling).map(|at| at.ip())
 }
 
-fn audio_at(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr> {
+/// The same, whether or not it can be reached.
+pub(super) fn audio_at(sdp: &[u8], signalling: IpAddr) -> Option<SocketAddr> {
     let session = lines(sdp)
         .take_while(|line| !line.starts_with(b"m="))
         .find_map(address_in);
@@ -311,7 +361,7 @@ pub fn needs_keys(offer: &[u8], signalling: IpAddr) -> bool {
 
 /// Whether whoever offers this hears, and says nothing.
 pub fn only_hears(offer: &[u8], signalling: IpAddr) -> bool {
-    Taken::of(offer, signalling).is_some_and(|taken| taken.is_mute)
+    Taken::of(offer, signalling).is_some_and(|taken| taken.way == Way::Hears)
 }
 
 /// Whether we can be heard, from this address of ours, by whoever sends this message.
@@ -439,7 +489,7 @@ mod tests {
         let agreed = taken(OFFER).expect("audio").agreed;
         assert_eq!(agreed.remote.to_string(), "192.0.2.9:40000");
         assert_eq!((agreed.codec, agreed.payload_type), (Codec::Pcma, 8));
-        assert_eq!(agreed.events, Some(101));
+        assert_eq!(agreed.events, Some(Format::at_8000(101)));
     }
 
     #[test]
@@ -518,7 +568,7 @@ mod tests {
             assert!(taken(&all(said).replace(own, "")).is_none(), "{said}");
             assert!(taken(&all(said)).is_some(), "{said}");
         }
-        assert!(taken(&all("a=recvonly").replace(own, "")).is_some_and(|it| it.is_mute));
+        assert!(taken(&all("a=recvonly").replace(own, "")).is_some_and(|it| it.way == Way::Hears));
     }
 
     /// RFC 3264 §6.1.
@@ -592,7 +642,10 @@ mod tests {
         let wide = OFFER.replace("96 8 0 101", "96 9 8 101");
         let taken = taken(&wide).expect("audio");
         let (agreed, at) = (taken.agreed, "192.0.2.1:20000".parse().expect("an address"));
-        assert_eq!((agreed.codec, agreed.events), (Codec::G722, Some(101)));
+        assert_eq!(
+            (agreed.codec, agreed.events),
+            (Codec::G722, Some(Format::at_8000(101)))
+        );
         let session = Session::new(7, b"192.0.2.1:5060");
         let answer = session.sound_answer(wide.as_bytes(), (&taken, None), at);
         let answer = String::from_utf8(answer).expect("text");
@@ -660,5 +713,59 @@ mod tests {
         ] {
             assert!(taken(&secure().replace(from, to)).is_none(), "{to}");
         }
+    }
+
+    /// RFC 3264 §6.1, §8.4.
+    #[test]
+    fn who_holds_is_answered_so_and_is_no_party_to_sound() {
+        let nowhere = OFFER.replace("IP4 192.0.2.9\r\nt", "IP4 0.0.0.0\r\nt");
+        for (offer, answered, is_on_hold) in [
+            (OFFER.to_owned(), "a=sendrecv\r\n", false),
+            (
+                OFFER.replace("sendrecv", "recvonly"),
+                "a=sendonly\r\n",
+                false,
+            ),
+            (
+                OFFER.replace("sendrecv", "sendonly"),
+                "a=recvonly\r\n",
+                true,
+            ),
+            (
+                OFFER.replace("sendrecv", "inactive"),
+                "a=inactive\r\n",
+                true,
+            ),
+            (nowhere.clone(), "a=recvonly\r\n", true),
+            (
+                nowhere.replace("sendrecv", "recvonly"),
+                "a=inactive\r\n",
+                true,
+            ),
+        ] {
+            assert_eq!(taken(&offer).is_none(), is_on_hold, "{offer}");
+            let held = Taken::of_holder(offer.as_bytes(), signalling()).expect("audio");
+            assert_eq!(held.agreed.is_on_hold, is_on_hold, "{offer}");
+            let at = "192.0.2.1:20000".parse().expect("an address");
+            let session = Session::new(7, b"192.0.2.1:5060");
+            let answer = session.sound_answer(offer.as_bytes(), (&held, None), at);
+            let answer = String::from_utf8(answer).expect("text");
+            assert!(answer.contains(answered), "{offer}\n{answer}");
+        }
+    }
+
+    /// The story: who went on as `recvonly` in a mix was told that nothing had changed.
+    #[test]
+    fn another_direction_is_a_change() {
+        let before = taken(OFFER).expect("audio");
+        let agreed = before.agreed(None);
+        assert!(before.is_as(&agreed));
+        let mute = taken(&OFFER.replace("sendrecv", "recvonly")).expect("audio");
+        assert!(!mute.is_as(&agreed));
+        let held = Agreed {
+            is_on_hold: true,
+            ..agreed
+        };
+        assert!(!before.is_as(&held));
     }
 }

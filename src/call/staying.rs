@@ -7,10 +7,13 @@
 //! ```
 //!
 //! - Who has joined came for the side that was asked last: if that one hangs up, all are done.
-//! - The session of who stays is what was agreed on with the mixer. It may be refreshed, and ended.
+//! - The session of who stays is one with the mixer: it may be refreshed, moved, held and ended.
 
-use crate::call::mixing::MixNews;
+use crate::call::mixed::mixer_beside;
+use crate::call::mixing::{MixNews, index};
 use crate::call::relay::carries_session;
+use crate::call::sdp::sdp_of;
+use crate::call::sound::{Taken, sections};
 use crate::call::{Call, Phase, Side, Turn, end, respond, respond_plainly};
 use crate::dialog::Order;
 use crate::dialog::session_timer::Asked;
@@ -85,8 +88,8 @@ impl Call {
         // Who makes no offer is made ours again.
         let asks_for_offer = request.method == Method::Invite && !has_offer;
         let is_free = self.negotiation.is_none() && self.mixing.is_some();
-        let is_same = asks_for_offer || self.is_as_agreed(side, &request.message);
-        if is_free && (is_same || self.only_moves(side, request)) {
+        let is_taken = asks_for_offer || self.taken_alone(request, flow).is_some();
+        if is_free && is_taken {
             return self.refresh_as_mixer(turn, side, request, flow);
         }
         if self.leg_mut(side).dialog.order(request.cseq.number) == Order::OutOfOrder {
@@ -119,5 +122,60 @@ impl Call {
         };
         let answer = (status, &b""[..], reply::Tag::AsReceived);
         respond(turn, server, answer, write, b"");
+    }
+
+    /// What we take of the offer of who is alone with us: where he is from here on, or that he holds.
+    fn taken_alone(&self, request: &Request<'_>, flow: &Flow) -> Option<Taken> {
+        let offer = sdp_of(&request.message)?;
+        let taken = Taken::of_holder(offer, flow.remote.ip())?;
+        let at = self.mixing.as_deref()?.at;
+        at.iter()
+            .any(|at| taken.is_beside(at.ip()))
+            .then_some(taken)
+    }
+
+    /// R17: who is alone with us describes himself anew, or comes from elsewhere (RFC 3264 §8): he is
+    /// answered anew and heard there; what says the same once more is answered as before (S-64).
+    pub(super) fn move_alone(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Side,
+        request: &Request<'_>,
+        flow: &Flow,
+    ) {
+        let is_known = self.is_as_agreed(side, &request.message);
+        let Some((taken, offer)) = self
+            .taken_alone(request, flow)
+            .zip(sdp_of(&request.message))
+        else {
+            return;
+        };
+        let Some(mixing) = self.mixing.as_deref_mut() else {
+            return;
+        };
+        let place = index(side);
+        let (Some(before), Some(described), Some(version), Some(at)) = (
+            mixing.agreed.get_mut(place),
+            mixing.described.get_mut(place),
+            mixing.versions.get_mut(place),
+            mixing.at.get(place),
+        ) else {
+            return;
+        };
+        let is_there = before.is_some_and(|before| before.signalling == flow.remote.ip());
+        if is_known && is_there {
+            return;
+        }
+        // Many a phone keeps the first key that it is sent under.
+        let said = sections(described).nth(taken.line);
+        let kept = said.and_then(|it| it.keys()).map(|keys| keys.key());
+        let kept = kept.filter(|_| taken.is_secure());
+        let ours = kept.or_else(|| taken.key(turn.rng));
+        let agreed = taken.agreed(ours);
+        *version = version.saturating_add(1);
+        let sdp = mixer_beside((described, *version), offer, (*at, ours), &taken);
+        *described = sdp.into_boxed_slice();
+        *before = Some(agreed);
+        mixing.news = Some(MixNews::Moved(Box::new((at.port(), agreed))));
     }
 }

@@ -16,7 +16,7 @@ use rtp_types::{RtpPacket, RtpPacketBuilder};
 
 use super::codec::{Codec, Coder, Frame};
 use super::digit::Digit;
-use super::event::{Events, Passing, Told};
+use super::event::{Events, Format, Passing, Told};
 use super::inband::Ear;
 use super::jitter::Buffer;
 use super::report::{self, Reception, Sending};
@@ -42,12 +42,14 @@ pub struct Agreed {
     pub codec: Codec,
     /// Its payload type.
     pub payload_type: u8,
-    /// The payload type of events, if it sends them.
-    pub events: Option<u8>,
+    /// How it sends and takes events, if it does.
+    pub events: Option<Format>,
     /// The keys, if it is not to be sent plain audio.
     pub keys: Option<Keys>,
     /// Whether it may be sent to there though nothing comes.
     pub trust: Trust,
+    /// Whether it is on hold (RFC 3264 §8.4): it is sent nothing, and what it says is heard by nobody.
+    pub is_on_hold: bool,
 }
 
 /// What a packet did not pass.
@@ -155,7 +157,9 @@ impl Stream {
         // Whatever it is, it comes from where we send to, or would.
         self.trial = Trial::Passed;
         let payload_type = packet.payload_type();
-        let is_event = self.agreed.events == Some(payload_type);
+        let events = self.agreed.events;
+        let events = events.filter(|events| events.payload_type == payload_type);
+        let is_event = events.is_some();
         if !is_event && payload_type != self.agreed.payload_type {
             return Err(Junk::Payload);
         }
@@ -171,13 +175,14 @@ impl Stream {
         if let Some((_, reception)) = &mut self.heard {
             reception.note(now, packet.sequence_number(), packet.timestamp());
         }
-        if is_event {
+        if let Some(Format { clock_rate, .. }) = events {
             self.sends_events = true;
             self.buffer.put(packet.sequence_number(), &[]);
             if let Some(payload) = packet.payload().first_chunk() {
                 self.told = Some(Told {
                     timestamp: packet.timestamp(),
                     payload: *payload,
+                    clock_rate,
                 });
             }
             return Ok(self.pressed_in(now, packet.timestamp(), packet.payload()));
@@ -200,6 +205,9 @@ impl Stream {
     /// What the peer says in the next 20 ms, and the digit that it makes certain.
     pub fn take(&mut self) -> (Option<Frame>, Option<Digit>) {
         let frame = self.buffer.take(&mut self.coder);
+        if self.agreed.is_on_hold {
+            return (None, None);
+        }
         let searched = frame.as_ref().filter(|_| !self.sends_events);
         let digit = searched.and_then(|frame| self.ear.hear(frame));
         (frame, digit)
@@ -208,7 +216,7 @@ impl Stream {
     /// Appends the packet that sends this frame to `out`, and says where it goes; `None` if its trial is
     /// over.
     pub fn put(&mut self, frame: &Frame, out: &mut Vec<u8>) -> Option<SocketAddr> {
-        if !self.trial.sends() {
+        if self.agreed.is_on_hold || !self.trial.sends() {
             self.skip(1);
             return None;
         }
@@ -245,18 +253,19 @@ impl Stream {
     /// Appends the packet that passes on what somebody else tells of an event, and says where it goes;
     /// `None` if the peer takes no events.
     pub fn pass(&mut self, told: Told, out: &mut Vec<u8>) -> Option<SocketAddr> {
-        let payload_type = self.agreed.events?;
-        if !self.trial.sends() {
+        let format = self.agreed.events?;
+        if self.agreed.is_on_hold || !self.trial.sends() {
             return None;
         }
-        let (timestamp, is_first) = self.passing.pass(told, self.sending.timestamp);
+        let clock = self.sending.timestamp;
+        let passed = self.passing.pass(told, format.clock_rate, clock);
         let builder = RtpPacketBuilder::<&[u8], &[u8]>::new()
-            .payload_type(payload_type)
-            .marker_bit(is_first)
+            .payload_type(format.payload_type)
+            .marker_bit(passed.is_first)
             .sequence_number(self.sequence)
-            .timestamp(timestamp)
+            .timestamp(passed.timestamp)
             .ssrc(self.sending.ssrc)
-            .payload(&told.payload);
+            .payload(&passed.payload);
         let begins = out.len();
         builder.write_into_vec(out).ok()?;
         if let Some(shield) = &mut self.shield {
@@ -299,7 +308,7 @@ impl Stream {
     /// Appends a report to `out`, and says where it goes: the port after the one for audio; `None` if its
     /// trial is over.
     pub fn report(&mut self, now: Timestamp, out: &mut Vec<u8>) -> Option<SocketAddr> {
-        if !self.trial.sends() {
+        if self.remote.ip().is_unspecified() || !self.trial.sends() {
             return None;
         }
         let heard = self.heard.as_mut();
@@ -381,7 +390,8 @@ mod tests {
             signalling: "198.51.100.1".parse().expect("an address"),
             codec: Codec::Pcmu,
             payload_type: 0,
-            events: Some(101),
+            events: Some(Format::at_8000(101)),
+            is_on_hold: false,
             keys: None,
             trust: Trust::OnTrial,
         }
@@ -606,6 +616,7 @@ mod tests {
         let told = Told {
             timestamp: 0,
             payload: [5, 10, 0, 160],
+            clock_rate: 8000,
         };
         assert_eq!(stream.pass(told, &mut bytes), None);
         assert_eq!(bytes, b"");
@@ -656,5 +667,50 @@ mod tests {
         };
         let mut stream = Stream::new(agreed, &mut Rng::from_number(7)).on_trial(2);
         assert_eq!(sent(&mut stream, 1000), 1000);
+    }
+
+    #[test]
+    fn an_event_goes_on_by_the_clock_of_who_is_told() {
+        let events = Some(Format {
+            payload_type: 101,
+            clock_rate: 48_000,
+        });
+        let codec = Codec::Opus;
+        let agreed = Agreed {
+            codec,
+            events,
+            ..agreed()
+        };
+        let mut theirs = Stream::new(agreed, &mut Rng::from_number(8));
+        let [high, low] = 4800_u16.to_be_bytes();
+        let pressed = packet(101, 1, &[5, 0x8a, high, low]);
+        theirs
+            .handle(NOW, at("192.0.2.1:4000"), &pressed)
+            .expect("taken");
+        let mut bytes = Vec::new();
+        let told = theirs.told().expect("an event");
+        stream().pass(told, &mut bytes).expect("passed on");
+        let [high, low] = 800_u16.to_be_bytes();
+        let packet = RtpPacket::parse(&bytes).expect("RTP");
+        assert_eq!(packet.payload(), [5, 0x8a, high, low]);
+    }
+
+    /// RFC 3264 §8.4: reports go on, but to nowhere.
+    #[test]
+    fn who_is_on_hold_is_sent_nothing_and_heard_by_nobody() {
+        for (remote, has_reports) in [("192.0.2.1:4000", true), ("0.0.0.0:4000", false)] {
+            let agreed = Agreed {
+                remote: at(remote),
+                is_on_hold: true,
+                ..agreed()
+            };
+            let mut stream = Stream::new(agreed, &mut Rng::from_number(7));
+            assert_eq!(stream.report(NOW, &mut Vec::new()).is_some(), has_reports);
+            assert_eq!(sent(&mut stream, 10), 0);
+            let music = packet(0, 1, &[0; FRAME]);
+            let from = at("198.51.100.1:4000");
+            assert_eq!(stream.handle(NOW, from, &music), Ok(None));
+            assert_eq!(stream.take(), (None, None));
+        }
     }
 }

@@ -350,6 +350,7 @@ impl Shard {
         match held.mixed.as_deref() {
             Some(Mixed::Intruder { bridge, .. }) => {
                 let bridge = *bridge;
+                self.follow_intruder(held);
                 let waits = held.call.is_held() || held.call.is_joined();
                 if !waits {
                     self.leave_mix(now, (key, bridge), held);
@@ -360,6 +361,17 @@ impl Shard {
                 self.attend_bridge(now, (room, intruder), held);
             }
             None => {}
+        }
+    }
+
+    /// Who has joined is heard where he describes himself anew.
+    fn follow_intruder(&mut self, held: &mut Held) {
+        let news = held.call.take_mix_news();
+        let room = held.prompting.as_ref().map(|prompting| prompting.room);
+        if let Some((MixNews::Moved(mut party), room)) = news.zip(room) {
+            let [through, _] = held.parties.through;
+            party.1.trust = trust_of(through, party.1.trust);
+            self.sounds.move_party(room, *party);
         }
     }
 

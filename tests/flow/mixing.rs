@@ -2,6 +2,7 @@
 //!
 //! Spec: RULES R17; RFC 3264 §8; RFC 3261 §14.1; threats T29, T31.
 
+mod alone;
 mod asked;
 mod audit;
 mod chance;
@@ -431,7 +432,7 @@ fn who_has_left_an_intruder_behind_is_free() {
 }
 
 #[test]
-fn who_stays_with_an_intruder_may_refresh_his_session_and_not_change_it() {
+fn who_stays_with_an_intruder_may_refresh_and_hold_his_session() {
     let scene = Scene::new();
     scene.carol_leaves();
     let refresh = scene.bob.sends(reinvite(&scene.talk.callee).with_sdp(BOB));
@@ -442,7 +443,14 @@ fn who_stays_with_an_intruder_may_refresh_his_session_and_not_change_it() {
     let hold = scene
         .bob
         .sends(reinvite(&scene.talk.callee).with_sdp(&hold));
-    refused(&scene.bob, &hold, "488");
+    let answer = scene.bob.receives("200");
+    assert!(answer.sdp().contains("a=recvonly\r\n"), "{answer}");
+    scene.bob.acks(&hold, &answer);
+    let next = scene.world.next_sound();
+    assert!(
+        matches!(&next, Some(Command::Move { party, .. }) if party.1.is_on_hold),
+        "{next:?}"
+    );
     scene.bob.sends(within(&scene.talk.callee, "UPDATE"));
     scene.bob.receives("200");
     let refers = within(&scene.talk.callee, "REFER").with("Refer-To", "<sip:dave@192.0.2.1>");
@@ -488,10 +496,11 @@ fn a_refresh_of_what_was_agreed_on_is_answered_by_us() {
 }
 
 #[test]
-fn whoever_has_joined_can_leave_and_do_nothing_else() {
+fn whoever_has_joined_can_leave_and_ask_for_nothing_of_the_others() {
     let (scene, dialog) = Scene::joined();
-    let hold = scene.alice.sends(reinvite(&dialog).with_sdp(HOLD));
-    refused(&scene.alice, &hold, "488");
+    let picture = OFFER.replace("m=audio", "m=video");
+    let picture = scene.alice.sends(reinvite(&dialog).with_sdp(&picture));
+    refused(&scene.alice, &picture, "488");
     // RFC 4028 §7.4: what was agreed on may be asked for again, and asked what it was.
     for refresh in [reinvite(&dialog).with_sdp(OFFER), reinvite(&dialog)] {
         let refresh = scene.alice.sends(refresh);

@@ -55,6 +55,19 @@ fn who_puts_the_other_on_hold_ends_the_mix_by_that() {
     scene.ends();
 }
 
+/// RFC 3264 §6.1: who only hears, or neither, says so to the other one.
+#[test]
+fn who_speaks_no_more_says_so_to_the_other() {
+    for [offered, answered] in [["recvonly", "sendonly"], ["inactive", "inactive"]] {
+        let (scene, _) = Scene::joined();
+        let [asked, heard] = scene.carol_asks(&carols(3, offered), &bobs(9, answered));
+        assert_eq!(asked.sdp(), carols(4, offered));
+        assert_eq!(heard.sdp(), bobs(10, answered));
+        scene.alice_has_to_go();
+        scene.ends();
+    }
+}
+
 #[test]
 fn whom_the_intruder_came_for_may_do_so_too() {
     let (scene, _) = Scene::joined();

@@ -67,6 +67,33 @@ fn an_intruder_who_moves_is_heard_where_he_is() {
     }
 }
 
+/// His NAT has given him another address, and his phone, which does not know, says what it said before.
+#[test]
+fn an_intruder_whose_requests_come_from_elsewhere_is_heard_there() {
+    let (scene, dialog) = Scene::joined();
+    let elsewhere = scene.world.party_at("alice", "203.0.113.77:6000");
+    let refresh = elsewhere.sends(reinvite(&dialog).with_sdp(OFFER));
+    let answer = elsewhere.receives("200");
+    elsewhere.acks(&refresh, &answer);
+    let next = scene.world.next_sound();
+    let Some(Command::Move { party, .. }) = next else {
+        panic!("{next:?}");
+    };
+    let (port, agreed) = party;
+    assert_eq!(port, scene.port);
+    assert_eq!(agreed.signalling.to_string(), "203.0.113.77");
+    // The same from there once more.
+    let refresh = elsewhere.sends(reinvite(&dialog).with_sdp(OFFER));
+    let once_more = elsewhere.receives("200");
+    assert_eq!(once_more.sdp(), answer.sdp());
+    elsewhere.acks(&refresh, &once_more);
+    assert!(scene.world.next_sound().is_none());
+    elsewhere.leaves(&dialog);
+    scene.leaves_the_mixer();
+    scene.they_have_each_other();
+    scene.ends();
+}
+
 #[test]
 fn an_intruder_may_change_his_codec() {
     let (scene, dialog) = Scene::joined();

@@ -21,6 +21,7 @@ use crate::call::{Call, Part, Side, Turn, end, respond, respond_plainly, session
 use crate::dialog::Order;
 use crate::dialog::session_timer::Asked;
 use crate::media::srtp::MasterKey;
+use crate::media::trial::Trust;
 use crate::sip::flow::Flow;
 use crate::sip::{Message, Method, Name, Request, Status, Writer};
 use crate::table::Key;
@@ -97,6 +98,22 @@ impl Call {
         sdp_of(&request.message).is_some() && self.described_anew(side, &offer).is_some()
     }
 
+    /// A side says what it said before, and signals from there: behind a NAT it is heard from there.
+    fn follow_source(&mut self, side: Side, signalling: IpAddr) {
+        let place = index(side);
+        let Some(mixing) = self.mixing.as_deref_mut() else {
+            return;
+        };
+        let port = mixing.at.get(place).map_or(0, SocketAddr::port);
+        let agreed = mixing.agreed.get_mut(place).and_then(Option::as_mut);
+        let Some(agreed) = agreed.filter(|agreed| agreed.signalling != signalling) else {
+            return;
+        };
+        agreed.signalling = signalling;
+        agreed.trust = Trust::of(agreed.remote.ip(), signalling);
+        mixing.news = Some(MixNews::Moved(side, Box::new((port, *agreed))));
+    }
+
     /// Where a side is from here on.
     fn move_side(&mut self, side: Side, request: &Request<'_>) {
         let offer = self.body_from(side, &request.message);
@@ -107,7 +124,7 @@ impl Call {
         let place = index(side);
         if let Some(mixing) = self.mixing.as_deref_mut() {
             let port = mixing.at.get(place).map_or(0, SocketAddr::port);
-            mixing.news = Some(MixNews::Moved(Box::new((port, agreed))));
+            mixing.news = Some(MixNews::Moved(side, Box::new((port, agreed))));
             if let Some(before) = mixing.agreed.get_mut(place) {
                 *before = Some(agreed);
             }
@@ -167,7 +184,9 @@ impl Call {
     ) {
         if self.lone() == Some(side) {
             self.move_alone(turn, side, request, flow);
-        } else if !self.is_as_agreed(side, &request.message) {
+        } else if self.is_as_agreed(side, &request.message) {
+            self.follow_source(side, flow.remote.ip());
+        } else {
             self.move_side(side, request);
         }
         let mixing = self.mixing.as_deref_mut();

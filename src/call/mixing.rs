@@ -91,7 +91,7 @@ pub enum MixNews {
     /// This side has left; the other one stays with whoever has joined.
     Left(Side),
     /// A side describes itself anew, and stays: our port for it, and what was agreed on.
-    Moved(Box<(u16, Agreed)>),
+    Moved(Side, Box<(u16, Agreed)>),
     /// Both sides send to us: what was agreed on with A and B.
     Ready(Box<[Agreed; 2]>),
     /// Nobody can join: the side that has taken the mixer is given the other one again.

@@ -176,6 +176,6 @@ impl Call {
         let sdp = mixer_beside((described, *version), offer, (*at, ours), &taken);
         *described = sdp.into_boxed_slice();
         *before = Some(agreed);
-        mixing.news = Some(MixNews::Moved(Box::new((at.port(), agreed))));
+        mixing.news = Some(MixNews::Moved(side, Box::new((at.port(), agreed))));
     }
 }

@@ -368,11 +368,24 @@ impl Shard {
     fn follow_intruder(&mut self, held: &mut Held) {
         let news = held.call.take_mix_news();
         let room = held.prompting.as_ref().map(|prompting| prompting.room);
-        if let Some((MixNews::Moved(mut party), room)) = news.zip(room) {
-            let [through, _] = held.parties.through;
-            party.1.trust = trust_of(through, party.1.trust);
-            self.sounds.move_party(room, *party);
+        if let Some((MixNews::Moved(side, party), room)) = news.zip(room) {
+            self.move_party(held, (room, side), *party);
         }
+    }
+
+    fn move_party(
+        &mut self,
+        held: &Held,
+        (room, side): (RoomId, Side),
+        (port, mut agreed): (u16, Agreed),
+    ) {
+        let [a, b] = held.parties.through;
+        let through = match side {
+            Side::A => a,
+            Side::B => b,
+        };
+        agreed.trust = trust_of(through, agreed.trust);
+        self.sounds.move_party(room, (port, agreed));
     }
 
     fn attend_bridge(
@@ -413,9 +426,9 @@ impl Shard {
                     self.dismiss(now, intruder);
                 }
             }
-            Some(MixNews::Moved(party)) => {
+            Some(MixNews::Moved(side, party)) => {
                 if let Some(room) = room {
-                    self.sounds.move_party(room, *party);
+                    self.move_party(held, (room, side), *party);
                 }
             }
             Some(MixNews::Left(side)) => self.on_left(now, intruder.zip(room), side, held),

@@ -382,6 +382,39 @@ fn who_only_moves_is_answered_by_us_and_stays() {
     }
 }
 
+/// A phone whose NAT has given it another address says what it said before: it is heard there.
+#[test]
+fn who_refreshes_from_elsewhere_is_heard_there() {
+    let scene = Scene::new();
+    let [port, _] = scene.joins();
+    let dialog = scene.alice_is_in();
+    let elsewhere = scene.world.party_at("carol", "203.0.113.77:6000");
+    for moves in [true, false] {
+        let refresh = elsewhere.sends(reinvite(&scene.talk.caller).with_sdp(CAROL));
+        let answer = elsewhere.receives("200");
+        elsewhere.acks(&refresh, &answer);
+        let next = scene.world.next_sound();
+        if !moves {
+            assert!(next.is_none(), "{next:?}");
+            continue;
+        }
+        let Some(Command::Move { room, party }) = next else {
+            panic!("{next:?}");
+        };
+        assert_eq!((room, party.0), (scene.room, port));
+        assert_eq!(party.1.signalling.to_string(), "203.0.113.77");
+    }
+    scene.bob.receives_nothing();
+    scene.alice_leaves(&dialog);
+    let back = elsewhere.receives("INVITE");
+    takes(&elsewhere, &back, CAROL);
+    let back = scene.bob.receives("INVITE");
+    takes(&scene.bob, &back, BOB);
+    scene.room_closes();
+    hang_up(&elsewhere, &scene.talk.caller, &scene.bob);
+    scene.world.stays_quiet();
+}
+
 /// Another codec, or a picture, is for the other side to say something to.
 #[test]
 fn who_changes_more_than_his_address_asks_the_other_side() {

@@ -109,7 +109,7 @@ impl Plan {
             Duration::from_micros(rng.below(micros.max(1)))
         };
         if seed % IN_TURN < OF_THE_WHOLE {
-            let takes_back = seed % (2 * IN_TURN) == 0;
+            let takes_back = seed.is_multiple_of(2 * IN_TURN);
             let whole = self.wholes.get(&takes_back).copied().unwrap_or_default();
             return Aim {
                 point: Point::Calls,
@@ -133,11 +133,13 @@ impl Plan {
         let later = (seed..self.kills).filter(|seed| seed % IN_TURN >= OF_THE_WHOLE);
         let lacking: u64 = SOUGHT.iter().map(|phase| self.lacks(*phase)).sum();
         let left = u64::try_from(later.count()).unwrap_or(u64::MAX);
-        let delay = match sought {
-            _ if lacking >= left => Duration::ZERO,
-            // Every other one in what is not the guard time: he is selected.
-            Phase::Ready if seed % 2 == 0 => span * 9 / 10 + within(span / 8),
-            _ => within(span),
+        let delay = if lacking >= left {
+            Duration::ZERO
+        } else if sought == Phase::Ready && seed.is_multiple_of(2) {
+            // Every other one at the end of the guard time, when he is selected.
+            span * 9 / 10 + within(span / 8)
+        } else {
+            within(span)
         };
         Aim {
             point,

@@ -136,7 +136,7 @@ impl Plan {
         let delay = if lacking >= left {
             Duration::ZERO
         } else if sought == Phase::Ready && seed.is_multiple_of(2) {
-            // Every other one in what is not the guard time: he is selected.
+            // Every other one at the end of the guard time, when he is selected.
             span * 9 / 10 + within(span / 8)
         } else {
             within(span)

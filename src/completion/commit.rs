@@ -529,7 +529,7 @@ pub(super) fn removal(key: Key, version: Version) -> Put {
 }
 
 impl Output {
-    /// What goes out in its place when the store did not take what it says.
+    /// What goes out in its place, or all the same, when the store did not take what it says.
     fn refused(&self) -> Option<Self> {
         let reject = Reject::StoreUnavailable;
         match self {
@@ -549,12 +549,12 @@ impl Output {
                 ticket: *ticket,
                 result: Err(reject),
             }),
+            // A monitor elsewhere has its subscription, whatever the store has.
+            Self::Unsubscribe { .. } | Self::Forget { .. } => Some(self.clone()),
             Self::Reject { .. }
             | Self::Notify { .. }
             | Self::Subscribe(_)
-            | Self::Unsubscribe { .. }
             | Self::Refresh { .. }
-            | Self::Forget { .. }
             | Self::Publish(_)
             | Self::Recall(_)
             | Self::EndRecall { .. }

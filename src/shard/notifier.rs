@@ -458,7 +458,7 @@ impl Shard {
         // CC-72: without an entry there is nothing to publish for.
         let owner = owner.ok_or(Reject::NoCompletion)?;
         let asked = match checked {
-            Ok(asked) if asked.owner().is_some_and(|named| named != owner.0) => {
+            Ok(asked) if self.desk.subscriptions.names_another(&asked, owner) => {
                 return Err(Reject::EntityTagUnknown);
             }
             Ok(asked) => asked,

@@ -263,6 +263,15 @@ impl Subscriptions {
         Some((nonce, monitor.basic, ends))
     }
 
+    /// Whether the entity-tag that a PUBLISH names is not this owner's, or not any more once a PUBLISH
+    /// before it is kept (S-156): of two that name the same, the first one is carried out.
+    pub(super) fn names_another(&self, asked: &publication::Asked, owner: SubscriptionId) -> bool {
+        let mut waiting = self.publishing.values();
+        let mut is_changing = || waiting.any(|publishing| publishing.owner == owner);
+        let named = asked.owner();
+        named.is_some_and(|named| named != owner.0 || is_changing())
+    }
+
     /// A name for a fork that showed itself.
     pub(super) fn name(&mut self, id: SubscriptionId, key: Key, fork: Fork) {
         self.by_id.insert(id, (key, fork));

@@ -6,11 +6,13 @@ use crate::cc::trust::{Dials, Peer};
 use crate::cc::{Basic, Condition, RecallState, SubscriptionId};
 use crate::completion::{
     CompletionId, Input, Monitors, Offered, Outcome, Output, Publication, Reject, Subscription,
-    Via, Which,
+    Ticket, Via, Which,
 };
+use crate::store;
 
 use super::kit::{
-    ALICE, BOB, DAVE, World, address, answer, called, ended, peer, rung, seconds, stopped, user,
+    ALICE, BOB, DAVE, StoreMood, World, address, answer, called, ended, peer, rung, seconds,
+    stopped, user,
 };
 
 fn offered(uri: &str) -> Offered {
@@ -239,6 +241,47 @@ fn uncomplete_is_told_to_the_monitor_and_a_silent_one_is_forgotten() {
             .any(|output| matches!(output, Output::Forget { .. }))
     );
     world.ends_empty();
+}
+
+/// The store is slow, and the monitor elsewhere or the caller is not: the dialog was held for ever.
+#[test]
+fn what_ends_before_the_store_has_it_is_forgotten_and_told_to_the_monitor() {
+    for is_taken_back in [false, true] {
+        let mut world = World::new();
+        fails_through(&mut world, peer(), &["sip:cc-1@peer.example"]);
+        world.mood = StoreMood::Silent;
+        let out = world.asks_in_full(ALICE);
+        let subscription = subscriptions(&out)[0].subscription;
+        world.step(Input::Accepted {
+            subscription,
+            expires: seconds(3600),
+        });
+        notified(&mut world, subscription, says(RecallState::Queued));
+        if is_taken_back {
+            world.step(Input::Uncomplete {
+                ticket: Ticket(2),
+                caller: user(ALICE),
+                which: Which::Last,
+            });
+        } else {
+            let life = Life::Ended;
+            let queued = says(RecallState::Queued);
+            notified(&mut world, subscription, Notice { life, ..queued });
+        }
+        let mut out = world.pass(seconds(4));
+        assert_eq!(answer(&out), Some(Err(Reject::StoreUnavailable)));
+        assert_eq!(unsubscribed(&out).len(), usize::from(is_taken_back));
+        out.extend(world.pass(seconds(32)));
+        let forgets = |output: &&Output| matches!(output, Output::Forget { .. });
+        assert_eq!(out.iter().filter(forgets).count(), 1);
+        // The answer comes late.
+        world.mood = StoreMood::Well;
+        for (key, stored) in world.stored() {
+            let answer = store::Answer::Done(stored.version);
+            world.step(Input::Persisted { key, answer });
+        }
+        world.ends_empty();
+    }
 }
 
 #[test]

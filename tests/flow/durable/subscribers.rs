@@ -291,6 +291,32 @@ fn a_publish_that_comes_again_after_a_restart_is_answered_as_kept() {
     completes(&scene);
 }
 
+/// The second one was carried out as well, and refused: its caller was ready, who was told that he is away.
+#[test]
+fn of_two_publishes_at_once_for_one_entity_tag_the_first_is_carried_out() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let (world, [alice, _, _]) = scene.parts();
+    let waiting = subscribes(alice, &scene.busy);
+    let entry = line(&waiting.queued, "cc-URI").to_owned();
+    let says = |basic: &str, tag: &str| {
+        alice.sends(publish(&entry, basic).with("SIP-If-Match", tag));
+    };
+    alice.sends(publish(&entry, "closed"));
+    let tag = alice.receives("200").header("SIP-ETag").to_owned();
+    world.store_is(Mood::Slow);
+    says("closed", &tag);
+    says("open", &tag);
+    alice.receives("412"); // S-156
+    world.store_is(Mood::Well);
+    let tag = alice.receives("200").header("SIP-ETag").to_owned();
+    scene.bob_is_free();
+    world.advance(Duration::from_secs(20));
+    world.quiet();
+    says("open", &tag);
+    alice.receives("200");
+    completes(&scene);
+}
+
 #[test]
 fn a_publication_runs_out_by_the_calendar() {
     let scene = BobIsBusy::with(Setup::Kept);

@@ -218,7 +218,9 @@ impl Watch {
                     ));
                 }
             }
-            let is_late = |at: &mut Timestamp| now.since(*at) > NOTIFY_WINDOW + SLACK;
+            // A slow store keeps the NOTIFY back that says so.
+            let latest = NOTIFY_WINDOW + SLACK + self.store_delay;
+            let is_late = |at: &mut Timestamp| now.since(*at) > latest;
             if seen.unknown.take_if(is_late).is_some() {
                 let what = format!("an accepted subscription is forgotten: {id} before {now:?}");
                 self.faults.push(what);
@@ -362,7 +364,8 @@ impl Watch {
         }
         let called = user_of(uri_of(invite.header("To")));
         let by_other = |callee: &str| self.legs.is_called(callee, ELSEWHERE);
-        for seen in self.subscriptions.values_mut() {
+        let leaving = self.leaving();
+        for (id, seen) in &mut self.subscriptions {
             let by_uri = seen
                 .cc_uri
                 .as_ref()
@@ -371,7 +374,9 @@ impl Watch {
                 seen.ready_since = None;
             }
             // One that was made before, in the name of a subscription before this one too, is it.
-            let is_first = seen.cc_call.is_none() && !by_other(&seen.callee);
+            let is_only = seen.cc_call.is_none() && !by_other(&seen.callee);
+            // Nor who has just said that he is away: it is no longer his turn, told late or not.
+            let is_first = is_only && !leaving.contains(id);
             if by_uri && seen.is_ready && seen.taken_up.is_none() && is_first {
                 seen.cc_call = Some((invite.call_id().to_owned(), self.now));
             } else if seen.callee == called {
@@ -550,9 +555,9 @@ impl Watch {
                     self.here.insert(to)
                 };
             }
-            ("SUBSCRIBE", 200) => self.on_subscribed(&request, response),
+            ("SUBSCRIBE", 200) => self.on_subscribed((came, &request), response),
             ("SUBSCRIBE", 481) => self.check_forgotten(&request),
-            ("PUBLISH", 200) => self.on_published(&request, response),
+            ("PUBLISH", 200) => self.on_published((came, &request), response),
             ("NOTIFY", 200) => self.on_told(&request),
             _ => {}
         }

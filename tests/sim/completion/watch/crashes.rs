@@ -71,11 +71,7 @@ impl Watch {
 
     /// What was published last may be kept, and the answer was never sent.
     fn doubt_publications(&mut self) {
-        let is_open = |(_, it): &&(Timestamp, Message)| {
-            it.kind() == "PUBLISH" && !self.sent.iter().any(|(of, _)| of == it.branch())
-        };
-        let open = self.requests.values().filter(is_open);
-        let open: Vec<_> = open.map(|(_, it)| it.clone()).collect();
+        let open: Vec<_> = self.open_publications().cloned().collect();
         for request in &open {
             if let Some(seen) = self.published(request) {
                 seen.suspended_until = None;

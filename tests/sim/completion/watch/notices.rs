@@ -1,5 +1,6 @@
 //! Subscriptions to campon's queues, as a bystander sees them: what they are told, and when they end.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use campon::time::Timestamp;
@@ -142,7 +143,12 @@ impl Watch {
         }
     }
 
-    pub(super) fn on_subscribed(&mut self, request: &Message, response: &Message) {
+    /// However late the store lets it be answered, its time runs from its coming.
+    pub(super) fn on_subscribed(
+        &mut self,
+        (came, request): (Timestamp, &Message),
+        response: &Message,
+    ) {
         let id = request.call_id().to_owned();
         let callee = user_of(uri_of(request.header("To")));
         let is_same = |seen: &&Seen| seen.callee == callee && seen.is_ready;
@@ -154,7 +160,7 @@ impl Watch {
             ..Seen::default()
         });
         let granted = response.header("Expires").parse().expect("a number");
-        seen.ends = Some(self.now + Duration::from_secs(granted));
+        seen.ends = Some(came + Duration::from_secs(granted));
         if request.find("Expires") == Some("0") {
             seen.life = Life::TakenBack;
         }
@@ -162,13 +168,37 @@ impl Watch {
 
     /// Whom a PUBLISH is about.
     pub(super) fn published(&mut self, request: &Message) -> Option<&mut Seen> {
+        let id = self.publisher(request)?;
+        self.subscriptions.get_mut(&id)
+    }
+
+    fn publisher(&self, request: &Message) -> Option<String> {
         let uri = request.uri();
-        let is_about = |(id, seen): &(&String, &mut Seen)| {
+        let is_about = |(id, seen): &(&String, &Seen)| {
             **id == request.call_id()
                 || seen.cc_uri.as_deref() == Some(uri) && seen.life != Life::Over
         };
-        let found = self.subscriptions.iter_mut().find(is_about);
-        found.map(|(_, seen)| seen)
+        let found = self.subscriptions.iter().find(is_about);
+        found.map(|(id, _)| id.clone())
+    }
+
+    /// The PUBLISHes that are not answered yet.
+    pub(super) fn open_publications(&self) -> impl Iterator<Item = &Message> {
+        let requests = self.requests.values().map(|(_, request)| request);
+        requests.filter(|it| it.kind() == "PUBLISH" && !self.is_answered(it))
+    }
+
+    fn is_answered(&self, request: &Message) -> bool {
+        let branch = request.branch();
+        let mut sent = self.sent.range((branch.to_owned(), String::new())..);
+        sent.next().is_some_and(|(of, _)| of == branch)
+    }
+
+    /// The subscriptions whose callers have said that they are away, and wait for the answer.
+    pub(super) fn leaving(&self) -> BTreeSet<String> {
+        let is_closed = |it: &&Message| String::from_utf8_lossy(it.body()).contains("closed");
+        let closed = self.open_publications().filter(is_closed);
+        closed.filter_map(|it| self.publisher(it)).collect()
     }
 
     /// It may be ready before the PUBLISH that resumes it is answered.
@@ -179,14 +209,18 @@ impl Watch {
         }
     }
 
-    pub(super) fn on_published(&mut self, request: &Message, response: &Message) {
-        let now = self.now;
+    /// Its time runs from its coming, too.
+    pub(super) fn on_published(
+        &mut self,
+        (came, request): (Timestamp, &Message),
+        response: &Message,
+    ) {
         let body = String::from_utf8_lossy(request.body()).into_owned();
         let Some(seen) = self.published(request) else {
             return;
         };
         let expires = response.header("Expires").parse().expect("a number");
-        let until = now + Duration::from_secs(expires);
+        let until = came + Duration::from_secs(expires);
         seen.suspended_until = body.contains("closed").then_some(until);
     }
 }

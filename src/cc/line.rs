@@ -24,7 +24,8 @@ pub enum Calls {
 pub struct Line {
     /// Whether there are calls now.
     pub calls: Calls,
-    /// When his last call ended, whatever it was: the last change from engaged to free.
+    /// When his last call ended: the last change from engaged to free. A call that he refused as busy is
+    /// none.
     pub freed: Option<Timestamp>,
     /// The same, if one of the calls that ended since he was last free had been answered.
     pub talked: Option<Timestamp>,
@@ -89,7 +90,7 @@ pub enum Trigger {
     Talked,
     /// He registers.
     Registered,
-    /// A call of his ends, whatever it was, because nobody knows what happened before the start; or
+    /// A call of his ends, if only one that rang, because nobody knows what happened before the start; or
     /// this much time. A phone that registers may only refresh, and its user be talking all the while.
     Seen {
         /// When it no longer matters.

@@ -245,7 +245,8 @@ impl Shard {
         let is_prompted = camping.stage == Stage::Open && asker.session.is_some();
         self.desk.camps.insert(call, key);
         if held.call.is_kept() {
-            self.leave_callee(now, key, &mut held.parties);
+            let condition = asker.failed;
+            self.leave_callee(now, key, (&mut held.parties, condition));
         }
         !is_prompted || self.settings.completion.prompt.is_none()
     }
@@ -296,8 +297,13 @@ impl Shard {
         }
     }
 
-    /// Whom a call does not ring is not held by it.
-    pub(super) fn leave_callee(&mut self, now: Timestamp, key: Key, parties: &mut Parties) {
+    /// Whom a call does not ring any more, as it has failed so, is not held by it.
+    pub(super) fn leave_callee(
+        &mut self,
+        now: Timestamp,
+        key: Key,
+        (parties, condition): (&mut Parties, Option<Condition>),
+    ) {
         self.close_pass(parties, key);
         let [_, to] = &mut parties.through;
         let left = Parties {
@@ -305,7 +311,10 @@ impl Shard {
             through: [None, to.take()],
             ..Parties::default()
         };
-        self.release(now, &left);
+        match condition {
+            Some(Condition::Busy) => self.release_refused(now, &left),
+            Some(Condition::NoReply | Condition::NotLoggedIn) | None => self.release(now, &left),
+        }
     }
 
     /// The service has answered what was asked for a call by its own wish; whether it was that.

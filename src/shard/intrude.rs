@@ -14,6 +14,7 @@
 use smallvec::SmallVec;
 
 use crate::call::{Call, NatMedia, Offer, Outcome, Sent, Side, Turn};
+use crate::cc::Condition;
 use crate::cc::capsule::CallIdentity;
 use crate::completion::intrusion::{Denied, Level};
 use crate::completion::{self, CompletionId, Mode, Outcome as End, Ticket};
@@ -159,7 +160,7 @@ impl Shard {
             return None;
         };
         set_stage(held, Stage::Joining);
-        self.leave_callee(now, key, &mut held.parties);
+        self.leave_callee(now, key, (&mut held.parties, Some(Condition::Busy)));
         held.parties.callee = callee;
         if let Some(dialled) = &mut held.parties.dialled {
             dialled.note_joined();

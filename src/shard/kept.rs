@@ -93,9 +93,13 @@ impl Shard {
             through: [None, to.take()],
             ..Parties::default()
         };
-        self.release(now, &left);
-        self.desk.facts.push_back(Input::CcCallFailed { id, found });
         let condition = found.map(|found| found.condition);
+        if condition == Some(Condition::Busy) {
+            self.release_refused(now, &left);
+        } else {
+            self.release(now, &left);
+        }
+        self.desk.facts.push_back(Input::CcCallFailed { id, found });
         let waits = matches!(condition, Some(Condition::Busy | Condition::NotLoggedIn));
         if waits && held.call.keeps_caller() {
             return set_stage(held, Camp::Waits(id, until));

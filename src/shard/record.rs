@@ -388,7 +388,7 @@ impl Draft {
 impl Shard {
     /// Counts and logs a call that is over.
     pub(super) fn on_call_over(&mut self, now: Timestamp, held: &Held) {
-        self.release(now, &held.parties);
+        self.release_over(now, held);
         if matches!(held.about, About::Code) {
             // It was no call to anybody, and has its line already.
             return;

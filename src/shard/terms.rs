@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::call::Side;
+use crate::call::{Outcome, Side};
 use crate::cc::trust::PeerId;
 use crate::completion;
 use crate::location::Aor;
@@ -18,7 +18,7 @@ use crate::shard::settings::Trust;
 use crate::shard::ways::Ways;
 use crate::shard::{Held, Parties, Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Message, Method, Name, Request};
+use crate::sip::{Message, Method, Name, Request, Status};
 use crate::table::Key;
 use crate::time::Timestamp;
 
@@ -221,6 +221,25 @@ impl Shard {
         }
     }
 
+    /// The same of one that its callee may have refused.
+    pub(super) fn release_over(&mut self, now: Timestamp, held: &Held) {
+        let busy = [Status::BUSY_HERE, Status::BUSY_EVERYWHERE];
+        if matches!(held.call.outcome(), Outcome::Failed(status) if busy.contains(&status)) {
+            self.release_refused(now, &held.parties);
+        } else {
+            self.release(now, &held.parties);
+        }
+    }
+
+    /// R2: the same of one that its callee was too busy for: its end does not make him free.
+    pub(super) fn release_refused(&mut self, now: Timestamp, parties: &Parties) {
+        self.release_peers(parties);
+        self.free(now, parties, Side::A);
+        if let Some(callee) = party(parties, Side::B) {
+            self.users.release_refused(now, callee);
+        }
+    }
+
     /// R2: who has hung up is free, however long it takes the other side to hear of that.
     pub(super) fn free_who_left(&mut self, now: Timestamp, held: &mut Held) {
         for side in [Side::A, Side::B] {
@@ -232,14 +251,7 @@ impl Shard {
     }
 
     fn free(&mut self, now: Timestamp, parties: &Parties, side: Side) {
-        if parties.left.contains(side) {
-            return;
-        }
-        let user = match side {
-            Side::A => &parties.caller,
-            Side::B => &parties.callee,
-        };
-        let Some(user) = user else {
+        let Some(user) = party(parties, side) else {
             return;
         };
         if side == Side::A && parties.is_outgoing {
@@ -276,6 +288,15 @@ impl Shard {
             [None, _] | [_, None] => Identity::Private,
         }
     }
+}
+
+/// Whose leg this side is, unless he has left it.
+fn party(parties: &Parties, side: Side) -> Option<&Aor> {
+    let user = match side {
+        Side::A => &parties.caller,
+        Side::B => &parties.callee,
+    };
+    user.as_ref().filter(|_| !parties.left.contains(side))
 }
 
 /// RFC 3325 §9.3: whether the identity is not to be shown outside.

@@ -41,6 +41,18 @@ pub enum Far {
     Talking,
 }
 
+/// What came of somebody's calls.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+enum Came {
+    /// Nothing: he refused each as busy, if there were any.
+    #[default]
+    Nothing,
+    /// One took his line, if only by ringing.
+    Held,
+    /// One was answered.
+    Talked,
+}
+
 #[derive(Debug, Default)]
 struct User {
     legs: u32,
@@ -49,8 +61,8 @@ struct User {
     /// Of these, calls that he began.
     begun: u32,
     is_watched: bool,
-    /// Whether a call since he was last free was answered.
-    has_talked: bool,
+    /// What came of his calls since he was last free.
+    came: Came,
     freed: Option<Timestamp>,
     talked: Option<Timestamp>,
     kept_until: Option<Timestamp>,
@@ -107,22 +119,37 @@ impl Users {
     /// One of his calls was answered.
     pub fn answer(&mut self, user: &Aor) {
         if let Some(known) = self.known.get_mut(user) {
-            known.has_talked = true;
+            known.came = Came::Talked;
         }
     }
 
     /// One leg less.
     pub fn release(&mut self, now: Timestamp, user: &Aor) {
+        self.let_go(now, user, Came::Held);
+    }
+
+    /// The same, of a call that his phone refused as busy.
+    ///
+    /// R2: with what it is busy nobody here need see, and its own refusal does not end that.
+    pub fn release_refused(&mut self, now: Timestamp, user: &Aor) {
+        self.let_go(now, user, Came::Nothing);
+    }
+
+    fn let_go(&mut self, now: Timestamp, user: &Aor, came: Came) {
         let (engaged, changed) = (&mut self.engaged, &mut self.changed);
         self.known.change(user, |known| {
             if known.legs == 0 {
                 return Fate::Stays;
             }
             known.legs -= 1;
+            known.came = known.came.max(came);
             if known.legs == 0 {
                 *engaged -= 1;
-                known.freed = Some(now);
-                if std::mem::take(&mut known.has_talked) {
+                let came = std::mem::take(&mut known.came);
+                if came >= Came::Held {
+                    known.freed = Some(now);
+                }
+                if came == Came::Talked {
                     known.talked = Some(now);
                 }
             }
@@ -179,9 +206,11 @@ impl Users {
         if before == far {
             return;
         }
-        known.has_talked |= before == Some(Far::Talking);
+        if before == Some(Far::Talking) {
+            known.came = Came::Talked;
+        }
         if far == Some(Far::Free) && known.legs == 0 {
-            let has_talked = std::mem::take(&mut known.has_talked);
+            let has_talked = std::mem::take(&mut known.came) == Came::Talked;
             if has_talked || before.is_none() {
                 known.freed = Some(now);
             }
@@ -583,6 +612,25 @@ mod tests {
         users.release(at(2), &bob());
         let line = users.line(&bob(), None);
         assert_eq!((line.freed, line.talked), (Some(at(2)), Some(at(2))));
+    }
+
+    /// Who refused two calls at a time as busy was taken to be free, as the second one ended.
+    #[test]
+    fn a_call_that_was_refused_as_busy_frees_nobody() {
+        let mut users = Users::default();
+        users.watch(&bob());
+        users.engage(&bob());
+        users.engage(&bob());
+        users.release_refused(at(1), &bob());
+        users.release_refused(at(2), &bob());
+        let line = users.line(&bob(), None);
+        assert_eq!((line.calls, line.freed), (Calls::Free, None));
+        // One that rang meanwhile does, whichever ends last.
+        users.engage(&bob());
+        users.engage(&bob());
+        users.release(at(3), &bob());
+        users.release_refused(at(4), &bob());
+        assert_eq!(users.line(&bob(), None).freed, Some(at(4)));
     }
 
     #[test]

@@ -21,6 +21,7 @@
 use std::time::Duration;
 
 use crate::call::{self, Again, Call, Sent, Told};
+use crate::cc::Condition;
 use crate::completion::{Input, Lost};
 use crate::shard::camping::Camping;
 use crate::shard::mixing::JOINS_IN;
@@ -98,7 +99,8 @@ impl Shard {
         }
         // What becomes of it from here on is nothing to the out pass.
         if let Some(out) = inward.out.take() {
-            self.leave_callee(now, key, &mut held.parties);
+            let busy = Some(Condition::Busy);
+            self.leave_callee(now, key, (&mut held.parties, busy));
             if !self.give_up_behind(now, out, key) {
                 self.in_turn(now, held, Call::let_go);
             }

@@ -333,7 +333,9 @@ impl Agent {
             sub.seen = Some(RecallState::Queued);
         }
         match request.stage {
-            Stage::Recalling { .. } if was_selected => {
+            // A CC call that has not left (the store is slow, or the caller is told who is called)
+            // would find the callee taken.
+            Stage::Recalling { .. } | Stage::Placing { .. } if was_selected => {
                 self.stop_recall(name, Why::Withdrawn, turn);
             }
             // Nothing to stop, or too late: the call meets whatever the callee does.

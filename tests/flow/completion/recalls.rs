@@ -12,7 +12,9 @@ use crate::flow::kit::completion::{
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, bye, invite, register, response};
 use crate::flow::kit::party::Party;
-use crate::flow::kit::scenes::{gives_in, hang_up, refused, two_phones};
+use crate::flow::kit::scenes::{call, gives_in, hang_up, refused, two_phones};
+use crate::flow::kit::subject::Setup;
+use crate::flow::kit::world::World;
 
 /// Dave asks for Bob as well, a second after Alice.
 #[track_caller]
@@ -45,6 +47,28 @@ fn two_callers_are_called_back_in_the_order_of_their_requests() {
     hang_up(alice, &Dialog::of_callee(&offer, &taken), bob);
     world.advance(GUARD);
     talks_after_recall(&dave, bob); // CC-47
+}
+
+/// R2: Bob is busy with something that nobody here sees, and refuses two calls at a time. The end of the
+/// second one was taken for the end of what he is busy with.
+#[test]
+fn a_call_that_is_refused_as_busy_is_no_sign_that_its_callee_is_free() {
+    let world = World::new(Setup::Unlimited);
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
+    let sent = [&alice, &carol].map(|caller| caller.sends(invite("bob").with_sdp(OFFER)));
+    let rings = [bob.receives("INVITE"), bob.receives("INVITE")];
+    bob.refuses(&rings[0], 486);
+    refused(&alice, &sent[0], "486");
+    dials(&alice, REQUEST_LAST);
+    world.advance(MOMENT);
+    bob.refuses(&rings[1], 486);
+    refused(&carol, &sent[1], "486");
+    world.advance(LONG);
+    alice.receives_nothing();
+    let talk = call(&carol, &bob);
+    hang_up(&carol, &talk.caller, &bob);
+    world.advance(GUARD);
+    talks_after_recall(&alice, &bob);
 }
 
 /// R2: his leg is over, and what has become of hers is nothing to those who wait for him.

@@ -141,6 +141,29 @@ fn a_store_that_is_slow_delays_a_recall_and_no_call() {
     talks_after_recall(alice, bob);
 }
 
+/// Alice picks up, and Carol reaches Bob before the store knows of Alice's CC call: it would find him
+/// busy.
+#[test]
+fn a_cc_call_that_is_not_kept_yet_does_not_ring_a_callee_who_is_taken_meanwhile() {
+    let scene = BobIsBusy::with(Setup::Kept);
+    let (world, [alice, bob, carol]) = scene.parts();
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    world.store_is(Mood::Slow);
+    picks_up(alice, &recall);
+    bob.receives_nothing();
+    let talk = call(carol, bob);
+    world.advance(MOMENT);
+    world.store_is(Mood::Well);
+    alice.is_hung_up_on();
+    bob.receives_nothing();
+    hang_up(carol, &talk.caller, bob);
+    world.advance(GUARD);
+    talks_after_recall(alice, bob);
+    assert_eq!(world.completions_kept(), 0);
+}
+
 /// A subscriber hears of his turn only when that is kept.
 #[test]
 fn a_turn_is_told_when_it_is_kept() {

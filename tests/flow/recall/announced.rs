@@ -7,11 +7,11 @@ use campon::media::room::News;
 
 use super::{answered, takes_refer};
 use crate::flow::kit::completion::{
-    BobIsBusy, CANCEL_LAST, REQUEST_LAST, REST, connects, dials, dials_in_vain, recalled,
+    BobIsBusy, CANCEL_LAST, GUARD, REQUEST_LAST, REST, connects, dials, dials_in_vain, recalled,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, response};
-use crate::flow::kit::scenes::hang_up;
+use crate::flow::kit::scenes::{call, hang_up};
 use crate::flow::kit::subject::Setup;
 
 /// Alice has picked up, and her phone hears us.
@@ -63,6 +63,20 @@ fn the_callee_is_rung_when_his_caller_has_heard_whom_for() {
     hang_up(alice, &talk, bob);
     dials_in_vain(alice, CANCEL_LAST, "404");
     world.stays_quiet();
+}
+
+/// Bob takes another call while she listens: she is recalled anew when he has ended it.
+#[test]
+fn a_callee_who_is_taken_while_his_caller_hears_whom_for_is_not_rung() {
+    let (scene, _, room) = hears_us(Setup::Announcing);
+    let (world, [alice, bob, carol]) = scene.parts();
+    let talk = call(carol, bob);
+    alice.is_hung_up_on();
+    closes(&scene, room);
+    bob.receives_nothing();
+    hang_up(carol, &talk.caller, bob);
+    world.advance(GUARD);
+    recalled(alice);
 }
 
 /// R10: her phone dials by itself when it has heard it.

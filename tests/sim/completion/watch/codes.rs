@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use campon::time::Timestamp;
 
-use super::{Failed, SLACK, Watch, user_of};
+use super::{CONFIRMED, Failed, SLACK, Watch, user_of};
 use crate::flow::kit::message::Message;
 use crate::sim::completion::legs::UNHEARD_MAX;
-use crate::sim::completion::settings::OFFER_WINDOW;
+use crate::sim::completion::settings::{OFFER_WINDOW, TEXTS};
 use crate::sim::completion::user::{CANCEL_ALL, CANCEL_LAST, LEAVE, REQUEST_LAST};
 use crate::sim::wire;
 
@@ -17,9 +17,15 @@ impl Watch {
     pub(super) fn is_code_anew(&mut self, key: &(String, String), request: &Message) -> bool {
         let is_code = request.kind() == "INVITE" && request.uri().contains("%23");
         let came = self.requests.get(key).map(|(came, _)| *came);
-        let is_anew = is_code && came.is_some_and(|came| self.now.since(came) > UNHEARD_MAX);
+        // One that was refused is forgotten soon after its caller has acknowledged that: an ACK of the
+        // same branch (RFC 3261 §17.1.1.3) is one of a refusal.
+        let ack = (key.0.clone(), "ACK".to_owned());
+        let acknowledged = self.requests.get(&ack).map(|(at, _)| *at);
+        let is_over = |at: Option<Timestamp>, by| at.is_some_and(|at| self.now.since(at) > by);
+        let is_anew = is_code && (is_over(came, UNHEARD_MAX) || is_over(acknowledged, CONFIRMED));
         if is_anew {
             self.sent.retain(|(branch, _)| *branch != key.0);
+            self.requests.remove(&ack);
         }
         is_anew
     }
@@ -56,6 +62,11 @@ impl Watch {
         }
         if response.status() >= 300 {
             self.turns_of.on_code_over(request.call_id());
+        }
+        if response.status() == 503
+            && let Some(nth) = LEAVE.iter().position(|leave| *leave == code)
+        {
+            self.texts.on_refused(self.now, user, TEXTS[nth]);
         }
         let is_own = wire::session_name(response).is_some_and(|name| name == "-");
         if response.status() != 200 || !is_own {

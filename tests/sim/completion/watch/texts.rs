@@ -42,6 +42,8 @@ pub(super) struct Texts {
     ending: BTreeMap<CompletionId, Timestamp>,
     /// Which certainly have.
     ended: BTreeSet<CompletionId>,
+    /// Those whose callers were told that the store knows nothing of them, by caller and words, and when.
+    refused: BTreeMap<(String, String), Timestamp>,
     withdrawn: u64,
     /// How far the calendar is ahead of the time that passes.
     ahead: Duration,
@@ -69,6 +71,13 @@ impl Texts {
 
     pub(super) fn on_taken_back(&mut self, now: Timestamp, user: &str) {
         self.taken_back.insert(user.to_owned(), now);
+    }
+
+    /// The store has not said in time that it has a text: what it has written of it is removed, as soon
+    /// as it says so.
+    pub(super) fn on_refused(&mut self, now: Timestamp, user: &str, words: &str) {
+        self.refused
+            .insert((user.to_owned(), words.to_owned()), now);
     }
 
     pub(super) fn on_ending(&mut self, now: Timestamp, id: CompletionId) {
@@ -157,9 +166,14 @@ impl Watch {
         let is_withdrawn = is_recent(self.texts.taken_back.get(&text.0))
             || is_recent(self.texts.ending.get(&record.id));
         self.texts.withdrawn += u64::from(is_withdrawn);
+        // One refusal is about one text, and the store is not slow for longer.
+        let refused = (text.0.clone(), text.2.clone());
+        let refused = self.texts.refused.remove(&refused);
+        let is_refused = refused.is_some_and(|at| now.since(at) <= self.store_delay + SLACK);
         // The record's times are those of a process that was started with the world.
         let is_over = now + self.texts.ahead + SLACK >= record.ends;
-        if !is_withdrawn && !is_over && !is_taken_late && !self.texts.ended.contains(&record.id) {
+        let has_ended = is_refused || self.texts.ended.contains(&record.id);
+        if !is_withdrawn && !is_over && !is_taken_late && !has_ended {
             let what = format!("a text is dropped that nobody has read: {text:?} at {now:?}");
             self.faults.push(what);
         }

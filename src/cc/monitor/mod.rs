@@ -270,6 +270,7 @@ impl Monitor {
 
     /// CC-63: a selection that the callee's own call has overtaken is withdrawn, its place kept.
     fn on_line(&mut self, line: Line, turn: &mut Turn<'_>) {
+        self.rest_after_refusal(&line, turn.now, &turn.policy.times);
         self.line = self.without_own_edge(line, turn.now);
         if !self.line.refuses_calls(turn.now) {
             return;

@@ -11,8 +11,9 @@ use std::time::Duration;
 use crate::cc::SubscriptionId;
 use crate::cc::addr::Aor;
 use crate::cc::fork::CallId;
-use crate::cc::line::Line;
+use crate::cc::line::{Calls, Line};
 use crate::cc::monitor::cce::{Availability, Cce, Owed};
+use crate::cc::monitor::policy::Times;
 use crate::cc::monitor::{Context, Monitor, Place, Stage, Wait, Waiter};
 use crate::cc::pace::{Medium, Pace};
 use crate::time::Timestamp;
@@ -121,5 +122,18 @@ impl Cce {
             ..Self::awake(waiting.clone())
         };
         (anew == *self).then_some(waiting)
+    }
+}
+
+impl Monitor {
+    /// A call that the callee refused as busy is no edge, but his line is his own again after it.
+    pub(super) fn rest_after_refusal(&mut self, line: &Line, now: Timestamp, times: &Times) {
+        let is_over = self.line.calls == Calls::Engaged && line.calls != Calls::Engaged;
+        let is_edge = line.freed > self.line.freed && line.freed != self.own_edge;
+        if is_over && !is_edge {
+            for cce in self.entries.iter_mut().filter(|cce| cce.is_queued()) {
+                cce.rests_until = cce.rests_until.max(now + times.guard(cce.waiter));
+            }
+        }
     }
 }

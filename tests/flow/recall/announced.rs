@@ -76,7 +76,9 @@ fn a_callee_who_is_taken_while_his_caller_hears_whom_for_is_not_rung() {
     bob.receives_nothing();
     hang_up(carol, &talk.caller, bob);
     world.advance(GUARD);
-    recalled(alice);
+    let recall = recalled(alice);
+    alice.refuses(&recall, 486);
+    dials(alice, CANCEL_LAST);
 }
 
 /// R10: her phone dials by itself when it has heard it.

@@ -548,18 +548,11 @@ mod tests {
     }
 
     fn open_towards(room: u64, port: u16, remote: SocketAddr) -> Command {
-        match open(room, port) {
-            Command::Open {
-                room,
-                party: (port, agreed),
-                programme,
-            } => Command::Open {
-                room,
-                party: (port, Agreed { remote, ..agreed }),
-                programme,
-            },
-            other => other,
+        let mut command = open(room, port);
+        if let Command::Open { party, .. } = &mut command {
+            party.1.remote = remote;
         }
+        command
     }
 
     fn is_free(port: u16) -> bool {

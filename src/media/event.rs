@@ -52,7 +52,7 @@ struct Segment {
 
 impl Segment {
     /// Whether this one goes on with it.
-    fn goes_on(&self, next: &Self) -> bool {
+    fn goes_on(self, next: Self) -> bool {
         let is_after = next.timestamp.wrapping_sub(self.timestamp) == SEGMENT;
         is_after && !self.is_over && next.event == self.event
     }
@@ -123,7 +123,7 @@ impl Passing {
     fn note(&mut self, segment: Segment) -> bool {
         match self.last.replace(segment) {
             Some(last) if last.timestamp == segment.timestamp => false,
-            Some(last) if last.goes_on(&segment) => {
+            Some(last) if last.goes_on(segment) => {
                 self.before = self.before.saturating_add(SEGMENT);
                 false
             }
@@ -164,7 +164,7 @@ impl Events {
         let is_known = self
             .last
             .replace(segment)
-            .is_some_and(|last| last.timestamp == timestamp || last.goes_on(&segment));
+            .is_some_and(|last| last.timestamp == timestamp || last.goes_on(segment));
         (!is_known).then_some(digit)
     }
 }

@@ -482,7 +482,8 @@ impl Shard {
             if let (true, Some(Mixed::Intruder { attempt, .. })) = (is_in, held.mixed.as_deref()) {
                 let [first, second] = agreed;
                 self.note_joined(now, attempt);
-                self.sounds.mix(room, [(a, first), (b, second)], mix);
+                let parties = Box::new([(a, first), (b, second)]);
+                self.sounds.mix(room, parties, mix);
                 self.counters.calls_joined += 1;
             }
             is_in

@@ -137,8 +137,7 @@ impl Sounds {
     }
 
     /// The party of a room joins two others there.
-    pub(super) fn mix(&mut self, room: RoomId, parties: [(u16, Agreed); 2], mix: Mix) {
-        let parties = Box::new(parties);
+    pub(super) fn mix(&mut self, room: RoomId, parties: Box<[(u16, Agreed); 2]>, mix: Mix) {
         self.commands.push_back(Command::Mix { room, parties, mix });
     }
 

@@ -38,6 +38,15 @@ impl Service {
         self.tell_agent(of, agent::Event::Forked(of, subscription));
     }
 
+    /// What the caller did as his phone rang. If the next recall still waits for the store, he did it to
+    /// one that was taken back.
+    pub(super) fn on_phone(&mut self, id: CompletionId, event: agent::Event) {
+        let known = self.completions.get(&id);
+        if !known.is_some_and(|completion| completion.commit.holds_recall()) {
+            self.on_recall(id, event);
+        }
+    }
+
     /// Something about a recall that rings here.
     pub(super) fn on_recall(&mut self, id: CompletionId, event: agent::Event) {
         if let Some(completion) = self.completions.get(&id) {

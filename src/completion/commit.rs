@@ -26,6 +26,9 @@ impl Service {
         let is_down = self.is_down;
         match self.completions.get_mut(&id) {
             Some(completion) if completion.commit.is_open() => turn.out.push(output),
+            Some(completion) if matches!(output, Output::EndRecall { .. }) => {
+                completion.commit.end_recall(output, turn.out);
+            }
             Some(completion) if is_down => completion.commit.give_out_unkept(output, turn.out),
             Some(completion) => completion.commit.hold(output),
             None => turn.out.push(output),

@@ -333,15 +333,8 @@ impl Commit {
         self.work.take_if(|work| work.reads == 0);
     }
 
-    /// Holds an output, or takes back what it undoes: who was not rung need not be told to stop.
+    /// Holds an output until all is kept.
     pub(super) fn hold(&mut self, output: Output) {
-        if let Output::EndRecall { .. } = output {
-            let never_rang = self.held().iter().any(|o| matches!(o, Output::Recall(_)));
-            self.drop_calls();
-            if never_rang {
-                return;
-            }
-        }
         let held = &mut self.work().held;
         if let Output::Notify { subscription, .. } = &output {
             // CC-67: who is told late is told how it stands, not how that came: each NOTIFY says all.
@@ -349,6 +342,22 @@ impl Commit {
             held.retain(|it| !is_older(it));
         }
         held.push(output);
+    }
+
+    /// The ringing stops at once, for nothing of that need be kept: held back, it would meet the next
+    /// recall. Who was not rung yet need not be told to stop.
+    pub(super) fn end_recall(&mut self, end: Output, out: &mut Vec<Output>) {
+        let rang = !self.holds_recall();
+        self.drop_calls();
+        if rang {
+            out.push(end);
+        }
+    }
+
+    /// Whether somebody is to be rung when all is kept.
+    pub(super) fn holds_recall(&self) -> bool {
+        let rings = |held: &Output| matches!(held, Output::Recall(_));
+        self.held().iter().any(rings)
     }
 
     /// Nobody is rung, called or written to by what is held.

@@ -102,12 +102,8 @@ impl Commit {
         if let Output::Uncompleted { ticket, result } = output {
             let result = result.and(Err(Reject::StoreUnavailable));
             out.push(Output::Uncompleted { ticket, result });
-        } else if let Output::Recall(_) | Output::EndRecall { .. } = output {
+        } else if let Output::Recall(_) = output {
             self.hold(output);
-            let rings = |held: &Output| matches!(held, Output::Recall(_));
-            if !self.held().iter().any(rings) {
-                self.release(out);
-            }
         } else {
             out.push(output);
         }

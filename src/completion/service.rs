@@ -224,9 +224,9 @@ impl Service {
                 self.tell_agent(subscription, agent::Event::Published(subscription, how));
                 self.on_moved(subscription);
             }
-            Input::RecallAnswered { id } => self.on_recall(id, agent::Event::RecallAnswered(id)),
+            Input::RecallAnswered { id } => self.on_phone(id, agent::Event::RecallAnswered(id)),
             Input::RecallFailed { id, why } => {
-                self.on_recall(id, agent::Event::RecallFailed(id, why));
+                self.on_phone(id, agent::Event::RecallFailed(id, why));
             }
             Input::CcCallArrived { id } => self.on_cc_call_arrived(id),
             Input::CcCallAnswered { id } => self.on_cc_call_answered(id),

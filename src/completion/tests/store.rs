@@ -173,6 +173,27 @@ fn a_running_recall_survives_a_silent_store() {
     assert_eq!(called(&out), ["sip:bob@home.example;m=BS"]);
 }
 
+/// The end of the ringing waited for the store, met the next recall there, and a late answer to the
+/// first one called Bob as if it were to the second.
+#[test]
+fn a_recall_that_is_taken_back_ends_at_once_though_the_store_is_silent() {
+    let mut world = World::new();
+    let id = world.waits(ALICE, BOB);
+    world.frees(BOB);
+    world.mood = StoreMood::Silent;
+    let mut out = world.step(Input::RecallAnswered { id });
+    assert_eq!(stopped(&out), []);
+    out = world.engaged(BOB);
+    assert_eq!(stopped(&out), [id]);
+    out = world.frees(BOB);
+    out.extend(world.step(Input::RecallAnswered { id }));
+    assert_eq!(called(&out), [""; 0]);
+    world.mood = StoreMood::Well;
+    out = world.pass(seconds(4));
+    assert_eq!((stopped(&out), called(&out)), (vec![], vec![]));
+    assert_eq!(rung(&out), [user(ALICE)]);
+}
+
 #[test]
 fn a_record_that_somebody_else_has_ends_here_without_a_recall() {
     let mut world = World::new();

@@ -541,13 +541,7 @@ fn respond(
     write: impl FnOnce(&mut Writer<'_>),
     body: &[u8],
 ) {
-    let (status, phrase, tag) = answer;
-    let answer = Answer {
-        status,
-        phrase,
-        tag,
-        rest: reply::rest(turn.scratch, write, body),
-    };
+    let answer = Answer::written(turn.scratch, answer, write, body);
     turn.layer.respond(turn.now, server, &answer);
 }
 

@@ -252,12 +252,7 @@ impl Shard {
             let notifier = &lamp.notifier;
             notifier.write_accepted(writer, contact.as_bytes(), expires_s);
         };
-        let answer = Answer {
-            status: Status::OK,
-            phrase: b"",
-            tag,
-            rest: reply::rest(&mut self.scratch, write, b""),
-        };
+        let answer = Answer::written(&mut self.scratch, (Status::OK, b"", tag), write, b"");
         self.layer.respond(now, server, &answer);
         self.tell_lamp(now, key);
     }

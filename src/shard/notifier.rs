@@ -242,12 +242,7 @@ impl Shard {
             }
             Subscribing::Within(server) => (server, reply::Tag::AsReceived),
         };
-        let answer = Answer {
-            status: Status::OK,
-            phrase: b"",
-            tag,
-            rest: reply::rest(&mut self.scratch, write, b""),
-        };
+        let answer = Answer::written(&mut self.scratch, (Status::OK, b"", tag), write, b"");
         self.layer.respond(now, server, &answer);
     }
 
@@ -286,12 +281,7 @@ impl Shard {
             }
         };
         let status = Status::new(reject.status()).unwrap_or(Status::SERVER_INTERNAL_ERROR);
-        let answer = Answer {
-            status,
-            phrase: b"",
-            tag,
-            rest: reply::rest(&mut self.scratch, write, b""),
-        };
+        let answer = Answer::written(&mut self.scratch, (status, b"", tag), write, b"");
         self.layer.respond(now, server, &answer);
         tracing::debug!(why = %reject, "refused a request for completion");
     }
@@ -546,12 +536,9 @@ impl Shard {
             }
         };
         let tag = hex(self.rng.bits());
-        let answer = Answer {
-            status: granted.err().unwrap_or(Status::OK),
-            phrase: b"",
-            tag: reply::Tag::Ours(&tag),
-            rest: reply::rest(&mut self.scratch, write, b""),
-        };
+        let status = granted.err().unwrap_or(Status::OK);
+        let head = (status, &b""[..], reply::Tag::Ours(&tag));
+        let answer = Answer::written(&mut self.scratch, head, write, b"");
         self.layer.respond(now, server, &answer);
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Spec: RFC 3261 §17.2, §9.2; RFC 6026 §7.1; RFC 4320 §4.
 
-use crate::sip::Request;
 use crate::sip::flow::Flow;
 use crate::sip::method::Method;
 use crate::sip::status::Status;
+use crate::sip::{Request, Writer};
 use crate::table::{Full, Key, Table};
 use crate::time::Timestamp;
 use crate::transaction::branch::hex;
@@ -45,6 +45,23 @@ pub struct Answer<'a> {
     pub tag: Tag<'a>,
     /// Header lines, the blank line and the body, as a fragment of the writer.
     pub rest: &'a [u8],
+}
+
+impl<'a> Answer<'a> {
+    /// One with header lines and a body of its own.
+    pub fn written(
+        scratch: &'a mut Vec<u8>,
+        (status, phrase, tag): (Status, &'a [u8], Tag<'a>),
+        write: impl FnOnce(&mut Writer<'_>),
+        body: &[u8],
+    ) -> Self {
+        Self {
+            status,
+            phrase,
+            tag,
+            rest: reply::rest(scratch, write, body),
+        }
+    }
 }
 
 impl Answer<'static> {

@@ -44,6 +44,32 @@ fn bob_hangs_up(scene: &BobIsBusy) {
     scene.bob_hangs_up();
 }
 
+/// Bob's other call ends, and his phone is offered the call that waits.
+#[track_caller]
+fn bob_is_offered_it(scene: &BobIsBusy) -> Message {
+    bob_hangs_up(scene);
+    scene.world.advance(CALL_GUARD);
+    scene.bob.receives("INVITE")
+}
+
+/// His phone rings for it.
+#[track_caller]
+fn bob_rings(scene: &BobIsBusy) -> Message {
+    let rings = bob_is_offered_it(scene);
+    scene.bob.answers(&rings, 180);
+    scene.alice.receives("180");
+    rings
+}
+
+/// He is busy again, and the call goes back into the queue.
+#[track_caller]
+fn bob_is_busy_again(scene: &BobIsBusy) {
+    let rings = bob_is_offered_it(scene);
+    scene.bob.refuses(&rings, 486);
+    scene.world.advance(MOMENT);
+    scene.alice.receives("182");
+}
+
 /// Bob's phone takes the call, and the two talk.
 #[track_caller]
 fn talks(caller: &Party, sent: &Message, bob: &Party) {
@@ -116,14 +142,9 @@ fn who_wants_no_queue_is_told_at_once() {
 #[test]
 fn a_callee_who_is_busy_again_costs_nobody_his_place() {
     let scene = BobIsBusy::new();
-    let (world, [alice, bob, _]) = scene.parts();
+    let (world, [alice, ..]) = scene.parts();
     let sent = camps(alice);
-    bob_hangs_up(&scene);
-    world.advance(CALL_GUARD);
-    let rings = bob.receives("INVITE");
-    bob.refuses(&rings, 486);
-    world.advance(MOMENT);
-    alice.receives("182");
+    bob_is_busy_again(&scene);
     world.advance(just_before(just_before(TELLS)));
     alice.receives_nothing();
     alice.gives_up(&sent);
@@ -133,16 +154,9 @@ fn a_callee_who_is_busy_again_costs_nobody_his_place() {
 #[test]
 fn a_call_that_goes_back_into_the_queue_leaves_nothing_in_the_store() {
     let scene = BobIsBusy::with(Setup::Kept);
-    let BobIsBusy {
-        alice, bob, world, ..
-    } = &scene;
+    let (world, [alice, ..]) = scene.parts();
     let sent = camps(alice);
-    bob_hangs_up(&scene);
-    world.advance(CALL_GUARD);
-    let rings = bob.receives("INVITE");
-    bob.refuses(&rings, 486);
-    world.advance(MOMENT);
-    alice.receives("182");
+    bob_is_busy_again(&scene);
     assert_eq!(world.completions_kept(), 0);
     alice.cancels(&sent);
     alice.receives("200");
@@ -153,13 +167,9 @@ fn a_call_that_goes_back_into_the_queue_leaves_nothing_in_the_store() {
 #[test]
 fn a_callee_who_does_not_answer_has_been_reached() {
     let scene = BobIsBusy::new();
-    let (world, [alice, bob, _]) = scene.parts();
+    let (_, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
-    bob_hangs_up(&scene);
-    world.advance(CALL_GUARD);
-    let rings = bob.receives("INVITE");
-    bob.answers(&rings, 180);
-    alice.receives("180");
+    let rings = bob_rings(&scene);
     bob.refuses(&rings, 480);
     let failure = refused(alice, &sent, "480");
     assert!(failure.header("Call-Info").ends_with(";m=NR"), "{failure}");
@@ -170,11 +180,7 @@ fn a_caller_who_hangs_up_while_the_callee_rings_ends_that_too() {
     let scene = BobIsBusy::new();
     let (world, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
-    bob_hangs_up(&scene);
-    world.advance(CALL_GUARD);
-    let rings = bob.receives("INVITE");
-    bob.answers(&rings, 180);
-    alice.receives("180");
+    let rings = bob_rings(&scene);
     alice.gives_up(&sent);
     gives_in(bob, &rings);
     world.advance(LONG);
@@ -185,13 +191,9 @@ fn a_caller_who_hangs_up_while_the_callee_rings_ends_that_too() {
 #[test]
 fn an_answer_that_crosses_a_cancel_is_acknowledged_and_ended() {
     let scene = BobIsBusy::new();
-    let (world, [alice, bob, _]) = scene.parts();
+    let (_, [alice, bob, _]) = scene.parts();
     let sent = camps(alice);
-    bob_hangs_up(&scene);
-    world.advance(CALL_GUARD);
-    let rings = bob.receives("INVITE");
-    bob.answers(&rings, 180);
-    alice.receives("180");
+    let rings = bob_rings(&scene);
     alice.gives_up(&sent);
     let cancel = bob.receives("CANCEL");
     bob.sends(response(&rings, 200).with_sdp(ANSWER));

@@ -142,7 +142,7 @@ fn a_store_that_is_slow_delays_a_recall_and_no_call() {
 }
 
 /// Alice picks up, and Carol reaches Bob before the store knows of Alice's CC call: it would find him
-/// busy.
+/// busy. To hang up on her nothing need be kept.
 #[test]
 fn a_cc_call_that_is_not_kept_yet_does_not_ring_a_callee_who_is_taken_meanwhile() {
     let scene = BobIsBusy::with(Setup::Kept);
@@ -154,9 +154,9 @@ fn a_cc_call_that_is_not_kept_yet_does_not_ring_a_callee_who_is_taken_meanwhile(
     picks_up(alice, &recall);
     bob.receives_nothing();
     let talk = call(carol, bob);
+    alice.is_hung_up_on();
     world.advance(MOMENT);
     world.store_is(Mood::Well);
-    alice.is_hung_up_on();
     bob.receives_nothing();
     hang_up(carol, &talk.caller, bob);
     world.advance(GUARD);

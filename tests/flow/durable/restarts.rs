@@ -47,7 +47,6 @@ fn a_request_outlives_its_process_and_ends_once() {
     world.stays_quiet();
 }
 
-/// Nobody asked: its caller was never told that it was accepted.
 /// Right after the start nobody was registered yet, so that Bob was taken for somebody behind the
 /// upstream, which does not tell of him: the request had ended before he came back.
 #[test]
@@ -75,6 +74,7 @@ fn a_request_for_a_user_outlives_its_process_beside_an_upstream() {
     assert_eq!(world.completions_kept(), 0);
 }
 
+/// Its caller was never told that it was accepted.
 #[test]
 fn what_was_not_kept_yet_is_gone_with_its_process() {
     let scene = BobIsBusy::with(Setup::Kept);

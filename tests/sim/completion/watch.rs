@@ -29,6 +29,7 @@ use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::wire;
 
 use camps::Camps;
+use codes::Coded;
 pub(super) use kept::read;
 use texts::Texts;
 use turns::Turns;
@@ -85,7 +86,7 @@ pub(crate) struct Watch {
     /// The codes of each user that ask for completion and wait for their answer.
     asking: BTreeMap<String, u32>,
     /// When the last one of each user was answered well.
-    coded: BTreeMap<String, Timestamp>,
+    coded: BTreeMap<String, Coded>,
     /// The state that each subscription elsewhere was told last, with its CSeq.
     told: BTreeMap<String, (u32, bool)>,
     /// What the store had when the last recall left.
@@ -317,7 +318,7 @@ impl Watch {
     pub(crate) fn on_ended(&mut self, pair: &Pair) {
         self.texts.on_ended(pair.id);
         let asked = self.texts.ending(pair.id);
-        let coded = self.coded.get(&pair.caller).copied();
+        let coded = self.coded.get(&pair.caller).map(|it| it.answered);
         if pair.mode != Mode::Callback || coded.is_some_and(|at| Some(at) >= asked) {
             return;
         }

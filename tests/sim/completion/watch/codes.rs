@@ -11,6 +11,13 @@ use crate::sim::completion::settings::{OFFER_WINDOW, TEXTS};
 use crate::sim::completion::user::{CANCEL_ALL, CANCEL_LAST, LEAVE, REQUEST_LAST};
 use crate::sim::wire;
 
+/// A code that asked for a callback, and was answered well.
+#[derive(Clone, Copy)]
+pub(super) struct Coded {
+    pub(super) came: Timestamp,
+    pub(super) answered: Timestamp,
+}
+
 impl Watch {
     /// Whether a code comes once more when its first copy is forgotten, so that its answers are not
     /// those to the first one.
@@ -78,9 +85,12 @@ impl Watch {
         // What is taken back last may be what has not been answered yet, or a text, or a call that waits.
         let is_other = self.texts.has_left(user) || self.camps.has_waited(user, came);
         let is_sure = *asking == 0 && !is_other;
+        // A slow store answers both at once; what was asked for later is not taken back.
+        let is_renewed = self.coded.get(user).is_some_and(|it| it.came > came);
         let wanted = self.wanted.entry(user.clone()).or_default();
         if code == REQUEST_LAST {
-            self.coded.insert(user.clone(), self.now);
+            let answered = self.now;
+            self.coded.insert(user.clone(), Coded { came, answered });
             let is_recent =
                 |it: &&Failed| it.caller == *user && came.since(it.at) <= OFFER_WINDOW + SLACK;
             let recent = self.failed.iter().filter(is_recent);
@@ -97,7 +107,9 @@ impl Watch {
                 self.turns_of
                     .on_accepted(self.now, (user, &last.callee), failed);
             }
-        } else if code == CANCEL_ALL || code == CANCEL_LAST && wanted.len() == 1 && is_sure {
+        } else if !is_renewed
+            && (code == CANCEL_ALL || code == CANCEL_LAST && wanted.len() == 1 && is_sure)
+        {
             wanted.clear();
             self.turns_of.forget(user, None);
         }

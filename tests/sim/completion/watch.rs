@@ -29,6 +29,7 @@ use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::wire;
 
 use camps::Camps;
+use kept::Signs;
 pub(super) use kept::read;
 use texts::Texts;
 use turns::Turns;
@@ -92,8 +93,8 @@ pub(crate) struct Watch {
     kept: Vec<Record>,
     /// How many recalls of each request it had counted.
     rung: BTreeMap<CompletionId, u32>,
-    /// Of whom this process has seen a call; whether he was on another is [`Self::talking_on`].
-    signs: BTreeSet<String>,
+    /// Whom this process has seen; whether he was on another call is [`Self::talking_on`].
+    signs: Signs,
     /// Who is on a call of a process that has ended, as nobody but the two phones can know.
     pub(crate) talking_on: Vec<String>,
     /// When the process before this one ended.
@@ -190,7 +191,7 @@ impl Watch {
             told: BTreeMap::new(),
             kept: Vec::new(),
             rung: BTreeMap::new(),
-            signs: BTreeSet::new(),
+            signs: Signs::default(),
             talking_on: Vec::new(),
             crashed: None,
         }
@@ -347,8 +348,7 @@ impl Watch {
         let uri = invite.uri();
         self.note_camps_in(from, invite);
         if let Some(user) = self.users.get(&from) {
-            // Who dials is not on a call of before.
-            self.signs.insert(user.clone());
+            self.signs.on_dials(user);
         }
         if uri.contains("%23") {
             return self.on_code_in(from, uri);
@@ -396,7 +396,7 @@ impl Watch {
 
     fn on_invite_out(&mut self, to: SocketAddr, invite: &Message) {
         let user = self.users.get(&to).cloned().unwrap_or_default();
-        self.signs.insert(user.clone());
+        self.signs.on_rings(&user);
         let is_recall = invite
             .find("Alert-Info")
             .is_some_and(|info| info.contains("recall"));

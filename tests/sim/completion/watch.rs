@@ -258,10 +258,7 @@ impl Watch {
             "PUBLISH" => self.on_publish_in(message),
             "INVITE" if message.tag_of_to().is_empty() => self.on_invite_in(from, message),
             "BYE" => self.legs.hang_up(now, message.call_id()),
-            "CANCEL" => {
-                self.legs.close(message.call_id());
-                self.close_cc_call(message.call_id());
-            }
+            "CANCEL" => self.on_cancel_in(from, message),
             _ => {}
         }
     }

@@ -1,11 +1,11 @@
-//! What is noted of each side of a call: whether its phone takes Join, and whether it has left.
+//! What is noted of each side of a call: whether its phone takes Join, has left, or was busy.
 //!
 //! Spec: RFC 3911 §7.2 (`Supported: join`); RFC 3261 §15; RULES R2, R17.
 //!
 //! Where nobody may intrude nothing is noted of Join, and nothing looked at.
 
-use crate::call::{Call, Phase, Side, Turn};
-use crate::sip::{Message, Name, OwnedDialogId};
+use crate::call::{Call, Outcome, Phase, Side, Turn};
+use crate::sip::{Message, Name, OwnedDialogId, Status};
 use crate::time::Timestamp;
 
 /// The marks of a call.
@@ -24,6 +24,8 @@ enum Mark {
     LeftA = 4,
     /// B has.
     LeftB = 8,
+    /// B's phone was busy, as it said after A had taken the call back.
+    BusyB = 16,
 }
 
 impl Marks {
@@ -95,6 +97,21 @@ impl Call {
         self.marks.set(Mark::LeftA, true);
     }
 
+    /// Notes what B's phone says once A has had its own answer. One that has rung was busy with nothing
+    /// else.
+    pub(super) fn note_late(&mut self, status: Status) {
+        let was_taken_back = self.outcome == Outcome::Cancelled && !self.has_rung();
+        if was_taken_back && is_busy(status) {
+            self.marks.set(Mark::BusyB, true);
+        }
+    }
+
+    /// R2: whether B refused it because he was busy, whatever A was told.
+    pub fn met_busy(&self) -> bool {
+        self.marks.has(Mark::BusyB)
+            || matches!(self.outcome, Outcome::Failed(status) if is_busy(status))
+    }
+
     /// Whether the phone of this side has said that it takes Join.
     pub fn takes_join(&self, side: Side) -> bool {
         self.marks.has(match side {
@@ -112,6 +129,10 @@ impl Call {
             across: dialog.tag().text().to_vec(),
         }
     }
+}
+
+fn is_busy(status: Status) -> bool {
+    [Status::BUSY_HERE, Status::BUSY_EVERYWHERE].contains(&status)
 }
 
 fn takes_join(message: &Message<'_>) -> bool {

@@ -290,6 +290,7 @@ impl Call {
         } else if response.status.is_success() {
             self.on_success(turn, branch, response);
         } else if self.ask_longer(turn, branch, response).is_none() {
+            self.note_late(response.status);
             self.end_branch(branch);
             if !self.is_earlier(branch) {
                 self.on_branch_final(turn, response.status, Some(response));

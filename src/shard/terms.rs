@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::call::{Outcome, Side};
+use crate::call::Side;
 use crate::cc::trust::PeerId;
 use crate::completion;
 use crate::location::Aor;
@@ -18,7 +18,7 @@ use crate::shard::settings::Trust;
 use crate::shard::ways::Ways;
 use crate::shard::{Held, Parties, Reject, Shard};
 use crate::sip::flow::Flow;
-use crate::sip::{Message, Method, Name, Request, Status};
+use crate::sip::{Message, Method, Name, Request};
 use crate::table::Key;
 use crate::time::Timestamp;
 
@@ -223,8 +223,7 @@ impl Shard {
 
     /// The same of one that its callee may have refused.
     pub(super) fn release_over(&mut self, now: Timestamp, held: &Held) {
-        let busy = [Status::BUSY_HERE, Status::BUSY_EVERYWHERE];
-        if matches!(held.call.outcome(), Outcome::Failed(status) if busy.contains(&status)) {
+        if held.call.met_busy() {
             self.release_refused(now, &held.parties);
         } else {
             self.release(now, &held.parties);

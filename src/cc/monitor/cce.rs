@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::cc::addr::Aor;
 use crate::cc::fork::CallId;
-use crate::cc::line::{Line, Trigger};
-use crate::cc::monitor::event::Refusal;
+use crate::cc::line::{Calls, Line, Trigger};
+use crate::cc::monitor::event::{Found, Refusal};
 use crate::cc::monitor::policy::Times;
 use crate::cc::pace::{Medium, Pace};
 use crate::cc::{Condition, RecallState, SubscriptionId};
@@ -149,6 +149,28 @@ impl Newcomer {
             Renewal::Shortens => None,
             Renewal::Lengthens => Some(ends),
         }
+    }
+}
+
+impl Wait {
+    /// A call has found the callee so, whose line is this now; lines of which nothing is known count as
+    /// free after so long.
+    pub(super) fn meet(
+        &mut self,
+        found: Found,
+        (line, now): (&Line, Timestamp),
+        unknown: Duration,
+    ) {
+        let is_unseen = line.freed.is_none() && line.registered.is_none();
+        let is_unknown = matches!(self.trigger, Trigger::Seen { by } if by > now) && is_unseen;
+        let trigger = match (found.condition, found.calls) {
+            // R2: who talks since before the start may not have registered yet; his phone will, and he
+            // talk on.
+            (Condition::NotLoggedIn, _) if is_unknown => return,
+            (Condition::Busy, Calls::Unknown) => Trigger::Seen { by: now + unknown },
+            (condition, calls) => Trigger::after(condition, calls),
+        };
+        (self.condition, self.trigger) = (found.condition, trigger);
     }
 }
 

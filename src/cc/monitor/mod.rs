@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use crate::cc::addr::Aor;
 use crate::cc::document::Retention;
-use crate::cc::line::{Calls, Line, Trigger};
+use crate::cc::line::{Calls, Line};
 use crate::cc::pace::Pace;
 use crate::cc::{Condition, RecallState, SubscriptionId};
 use crate::time::Timestamp;
@@ -376,14 +376,10 @@ impl Monitor {
         turn: &mut Turn<'_>,
     ) {
         let now = turn.now;
-        let unknown = turn.policy.times.unknown;
+        let (line, unknown) = (self.line, turn.policy.times.unknown);
         let Some(cce) = self.find(id) else { return };
         if let Some(found) = found {
-            cce.wait.condition = found.condition;
-            cce.wait.trigger = match (found.condition, found.calls) {
-                (Condition::Busy, Calls::Unknown) => Trigger::Seen { by: now + unknown },
-                (condition, calls) => Trigger::after(condition, calls),
-            };
+            cce.wait.meet(found, (&line, now), unknown);
         }
         cce.wait.since = now;
         if !cce.is_queued() {
@@ -603,6 +599,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::cc::line::Trigger;
     use crate::cc::pace::{Gate, Medium};
 
     const ALICE: SubscriptionId = SubscriptionId(1);
@@ -1334,6 +1331,60 @@ mod tests {
         bench.step(Event::Subscribe(reloaded));
         assert_eq!(bench.pass(seconds(299)), []);
         assert_eq!(told(&bench.pass(seconds(1)), ALICE), [READY]);
+    }
+
+    /// A subscriber who had been told before the restart that it was his turn called just after it, and
+    /// Bob, who talked on, was taken for one who had been away when his phone registered.
+    #[test]
+    fn a_call_too_early_after_a_restart_does_not_make_a_busy_callee_one_who_was_away() {
+        let mut bench = Bench::new(Policy::default());
+        let away = Line {
+            calls: Calls::Free,
+            ..Line::UNKNOWN
+        };
+        bench.line(away);
+        let by = bench.now + seconds(300);
+        let reloaded = Newcomer {
+            wait: Wait {
+                trigger: Trigger::Seen { by },
+                ..ccbs(bench.now)
+            },
+            ..bench.newcomer(ALICE)
+        };
+        bench.step(Event::Subscribe(reloaded));
+        bench.step(Event::CcCallArrived(ALICE));
+        let nobody = Found {
+            condition: Condition::NotLoggedIn,
+            calls: Calls::Free,
+        };
+        bench.step(Event::CcCallFailed(ALICE, Some(nobody)));
+        bench.pass(seconds(1));
+        let back = Line {
+            calls: Calls::Unknown,
+            registered: Some(bench.now),
+            ..away
+        };
+        bench.line(back);
+        assert_eq!(bench.pass(seconds(100)), []);
+        // Who was seen since and is not there now, is away.
+        bench.line(Line {
+            calls: Calls::Free,
+            freed: Some(bench.now),
+            ..back
+        });
+        assert_eq!(told(&bench.pass(seconds(5)), ALICE), [READY]);
+        bench.step(Event::CcCallArrived(ALICE));
+        bench.line(Line {
+            registered: None,
+            ..bench.line
+        });
+        bench.step(Event::CcCallFailed(ALICE, Some(nobody)));
+        bench.pass(seconds(10));
+        bench.line(Line {
+            registered: Some(bench.now),
+            ..bench.line
+        });
+        assert_eq!(told(&bench.pass(seconds(5)), ALICE), [READY]);
     }
 
     #[test]

@@ -71,6 +71,29 @@ fn a_call_that_is_refused_as_busy_is_no_sign_that_its_callee_is_free() {
     talks_after_recall(&alice, &bob);
 }
 
+/// R2: the same of one that was taken back before he said so, which was taken for one that had rung.
+#[test]
+fn a_call_that_is_taken_back_and_refused_as_busy_is_no_sign_that_its_callee_is_free() {
+    let world = World::new(Setup::Unlimited);
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
+    let sent = [&alice, &carol].map(|caller| caller.sends(invite("bob").with_sdp(OFFER)));
+    let rings = [bob.receives("INVITE"), bob.receives("INVITE")];
+    bob.refuses(&rings[0], 486);
+    refused(&alice, &sent[0], "486");
+    dials(&alice, REQUEST_LAST);
+    carol.cancels(&sent[1]);
+    assert_eq!(carol.receives("200").cseq_method(), "CANCEL");
+    refused(&carol, &sent[1], "487");
+    world.advance(MOMENT);
+    bob.refuses(&rings[1], 486);
+    world.advance(LONG);
+    alice.receives_nothing();
+    let talk = call(&carol, &bob);
+    hang_up(&carol, &talk.caller, &bob);
+    world.advance(GUARD);
+    talks_after_recall(&alice, &bob);
+}
+
 /// R2: his leg is over, and what has become of hers is nothing to those who wait for him.
 #[test]
 fn who_hung_up_on_a_phone_that_has_died_is_called_back_for() {

@@ -30,6 +30,7 @@ use crate::sim::wire;
 
 use camps::Camps;
 use codes::Coded;
+use kept::Signs;
 pub(super) use kept::read;
 use texts::Texts;
 use turns::Turns;
@@ -93,8 +94,8 @@ pub(crate) struct Watch {
     kept: Vec<Record>,
     /// How many recalls of each request it had counted.
     rung: BTreeMap<CompletionId, u32>,
-    /// Of whom this process has seen a call; whether he was on another is [`Self::talking_on`].
-    signs: BTreeSet<String>,
+    /// Whom this process has seen; whether he was on another call is [`Self::talking_on`].
+    signs: Signs,
     /// Who is on a call of a process that has ended, as nobody but the two phones can know.
     pub(crate) talking_on: Vec<String>,
     /// When the process before this one ended.
@@ -191,7 +192,7 @@ impl Watch {
             told: BTreeMap::new(),
             kept: Vec::new(),
             rung: BTreeMap::new(),
-            signs: BTreeSet::new(),
+            signs: Signs::default(),
             talking_on: Vec::new(),
             crashed: None,
         }
@@ -258,10 +259,7 @@ impl Watch {
             "PUBLISH" => self.on_publish_in(message),
             "INVITE" if message.tag_of_to().is_empty() => self.on_invite_in(from, message),
             "BYE" => self.legs.hang_up(now, message.call_id()),
-            "CANCEL" => {
-                self.legs.close(message.call_id());
-                self.close_cc_call(message.call_id());
-            }
+            "CANCEL" => self.on_cancel_in(from, message),
             _ => {}
         }
     }
@@ -348,8 +346,7 @@ impl Watch {
         let uri = invite.uri();
         self.note_camps_in(from, invite);
         if let Some(user) = self.users.get(&from) {
-            // Who dials is not on a call of before.
-            self.signs.insert(user.clone());
+            self.signs.on_dials(user);
         }
         if uri.contains("%23") {
             return self.on_code_in(from, uri);
@@ -397,7 +394,7 @@ impl Watch {
 
     fn on_invite_out(&mut self, to: SocketAddr, invite: &Message) {
         let user = self.users.get(&to).cloned().unwrap_or_default();
-        self.signs.insert(user.clone());
+        self.signs.on_rings(&user);
         let is_recall = invite
             .find("Alert-Info")
             .is_some_and(|info| info.contains("recall"));

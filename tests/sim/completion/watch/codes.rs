@@ -51,6 +51,28 @@ impl Watch {
         }
     }
 
+    /// A call is taken back. Where it is a code, so is the text that it has left, as soon as the store says
+    /// that it has that.
+    pub(super) fn on_cancel_in(&mut self, from: SocketAddr, cancel: &Message) {
+        self.legs.close(cancel.call_id());
+        self.close_cc_call(cancel.call_id());
+        let code = user_of(cancel.uri());
+        if let Some(nth) = LEAVE.iter().position(|leave| *leave == code)
+            && let Some(user) = self.users.get(&from)
+        {
+            self.texts.on_refused(self.now, user, TEXTS[nth]);
+        }
+    }
+
+    /// Campon keeps no transaction for whom it does not know (RFC 3261 §8.2.7): the next copy of what it
+    /// has refused him is decided anew, and is his own code if he has registered meanwhile.
+    fn forget_copies(&mut self, request: &Message) {
+        let branch = request.branch();
+        self.requests
+            .remove(&(branch.to_owned(), request.cseq_method().to_owned()));
+        self.sent.retain(|(of, _)| of != branch);
+    }
+
     /// A code has its answer: campon's own, or, from a phone that is not registered, a callee's
     /// who took it for a number. What it is about was decided when it came.
     pub(super) fn on_code(
@@ -76,6 +98,9 @@ impl Watch {
             self.texts.on_refused(self.now, user, TEXTS[nth]);
         }
         let is_own = wire::session_name(response).is_some_and(|name| name == "-");
+        if response.status() == 404 && !self.here.contains(&to) {
+            return self.forget_copies(request);
+        }
         if response.status() != 200 || !is_own {
             return;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use campon::time::Timestamp;
 
-use super::{Life, SLACK, Watch, user_of};
+use super::{Life, SLACK, Signs, Watch, user_of};
 use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::completion::legs::Legs;
 use crate::sim::completion::settings::NOTIFY_WINDOW;
@@ -90,7 +90,7 @@ impl Watch {
     /// The clock was set forwards while no process ran: what runs out does so earlier.
     pub(crate) fn on_jump(&mut self, by: Duration) {
         // What came while no process ran, nobody has seen.
-        self.signs.clear();
+        self.signs = Signs::default();
         self.texts.on_jump(by);
         let earlier = |at: Timestamp| {
             let since = at.since(Timestamp::START).saturating_sub(by);

@@ -4,6 +4,7 @@
 //! no recorded end is queued again, not rung); RULES R2 (a new process takes nobody for free whom it has
 //! not seen on the phone).
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -17,6 +18,25 @@ use crate::flow::kit::subject;
 
 /// How long a callee may be unknown to a new process.
 const UNKNOWN: Duration = Duration::from_mins(5);
+
+/// Of whom a process has seen a call.
+#[derive(Default)]
+pub(super) struct Signs {
+    any: BTreeSet<String>,
+    /// Those that they made themselves.
+    dialled: BTreeSet<String>,
+}
+
+impl Signs {
+    pub(super) fn on_rings(&mut self, user: &str) {
+        self.any.insert(user.to_owned());
+    }
+
+    pub(super) fn on_dials(&mut self, user: &str) {
+        self.on_rings(user);
+        self.dialled.insert(user.to_owned());
+    }
+}
 
 impl Watch {
     /// What the store had at the moment in which a recall left.
@@ -58,7 +78,14 @@ impl Watch {
             let is_his = user == Some(callee) && record.roles == Roles::Monitor;
             is_his && record.condition != Condition::NotLoggedIn
         };
-        self.talking_on.iter().any(|user| user == callee) && self.kept.iter().any(waits)
+        self.talks_on(callee) && self.kept.iter().any(waits)
+    }
+
+    /// Whether somebody is on a call of a process that has ended, and has given this one no reason to
+    /// think otherwise: who dials is taken for one who talks to nobody else, and is free when that call is
+    /// over, though he had dialled while he still talked and this process got the INVITE that he repeats.
+    fn talks_on(&self, user: &str) -> bool {
+        !self.signs.dialled.contains(user) && self.talking_on.iter().any(|it| it == user)
     }
 
     /// R2: nobody is recalled by a new process before that has seen the callee on the phone; or he has
@@ -70,10 +97,10 @@ impl Watch {
         }
         let is_here = |(at, user): (&SocketAddr, &String)| user == callee && self.here.contains(at);
         let has_come = condition == Condition::NotLoggedIn && self.users.iter().any(is_here);
-        if !has_come && !self.signs.contains(callee) {
+        if !has_come && !self.signs.any.contains(callee) {
             self.fault("a recall goes on as if no process had ended", recall);
         }
-        if !has_come && self.talking_on.iter().any(|user| user == callee) {
+        if !has_come && self.talks_on(callee) {
             self.fault("a recall for a callee who talks on", recall);
         }
     }

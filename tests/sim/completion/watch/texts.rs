@@ -42,8 +42,10 @@ pub(super) struct Texts {
     ending: BTreeMap<CompletionId, Timestamp>,
     /// Which certainly have.
     ended: BTreeSet<CompletionId>,
-    /// Those whose callers were told that the store knows nothing of them, by caller and words, and when.
+    /// Those whose callers were told that nothing is kept of them, by caller and words, and when.
     refused: BTreeMap<(String, String), Timestamp>,
+    /// Those whose removal was seen: a store that has failed before it did that is told so again.
+    removed: BTreeSet<CompletionId>,
     withdrawn: u64,
     /// How far the calendar is ahead of the time that passes.
     ahead: Duration,
@@ -54,6 +56,7 @@ impl Texts {
         // Who has read one reads it again if its process could not keep that any more.
         self.read.clear();
         self.open.clear();
+        self.removed.clear();
     }
 
     /// The clock was set forwards, and what ends by the calendar ends earlier.
@@ -73,8 +76,8 @@ impl Texts {
         self.taken_back.insert(user.to_owned(), now);
     }
 
-    /// The store has not said in time that it has a text: what it has written of it is removed, as soon
-    /// as it says so.
+    /// The store has not said in time that it has a text, or before its caller gave up: what it has
+    /// written of it is removed, as soon as it says so.
     pub(super) fn on_refused(&mut self, now: Timestamp, user: &str, words: &str) {
         self.refused
             .insert((user.to_owned(), words.to_owned()), now);
@@ -151,6 +154,9 @@ impl Watch {
         let Some(text) = of_record(&record) else {
             return;
         };
+        if !self.texts.removed.insert(record.id) {
+            return;
+        }
         let mut all_read = self.texts.read.iter_mut();
         if let Some((_, count)) = all_read.find(|(it, count)| **count > 0 && is(&text, it)) {
             *count -= 1;

@@ -200,6 +200,15 @@ impl Watch {
             487 => false,
             _ => true,
         };
+        // Two who talk have what they wanted of each other. Who asked for his caller while that one's
+        // call waited for him has it by an INVITE that came before he asked.
+        if recall.is_none() && response.status() == 200 {
+            let [caller, callee] = ends_of(response);
+            turns.doubt(|it| {
+                let pair = [&it.caller, &it.callee];
+                pair == [&caller, &callee] || pair == [&callee, &caller]
+            });
+        }
         if let Some(recall) = recall.filter(is_let_pass) {
             turns.doubt(|it| it.caller == recall.caller && it.callee == recall.callee);
         }

@@ -86,6 +86,7 @@ const CODES: &[(u8, Event)] = &[
     (22, Event::Suspended),
     (23, Event::MessageSent),
     (24, Event::MessageNotTaken),
+    (25, Event::RecallFailed(RecallFailure::Engaged)),
 ];
 
 /// The code of [`Event::Queued`]; its place follows.
@@ -152,6 +153,7 @@ impl fmt::Display for Event {
             Self::Recalled => "recalled",
             Self::RecallPassed => "recall passed",
             Self::RecallFailed(RecallFailure::Busy) => "caller busy",
+            Self::RecallFailed(RecallFailure::Engaged) => "caller on a call",
             Self::RecallFailed(RecallFailure::NoCall) => "no call placed",
             Self::RecallFailed(RecallFailure::Refused) => "caller refused",
             Self::RecallFailed(RecallFailure::Unanswered) => "caller did not answer",

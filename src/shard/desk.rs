@@ -202,13 +202,18 @@ impl Shard {
             self.users.note_change(&user);
         }
         let user = self.users.take_changed()?;
+        Some(self.lines_of(&user))
+    }
+
+    /// What is known of a user's lines.
+    pub(super) fn lines_of(&self, user: &Aor) -> Input {
         // Whose registration somebody else keeps, who tells of him.
-        let elsewhere = || self.users.far(&user).map(|_| Timestamp::START);
-        let registered = self.registrar.registered_since(&user).or_else(elsewhere);
-        Some(Input::Line {
-            line: self.users.line(&user, registered),
-            user: name_of(&user),
-        })
+        let elsewhere = || self.users.far(user).map(|_| Timestamp::START);
+        let registered = self.registrar.registered_since(user).or_else(elsewhere);
+        Input::Line {
+            line: self.users.line(user, registered),
+            user: name_of(user),
+        }
     }
 
     pub(super) fn carry_out_all(&mut self, now: Timestamp, mut wishes: Vec<Output>) {

@@ -27,9 +27,11 @@ impl Shard {
     pub(super) fn recall(&mut self, now: Timestamp, recall: &Recall) {
         let caller = user_of(&recall.caller);
         if self.users.legs(&caller) > 0 {
-            // CC-21: the service may not have heard of his call yet.
-            let (id, why) = (recall.id, RecallFailure::Busy);
-            self.desk.facts.push_back(Input::RecallFailed { id, why });
+            // CC-21, CC-24: the service has yet to hear of his call, be it the one by which he asked.
+            let (id, why) = (recall.id, RecallFailure::Engaged);
+            let line = self.lines_of(&caller);
+            let facts = [line, Input::RecallFailed { id, why }];
+            self.desk.facts.extend(facts);
             return;
         }
         let ways = self.ways_back(now, &caller, BindingId(recall.binding.0));

@@ -168,6 +168,8 @@ pub enum Published {
 pub enum RecallFailure {
     /// He is on another call: 486.
     Busy,
+    /// He is on a call of which he was not known to be: nothing was rung.
+    Engaged,
     /// He answered, and no CC call could be placed.
     NoCall,
     /// He rejected it, or hung up again before the CC call left.

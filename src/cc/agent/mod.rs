@@ -387,22 +387,29 @@ impl Agent {
         ) {
             return;
         }
-        let because = match why {
+        let rest = |because| Hold::Rest {
+            // The end of the recall itself is no sign that he is back.
+            since: turn.now + turn.policy.aftermath,
+            until: turn.now + turn.policy.rest,
+            because,
+        };
+        let (because, hold) = match why {
             RecallFailure::NoCall => return self.on_call_failed(id, Why::NoCall, turn),
-            RecallFailure::Busy | RecallFailure::Unreachable => Because::Unavailable,
-            RecallFailure::Refused | RecallFailure::Unanswered => Because::LetPass,
+            // CC-24: as if it had been known when his turn came.
+            RecallFailure::Engaged => (Because::Unavailable, Hold::Engaged),
+            RecallFailure::Busy | RecallFailure::Unreachable => {
+                (Because::Unavailable, rest(Because::Unavailable))
+            }
+            RecallFailure::Refused | RecallFailure::Unanswered => {
+                (Because::LetPass, rest(Because::LetPass))
+            }
         };
         if because == Because::LetPass {
             request.passed += 1;
         }
         let used_up = request.passed >= turn.policy.recalls_max;
         request.hold = Some(match turn.policy.resumption {
-            Resumption::Automatic => Hold::Rest {
-                // The end of the recall itself is no sign that he is back.
-                since: turn.now + turn.policy.aftermath,
-                until: turn.now + turn.policy.rest,
-                because,
-            },
+            Resumption::Automatic => hold,
             Resumption::ByHand => Hold::ByHand { because },
         });
         self.put_back(id, Why::NotReached(why), turn);
@@ -892,6 +899,20 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_whose_call_was_told_late_is_resumed_when_it_ends() {
+        let mut bench = Bench::recalling();
+        bench.engaged();
+        let out = bench.step(Event::RecallFailed(BOB, RecallFailure::Engaged));
+        // CC-24
+        assert_eq!(told(&out), [(TO_BOB, Basic::Closed)]);
+        bench.step(Event::Published(TO_BOB, Published::Done));
+        bench.notified(TO_BOB, RecallState::Queued);
+        bench.pass(seconds(1));
+        // CC-27
+        assert_eq!(told(&bench.hangs_up()), [(TO_BOB, Basic::Open)]);
+    }
+
+    #[test]
     fn a_publish_goes_where_the_standard_says_and_on_when_that_fails() {
         let mut bench = Bench::queued();
         let notice = Notice {
@@ -1213,6 +1234,7 @@ mod tests {
             ("not published", Event::Published(TO_BOB, Published::Failed)),
             ("recall answered", Event::RecallAnswered(BOB)),
             ("recall busy", failed(RecallFailure::Busy)),
+            ("recall engaged", failed(RecallFailure::Engaged)),
             ("recall refused", failed(RecallFailure::Refused)),
             ("recall no call", failed(RecallFailure::NoCall)),
             ("CC call arrived", Event::CcCallArrived(BOB)),

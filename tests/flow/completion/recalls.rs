@@ -477,6 +477,20 @@ fn a_turn_that_comes_while_the_code_is_dialled_is_not_missed() {
     hang_up(alice, &dialog, bob);
 }
 
+/// Zoe's turn came before it was known that she was on the phone with the code, and she was left to
+/// rest as if her phone had refused.
+#[test]
+fn whoever_asks_for_a_callee_who_is_free_again_is_called_back_once_the_code_is_over() {
+    let scene = BobIsBusy::new();
+    let zoe = scene.world.phone("zoe");
+    finds_busy(&zoe);
+    scene.world.advance(Duration::from_secs(1));
+    scene.bob_hangs_up();
+    scene.world.advance(Duration::from_secs(10));
+    dials(&zoe, REQUEST_LAST);
+    talks_after_recall(&zoe, &scene.bob);
+}
+
 /// It was not called back as long as its old registration lived.
 #[test]
 fn a_phone_that_has_restarted_on_another_port_is_called_back() {

@@ -444,16 +444,14 @@ impl Watch {
             self.fault("a recall while the callee is busy", invite);
         } else if self.passes_a_call(user, &callee) {
             self.fault("a recall passes a call that waits", invite);
+        } else if self.is_passed_over(user, &callee) {
+            self.fault("a recall passes somebody over", invite);
         }
         self.check_kept((user, &callee), invite);
         let mut before = self.recalls.iter().rev();
         let last = before.find(|recall| recall.caller == user && recall.callee == callee);
         if last.is_some_and(|last| self.now.since(last.at) < GUARD) {
             self.fault("a recall rings twice", invite);
-        }
-        let came = self.came(user, &callee);
-        if came.is_some_and(|came| self.is_passed_over(user, &callee, came)) {
-            self.fault("a recall passes somebody over", invite);
         }
         self.recalls.push(Recall {
             call_id: invite.call_id().to_owned(),

@@ -5,8 +5,8 @@
 //! Only the callers are looked at of whom all is certain: they asked by a code for a callee who was busy,
 //! no recall of theirs came to an end but by the callee's own doing, and they have no call.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -36,6 +36,9 @@ pub(super) struct Turns {
     rung: BTreeMap<String, Timestamp>,
     /// When a call of each user's last moved.
     moved: BTreeMap<String, Timestamp>,
+    /// Callers whose wish for a callee goes to a monitor elsewhere, and whose code has no answer yet: in
+    /// campon's own queue they have no place.
+    elsewhere: BTreeSet<(String, String)>,
     /// How often somebody had his turn while somebody else waited.
     pub(super) contested: u64,
 }
@@ -58,6 +61,7 @@ impl Turns {
         self.waiting.clear();
         self.open.clear();
         self.codes.clear();
+        self.elsewhere.clear();
     }
 
     /// When a callee was last rung.
@@ -79,12 +83,13 @@ impl Turns {
         failed: Option<Timestamp>,
     ) {
         let pair = (caller.to_owned(), callee.to_owned());
+        let is_elsewhere = self.elsewhere.remove(&pair);
         let Entry::Vacant(place) = self.accepted.entry(pair) else {
             // R21: who asks again keeps what he has, the recalls that he let pass included.
             return;
         };
         place.insert(now);
-        if let Some(failed) = failed {
+        if let Some(failed) = failed.filter(|_| !is_elsewhere) {
             self.waiting.push(Waiting {
                 caller: caller.to_owned(),
                 callee: callee.to_owned(),
@@ -114,6 +119,14 @@ impl Turns {
         if status != 486 || std::mem::replace(&mut it.is_retained, true) {
             self.doubt(is_his);
         }
+    }
+
+    /// Somebody's wish is brought to a monitor elsewhere, and so is the one he has here: a caller
+    /// waits for a callee in one queue.
+    fn on_asked_elsewhere(&mut self, subscribe: &Message) {
+        let pair: (String, String) = ends_of(subscribe).into();
+        self.doubt(|it| it.caller == pair.0 && it.callee == pair.1);
+        self.elsewhere.insert(pair);
     }
 
     /// Of these nothing is certain any more.
@@ -187,6 +200,15 @@ impl Watch {
             487 => false,
             _ => true,
         };
+        // Two who talk have what they wanted of each other. Who asked for his caller while that one's
+        // call waited for him has it by an INVITE that came before he asked.
+        if recall.is_none() && response.status() == 200 {
+            let [caller, callee] = ends_of(response);
+            turns.doubt(|it| {
+                let pair = [&it.caller, &it.callee];
+                pair == [&caller, &callee] || pair == [&callee, &caller]
+            });
+        }
         if let Some(recall) = recall.filter(is_let_pass) {
             turns.doubt(|it| it.caller == recall.caller && it.callee == recall.callee);
         }
@@ -195,6 +217,9 @@ impl Watch {
     /// A request goes out.
     pub(super) fn note_turns_out(&mut self, to: SocketAddr, request: &Message) {
         let now = self.now;
+        if request.kind() == "SUBSCRIBE" && request.tag_of_to().is_empty() {
+            self.turns_of.on_asked_elsewhere(request);
+        }
         let Some(user) = self.users.get(&to) else {
             return;
         };
@@ -230,10 +255,13 @@ impl Watch {
         }
     }
 
-    /// Somebody whose request came then is told that it is his turn: whether one is passed over who
-    /// came before him and whom nothing keeps.
-    pub(super) fn is_passed_over(&mut self, caller: &str, callee: &str, came: Timestamp) -> bool {
+    /// Somebody is told that it is his turn at a queue of campon's: whether one is passed over who came
+    /// before him and whom nothing keeps.
+    pub(super) fn is_passed_over(&mut self, caller: &str, callee: &str) -> bool {
         let now = self.now;
+        let Some(came) = self.came(caller, callee) else {
+            return false;
+        };
         let hung_up = self.legs.freed(callee);
         let rung = self.turns_of.rung.get(callee).copied();
         let is_other = |it: &&Waiting| it.callee == callee && it.caller != caller;
@@ -272,4 +300,9 @@ impl Watch {
             && !turns.codes.values().any(|it| it == user)
             && moved.is_none_or(|at| self.now.since(at) > SLACK)
     }
+}
+
+/// Who sends a request, and for whom it is.
+fn ends_of(message: &Message) -> [String; 2] {
+    ["From", "To"].map(|field| user_of(uri_of(message.header(field))))
 }

@@ -426,8 +426,13 @@ impl Service {
         }
     }
 
-    /// A new request that the store does not take: who asked hears that, and nothing else leaves.
+    /// A new request that the store does not take: who asked hears that, and nothing else leaves. One that
+    /// a call has waited for was known before it was to be kept, and its end is told.
     pub(super) fn refuse_unkept(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+        let is_known = self.completions.get(&id).is_some_and(Completion::is_known);
+        if is_known {
+            self.finish(id, Outcome::Refused, turn);
+        }
         self.delist(id, turn);
         self.unkept.set(&id, None);
         let Some(mut completion) = self.completions.remove(&id) else {
@@ -437,8 +442,11 @@ impl Service {
             let result = Err(Reject::StoreUnavailable);
             turn.out.push(Output::Completed { ticket, result });
         }
-        let answers = completion.commit.held().iter();
-        turn.out.extend(answers.filter_map(Output::refused));
+        let held = completion.commit.held().iter();
+        turn.out.extend(held.clone().filter_map(Output::refused));
+        let ends = held
+            .filter(|held| is_known && held.tells_of(|news| matches!(news, News::Ended { .. })));
+        turn.out.extend(ends.cloned());
         self.abandon(&completion);
     }
 
@@ -456,6 +464,13 @@ impl Service {
 }
 
 impl Completion {
+    /// Whether anybody was told that it was accepted.
+    fn is_known(&self) -> bool {
+        let accepts = |news: &News| matches!(news, News::Accepted(_));
+        let is_held = self.commit.held().iter().any(|held| held.tells_of(accepts));
+        self.life != Life::Asked && !is_held
+    }
+
     fn tell(&self, news: News) -> Output {
         Output::Tell(Tell {
             id: self.id,
@@ -532,6 +547,10 @@ pub(super) fn removal(key: Key, version: Version) -> Put {
 }
 
 impl Output {
+    fn tells_of(&self, is_it: impl Fn(&News) -> bool) -> bool {
+        matches!(self, Self::Tell(tell) if is_it(&tell.news))
+    }
+
     /// What goes out in its place, or all the same, when the store did not take what it says.
     fn refused(&self) -> Option<Self> {
         let reject = Reject::StoreUnavailable;

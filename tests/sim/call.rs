@@ -42,6 +42,8 @@ pub(crate) enum Act {
     Ring(u16),
     /// Callee: this final response.
     Answer(u16),
+    /// Callee: 480, as nobody has taken the call back for long.
+    GivesUp,
     /// Callee: the 200 of another fork behind the same address, right after his own.
     AnswerAgain,
     /// Callee: this response to a re-INVITE.

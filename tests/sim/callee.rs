@@ -8,10 +8,13 @@ use std::time::Duration;
 use campon::time::Timestamp;
 
 use super::call::{Act, Call, End, Phase};
-use super::phone::Phone;
+use super::phone::{Network, Phone};
 use super::transaction::{Repeat, Server, T2};
 use super::wire;
 use crate::flow::kit::message::Message;
+
+/// How long a phone rings that nobody picks up: longer than any caller waits.
+const GIVES_UP: Duration = Duration::from_mins(15);
 
 impl Phone {
     /// Somebody calls.
@@ -83,6 +86,25 @@ impl Phone {
             self.count("cancels received");
             self.respond_to_invite(now, at, 487);
         }
+    }
+
+    /// Nobody picks up, and nobody takes the call back: no phone rings for ever.
+    ///
+    /// RFC 3261 §9.1: whoever has heard a 1xx takes back what he no longer wants. Whose INVITE came once
+    /// more may have heard none until timer B, and he must not.
+    pub(crate) fn give_up(&mut self, now: Timestamp, at: usize) {
+        let call = &self.calls[at];
+        let is_its = |server: &&Server| server.call == call.no && server.is_open();
+        let is_heard = self
+            .servers
+            .iter()
+            .find(is_its)
+            .is_some_and(Server::came_once);
+        if is_heard && self.network < Network::Loses {
+            let what = format!("nobody took {} back", call.id);
+            self.faults.push(what);
+        }
+        self.respond_to_invite(now, at, 480);
     }
 
     /// Somebody hangs up.
@@ -227,9 +249,15 @@ impl Phone {
             // The phone is dead, and comes back when the caller has given up.
             0 => call.plan(after(45_000), Act::Answer(480)),
             // Something answers for it, and nothing follows.
-            1 => call.plan(after(soon), Act::Ring(100)),
+            1 => {
+                call.plan(after(soon), Act::Ring(100));
+                call.plan(now + GIVES_UP, Act::GivesUp);
+            }
             // It rings and nobody comes, or it rings before that.
-            2..4 => call.plan(after(soon), Act::Ring(180)),
+            2..4 => {
+                call.plan(after(soon), Act::Ring(180));
+                call.plan(now + GIVES_UP, Act::GivesUp);
+            }
             4..10 => call.plan(after(soon), Act::Answer(self.refusal())),
             10..14 => {
                 call.plan(after(soon), Act::Ring(180));

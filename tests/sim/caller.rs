@@ -51,6 +51,7 @@ impl Phone {
             (Act::Ring(status) | Act::Answer(status), Phase::Offered) => {
                 self.respond_to_invite(now, at, status);
             }
+            (Act::GivesUp, Phase::Offered) => self.give_up(now, at),
             (Act::AnswerAgain, Phase::Up) => self.answer_as_other_fork(now, at),
             (Act::AnswerChange(status), Phase::Up) => self.respond_to_invite(now, at, status),
             _ => {}

@@ -25,6 +25,21 @@ pub(crate) struct Verdict {
     pub(crate) finals: Vec<(u16, String)>,
     /// Timer B.
     pub(crate) timed_out: bool,
+    /// Whether campon was told to stop while the INVITE was under way.
+    outlives_stop: bool,
+}
+
+impl Verdict {
+    fn note(&mut self, status: u16, tag: &str) {
+        // RFC 3261 §8.2.7: who refuses without state answers each copy anew, with the same tag; once
+        // he was told to stop, he takes none.
+        let is_same = |(before, other): &(u16, String)| *before >= 300 && other == tag;
+        let is_anew = status == 503 && self.outlives_stop && self.finals.iter().any(is_same);
+        let this = (status, tag.to_owned());
+        if !is_anew && !self.finals.contains(&this) {
+            self.finals.push(this);
+        }
+    }
 }
 
 /// What a phone must put up with: what the network did is nobody's fault.
@@ -301,6 +316,15 @@ impl Phone {
         self.calls.iter().any(talks_on)
     }
 
+    /// Campon is told to stop.
+    pub(crate) fn on_stop(&mut self) {
+        for client in &self.clients {
+            if let Some(verdict) = self.verdicts.get_mut(client.request.branch()) {
+                verdict.outlives_stop = true;
+            }
+        }
+    }
+
     /// A number for a new call.
     pub(crate) fn next_call(&mut self) -> u64 {
         self.serial += 1;
@@ -369,12 +393,9 @@ impl Phone {
     }
 
     fn note_final(&mut self, response: &Message) {
-        let this = (response.status(), response.tag_of_to().to_owned());
         let verdict = self.verdicts.get_mut(response.branch());
-        let finals = &mut verdict.expect("an INVITE has a verdict").finals;
-        if !finals.contains(&this) {
-            finals.push(this);
-        }
+        let verdict = verdict.expect("an INVITE has a verdict");
+        verdict.note(response.status(), response.tag_of_to());
     }
 
     fn on_timeout(&mut self, now: Timestamp, client: &Client) {

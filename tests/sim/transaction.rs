@@ -256,6 +256,8 @@ pub(crate) struct Server {
     pub(crate) call: u64,
     from: SocketAddr,
     last: Option<Message>,
+    /// How often it came again.
+    copies: u32,
     state: ServerState,
 }
 
@@ -276,6 +278,7 @@ impl Server {
             call,
             from,
             last: None,
+            copies: 0,
             state: ServerState::Open,
         }
     }
@@ -304,6 +307,11 @@ impl Server {
 
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, ServerState::Open)
+    }
+
+    /// Whether its request has not come again.
+    pub(crate) fn came_once(&self) -> bool {
+        self.copies == 0
     }
 
     pub(crate) fn is_gone(&self, now: Timestamp) -> bool {
@@ -344,7 +352,8 @@ impl Server {
     }
 
     /// The request came again.
-    pub(crate) fn handle_again(&self, out: &mut Vec<Packet>) {
+    pub(crate) fn handle_again(&mut self, out: &mut Vec<Packet>) {
+        self.copies += 1;
         let answers = !matches!(self.state, ServerState::Ended { answers: false, .. });
         if let Some(last) = self.last.clone().filter(|_| answers) {
             out.push((self.from, last));

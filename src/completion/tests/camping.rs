@@ -5,10 +5,11 @@ use crate::cc::capsule::CallIdentity;
 use crate::cc::line::Calls;
 use crate::cc::monitor::Found;
 use crate::completion::{
-    Complete, CompletionId, Input, Lost, Mode, Outcome, Output, Ticket, WhichCall,
+    Complete, CompletionId, Input, Lost, Mode, Outcome, Output, Reject, Ticket, Which, WhichCall,
 };
+use crate::store::Answer;
 
-use super::kit::{ALICE, BOB, World, called, ended, rung, seconds, user};
+use super::kit::{ALICE, BOB, StoreMood, World, called, ended, refused, rung, seconds, user};
 
 /// Alice waits for Bob with this call.
 fn camps(world: &mut World) -> (CallIdentity, CompletionId) {
@@ -75,10 +76,7 @@ fn a_call_that_goes_back_into_the_queue_is_not_kept() {
     world.engaged(BOB);
     world.step(Input::CcCallFailed { id, found });
     assert!(world.store.is_empty(), "a call outlives no process");
-    world
-        .takes_back(ALICE, crate::completion::Which::Id(id))
-        .0
-        .expect("it waits");
+    world.takes_back(ALICE, Which::Id(id)).0.expect("it waits");
     world.ends_empty();
 }
 
@@ -112,8 +110,70 @@ fn a_call_that_somebody_else_answered_waits_until_he_has_talked() {
 fn a_call_whose_request_has_ended_is_lost_without_a_trace() {
     let mut world = World::new();
     let (call, id) = is_connected(&mut world);
-    let (_, out) = world.takes_back(ALICE, crate::completion::Which::Id(id));
+    let (_, out) = world.takes_back(ALICE, Which::Id(id));
     assert_eq!(ended(&out), [(id, Outcome::Cancelled)]);
     assert!(loses(&mut world, call, Lost::NotRepeated).is_empty());
+    world.ends_empty();
+}
+
+/// Alice's phone subscribed while her call waited. The store did not take the subscription, and whoever
+/// knew of her request by then never heard that it was over.
+#[test]
+fn a_call_whose_place_the_store_does_not_keep_for_a_subscription_has_ended() {
+    for fails in [false, true] {
+        let mut world = World::new();
+        let token = world.fails(ALICE, BOB, Condition::Busy);
+        let (call, id) = camps(&mut world);
+        world.mood = StoreMood::Silent;
+        let (_, out) = world.subscribes(ALICE, &token, "c1");
+        let leaves = |it: &Output| matches!(it, Output::EndCamp { call: its } if *its == call);
+        assert!(out.iter().any(leaves), "{out:?}");
+        let out = if fails {
+            world.step(Input::StoreFailed)
+        } else {
+            world.pass(seconds(4))
+        };
+        assert_eq!(refused(&out), Some(Reject::StoreUnavailable));
+        assert_eq!(ended(&out), [(id, Outcome::Refused)]);
+        end_well(world);
+    }
+}
+
+#[test]
+fn a_lost_call_that_the_store_does_not_keep_has_ended() {
+    let mut world = World::new();
+    let (call, id) = is_connected(&mut world);
+    world.mood = StoreMood::Silent;
+    let out = loses(&mut world, call, Lost::NotRepeated);
+    assert!(ended(&out).is_empty(), "{out:?}");
+    assert_eq!(ended(&world.pass(seconds(4))), [(id, Outcome::Refused)]);
+    end_well(world);
+}
+
+/// It ends once, whoever ended it.
+#[test]
+fn a_lost_call_that_is_taken_back_before_the_store_keeps_it_is_cancelled() {
+    let mut world = World::new();
+    let (call, id) = is_connected(&mut world);
+    world.mood = StoreMood::Silent;
+    let mut out = loses(&mut world, call, Lost::NotRepeated);
+    out.extend(world.step(Input::Uncomplete {
+        ticket: Ticket(5),
+        caller: user(ALICE),
+        which: Which::Id(id),
+    }));
+    assert!(ended(&out).is_empty(), "{out:?}");
+    assert_eq!(ended(&world.pass(seconds(4))), [(id, Outcome::Cancelled)]);
+    end_well(world);
+}
+
+/// The answers of a silent store come late.
+fn end_well(mut world: World) {
+    world.mood = StoreMood::Well;
+    world.step(Input::StoreOpened { found: Vec::new() });
+    for (key, stored) in world.stored() {
+        let answer = Answer::Done(stored.version);
+        world.step(Input::Persisted { key, answer });
+    }
     world.ends_empty();
 }

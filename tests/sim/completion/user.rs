@@ -7,7 +7,7 @@ use campon::time::Timestamp;
 use crate::flow::kit::message::Message;
 use crate::sim::call::{Act, Call, Errand};
 use crate::sim::frame::campon;
-use crate::sim::phone::{Network, Phone};
+use crate::sim::phone::Phone;
 
 /// Codes as dialled: `#` is escaped.
 pub(crate) const REQUEST_LAST: &str = "*37%23";
@@ -199,9 +199,7 @@ pub(crate) fn manners(phone: &mut Phone, now: Timestamp, invite: &Message, call:
     match phone.rng.below(20) {
         0 => {
             call.plan(after(soon), Act::Ring(100));
-            if phone.network >= Network::Loses {
-                call.plan(after(90_000), Act::Answer(480));
-            }
+            call.plan(after(90_000), Act::GivesUp);
         }
         // It rings and nobody comes.
         1..4 => {

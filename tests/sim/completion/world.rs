@@ -393,6 +393,9 @@ impl World {
     }
 
     fn drain(&mut self) {
+        for whom in 0..PARTIES {
+            self.phone(whom).on_stop();
+        }
         let sent = self.frame.tell(Input::Drain);
         self.send_from_campon(sent);
         if let Some(born) = self.frame.process() {

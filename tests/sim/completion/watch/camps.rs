@@ -37,6 +37,8 @@ struct Open {
     caller: String,
     callee: String,
     waits: Option<Waits>,
+    /// When its INVITE last came once more.
+    repeated: Option<Timestamp>,
     /// Whether its CANCEL was answered.
     is_taken_back: bool,
 }
@@ -47,6 +49,13 @@ struct Waits {
     told: Timestamp,
     /// When his callee was last rung for him since.
     rung: Option<Timestamp>,
+}
+
+impl Waits {
+    /// While his callee is rung, it is the callee's phone's to say.
+    fn is_queued(&self) -> bool {
+        self.rung.is_none_or(|at| self.told > at)
+    }
 }
 
 impl Camps {
@@ -91,7 +100,11 @@ impl Watch {
         let Some(session) = wire::session_name(invite) else {
             return;
         };
-        if !invite.tag_of_to().is_empty() || self.camps.open.contains_key(&session) {
+        if !invite.tag_of_to().is_empty() {
+            return;
+        }
+        if let Some(call) = self.camps.open.get_mut(&session) {
+            call.repeated = Some(self.now);
             return;
         }
         let caller = self.users.get(&from).map_or(ELSEWHERE, String::as_str);
@@ -101,6 +114,7 @@ impl Watch {
             caller: caller.to_owned(),
             callee: user_of(uri_of(invite.header("To"))),
             waits: None,
+            repeated: None,
             is_taken_back: false,
         };
         self.camps.open.insert(session, call);
@@ -125,7 +139,11 @@ impl Watch {
                     told: now,
                     rung: None,
                 });
-                waits.told = now;
+                // RFC 3261 §17.2.1: a copy is answered with what was said last, and that he is queued
+                // was said before his callee was rung.
+                if call.repeated != Some(now) || waits.is_queued() {
+                    waits.told = now;
+                }
                 if is_new {
                     self.camps.count("calls that wait");
                 }
@@ -152,8 +170,7 @@ impl Watch {
             let Some(waits) = &mut call.waits else {
                 continue;
             };
-            // While he is rung it is his phone's to say.
-            let is_queued = waits.rung.is_none_or(|at| waits.told > at);
+            let is_queued = waits.is_queued();
             let is_rung = |at: Timestamp| now.since(at) < CC_CALL_MAX * 2;
             let faults = [
                 (

@@ -156,6 +156,13 @@ impl Mailbox {
         }
     }
 
+    /// It does not leave any more: the next one need not wait for what becomes of it.
+    fn on_unsent(&mut self, now: Timestamp, id: CompletionId) {
+        if self.is_sending(id) {
+            self.stage = Stage::Resting(now);
+        }
+    }
+
     fn is_sending(&self, id: CompletionId) -> bool {
         matches!(self.stage, Stage::Sending(sent, _) if sent == id)
     }
@@ -249,6 +256,25 @@ impl Service {
 
 /// What becomes of them.
 impl Service {
+    /// Nobody is rung, called or written to by what is held of it.
+    pub(super) fn drop_calls(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
+        let mut held = completion.commit.held().iter();
+        let is_unsent = held.any(|held| matches!(held, Output::Deliver(_)));
+        completion.commit.drop_calls();
+        if !is_unsent {
+            return;
+        }
+        let callee = completion.callee.clone();
+        let user = self.users.get_mut(&callee);
+        if let Some(mail) = user.and_then(|user| user.mail.as_mut()) {
+            mail.on_unsent(turn.now, id);
+            self.rekey(&callee, turn);
+        }
+    }
+
     /// One more waits.
     pub(super) fn put_in_mailbox(&mut self, completion: &Completion) {
         let (id, ends) = (completion.id, completion.ends);

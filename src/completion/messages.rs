@@ -21,7 +21,7 @@ use crate::cc::line::Line;
 use crate::completion::entry::{Completion, Errand, Life};
 use crate::completion::history::{Event, Outcome};
 use crate::completion::identity::Identity;
-use crate::completion::input::{FailedCall, Leave, Monitors, Taking};
+use crate::completion::input::{FailedCall, Leave, Monitors, Taking, Ticket};
 use crate::completion::output::{Delivery, Output};
 use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
@@ -256,6 +256,22 @@ impl Service {
 
 /// What becomes of them.
 impl Service {
+    /// Whether a text was left by this question alone, and nobody has heard yet that it is kept.
+    pub(super) fn is_unheard(&self, id: CompletionId, asked: Ticket) -> bool {
+        let text = self.completions.get(&id);
+        let Some(text) = text.filter(|it| it.roles == Roles::Text && !it.commit.was_kept) else {
+            return false;
+        };
+        let held = text.commit.held().iter();
+        let tickets = held.filter_map(|held| {
+            let Output::Completed { ticket, .. } = held else {
+                return None;
+            };
+            Some(*ticket)
+        });
+        tickets.eq([asked])
+    }
+
     /// Nobody is rung, called or written to by what is held of it.
     pub(super) fn drop_calls(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
         let Some(completion) = self.completions.get_mut(&id) else {

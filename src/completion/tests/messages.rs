@@ -209,6 +209,28 @@ impl World {
     }
 }
 
+/// His phone has hung up on the code, and heard that it came to nothing: Bob got the text all the same.
+#[test]
+fn a_text_that_is_taken_back_with_its_code_is_not_sent() {
+    let mut world = World::new();
+    let id = world.is_left_unkept();
+    let which = Which::Left(Ticket(8));
+    assert_eq!(
+        world.takes_back(ALICE, which).0,
+        Err(Reject::UnknownCompletion)
+    );
+    let out = world.step(Input::Uncomplete {
+        ticket: Ticket(2),
+        caller: user(ALICE),
+        which: Which::Left(Ticket(9)),
+    });
+    assert!(answer(&out).is_none());
+    let out = world.says_that_it_is_kept();
+    assert_eq!((sent_ids(&out), answer(&out)), (vec![], Some(Ok(id))));
+    assert_eq!(ended(&out), [(id, Outcome::Cancelled)]);
+    world.ends_empty();
+}
+
 /// The next one waited for six minutes for what would become of one that never left.
 #[test]
 fn a_text_that_is_taken_back_before_it_has_left_holds_no_other_up() {

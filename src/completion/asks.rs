@@ -324,6 +324,7 @@ impl Service {
             Which::Id(id) => mine.filter(|mine| *mine == id).collect(),
             Which::Last => mine.next_back().into_iter().collect(),
             Which::All => mine.collect(),
+            Which::Left(asked) => mine.filter(|id| self.is_unheard(*id, asked)).collect(),
         };
         let Some(last) = ids.last().copied() else {
             turn.out.push(Output::Uncompleted {

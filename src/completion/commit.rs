@@ -139,6 +139,7 @@ impl Service {
     pub(super) fn finish(&mut self, id: CompletionId, by_itself: Outcome, turn: &mut Turn<'_>) {
         // What its machines are made of is about to change.
         self.wake_pair(id);
+        self.drop_calls(id, turn);
         let Some(completion) = self.completions.get_mut(&id) else {
             return;
         };
@@ -146,7 +147,6 @@ impl Service {
             return;
         }
         completion.life = Life::Ended;
-        completion.commit.drop_calls();
         let (outcome, by) = completion.outcome(by_itself);
         completion.history.add(turn.now, Event::Ended(outcome));
         if outcome == Outcome::Completed {
@@ -405,7 +405,7 @@ impl Service {
         }
         completion.commit.state = CommitState::Lost;
         // Whoever asked is answered; nobody is rung.
-        completion.commit.drop_calls();
+        self.drop_calls(id, turn);
         self.release(id, turn);
         self.take_back(id, By::Other, None, turn);
         self.touched.insert(id);
@@ -429,6 +429,7 @@ impl Service {
     /// A new request that the store does not take: who asked hears that, and nothing else leaves. One that
     /// a call has waited for was known before it was to be kept, and its end is told.
     pub(super) fn refuse_unkept(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+        self.drop_calls(id, turn);
         let is_known = self.completions.get(&id).is_some_and(Completion::is_known);
         if is_known {
             self.finish(id, Outcome::Refused, turn);

@@ -396,6 +396,8 @@ pub enum Which {
     Last,
     /// All.
     All,
+    /// The text that this question has left, as long as its answer waits for the store.
+    Left(Ticket),
 }
 
 /// A SUBSCRIBE of an agent elsewhere that would make a new subscription.

@@ -21,7 +21,7 @@ use crate::cc::line::Line;
 use crate::completion::entry::{Completion, Errand, Life};
 use crate::completion::history::{Event, Outcome};
 use crate::completion::identity::Identity;
-use crate::completion::input::{FailedCall, Leave, Monitors, Taking};
+use crate::completion::input::{FailedCall, Leave, Monitors, Taking, Ticket};
 use crate::completion::output::{Delivery, Output};
 use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
@@ -156,6 +156,13 @@ impl Mailbox {
         }
     }
 
+    /// It does not leave any more: the next one need not wait for what becomes of it.
+    fn on_unsent(&mut self, now: Timestamp, id: CompletionId) {
+        if self.is_sending(id) {
+            self.stage = Stage::Resting(now);
+        }
+    }
+
     fn is_sending(&self, id: CompletionId) -> bool {
         matches!(self.stage, Stage::Sending(sent, _) if sent == id)
     }
@@ -249,6 +256,41 @@ impl Service {
 
 /// What becomes of them.
 impl Service {
+    /// Whether a text was left by this question alone, and nobody has heard yet that it is kept.
+    pub(super) fn is_unheard(&self, id: CompletionId, asked: Ticket) -> bool {
+        let text = self.completions.get(&id);
+        let Some(text) = text.filter(|it| it.roles == Roles::Text && !it.commit.was_kept) else {
+            return false;
+        };
+        let held = text.commit.held().iter();
+        let tickets = held.filter_map(|held| {
+            let Output::Completed { ticket, .. } = held else {
+                return None;
+            };
+            Some(*ticket)
+        });
+        tickets.eq([asked])
+    }
+
+    /// Nobody is rung, called or written to by what is held of it.
+    pub(super) fn drop_calls(&mut self, id: CompletionId, turn: &mut Turn<'_>) {
+        let Some(completion) = self.completions.get_mut(&id) else {
+            return;
+        };
+        let mut held = completion.commit.held().iter();
+        let is_unsent = held.any(|held| matches!(held, Output::Deliver(_)));
+        completion.commit.drop_calls();
+        if !is_unsent {
+            return;
+        }
+        let callee = completion.callee.clone();
+        let user = self.users.get_mut(&callee);
+        if let Some(mail) = user.and_then(|user| user.mail.as_mut()) {
+            mail.on_unsent(turn.now, id);
+            self.rekey(&callee, turn);
+        }
+    }
+
     /// One more waits.
     pub(super) fn put_in_mailbox(&mut self, completion: &Completion) {
         let (id, ends) = (completion.id, completion.ends);

@@ -239,17 +239,26 @@ impl Shard {
         }
     }
 
-    /// S-09: the phone takes a code back that waits for a peer.
+    /// S-09: the phone takes a code back that waits for a peer or for the store.
     pub(super) fn cancel_code(&mut self, now: Timestamp, server: Key) {
-        let mut asked = self.desk.asked.values_mut();
+        let mut asked = self.desk.asked.iter_mut();
         // A CANCEL that comes again takes nothing more back.
-        let is_it = |asked: &&mut Asked| asked.server == server && asked.phone == Phone::Waits;
-        let Some(asked) = asked.find(is_it) else {
+        let is_it = |asked: &Asked| asked.server == server && asked.phone == Phone::Waits;
+        let Some((ticket, asked)) = asked.find(|(_, asked)| is_it(asked)) else {
             return;
         };
         asked.phone = Phone::HasHungUp;
-        let caller = asked.caller.clone();
+        let (left, code, caller) = (*ticket, asked.code, asked.caller.clone());
         self.refuse_code(now, (&caller, server), (Status::REQUEST_TERMINATED, ""));
+        if code == CodeKind::Message {
+            // What is taken back only when it is kept would be sent first.
+            let ticket = self.desk.ticket();
+            self.desk.facts.push_back(Input::Uncomplete {
+                ticket,
+                caller: name_of(&caller),
+                which: Which::Left(left),
+            });
+        }
     }
 
     /// What the service answered, with the request if one was made: done is a call that is answered

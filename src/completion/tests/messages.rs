@@ -8,7 +8,7 @@ use crate::completion::{
     CompletionId, Delivery, Input, Leave, Monitors, News, Outcome, Output, Record, Reject, Taking,
     Ticket, Which, WhichCall,
 };
-use crate::store::{Epoch, Put, Store as _};
+use crate::store::{Answer, Epoch, Put, Store as _};
 
 use super::kit::{
     ALICE, BOB, CAROL, StoreMood, World, address, answer, ended, peer, rung, seconds, user,
@@ -183,6 +183,83 @@ fn the_next_text_waits_for_one_that_was_taken_back_on_its_way() {
     assert_eq!((sent_ids(&out), ended(&out)), (vec![second], vec![]));
     world.takes(second, Taking::Taken);
     world.ends_empty();
+}
+
+impl World {
+    /// Alice leaves a text, and the store does not say whether it has it.
+    fn is_left_unkept(&mut self) -> CompletionId {
+        self.mood = StoreMood::Silent;
+        self.fails(ALICE, BOB, Condition::NoReply);
+        let out = self.step(Input::Leave(Leave {
+            ticket: Ticket(9),
+            caller: user(ALICE),
+            call: WhichCall::Last,
+            text: Arc::from(TEXT),
+        }));
+        assert_eq!((sent_ids(&out), answer(&out)), (vec![], None));
+        self.mood = StoreMood::Well;
+        self.id_of(ALICE)
+    }
+
+    /// Now it says so.
+    fn says_that_it_is_kept(&mut self) -> Vec<Output> {
+        let (key, stored) = self.stored().pop().expect("a record");
+        let answer = Answer::Done(stored.version);
+        self.step(Input::Persisted { key, answer })
+    }
+}
+
+/// His phone has hung up on the code, and heard that it came to nothing: Bob got the text all the same.
+#[test]
+fn a_text_that_is_taken_back_with_its_code_is_not_sent() {
+    let mut world = World::new();
+    let id = world.is_left_unkept();
+    let which = Which::Left(Ticket(8));
+    assert_eq!(
+        world.takes_back(ALICE, which).0,
+        Err(Reject::UnknownCompletion)
+    );
+    let out = world.step(Input::Uncomplete {
+        ticket: Ticket(2),
+        caller: user(ALICE),
+        which: Which::Left(Ticket(9)),
+    });
+    assert!(answer(&out).is_none());
+    let out = world.says_that_it_is_kept();
+    assert_eq!((sent_ids(&out), answer(&out)), (vec![], Some(Ok(id))));
+    assert_eq!(ended(&out), [(id, Outcome::Cancelled)]);
+    world.ends_empty();
+}
+
+/// The next one waited for six minutes for what would become of one that never left.
+#[test]
+fn a_text_that_is_taken_back_before_it_has_left_holds_no_other_up() {
+    let mut world = World::new();
+    world.is_left_unkept();
+    world.step(Input::Uncomplete {
+        ticket: Ticket(2),
+        caller: user(ALICE),
+        which: Which::All,
+    });
+    world.says_that_it_is_kept();
+    world.fails(CAROL, BOB, Condition::NoReply);
+    let (result, out) = world.leaves(CAROL, "tea is ready");
+    let second = result.expect("room");
+    assert_eq!(sent_ids(&out), [second]);
+    world.takes(second, Taking::Taken);
+    world.ends_empty();
+}
+
+#[test]
+fn a_text_that_the_store_does_not_take_holds_no_other_up() {
+    let mut world = World::new();
+    world.is_left_unkept();
+    world.pass(seconds(10));
+    world.fails(CAROL, BOB, Condition::NoReply);
+    let (result, out) = world.leaves(CAROL, "tea is ready");
+    let second = result.expect("room");
+    assert_eq!(sent_ids(&out), [second]);
+    world.takes(second, Taking::Taken);
 }
 
 #[test]

@@ -125,6 +125,23 @@ fn a_store_that_does_not_answer_refuses_after_a_while_and_forgets_what_it_did_no
     world.stays_quiet();
 }
 
+/// She had hung up before the store had the text, and heard 487: Bob was sent it all the same.
+#[test]
+fn a_text_whose_code_is_taken_back_before_it_is_kept_is_not_sent() {
+    let scene = BobIsBusy::with(Setup::KeptTexts);
+    let (world, [alice, _, _]) = scene.parts();
+    world.store_is(Mood::Slow);
+    let code = alice.sends(invite("*39*0%23").with_sdp(OFFER));
+    world.advance(Duration::from_secs(1));
+    alice.cancels(&code);
+    assert_eq!(alice.receives("200").cseq_method(), "CANCEL");
+    refused(alice, &code, "487");
+    world.store_is(Mood::Well);
+    world.stays_quiet();
+    assert_eq!(world.completions_kept(), 0);
+    scene.bob_hangs_up();
+}
+
 #[test]
 fn a_store_that_is_slow_delays_a_recall_and_no_call() {
     let scene = BobIsBusy::with(Setup::Kept);

@@ -163,10 +163,11 @@ pub(crate) fn errand(uri: String, patience_ms: u64, talk_ms: u64) -> Errand {
     }
 }
 
-/// A call that is to wait where its callee is busy (RFC 3841 §9.1), and whose caller does so for long.
+/// A call that is to wait where its callee is busy (RFC 3841 §9.1), and whose caller does so for long:
+/// some for more than the minute after which they hear of it again, all for less than a phone rings.
 pub(crate) fn waits(errand: Errand) -> Errand {
     Errand {
-        patience: errand.patience * 6,
+        patience: errand.patience * 8,
         lines: "Request-Disposition: queue\r\n",
         ..errand
     }

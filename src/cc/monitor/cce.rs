@@ -161,16 +161,30 @@ impl Wait {
         (line, now): (&Line, Timestamp),
         unknown: Duration,
     ) {
-        let is_unseen = line.freed.is_none() && line.registered.is_none();
-        let is_unknown = matches!(self.trigger, Trigger::Seen { by } if by > now) && is_unseen;
         let trigger = match (found.condition, found.calls) {
-            // R2: who talks since before the start may not have registered yet; his phone will, and he
-            // talk on.
-            (Condition::NotLoggedIn, _) if is_unknown => return,
             (Condition::Busy, Calls::Unknown) => Trigger::Seen { by: now + unknown },
             (condition, calls) => Trigger::after(condition, calls),
         };
-        (self.condition, self.trigger) = (found.condition, trigger);
+        let next = Self {
+            condition: found.condition,
+            trigger,
+            since: now,
+        };
+        self.follow(next, line);
+        self.since = now;
+    }
+
+    /// What was found out last counts, but that a phone was not there yet.
+    ///
+    /// R2: who talks since before the start may not have registered with this process; his phone will,
+    /// and he talk on.
+    fn follow(&mut self, next: Self, line: &Line) {
+        let has_come = line.registered.is_some_and(|at| at < next.since);
+        let is_unseen = line.freed.is_none() && !has_come;
+        let is_unknown = matches!(self.trigger, Trigger::Seen { by } if by > next.since);
+        if next.condition != Condition::NotLoggedIn || !is_unseen || !is_unknown {
+            *self = next;
+        }
     }
 }
 
@@ -247,9 +261,9 @@ impl Cce {
 
     /// He has asked again: for a call that has failed since, or for one before, which says nothing of
     /// how the callee was found meanwhile.
-    pub(super) fn wait_for(&mut self, wait: Wait) {
+    pub(super) fn wait_for(&mut self, wait: Wait, line: &Line) {
         if wait.since > self.wait.since {
-            self.wait = wait;
+            self.wait.follow(wait, line);
         }
     }
 

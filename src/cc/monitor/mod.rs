@@ -220,7 +220,7 @@ impl Monitor {
             // A look at a queue in which he has no place: one NOTIFY, and it is over.
             self.leaving.push(Leaving::new(id, Reason::Timeout));
         } else if let Some(twin) = twin.and_then(|at| self.entries.get_mut(at)) {
-            let old = twin.take_over(&newcomer, turn.now + granted, ends);
+            let old = twin.take_over(&newcomer, (turn.now + granted, ends), &self.line);
             turn.out.push(Effect::TookOver(old.id, id));
             self.leaving.push(old);
         } else {
@@ -238,10 +238,11 @@ impl Monitor {
     }
 
     fn on_renew(&mut self, id: SubscriptionId, wait: Wait) {
+        let line = self.line;
         if let Some(cce) = self.find(id)
             && cce.is_queued()
         {
-            cce.wait_for(wait);
+            cce.wait_for(wait, &line);
         }
     }
 
@@ -560,7 +561,12 @@ impl Leaving {
 
 impl Cce {
     /// CC-36: the newer dialog has the place; the older one, which comes back, is ended.
-    fn take_over(&mut self, newcomer: &Newcomer, expires: Timestamp, ends: Timestamp) -> Leaving {
+    fn take_over(
+        &mut self,
+        newcomer: &Newcomer,
+        (expires, ends): (Timestamp, Timestamp),
+        line: &Line,
+    ) -> Leaving {
         self.service_ends = newcomer.service_ends(ends);
         let old = Leaving {
             id: self.id,
@@ -576,7 +582,7 @@ impl Cce {
         self.owed = Owed::Notify;
         if self.is_queued() {
             match self.waiter {
-                Waiter::Subscriber => self.wait_for(newcomer.wait),
+                Waiter::Subscriber => self.wait_for(newcomer.wait, line),
                 // How his call ended, the newcomer knows.
                 Waiter::Call => self.wait = newcomer.wait,
             }
@@ -1385,6 +1391,46 @@ mod tests {
             ..bench.line
         });
         assert_eq!(told(&bench.pass(seconds(5)), ALICE), [READY]);
+    }
+
+    /// The same of one who subscribed anew when her call had found Bob's phone not yet there.
+    #[test]
+    fn a_subscription_too_early_after_a_restart_does_not_make_a_busy_callee_one_who_was_away() {
+        let mut bench = Bench::new(Policy::default());
+        bench.line(Line {
+            calls: Calls::Free,
+            ..Line::UNKNOWN
+        });
+        let by = bench.now + seconds(300);
+        let reloaded = Newcomer {
+            wait: Wait {
+                trigger: Trigger::Seen { by },
+                ..ccbs(bench.now)
+            },
+            ..bench.newcomer(ALICE)
+        };
+        bench.step(Event::Subscribe(reloaded));
+        bench.pass(seconds(1));
+        let found = bench.now;
+        bench.pass(seconds(1));
+        bench.line(Line {
+            calls: Calls::Unknown,
+            registered: Some(bench.now),
+            ..bench.line
+        });
+        let anew = Newcomer {
+            caller: bench.newcomer(ALICE).caller,
+            wait: Wait {
+                condition: Condition::NotLoggedIn,
+                trigger: Trigger::Registered,
+                since: found,
+            },
+            ..bench.newcomer(DAVE)
+        };
+        assert_eq!(told(&bench.step(Event::Subscribe(anew)), DAVE), [QUEUED]);
+        assert_eq!(told(&bench.pass(seconds(100)), DAVE), []);
+        assert_eq!(told(&bench.hangs_up(), DAVE), []);
+        assert_eq!(told(&bench.pass(seconds(5)), DAVE), [READY]);
     }
 
     #[test]

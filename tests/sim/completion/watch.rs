@@ -450,7 +450,10 @@ impl Watch {
         self.check_kept((user, &callee), invite);
         let mut before = self.recalls.iter().rev();
         let last = before.find(|recall| recall.caller == user && recall.callee == callee);
-        if last.is_some_and(|last| self.now.since(last.at) < GUARD) {
+        // Unless he has asked once more since: his phone was busy with the code.
+        let asked = self.coded.get(user).map(|it| it.answered);
+        let is_soon = |last: &Recall| self.now.since(last.at) < GUARD && asked < Some(last.at);
+        if last.is_some_and(is_soon) {
             self.fault("a recall rings twice", invite);
         }
         self.recalls.push(Recall {

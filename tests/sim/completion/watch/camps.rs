@@ -49,6 +49,8 @@ struct Waits {
     told: Timestamp,
     /// When his callee was last rung for him since.
     rung: Option<Timestamp>,
+    /// The RSeq of what he was told last, where he is to acknowledge it.
+    number: Option<String>,
 }
 
 impl Waits {
@@ -138,12 +140,16 @@ impl Watch {
                     since: now,
                     told: now,
                     rung: None,
+                    number: None,
                 });
+                let number = message.find("RSeq").map(str::to_owned);
                 // RFC 3261 §17.2.1: a copy is answered with what was said last, and that he is queued
-                // was said before his callee was rung.
-                if call.repeated != Some(now) || waits.is_queued() {
+                // was said before his callee was rung. RFC 3262 §3: what is not acknowledged is repeated.
+                let is_repeated = number.is_some() && number == waits.number;
+                if call.repeated != Some(now) && !is_repeated || waits.is_queued() {
                     waits.told = now;
                 }
+                waits.number = number;
                 if is_new {
                     self.camps.count("calls that wait");
                 }

@@ -87,10 +87,11 @@ impl Hold {
     }
 }
 
-/// RFC 3261 §13.3.1.1: how often a caller who waits is told so.
+/// RFC 3261 §13.3.1.1: how often a caller who waits is told so at least.
 const TELLS: Duration = Duration::from_mins(1);
-/// Who has his answer within this time is not told once more that he waits for it.
-const SOON: Duration = Duration::from_secs(5);
+/// Who has his answer half a second later is not told once more that he waits for it; he is kept for two
+/// seconds longer than he may wait.
+const SOON: Duration = Duration::from_millis(2500);
 
 /// A's INVITE, for which there is nobody to ring.
 #[derive(Clone, Copy, Debug)]

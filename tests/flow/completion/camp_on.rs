@@ -150,6 +150,20 @@ fn a_callee_who_is_busy_again_costs_nobody_his_place() {
     alice.gives_up(&sent);
 }
 
+/// RFC 3261 §13.3.1.1: he heard nothing for more than a minute where his time ended soon afterwards.
+#[test]
+fn who_waits_is_told_so_each_minute_to_the_end() {
+    let scene = BobIsBusy::new();
+    let (world, [alice, ..]) = scene.parts();
+    let sent = camps(alice);
+    world.advance(Duration::from_secs(57));
+    bob_is_busy_again(&scene);
+    world.advance(TELLS);
+    alice.receives("182");
+    world.advance(Duration::from_secs(2));
+    refused(alice, &sent, "486");
+}
+
 /// A record was written as the call went back into the queue, and was never removed.
 #[test]
 fn a_call_that_goes_back_into_the_queue_leaves_nothing_in_the_store() {

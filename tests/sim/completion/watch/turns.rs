@@ -14,7 +14,7 @@ use campon::time::Timestamp;
 
 use super::{Recall, SLACK, Watch, user_of};
 use crate::flow::kit::message::{Message, uri_of};
-use crate::sim::completion::settings::{GUARD, RING};
+use crate::sim::completion::settings::{GUARD, RECALL, RING};
 
 /// How long a request certainly lives.
 const LIVES: Duration = Duration::from_secs(100);
@@ -234,17 +234,24 @@ impl Watch {
             turns.rung.insert(user.clone(), now);
         }
         turns.moved.insert(user.clone(), now);
+        // How long the caller may have let it pass: who has answered, and is not connected.
+        let lasts = match &*kind {
+            "CANCEL" => Some(RING),
+            "BYE" => Some(RECALL),
+            _ => None,
+        };
         let key = (request.branch().to_owned(), kind);
-        let is_cancel = key.1 == "CANCEL";
         turns.open.insert(key, user.clone());
         let id = request.call_id();
         if let Some((caller, callee)) = self.cc_calls.get(id) {
             turns.doubt(|it| it.caller == *caller && it.callee == *callee);
         }
         let recall = self.recalls.iter().find(|recall| recall.call_id == id);
-        if let Some(recall) = recall.filter(|_| is_cancel) {
+        if let (Some(recall), Some(lasts)) = (recall.filter(|it| it.cc_calls == 0), lasts) {
             let is_his = |it: &Waiting| it.caller == recall.caller && it.callee == recall.callee;
-            if now.since(recall.at) + SLACK < RING {
+            // CC-44: the timers run from his turn on, while a slow store keeps back the recall, and
+            // then the CC call.
+            if now.since(recall.at) + SLACK + self.store_delay < lasts {
                 let his = turns.waiting.iter_mut().find(|it| is_his(it));
                 if let Some(it) = his {
                     it.withdrawn = Some(now);

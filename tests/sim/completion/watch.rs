@@ -316,7 +316,8 @@ impl Watch {
     pub(crate) fn on_ended(&mut self, pair: &Pair) {
         self.texts.on_ended(pair.id);
         let asked = self.texts.ending(pair.id);
-        let coded = self.coded.get(&pair.caller).map(|it| it.answered);
+        // A code that came before is about this one, however late a slow store lets it be answered.
+        let coded = self.coded.get(&pair.caller).map(|it| it.came);
         if pair.mode != Mode::Callback || coded.is_some_and(|at| Some(at) >= asked) {
             return;
         }

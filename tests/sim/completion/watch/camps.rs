@@ -233,13 +233,22 @@ impl Watch {
     }
 
     /// Whether a call waits for a callee that came before somebody else's request, and that was
-    /// nothing but kept waiting since the callee has hung up.
+    /// nothing but kept waiting since the callee has hung up. Whose caller has found him busy once more
+    /// after that, and asked for that call, waits for what the callee does from then on (R21).
     pub(super) fn passes_a_call(&self, caller: &str, callee: &str) -> bool {
         let Some(came) = self.came(caller, callee) else {
             return false;
         };
         let freed = self.legs.freed(callee);
         let has_rung = self.turns_of.rung(callee);
+        let has_met_again = |caller: &str| {
+            let asked = self.coded.get(caller).map(|it| it.came);
+            self.failed.iter().any(|it| {
+                (&*it.caller, &*it.callee) == (caller, callee)
+                    && Some(it.at) > freed
+                    && Some(it.at) <= asked
+            })
+        };
         self.camps.open.values().any(|it| {
             let Some(waits) = it.waits.as_ref().filter(|_| it.callee == callee) else {
                 return false;
@@ -252,6 +261,7 @@ impl Watch {
                 && !it.is_taken_back
                 && hung_up
                 && it.caller != ELSEWHERE
+                && !has_met_again(&it.caller)
         })
     }
 }

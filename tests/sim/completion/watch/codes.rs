@@ -131,6 +131,10 @@ impl Watch {
                 let failed = Some(last.at).filter(|_| is_certain && last.is_busy);
                 self.turns_of
                     .on_accepted(self.now, (user, &last.callee), failed);
+                for other in recent.filter(|it| it.callee != last.callee) {
+                    self.turns_of
+                        .on_perhaps_accepted(self.now, user, &other.callee);
+                }
             }
         } else if !is_renewed
             && (code == CANCEL_ALL || code == CANCEL_LAST && wanted.len() == 1 && is_sure)

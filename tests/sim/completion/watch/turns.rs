@@ -14,7 +14,7 @@ use campon::time::Timestamp;
 
 use super::{Recall, SLACK, Watch, user_of};
 use crate::flow::kit::message::{Message, uri_of};
-use crate::sim::completion::settings::{GUARD, RING};
+use crate::sim::completion::settings::{GUARD, RECALL, RING};
 
 /// How long a request certainly lives.
 const LIVES: Duration = Duration::from_secs(100);
@@ -26,6 +26,9 @@ pub(super) struct Turns {
     /// When each pair of caller and callee was first told that it was accepted, since nothing of it
     /// was left.
     accepted: BTreeMap<(String, String), Timestamp>,
+    /// The same of pairs of which that is not certain: with several calls that failed, which of them
+    /// the code was about is campon's to know (one to a number that nobody has is not completed).
+    perhaps: BTreeMap<(String, String), Timestamp>,
     /// Requests that ring a user or end a call of his, and whose answer is not there, by branch and
     /// method.
     open: BTreeMap<(String, String), String>,
@@ -84,12 +87,13 @@ impl Turns {
     ) {
         let pair = (caller.to_owned(), callee.to_owned());
         let is_elsewhere = self.elsewhere.remove(&pair);
+        let is_first = !self.perhaps.contains_key(&pair);
         let Entry::Vacant(place) = self.accepted.entry(pair) else {
             // R21: who asks again keeps what he has, the recalls that he let pass included.
             return;
         };
         place.insert(now);
-        if let Some(failed) = failed.filter(|_| !is_elsewhere) {
+        if let Some(failed) = failed.filter(|_| is_first && !is_elsewhere) {
             self.waiting.push(Waiting {
                 caller: caller.to_owned(),
                 callee: callee.to_owned(),
@@ -101,11 +105,18 @@ impl Turns {
         }
     }
 
+    /// A code was answered well, and may have been about his call to this callee as well.
+    pub(super) fn on_perhaps_accepted(&mut self, now: Timestamp, caller: &str, callee: &str) {
+        let pair = (caller.to_owned(), callee.to_owned());
+        self.perhaps.entry(pair).or_insert(now);
+    }
+
     /// Nothing is left of what a caller waits for: of all of it, or for this callee.
     pub(super) fn forget(&mut self, caller: &str, callee: Option<&str>) {
         let is_other = |it: &str| callee.is_some_and(|callee| it != callee);
-        self.accepted
-            .retain(|(by, of), _| by != caller || is_other(of));
+        for pairs in [&mut self.accepted, &mut self.perhaps] {
+            pairs.retain(|(by, of), _| by != caller || is_other(of));
+        }
         self.waiting
             .retain(|it| it.caller != caller || is_other(&it.callee));
     }
@@ -234,17 +245,24 @@ impl Watch {
             turns.rung.insert(user.clone(), now);
         }
         turns.moved.insert(user.clone(), now);
+        // How long the caller may have let it pass: who has answered, and is not connected.
+        let lasts = match &*kind {
+            "CANCEL" => Some(RING),
+            "BYE" => Some(RECALL),
+            _ => None,
+        };
         let key = (request.branch().to_owned(), kind);
-        let is_cancel = key.1 == "CANCEL";
         turns.open.insert(key, user.clone());
         let id = request.call_id();
         if let Some((caller, callee)) = self.cc_calls.get(id) {
             turns.doubt(|it| it.caller == *caller && it.callee == *callee);
         }
         let recall = self.recalls.iter().find(|recall| recall.call_id == id);
-        if let Some(recall) = recall.filter(|_| is_cancel) {
+        if let (Some(recall), Some(lasts)) = (recall.filter(|it| it.cc_calls == 0), lasts) {
             let is_his = |it: &Waiting| it.caller == recall.caller && it.callee == recall.callee;
-            if now.since(recall.at) + SLACK < RING {
+            // CC-44: the timers run from his turn on, while a slow store keeps back the recall, and
+            // then the CC call.
+            if now.since(recall.at) + SLACK + self.store_delay < lasts {
                 let his = turns.waiting.iter_mut().find(|it| is_his(it));
                 if let Some(it) = his {
                     it.withdrawn = Some(now);
@@ -282,10 +300,12 @@ impl Watch {
         is_passed
     }
 
-    /// When a user's request for a callee was accepted first, if anybody saw it.
+    /// When a user's request for a callee was accepted first, at the earliest, if anybody saw it.
     pub(super) fn came(&self, caller: &str, callee: &str) -> Option<Timestamp> {
         let pair = (caller.to_owned(), callee.to_owned());
-        self.turns_of.accepted.get(&pair).copied()
+        let turns = &self.turns_of;
+        let seen = [&turns.accepted, &turns.perhaps].map(|pairs| pairs.get(&pair).copied());
+        seen.into_iter().flatten().min()
     }
 
     /// Whether a user is there and certainly has no call, and had none a moment ago.

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use campon::config::{Arguments, Config, Origin};
 use campon::io::{End, Wish, ask_api, fetch_status, serve};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use ureq::http::Uri;
 
 /// Gives memory back to the system when calls have ended.
 #[global_allocator]
@@ -31,7 +33,8 @@ Examples:
 
 Exit codes:
   0  all went well; nobody was left waiting
-  1  calls were left at the stop, or the start failed, or nobody answered
+  1  calls were left at the stop, or the start failed, or nobody answered, or the running
+     campon refused
   2  the configuration or an argument is wrong: one line says where and why
 
 Signals:
@@ -85,6 +88,7 @@ enum Command {
     /// Has a call of a running campon completed.
     Complete {
         /// The call, by its id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         call: String,
         /// How: callback, camp_on, intrude or message.
         #[arg(long, default_value = "callback")]
@@ -106,7 +110,12 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// Where the API of that campon listens.
-        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5080")]
+        #[arg(
+            long,
+            value_name = "URL",
+            default_value = "http://127.0.0.1:5080",
+            value_parser = api_url
+        )]
         api: String,
         /// The site, where that campon has several; all together without it.
         #[arg(long, value_name = "NAME")]
@@ -119,6 +128,7 @@ enum Completions {
     /// Takes a request back.
     Cancel {
         /// The request, by its id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
         #[command(flatten)]
         api: Api,
@@ -131,6 +141,7 @@ enum Completions {
     /// Shows a request with its story.
     Show {
         /// The request, by its id.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
         #[command(flatten)]
         api: Api,
@@ -144,7 +155,8 @@ struct Api {
     #[arg(
         long = "api",
         value_name = "URL",
-        default_value = "http://127.0.0.1:5080"
+        default_value = "http://127.0.0.1:5080",
+        value_parser = api_url
     )]
     url: String,
     /// The site, where that campon has several.
@@ -268,12 +280,25 @@ fn run_status(json: bool, api: &str) -> u8 {
     }
 }
 
+/// Where an API can be: it has no TLS.
+fn api_url(text: &str) -> Result<String, &'static str> {
+    let uri: Option<Uri> = text.parse().ok();
+    let is_one = uri.is_some_and(|it| it.scheme_str() == Some("http") && it.host().is_some());
+    is_one
+        .then(|| text.to_owned())
+        .ok_or("it has to be http://HOST:PORT")
+}
+
 fn run_wish(wish: &Wish, api: &Api) -> u8 {
     let token = api.token_file.as_ref().map(std::fs::read_to_string);
     let token = match token.transpose() {
         Ok(token) => token,
         Err(error) => return complain(format_args!("the token cannot be read: {error}"), OPERATOR),
     };
+    let is_token = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_graphic());
+    if !token.as_deref().is_none_or(|text| is_token(text.trim())) {
+        return complain("the token is not one line of visible characters", OPERATOR);
+    }
     let at = at_site(&api.url, api.site.as_deref());
     match ask_api(&at, token.as_deref(), wish) {
         Ok(text) => print(text),

@@ -49,6 +49,34 @@ impl From<Duration> for Timestamp {
     }
 }
 
+/// A point in time to be told to people: it may lie before the process started.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Date {
+    /// Microseconds since [`Timestamp::START`].
+    since_start_us: i64,
+}
+
+impl Date {
+    /// The date so many microseconds after [`Timestamp::START`], or before it.
+    pub const fn from_micros(since_start_us: i64) -> Self {
+        Self { since_start_us }
+    }
+
+    /// How long before `now` this was, and how long after it this is; one of the two is zero.
+    pub fn around(self, now: Timestamp) -> (Duration, Duration) {
+        let this = i128::from(self.since_start_us);
+        let now = i128::from(now.as_micros());
+        let micros = |us: i128| Duration::from_micros(u64::try_from(us).unwrap_or_default());
+        (micros(now - this), micros(this - now))
+    }
+}
+
+impl From<Timestamp> for Date {
+    fn from(at: Timestamp) -> Self {
+        Self::from_micros(i64::try_from(at.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
 impl Add<Duration> for Timestamp {
     type Output = Self;
 
@@ -67,6 +95,16 @@ mod tests {
     #[test]
     fn a_time_that_may_be_missing_takes_no_more_room() {
         assert_eq!(size_of::<Option<Timestamp>>(), size_of::<u64>());
+    }
+
+    #[test]
+    fn a_date_lies_on_one_side_of_now() {
+        let second = Duration::from_secs(1);
+        let now = Timestamp::START + second;
+        let (none, date) = (Duration::ZERO, Date::from_micros);
+        assert_eq!(date(-2_000_000).around(now), (3 * second, none));
+        assert_eq!(date(5_000_000).around(now), (none, 4 * second));
+        assert_eq!(Date::from(now).around(now), (none, none));
     }
 
     #[test]

@@ -215,6 +215,25 @@ fn status_of_nobody_is_exit_code_1() {
     );
 }
 
+/// The story: these were told as a campon that does not answer, or that has no such resource.
+#[test]
+fn what_cannot_be_asked_for_is_exit_code_2() {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no_token");
+    fs::write(&file, "two\nlines\n").expect("cargo's folder for tests can be written");
+    let file = file.to_str().expect("UTF-8");
+    for arguments in [
+        &["status", "--api", "127.81.2.1:5080"][..],
+        &["completions", "list", "--api", "https://127.81.2.1:5080"],
+        &["completions", "list", "--token-file", file],
+        &["completions", "show", ""],
+        &["complete", ""],
+    ] {
+        let (code, _, stderr) = run(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("no answer"), "{stderr}");
+    }
+}
+
 #[test]
 fn the_status_is_a_document_and_tables() {
     let served = Served::start("127.81.3.1");

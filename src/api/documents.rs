@@ -9,7 +9,7 @@ use crate::completion::{Condition, Mode, Outcome, Stage};
 use crate::shard::provider::{
     CallReason, CallReport, CallState, CompletionReport, Direction, LineEvent, LineNews, LineReport,
 };
-use crate::time::Timestamp;
+use crate::time::Date;
 
 /// A line: a user of ours, with all his phones. LINEADDRESSCAPS and LINEDEVSTATUS.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
@@ -258,7 +258,7 @@ impl From<&LineReport> for Line {
 
 impl Call {
     /// The document; `utc` says what the calendar showed at a moment.
-    pub fn new(call: &CallReport, utc: &impl Fn(Timestamp) -> String) -> Self {
+    pub fn new(call: &CallReport, utc: &impl Fn(Date) -> String) -> Self {
         let direction = match call.direction {
             Direction::In => "in",
             Direction::Out => "out",
@@ -279,8 +279,8 @@ impl Call {
             disconnect_mode: call.condition.map(disconnect_mode),
             status: call.status,
             condition: call.condition.map(Condition::m).map(str::to_owned),
-            since: utc(call.since),
-            until: call.until.map(utc),
+            since: utc(call.since.into()),
+            until: call.until.map(|at| utc(at.into())),
             reason: reason.to_owned(),
             completion_id: call.completes.or(call.completion).map(|id| id.to_string()),
             call_features: if call.modes.is_empty() {
@@ -296,7 +296,7 @@ impl Call {
 
 impl Completion {
     /// The document; `utc` says what the calendar showed at a moment.
-    pub fn new(completion: &CompletionReport, utc: &impl Fn(Timestamp) -> String) -> Self {
+    pub fn new(completion: &CompletionReport, utc: &impl Fn(Date) -> String) -> Self {
         let stage = match completion.stage {
             Stage::Asked => "asked",
             Stage::Calling => "calling",
@@ -316,7 +316,7 @@ impl Completion {
             mode: names(&[completion.mode]).concat(),
             stage: stage.to_owned(),
             text: completion.text.clone(),
-            ends: utc(completion.ends),
+            ends: utc(completion.ends.into()),
             history: steps.collect(),
         }
     }

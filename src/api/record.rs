@@ -9,10 +9,10 @@ use crate::shard::record::{
     CallRecord, CompletionRecord, End, Ender, IntrusionEnd, IntrusionRecord, LegRecord, Origin,
     Record,
 };
-use crate::time::Timestamp;
+use crate::time::{Date, Timestamp};
 
 /// The line, with its end; `utc` says what the calendar showed at a moment.
-pub fn to_line(record: &Record, utc: impl Fn(Timestamp) -> String) -> String {
+pub fn to_line(record: &Record, utc: impl Fn(Date) -> String) -> String {
     let line = match record {
         Record::Call(call) => serde_json::to_string(&Call::new(call, &utc)),
         Record::Completion(completion) => serde_json::to_string(&Completion::new(completion, &utc)),
@@ -93,7 +93,7 @@ struct Step {
 }
 
 impl<'r> Call<'r> {
-    fn new(record: &'r CallRecord, utc: &impl Fn(Timestamp) -> String) -> Self {
+    fn new(record: &'r CallRecord, utc: &impl Fn(Date) -> String) -> Self {
         let talked = record.answered.map(|at| record.ended.since(at));
         let completion = record.completion.as_ref();
         Self {
@@ -102,10 +102,10 @@ impl<'r> Call<'r> {
                 Origin::Caller => "caller",
                 Origin::Recall => "recall",
             },
-            began: utc(record.began),
-            rang: record.rang.map(utc),
-            answered: record.answered.map(utc),
-            ended: utc(record.ended),
+            began: utc(record.began.into()),
+            rang: record.rang.map(|at| utc(at.into())),
+            answered: record.answered.map(|at| utc(at.into())),
+            ended: utc(record.ended.into()),
             talked_s: talked.map(|talked| (talked.as_secs_f64() * 1e3).round() / 1e3),
             outcome: match record.end {
                 End::Answered => "answered",
@@ -140,7 +140,7 @@ impl<'r> Leg<'r> {
 }
 
 impl<'r> Completion<'r> {
-    fn new(record: &'r CompletionRecord, utc: &impl Fn(Timestamp) -> String) -> Self {
+    fn new(record: &'r CompletionRecord, utc: &impl Fn(Date) -> String) -> Self {
         Self {
             kind: "completion",
             caller: &record.caller,
@@ -160,7 +160,7 @@ impl<'r> Intrusion<'r> {
     fn new(
         record: &'r IntrusionRecord,
         (ended, end): (Timestamp, IntrusionEnd),
-        utc: &impl Fn(Timestamp) -> String,
+        utc: &impl Fn(Date) -> String,
     ) -> Self {
         Self {
             kind: "intrusion",
@@ -168,16 +168,16 @@ impl<'r> Intrusion<'r> {
             target: &record.target,
             third: record.third.as_deref(),
             call_id: &record.call_id,
-            began: utc(record.began),
-            joined: record.joined.map(utc),
-            ended: utc(ended),
+            began: utc(record.began.into()),
+            joined: record.joined.map(|at| utc(at.into())),
+            ended: utc(ended.into()),
             outcome: end.as_str(),
         }
     }
 }
 
 impl Story {
-    fn new(id: CompletionId, history: &History, utc: &impl Fn(Timestamp) -> String) -> Self {
+    fn new(id: CompletionId, history: &History, utc: &impl Fn(Date) -> String) -> Self {
         let steps = history.iter().map(|(at, event)| Step {
             at: utc(at),
             event: event.to_string(),

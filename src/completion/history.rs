@@ -8,7 +8,7 @@ use crate::cc::Condition;
 use crate::cc::agent::RecallFailure;
 use crate::completion::bytes::{Broken, Reader, Writer};
 use crate::completion::record::WallTime;
-use crate::time::Timestamp;
+use crate::time::{Date, Timestamp};
 
 /// How a request ended: each accepted one ends in exactly one of these.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -270,14 +270,11 @@ impl History {
         self.moments = moments.into();
     }
 
-    /// What happened, oldest first; what happened before the process began, at its beginning.
-    pub fn iter(&self) -> impl Iterator<Item = (Timestamp, Event)> {
+    /// What happened, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (Date, Event)> {
         let began_us = self.began_us;
         let at = move |after: Duration| {
-            let at_us = began_us.saturating_add(signed(micros(after)));
-            Timestamp::from(Duration::from_micros(
-                u64::try_from(at_us).unwrap_or_default(),
-            ))
+            Date::from_micros(began_us.saturating_add(signed(micros(after))))
         };
         let moments = self.moments.iter();
         moments.map(move |moment| (at(moment.after()), moment.event()))
@@ -363,7 +360,8 @@ mod tests {
             300s completed";
         assert_eq!(history.to_string(), read);
         let times: Vec<_> = history.iter().map(|(at, _)| at).collect();
-        assert_eq!(times, [at(0); 5]);
+        let told = [-300, -300, -240, -95, 0].map(|seconds| Date::from_micros(seconds * 1_000_000));
+        assert_eq!(times, told);
     }
 
     #[test]
@@ -399,9 +397,9 @@ mod tests {
         assert_eq!(events.len(), EVENTS_MAX);
         assert_eq!(
             events[0],
-            (Timestamp::START, Event::Requested(Condition::Busy))
+            (Timestamp::START.into(), Event::Requested(Condition::Busy))
         );
         let last = Timestamp::START + Duration::from_secs(99);
-        assert_eq!(events.last(), Some(&(last, Event::Recalled)));
+        assert_eq!(events.last(), Some(&(last.into(), Event::Recalled)));
     }
 }

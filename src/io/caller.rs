@@ -67,8 +67,8 @@ pub enum WishError {
 pub fn ask_api(api: &str, token: Option<&str>, wish: &Wish) -> Result<String, WishError> {
     let base = format!("{}/v1", api.trim_end_matches('/'));
     let url = match wish {
-        Wish::Cancel(id) | Wish::Show(id) => format!("{base}/completions/{id}"),
-        Wish::Complete { call, .. } => format!("{base}/calls/{call}/complete"),
+        Wish::Cancel(id) | Wish::Show(id) => format!("{base}/completions/{}", segment(id)),
+        Wish::Complete { call, .. } => format!("{base}/calls/{}/complete", segment(call)),
         Wish::List => format!("{base}/completions"),
     };
     if let Wish::List = wish {
@@ -76,6 +76,20 @@ pub fn ask_api(api: &str, token: Option<&str>, wish: &Wish) -> Result<String, Wi
     }
     let document = ask(&url, token, wish)?;
     shown(wish, &document).ok_or(WishError::Unreadable { url })
+}
+
+/// A name as a segment of a path: whatever no id has is escaped, for the API to say that it is none.
+fn segment(name: &str) -> String {
+    let mut escaped = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to memory cannot fail.
+            let _written = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
 }
 
 /// All requests, page by page.
@@ -199,6 +213,13 @@ mod tests {
             refused(502, "<html>").to_string(),
             "what answers is no campon (502)"
         );
+    }
+
+    /// The story: what was meant to be an id named another resource, or was told as silence.
+    #[test]
+    fn a_name_stays_within_its_segment() {
+        assert_eq!(segment("akcvgtpj7"), "akcvgtpj7");
+        assert_eq!(segment("../calls?a b"), "%2E%2E%2Fcalls%3Fa%20b");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use humantime::format_rfc3339_millis;
 
-use crate::time::Timestamp;
+use crate::time::{Date, Timestamp};
 
 /// Reads the monotonic clock as a [`Timestamp`]; every copy shows the same time.
 #[derive(Clone, Copy, Debug)]
@@ -59,9 +59,8 @@ pub(super) struct Calendar {
 
 impl Calendar {
     /// A moment, in UTC, to the millisecond (RFC 3339): `2026-11-26T20:15:00.000Z`.
-    pub(super) fn utc(&self, at: Timestamp) -> String {
-        // One of the two is zero.
-        let (ago, ahead) = (self.now.since(at), at.since(self.now));
+    pub(super) fn utc(&self, at: impl Into<Date>) -> String {
+        let (ago, ahead) = at.into().around(self.now);
         let at = self.today.checked_sub(ago);
         let at = at.and_then(|at| at.checked_add(ahead));
         format_rfc3339_millis(at.unwrap_or(SystemTime::UNIX_EPOCH)).to_string()
@@ -91,6 +90,8 @@ mod tests {
         assert_eq!(calendar.utc(at), "2027-01-15T07:59:58.500Z");
         let ahead = Timestamp::from(Duration::from_millis(102_250));
         assert_eq!(calendar.utc(ahead), "2027-01-15T08:00:02.250Z");
+        let before = Date::from_micros(-1_000_000);
+        assert_eq!(calendar.utc(before), "2027-01-15T07:58:19.000Z");
         assert!((calendar.unix_s(at) - 1_799_999_998.5).abs() < 1e-6);
     }
 }

@@ -385,7 +385,7 @@ impl Shard {
         callee: Option<Aor>,
     ) -> Result<Routed, Reject> {
         let mut routed = self.route_anyhow(now, request, flow, callee)?;
-        keep_secure(request, &mut routed.ways)?;
+        keep_secure(&request.uri, &mut routed.ways)?;
         self.go_by_tcp(request, &mut routed);
         Ok(routed)
     }

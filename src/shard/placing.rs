@@ -18,7 +18,7 @@ use crate::shard::Shard;
 use crate::shard::desk::user_of;
 use crate::shard::passes::Dialled;
 use crate::shard::settings::{CcParams, RecallMethod, Settings};
-use crate::shard::ways::{Way, Ways, targets};
+use crate::shard::ways::{Way, Ways, keep_secure, targets};
 use crate::sip::Uri;
 use crate::table::Key;
 use crate::time::Timestamp;
@@ -179,7 +179,7 @@ impl Shard {
             return Attempt::Impossible;
         };
         let callee = user_of(&cc_call.callee);
-        let ways = self.ways_to(now, &callee);
+        let ways = kept_secure(cc_call, self.ways_to(now, &callee));
         if ways.is_empty() {
             return Attempt::Impossible;
         }
@@ -201,13 +201,15 @@ impl Shard {
             Via::Peer(peer) => peer,
         };
         let uri = self.number_to_dial(cc_call);
-        let Some(way) = self.way_of_ours(peer, uri.as_str().as_bytes()) else {
+        let way = self.way_of_ours(peer, uri.as_str().as_bytes());
+        let ways = kept_secure(cc_call, way.into_iter().collect());
+        if ways.is_empty() {
             return Attempt::Impossible;
-        };
+        }
         if let Via::Own(_) = cc_call.via {
             self.open_pass_of_ours(key, user_of(&cc_call.callee));
         }
-        self.place_at(now, key, cc_call, &Ways::from_iter([way]))
+        self.place_at(now, key, cc_call, &ways)
     }
 
     /// R1, R9: by the call that comes back to his phones it is known whether it was he who answered.
@@ -285,6 +287,15 @@ impl Shard {
             call.end_recall(turn, b"SIP;cause=486;text=\"Busy Here\"");
         });
     }
+}
+
+/// S-30: whoever was dialled by TLS is called by TLS.
+fn kept_secure(cc_call: &completion::Call, mut ways: Ways) -> Ways {
+    let dialled = Uri::parse(cc_call.dialled.as_str().as_bytes());
+    if !dialled.is_ok_and(|uri| keep_secure(&uri, &mut ways).is_ok()) {
+        ways.clear();
+    }
+    ways
 }
 
 /// Whose call it is that arrives.

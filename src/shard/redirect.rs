@@ -103,7 +103,7 @@ impl Shard {
             (to, way.ok()?)
         };
         let mut ways: Ways = SmallVec::from_iter([way]);
-        keep_secure(&asked, &mut ways).ok()?;
+        keep_secure(&asked.uri, &mut ways).ok()?;
         way = ways.pop()?;
         let all = before.map(Box::clone).chain([contact.text().into()]);
         Some((to, way, all.collect()))

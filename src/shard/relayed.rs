@@ -115,7 +115,7 @@ impl Shard {
         }
         let sender = self.relay_sender(flow, request)?;
         let mut ways = self.relay_ways(now, flow, (request, sender.is_some()))?;
-        keep_secure(request, &mut ways)?;
+        keep_secure(&request.uri, &mut ways)?;
         check_breadth(request, &ways)?;
         let identity = self.identity_across(flow, &ways);
         let request = &Request {

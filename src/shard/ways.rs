@@ -80,8 +80,8 @@ pub(super) fn targets(ways: &Ways) -> SmallVec<[Target<'_>; 1]> {
 }
 
 /// S-30: who asks for TLS gets no other way.
-pub(super) fn keep_secure(request: &Request<'_>, ways: &mut Ways) -> Result<(), Reject> {
-    if !matches!(request.uri, Uri::Sip(uri) if uri.secure) {
+pub(super) fn keep_secure(uri: &Uri<'_>, ways: &mut Ways) -> Result<(), Reject> {
+    if !matches!(uri, Uri::Sip(uri) if uri.secure) {
         return Ok(());
     }
     let by_tls = |way: &mut Way| {

@@ -35,7 +35,7 @@ use crate::api::problem::Problem;
 use crate::completion::{CallIdentity, CompletionId, Reject};
 use crate::shard::provider::{Answer, Ask, Refusal};
 use crate::sip::unescape;
-use crate::time::Timestamp;
+use crate::time::Date;
 
 use super::events::Reader;
 use super::gate::{self, Completes, Ends, Gate, Reads};
@@ -367,7 +367,7 @@ impl Desk {
         }
     }
 
-    fn utc(&self) -> impl Fn(Timestamp) -> String + use<> {
+    fn utc(&self) -> impl Fn(Date) -> String + use<> {
         let calendar = self.asker.clock.calendar();
         move |at| calendar.utc(at)
     }

@@ -147,14 +147,14 @@ impl Shard {
         reports
     }
 
-    /// Ends a call; one that has failed is forgotten.
+    /// Ends a call; one that has failed, or that keeps its caller from a failure, is forgotten.
     pub(super) fn disconnect(
         &mut self,
         now: Timestamp,
         call: CallIdentity,
         only: Option<&Aor>,
     ) -> Result<(), Refusal> {
-        let Some((key, _)) = self.find_call(call, only) else {
+        let Some((key, role)) = self.find_call(call, only) else {
             let name = only.map(name_of);
             let failed = self
                 .desk
@@ -167,7 +167,13 @@ impl Shard {
         let held = self.calls.get(key);
         let rings = held.filter(|held| held.call.answered().is_none());
         let Some(id) = rings.and_then(|held| held.about.recall()) else {
+            let his = held.filter(|_| role == Role::Caller);
+            let asker = his.and_then(|held| held.about.asker());
+            let failed = asker.map(|asker| (asker.caller.clone(), asker.call));
             self.with_call(now, key, Call::disconnect);
+            if let Some((caller, call)) = failed {
+                self.desk.service.forget_failed(&caller, call);
+            }
             return Ok(());
         };
         // As if he had refused it.

@@ -277,7 +277,7 @@ impl Shard {
         }
         let uri = Uri::parse(text.as_bytes()).map_err(|_| Refusal::Address)?;
         let callee = self.domains.aor(&uri).ok_or(Refusal::Address)?;
-        let callee = self.registrar.owner_of(&callee).unwrap_or(callee);
+        let callee = self.owner_of(&callee).unwrap_or(callee);
         let number = match &uri {
             Uri::Sip(uri) => uri.user.unwrap_or_default(),
             Uri::Tel(uri) => uri.number,

@@ -10,7 +10,7 @@ use crate::flow::kit::completion::{LONG, RING, connects, picks_up, recalled, sto
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::hang_up;
-use crate::flow::kit::subject::Setup;
+use crate::flow::kit::subject::{DOMAIN, Setup};
 use crate::flow::kit::world::World;
 
 /// Where records are written: Alice is to be connected with Bob, and her phone is there.
@@ -149,6 +149,28 @@ fn a_connection_that_comes_to_nothing_is_told_to_its_line_once() {
         world.advance(LONG);
         assert_eq!(told(&world, call), [], "{how}");
         assert!(record(&world).completion.is_none(), "{how}");
+    }
+}
+
+/// The story: Bob's phone rang whatever host he was named at, and by UDP where TLS was asked for.
+#[test]
+fn a_connection_leads_to_whom_it_names_or_nowhere() {
+    for to in [
+        "bob@elsewhere.example".to_owned(),
+        format!("sips:bob@{DOMAIN}"),
+    ] {
+        let world = World::new(Setup::Standalone);
+        let [alice, bob] = ["alice", "bob"].map(|name| world.phone(name));
+        world.is_asked(Ask::Connect {
+            from: "alice".into(),
+            to: to.into(),
+        });
+        assert!(matches!(world.answers(), Answer::Connected(_)));
+        let rings = recalled(&alice);
+        picks_up(&alice, &rings);
+        alice.is_hung_up_on();
+        bob.receives_nothing(); // S-30
+        world.quiet();
     }
 }
 

@@ -15,7 +15,7 @@ use crate::flow::kit::completion::{
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, invite, reinvite, response};
-use crate::flow::kit::scenes::{call, hang_up};
+use crate::flow::kit::scenes::{call, hang_up, refused};
 use crate::flow::kit::subject::Setup;
 use crate::flow::kit::world::World;
 
@@ -204,6 +204,26 @@ fn a_call_that_waits_stays_and_its_callee_sees_that_it_has() {
     hang_up(alice, &Dialog::of_caller(&sent, &answer), bob);
     // What was completed has not failed.
     is_no_call(world, waits.call);
+}
+
+/// It was told as one that had failed and could be completed, by who had just dropped it.
+#[test]
+fn a_call_that_waits_and_is_taken_down_is_gone() {
+    let scene = BobIsBusy::new();
+    let (world, [alice, ..]) = scene.parts();
+    let queued = invite("bob")
+        .with_sdp(OFFER)
+        .with("Request-Disposition", "queue");
+    let sent = alice.sends(queued);
+    alice.receives("182");
+    let waits = up(world);
+    news(world);
+    world.is_asked(Ask::Disconnect(waits.call));
+    assert!(matches!(world.answers(), Answer::Done));
+    refused(alice, &sent, "487");
+    assert_eq!(news(world), ["alice NUMCOMPLETIONS 0"]);
+    is_no_call(world, waits.call);
+    scene.bob_hangs_up();
 }
 
 #[test]

@@ -200,7 +200,9 @@ pub(crate) fn manners(phone: &mut Phone, now: Timestamp, invite: &Message, call:
     match phone.rng.below(20) {
         0 => {
             call.plan(after(soon), Act::Ring(100));
-            call.plan(after(90_000), Act::GivesUp);
+            // Later than timer C (RFC 3261 §16.6): a caller of whom nothing is heard any more is
+            // taken for one who waits.
+            call.plan(after(200_000), Act::GivesUp);
         }
         // It rings and nobody comes.
         1..4 => {

@@ -29,7 +29,7 @@ use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::wire;
 
 use camps::Camps;
-use codes::Coded;
+use codes::Codes;
 use kept::Signs;
 pub(super) use kept::read;
 use texts::Texts;
@@ -86,8 +86,7 @@ pub(crate) struct Watch {
     turns: BTreeMap<(String, String), u32>,
     /// The codes of each user that ask for completion and wait for their answer.
     asking: BTreeMap<String, u32>,
-    /// When the last one of each user was answered well.
-    coded: BTreeMap<String, Coded>,
+    coded: Codes,
     /// The state that each subscription elsewhere was told last, with its CSeq.
     told: BTreeMap<String, (u32, bool)>,
     /// What the store had when the last recall left.
@@ -188,7 +187,7 @@ impl Watch {
             texts: Texts::default(),
             turns: BTreeMap::new(),
             asking: BTreeMap::new(),
-            coded: BTreeMap::new(),
+            coded: Codes::default(),
             told: BTreeMap::new(),
             kept: Vec::new(),
             rung: BTreeMap::new(),
@@ -317,7 +316,7 @@ impl Watch {
         self.texts.on_ended(pair.id);
         let asked = self.texts.ending(pair.id);
         // A code that came before is about this one, however late a slow store lets it be answered.
-        let coded = self.coded.get(&pair.caller).map(|it| it.came);
+        let coded = self.coded.asked(&pair.caller).map(|it| it.came);
         if pair.mode != Mode::Callback || coded.is_some_and(|at| Some(at) >= asked) {
             return;
         }
@@ -452,7 +451,7 @@ impl Watch {
         let mut before = self.recalls.iter().rev();
         let last = before.find(|recall| recall.caller == user && recall.callee == callee);
         // Unless he has asked once more since: his phone was busy with the code.
-        let asked = self.coded.get(user).map(|it| it.answered);
+        let asked = self.coded.wants_since(user);
         let is_soon = |last: &Recall| self.now.since(last.at) < GUARD && asked < Some(last.at);
         if last.is_some_and(is_soon) {
             self.fault("a recall rings twice", invite);

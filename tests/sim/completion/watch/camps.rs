@@ -242,7 +242,7 @@ impl Watch {
         let freed = self.legs.freed(callee);
         let has_rung = self.turns_of.rung(callee);
         let has_met_again = |caller: &str| {
-            let asked = self.coded.get(caller).map(|it| it.came);
+            let asked = self.coded.asked(caller).map(|it| it.came);
             self.failed.iter().any(|it| {
                 (&*it.caller, &*it.callee) == (caller, callee)
                     && Some(it.at) > freed

@@ -1,5 +1,6 @@
 //! What is asked for and taken back by code, as far as the answers tell.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use campon::time::Timestamp;
@@ -8,7 +9,7 @@ use super::{CONFIRMED, Failed, SLACK, Watch, user_of};
 use crate::flow::kit::message::Message;
 use crate::sim::completion::legs::UNHEARD_MAX;
 use crate::sim::completion::settings::{OFFER_WINDOW, TEXTS};
-use crate::sim::completion::user::{CANCEL_ALL, CANCEL_LAST, LEAVE, REQUEST_LAST};
+use crate::sim::completion::user::{CANCEL_ALL, CANCEL_LAST, LEAVE, REQUEST_LAST, RESUME};
 use crate::sim::wire;
 
 /// A code that asked for a callback, and was answered well.
@@ -16,6 +17,25 @@ use crate::sim::wire;
 pub(super) struct Coded {
     pub(super) came: Timestamp,
     pub(super) answered: Timestamp,
+}
+
+/// The codes by which each user wants to be rung, as they were answered well last.
+#[derive(Default)]
+pub(super) struct Codes {
+    asked: BTreeMap<String, Coded>,
+    resumed: BTreeMap<String, Timestamp>,
+}
+
+impl Codes {
+    pub(super) fn asked(&self, user: &str) -> Option<Coded> {
+        self.asked.get(user).copied()
+    }
+
+    /// Since when he certainly wants to be rung.
+    pub(super) fn wants_since(&self, user: &str) -> Option<Timestamp> {
+        let asked = self.asked(user).map(|it| it.answered);
+        asked.max(self.resumed.get(user).copied())
+    }
 }
 
 impl Watch {
@@ -107,15 +127,19 @@ impl Watch {
         if LEAVE.contains(&&*code) {
             self.texts.on_left(user);
         }
+        if code == RESUME {
+            self.coded.resumed.insert(user.clone(), self.now);
+        }
         // What is taken back last may be what has not been answered yet, or a text, or a call that waits.
         let is_other = self.texts.has_left(user) || self.camps.has_waited(user, came);
         let is_sure = *asking == 0 && !is_other;
         // A slow store answers both at once; what was asked for later is not taken back.
-        let is_renewed = self.coded.get(user).is_some_and(|it| it.came > came);
+        let is_renewed = self.coded.asked(user).is_some_and(|it| it.came > came);
         let wanted = self.wanted.entry(user.clone()).or_default();
         if code == REQUEST_LAST {
             let answered = self.now;
-            self.coded.insert(user.clone(), Coded { came, answered });
+            let coded = Coded { came, answered };
+            self.coded.asked.insert(user.clone(), coded);
             let is_recent =
                 |it: &&Failed| it.caller == *user && came.since(it.at) <= OFFER_WINDOW + SLACK;
             let recent = self.failed.iter().filter(is_recent);

@@ -162,9 +162,11 @@ impl Watch {
             *count -= 1;
             return;
         }
-        // One that is on its way may still be read, and is not asked about any more.
-        let mut open = self.texts.open.values_mut();
-        if let Some((sent, ..)) = open.find(|(sent, ..)| is(&text, sent)) {
+        // One that is on its way may still be read, and is not asked about any more; one that nobody has
+        // answered was sent once more since.
+        let open = self.texts.open.values_mut();
+        let its = open.filter(|(sent, ..)| is(&text, sent));
+        if let Some((sent, ..)) = its.max_by_key(|(.., since)| *since) {
             *sent = Text::default();
         }
         let is_taken_late = self.texts.taken_late.iter().any(|it| is(&text, it));

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::cc::addr::Aor;
 use crate::cc::fork::CallId;
 use crate::cc::line::{Calls, Line, Trigger};
-use crate::cc::monitor::event::{Found, Refusal};
+use crate::cc::monitor::Leaving;
+use crate::cc::monitor::event::{Effect, Found, Move, Reason, Refusal, Why};
 use crate::cc::monitor::policy::Times;
 use crate::cc::pace::{Medium, Pace};
 use crate::cc::{Condition, RecallState, SubscriptionId};
@@ -265,6 +266,44 @@ impl Cce {
         if wait.since > self.wait.since {
             self.wait.follow(wait, line);
         }
+    }
+
+    /// CC-36: the newer dialog has the place; the older one, which comes back, is ended.
+    pub(super) fn take_over(
+        &mut self,
+        newcomer: &Newcomer,
+        (expires, ends): (Timestamp, Timestamp),
+        line: &Line,
+    ) -> Leaving {
+        self.service_ends = newcomer.service_ends(ends);
+        let old = Leaving {
+            id: self.id,
+            reason: Reason::NoResource,
+            pace: std::mem::replace(&mut self.pace, Pace::over(newcomer.medium)),
+        };
+        self.id = newcomer.id;
+        self.call_id = newcomer.call_id;
+        self.expires = expires;
+        // CC-06: what was published for the older one is over.
+        self.availability = Availability::Available;
+        self.rests_until = Timestamp::START;
+        self.owed = Owed::Notify;
+        if self.is_queued() {
+            match self.waiter {
+                Waiter::Subscriber => self.wait_for(newcomer.wait, line),
+                // How his call ended, the newcomer knows.
+                Waiter::Call => self.wait = newcomer.wait,
+            }
+        }
+        self.waiter = newcomer.waiter;
+        old
+    }
+
+    /// CC-63: told as queued again.
+    pub(super) fn put_back(&mut self, why: Why, out: &mut Vec<Effect>) {
+        self.stage = Stage::Queued;
+        self.owed = Owed::Notify;
+        out.push(Effect::Moved(self.id, Move::PutBack(why)));
     }
 
     /// Why this newcomer of the same caller does not take its place over.

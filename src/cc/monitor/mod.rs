@@ -559,46 +559,6 @@ impl Leaving {
     }
 }
 
-impl Cce {
-    /// CC-36: the newer dialog has the place; the older one, which comes back, is ended.
-    fn take_over(
-        &mut self,
-        newcomer: &Newcomer,
-        (expires, ends): (Timestamp, Timestamp),
-        line: &Line,
-    ) -> Leaving {
-        self.service_ends = newcomer.service_ends(ends);
-        let old = Leaving {
-            id: self.id,
-            reason: Reason::NoResource,
-            pace: std::mem::replace(&mut self.pace, Pace::over(newcomer.medium)),
-        };
-        self.id = newcomer.id;
-        self.call_id = newcomer.call_id;
-        self.expires = expires;
-        // CC-06: what was published for the older one is over.
-        self.availability = Availability::Available;
-        self.rests_until = Timestamp::START;
-        self.owed = Owed::Notify;
-        if self.is_queued() {
-            match self.waiter {
-                Waiter::Subscriber => self.wait_for(newcomer.wait, line),
-                // How his call ended, the newcomer knows.
-                Waiter::Call => self.wait = newcomer.wait,
-            }
-        }
-        self.waiter = newcomer.waiter;
-        old
-    }
-
-    /// CC-63: told as queued again.
-    fn put_back(&mut self, why: Why, out: &mut Vec<Effect>) {
-        self.stage = Stage::Queued;
-        self.owed = Owed::Notify;
-        out.push(Effect::Moved(self.id, Move::PutBack(why)));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;

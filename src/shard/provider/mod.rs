@@ -503,7 +503,7 @@ impl Shard {
         let text = self.text_of(mode, message)?;
         if mode != Mode::CampOn {
             // R24: who need not wait for the answer is told that there is none.
-            self.refuse_ringing(now, call);
+            self.refuse_ringing(now, call, text.as_deref())?;
         }
         let caller = super::desk::name_of(&self.line_of(&report.line)?);
         let call = WhichCall::Call(call);

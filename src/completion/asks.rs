@@ -199,6 +199,30 @@ impl Service {
         }
     }
 
+    /// R6: whether a request of this caller's for this callee would be taken now, or this text for him:
+    /// no call is given up for one that would not.
+    pub fn would_take(
+        &self,
+        (caller, callee): (&Aor, &Aor),
+        text: Option<&str>,
+    ) -> Result<(), Reject> {
+        if let Some(text) = text {
+            let is_there = self.same_message((caller, callee), text).is_some();
+            return if is_there {
+                Ok(())
+            } else {
+                self.has_room_for_text(caller, callee)
+            };
+        }
+        if self.pairs.get(caller, callee).is_some() {
+            return Ok(());
+        }
+        self.has_room(caller, None)?;
+        self.has_place(callee)
+            .then_some(())
+            .ok_or(Reject::QueueFull)
+    }
+
     fn begin(
         &mut self,
         failed: (Timestamp, FailedCall),

@@ -191,17 +191,14 @@ impl Service {
         if let Monitors::Peer { .. } = call.monitors {
             return Err(Reject::NoMonitor);
         }
-        if let Some(id) = self.same_message(&call, &leave.text) {
+        let pair = (&call.caller, &call.callee);
+        if let Some(id) = self.same_message(pair, &leave.text) {
             let result = Ok(id);
             let ticket = leave.ticket;
             self.emit(id, Output::Completed { ticket, result }, turn);
             return Ok(());
         }
-        let replaced = self.pairs.get(&call.caller, &call.callee);
-        self.has_room(&call.caller, replaced)?;
-        if self.messages_for(&call.callee) >= self.settings.limits.messages_max {
-            return Err(Reject::QueueFull);
-        }
+        self.has_room_for_text(&call.caller, &call.callee)?;
         let mut completion = self.new_completion(&call, at, turn.now);
         completion.errand = Errand::Message;
         completion.roles = Roles::Text;
@@ -224,11 +221,24 @@ impl Service {
     }
 
     /// The same text of the same caller for the same callee, if it waits already.
-    fn same_message(&self, call: &FailedCall, text: &str) -> Option<CompletionId> {
-        let mut mine = self.of_caller(&call.caller);
-        let same = mine
-            .find(|it| it.text().is_some_and(|its| **its == *text) && it.callee == call.callee)?;
+    pub(super) fn same_message(
+        &self,
+        (caller, callee): (&Aor, &Aor),
+        text: &str,
+    ) -> Option<CompletionId> {
+        let mut mine = self.of_caller(caller);
+        let same =
+            mine.find(|it| it.text().is_some_and(|its| **its == *text) && it.callee == *callee)?;
         Some(same.id)
+    }
+
+    /// Whether another text for this callee may be taken, in place of a request to be called back.
+    pub(super) fn has_room_for_text(&self, caller: &Aor, callee: &Aor) -> Result<(), Reject> {
+        self.has_room(caller, self.pairs.get(caller, callee))?;
+        if self.messages_for(callee) >= self.settings.limits.messages_max {
+            return Err(Reject::QueueFull);
+        }
+        Ok(())
     }
 
     /// How many texts wait for him.

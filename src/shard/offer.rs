@@ -150,6 +150,14 @@ impl Callee {
             Self::Behind(..) => None,
         }
     }
+
+    /// His name.
+    pub(super) fn name(&self) -> addr::Aor {
+        match self {
+            Self::Ours(callee) | Self::Watched(_, callee) => name_of(callee),
+            Self::Behind(_, callee) => callee.clone(),
+        }
+    }
 }
 
 /// Adds the offer to what callers are told.

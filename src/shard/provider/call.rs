@@ -11,7 +11,7 @@ use crate::call::Call;
 use crate::cc::Condition;
 use crate::cc::agent::RecallFailure;
 use crate::cc::capsule::CallIdentity;
-use crate::completion::{CompletionId, Failed, Input, Mode};
+use crate::completion::{self, CompletionId, Failed, Input, Mode};
 use crate::location::Aor;
 use crate::shard::camping::Stage;
 use crate::shard::desk::{name_of, user_of};
@@ -189,17 +189,36 @@ impl Shard {
     }
 
     /// R24: the caller of a call that rings does not wait for its answer any more; one who is kept
-    /// from a failure gets it.
-    pub(super) fn refuse_ringing(&mut self, now: Timestamp, call: CallIdentity) {
-        if let Some((key, Role::Caller)) = self.find_call(call, None) {
-            self.with_call(now, key, |call, turn| {
-                if call.is_held() {
-                    call.let_go(turn);
-                } else {
-                    call.refuse_ringing(turn);
-                }
-            });
+    /// from a failure gets it. If what he asks for would be refused, he waits on.
+    pub(super) fn refuse_ringing(
+        &mut self,
+        now: Timestamp,
+        call: CallIdentity,
+        text: Option<&str>,
+    ) -> Result<(), completion::Reject> {
+        let Some((key, Role::Caller)) = self.find_call(call, None) else {
+            return Ok(());
+        };
+        let held = self.calls.get(key);
+        if let Some(asker) = held.and_then(|held| held.about.asker()) {
+            let callee = asker.callee.name();
+            let service = &self.desk.service;
+            service.would_take((&asker.caller, &callee), text)?;
+            if text.is_some() && asker.callee.queued().is_none() {
+                return Err(completion::Reject::NoMonitor);
+            }
+            if text.is_some() && !completion::is_named(&asker.from, &asker.identity) {
+                return Err(completion::Reject::ModeNotOffered);
+            }
         }
+        self.with_call(now, key, |call, turn| {
+            if call.is_held() {
+                call.let_go(turn);
+            } else {
+                call.refuse_ringing(turn);
+            }
+        });
+        Ok(())
     }
 
     /// The name of the caller's call.

@@ -104,7 +104,12 @@ impl Shard {
 
     pub(super) fn line_reports(&self, after: Option<&str>, only: Option<&Aor>) -> Vec<LineReport> {
         if let Some(only) = only {
-            return self.line_report(only).into_iter().collect();
+            let is_later = |line: &LineReport| after.is_none_or(|after| &*line.name > after);
+            return self
+                .line_report(only)
+                .filter(is_later)
+                .into_iter()
+                .collect();
         }
         let mut lines: BTreeSet<Aor> = BTreeSet::new();
         let waiting = self.desk.service.users().map(user_of);

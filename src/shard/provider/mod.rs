@@ -503,7 +503,7 @@ impl Shard {
         let text = self.text_of(mode, message)?;
         if mode != Mode::CampOn {
             // R24: who need not wait for the answer is told that there is none.
-            self.refuse_ringing(now, call);
+            self.refuse_ringing(now, call, text.as_deref())?;
         }
         let caller = super::desk::name_of(&self.line_of(&report.line)?);
         let call = WhichCall::Call(call);
@@ -572,7 +572,13 @@ impl Shard {
     ) -> Vec<CompletionReport> {
         let service = &self.desk.service;
         let views = match only {
-            Some(line) => service.views(&super::desk::name_of(line)),
+            Some(line) => {
+                let mut views = service.views(&super::desk::name_of(line));
+                views.retain(|view| after.is_none_or(|after| view.id > after));
+                views.sort_unstable_by_key(|view| view.id);
+                views.truncate(LISTED_MAX);
+                views
+            }
             None => service.views_after(after, LISTED_MAX),
         };
         views

@@ -4,9 +4,12 @@
 
 use std::time::Duration;
 
+use campon::completion::{Mode, Reject};
+use campon::shard::provider::{Answer, Ask, Refusal};
+
 use crate::flow::kit::completion::{
     BobIsBusy, CANCEL_ALL, REQUEST_LAST, dials, dials_in_vain, ended, finds_busy, offered_uri,
-    subscribe, subscribes, talks_after_recall, unsubscribe,
+    stops_ringing, subscribe, subscribes, talks_after_recall, unsubscribe,
 };
 use crate::flow::kit::draft::{OFFER, invite, register};
 use crate::flow::kit::message::Message;
@@ -40,6 +43,56 @@ fn a_caller_may_ask_for_five_callees() {
     assert_eq!(alice.receives("480").header("Retry-After"), "60");
     dials(&alice, CANCEL_ALL);
     dials(&alice, REQUEST_LAST);
+    dials(&alice, CANCEL_ALL);
+}
+
+/// The story: an application asked for one too many, and the phone that rang for it stopped.
+#[test]
+fn a_call_that_rings_is_not_given_up_for_a_request_that_is_refused() {
+    let world = World::new(Setup::Texts);
+    let [alice, bob] = ["alice", "bob"].map(|name| world.phone(name));
+    let rings = || {
+        let sent = alice.sends(invite("bob").with_sdp(OFFER));
+        let rung = bob.receives("INVITE");
+        bob.answers(&rung, 180);
+        alice.receives("180");
+        (sent, rung)
+    };
+    let asks = |mode, message| {
+        let Answer::Calls(calls) = world.asks_at_once(Ask::Calls(Some("alice".into()))) else {
+            panic!("no calls");
+        };
+        let call = calls.iter().find(|call| call.status.is_none());
+        world.is_asked(Ask::Complete {
+            call: call.expect("a call that rings").call,
+            mode: Some(mode),
+            message,
+        });
+        world.answers()
+    };
+    for user in ["u1", "u2", "u3", "u4", "u5"] {
+        finds_absent(&world, &alice, user);
+        dials(&alice, REQUEST_LAST);
+    }
+    let (sent, rung) = rings();
+    for (mode, message) in [(Mode::Callback, None), (Mode::Message, Some(0))] {
+        let answer = asks(mode, message);
+        let limit = Refusal::Completion(Reject::CallerLimit);
+        assert!(
+            matches!(answer, Answer::Refused(refusal) if refusal == limit),
+            "{answer:?}"
+        );
+        alice.receives_nothing();
+        bob.receives_nothing();
+    }
+    bob.refuses(&rung, 486);
+    refused(&alice, &sent, "486");
+    dials(&alice, CANCEL_ALL);
+    let (sent, rung) = rings();
+    let answer = asks(Mode::Callback, None);
+    assert!(matches!(answer, Answer::Completed { .. }), "{answer:?}");
+    stops_ringing(&bob, &rung);
+    refused(&alice, &sent, "480");
     dials(&alice, CANCEL_ALL);
 }
 

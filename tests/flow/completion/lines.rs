@@ -86,6 +86,25 @@ fn is_no_call(world: &World, call: CallIdentity) {
     }
 }
 
+/// The story: who read the lists of his line page by page got the same page for ever.
+#[test]
+fn the_lists_of_one_line_end_behind_what_is_on_it() {
+    let scene = BobIsBusy::new();
+    let (world, _) = scene.parts();
+    let id = completes(world, Mode::Callback, None);
+    for (after, count) in [(None, 1), (Some(id), 0)] {
+        let answer = world.asks_of(Some("alice"), Ask::Completions(after));
+        assert!(matches!(answer, Answer::Completions(found) if found.len() == count));
+    }
+    for (after, count) in [(None, 1), (Some("alice".into()), 0)] {
+        let answer = world.asks_of(Some("alice"), Ask::Lines(after));
+        assert!(matches!(answer, Answer::Lines(found) if found.len() == count));
+    }
+    world.is_asked(Ask::Uncomplete(id));
+    assert!(matches!(world.answers(), Answer::Done));
+    scene.bob_hangs_up();
+}
+
 #[test]
 fn a_line_that_is_called_back_hears_each_step() {
     let scene = BobIsBusy::new();

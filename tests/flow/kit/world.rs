@@ -176,10 +176,16 @@ impl World {
     /// What an application is told that asks this and need not wait.
     #[track_caller]
     pub(crate) fn asks_at_once(&self, ask: Ask) -> Answer {
+        self.asks_of(None, ask)
+    }
+
+    /// The same, if this is the only line that it may ask about.
+    #[track_caller]
+    pub(crate) fn asks_of(&self, line: Option<&str>, ask: Ask) -> Answer {
         let mut state = self.0.borrow_mut();
         let question = Question {
             asking: Asking(1),
-            line: None,
+            line: line.map(Box::from),
             ask,
         };
         let now = state.now;

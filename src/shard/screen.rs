@@ -201,7 +201,10 @@ fn explain(writer: &mut Writer<'_>, request: &Request<'_>, reject: Reject, least
         }
         // S-120, S-132
         Reject::EventUnknown => {
-            writer.header(Name::AllowEvents, ALLOW_EVENTS);
+            // RFC 3903 §6: presence is taken by PUBLISH, and not told by NOTIFY.
+            let is_publish = request.method == Method::Publish;
+            let published: &[u8] = if is_publish { b", presence" } else { b"" };
+            writer.header_parts(Name::AllowEvents, &[ALLOW_EVENTS, published]);
         }
         // S-92
         Reject::SessionTooShort => {

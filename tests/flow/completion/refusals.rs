@@ -203,7 +203,7 @@ fn a_publication_must_be_one() {
     let uri = line(&waiting.queued, "cc-URI").to_owned();
     let broken = publish(&uri, "closed").with_only("Event", "message-summary");
     let refusal = is_refused(alice, broken, "489");
-    assert_eq!(refusal.header("Allow-Events"), "call-completion");
+    assert_eq!(refusal.header("Allow-Events"), "call-completion, presence");
     is_refused(alice, publish(&uri, "perhaps"), "400");
     scene.bob_is_free();
     told(alice, "ready");

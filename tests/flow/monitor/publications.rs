@@ -142,6 +142,7 @@ fn a_publication_that_is_not_one_is_refused_with_what_would_be() {
     alice.sends(closed.clone().with_only("Event", "dialog"));
     let unknown = alice.receives("489");
     assert!(unknown.lists("Allow-Events", "call-completion")); // S-150
+    assert!(unknown.lists("Allow-Events", "presence"));
     let tags = closed.clone().with("SIP-If-Match", "a");
     alice.sends(tags.with("SIP-If-Match", "b"));
     alice.receives("400"); // S-150

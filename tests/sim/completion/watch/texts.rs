@@ -19,7 +19,7 @@ use super::{SLACK, Watch, user_of};
 use crate::flow::kit::message::{Message, uri_of};
 use crate::sim::completion::legs::UNHEARD_MAX;
 
-/// How long taking back takes at most.
+/// How long taking back takes at most, if the store is not slow.
 const TAKES: Duration = Duration::from_secs(5);
 
 /// Caller, callee, and the words.
@@ -170,7 +170,8 @@ impl Watch {
             *sent = Text::default();
         }
         let is_taken_late = self.texts.taken_late.iter().any(|it| is(&text, it));
-        let is_recent = |at: Option<&Timestamp>| at.is_some_and(|at| now.since(*at) < TAKES);
+        let takes = TAKES + self.store_delay;
+        let is_recent = |at: Option<&Timestamp>| at.is_some_and(|at| now.since(*at) < takes);
         let is_withdrawn = is_recent(self.texts.taken_back.get(&text.0))
             || is_recent(self.texts.ending.get(&record.id));
         self.texts.withdrawn += u64::from(is_withdrawn);

@@ -260,12 +260,16 @@ impl Cce {
         }
     }
 
-    /// He has asked again: for a call that has failed since, or for one before, which says nothing of
-    /// how the callee was found meanwhile.
+    /// He has asked again: for a call that has failed since, or for one before. The later one says how
+    /// the callee was found last.
     pub(super) fn wait_for(&mut self, wait: Wait, line: &Line) {
-        if wait.since > self.wait.since {
-            self.wait.follow(wait, line);
-        }
+        let (mut first, last) = if wait.since > self.wait.since {
+            (self.wait, wait)
+        } else {
+            (wait, self.wait)
+        };
+        first.follow(last, line);
+        self.wait = first;
     }
 
     /// CC-36: the newer dialog has the place; the older one, which comes back, is ended.

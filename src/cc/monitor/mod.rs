@@ -1353,44 +1353,47 @@ mod tests {
         assert_eq!(told(&bench.pass(seconds(5)), ALICE), [READY]);
     }
 
-    /// The same of one who subscribed anew when her call had found Bob's phone not yet there.
+    /// The same of one who called twice: the first call found Bob busy, the second one found his phone not
+    /// yet there. Her SUBSCRIBEs come in either order.
     #[test]
     fn a_subscription_too_early_after_a_restart_does_not_make_a_busy_callee_one_who_was_away() {
-        let mut bench = Bench::new(Policy::default());
-        bench.line(Line {
-            calls: Calls::Free,
-            ..Line::UNKNOWN
-        });
-        let by = bench.now + seconds(300);
-        let reloaded = Newcomer {
-            wait: Wait {
+        for order in [[0, 1], [1, 0]] {
+            let mut bench = Bench::new(Policy::default());
+            bench.line(Line {
+                calls: Calls::Free,
+                ..Line::UNKNOWN
+            });
+            let by = bench.now + seconds(300);
+            let busy = Wait {
                 trigger: Trigger::Seen { by },
                 ..ccbs(bench.now)
-            },
-            ..bench.newcomer(ALICE)
-        };
-        bench.step(Event::Subscribe(reloaded));
-        bench.pass(seconds(1));
-        let found = bench.now;
-        bench.pass(seconds(1));
-        bench.line(Line {
-            calls: Calls::Unknown,
-            registered: Some(bench.now),
-            ..bench.line
-        });
-        let anew = Newcomer {
-            caller: bench.newcomer(ALICE).caller,
-            wait: Wait {
+            };
+            bench.pass(seconds(1));
+            let away = Wait {
                 condition: Condition::NotLoggedIn,
                 trigger: Trigger::Registered,
-                since: found,
-            },
-            ..bench.newcomer(DAVE)
-        };
-        assert_eq!(told(&bench.step(Event::Subscribe(anew)), DAVE), [QUEUED]);
-        assert_eq!(told(&bench.pass(seconds(100)), DAVE), []);
-        assert_eq!(told(&bench.hangs_up(), DAVE), []);
-        assert_eq!(told(&bench.pass(seconds(5)), DAVE), [READY]);
+                since: bench.now,
+            };
+            bench.pass(seconds(1));
+            bench.line(Line {
+                calls: Calls::Unknown,
+                registered: Some(bench.now),
+                ..bench.line
+            });
+            let caller = bench.newcomer(ALICE).caller;
+            for (id, wait) in [ALICE, DAVE].into_iter().zip(order) {
+                let newcomer = Newcomer {
+                    caller: caller.clone(),
+                    wait: [busy, away][wait],
+                    ..bench.newcomer(id)
+                };
+                let out = bench.step(Event::Subscribe(newcomer));
+                assert_eq!(told(&out, id), [QUEUED]);
+            }
+            assert_eq!(told(&bench.pass(seconds(100)), DAVE), []);
+            assert_eq!(told(&bench.hangs_up(), DAVE), []);
+            assert_eq!(told(&bench.pass(seconds(5)), DAVE), [READY]);
+        }
     }
 
     #[test]

@@ -12,8 +12,8 @@ use campon::cc::Condition;
 use campon::completion::{Record, Roles};
 use campon::store::{Key, Stored};
 
-use super::Watch;
-use crate::flow::kit::message::Message;
+use super::{Watch, user_of};
+use crate::flow::kit::message::{Message, uri_of};
 use crate::flow::kit::subject;
 
 /// How long a callee may be unknown to a new process.
@@ -74,11 +74,25 @@ impl Watch {
     /// a call of his. (Who waits for him to come is told by his REGISTER, talking or not.)
     pub(super) fn waits_for_a_talk(&self, callee: &str) -> bool {
         let waits = |record: &Record| {
-            let user = record.callee.as_str().split('@').next();
-            let is_his = user == Some(callee) && record.roles == Roles::Monitor;
-            is_his && record.condition != Condition::NotLoggedIn
+            let user = |name: &str| name.split('@').next().unwrap_or_default().to_owned();
+            let is_his = user(record.callee.as_str()) == callee && record.roles == Roles::Monitor;
+            is_his
+                && record.condition != Condition::NotLoggedIn
+                && !self.has_missed(&user(record.caller.as_str()), callee)
         };
         self.talks_on(callee) && self.kept.iter().any(waits)
+    }
+
+    /// Whether a call of his has not found the callee's phone since this process began: he may wait for
+    /// that by now, whatever he had asked for first.
+    fn has_missed(&self, caller: &str, callee: &str) -> bool {
+        self.requests.values().any(|(_, request)| {
+            let [from, to] = ["From", "To"].map(|name| user_of(uri_of(request.header(name))));
+            let answer = (request.branch().to_owned(), "480 INVITE".to_owned());
+            request.kind() == "INVITE"
+                && (&*from, &*to) == (caller, callee)
+                && self.sent.contains(&answer)
+        })
     }
 
     /// Whether somebody is on a call of a process that has ended, and has given this one no reason to

@@ -89,7 +89,7 @@ pub(crate) struct Watch {
     coded: Codes,
     /// The state that each subscription elsewhere was told last, with its CSeq.
     told: BTreeMap<String, (u32, bool)>,
-    /// What the store had when the last recall left.
+    /// What the store had when the last recall left, or the process ended.
     kept: Vec<Record>,
     /// How many recalls of each request it had counted.
     rung: BTreeMap<CompletionId, u32>,

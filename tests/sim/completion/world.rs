@@ -530,6 +530,7 @@ impl World {
     /// The phones notice sooner or later, and register again.
     fn on_crash(&mut self) {
         let now = self.frame.now;
+        self.watch.note_kept(&self.frame.vault.records());
         self.watch.on_crash(now, self.frame.last_removal);
         self.operator.on_crash();
         self.frame.answers.clear();

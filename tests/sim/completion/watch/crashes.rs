@@ -41,7 +41,7 @@ impl Watch {
         self.legs = Legs::default();
         self.camps.on_crash();
         self.texts.on_crash();
-        self.turns_of.on_crash();
+        self.turns_of.on_crash(now, &self.kept);
         self.here.clear();
         self.requests.clear();
         self.sent.clear();

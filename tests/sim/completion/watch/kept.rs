@@ -39,7 +39,7 @@ impl Signs {
 }
 
 impl Watch {
-    /// What the store had at the moment in which a recall left.
+    /// What the store had at the moment in which a recall left, or the process ended.
     pub(crate) fn note_kept(&mut self, records: &[(Key, Stored)]) {
         self.kept = records.iter().map(|(_, stored)| read(stored)).collect();
     }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use campon::completion::{Record, Roles};
 use campon::time::Timestamp;
 
 use super::{Recall, SLACK, Watch, user_of};
@@ -27,7 +28,8 @@ pub(super) struct Turns {
     /// was left.
     accepted: BTreeMap<(String, String), Timestamp>,
     /// The same of pairs of which that is not certain: with several calls that failed, which of them
-    /// the code was about is campon's to know (one to a number that nobody has is not completed).
+    /// the code was about is campon's to know (one to a number that nobody has is not completed). And
+    /// of those whom a process that has ended had kept.
     perhaps: BTreeMap<(String, String), Timestamp>,
     /// Requests that ring a user or end a call of his, and whose answer is not there, by branch and
     /// method.
@@ -59,12 +61,17 @@ struct Waiting {
 }
 
 impl Turns {
-    /// A process has ended: of nobody anything is certain.
-    pub(super) fn on_crash(&mut self) {
+    /// A process has ended: of nobody anything is certain. But who is kept has come before all who ask
+    /// the next one, and keeps his place, though his code may have had no answer any more.
+    pub(super) fn on_crash(&mut self, now: Timestamp, kept: &[Record]) {
         self.waiting.clear();
         self.open.clear();
         self.codes.clear();
         self.elsewhere.clear();
+        for record in kept.iter().filter(|it| it.roles != Roles::Text) {
+            let [caller, callee] = [&record.caller, &record.callee].map(|it| name_of(it.as_str()));
+            self.on_perhaps_accepted(now, caller, callee);
+        }
     }
 
     /// When a callee was last rung.
@@ -320,6 +327,11 @@ impl Watch {
             && !turns.codes.values().any(|it| it == user)
             && moved.is_none_or(|at| self.now.since(at) > SLACK)
     }
+}
+
+/// The user of an address of record.
+fn name_of(aor: &str) -> &str {
+    aor.split('@').next().unwrap_or_default()
 }
 
 /// Who sends a request, and for whom it is.

@@ -152,7 +152,7 @@ impl Turns {
 
     /// Whether somebody may have had his turn since a callee hung up, and nobody has seen it: the store
     /// kept the recall back for as long as it would have rung (what is not kept does not leave), and
-    /// he is left alone now as if he had not answered.
+    /// he is left alone now as one who was not reached.
     fn may_have_had_his_turn(&self, now: Timestamp, hung_up: Timestamp) -> bool {
         self.trouble.is_some_and(|(began, ended)| {
             let (first, last) = (began.max(hung_up + GUARD), ended.unwrap_or(now));

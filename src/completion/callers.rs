@@ -5,17 +5,20 @@
 use std::time::Duration;
 
 use crate::cc::addr::{AddrSpec, Aor};
-use crate::cc::agent::{self, Effect, End, Move, Publication as Wanted, Published, Why};
+use crate::cc::agent::{
+    self, Effect, End, Move, Publication as Wanted, Published, RecallFailure, Why,
+};
 use crate::cc::id::CompletionId;
 use crate::cc::monitor::{self, Found, Newcomer, Renewal, Waiter};
 use crate::cc::pace::Medium;
 use crate::cc::{Basic, SubscriptionId};
-use crate::completion::entry::{Life, Stage};
+use crate::completion::entry::{Completion, Life, Stage};
 use crate::completion::history::{Event, Outcome};
 use crate::completion::output::{Call, News, Output, Publication, Recall, Subscription, Via};
 use crate::completion::record::Roles;
 use crate::completion::reject::Reject;
 use crate::completion::service::{Service, Turn, loop_call_id};
+use crate::time::Timestamp;
 
 /// What came from monitors elsewhere, and from the calls.
 impl Service {
@@ -45,6 +48,34 @@ impl Service {
         if !known.is_some_and(|completion| completion.commit.holds_recall()) {
             self.on_recall(id, event);
         }
+    }
+
+    /// R21: a recall that the store kept back for as long as it would have rung has reached nobody; its
+    /// caller has not let it pass, and keeps his place.
+    pub(super) fn missed_recalls(&mut self, caller: &Aor, now: Timestamp) -> Vec<agent::Event> {
+        let Some(agent) = self.users.get(caller).and_then(|user| user.agent.as_ref()) else {
+            return Vec::new();
+        };
+        let is_over = |id| match agent.stage(id) {
+            Some(agent::Stage::Recalling { gives_up }) => gives_up <= now,
+            Some(
+                agent::Stage::Pending
+                | agent::Stage::Queued
+                | agent::Stage::Placing { .. }
+                | agent::Stage::Calling { .. },
+            )
+            | None => false,
+        };
+        let is_missed = |it: &&Completion| it.commit.holds_recall() && is_over(it.id);
+        let missed = self.of_caller(caller).filter(is_missed).map(|it| it.id);
+        let missed: Vec<_> = missed.collect();
+        for id in &missed {
+            if let Some(completion) = self.completions.get_mut(id) {
+                completion.commit.drop_calls();
+            }
+        }
+        let reaches_nobody = |id| agent::Event::RecallFailed(id, RecallFailure::Unreachable);
+        missed.into_iter().map(reaches_nobody).collect()
     }
 
     /// Something about a recall that rings here.

@@ -487,6 +487,7 @@ impl Service {
     fn on_user_due(&mut self, aor: &Aor, turn: &mut Turn<'_>) {
         let now = turn.now;
         self.wake(aor);
+        let missed = self.missed_recalls(aor, now);
         let Some(user) = self.users.get_mut(aor) else {
             return;
         };
@@ -501,6 +502,9 @@ impl Service {
         }
         let mut requests = Vec::new();
         if let Some(agent) = &mut user.agent {
+            for event in missed {
+                agent.handle(now, event, &self.settings.agent, &mut requests);
+            }
             agent.handle_timeout(now, &self.settings.agent, &mut requests);
         }
         for effect in queue {

@@ -3,7 +3,7 @@
 use crate::cc::Condition;
 use crate::cc::agent::RecallFailure;
 use crate::cc::monitor::Reason;
-use crate::completion::{Input, Outcome, Output, Record, Reject, Ticket, WallTime, Which};
+use crate::completion::{Event, Input, Outcome, Output, Record, Reject, Ticket, WallTime, Which};
 use crate::store::{Answer, Store as _, Version};
 
 use super::kit::{
@@ -192,6 +192,29 @@ fn a_recall_that_is_taken_back_ends_at_once_though_the_store_is_silent() {
     out = world.pass(seconds(4));
     assert_eq!((stopped(&out), called(&out)), (vec![], vec![]));
     assert_eq!(rung(&out), [user(ALICE)]);
+}
+
+/// A store that was slow for as long as a phone rings cost the caller who was to be rung his place, and one
+/// of the recalls that he may let pass.
+#[test]
+fn a_recall_that_the_store_kept_back_is_none_that_its_caller_let_pass() {
+    let mut world = World::new();
+    let id = world.waits(ALICE, BOB);
+    world.waits(CAROL, BOB);
+    world.mood = StoreMood::Silent;
+    let mut out = world.frees(BOB);
+    out.extend(world.pass(seconds(15)));
+    assert_eq!((rung(&out), stopped(&out)), (vec![], vec![]));
+    world.mood = StoreMood::Well;
+    out = world.pass(seconds(4));
+    assert_eq!(rung(&out), [user(CAROL)], "he is left alone for a moment");
+    let history = &world.service.view(id).expect("alive").history;
+    let story: Vec<_> = history.iter().map(|(_, event)| event).collect();
+    let failed = |why| story.iter().any(|it| *it == Event::RecallFailed(why));
+    assert!(failed(RecallFailure::Unreachable) && !failed(RecallFailure::Unanswered));
+    let stored = world.store.read(Record::key(id, &user(BOB))).expect("kept");
+    let record = Record::decode(&stored.record, WallTime(0)).expect("a record");
+    assert_eq!((record.recalls, record.recalls_passed), (1, 0));
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) const RECALL: Duration = Duration::from_secs(4);
 pub(super) const CC_CALL_MAX: Duration = Duration::from_secs(20);
 /// How long a caller is rung.
 pub(super) const RING: Duration = Duration::from_secs(3);
+/// How long a caller who was not reached is left alone.
+pub(super) const REST: Duration = Duration::from_secs(5);
 /// In which a subscription gets at most three NOTIFYs.
 pub(super) const NOTIFY_WINDOW: Duration = Duration::from_secs(3);
 /// How long a call may wait.
@@ -85,7 +87,7 @@ pub(super) fn settings(rng: &mut Rng) -> Settings {
     let agent = &mut service.agent;
     agent.ring = RING;
     agent.cc_call_max = CC_CALL_MAX;
-    agent.rest = Duration::from_secs(5);
+    agent.rest = REST;
     agent.aftermath = Duration::from_millis(500);
     settings
 }

@@ -358,6 +358,7 @@ impl World {
             Event::Planned(Plan::CutsOff(whom)) => self.cut_off(whom),
             Event::Planned(Plan::EndsRequest) => self.end_request(),
             Event::Planned(Plan::StoreIs(mood)) => {
+                self.watch.on_store(self.frame.now, mood);
                 let sent = self.frame.store_is(mood);
                 self.send_from_campon(sent);
             }

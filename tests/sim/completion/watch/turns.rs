@@ -15,7 +15,8 @@ use campon::time::Timestamp;
 
 use super::{Recall, SLACK, Watch, user_of};
 use crate::flow::kit::message::{Message, uri_of};
-use crate::sim::completion::settings::{GUARD, RECALL, RING};
+use crate::flow::kit::vault::Mood;
+use crate::sim::completion::settings::{GUARD, RECALL, REST, RING};
 
 /// How long a request certainly lives.
 const LIVES: Duration = Duration::from_secs(100);
@@ -44,6 +45,8 @@ pub(super) struct Turns {
     /// Callers whose wish for a callee goes to a monitor elsewhere, and whose code has no answer yet: in
     /// campon's own queue they have no place.
     elsewhere: BTreeSet<(String, String)>,
+    /// Since when the store keeps nothing, and until when it did not.
+    trouble: Option<(Timestamp, Option<Timestamp>)>,
     /// How often somebody had his turn while somebody else waited.
     pub(super) contested: u64,
 }
@@ -147,6 +150,16 @@ impl Turns {
         self.elsewhere.insert(pair);
     }
 
+    /// Whether somebody may have had his turn since a callee hung up, and nobody has seen it: the store
+    /// kept the recall back for as long as it would have rung (what is not kept does not leave), and
+    /// he is left alone now as one who was not reached.
+    fn may_have_had_his_turn(&self, now: Timestamp, hung_up: Timestamp) -> bool {
+        self.trouble.is_some_and(|(began, ended)| {
+            let (first, last) = (began.max(hung_up + GUARD), ended.unwrap_or(now));
+            last.since(first) + SLACK >= RING && now.since(last) < REST + SLACK
+        })
+    }
+
     /// Of these nothing is certain any more.
     fn doubt(&mut self, is_one: impl Fn(&Waiting) -> bool) {
         self.waiting.retain(|it| !is_one(it));
@@ -154,6 +167,17 @@ impl Turns {
 }
 
 impl Watch {
+    /// The store gets slow, or fails, or is well again.
+    pub(crate) fn on_store(&mut self, now: Timestamp, mood: Mood) {
+        let trouble = &mut self.turns_of.trouble;
+        let since = trouble.filter(|(_, ended)| ended.is_none());
+        let began = since.map(|(began, _)| began);
+        *trouble = match mood {
+            Mood::Well => began.map(|began| (began, Some(now))).or(*trouble),
+            Mood::Slow | Mood::Down => Some((began.unwrap_or(now), None)),
+        };
+    }
+
     /// A request comes in.
     pub(super) fn note_turns_in(&mut self, from: SocketAddr, request: &Message) {
         let Some(user) = self.users.get(&from) else {
@@ -291,7 +315,11 @@ impl Watch {
         let rung = self.turns_of.rung.get(callee).copied();
         let is_other = |it: &&Waiting| it.callee == callee && it.caller != caller;
         let has_seen_him = |it: &Waiting| {
-            hung_up.is_some_and(|at| at > it.failed + SLACK && rung.is_none_or(|rung| at > rung))
+            hung_up.is_some_and(|at| {
+                at > it.failed + SLACK
+                    && rung.is_none_or(|rung| at > rung)
+                    && !self.turns_of.may_have_had_his_turn(now, at)
+            })
         };
         let others = self.turns_of.waiting.iter().filter(is_other);
         let passed = others.clone().find(|it| {

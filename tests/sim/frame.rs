@@ -259,12 +259,23 @@ impl<P> Frame<P> {
         *self.tally.entry("cut off").or_default() += 1;
     }
 
-    /// What the tables of the worker still hold.
-    pub(crate) fn held(&self, of: fn(&Report) -> Vec<(&'static str, usize)>) -> Vec<String> {
+    /// What the tables of the worker still hold, but for so many calls that it cannot know to be over and
+    /// the users who are on them.
+    pub(crate) fn held(
+        &self,
+        of: fn(&Report) -> Vec<(&'static str, usize)>,
+        unheard: u64,
+    ) -> Vec<String> {
         let report = self.shard.as_ref();
         let report = report.map(|shard| shard.report(self.campons_now()));
         let held = report.map(|report| of(&report)).unwrap_or_default();
         let left = held.into_iter();
+        let most = |table: &str| match table {
+            "calls" => unheard,
+            "users" | "users_engaged" => 2 * unheard,
+            _ => 0,
+        };
+        let left = left.filter(|(table, len)| *len as u64 > most(table));
         left.map(|(table, len)| format!("campon still holds {len} {table}"))
             .collect()
     }

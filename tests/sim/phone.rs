@@ -15,6 +15,9 @@ use super::wire::{self, Parts};
 use crate::flow::kit::message::Message;
 use crate::flow::kit::subject::DOMAIN;
 
+/// In its tally: its BYEs that nobody answered.
+const BYE_UNHEARD: &str = "BYEs timed out";
+
 /// How the user of a phone takes a call that comes: he plans what to do.
 pub(crate) type Manners = fn(&mut Phone, Timestamp, &Message, &mut Call);
 
@@ -193,6 +196,11 @@ impl Phone {
         let calls = self.calls.iter().filter_map(Call::deadline);
         let late = self.late.iter().map(|(at, _)| *at);
         clients.chain(servers).chain(calls).chain(late).min()
+    }
+
+    /// How often nobody answered as it hung up.
+    pub(crate) fn byes_unheard(&self) -> u64 {
+        self.tally.get(BYE_UNHEARD).copied().unwrap_or_default()
     }
 
     /// What must hold once all is quiet.
@@ -407,6 +415,7 @@ impl Phone {
                 self.on_invite_timeout(now, client);
             }
             "CANCEL" => self.count("CANCELs timed out"),
+            "BYE" if self.network >= Network::Loses => self.count(BYE_UNHEARD),
             _ if self.network >= Network::Loses => self.count("timed out"),
             kind => {
                 let what = format!("a {kind} timed out");

@@ -78,9 +78,9 @@ pub(crate) fn run_shown(
     world.frame.show(shown);
     world.plan();
     world.run_until(Timestamp::START + BUSY + QUIET);
-    let mut faults = world.frame.held(subject::held_by_calls);
+    let mut faults = world.frame.held(subject::held_by_calls, 0);
     world.run_until(Timestamp::START + BUSY + QUIET + REGISTRATIONS_END);
-    faults.extend(world.frame.held(subject::held));
+    faults.extend(world.frame.held(subject::held, 0));
     let mut tally = std::mem::take(&mut world.frame.tally);
     for phone in &mut world.phones {
         phone.check_end();

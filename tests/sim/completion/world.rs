@@ -106,9 +106,15 @@ pub(crate) fn run(seed: u64, shown: Shown) -> Outcome {
     world.plan_cuts(world.fate.conditions.cut);
     world.plan_operator();
     world.run_until(Timestamp::START + BUSY + QUIET);
-    let mut faults = world.frame.held(subject::held_by_calls);
+    // Where both sides hung up and no copy of their BYEs arrived, campon takes them for two who talk.
+    let unheard = world
+        .users
+        .iter()
+        .map(|user| user.phone.byes_unheard())
+        .sum();
+    let mut faults = world.frame.held(subject::held_by_calls, unheard);
     world.run_until(Timestamp::START + BUSY + QUIET + REGISTRATIONS_END);
-    faults.extend(world.frame.held(subject::held));
+    faults.extend(world.frame.held(subject::held, unheard));
     faults.extend(world.unsettled());
     faults.append(&mut world.watch.faults);
     let mut tally = std::mem::take(&mut world.frame.tally);

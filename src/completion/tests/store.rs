@@ -210,7 +210,7 @@ fn a_recall_that_the_store_kept_back_is_none_that_its_caller_let_pass() {
     assert_eq!(rung(&out), [user(CAROL)], "he is left alone for a moment");
     let history = &world.service.view(id).expect("alive").history;
     let story: Vec<_> = history.iter().map(|(_, event)| event).collect();
-    let failed = |why| story.iter().any(|it| *it == Event::RecallFailed(why));
+    let failed = |why| story.contains(&Event::RecallFailed(why));
     assert!(failed(RecallFailure::Unreachable) && !failed(RecallFailure::Unanswered));
     let stored = world.store.read(Record::key(id, &user(BOB))).expect("kept");
     let record = Record::decode(&stored.record, WallTime(0)).expect("a record");

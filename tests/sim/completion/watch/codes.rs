@@ -31,6 +31,14 @@ impl Codes {
         self.asked.get(user).copied()
     }
 
+    /// A slow store may answer the later one of two first.
+    fn on_asked(&mut self, user: &str, came: Timestamp, answered: Timestamp) {
+        let before = self.asked(user).map(|it| it.came);
+        let came = before.map_or(came, |before| before.max(came));
+        let coded = Coded { came, answered };
+        self.asked.insert(user.to_owned(), coded);
+    }
+
     /// Since when he certainly wants to be rung.
     pub(super) fn wants_since(&self, user: &str) -> Option<Timestamp> {
         let asked = self.asked(user).map(|it| it.answered);
@@ -137,9 +145,7 @@ impl Watch {
         let is_renewed = self.coded.asked(user).is_some_and(|it| it.came > came);
         let wanted = self.wanted.entry(user.clone()).or_default();
         if code == REQUEST_LAST {
-            let answered = self.now;
-            let coded = Coded { came, answered };
-            self.coded.asked.insert(user.clone(), coded);
+            self.coded.on_asked(user, came, self.now);
             let is_recent =
                 |it: &&Failed| it.caller == *user && came.since(it.at) <= OFFER_WINDOW + SLACK;
             let recent = self.failed.iter().filter(is_recent);

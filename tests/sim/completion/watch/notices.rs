@@ -188,10 +188,12 @@ impl Watch {
         requests.filter(|it| it.kind() == "PUBLISH" && !self.is_answered(it))
     }
 
+    /// That one is under way (RFC 4320 §4.1) is no answer.
     fn is_answered(&self, request: &Message) -> bool {
         let branch = request.branch();
-        let mut sent = self.sent.range((branch.to_owned(), String::new())..);
-        sent.next().is_some_and(|(of, _)| of == branch)
+        let sent = self.sent.range((branch.to_owned(), String::new())..);
+        let mut answers = sent.take_while(|(of, _)| of == branch);
+        answers.any(|(_, what)| !what.starts_with('1'))
     }
 
     /// The subscriptions whose callers have said that they are away, and wait for the answer.

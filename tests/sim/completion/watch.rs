@@ -296,7 +296,7 @@ impl Watch {
         let branch = message.branch();
         let is_late = |it: &Failed| it.branch == branch && self.now.since(it.at) > CONFIRMED;
         let late = self.failed.iter().position(is_late);
-        if let Some(at) = late.filter(|_| !message.is_request()) {
+        if let Some(at) = late.filter(|_| !message.is_request() && message.status() >= 300) {
             let again = self.failed.remove(at);
             let at = self.now;
             self.failed.push(Failed { at, ..again });

@@ -72,6 +72,12 @@ impl Watch {
         {
             self.texts.on_taken_back(self.now, user);
         }
+        if LEAVE.contains(&&*code)
+            && let Some(user) = self.users.get(&from)
+        {
+            // Answered or not: what is kept outlives the process that was asked.
+            self.texts.on_left(user);
+        }
         if code == REQUEST_LAST
             && let Some(user) = self.users.get(&from)
         {
@@ -131,9 +137,6 @@ impl Watch {
         }
         if response.status() != 200 || !is_own {
             return;
-        }
-        if LEAVE.contains(&&*code) {
-            self.texts.on_left(user);
         }
         if code == RESUME {
             self.coded.resumed.insert(user.clone(), self.now);

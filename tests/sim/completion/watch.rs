@@ -384,14 +384,6 @@ impl Watch {
         }
     }
 
-    /// The CC call of a subscriber is no longer under way.
-    fn close_cc_call(&mut self, call_id: &str) {
-        let is_it = |it: &mut (String, Timestamp)| it.0 == call_id;
-        for seen in self.subscriptions.values_mut() {
-            seen.cc_call.take_if(is_it);
-        }
-    }
-
     fn on_invite_out(&mut self, to: SocketAddr, invite: &Message) {
         let user = self.users.get(&to).cloned().unwrap_or_default();
         self.signs.on_rings(&user);
@@ -414,6 +406,8 @@ impl Watch {
         let of = match (is_recall, is_cc_call) {
             (true, _) => None,
             (_, true) => self.legs.of_recall(&user_of(uri_of(invite.header("From")))),
+            // A code of one who was not there is passed on like a number.
+            _ if invite.uri().contains("%23") => None,
             _ => self.call_behind(invite),
         };
         self.legs.open(self.now, &user, invite, of);

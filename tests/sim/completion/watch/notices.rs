@@ -143,6 +143,14 @@ impl Watch {
         }
     }
 
+    /// The CC call of a subscriber is no longer under way.
+    pub(super) fn close_cc_call(&mut self, call_id: &str) {
+        let is_it = |it: &mut (String, Timestamp)| it.0 == call_id;
+        for seen in self.subscriptions.values_mut() {
+            seen.cc_call.take_if(is_it);
+        }
+    }
+
     /// However late the store lets it be answered, its time runs from its coming.
     pub(super) fn on_subscribed(
         &mut self,

@@ -138,6 +138,7 @@ impl Watch {
             481 => {
                 seen.life = Life::Over;
                 seen.ready_since = None;
+                seen.unknown = None;
             }
             _ => {}
         }

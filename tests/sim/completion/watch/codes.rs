@@ -88,6 +88,11 @@ impl Watch {
     /// A call is taken back. Where it is a code, so is the text that it has left, as soon as the store says
     /// that it has that.
     pub(super) fn on_cancel_in(&mut self, from: SocketAddr, cancel: &Message) {
+        // RFC 3261 §9.2: one that comes after the 200 changes nothing.
+        let answer = (cancel.branch().to_owned(), "200 INVITE".to_owned());
+        if self.sent.contains(&answer) {
+            return;
+        }
         self.legs.close(cancel.call_id());
         self.close_cc_call(cancel.call_id());
         let code = user_of(cancel.uri());

@@ -671,6 +671,19 @@ mod tests {
             self.step(Event::Subscribe(newcomer))
         }
 
+        /// She has waited since before the process began, and nobody knows of Bob.
+        fn reloads_alice(&mut self) {
+            let by = self.now + seconds(300);
+            let reloaded = Newcomer {
+                wait: Wait {
+                    trigger: Trigger::Seen { by },
+                    ..ccbs(self.now)
+                },
+                ..self.newcomer(ALICE)
+            };
+            self.step(Event::Subscribe(reloaded));
+        }
+
         fn line(&mut self, line: Line) -> Vec<Effect> {
             self.line = line;
             self.step(Event::Line(line))
@@ -1286,15 +1299,7 @@ mod tests {
     fn after_a_restart_unknown_lines_count_as_free_when_their_time_is_up() {
         let mut bench = Bench::new(Policy::default());
         bench.line(Line::UNKNOWN);
-        let by = bench.now + seconds(300);
-        let reloaded = Newcomer {
-            wait: Wait {
-                trigger: Trigger::Seen { by },
-                ..ccbs(bench.now)
-            },
-            ..bench.newcomer(ALICE)
-        };
-        bench.step(Event::Subscribe(reloaded));
+        bench.reloads_alice();
         assert_eq!(bench.pass(seconds(299)), []);
         assert_eq!(told(&bench.pass(seconds(1)), ALICE), [READY]);
     }
@@ -1309,15 +1314,7 @@ mod tests {
             ..Line::UNKNOWN
         };
         bench.line(away);
-        let by = bench.now + seconds(300);
-        let reloaded = Newcomer {
-            wait: Wait {
-                trigger: Trigger::Seen { by },
-                ..ccbs(bench.now)
-            },
-            ..bench.newcomer(ALICE)
-        };
-        bench.step(Event::Subscribe(reloaded));
+        bench.reloads_alice();
         bench.step(Event::CcCallArrived(ALICE));
         let nobody = Found {
             condition: Condition::NotLoggedIn,

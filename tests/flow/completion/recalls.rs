@@ -11,6 +11,7 @@ use crate::flow::kit::completion::{
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, bye, invite, register, response};
+use crate::flow::kit::message::Message;
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::{call, gives_in, hang_up, refused, two_phones};
 use crate::flow::kit::subject::Setup;
@@ -49,49 +50,69 @@ fn two_callers_are_called_back_in_the_order_of_their_requests() {
     talks_after_recall(&dave, bob); // CC-47
 }
 
-/// R2: Bob is busy with something that nobody here sees, and refuses two calls at a time. The end of the
-/// second one was taken for the end of what he is busy with.
+/// Bob is busy with something that nobody here sees, and two ring him at a time: he has refused Alice, who
+/// waits, and not yet Carol.
+struct TwoRingBob {
+    world: World,
+    phones: [Party; 3],
+    carols: Message,
+    rings: Message,
+}
+
+impl TwoRingBob {
+    #[track_caller]
+    fn new() -> Self {
+        let world = World::new(Setup::Unlimited);
+        let phones = ["alice", "bob", "carol"].map(|name| world.phone(name));
+        let [alice, bob, carol] = &phones;
+        let [alices, carols] = [alice, carol].map(|it| it.sends(invite("bob").with_sdp(OFFER)));
+        let [first, rings] = [bob.receives("INVITE"), bob.receives("INVITE")];
+        bob.refuses(&first, 486);
+        refused(alice, &alices, "486");
+        dials(alice, REQUEST_LAST);
+        Self {
+            world,
+            phones,
+            carols,
+            rings,
+        }
+    }
+
+    /// The end of Carol's call is no sign that he is free; one that he talks on is.
+    #[track_caller]
+    fn recalls_after_a_talk(&self) {
+        let [alice, bob, carol] = &self.phones;
+        self.world.advance(LONG);
+        alice.receives_nothing();
+        let talk = call(carol, bob);
+        hang_up(carol, &talk.caller, bob);
+        self.world.advance(GUARD);
+        talks_after_recall(alice, bob);
+    }
+}
+
+/// R2: the end of the second call was taken for the end of what he is busy with.
 #[test]
 fn a_call_that_is_refused_as_busy_is_no_sign_that_its_callee_is_free() {
-    let world = World::new(Setup::Unlimited);
-    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
-    let sent = [&alice, &carol].map(|caller| caller.sends(invite("bob").with_sdp(OFFER)));
-    let rings = [bob.receives("INVITE"), bob.receives("INVITE")];
-    bob.refuses(&rings[0], 486);
-    refused(&alice, &sent[0], "486");
-    dials(&alice, REQUEST_LAST);
-    world.advance(MOMENT);
-    bob.refuses(&rings[1], 486);
-    refused(&carol, &sent[1], "486");
-    world.advance(LONG);
-    alice.receives_nothing();
-    let talk = call(&carol, &bob);
-    hang_up(&carol, &talk.caller, &bob);
-    world.advance(GUARD);
-    talks_after_recall(&alice, &bob);
+    let scene = TwoRingBob::new();
+    let [_, bob, carol] = &scene.phones;
+    scene.world.advance(MOMENT);
+    bob.refuses(&scene.rings, 486);
+    refused(carol, &scene.carols, "486");
+    scene.recalls_after_a_talk();
 }
 
 /// R2: the same of one that was taken back before he said so, which was taken for one that had rung.
 #[test]
 fn a_call_that_is_taken_back_and_refused_as_busy_is_no_sign_that_its_callee_is_free() {
-    let world = World::new(Setup::Unlimited);
-    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.phone(name));
-    let sent = [&alice, &carol].map(|caller| caller.sends(invite("bob").with_sdp(OFFER)));
-    let rings = [bob.receives("INVITE"), bob.receives("INVITE")];
-    bob.refuses(&rings[0], 486);
-    refused(&alice, &sent[0], "486");
-    dials(&alice, REQUEST_LAST);
-    carol.cancels(&sent[1]);
+    let scene = TwoRingBob::new();
+    let [_, bob, carol] = &scene.phones;
+    carol.cancels(&scene.carols);
     assert_eq!(carol.receives("200").cseq_method(), "CANCEL");
-    refused(&carol, &sent[1], "487");
-    world.advance(MOMENT);
-    bob.refuses(&rings[1], 486);
-    world.advance(LONG);
-    alice.receives_nothing();
-    let talk = call(&carol, &bob);
-    hang_up(&carol, &talk.caller, &bob);
-    world.advance(GUARD);
-    talks_after_recall(&alice, &bob);
+    refused(carol, &scene.carols, "487");
+    scene.world.advance(MOMENT);
+    bob.refuses(&scene.rings, 486);
+    scene.recalls_after_a_talk();
 }
 
 /// R2: his leg is over, and what has become of hers is nothing to those who wait for him.

@@ -17,13 +17,18 @@ use crate::flow::kit::subject::DOMAIN;
 
 /// In its tally: its BYEs that nobody answered.
 const BYE_UNHEARD: &str = "BYEs timed out";
+/// When an unanswered INVITE is sent for the last time: T1 and its doubles up to timer B.
+const LAST_COPY: Duration = Duration::from_millis(31_500);
 
 /// How the user of a phone takes a call that comes: he plans what to do.
 pub(crate) type Manners = fn(&mut Phone, Timestamp, &Message, &mut Call);
 
 /// What came of one INVITE.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Verdict {
+    sent: Timestamp,
+    /// When the first response came.
+    heard: Option<Timestamp>,
     /// Each final response that is not a repetition: code and To tag.
     pub(crate) finals: Vec<(u16, String)>,
     /// Timer B.
@@ -33,13 +38,30 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
+    fn new(sent: Timestamp) -> Self {
+        Self {
+            sent,
+            heard: None,
+            finals: Vec::new(),
+            timed_out: false,
+            outlives_stop: false,
+        }
+    }
+
+    /// Whether the INVITE was sent as often as can be before a response came: its last copy may come
+    /// when the transaction that answered it has ended (RFC 3261 §17.1.1.2, RFC 6026 §7.1).
+    fn is_sent_to_the_last(&self) -> bool {
+        self.heard.is_some_and(|at| self.sent + LAST_COPY <= at)
+    }
+
     fn note(&mut self, status: u16, tag: &str) {
         // RFC 3261 §8.2.7: who refuses without state answers each copy anew, with the same tag; once
         // he was told to stop, he takes none.
         let is_same = |(before, other): &(u16, String)| *before >= 300 && other == tag;
         let is_anew = status == 503 && self.outlives_stop && self.finals.iter().any(is_same);
+        let is_late = status >= 300 && !self.finals.is_empty() && self.is_sent_to_the_last();
         let this = (status, tag.to_owned());
-        if !is_anew && !self.finals.contains(&this) {
+        if !is_anew && !is_late && !self.finals.contains(&this) {
             self.finals.push(this);
         }
     }
@@ -251,7 +273,7 @@ impl Phone {
         let client = Client::start(now, call, to, request, &mut self.out);
         if client.request.kind() == "INVITE" {
             let branch = client.request.branch().to_owned();
-            self.verdicts.insert(branch, Verdict::default());
+            self.verdicts.insert(branch, Verdict::new(now));
         }
         self.clients.push(client);
     }
@@ -378,6 +400,9 @@ impl Phone {
             self.count("late responses");
             return;
         };
+        if let Some(verdict) = self.verdicts.get_mut(response.branch()) {
+            verdict.heard.get_or_insert(now);
+        }
         let heard = self.clients[at].handle_response(now, response, &mut self.out);
         let (kind, call) = (response.cseq_method(), self.clients[at].call);
         if heard == Heard::Final && self.has_owner {

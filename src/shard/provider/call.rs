@@ -261,6 +261,7 @@ impl Shard {
                     .asker()
                     .map(|it| it.dialled.as_str().to_owned())
                     .or(callee)
+                    .or_else(|| self.rung_for(&held.about))
             }
             Role::Callee => (parties.caller.as_ref()).map(|it| plain(&name_of(it)).to_owned()),
         };

@@ -195,6 +195,16 @@ impl Shard {
         about.completes().filter(|id| !self.is_connection(*id))
     }
 
+    /// Whom a line will be connected with that is rung for it.
+    pub(super) fn rung_for(&self, about: &About) -> Option<String> {
+        let id = about.completes()?;
+        if let Some(connecting) = self.provider.connecting.get(&id) {
+            return Some(plain(&name_of(&connecting.callee)).to_owned());
+        }
+        let request = self.desk.service.view(id)?;
+        Some(plain(request.callee).to_owned())
+    }
+
     fn extend(&mut self, now: Timestamp, id: CompletionId, most: Duration) {
         if let Some(connecting) = self.provider.connecting.get_mut(&id) {
             connecting.until = now + most;

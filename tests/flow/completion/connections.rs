@@ -88,6 +88,7 @@ fn a_line_that_is_connected_hears_each_step_and_completes_nothing() {
         (rings.state, rings.reason, rings.completes),
         (CallState::Offering, CallReason::Direct, None)
     );
+    assert_eq!(rings.party.as_deref(), Some("bob"));
     let dialog = talk(&world, &parties, call);
     let talks = the_call(&world, call);
     assert_eq!(

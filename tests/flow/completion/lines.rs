@@ -123,6 +123,7 @@ fn a_line_that_is_called_back_hears_each_step() {
         (new.direction, new.reason, new.completes),
         (Direction::In, CallReason::Completion, Some(id))
     );
+    assert_eq!(new.party.as_deref(), Some("bob"));
     picks_up(alice, &recall);
     let cc_call = bob.receives("INVITE");
     assert_eq!(news(world), ["alice CALLSTATE Proceeding"]);

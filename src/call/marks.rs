@@ -71,13 +71,13 @@ impl Call {
         })
     }
 
-    /// Notes that this side is done with the call, if it was a talk.
+    /// Notes that this side is done with the call, if that ends.
     pub(super) fn note_left(&mut self, side: Side) {
         let left = match side {
             Side::A => Mark::LeftA,
             Side::B => Mark::LeftB,
         };
-        if self.answered.is_some() && matches!(self.phase, Phase::Ending { .. }) {
+        if let Phase::Ending { .. } = self.phase {
             self.marks.set(left, true);
         }
     }

@@ -11,7 +11,7 @@ use campon::shard::provider::{
 };
 
 use crate::flow::kit::completion::{
-    BobIsBusy, MOMENT, REQUEST_LAST, connects, dials, picks_up, recalled,
+    BobIsBusy, CANCEL_LAST, MOMENT, REQUEST_LAST, connects, dials, picks_up, recalled,
 };
 use crate::flow::kit::dialog::Dialog;
 use crate::flow::kit::draft::{ANSWER, OFFER, invite, reinvite, response};
@@ -103,6 +103,36 @@ fn the_lists_of_one_line_end_behind_what_is_on_it() {
     world.is_asked(Ask::Uncomplete(id));
     assert!(matches!(world.answers(), Answer::Done));
     scene.bob_hangs_up();
+}
+
+/// R2: her leg is over, and what becomes of his is nothing to those who call her.
+#[test]
+fn who_could_not_be_connected_is_free_though_the_other_phone_has_died() {
+    let scene = BobIsBusy::new();
+    let (world, [alice, bob, _]) = scene.parts();
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    picks_up(alice, &recall);
+    let cc_call = bob.receives("INVITE");
+    bob.sends(response(&cc_call, 200).with_sdp(OFFER));
+    let offer = alice.receives("INVITE");
+    alice.refuses(&offer, 488);
+    bob.receives("ACK");
+    bob.receives("BYE");
+    let calls_up = || {
+        let Answer::Line(line) = world.asks_at_once(Ask::Line("alice".into())) else {
+            panic!("no line");
+        };
+        line.calls
+    };
+    assert_eq!(calls_up(), 1);
+    alice.is_hung_up_on();
+    assert_eq!(calls_up(), 0);
+    dials(alice, CANCEL_LAST);
+    world.advance(Duration::from_secs(32));
+    bob.receives_copies("BYE");
+    assert_eq!(calls_up(), 0);
 }
 
 #[test]

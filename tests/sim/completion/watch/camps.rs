@@ -86,6 +86,12 @@ impl Camps {
         last.is_some_and(|at| *at >= since) || self.open.values().any(waits)
     }
 
+    /// Whether a caller has a call to a callee that has no answer for good yet.
+    pub(super) fn has(&self, caller: &str, callee: &str) -> bool {
+        let is_it = |it: &Open| it.caller == caller && it.callee == callee;
+        self.open.values().any(is_it)
+    }
+
     fn of_branch(&mut self, branch: &str) -> Option<&mut Open> {
         self.open.values_mut().find(|it| it.branch == branch)
     }

@@ -62,7 +62,9 @@ impl Watch {
             seen.unknown = None;
         }
         let callee = seen.callee.clone();
-        let is_doubted = becomes_ready && !is_calling && self.legs.is_busy(now, &seen.callee);
+        // A late copy of an INVITE may be such a call too.
+        let may_be_calling = is_calling || self.camps.has(ELSEWHERE, &callee);
+        let is_doubted = becomes_ready && !may_be_calling && self.legs.is_busy(now, &callee);
         seen.doubted = is_doubted.then_some(now);
         // What waits for a slow store is paced by when it was written.
         let is_paced = self.store_delay.is_zero();

@@ -35,6 +35,8 @@ pub(crate) struct Verdict {
     pub(crate) timed_out: bool,
     /// Whether campon was told to stop while the INVITE was under way.
     outlives_stop: bool,
+    /// Its status, if it was refused as that of a stranger before the phone was known again.
+    refused_before: Option<u16>,
 }
 
 impl Verdict {
@@ -45,6 +47,7 @@ impl Verdict {
             finals: Vec::new(),
             timed_out: false,
             outlives_stop: false,
+            refused_before: None,
         }
     }
 
@@ -54,14 +57,22 @@ impl Verdict {
         self.heard.is_some_and(|at| self.sent + LAST_COPY <= at)
     }
 
+    fn note_registered(&mut self) {
+        if let [(status @ 404, _)] = &*self.finals {
+            self.refused_before = Some(*status);
+        }
+    }
+
     fn note(&mut self, status: u16, tag: &str) {
         // RFC 3261 §8.2.7: who refuses without state answers each copy anew, with the same tag; once
         // he was told to stop, he takes none.
         let is_same = |(before, other): &(u16, String)| *before >= 300 && other == tag;
         let is_anew = status == 503 && self.outlives_stop && self.finals.iter().any(is_same);
         let is_late = status >= 300 && !self.finals.is_empty() && self.is_sent_to_the_last();
+        // The same where a stranger's copy comes when he is none any more.
+        let is_anew = is_anew || is_late || self.refused_before.is_some();
         let this = (status, tag.to_owned());
-        if !is_anew && !is_late && !self.finals.contains(&this) {
+        if !is_anew && !self.finals.contains(&this) {
             self.finals.push(this);
         }
     }
@@ -417,7 +428,11 @@ impl Phone {
                     self.on_final(now, at, response);
                 }
             }
-            ("REGISTER", Heard::Final) => self.count("registrations"),
+            ("REGISTER", Heard::Final) => {
+                self.count("registrations");
+                let verdicts = self.verdicts.values_mut();
+                verdicts.for_each(Verdict::note_registered);
+            }
             ("PRACK", Heard::Final) if response.status() == 200 => self.count("PRACKs heard"),
             ("PRACK", Heard::Final) => self.count("PRACKs too late"),
             ("BYE", Heard::Final) if response.status() == 481 => self.on_bye_unknown(call),

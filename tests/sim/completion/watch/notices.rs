@@ -18,10 +18,11 @@ impl Seen {
         self.notified.iter().filter(is_recent).count()
     }
 
-    /// Whether its caller has answered its recall and may be ringing the callee.
-    fn is_calling_back(&self, now: Timestamp) -> bool {
-        let since = self.cc_call.as_ref().map(|(_, since)| *since);
-        since.is_some_and(|since| now.since(since) + SLACK < CC_CALL_MAX)
+    /// Whether its caller has answered its recall and may be ringing the callee, and did so before what is
+    /// told now was known: a slow store keeps a NOTIFY back for so long.
+    fn is_calling_back(&self, now: Timestamp, delay: Duration) -> bool {
+        let since = self.cc_call.as_ref().map(|(_, since)| now.since(*since));
+        since.is_some_and(|since| (delay..CC_CALL_MAX - SLACK).contains(&since))
     }
 }
 
@@ -56,7 +57,7 @@ impl Watch {
         };
         let is_suspended = seen.suspended_until.is_some_and(|until| until > now);
         let is_taken_back = seen.life == Life::TakenBack;
-        let is_calling_back = seen.is_calling_back(now);
+        let is_calling_back = seen.is_calling_back(now, self.store_delay);
         if is_over {
             seen.life = Life::Over;
             seen.unknown = None;

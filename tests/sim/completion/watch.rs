@@ -397,6 +397,7 @@ impl Watch {
             self.check_cc_call(&user, invite);
         } else {
             self.check_camped(&user, invite);
+            self.note_haunted(invite);
             // A request that comes after its transaction is a call anew, and perhaps a CC call.
             let called = self.subscriptions.values_mut();
             for seen in called.filter(|seen| seen.callee == user) {

@@ -213,6 +213,16 @@ impl Watch {
         known.or_else(|| self.legs.last())
     }
 
+    /// A copy of an INVITE that comes after its transaction is a call anew, of which its caller's phone
+    /// knows nothing.
+    pub(super) fn note_haunted(&mut self, invite: &Message) {
+        let session = wire::session_name(invite).unwrap_or_default();
+        let call = self.camps.open.get(&session);
+        if let Some(call) = call.filter(|call| self.legs.call_of(&call.call_id).is_none()) {
+            self.turns_of.on_haunted(&call.caller);
+        }
+    }
+
     /// R5: somebody rings for whom another is calling right now; where that call had to wait, the
     /// callee is free, and has had time for himself.
     pub(super) fn check_camped(&mut self, callee: &str, invite: &Message) {

@@ -45,6 +45,8 @@ pub(super) struct Turns {
     /// Callers whose wish for a callee goes to a monitor elsewhere, and whose code has no answer yet: in
     /// campon's own queue they have no place.
     elsewhere: BTreeSet<(String, String)>,
+    /// Who may be on a call of which his phone knows nothing: for this process, he is never idle.
+    haunted: BTreeSet<String>,
     /// Since when the store keeps nothing, and until when it did not.
     trouble: Option<(Timestamp, Option<Timestamp>)>,
     /// How often somebody had his turn while somebody else waited.
@@ -71,10 +73,16 @@ impl Turns {
         self.open.clear();
         self.codes.clear();
         self.elsewhere.clear();
+        self.haunted.clear();
         for record in kept.iter().filter(|it| it.roles != Roles::Text) {
             let [caller, callee] = [&record.caller, &record.callee].map(|it| name_of(it.as_str()));
             self.on_perhaps_accepted(now, caller, callee);
         }
+    }
+
+    /// A call begins that this caller's phone has forgotten.
+    pub(super) fn on_haunted(&mut self, caller: &str) {
+        self.haunted.insert(caller.to_owned());
     }
 
     /// When a callee was last rung.
@@ -353,6 +361,7 @@ impl Watch {
             && !self.legs.has_any(user)
             && !turns.open.values().any(|it| it == user)
             && !turns.codes.values().any(|it| it == user)
+            && !turns.haunted.contains(user)
             && moved.is_none_or(|at| self.now.since(at) > SLACK)
     }
 }

@@ -22,7 +22,7 @@ impl Seen {
     /// told now was known: a slow store keeps a NOTIFY back for so long.
     fn is_calling_back(&self, now: Timestamp, delay: Duration) -> bool {
         let since = self.cc_call.as_ref().map(|(_, since)| now.since(*since));
-        since.is_some_and(|since| (delay..CC_CALL_MAX - SLACK).contains(&since))
+        since.is_some_and(|since| delay <= since && since + SLACK < CC_CALL_MAX)
     }
 }
 

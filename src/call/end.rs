@@ -51,7 +51,10 @@ impl Call {
                 self.relay_bye(turn, side, request);
                 self.note_left(side);
             }
-            Phase::Recalling => self.on_recall_bye(turn, side),
+            Phase::Recalling => {
+                self.on_recall_bye(turn, side);
+                self.note_left(side);
+            }
             Phase::Confirming | Phase::Joined => {
                 self.outcome = Outcome::HungUp(side);
                 self.phase = Phase::Ending { byes: 0 };

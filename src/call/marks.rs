@@ -20,7 +20,7 @@ enum Mark {
     JoinsA = 1,
     /// B's does.
     JoinsB = 2,
-    /// A has its final response, or talked and has hung up or heard that the talk is over.
+    /// A has its final response, or was on the call and has hung up or heard that it is over.
     LeftA = 4,
     /// B has.
     LeftB = 8,
@@ -71,13 +71,15 @@ impl Call {
         })
     }
 
-    /// Notes that this side is done with the call, if that ends.
+    /// Notes that this side is done with the call, if it was on it and the call ends: it talked, or
+    /// was called back.
     pub(super) fn note_left(&mut self, side: Side) {
         let left = match side {
             Side::A => Mark::LeftA,
             Side::B => Mark::LeftB,
         };
-        if let Phase::Ending { .. } = self.phase {
+        let was_on = self.answered.is_some() || (side == Side::A && self.recall.is_some());
+        if was_on && matches!(self.phase, Phase::Ending { .. }) {
             self.marks.set(left, true);
         }
     }

@@ -36,7 +36,7 @@ pub(crate) struct Verdict {
     /// Whether campon was told to stop while the INVITE was under way.
     outlives_stop: bool,
     /// Its status, if it was refused as that of a stranger before the phone was known again.
-    refused_before: Option<u16>,
+    was_stranger: Option<u16>,
 }
 
 impl Verdict {
@@ -47,7 +47,7 @@ impl Verdict {
             finals: Vec::new(),
             timed_out: false,
             outlives_stop: false,
-            refused_before: None,
+            was_stranger: None,
         }
     }
 
@@ -59,7 +59,7 @@ impl Verdict {
 
     fn note_registered(&mut self) {
         if let [(status @ 404, _)] = &*self.finals {
-            self.refused_before = Some(*status);
+            self.was_stranger = Some(*status);
         }
     }
 
@@ -70,9 +70,9 @@ impl Verdict {
         let is_anew = status == 503 && self.outlives_stop && self.finals.iter().any(is_same);
         let is_late = status >= 300 && !self.finals.is_empty() && self.is_sent_to_the_last();
         // The same where a stranger's copy comes when he is none any more.
-        let is_anew = is_anew || is_late || self.refused_before.is_some();
+        let is_of_copy = is_anew || is_late || self.was_stranger == Some(404);
         let this = (status, tag.to_owned());
-        if !is_anew && !self.finals.contains(&this) {
+        if !is_of_copy && !self.finals.contains(&this) {
             self.finals.push(this);
         }
     }
@@ -430,6 +430,9 @@ impl Phone {
             }
             ("REGISTER", Heard::Final) => {
                 self.count("registrations");
+                if response.status() != 200 {
+                    return;
+                }
                 let verdicts = self.verdicts.values_mut();
                 verdicts.for_each(Verdict::note_registered);
             }

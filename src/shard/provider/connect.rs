@@ -195,11 +195,14 @@ impl Shard {
         about.completes().filter(|id| !self.is_connection(*id))
     }
 
-    /// Whom a line will be connected with that is rung for it.
+    /// With whom a line is connected, or will be, that was rung for it.
     pub(super) fn rung_for(&self, about: &About) -> Option<String> {
         let id = about.completes()?;
         if let Some(connecting) = self.provider.connecting.get(&id) {
             return Some(plain(&name_of(&connecting.callee)).to_owned());
+        }
+        if let Some(connected) = self.provider.connected.get(&id) {
+            return Some(connected.told.callee.clone());
         }
         let request = self.desk.service.view(id)?;
         Some(plain(request.callee).to_owned())

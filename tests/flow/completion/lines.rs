@@ -105,9 +105,17 @@ fn the_lists_of_one_line_end_behind_what_is_on_it() {
     scene.bob_hangs_up();
 }
 
-/// R2: her leg is over, and what becomes of his is nothing to those who call her.
+fn calls_up(world: &World, line: &str) -> usize {
+    let Answer::Line(line) = world.asks_at_once(Ask::Line(line.into())) else {
+        panic!("no line");
+    };
+    line.calls as usize
+}
+
+/// R2: her leg is over, and what becomes of his is nothing to those who call her. She was engaged for
+/// half a minute.
 #[test]
-fn who_could_not_be_connected_is_free_though_the_other_phone_has_died() {
+fn who_could_not_be_connected_is_free_though_the_callee_answers_no_bye() {
     let scene = BobIsBusy::new();
     let (world, [alice, bob, _]) = scene.parts();
     dials(alice, REQUEST_LAST);
@@ -120,19 +128,34 @@ fn who_could_not_be_connected_is_free_though_the_other_phone_has_died() {
     alice.refuses(&offer, 488);
     bob.receives("ACK");
     bob.receives("BYE");
-    let calls_up = || {
-        let Answer::Line(line) = world.asks_at_once(Ask::Line("alice".into())) else {
-            panic!("no line");
-        };
-        line.calls
-    };
-    assert_eq!(calls_up(), 1);
+    assert_eq!(calls_up(world, "alice"), 1);
     alice.is_hung_up_on();
-    assert_eq!(calls_up(), 0);
+    assert_eq!(calls_up(world, "alice"), 0);
     dials(alice, CANCEL_LAST);
     world.advance(Duration::from_secs(32));
     bob.receives_copies("BYE");
-    assert_eq!(calls_up(), 0);
+    assert_eq!(calls_up(world, "alice"), 0);
+}
+
+/// The same of one who hangs up while he is rung.
+#[test]
+fn who_hangs_up_on_a_callback_is_free_though_the_callee_answers_no_cancel() {
+    let scene = BobIsBusy::new();
+    let (world, [alice, bob, _]) = scene.parts();
+    dials(alice, REQUEST_LAST);
+    scene.bob_is_free();
+    let recall = recalled(alice);
+    let dialog = picks_up(alice, &recall);
+    let cc_call = bob.receives("INVITE");
+    bob.answers(&cc_call, 180);
+    assert_eq!(calls_up(world, "alice"), 1);
+    alice.leaves(&dialog);
+    bob.receives("CANCEL");
+    assert_eq!(calls_up(world, "alice"), 0);
+    dials(alice, CANCEL_LAST);
+    world.advance(Duration::from_secs(64));
+    bob.receives_copies("CANCEL");
+    assert_eq!(calls_up(world, "alice"), 0);
 }
 
 #[test]

@@ -118,11 +118,7 @@ fn calls_up(world: &World, line: &str) -> usize {
 fn who_could_not_be_connected_is_free_though_the_callee_answers_no_bye() {
     let scene = BobIsBusy::new();
     let (world, [alice, bob, _]) = scene.parts();
-    dials(alice, REQUEST_LAST);
-    scene.bob_is_free();
-    let recall = recalled(alice);
-    picks_up(alice, &recall);
-    let cc_call = bob.receives("INVITE");
+    let (_, cc_call) = scene.alice_is_called_back();
     bob.sends(response(&cc_call, 200).with_sdp(OFFER));
     let offer = alice.receives("INVITE");
     alice.refuses(&offer, 488);
@@ -142,11 +138,7 @@ fn who_could_not_be_connected_is_free_though_the_callee_answers_no_bye() {
 fn who_hangs_up_on_a_callback_is_free_though_the_callee_answers_no_cancel() {
     let scene = BobIsBusy::new();
     let (world, [alice, bob, _]) = scene.parts();
-    dials(alice, REQUEST_LAST);
-    scene.bob_is_free();
-    let recall = recalled(alice);
-    let dialog = picks_up(alice, &recall);
-    let cc_call = bob.receives("INVITE");
+    let (dialog, cc_call) = scene.alice_is_called_back();
     bob.answers(&cc_call, 180);
     assert_eq!(calls_up(world, "alice"), 1);
     alice.leaves(&dialog);

@@ -104,11 +104,7 @@ fn a_recall_answered_while_it_is_taken_back_is_acknowledged_and_ended() {
 fn a_cc_call_answered_while_it_is_taken_back_is_acknowledged_and_ended() {
     let scene = BobIsBusy::new();
     let (world, [alice, bob, _]) = scene.parts();
-    dials(alice, REQUEST_LAST);
-    scene.bob_is_free();
-    let recall = recalled(alice);
-    let dialog = picks_up(alice, &recall);
-    let rings = bob.receives("INVITE");
+    let (dialog, rings) = scene.alice_is_called_back();
     bob.answers(&rings, 180);
     alice.sends(bye(&dialog));
     alice.receives("200");

@@ -247,11 +247,7 @@ fn a_phone_that_says_nothing_is_given_up() {
 fn a_caller_who_hangs_up_before_the_callee_answers_stops_his_phone() {
     let scene = BobIsBusy::new();
     let (world, [alice, bob, _]) = scene.parts();
-    dials(alice, REQUEST_LAST);
-    scene.bob_is_free();
-    let recall = recalled(alice);
-    let dialog = picks_up(alice, &recall);
-    let rings = bob.receives("INVITE");
+    let (dialog, rings) = scene.alice_is_called_back();
     bob.answers(&rings, 180);
     alice.sends(bye(&dialog));
     alice.receives("200");

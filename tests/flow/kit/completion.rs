@@ -104,6 +104,16 @@ impl BobIsBusy {
         self.bob_hangs_up();
         self.world.advance(GUARD);
     }
+
+    /// Alice has asked, and answers her recall: her end of it, and the CC call that Bob gets.
+    #[track_caller]
+    pub(crate) fn alice_is_called_back(&self) -> (Dialog, Message) {
+        dials(&self.alice, REQUEST_LAST);
+        self.bob_is_free();
+        let recall = recalled(&self.alice);
+        let dialog = picks_up(&self.alice, &recall);
+        (dialog, self.bob.receives("INVITE"))
+    }
 }
 
 /// A call to Bob meets campon's 486.

@@ -10,7 +10,7 @@ use crate::flow::kit::completion::{
     stops_ringing, subscribes, talks_after_recall, told, unsubscribe,
 };
 use crate::flow::kit::dialog::Dialog;
-use crate::flow::kit::draft::{ANSWER, OFFER, bye, invite, response};
+use crate::flow::kit::draft::{ANSWER, OFFER, invite, response};
 use crate::flow::kit::scenes::{gives_in, hang_up, refused};
 
 /// How long a CC call may take.
@@ -106,8 +106,7 @@ fn a_cc_call_answered_while_it_is_taken_back_is_acknowledged_and_ended() {
     let (world, [alice, bob, _]) = scene.parts();
     let (dialog, rings) = scene.alice_is_called_back();
     bob.answers(&rings, 180);
-    alice.sends(bye(&dialog));
-    alice.receives("200");
+    alice.leaves(&dialog);
     bob.sends(response(&rings, 200).with_sdp(OFFER));
     let cancel = bob.receives("CANCEL");
     bob.refuses(&cancel, 481);

@@ -10,7 +10,7 @@ use crate::flow::kit::completion::{
     talks_after_recall,
 };
 use crate::flow::kit::dialog::Dialog;
-use crate::flow::kit::draft::{ANSWER, OFFER, bye, invite, register, response};
+use crate::flow::kit::draft::{ANSWER, OFFER, invite, register, response};
 use crate::flow::kit::message::Message;
 use crate::flow::kit::party::Party;
 use crate::flow::kit::scenes::{call, gives_in, hang_up, refused, two_phones};
@@ -249,8 +249,7 @@ fn a_caller_who_hangs_up_before_the_callee_answers_stops_his_phone() {
     let (world, [alice, bob, _]) = scene.parts();
     let (dialog, rings) = scene.alice_is_called_back();
     bob.answers(&rings, 180);
-    alice.sends(bye(&dialog));
-    alice.receives("200");
+    alice.leaves(&dialog);
     gives_in(bob, &rings);
     // CC-45: the request stays, and waits for another sign of Bob's.
     world.stays_quiet();
